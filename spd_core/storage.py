@@ -1,0 +1,124 @@
+"""Puts bytes on disk: atomically, with provenance, below `SPD_HOME`. Knows nothing of what they mean."""
+
+import json
+import os
+import platform
+import shlex
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+
+from spd_core.errors import StorageError
+
+_VERSIONED = ("torch", "transformers", "safetensors", "tokenizers", "numpy")
+
+
+def spd_home() -> Path:
+    """The folder for converted models and results: `SPD_HOME`, or `~/.spd-lab`."""
+    return Path(os.environ.get("SPD_HOME") or Path.home() / ".spd-lab").expanduser()
+
+
+def versions() -> dict[str, str]:
+    """Versions that a result depends on, for provenance."""
+    found = {"python": platform.python_version()}
+    for name in _VERSIONED:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:  # an optional part of the stack: say so rather than hide it
+            found[name] = "not installed"
+    return found
+
+
+def command_line() -> str:
+    """The command that is running, as one could type it again."""
+    if Path(sys.argv[0]).name == "__main__.py":
+        return shlex.join(["python", "-m", "spd_core", *sys.argv[1:]])
+    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+
+
+def to_json(value: Any) -> str:
+    """Sorted, indented JSON that ends in a newline: diffs stay readable."""
+    return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def refuse_existing(path: Path, overwrite: bool) -> None:
+    """Raise `StorageError` when `path` is there and may not be replaced."""
+    if path.exists() and not overwrite:
+        raise StorageError(f"{path} already exists; choose another --out, or add --overwrite to replace it")
+
+
+@contextmanager
+def _storage_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, SafetensorError) as error:  # safetensors wraps "no space left" in an error of its own
+        reason = getattr(error, "strerror", None) or str(error)
+        raise StorageError(
+            f"cannot write {path}: {reason}; what was there is unchanged. Free space or choose another folder"
+        ) from error
+
+
+def write_text(path: Path, text: str, overwrite: bool = True) -> None:
+    """Write a whole file or leave the old one as it was (temporary file beside it, fsync, rename).
+
+    Raises:
+        StorageError: the file is there and `overwrite` is false, or the disk refuses.
+    """
+    refuse_existing(path, overwrite)
+    with _storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(name, 0o644)  # mkstemp makes it private
+            os.replace(name, path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def new_folder(path: Path, overwrite: bool = False) -> Iterator[Path]:
+    """Yield a temporary folder that becomes `path` when the block succeeds, and vanishes when it does not.
+
+    An older folder at `path` stays until the new one is complete.
+
+    Raises:
+        StorageError: `path` is there and `overwrite` is false, or the disk refuses.
+    """
+    refuse_existing(path, overwrite)
+    with _storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+        try:
+            yield temporary
+            temporary.chmod(0o755)  # mkdtemp makes it private
+            _swap_in(temporary, path)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _swap_in(new: Path, path: Path) -> None:
+    """Rename `new` to `path`; an older `path` is moved aside first and put back when the rename fails."""
+    if not path.exists():
+        new.rename(path)
+        return
+    aside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.old."))
+    old = path.rename(aside / path.name)
+    try:
+        new.rename(path)
+    except BaseException:
+        old.rename(path)
+        aside.rmdir()
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
