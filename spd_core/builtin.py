@@ -104,7 +104,7 @@ def _convert(gguf_file: Path, folder: Path, progress: Progress) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
-    source = {"pretrained_model_name_or_path": gguf_file.parent, "gguf_file": gguf_file.name}
+    source: dict[str, Any] = {"pretrained_model_name_or_path": str(gguf_file.parent), "gguf_file": gguf_file.name}
     with new_folder(folder, overwrite=True) as temporary, _parsed_once():
         progress(0.2, "Reading the weights")
         packed = AutoModelForCausalLM.from_pretrained(

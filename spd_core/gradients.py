@@ -12,9 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from spd_core.capability import Encoded, EncodedSet
 from spd_core.errors import CaptureError, InputError
-from spd_core.models import LanguageModel, Site
+from spd_core.families import Site
+from spd_core.models import LanguageModel
+from spd_core.spans import Encoded, EncodedSet
 
 
 class GradientGram:
@@ -146,20 +147,29 @@ def batch_gradients(
         losses: [batch] mean −log p of each example, in nats.
         gradients: per site [batch, seq, d_kv], the gradient of the summed losses; zero at padding.
     """
-    ids = _padded_ids(batch).to(lm.device)  # [batch, seq]
-    row, position = _supervised_positions(batch, lm.device)  # [n] each
     outputs: dict[str, Tensor] = {}
     with torch.enable_grad(), ExitStack() as stack:
         stack.enter_context(_frozen(lm.model))
-        stack.enter_context(_head_sees_only(lm.model, row, position - 1))
         for module in dict.fromkeys(site.module for site in sites):
             stack.enter_context(_output_into(outputs, module, lm.model.get_submodule(module)))
-        logits = lm.model(input_ids=ids, use_cache=False).logits[0]  # [n, vocabulary]
-        losses = _example_losses(logits, ids[row, position], row, len(batch))  # [batch]
+        losses = batch_losses(lm, batch)  # [batch]
         grads = dict(zip(outputs, torch.autograd.grad(losses.sum(), list(outputs.values())), strict=True))
     return losses.detach(), {
         site: grads[site.module][..., list(site.columns)] if site.fused else grads[site.module] for site in sites
     }
+
+
+def batch_losses(lm: LanguageModel, batch: Sequence[Encoded]) -> Tensor:
+    """[batch] mean −log p over the supervised tokens of each example, in nats; float32 at least.
+
+    Logits are computed at the supervised positions alone. The caller decides whether a graph is recorded, and
+    holds the model's lock.
+    """
+    ids = _padded_ids(batch).to(lm.device)  # [batch, seq]
+    row, position = _supervised_positions(batch, lm.device)  # [n] each
+    with _head_sees_only(lm.model, row, position - 1):  # the token at t is predicted at t − 1
+        logits = lm.model(input_ids=ids, use_cache=False).logits[0]  # [n, vocabulary]
+    return _example_losses(logits, ids[row, position], row, len(batch))
 
 
 def _padded_ids(batch: Sequence[Encoded]) -> Tensor:

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from spd_core.errors import InputError, ModelError
-from spd_core.models import Kind, LanguageModel, Site
+from spd_core.families import Kind, Site
+from spd_core.models import LanguageModel
 from spd_core.subspace import Subspace
 
 

@@ -15,8 +15,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from spd_core.errors import CaptureError, InputError, ModelError
+from spd_core.families import Site
 from spd_core.gradients import Capture, GradientGram
-from spd_core.models import LanguageModel, Site
+from spd_core.models import LanguageModel
 from spd_core.storage import command_line, new_folder, to_json, versions, write_text
 
 TENSORS, RECORD = "subspace.safetensors", "subspace.json"

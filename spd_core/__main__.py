@@ -1,0 +1,293 @@
+"""`python -m spd_core COMMAND`: the engine from a shell. Progress on stderr, results on stdout or in `--out`.
+
+Exit codes: 0 done, 1 unexpected, 2 bad input, 3 model refused, 4 does not fit in memory, 5 nothing usable
+captured, 6 disk refused, 130 interrupted.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.exceptions import TyperException
+
+from spd_core.errors import InputError, SpdError
+from spd_core.storage import refuse_existing, write_text
+
+if TYPE_CHECKING:
+    from spd_core.generation import Completion
+    from spd_core.models import LanguageModel
+    from spd_core.projection import Lane
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__, rich_markup_mode=None
+)
+
+
+class Loss(StrEnum):
+    """Which tokens the loss is taken on."""
+
+    aligned = "aligned"
+    full = "full"
+    solution = "solution"
+
+
+class Style(StrEnum):
+    """How a prompt is put to the model."""
+
+    raw = "raw"
+    chat = "chat"
+
+
+class Dtype(StrEnum):
+    """dtype of the weights."""
+
+    auto = "auto"
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+
+
+Model = Annotated[str, typer.Option(help="builtin, a Hugging Face id, or a local folder")]
+Revision = Annotated[str | None, typer.Option(help="branch, tag or commit of a Hugging Face id")]
+DtypeOption = Annotated[Dtype, typer.Option(help="auto: bfloat16 where the device has it natively, else float32")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace an --out that is already there")]
+Json = Annotated[bool, typer.Option("--json", help="print the result as JSON")]
+Alpha = Annotated[float, typer.Option(help="α: 0 is raw, 1 the paper's hard projection")]
+
+
+@app.command()
+def models(as_json: Json = False) -> None:
+    """List the built-in model, the supported families and the capabilities."""
+    from spd_core import builtin, capability, families, tasks
+
+    result = {
+        "builtin": builtin.NAME,
+        "builtin_folder": str(builtin.builtin_folder()),
+        "builtin_ready": builtin.is_intact(builtin.builtin_folder()),
+        "families": sorted((*families.SEPARATE, *families.FUSED)),
+        "capabilities": capability.builtin_names(),
+        "data_sets": sorted(tasks.TASKS),
+    }
+    _print(result, as_json)
+
+
+@app.command()
+def capture(
+    capability: Annotated[str, typer.Option(help="a built-in name, a public data set, or a .jsonl file")],
+    out: Annotated[Path, typer.Option(help="folder for subspace.safetensors and subspace.json")],
+    model: Model = "builtin",
+    revision: Revision = None,
+    data: Annotated[Path | None, typer.Option(help="local JSONL with the data set's columns")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="use the first N examples")] = None,
+    layers: Annotated[str, typer.Option(help="middle,last | all | i,j (0-based)")] = "middle,last",
+    loss: Annotated[Loss, typer.Option(help="tokens of the loss; solution is for code")] = Loss.aligned,
+    rank: Annotated[str, typer.Option(help="half | energy:x | an integer")] = "half",
+    center: Annotated[bool, typer.Option("--center/--no-center", help="subtract the mean gradient")] = True,
+    per_head: Annotated[bool, typer.Option("--per-head", help="one basis per KV head")] = False,
+    prompt_style: Annotated[Style, typer.Option(help="raw template or the model's chat template")] = Style.raw,
+    dtype: DtypeOption = Dtype.auto,
+    batch_size: Annotated[int, typer.Option(min=1, help="examples in a batch; does not change the result")] = 8,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Capture a capability's gradients and save the subspace they span."""
+    refuse_existing(out, overwrite)
+    from spd_core import families, gradients, spans, subspace, tasks
+
+    found = tasks.find_capability(capability, data).limited(limit)
+    with _bars() as bar:
+        lm = _load(model, revision, dtype, bar)
+        encoded = spans.encode_all(found.examples, found.settings, lm.tokenizer, prompt_style.value, loss.value)
+        captured = gradients.capture(
+            lm,
+            encoded,
+            families.parse_layers(layers, lm.card.layers),
+            batch_size=batch_size,
+            on_batch=lambda at: bar(at.done / at.total, "Capturing gradients"),
+        )
+    fitted = subspace.fit(
+        captured, lm, rank=rank, center=center, per_head=per_head, loss=loss.value, prompt_style=prompt_style.value,
+        capability=found.name, fingerprint=found.fingerprint,
+    )  # fmt: skip
+    fitted.save(out, overwrite)
+    _print({"out": str(out), **fitted.provenance.model_dump(mode="json")}, as_json)
+
+
+@app.command()
+def generate(
+    prompts: Annotated[Path, typer.Option(help="JSONL; every row has a prompt")],
+    out: Annotated[Path, typer.Option(help="JSONL with prompt, lane, completion")],
+    model: Model = "builtin",
+    revision: Revision = None,
+    subspace: Annotated[Path | None, typer.Option(help="folder written by capture")] = None,
+    lanes: Annotated[str, typer.Option(help="comma-separated: raw, projected, complement")] = "raw,projected",
+    strength: Alpha = 1.0,
+    prompt_style: Annotated[
+        Style, typer.Option(help="raw: the prompt as it stands; chat: in the model's template")
+    ] = Style.raw,
+    dtype: DtypeOption = Dtype.auto,
+    temperature: Annotated[float, typer.Option(help="0 is greedy")] = 0.7,
+    top_p: Annotated[float, typer.Option(help="1 keeps every token")] = 0.9,
+    max_new_tokens: Annotated[int, typer.Option(help="longest completion")] = 256,
+    seed: Annotated[int, typer.Option(help="of the sampling noise")] = 0,
+    independent: Annotated[bool, typer.Option("--independent", help="noise of its own for every lane")] = False,
+    batch_size: Annotated[int, typer.Option(min=1, help="prompts in a batch")] = 8,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Continue prompts in one or more lanes."""
+    refuse_existing(out, overwrite)
+    from spd_core import generation
+    from spd_core.capability import QUESTION, Settings, read_jsonl
+    from spd_core.spans import generation_prompt
+
+    texts = [_prompt_of(row, prompts, number) for number, row in read_jsonl(prompts)]
+    if not texts:
+        raise InputError(f'{prompts} holds no prompt; add rows such as {{"prompt": "2 + 2 ="}}')
+    sampling = generation.Sampling(temperature, top_p, max_new_tokens, seed, not independent)
+    chosen = _lanes(lanes, subspace, strength)
+    written = 0
+
+    def on_step(batch: "list[Completion]") -> None:
+        longest = max(len(completion.tokens) for completion in batch)
+        bar(min(1.0, (written + longest / max_new_tokens) / -(-len(texts) // batch_size)), "Writing")
+
+    completions: list[Completion] = []
+    chat = prompt_style is Style.chat
+    with _bars() as bar:
+        lm = _load(model, revision, dtype, bar)
+        settings = Settings(capability="prompts", template=QUESTION)
+        ready = [generation_prompt(text, settings, "chat", lm.tokenizer)[0] if chat else text for text in texts]
+        completions = generation.generate(
+            lm, ready, chosen, sampling, special_tokens=not chat, batch_size=batch_size, on_step=on_step
+        )
+    rows = [
+        {"prompt": text, "lane": lane.lane.name, "completion": lane.text, "finish": lane.finish}
+        for text, lane in zip((text for text in texts for _ in chosen), completions, strict=True)
+    ]
+    write_text(out, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), overwrite)
+    _print(
+        {"out": str(out), "prompts": len(texts), "lanes": [lane.name for lane in chosen], "rows": len(rows)}, as_json
+    )
+
+
+@app.command()
+def export(
+    subspace: Annotated[Path, typer.Option(help="folder written by capture")],
+    out: Annotated[Path, typer.Option(help="folder for the folded checkpoint")],
+    model: Model = "builtin",
+    revision: Revision = None,
+    strength: Alpha = 1.0,
+    dtype: DtypeOption = Dtype.auto,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Save the model with the projection folded into its weights, as an ordinary checkpoint."""
+    refuse_existing(out, overwrite)
+    from spd_core.export import export_folded
+
+    (lane,) = _lanes("projected", subspace, strength)
+    with _bars() as bar:
+        lm = _load(model, revision, dtype, bar)
+        bar(0.5, "Folding and writing")
+        export_folded(lm, lane, out, overwrite)
+        bar(1.0, "Folding and writing")
+    _print({"out": str(out), "model": lm.name, "revision": lm.revision, "strength": strength}, as_json)
+
+
+def _load(name: str, revision: str | None, dtype: Dtype, bar: Callable[[float, str], None]) -> "LanguageModel":
+    from transformers.utils import logging
+
+    from spd_core.models import load
+
+    logging.disable_progress_bar()  # one bar is enough
+    logging.set_verbosity_error()
+    return load(name, revision, dtype.value, bar)
+
+
+def _prompt_of(row: dict[str, Any], path: Path, number: int) -> str:
+    prompt = row.get("prompt")
+    if not isinstance(prompt, str) or not prompt:
+        raise InputError(f'{path}, line {number}: no text under "prompt"; write {{"prompt": "…"}}')
+    return prompt
+
+
+def _lanes(names: str, folder: Path | None, strength: float) -> "list[Lane]":
+    """Lanes from a comma-separated list of `raw`, `projected` and `complement`."""
+    from spd_core.projection import Lane
+    from spd_core.subspace import load_subspace
+
+    wanted = [name.strip() for name in names.split(",")]
+    unknown = [name for name in wanted if name not in ("raw", "projected", "complement")]
+    if unknown or len(set(wanted)) < len(wanted):
+        raise InputError(f"lanes {names!r}: choose each of raw, projected, complement at most once")
+    if wanted != ["raw"] and folder is None:
+        raise InputError(f"lanes {names!r} need --subspace DIR; capture one first, or use --lanes raw")
+    subspace = load_subspace(folder) if folder is not None and wanted != ["raw"] else None
+    return [
+        Lane() if name == "raw" else Lane(subspace, strength, complement=name == "complement", name=name)
+        for name in wanted
+    ]
+
+
+def _print(result: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(result, ensure_ascii=False, sort_keys=True))
+        return
+    for name, value in result.items():
+        shown = value
+        if isinstance(value, list):
+            shown = ", ".join(map(str, value))
+        elif isinstance(value, dict):
+            shown = "; ".join(f"{key}: {inner}" for key, inner in value.items()) or "none"
+        print(f"{name.replace('_', ' ')}: {shown}")
+
+
+@contextmanager
+def _bars() -> Iterator[Callable[[float, str], None]]:
+    """Yield a function (share, what is being done) that draws one bar on stderr for each thing that is done."""
+    from tqdm import tqdm
+
+    bar: tqdm[Any] | None = None
+
+    def show(share: float, doing: str) -> None:
+        nonlocal bar
+        if bar is None or bar.desc != doing:
+            if bar is not None:
+                bar.close()
+            form = "{desc} {bar} {n:3.0f} % [{elapsed}<{remaining}]"
+            bar = tqdm(desc=doing, total=100, file=sys.stderr, bar_format=form)
+        bar.update(100 * share - bar.n)
+
+    try:
+        yield show
+    finally:
+        if bar is not None:
+            bar.close()
+
+
+def main() -> None:
+    """Run the command; every expected error becomes one line on stderr and its exit code."""
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    try:
+        code = app(standalone_mode=False)
+    except TyperException as error:  # a wrong option: typer's own words
+        print(f"error: {error.format_message()}", file=sys.stderr)
+        sys.exit(InputError.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        print("interrupted; nothing was written, and what was there is unchanged", file=sys.stderr)
+        sys.exit(130)
+    except SpdError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+if __name__ == "__main__":
+    main()

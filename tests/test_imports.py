@@ -1,0 +1,55 @@
+"""Guards the house's arrows: pages → app → spd_core, and engine files import only files above them."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+ORDER = [
+    *("errors", "storage", "builtin", "families", "memory", "models", "capability", "spans", "tasks", "gradients"),
+    *("subspace", "projection", "generation", "attribution", "evaluation", "distill", "runs", "export", "__main__"),
+]
+FORBIDDEN = {
+    "spd_core": {"streamlit", "plotly", "app", "pages"},
+    "app": {"pages"},
+    "pages": {"torch", "transformers", "plotly"},
+}
+
+
+def imported(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names
+
+
+@pytest.mark.parametrize("room", FORBIDDEN)
+def test_rooms_keep_their_arrows(room: str) -> None:
+    files = sorted((ROOT / room).glob("*.py"))
+    assert files
+    for path in files:
+        reached = {name.split(".")[0] for name in imported(path)}
+        assert not reached & FORBIDDEN[room], f"{path.name} imports {reached & FORBIDDEN[room]}"
+
+
+def test_engine_files_import_only_files_above() -> None:
+    for path in sorted((ROOT / "spd_core").glob("*.py")):
+        if path.stem == "__init__":
+            assert not imported(path)
+            continue
+        own = ORDER.index(path.stem)
+        used = {name.split(".")[1] for name in imported(path) if name.startswith("spd_core.")}
+        below = [name for name in used if name in ORDER and ORDER.index(name) >= own]
+        assert not below, f"{path.name} imports {below}"
+
+
+@pytest.mark.parametrize("module", ["spd_core", "spd_core.capability", "spd_core.tasks", "spd_core.spans"])
+def test_importing_does_not_load_torch(module: str) -> None:
+    check = f"import {module}, sys; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", check], cwd=ROOT).returncode == 0
