@@ -38,7 +38,7 @@ class RegexSpans(BaseModel):
     def _compiles(cls, pattern: str) -> str:
         try:
             re.compile(pattern, re.MULTILINE)
-        except re.error as error:
+        except (re.error, OverflowError, RecursionError) as error:  # a{10^20}, or nested a thousand deep
             raise ValueError(f"not a regular expression: {error}") from error
         return pattern
 
@@ -228,6 +228,8 @@ def _validated(kind: type[Model], row: dict[str, Any], path: Path, number: int) 
     try:
         return kind.model_validate(row)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"][:1]) or "row"
-        raise InputError(f"{path}, line {number}: {where}: {first['msg']}") from error
+        errors = error.errors()  # a span rule fails once for each form it may take: what we say of it comes first
+        told = next((found for found in errors if found["type"] in ("value_error", "too_short")), errors[0])
+        where = ".".join(str(part) for part in told["loc"][:1]) or "row"
+        reason = told["msg"].removeprefix("Value error, ")
+        raise InputError(f"{path}, line {number}: {where}: {reason}") from error

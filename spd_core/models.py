@@ -4,7 +4,6 @@ Safetensors only, no remote code, refused before loading when it cannot fit. Kno
 """
 
 import hashlib
-import json
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from spd_core import builtin
 from spd_core.errors import InputError, MemoryLimitError, ModelError
@@ -154,9 +154,13 @@ def load(
             "free; choose a smaller model, or bfloat16 instead of float32"
         )
     progress(0.1, f"Loading {name}")
-    model = _from_pretrained(
-        AutoModelForCausalLM.from_pretrained, source, revision, use_safetensors=True, dtype=torch_dtype
-    )
+    model, found = _from_pretrained(
+        AutoModelForCausalLM.from_pretrained, source, revision,
+        use_safetensors=True, dtype=torch_dtype, output_loading_info=True,
+    )  # fmt: skip
+    absent = sorted(found["missing_keys"])
+    if absent:  # transformers would go on with random numbers
+        raise ModelError(f"{name} lacks {len(absent)} weights (the first: {absent[0]}); its files are incomplete")
     tokenizer = _from_pretrained(AutoTokenizer.from_pretrained, source, revision)
     if not tokenizer.is_fast:
         raise ModelError(f"{name} has no fast tokenizer, and spans need its character offsets; choose another model")
@@ -172,7 +176,7 @@ def _from_pretrained(loader: Callable[..., Any], source: str, revision: str | No
         options["revision"] = revision
     try:
         return loader(source, trust_remote_code=False, local_files_only=local, **options)
-    except (OSError, ValueError, KeyError, ImportError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         where = "folder" if local else "hub id"
         raise ModelError(
@@ -190,11 +194,11 @@ def _revision(name: str, source: str, model: Any) -> str:
 
 
 def sampled_checksum(folder: Path, pieces: int = 64, size: int = 65536) -> str:
-    """A sha256 over the size of every safetensors file and `pieces` evenly spaced parts of it.
+    """A sha256 over the configuration, the size of every safetensors file and `pieces` evenly spaced parts of it.
 
     Tells two checkpoints of one architecture apart without reading all of tens of gigabytes.
     """
-    digest = hashlib.sha256()
+    digest = hashlib.sha256((folder / "config.json").read_bytes())
     for path in sorted(folder.glob("*.safetensors")):
         length = path.stat().st_size
         digest.update(f"{path.name}:{length}".encode())

@@ -114,11 +114,13 @@ def _swap_in(new: Path, path: Path) -> None:
         new.rename(path)
         return
     aside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.old."))
-    old = path.rename(aside / path.name)
+    old = aside / path.name
     try:
+        path.rename(old)
         new.rename(path)
     except BaseException:
-        old.rename(path)
+        if old.exists():
+            old.rename(path)
         aside.rmdir()
         raise
     shutil.rmtree(aside, ignore_errors=True)

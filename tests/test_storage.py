@@ -1,0 +1,197 @@
+"""Writing is all or nothing: a failure leaves what was there, and no temporary file."""
+
+import errno
+import json
+import os
+import shlex
+import sys
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors import SafetensorError
+
+from spd_core import storage
+from spd_core.errors import StorageError
+
+
+def full_disk(*_args: Any, **_options: Any) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def failing_at(call: int, original: Callable[..., Any]) -> Callable[..., Any]:
+    """`original`, except that the given call (1-based) finds the disk full."""
+    calls = 0
+
+    def counted(*args: Any, **options: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        return full_disk() if calls == call else original(*args, **options)
+
+    return counted
+
+
+@pytest.fixture
+def old_file(tmp_path: Path) -> Path:
+    path = tmp_path / "result.json"
+    path.write_text("old")
+    return path
+
+
+@pytest.fixture
+def old_folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "result"
+    folder.mkdir()
+    (folder / "file").write_text("old")
+    return folder
+
+
+def only(path: Path) -> bool:
+    """Whether nothing stands beside `path`: no temporary was left."""
+    return [found.name for found in path.parent.iterdir()] == [path.name]
+
+
+# --- files ---------------------------------------------------------------------------------------------------
+
+
+def test_write_text_replaces_a_file(old_file: Path) -> None:
+    storage.write_text(old_file, "new ⚙\n")
+    assert old_file.read_bytes() == "new ⚙\n".encode()
+    assert old_file.stat().st_mode & 0o777 == 0o644
+    assert only(old_file)
+
+
+def test_write_text_makes_missing_parents(tmp_path: Path) -> None:
+    storage.write_text(tmp_path / "a" / "b" / "c.txt", "x")
+    assert (tmp_path / "a" / "b" / "c.txt").read_text() == "x"
+
+
+@pytest.mark.parametrize("step", ["fsync", "chmod", "replace"])
+def test_a_full_disk_leaves_the_old_file(old_file: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    monkeypatch.setattr(os, step, full_disk)
+    with pytest.raises(StorageError, match=r"cannot write .*result\.json: No space left on device"):
+        storage.write_text(old_file, "new")
+    assert old_file.read_text() == "old"
+    assert only(old_file)
+
+
+def test_a_full_disk_leaves_no_half_of_a_new_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fsync", full_disk)
+    with pytest.raises(StorageError):
+        storage.write_text(tmp_path / "result.json", "new")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+def test_an_interrupt_leaves_the_old_file(old_file: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    def interrupt(*_args: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, step, interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        storage.write_text(old_file, "new")
+    assert old_file.read_text() == "old"
+    assert only(old_file)
+
+
+def test_an_existing_file_is_refused_unless_it_may_be_replaced(old_file: Path) -> None:
+    with pytest.raises(StorageError, match=r"result\.json already exists.*--overwrite"):
+        storage.write_text(old_file, "new", overwrite=False)
+    assert old_file.read_text() == "old"
+
+
+def test_a_file_in_the_place_of_a_folder(old_file: Path) -> None:
+    with pytest.raises(StorageError, match="Not a directory|File exists"):
+        storage.write_text(old_file / "inside.json", "new")
+    assert old_file.read_text() == "old"
+
+
+# --- folders -------------------------------------------------------------------------------------------------
+
+
+def test_new_folder_appears_when_the_block_ends(tmp_path: Path) -> None:
+    folder = tmp_path / "result"
+    with storage.new_folder(folder) as temporary:
+        (temporary / "file").write_text("new")
+        assert not folder.exists()
+    assert (folder / "file").read_text() == "new"
+    assert folder.stat().st_mode & 0o777 == 0o755
+    assert only(folder)
+
+
+def test_new_folder_replaces_an_older_one_whole(old_folder: Path) -> None:
+    with storage.new_folder(old_folder, overwrite=True) as temporary:
+        (temporary / "other").write_text("new")
+        assert (old_folder / "file").read_text() == "old"
+    assert [path.name for path in old_folder.iterdir()] == ["other"]
+    assert only(old_folder)
+
+
+def test_an_existing_folder_is_refused_before_any_work(old_folder: Path) -> None:
+    with pytest.raises(StorageError, match="already exists"), storage.new_folder(old_folder):
+        pytest.fail("the block ran")
+    assert (old_folder / "file").read_text() == "old"
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, RuntimeError])
+def test_an_interrupt_inside_leaves_the_old_folder(old_folder: Path, error: type[BaseException]) -> None:
+    with pytest.raises(error), storage.new_folder(old_folder, overwrite=True) as temporary:
+        (temporary / "file").write_text("half")
+        raise error
+    assert (old_folder / "file").read_text() == "old"
+    assert only(old_folder)
+
+
+@pytest.mark.parametrize("call", [1, 2])  # the old folder moves aside, then the new one moves in
+def test_a_failing_rename_leaves_the_old_folder(old_folder: Path, monkeypatch: pytest.MonkeyPatch, call: int) -> None:
+    monkeypatch.setattr(os, "rename", failing_at(call, os.rename))
+    with pytest.raises(StorageError, match="No space left"), storage.new_folder(old_folder, True) as temporary:
+        (temporary / "file").write_text("new")
+    assert (old_folder / "file").read_text() == "old"
+    assert only(old_folder)
+
+
+def test_a_safetensors_error_is_a_storage_error(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="No space left"), storage.new_folder(tmp_path / "result"):
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_that_fails_inside_a_folder_leaves_neither(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fsync", full_disk)
+    with pytest.raises(StorageError), storage.new_folder(tmp_path / "result") as temporary:
+        storage.write_text(temporary / "file.json", "new")
+    assert not list(tmp_path.iterdir())
+
+
+# --- provenance ----------------------------------------------------------------------------------------------
+
+
+def test_to_json_is_sorted_readable_and_ends_in_a_newline() -> None:
+    text = storage.to_json({"b": "ü", "a": [1]})
+    assert text == '{\n  "a": [\n    1\n  ],\n  "b": "ü"\n}\n'
+    assert json.loads(text) == {"b": "ü", "a": [1]}
+
+
+def test_spd_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SPD_HOME", "~/elsewhere")
+    assert storage.spd_home() == tmp_path / "elsewhere"
+    monkeypatch.setenv("SPD_HOME", "")
+    assert storage.spd_home() == tmp_path / ".spd-lab"
+
+
+def test_versions_say_what_is_installed_and_what_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage, "_VERSIONED", ("safetensors", "no-such-package"))
+    assert storage.versions() == {
+        "python": ".".join(map(str, sys.version_info[:3])),
+        "safetensors": metadata.version("safetensors"),
+        "no-such-package": "not installed",
+    }
+
+
+def test_command_line_can_be_typed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["/lib/spd_core/__main__.py", "capture", "--out", "my folder"])
+    assert shlex.split(storage.command_line()) == ["python", "-m", "spd_core", "capture", "--out", "my folder"]
