@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from spd_core.errors import ModelError
+from spd_core.errors import ModelError, StorageError
 from spd_core.storage import new_folder, spd_home, to_json, write_text
 
 NAME = "SmolLM2-135M-Instruct"
@@ -45,7 +45,10 @@ def builtin_model(progress: Progress = _ignore) -> Path:
     from filelock import FileLock
 
     folder = builtin_folder()
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"cannot make {folder.parent}: {error.strerror}; set SPD_HOME to another folder") from error
     with FileLock(folder.parent / f".{folder.name}.lock"):
         if not is_intact(folder):
             _convert(_gguf_path(), folder, progress)
@@ -57,7 +60,7 @@ def is_intact(folder: Path) -> bool:
     try:
         expected: dict[str, str] = json.loads((folder / _CHECKSUMS).read_text("utf-8"))
         return bool(expected) and all(_sha256(folder / name) == digest for name, digest in expected.items())
-    except (OSError, ValueError):
+    except (OSError, ValueError, AttributeError):  # AttributeError: JSON, and no object
         return False
 
 

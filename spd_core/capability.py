@@ -189,6 +189,8 @@ def read_jsonl(path: Path) -> list[tuple[int, dict[str, Any]]]:
             continue
         try:
             row = json.loads(line)
+            if "\\u" in line:  # an escape can give half of a surrogate pair, which is no character
+                json.dumps(row, ensure_ascii=False).encode()
         except (ValueError, RecursionError) as error:
             raise InputError(f"{path}, line {number}: not JSON ({error}); write one object a line") from error
         if not isinstance(row, dict):

@@ -1,11 +1,14 @@
 """Scores text and does the statistics. Runs a model only for the likelihood of a reference answer."""
 
+import os
 import re
 import secrets
+import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
@@ -111,23 +114,31 @@ def passes(code: str, tests: Sequence[str], setup: str = "") -> bool:
 
     The process is isolated from the environment and works in an empty folder, and is no sandbox: it runs what
     the model wrote with the rights of the user. Only a process that reaches the end of the tests passes: it
-    says a word that the code cannot know, so that `exit()` before them does not count.
+    says a random word there, so that `exit()` before them does not count.
     """
     word = secrets.token_hex(16)
-    program = "\n".join([_PRELUDE, setup, code, *tests, f"print({word!r})"])
-    with tempfile.TemporaryDirectory() as folder:
+    parts = [setup, code, *tests]  # each compiled by itself: an open bracket in one cannot swallow the next
+    program = f"{_PRELUDE}for _part in {parts!r}:\n    exec(_part, globals())\nprint({word!r})\n"
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as output:  # a file: its size is limited
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-"],  # read from stdin: an argument has a greatest length
+            cwd=folder,
+            env={},
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
         try:
-            done = subprocess.run(
-                [sys.executable, "-I", "-c", program],
-                cwd=folder,
-                env={},
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=CODE_SECONDS,
-            )
-        except (subprocess.TimeoutExpired, ValueError, UnicodeError):  # ValueError: a null byte in the code
+            process.communicate(program.encode(), timeout=CODE_SECONDS)
+        except subprocess.TimeoutExpired:
             return False
-    return done.returncode == 0 and done.stdout.rstrip().endswith(word.encode())
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # with all that it started
+            process.wait()
+        output.seek(0)
+        return process.returncode == 0 and output.read().rstrip().endswith(word.encode())
 
 
 def reference_nll(lm: LanguageModel, encoded: EncodedSet, batch_size: int = 8) -> dict[str, float]:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from spd_core.errors import InputError
 from spd_core.models import LanguageModel
+from spd_core.packing import packed_linears
 from spd_core.projection import Lane, active, plan_rows
 
 Finish: TypeAlias = Literal["", "eos", "length", "stopped"]
@@ -167,11 +168,11 @@ def _write(
     cache = DynamicCache(config=lm.model.config)
     ends = end_tokens(lm)
     live = list(range(len(batch)))
-    plan = plan_rows(lm, [row.lane for row in batch])
+    plan, packed = plan_rows(lm, [row.lane for row in batch]), packed_linears(lm)
     for _ in range(sampling.max_new_tokens):
         if stop is not None and stop():
             break
-        with lm.lock, torch.inference_mode(), active(plan):
+        with lm.lock, torch.inference_mode(), active(plan), packed:
             logits = lm.model(
                 input_ids=ids,
                 attention_mask=mask if padded else None,

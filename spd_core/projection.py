@@ -200,9 +200,9 @@ def _check_foldable(site: Site, module: nn.Module) -> None:
 
 def _fold_site(site: Site, module: Any, matrix: Tensor) -> None:
     columns = list(site.columns)
-    weight = module.weight.data.T if isinstance(module, Conv1D) else module.weight.data  # [out, in] view
-    for parameter in (weight, module.bias.data) if module.bias is not None else (weight,):
+    weight = module.weight.T if isinstance(module, Conv1D) else module.weight  # [out, in]
+    for parameter in (weight, module.bias) if module.bias is not None else (weight,):
         folded_rows = matrix @ parameter[columns].double()
-        parameter[columns] = folded_rows.to(parameter.dtype)
+        parameter[columns] = folded_rows.to(parameter.dtype)  # in place: whoever cached the weight can tell
         if not torch.isfinite(parameter[columns]).all():
             raise ModelError(f"folding into {site.module} gives values that are not finite in {parameter.dtype}")

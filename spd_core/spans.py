@@ -14,7 +14,7 @@ from spd_core.errors import InputError
 CAPTURE_TOKENS = 256
 """Longest example when capturing, in tokens (SPD paper)."""
 
-NUMBER = re.compile(r"[-−]?\d[\d,]*(?:\.\d+)?|[-−]?\.\d+")
+NUMBER = re.compile(r"[-−]?\d+(?:,\d+)*(?:\.\d+)?|[-−]?\.\d+")
 """A number as people write it: sign, thousands separators, decimals."""
 
 
@@ -48,13 +48,18 @@ def generation_prompt(prompt: str, settings: Settings, style: Style, tokenizer: 
         return before + prompt + after, len(before)
     if not tokenizer.chat_template:
         raise InputError("this model has no chat template; use --prompt-style raw")
+    text = _in_chat(prompt, tokenizer)
+    at = _in_chat("\0", tokenizer).find("\0")  # searching for the prompt itself could find the template's own words
+    if not text.startswith(prompt, at):
+        raise InputError(f"the chat template changes the prompt {prompt[:40]!r}; use --prompt-style raw")
+    return text, at
+
+
+def _in_chat(prompt: str, tokenizer: Any) -> str:
     text: str = tokenizer.apply_chat_template(
         [{"role": "user", "content": prompt}], tokenize=False, add_generation_prompt=True
     )
-    at = text.rfind(prompt)
-    if at < 0:
-        raise InputError(f"the chat template changes the prompt {prompt[:40]!r}; use --prompt-style raw")
-    return text, at
+    return text
 
 
 def render(example: Example, settings: Settings, style: Style, tokenizer: Any) -> Rendered:
@@ -154,20 +159,20 @@ def encode(
     if not spans:
         return "the span rule finds nothing"
     encoding = tokenizer(rendered.text, add_special_tokens=rendered.special, return_offsets_mapping=True)
-    ids = encoding["input_ids"][:max_tokens]
-    offsets = [tuple(pair) for pair in encoding["offset_mapping"][:max_tokens]]
+    offsets = [tuple(pair) for pair in encoding["offset_mapping"]]
     inked = [_without_lead(rendered.text, start, end) for start, end in offsets]
-    covered = max((end for _, end in offsets), default=0)
     supervised: set[int] = set()
     for start, end in spans:
         inside = {t for t, (a, b) in enumerate(inked) if t > 0 and start <= a < b <= end}
+        kept = {t for t in inside if t < max_tokens}
         shown = repr(rendered.text[start:end][:30])
-        if covered < end and (loss == "aligned" or not inside):
-            return f"the span {shown} is cut off at {max_tokens} tokens"
         if not inside:
             return f"no token lies inside the span {shown}"
-        supervised |= inside
-    return Encoded(example.id, rendered.text, tuple(ids), tuple(offsets), tuple(sorted(supervised)))
+        if len(kept) < len(inside) and (loss == "aligned" or not kept):
+            return f"the span {shown} is cut off at {max_tokens} tokens"
+        supervised |= kept
+    ids = tuple(encoding["input_ids"][:max_tokens])
+    return Encoded(example.id, rendered.text, ids, tuple(offsets[:max_tokens]), tuple(sorted(supervised)))
 
 
 def _without_lead(text: str, start: int, end: int) -> tuple[int, int]:

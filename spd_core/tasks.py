@@ -3,6 +3,7 @@
 Rows come from the hub through `datasets`, or from a local JSONL file with the same columns.
 """
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,7 +56,7 @@ class SvampRow(Row):
 
     body: str = Field(alias="Body")
     question: str = Field(alias="Question")
-    answer: float = Field(alias="Answer")
+    answer: float = Field(alias="Answer", allow_inf_nan=False)
 
     def example(self) -> dict[str, Any]:
         body = self.body.strip()
@@ -237,7 +238,7 @@ def find_capability(name: str, data: Path | None = None, split: Split = "calibra
 def _own(name: str, data: Path | None) -> Capability:
     if data is not None:
         return read_capability(data)
-    if name in builtin_names() or not (name.endswith(".jsonl") or Path(name).exists()):
+    if name in builtin_names() or not (name.endswith(".jsonl") or os.path.exists(name)):
         try:
             return read_builtin(name)
         except InputError as error:

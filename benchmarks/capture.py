@@ -1,0 +1,88 @@
+"""Capture against forward-only and against the one-example-at-a-time reference; peak memory against set size.
+
+python -m benchmarks.capture --data GSM8K.jsonl   (rows with the columns question and answer)
+"""
+
+import dataclasses
+import json
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmarks.machine import describe, ratios, report
+
+
+def main(
+    data: Annotated[Path, typer.Option(help="GSM8K rows as JSONL")],
+    limit: Annotated[int, typer.Option(help="examples of the timed runs")] = 16,
+    batch_size: int = 8,
+    dtype: str = "auto",
+    memory_of: Annotated[int, typer.Option(hidden=True)] = 0,
+) -> None:
+    """Print the ratios."""
+    import torch
+
+    from spd_core import gradients, models, spans, tasks
+
+    lm = models.load("builtin", dtype=dtype)
+    layers = models.parse_layers("middle,last", lm.card.layers)
+    found = tasks.find_capability("gsm8k", data)
+    encoded = spans.encode_all(found.examples, found.settings, lm.tokenizer)
+    if memory_of:
+        rows = [dataclasses.replace(encoded.examples[i % len(encoded.examples)], id=str(i)) for i in range(memory_of)]
+        gradients.capture(lm, spans.EncodedSet(tuple(rows)), layers, batch_size=batch_size)
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+        return
+    few = spans.EncodedSet(encoded.examples[:limit])
+    longest_first = sorted(few.examples, key=lambda example: -len(example.ids))
+    batches = [longest_first[i : i + batch_size] for i in range(0, limit, batch_size)]
+
+    def forward_only() -> float:
+        start = time.perf_counter()
+        with torch.inference_mode():
+            for batch in batches:
+                gradients.batch_losses(lm, batch)
+        return time.perf_counter() - start
+
+    def capture() -> float:
+        start = time.perf_counter()
+        gradients.capture(lm, few, layers, batch_size=batch_size)
+        return time.perf_counter() - start
+
+    def one_at_a_time() -> float:
+        """The reference: full logits, every site by itself kept as rows, gradients for the weights' graph too."""
+        from tests.reference import gradient_rows
+
+        start = time.perf_counter()
+        lm.model.requires_grad_(True)
+        for example in few.examples:
+            for module in dict.fromkeys(site.module for site in lm.sites_at(layers)):
+                gradient_rows(lm.model, example.ids, example.supervised, module)
+                break  # one backward an example: the reference is not made slower than it must be
+        lm.model.requires_grad_(False)
+        lm.model.zero_grad(set_to_none=True)
+        return time.perf_counter() - start
+
+    print(describe())
+    print(f"built-in model, {len(few.examples)} GSM8K examples, batches of {batch_size}, layers {layers}\n")
+    print("| measure | ratio | target | met |\n|---|---|---|---|")
+    found_ratios = ratios({"forward": forward_only, "capture": capture, "reference": one_at_a_time}, rounds=3)
+    report("capture ÷ forward only", found_ratios["capture"], "≤ 1.7", found_ratios["capture"] <= 1.7)
+    faster = found_ratios["reference"] / found_ratios["capture"]
+    report("one example at a time with full logits ÷ capture", faster, "≥ 2", faster >= 2)
+    peaks = {}
+    for n in (50, 500):
+        command = [sys.executable, "-m", "benchmarks.capture", "--data", str(data), "--memory-of", str(n)]
+        done = subprocess.run([*command, "--dtype", dtype], check=True, capture_output=True, text=True)
+        peaks[n] = json.loads(done.stdout.strip().splitlines()[-1])
+    growth = peaks[500] / peaks[50]
+    report("peak memory, 500 ÷ 50 examples", growth, "≤ 1.05", growth <= 1.05)
+
+
+if __name__ == "__main__":
+    typer.run(main)
