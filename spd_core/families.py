@@ -72,7 +72,7 @@ class ModelCard:
 
 # Families whose layout is known and tested. A fused map is listed with how its outputs are laid out.
 SEPARATE = (
-    *("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3", "gemma3_text", "olmo", "olmo2"),
+    *("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3", "gemma3_text", "olmo2"),
     *("smollm3", "granite", "cohere", "starcoder2", "phi", "stablelm"),
 )
 FUSED = {"phi3": "qkv_proj", "gpt2": "c_attn", "gpt_neox": "query_key_value"}
@@ -101,7 +101,8 @@ def card_of(config: Any, name: str) -> ModelCard:
     """The model card that a transformers configuration describes."""
     text = config.get_text_config()
     heads = text.num_attention_heads
-    norm = "the k-norm and " if text.model_type in _KEY_NORM else ""
+    optional_norm = getattr(text, "use_qk_norm", False) or getattr(text, "qk_layernorm", False)
+    norm = "the k-norm and " if text.model_type in _KEY_NORM or optional_norm else ""
     where = "position embeddings are added to the input" if text.model_type == "gpt2" else f"before {norm}RoPE"
     return ModelCard(
         name=name,

@@ -36,6 +36,10 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "smollm3": ("smollm3", {}),  # layers without RoPE
     "granite": ("granite", {"logits_scaling": 3.0}),
     "cohere": ("cohere", {"logit_scale": 0.5}),
+    "gemma": ("gemma", {}),
+    "starcoder2": ("starcoder2", {"sliding_window": 16}),  # biases, plain MLP
+    "phi": ("phi", {"partial_rotary_factor": 0.5}),  # attention and MLP side by side, biases
+    "stablelm": ("stablelm", {"use_qkv_bias": True}),
     "phi3": ("phi3", {}),  # fused: queries, keys, values
     "gpt2": ("gpt2", {"n_embd": 32, "n_head": 4, "n_layer": 3, "n_positions": 256}),  # fused, Conv1D, biases
     "gpt_neox": ("gpt_neox", {"num_key_value_heads": None}),  # fused, interleaved by head, biases
