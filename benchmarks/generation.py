@@ -6,6 +6,7 @@ python -m benchmarks.generation [--dtype float32|bfloat16]
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
+from itertools import pairwise
 
 import typer
 
@@ -32,7 +33,7 @@ def main(dtype: str = "auto", new_tokens: int = 48, rounds: int = 7) -> None:
         """Median seconds of a decoding step (the prompt's own step left out)."""
         ticks = [time.perf_counter()]
         generation.generate(lm, [PROMPT], lanes, sampling, on_step=lambda _: ticks.append(time.perf_counter()))
-        steps = sorted(b - a for a, b in zip(ticks[1:], ticks[2:], strict=False))
+        steps = sorted(b - a for a, b in pairwise(ticks[1:]))
         return steps[len(steps) // 2]
 
     def write_folded() -> float:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from spd_core.models import LanguageModel
     from spd_core.projection import Lane
 
+INTERRUPTED = 130
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__, rich_markup_mode=None
 )
@@ -102,7 +103,10 @@ def capture(
     found = tasks.find_capability(capability, data).limited(limit)
     with _bars() as bar:
         lm = _load(model, revision, dtype, bar)
-        encoded = spans.encode_all(found.examples, found.settings, lm.tokenizer, prompt_style.value, loss.value)
+        longest = min(spans.CAPTURE_TOKENS, lm.card.context)
+        encoded = spans.encode_all(
+            found.examples, found.settings, lm.tokenizer, prompt_style.value, loss.value, longest
+        )
         captured = gradients.capture(
             lm,
             encoded,
@@ -281,11 +285,12 @@ def main() -> None:
         print(f"error: {error.format_message()}", file=sys.stderr)
         sys.exit(InputError.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        print("interrupted; nothing was written, and what was there is unchanged", file=sys.stderr)
-        sys.exit(130)
+        code = INTERRUPTED
     except SpdError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    if code == INTERRUPTED:  # typer turns Ctrl+C into this code, and returns it
+        print("interrupted; nothing was written, and what was there is unchanged", file=sys.stderr)
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 
+# Before torch loads: threads that wait must not spin, or runs side by side on few cores slow each other tenfold.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared" / "datasets"
 

@@ -10,7 +10,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 ORDER = [
     *("errors", "storage", "builtin", "families", "memory", "models", "packing", "capability", "spans", "tasks"),
-    *("gradients", "subspace", "projection", "generation", "attribution", "evaluation", "distill", "runs", "export", "__main__"),
+    *("gradients", "subspace", "projection", "generation", "attribution", "evaluation", "distill"),
+    *("runs", "export", "__main__"),
 ]
 FORBIDDEN = {
     "spd_core": {"streamlit", "plotly", "app", "pages"},

@@ -48,6 +48,11 @@ def old_folder(tmp_path: Path) -> Path:
     return folder
 
 
+def write_half(folder: Path, error: type[BaseException]) -> None:
+    (folder / "file").write_text("half")
+    raise error
+
+
 def only(path: Path) -> bool:
     """Whether nothing stands beside `path`: no temporary was left."""
     return [found.name for found in path.parent.iterdir()] == [path.name]
@@ -103,7 +108,7 @@ def test_an_existing_file_is_refused_unless_it_may_be_replaced(old_file: Path) -
 
 
 def test_a_file_in_the_place_of_a_folder(old_file: Path) -> None:
-    with pytest.raises(StorageError, match="Not a directory|File exists"):
+    with pytest.raises(StorageError, match=r"Not a directory|File exists"):
         storage.write_text(old_file / "inside.json", "new")
     assert old_file.read_text() == "old"
 
@@ -138,8 +143,7 @@ def test_an_existing_folder_is_refused_before_any_work(old_folder: Path) -> None
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, RuntimeError])
 def test_an_interrupt_inside_leaves_the_old_folder(old_folder: Path, error: type[BaseException]) -> None:
     with pytest.raises(error), storage.new_folder(old_folder, overwrite=True) as temporary:
-        (temporary / "file").write_text("half")
-        raise error
+        write_half(temporary, error)
     assert (old_folder / "file").read_text() == "old"
     assert only(old_folder)
 

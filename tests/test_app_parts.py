@@ -1,0 +1,110 @@
+"""Parts of the front end without a browser: jobs, tokens, escaping, and what the first paint imports."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from app import session, tokens
+from app.resources import Job
+from app.widgets import plain
+from spd_core.errors import CaptureError
+from spd_core.spans import Encoded
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def forever(job: Job[int, int]) -> int:
+    steps = 0
+    while not job.stopping():
+        steps += 1
+        job.news = steps
+        time.sleep(0.005)
+    return steps
+
+
+def test_a_stopped_job_keeps_what_it_has() -> None:
+    job = Job(forever).start()
+    while not job.news:
+        time.sleep(0.005)
+    assert job.running
+    job.stop()
+    job.join(5)
+    assert not job.running
+    assert job.result == job.news
+
+
+def test_a_job_nobody_looks_at_stops_itself() -> None:
+    watched, forgotten = Job(forever, idle_limit=0.2).start(), Job(forever, idle_limit=0.2).start()
+    for _ in range(20):
+        watched.seen()
+        time.sleep(0.02)
+    assert watched.running
+    forgotten.join(5)
+    assert not forgotten.running
+    watched.stop()
+    watched.join(5)
+
+
+@pytest.mark.parametrize(
+    ("error", "shown"),
+    [
+        (CaptureError("stopped before its first batch"), "stopped before its first batch"),
+        (MemoryError(), "memory ran out; choose a smaller batch size"),
+        (ZeroDivisionError("division by zero"), "unexpected ZeroDivisionError: division by zero"),
+    ],
+)
+def test_a_failed_job_says_why(error: Exception, shown: str, caplog: pytest.LogCaptureFixture) -> None:
+    def work(job: Job[None, None]) -> None:
+        raise error
+
+    job = Job(work).start()
+    job.join(5)
+    assert job.error.startswith(shown)
+    assert job.result is None
+    assert bool(caplog.records) == isinstance(error, ZeroDivisionError), "only the unexpected goes to the log"
+
+
+def test_threads_inside_the_engine_do_not_break_the_exit() -> None:
+    code = (
+        "import time, torch\nfrom app.resources import Job\n"
+        "def work(job):\n    while not job.stopping(): torch.ones(400, 400) @ torch.ones(400, 400)\n"
+        "Job(work).start(); time.sleep(0.3)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_first_paint_imports_nothing_heavy() -> None:
+    code = (
+        "import sys\nfrom app import pickers, session, widgets, captured, charts\n"
+        "print([name for name in ('torch', 'transformers', 'pandas') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_only_supervised_tokens_are_marked_and_all_are_escaped() -> None:
+    text = "<img src=x> 1\n"
+    encoded = Encoded("id", text, (0, 5, 6, 7), ((0, 0), (0, 11), (11, 13), (13, 14)), (2,))
+    shown = tokens.strip(encoded)
+    assert "<img" not in shown
+    assert "&lt;img·src=x&gt;" in shown
+    assert shown.count('class="tk on"') == shown.count("tabindex") == 1
+    assert '<span class="tk on" tabindex="0" title="token 2: the loss is taken here">·1</span>' in shown
+    assert "↵\n" in shown
+    assert "4 tokens, 1 of them under the loss" in shown
+
+
+def test_plain_leaves_no_markdown() -> None:
+    for mark in "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~":
+        assert plain(f"a{mark}b") == f"a\\{mark}b"
+    assert plain("one\ntwo") == "one  \ntwo"
+
+
+def test_values_from_a_link_are_brought_into_range() -> None:
+    assert session.clamped(999, 1, 256) == 256
+    assert session.clamped(None, 1, 256) == 1
+    assert session.clamped("3", 1, 9) == 3
