@@ -1,6 +1,6 @@
 """The SPD Lab engine: gradients of a capability, its subspace, and text written inside it.
 
-Read in this order: families, models, capability, spans, tasks, gradients, subspace, projection, generation, evaluation,
+Read in this order: families, models, capability, spans, tasks, gradients, spectrum, subspace, projection, generation, evaluation,
 export. Importing the package is instant; torch is imported by the first module that computes with it.
 """
 

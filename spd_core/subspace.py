@@ -1,7 +1,6 @@
-"""Decides a basis: eigenvectors of a Gram matrix, rank rules, angles between subspaces, save and load."""
+"""The capability subspace as a thing: a basis for every site, where it came from, and its files."""
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,108 +15,12 @@ from torch import Tensor
 
 from spd_core.errors import CaptureError, InputError, ModelError
 from spd_core.families import Site
-from spd_core.gradients import Capture, GradientGram
+from spd_core.gradients import Capture
 from spd_core.models import LanguageModel
+from spd_core.spectrum import decompose, truncate
 from spd_core.storage import command_line, new_folder, to_json, versions, write_text
 
 TENSORS, RECORD = "subspace.safetensors", "subspace.json"
-
-
-@dataclass(frozen=True)
-class Spectrum:
-    """Singular values and right singular vectors of the gradient rows of one site.
-
-    Attributes:
-        values: [d] float64, descending within a block.
-        vectors: [d, d] float64, column i belongs to value i.
-        blocks: widths of the diagonal blocks: (d,), or head_dim for every KV head.
-    """
-
-    values: Tensor
-    vectors: Tensor
-    blocks: tuple[int, ...]
-
-    def energy(self) -> Tensor:
-        """[d] cumulative share of Σσ², for a spectrum of one block or many alike (values sorted descending)."""
-        squares = self.values.sort(descending=True).values.square()
-        return squares.cumsum(0) / squares.sum()
-
-
-def decompose(gram: GradientGram, *, center: bool = True, heads: int = 1) -> Spectrum:
-    """Singular values and vectors from a Gram matrix: σᵢ² and uᵢ are its eigenvalues and eigenvectors.
-
-    Args:
-        gram: accumulated gradient rows of one site.
-        center: subtract the column mean.
-        heads: above 1, one basis for each of so many diagonal blocks (per KV head), cross terms left out.
-
-    Raises:
-        CaptureError: the Gram matrix is zero or not finite.
-    """
-    matrix = gram.centred() if center else gram.gram
-    d = len(matrix)
-    if not torch.isfinite(matrix).all():
-        raise CaptureError("the Gram matrix is not finite; capture again in float32")
-    if not matrix.any():
-        raise CaptureError("all gradients are zero: the loss does not depend on this site")
-    width = d // heads
-    values, vectors = torch.zeros(d, dtype=torch.float64), torch.zeros(d, d, dtype=torch.float64)
-    for start in range(0, d, width):
-        block = slice(start, start + width)
-        eigenvalues, eigenvectors = torch.linalg.eigh(matrix[block, block])
-        values[block] = eigenvalues.flip(0).clamp(min=0).sqrt()  # rounding can leave −1e-20
-        vectors[block, block] = _fixed_signs(eigenvectors.flip(1))
-    return Spectrum(values, vectors, (width,) * heads)
-
-
-def _fixed_signs(vectors: Tensor) -> Tensor:
-    """Flip columns so that the largest component of each is positive: the same capture, the same file."""
-    largest = vectors.abs().argmax(0)  # [d]
-    return vectors * vectors.gather(0, largest[None]).sign()
-
-
-def numerical_rank(values: Tensor) -> int:
-    """Number of singular values above rounding: σ > σ_max · √(d · eps), the precision of a float64 Gram matrix."""
-    eps = torch.finfo(torch.float64).eps
-    return int((values > values.max() * (len(values) * eps) ** 0.5).sum())
-
-
-def choose_rank(rule: str, values: Tensor) -> tuple[int, bool]:
-    """The rank that a rule gives for singular values `[d]`, and whether it was capped.
-
-    Rules: `half` is d // 2 (SPD paper, Table 7), capped at the number of non-zero singular values;
-    `energy:x` the smallest rank that holds the share x of Σσ²; an integer that rank.
-
-    Raises:
-        InputError: an unknown rule, a rank below 1, above d, or above the number of non-zero singular values.
-    """
-    d, nonzero = len(values), numerical_rank(values)
-    if rule == "half":
-        return min(max(d // 2, 1), nonzero), nonzero < d // 2
-    if re.fullmatch(r"energy:(0?\.\d+|1|1\.0+)", rule) and float(rule[7:]) > 0:
-        squares = values.square()
-        kept = squares.cumsum(0) / squares.sum()
-        # A hair's breadth of slack, or rounding of the sum would ask for one direction more.
-        return min(int((kept < float(rule[7:]) - 1e-12).sum()) + 1, nonzero), False
-    if not re.fullmatch(r"-?\d{1,9}", rule):
-        raise InputError(f"unknown rank {rule!r}; use half, energy:x with x above 0 and up to 1, or an integer")
-    rank = int(rule)
-    if not 1 <= rank <= d:
-        raise InputError(f"rank {rank} is outside 1 to {d} (d_kv {d}); choose a rank from 1 to {nonzero}")
-    if rank > nonzero:
-        raise InputError(f"rank {rank} exceeds the {nonzero} non-zero singular values; choose 1 to {nonzero}")
-    return rank, False
-
-
-def principal_angles(first: Tensor, second: Tensor) -> np.ndarray:
-    """Principal angles between the column spaces of two bases `[d, r1]` and `[d, r2]`, ascending, in radians.
-
-    scipy's method uses sine and cosine, so that small angles keep their digits (Knyazev and Argentati, 2002).
-    """
-    from scipy.linalg import subspace_angles
-
-    angles: np.ndarray = subspace_angles(first.double().numpy(), second.double().numpy())[::-1]
-    return angles
 
 
 class Provenance(BaseModel):
@@ -206,6 +109,7 @@ def fit(
     rank: str = "half",
     center: bool = True,
     per_head: bool = False,
+    cap: bool = False,
     loss: str = "aligned",
     prompt_style: str = "raw",
     capability: str = "",
@@ -213,7 +117,8 @@ def fit(
 ) -> Subspace:
     """The top-r right singular vectors of the captured gradients, for every site (SPD paper, phase 1).
 
-    With `per_head` the rank rule is applied to every KV head by itself, and the basis is block-diagonal.
+    With `per_head` the rank rule is applied to every KV head by itself, and the basis is block-diagonal. With
+    `cap` a rank above the number of non-zero singular values becomes that number, as the provenance says.
 
     Raises:
         InputError: the rank rule cannot be met at a site (named).
@@ -223,7 +128,7 @@ def fit(
     for site, gram in capture.grams.items():
         try:
             spectrum = decompose(gram, center=center, heads=site.heads if per_head else 1)
-            basis[site], was_capped = truncate(spectrum, rank)
+            basis[site], was_capped = truncate(spectrum, rank, cap=cap)
         except (InputError, CaptureError) as error:
             raise type(error)(f"{site.label}: {error}") from error
         singular_values[site] = spectrum.values
@@ -253,17 +158,6 @@ def fit(
         command=command_line(),
     )
     return Subspace(basis, singular_values, record)
-
-
-def truncate(spectrum: Spectrum, rule: str) -> tuple[Tensor, bool]:
-    """The basis [d, rank] float32 that a rank rule keeps of a spectrum, and whether the rank was capped."""
-    columns, capped, start = [], False, 0
-    for width in spectrum.blocks:
-        rank, block_capped = choose_rank(rule, spectrum.values[start : start + width])
-        columns.append(spectrum.vectors[:, start : start + rank])
-        capped |= block_capped
-        start += width
-    return torch.cat(columns, 1).float(), capped  # float32 on disk and in use; decomposed in float64
 
 
 def _site_record(site: Site) -> dict[str, Any]:

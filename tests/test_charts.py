@@ -10,7 +10,7 @@ import torch
 from app import charts
 from app.captured import Panel, table, to_csv
 from spd_core.gradients import GradientGram
-from spd_core.subspace import decompose, numerical_rank
+from spd_core.spectrum import decompose, numerical_rank
 
 D = 12
 

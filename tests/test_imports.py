@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 ORDER = [
     *("errors", "storage", "builtin", "families", "memory", "models", "packing", "capability", "spans", "tasks"),
-    *("gradients", "subspace", "projection", "generation", "attribution", "evaluation", "distill"),
+    *("gradients", "spectrum", "subspace", "projection", "generation", "attribution", "evaluation", "distill"),
     *("runs", "export", "__main__"),
 ]
 FORBIDDEN = {

@@ -13,7 +13,8 @@ from safetensors.torch import load_file
 
 from spd_core.errors import CaptureError, InputError, ModelError, StorageError
 from spd_core.gradients import GradientGram, capture
-from spd_core.subspace import choose_rank, decompose, fit, load_subspace, principal_angles, truncate
+from spd_core.spectrum import choose_rank, decompose, principal_angles, truncate
+from spd_core.subspace import fit, load_subspace
 from tests.reference import right_singular_vectors
 from tests.test_gradients import random_examples
 
@@ -77,6 +78,13 @@ def test_rank_rules(rule: str, rank: int) -> None:
 def test_half_is_capped_and_says_so() -> None:
     values = torch.tensor([1.0, 0, 0, 0, 0, 0], dtype=torch.float64)
     assert choose_rank("half", values) == (1, True)
+
+
+def test_an_integer_is_capped_only_on_request() -> None:
+    assert choose_rank("4", SIGMA, cap=True) == (3, True)
+    assert choose_rank("2", SIGMA, cap=True) == (2, False)
+    with pytest.raises(InputError, match="outside 1 to 4"):
+        choose_rank("5", SIGMA, cap=True)
 
 
 @pytest.mark.parametrize("rule", ["0", "-1", "5", "4", "energy:0", "energy:1.5", "energy:", "most", "", "1.5"])
