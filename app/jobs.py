@@ -1,0 +1,212 @@
+"""What runs on background threads: read a model's configuration, capture, write both lanes.
+
+Pages import this module only inside functions, since it brings torch along.
+"""
+
+import functools
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from transformers import AutoTokenizer
+
+from app.captured import Captured, Request
+from app.resources import Job, ModelStore
+from spd_core import models
+from spd_core.errors import ModelError
+from spd_core.families import ModelCard, card_of
+from spd_core.generation import Completion, Sampling, generate
+from spd_core.gradients import Progress
+from spd_core.gradients import capture as capture_gradients
+from spd_core.memory import MemoryEstimate, available_memory
+from spd_core.projection import Lane
+from spd_core.spans import encode_all, generation_prompt
+from spd_core.spectrum import decompose
+
+# --- before loading ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """What is known of a model before a weight is read."""
+
+    card: ModelCard
+    config: Any
+    tokenizer: Any
+
+
+def prepare(job: Job[Prepared, None], name: str, revision: str | None) -> Prepared:
+    """Configuration and tokenizer of a model; converts the built-in one on first use.
+
+    Raises:
+        SpdError: not found, or not supported.
+    """
+    source = models.resolve(name, job.progress)
+    job.progress(0.98, "Reading the configuration and the tokenizer")
+    config = models.read_config(source, revision)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=False)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise ModelError(f"cannot load the tokenizer of {name}: {str(error).splitlines()[0]}") from error
+    return Prepared(card_of(config, name), config, tokenizer)
+
+
+@functools.lru_cache(maxsize=32)
+def estimate(prepared: Prepared, dtype: str, layers: tuple[int, ...], batch_size: int) -> MemoryEstimate:
+    """Bytes for loading, capturing and generating with these settings."""
+    return models.estimate(prepared.config, dtype, layers, batch_size=batch_size)
+
+
+def free_memory() -> int:
+    """Free bytes where models are loaded."""
+    return available_memory(models.choose_device())
+
+
+def fitting_batch(prepared: Prepared, dtype: str, layers: tuple[int, ...], batch_size: int) -> int | None:
+    """The largest smaller batch size whose capture fits the free memory; None when not even one example does."""
+    smaller = (size for size in (32, 16, 8, 4, 2, 1) if size < batch_size)
+    return next((size for size in smaller if estimate(prepared, dtype, layers, size).capture < free_memory()), None)
+
+
+# --- capture -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class CaptureNews:
+    """Where a capture stands.
+
+    Attributes:
+        loss: mean −log p of the last batch, in nats.
+        seconds: since the first batch began.
+    """
+
+    done: int
+    total: int
+    loss: float
+    seconds: float
+
+    @property
+    def speed(self) -> float:
+        """Examples a second."""
+        return self.done / self.seconds
+
+    @property
+    def remaining(self) -> float:
+        """Expected seconds to the end; batches go from the longest examples to the shortest, so it is less."""
+        return (self.total - self.done) / self.speed
+
+
+def capture(job: Job[Captured, CaptureNews], request: Request, store: ModelStore) -> Captured:
+    """Load the model if needed, encode the examples, stream their gradients, decompose.
+
+    Raises:
+        SpdError: the model cannot be loaded, no example survives, or a gradient is not finite.
+    """
+    lm = store.get(request.model, job.progress)
+    job.progress(0.0, "Encoding the examples")
+    chosen = request.capability.split("calibration").limited(request.examples)
+    encoded = encode_all(chosen.examples, chosen.settings, lm.tokenizer, request.style, request.loss)
+    started = time.monotonic()
+
+    def on_batch(progress: Progress) -> None:
+        job.news = CaptureNews(progress.done, progress.total, progress.loss, time.monotonic() - started)
+        job.progress(progress.done / progress.total, "Capturing gradients")
+
+    job.progress(0.0, "Capturing gradients")
+    captured = capture_gradients(
+        lm, encoded, request.layers, batch_size=request.batch_size, on_batch=on_batch, stop=job.stopping
+    )
+    elapsed = time.monotonic() - started
+    job.progress(1.0, "Computing the spectra")
+    spectra = {site: decompose(gram, center=request.center) for site, gram in captured.grams.items()}
+    return Captured(
+        request=request,
+        capture=captured,
+        spectra=spectra,
+        revision=lm.revision,
+        dtype=str(lm.dtype).removeprefix("torch."),
+        device=str(lm.device),
+        elapsed=elapsed,
+        stopped=captured.used < len(encoded.examples),
+    )
+
+
+# --- side by side --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class WriteRequest:
+    """What both lanes continue, and how."""
+
+    captured: Captured
+    rank: int
+    strength: float
+    prompt: str
+    temperature: float
+    top_p: float
+    new_tokens: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class LaneText:
+    """What one lane has written so far; `finish` is empty while it writes."""
+
+    text: str
+    tokens: int
+    mean_logprob: float
+    finish: str
+
+
+@dataclass(frozen=True)
+class Written:
+    """Both lanes at one moment: raw, then projected.
+
+    Attributes:
+        read: the text that the model continued, exactly.
+        ranks: (lowest, highest) rank over the sites.
+        seconds: since the first token was asked for.
+    """
+
+    request: WriteRequest
+    read: str
+    ranks: tuple[int, int]
+    lanes: tuple[LaneText, LaneText]
+    seconds: float
+
+
+def write(job: Job[Written, Written], request: WriteRequest, store: ModelStore) -> Written:
+    """Continue the prompt raw and projected, in one batch with the same noise.
+
+    Raises:
+        SpdError: the model cannot be loaded, or a setting is out of range.
+    """
+    captured, settings = request.captured, request.captured.request
+    sampling = Sampling(request.temperature, request.top_p, request.new_tokens, request.seed)
+    lm = store.get(settings.model, job.progress)
+    job.progress(0.0, "Fitting the subspace")
+    subspace = captured.subspace(lm, request.rank)
+    read, _ = generation_prompt(request.prompt, settings.capability.settings, settings.style, lm.tokenizer)
+    ranks = [basis.shape[1] for basis in subspace.basis.values()]
+    lanes = [Lane(), Lane(subspace, request.strength, name="projected")]
+    started = time.monotonic()
+
+    def snapshot(completions: list[Completion]) -> Written:
+        raw, projected = (_lane_text(completion) for completion in completions)
+        seconds = time.monotonic() - started
+        return Written(request, read, (min(ranks), max(ranks)), (raw, projected), seconds)
+
+    def on_step(completions: list[Completion]) -> None:
+        job.news = snapshot(completions)
+        job.progress(len(completions[0].tokens) / request.new_tokens, "Writing")
+
+    job.progress(0.0, "Reading the prompt")
+    completions = generate(
+        lm, [read], lanes, sampling, special_tokens=settings.style == "raw", on_step=on_step, stop=job.stopping
+    )
+    return snapshot(completions)
+
+
+def _lane_text(completion: Completion) -> LaneText:
+    mean = sum(completion.logprobs) / len(completion.logprobs) if completion.logprobs else float("nan")
+    return LaneText(completion.text, len(completion.tokens), mean, completion.finish)

@@ -1,0 +1,22 @@
+"""Entry point: `streamlit run app/main.py`. Puts the repository on the path, and lists the pages."""
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+if str(ROOT) not in sys.path:  # `streamlit run` puts only this folder there
+    sys.path.insert(0, str(ROOT))
+
+import streamlit as st  # noqa: E402
+
+from app.session import HOME, SIDE_BY_SIDE, SPECTRUM  # noqa: E402
+
+st.set_page_config(page_title="SPD Lab", page_icon=ROOT / "app" / "icon.svg", layout="wide")
+st.navigation(
+    [
+        st.Page(HOME, title="Home", icon=":material/home:", default=True),
+        st.Page(SPECTRUM, title="Spectrum", icon=":material/show_chart:", url_path="spectrum"),
+        st.Page(SIDE_BY_SIDE, title="Side by side", icon=":material/splitscreen_right:", url_path="side-by-side"),
+    ],
+    position="top",
+).run()

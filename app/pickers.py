@@ -1,0 +1,249 @@
+"""Choosing a model, a capability and settings: widgets, the model card, and the preview of the loss mask."""
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast, get_args
+
+import streamlit as st
+
+from app import session, tokens
+from app.resources import Job, ModelKey, forget_preparation
+from app.widgets import failure, plain, small
+from spd_core.capability import Capability, Loss, Split, Style, builtin_names, read_builtin, read_capability
+from spd_core.errors import InputError, SpdError
+
+if TYPE_CHECKING:
+    from app.jobs import Prepared
+
+BUILT_IN, ELSEWHERE = "Built-in", "Hub id or folder"
+OWN_FILE = "your own file"
+_LOSS_HELP = (
+    "**aligned**: only the tokens that decide whether the answer is correct. **full**: every answer token (a control; "
+    "the paper finds it clearly worse). **solution**: the reference code, for capabilities with tests."
+)
+_STYLE_HELP = "**raw**: a plain question-and-answer template. **chat**: the model's own chat template."
+
+
+# --- model ---------------------------------------------------------------------------------------------------
+
+
+def pick_model() -> ModelKey | None:
+    """The chosen model; None while no name is given."""
+    row = st.container(horizontal=True, vertical_alignment="center")
+    source = row.segmented_control(
+        "Where the model comes from", (BUILT_IN, ELSEWHERE), default=BUILT_IN, required=True,
+        key=session.MODEL_SOURCE, persist_state="session", label_visibility="collapsed",
+    )  # fmt: skip
+    name: str | None = "builtin"
+    revision: str | None = None
+    if source == ELSEWHERE:
+        name = st.text_input(
+            "Hub id or local folder", key=session.MODEL_NAME, persist_state="session", placeholder="org/model"
+        )
+    with row.popover("Advanced", icon=":material/tune:"):
+        if source == ELSEWHERE:
+            revision = st.text_input(
+                "Revision", key=session.REVISION, persist_state="session", placeholder="the newest",
+                help="Branch, tag or commit on the hub; a folder has none.",
+            )  # fmt: skip
+        dtype = st.selectbox(
+            "Number format of the weights", ("auto", "float32", "bfloat16"), key=session.DTYPE,
+            persist_state="session", help="auto: bfloat16 where the hardware multiplies it, else float32.",
+        )  # fmt: skip
+    name = (name or "").strip()
+    return ModelKey(name, (revision or "").strip() or None, dtype) if name else None
+
+
+def wait_for(job: "Job[Prepared, None]", key: ModelKey) -> "Prepared | None":
+    """What is known of the model, or its progress (ticking) or its error."""
+    if job.result is not None:
+        return job.result
+    if job.error:
+        failure("This model cannot be used:", job.error)
+        st.button("Try again", on_click=forget_preparation, args=(key.name, key.revision))
+        return None
+
+    @st.fragment(run_every=0.5)
+    def ticking() -> None:
+        if not job.running:
+            st.rerun()
+        st.progress(min(job.share, 1.0), text=f"{plain(job.phase)} ({job.elapsed:.0f} s)")
+
+    ticking()
+    return None
+
+
+def model_card(prepared: "Prepared") -> None:
+    """What the configuration says, and where keys are read."""
+    card = prepared.card
+    rows = {
+        "Family": card.model_type,
+        "Layers": card.layers,
+        "Query heads": card.heads,
+        "KV heads × head_dim": f"{card.kv_heads} × {card.head_dim}",
+        "d_kv": card.d_kv,
+        "Context": f"{card.context:,} tokens",
+    }
+    items = [f"{label}: **{plain(str(value))}**" for label, value in rows.items()]
+    for column, part in zip(st.columns((2, 3), wrap=False), (items[:3], items[3:]), strict=True):
+        column.markdown("  \n".join(part))
+    small(f"K is read {plain(card.key_is_read)}. V likewise.")
+
+
+def memory(prepared: "Prepared", dtype: str, layers: tuple[int, ...], batch_size: int) -> None:
+    """Estimated peak memory against what is free, before anything is loaded; smaller settings when it does not fit."""
+    from app import jobs
+
+    needed, free = jobs.estimate(prepared, dtype, layers, batch_size), jobs.free_memory()
+    parts = (("load", needed.load), ("capture", needed.capture), ("generate", needed.generation))
+    listed = " · ".join(f"{what} **{size / 2**30:.1f} GiB**" for what, size in parts)
+    small(f"Memory, estimated: {listed}. Free now: **{free / 2**30:.1f} GiB**.")
+    if needed.capture > free:
+        smaller = jobs.fitting_batch(prepared, dtype, layers, batch_size)
+        remedy = f"batch size {smaller} fits" if smaller else "choose a smaller model, or fewer and later layers"
+        st.warning(f"Capturing may not fit: {remedy}.", icon=":material/memory:")
+
+
+# --- capability ----------------------------------------------------------------------------------------------
+
+
+def pick_capability() -> Capability | None:
+    """The chosen capability with its title and counts; None with the reason on screen."""
+    names = builtin_names()
+    name = st.selectbox(
+        "Capability", (*names, OWN_FILE), key=session.CAPABILITY, bind="query-params",
+        label_visibility="collapsed",
+    )  # fmt: skip
+    try:
+        capability = read_builtin(name) if name in names else _own_file()
+    except InputError as error:
+        failure("This capability file cannot be used:", str(error))
+        return None
+    if capability is None:
+        small("One example a line, such as " + plain('{"prompt": "2 + 2?", "answer": "4"}'))
+        return None
+    settings = capability.settings
+    st.markdown(f"**{plain(settings.title or capability.name)}** {plain(settings.description)}")
+    counts = {split: len(capability.split(split).examples) for split in get_args(Split)}
+    words = {"calibration": "calibration", "train": "training", "heldout": "held out"}
+    small("Examples: " + " · ".join(f"{words[split]} **{n}**" for split, n in counts.items()))
+    if not counts["calibration"]:
+        failure("Nothing to capture:", 'no example is in the calibration split; leave out "split", or set it.')
+        return None
+    return capability
+
+
+def _own_file() -> Capability | None:
+    """A capability from an upload, or else from a path on the server's machine."""
+    upload = st.file_uploader("Upload a JSONL file", type="jsonl", key=session.CAPABILITY_UPLOAD)
+    path = st.text_input("Or its path on this machine", key=session.CAPABILITY_PATH, persist_state="session")
+    if upload is not None:
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / Path(upload.name).name
+            file.write_bytes(upload.getvalue())
+            try:
+                return read_capability(file)
+            except InputError as error:
+                raise InputError(str(error).replace(f"{folder}/", "")) from error
+    return read_capability(Path(path.strip()).expanduser()) if path and path.strip() else None
+
+
+def pick_loss(capability: Capability | None) -> tuple[Loss, Style]:
+    """Which tokens count, and how prompts are put."""
+    code = capability is not None and any(example.tests for example in capability.examples)
+    losses = ("aligned", "full", "solution") if code else ("aligned", "full")
+    left, right = st.columns(2)
+    loss = left.segmented_control(
+        "Loss on", losses, default="aligned", required=True, key=session.LOSS, bind="query-params", help=_LOSS_HELP
+    )
+    style = right.segmented_control(
+        "Prompt style", ("raw", "chat"), default="raw", required=True, key=session.STYLE, bind="query-params",
+        help=_STYLE_HELP,
+    )  # fmt: skip
+    return (
+        cast(Loss, loss if loss in losses else "aligned"),
+        cast(Style, style if style in get_args(Style) else "raw"),
+    )
+
+
+def preview(prepared: "Prepared", capability: Capability, loss: Loss, style: Style) -> None:
+    """One calibration example as tokens, those under the loss marked."""
+    from spd_core.spans import encode
+
+    examples = capability.split("calibration").examples
+    left, right = st.columns((1, 3), vertical_alignment="center")
+    number = left.number_input(
+        "Example", 1, len(examples), key=session.PREVIEW, persist_state="session", label_visibility="collapsed",
+    )  # fmt: skip
+    example = examples[session.clamped(number, 1, len(examples)) - 1]
+    try:
+        encoded = encode(example, capability.settings, prepared.tokenizer, style, loss)
+    except SpdError as error:
+        failure("No preview:", str(error))
+        return
+    if isinstance(encoded, str):
+        st.warning(f"{plain(example.id)} will be skipped: {plain(encoded)}", icon=":material/skip_next:")
+        return
+    right.markdown(
+        f"Example {number}: **{len(encoded.supervised)} of {len(encoded.ids)} tokens** carry the loss (framed, bold, "
+        "underlined). :small[· is a space, ↵ a line break.]"
+    )
+    st.html(tokens.strip(encoded))
+
+
+# --- capture -------------------------------------------------------------------------------------------------
+
+
+def pick_capture_settings(capability: Capability | None) -> tuple[int, str, int, bool]:
+    """Number of examples, layers (text), batch size, centre."""
+    most = max(len(capability.split("calibration").examples), 1) if capability else 1
+    examples = st.number_input(
+        "Calibration examples", 1, value=50, key=session.EXAMPLES, bind="query-params",
+        help=f"The first ones of the file, which has {most}. The paper uses 50.",
+    )  # fmt: skip
+    layers = st.text_input(
+        "Layers", "middle,last", key=session.LAYERS, bind="query-params",
+        help="middle, last, all, or indices from 0 such as 3,7",
+    )  # fmt: skip
+    batch = st.number_input(
+        "Batch size", 1, 256, 8, key=session.BATCH, bind="query-params",
+        help="Examples at once: speed and memory, never the result.",
+    )  # fmt: skip
+    center = st.toggle(
+        "Centre the gradients", True, key=session.CENTRE, bind="query-params",
+        help="Subtract the mean gradient before the decomposition.",
+    )  # fmt: skip
+    return session.clamped(examples, 1, most), layers or "", session.clamped(batch, 1, 256), bool(center)
+
+
+# --- sampling ------------------------------------------------------------------------------------------------
+
+
+def pick_sampling() -> dict[str, Any]:
+    """Strength and sampling settings."""
+    strength = st.slider(
+        "Strength α", 0.0, 1.0, 1.0, 0.05, key=session.STRENGTH, bind="query-params",
+        help="K + α(K P − K), and the same for V: 0 leaves the model alone, 1 is the paper's hard projection.",
+    )  # fmt: skip
+    row = st.container(horizontal=True, vertical_alignment="center")
+    with row.popover("Sampling", icon=":material/tune:"):
+        choice = st.segmented_control(
+            "Next token", ("sample", "greedy"), default="sample", required=True, key=session.CHOICE,
+            bind="query-params", help="greedy: always the most probable token.",
+        )  # fmt: skip
+        greedy = choice == "greedy"
+        temperature = st.number_input(
+            "Temperature", 0.05, 5.0, 0.7, 0.05, key=session.TEMPERATURE, bind="query-params", disabled=greedy
+        )
+        top_p = st.number_input("Top-p", 0.01, 1.0, 0.9, 0.05, key=session.TOP_P, bind="query-params", disabled=greedy)
+        tokens = st.number_input("Most new tokens", 1, 2048, 128, key=session.NEW_TOKENS, bind="query-params")
+        seed = st.number_input("Seed", 0, 2**31 - 1, 0, key=session.SEED, bind="query-params")
+    how = "greedy" if greedy else f"temperature {temperature:g}, top-p {top_p:g}"
+    row.markdown(f":small[{how}, at most {tokens} tokens, seed {seed}]")
+    return {
+        "strength": session.clamped(strength, 0.0, 1.0),
+        "temperature": 0.0 if greedy else session.clamped(temperature, 0.05, 5.0),
+        "top_p": session.clamped(top_p, 0.01, 1.0),
+        "new_tokens": session.clamped(tokens, 1, 2048),
+        "seed": session.clamped(seed, 0, 2**31 - 1),
+    }

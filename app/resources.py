@@ -1,0 +1,195 @@
+"""What all sessions share: one loaded model, what is known of models before loading, and working threads.
+
+Imports no engine module that computes: the first paint comes before torch.
+"""
+
+import atexit
+import logging
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import streamlit as st
+
+from spd_core.errors import SpdError
+
+if TYPE_CHECKING:
+    from app.jobs import Prepared
+    from spd_core.models import LanguageModel
+
+Result = TypeVar("Result")
+News = TypeVar("News")
+_LOG = logging.getLogger(__name__)
+IDLE_LIMIT = 120.0
+"""Seconds without a page that looks on before a job stops itself; browsers slow the timers of hidden tabs to 60 s."""
+
+
+class Job(Generic[Result, News]):
+    """Work on a thread of its own, which pages look at: what it is doing, its news, its result or its error.
+
+    The work never calls Streamlit. It asks `stopping()` where it can stop, and keeps what it has.
+
+    Attributes:
+        phase: what it is doing now, for people.
+        share: how far the phase is, 0 to 1.
+        news: the latest that the work has to show; replaced as a whole.
+        result: what the work returned.
+        error: why it failed, fit for a screen.
+    """
+
+    def __init__(self, work: Callable[["Job[Result, News]"], Result], *, idle_limit: float = IDLE_LIMIT) -> None:
+        self.phase, self.share = "Starting", 0.0
+        self.news: News | None = None
+        self.result: Result | None = None
+        self.error = ""
+        self.started = self._seen = time.monotonic()
+        self.ended: float | None = None
+        self._work, self._idle_limit = work, idle_limit
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def start(self) -> "Job[Result, News]":
+        """Begin; returns itself."""
+        _LIVE.add(self)
+        self._thread.start()
+        return self
+
+    @property
+    def running(self) -> bool:
+        """Whether it has neither returned nor failed."""
+        return self.ended is None
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since it was made, until it ended."""
+        return (self.ended or time.monotonic()) - self.started
+
+    def progress(self, share: float, doing: str) -> None:
+        """Say what is being done; the engine's `Progress`."""
+        self.share, self.phase = share, doing
+
+    def seen(self) -> None:
+        """A page looks on: the heartbeat that keeps the work going."""
+        self._seen = time.monotonic()
+
+    def stop(self) -> None:
+        """Ask the work to end and keep what it has."""
+        self._stop.set()
+
+    @property
+    def stop_asked(self) -> bool:
+        """Whether somebody has asked it to stop."""
+        return self._stop.is_set()
+
+    def stopping(self) -> bool:
+        """Whether to end now: somebody asked, or no page has looked for a while (its tab is closed)."""
+        return self.stop_asked or time.monotonic() - self._seen > self._idle_limit
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait for the thread."""
+        self._thread.join(timeout)
+
+    def _run(self) -> None:
+        try:
+            self.result = self._work(self)
+        except SpdError as error:
+            self.error = str(error)
+        except Exception as error:  # the thread's edge: nobody above could show it
+            self.error = _explained(error)
+        finally:
+            self.ended = time.monotonic()
+
+
+def _explained(error: Exception) -> str:
+    """A message for an error that is not ours: memory with its remedy, else its type, with the details in the log."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return "memory ran out; choose a smaller batch size, fewer layers, or a smaller model"
+    _LOG.error("a background job failed", exc_info=error)
+    return f"unexpected {type(error).__name__}: {error}; the server's log has the details"
+
+
+_LIVE: "weakref.WeakSet[Job[Any, Any]]" = weakref.WeakSet()
+
+
+@atexit.register
+def _stop_all() -> None:
+    """A thread that is inside torch when the interpreter ends aborts the process: stop and wait."""
+    running = [job for job in _LIVE if job.running]
+    for job in running:
+        job.stop()
+    for job in running:
+        job.join(10)
+
+
+@dataclass(frozen=True)
+class ModelKey:
+    """Which model a session means; sessions keep this and never the model, so that memory can be freed."""
+
+    name: str
+    revision: str | None = None
+    dtype: str = "auto"
+
+
+class ModelStore:
+    """Holds one loaded model for all sessions."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._key: ModelKey | None = None
+        self._lm: LanguageModel | None = None
+
+    def get(self, key: ModelKey, progress: Callable[[float, str], None]) -> "LanguageModel":
+        """The model of `key`, loaded when it is not the one at hand; others wait meanwhile.
+
+        Raises:
+            SpdError: it cannot be loaded.
+        """
+        from spd_core import models
+
+        with self._lock:
+            if self._lm is None or self._key != key:
+                self._lm = self._key = None  # free the old one before the new one comes
+                self._lm = models.load(key.name, key.revision, key.dtype, progress)
+                self._key = key
+            return self._lm
+
+
+@dataclass
+class Shared:
+    """One for the server."""
+
+    models: ModelStore = field(default_factory=ModelStore)
+    prepared: "dict[tuple[str, str | None], Job[Prepared, None]]" = field(default_factory=dict)
+
+
+@st.cache_resource(show_spinner=False)
+def shared() -> Shared:
+    """What all sessions share."""
+    return Shared()
+
+
+def preparation(name: str, revision: str | None) -> "Job[Prepared, None]":
+    """Read what a model is (configuration and tokenizer, no weights) in the background; once for all sessions.
+
+    Called after a page's first elements are drawn: it also warms the engine up.
+    """
+    known = shared().prepared
+    if (name, revision) not in known:
+        known[name, revision] = Job[Any, None](lambda job: _prepare(job, name, revision)).start()
+    return known[name, revision]
+
+
+def forget_preparation(name: str, revision: str | None) -> None:
+    """Read again next time, e.g. after a network error."""
+    shared().prepared.pop((name, revision), None)
+
+
+def _prepare(job: "Job[Prepared, None]", name: str, revision: str | None) -> "Prepared":
+    job.progress(0.0, "Starting the engine")
+    time.sleep(0.4)  # the page is drawn meanwhile: importing torch would hold it up
+    from app import jobs  # torch and transformers: on this thread, never on a page's
+
+    return jobs.prepare(job, name, revision)
