@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 # Light page, dark page. Okabe and Ito's colours, told apart with any colour vision.
 KEY, VALUE = ("#0072B2", "#56B4E9"), ("#B84E00", "#E69F00")
 INK, GRID = ("#17212b", "#e9eef2"), ("#d5dce2", "#33404b")
-ROW_HEIGHT = 165
+ROW_HEIGHT = 150
 
 
 def singular_values(panels: Sequence[Panel], rank: int, *, dark: bool = False) -> "go.Figure":
@@ -65,7 +65,7 @@ def _small_multiples(
     figure.update_yaxes(axis).update_xaxes(axis)
     figure.update_xaxes(title={"text": "direction i", "font": {"color": INK[dark]}, "standoff": 4}, row=len(layers))
     return figure.update_layout(
-        height=height, margin={"l": 8, "r": 8, "t": 44, "b": 8}, hovermode="closest", showlegend=False
+        height=height, margin={"l": 8, "r": 8, "t": 52, "b": 8}, hovermode="closest", showlegend=False
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from transformers import AutoTokenizer
 
 from app.captured import Captured, Request
-from app.resources import Job, ModelStore
+from app.resources import COMPUTING, Job, ModelStore
 from spd_core import models
 from spd_core.errors import ModelError
 from spd_core.families import ModelCard, card_of
@@ -54,7 +54,8 @@ def prepare(job: Job[Prepared, None], name: str, revision: str | None) -> Prepar
 @functools.lru_cache(maxsize=32)
 def estimate(prepared: Prepared, dtype: str, layers: tuple[int, ...], batch_size: int) -> MemoryEstimate:
     """Bytes for loading, capturing and generating with these settings."""
-    return models.estimate(prepared.config, dtype, layers, batch_size=batch_size)
+    with COMPUTING:
+        return models.estimate(prepared.config, dtype, layers, batch_size=batch_size)
 
 
 def free_memory() -> int:
@@ -150,12 +151,19 @@ class WriteRequest:
 
 @dataclass(frozen=True)
 class LaneText:
-    """What one lane has written so far; `finish` is empty while it writes."""
+    """What one lane has written so far.
+
+    Attributes:
+        mean_logprob: of its tokens under the lane's own model, in nats.
+        finish: `eos`, `length` or `stopped`; empty while it writes.
+        seconds: it has been writing for, until it finished.
+    """
 
     text: str
     tokens: int
     mean_logprob: float
     finish: str
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -189,11 +197,14 @@ def write(job: Job[Written, Written], request: WriteRequest, store: ModelStore) 
     read, _ = generation_prompt(request.prompt, settings.capability.settings, settings.style, lm.tokenizer)
     ranks = [basis.shape[1] for basis in subspace.basis.values()]
     lanes = [Lane(), Lane(subspace, request.strength, name="projected")]
-    started = time.monotonic()
+    started, ended = time.monotonic(), dict[int, float]()
 
     def snapshot(completions: list[Completion]) -> Written:
-        raw, projected = (_lane_text(completion) for completion in completions)
         seconds = time.monotonic() - started
+        for i, completion in enumerate(completions):
+            if completion.finish:
+                ended.setdefault(i, seconds)
+        raw, projected = (_lane_text(c, ended.get(i, seconds)) for i, c in enumerate(completions))
         return Written(request, read, (min(ranks), max(ranks)), (raw, projected), seconds)
 
     def on_step(completions: list[Completion]) -> None:
@@ -207,6 +218,6 @@ def write(job: Job[Written, Written], request: WriteRequest, store: ModelStore) 
     return snapshot(completions)
 
 
-def _lane_text(completion: Completion) -> LaneText:
+def _lane_text(completion: Completion, seconds: float) -> LaneText:
     mean = sum(completion.logprobs) / len(completion.logprobs) if completion.logprobs else float("nan")
-    return LaneText(completion.text, len(completion.tokens), mean, completion.finish)
+    return LaneText(completion.text, len(completion.tokens), mean, completion.finish, seconds)

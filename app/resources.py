@@ -111,6 +111,9 @@ def _explained(error: Exception) -> str:
     return f"unexpected {type(error).__name__}: {error}; the server's log has the details"
 
 
+COMPUTING = threading.Lock()
+"""Held while a page's own thread is inside torch for longer than a blink; the exit waits for it."""
+
 _LIVE: "weakref.WeakSet[Job[Any, Any]]" = weakref.WeakSet()
 
 
@@ -122,6 +125,7 @@ def _stop_all() -> None:
         job.stop()
     for job in running:
         job.join(10)
+    COMPUTING.acquire(timeout=10)  # for good: no page shall enter torch any more
 
 
 @dataclass(frozen=True)

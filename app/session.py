@@ -46,11 +46,14 @@ def write_job() -> "Job[Written, Written] | None":
 
 def captured() -> "Captured | None":
     """The capture in hand: the last one that succeeded, kept until the next does."""
-    job = capture_job()
-    if job is not None and job.result is not None and st.session_state.get(_CAPTURED) is not job.result:
-        st.session_state[_CAPTURED] = job.result
+    job, before = capture_job(), cast("Captured | None", st.session_state.get(_CAPTURED))
+    if job is None or job.result is None or job.result is before:
+        return before
+    if before is not None and before.d_kv != job.result.d_kv:  # a rank means nothing on another width
         st.session_state.pop(_CHOSEN_RANK, None)
-    return cast("Captured | None", st.session_state.get(_CAPTURED))
+        st.session_state.pop(RANK, None)
+    st.session_state[_CAPTURED] = job.result
+    return job.result
 
 
 def start_capture(request: "Request") -> None:

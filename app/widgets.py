@@ -62,14 +62,24 @@ def in_hand() -> None:
     strip()
 
 
+def ranges(numbers: list[int]) -> str:
+    """`3, 7–9`: ascending numbers, runs of three and more drawn together."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(f"{run[0]}–{run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs)
+
+
 def describe(captured: "Captured") -> str:
     """Model, capability and subspace in one line, escaped."""
     request = captured.request
-    layers = ", ".join(map(str, captured.layers))
     return (
         f"**{plain(model_name(captured))}** · capability **{plain(request.capability.name)}** "
         f"({counted(captured.capture.used, 'example')}, {request.loss} loss, {request.style} prompts) · "
-        f"layers {layers} · rank {session.chosen_rank(captured.d_kv)} of {captured.d_kv}"
+        f"layers {ranges(captured.layers)} · rank {session.chosen_rank(captured.d_kv)} of {captured.d_kv}"
     )
 
 
@@ -87,7 +97,7 @@ def provenance(captured: "Captured", *more: str) -> None:
         f"{request.capability.name} ({request.capability.fingerprint[:12]})",
         counted(captured.capture.used, "example"),
         f"{request.loss} loss, {request.style} prompts, batch size {request.batch_size}",
-        f"layers {', '.join(map(str, captured.layers))}, {'centred' if request.center else 'not centred'}",
+        f"layers {ranges(captured.layers)}, {'centred' if request.center else 'not centred'}",
         *more,
     )
     small(f"Provenance: {plain(' · '.join(facts))}")

@@ -6,7 +6,7 @@ import streamlit as st
 
 from app import pickers, session
 from app.captured import Captured
-from app.widgets import counted, empty, failure, header, in_hand, plain, provenance, signed, small
+from app.widgets import counted, empty, failure, header, in_hand, plain, provenance, ranges, signed, small
 
 if TYPE_CHECKING:
     from app.jobs import WriteRequest, Written
@@ -23,8 +23,9 @@ def pick_prompt(captured: Captured) -> str:
         chosen = heldout.get(st.session_state[session.PRESET])
         st.session_state[session.PROMPT] = chosen.prompt if chosen else ""
 
-    if session.PROMPT not in st.session_state and heldout:
-        st.session_state[session.PROMPT] = next(iter(heldout.values())).prompt
+    if st.session_state.get(session.PRESET) not in (*heldout, _OWN):  # the first visit, or another capability
+        st.session_state[session.PRESET] = next(iter(heldout), _OWN)
+        take()
     preset = st.selectbox(
         "Held-out example", (*heldout, _OWN), key=session.PRESET, persist_state="session", on_change=take,
         format_func=lambda name: heldout[name].prompt.splitlines()[0][:90] if name in heldout else name,
@@ -32,7 +33,10 @@ def pick_prompt(captured: Captured) -> str:
     prompt = st.text_area("Prompt", key=session.PROMPT, persist_state="session", height=110) or ""
     chosen = heldout.get(preset)
     if chosen is not None and chosen.prompt == prompt:
-        st.text(f"Correct answer: {chosen.answer}")
+        if "\n" in chosen.answer:
+            st.expander("Correct answer").code(chosen.answer, language=None, wrap_lines=True)
+        else:
+            st.text(f"Correct answer: {chosen.answer}")
     return prompt
 
 
@@ -58,7 +62,7 @@ def lanes() -> None:
             with column.container(border=True):
                 st.subheader(name, anchor=False)
                 st.code(lane.text or "…", language=None, wrap_lines=True)  # as it is: st.text trims and dedents
-                speed = lane.tokens / max(written.seconds, 1e-9)
+                speed = lane.tokens / max(lane.seconds, 1e-9)
                 small(f"{_FINISH[lane.finish]} · {counted(lane.tokens, 'token')}, {speed:.1f} a second · "
                       f"mean log-probability {signed(lane.mean_logprob)} nats")  # fmt: skip
 
@@ -75,7 +79,7 @@ def explain(request: "WriteRequest", written: "Written | None") -> None:
                 icon=":material/edit:")  # fmt: skip
     low, high = written.ranks
     st.markdown(
-        f"**What is projected:** keys and values of layers {', '.join(map(str, made.captured.layers))}, into "
+        f"**What is projected:** keys and values of layers {ranges(made.captured.layers)}, into "
         f"{low if low == high else f'{low} to {high}'} of {made.captured.d_kv} directions, with strength "
         f"{made.strength:g}, at every token of the prompt and of the completion. **Shared randomness:** both sides "
         "see the same noise at each step, so with the same probabilities they would write the same text."

@@ -71,12 +71,15 @@ def draw(captured: Captured, panels: list[Panel], rank: int) -> None:
 
 
 header("Spectrum", "How many directions carry this capability?")
-in_hand()
+strip = st.container()
 captured = session.captured()
 if captured is None:
+    in_hand()
     empty("The spectrum of captured gradients appears here.")
 else:
     rank = pick_rank(captured.d_kv)
+    with strip:  # after the slider, whose rank it tells
+        in_hand()
     panels = captured.panels(pick_layers(captured.layers))
     capped = [panel.label for panel in panels if panel.nonzero < rank]
     draw(captured, panels, rank)

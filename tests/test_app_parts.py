@@ -9,7 +9,7 @@ import pytest
 
 from app import session, tokens
 from app.resources import Job
-from app.widgets import plain
+from app.widgets import plain, ranges
 from spd_core.errors import CaptureError
 from spd_core.spans import Encoded
 
@@ -102,6 +102,11 @@ def test_plain_leaves_no_markdown() -> None:
     for mark in "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~":
         assert plain(f"a{mark}b") == f"a\\{mark}b"
     assert plain("one\ntwo") == "one  \ntwo"
+
+
+def test_runs_of_layers_are_drawn_together() -> None:
+    assert ranges([15, 29]) == "15, 29"
+    assert ranges([0, 1, 2, 3, 7, 8]) == "0–3, 7, 8"
 
 
 def test_values_from_a_link_are_brought_into_range() -> None:

@@ -197,7 +197,7 @@ def test_hostile_text_is_shown_and_nothing_more(open_app: Callable[..., Page], t
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_and_a_phone(open_app: Callable[..., Page], scheme: str) -> None:
-    page = open_app(color_scheme=scheme)
+    page = open_app("/?layers=0,1,2,3,29", color_scheme=scheme)
     for state in ("empty", "full"):
         for name in PAGES:
             go_to(page, name)
