@@ -6,7 +6,7 @@ Numbers come from spd_core; here they are only arranged. Imports torch only wher
 import csv
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -122,25 +122,17 @@ class Captured:
         from spd_core.subspace import fit
 
         request = self.request
-        half = fit(
+        return fit(
             self.capture,
             lm,
+            rank=str(rank),
+            cap=True,
             center=request.center,
             loss=request.loss,
             prompt_style=request.style,
             capability=request.capability.name,
             fingerprint=request.capability.fingerprint,
         )
-        nonzero = {site: panel.nonzero for site, panel in zip(self.spectra, self.panels(), strict=True)}
-        basis = {site: s.vectors[:, : min(rank, nonzero[site])].float() for site, s in self.spectra.items()}
-        record = half.provenance.model_copy(
-            update={
-                "rank_rule": str(rank),
-                "ranks": {site.name: columns.shape[1] for site, columns in basis.items()},
-                "capped": [site.name for site in basis if nonzero[site] < rank],
-            }
-        )
-        return replace(half, basis=basis, provenance=record)
 
 
 def table(panels: list[Panel], rank: int) -> list[dict[str, Any]]:

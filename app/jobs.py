@@ -20,7 +20,7 @@ from spd_core.gradients import Progress
 from spd_core.gradients import capture as capture_gradients
 from spd_core.memory import MemoryEstimate, available_memory
 from spd_core.projection import Lane
-from spd_core.spans import encode_all, generation_prompt
+from spd_core.spans import encode_all, generation_prompt, longest_example
 from spd_core.spectrum import decompose
 
 # --- before loading ------------------------------------------------------------------------------------------
@@ -106,7 +106,9 @@ def capture(job: Job[Captured, CaptureNews], request: Request, store: ModelStore
     lm = store.get(request.model, job.progress)
     job.progress(0.0, "Encoding the examples")
     chosen = request.capability.split("calibration").limited(request.examples)
-    encoded = encode_all(chosen.examples, chosen.settings, lm.tokenizer, request.style, request.loss)
+    encoded = encode_all(
+        chosen.examples, chosen.settings, lm.tokenizer, request.style, request.loss, longest_example(lm.card.context)
+    )
     started = time.monotonic()
 
     def on_batch(progress: Progress) -> None:

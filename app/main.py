@@ -1,7 +1,10 @@
 """Entry point: `streamlit run app/main.py`. Puts the repository on the path, and lists the pages."""
 
+import os
 import sys
 from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch loads: its waiting threads leave the page a core
 
 ROOT = Path(__file__).resolve().parents[1]
 if str(ROOT) not in sys.path:  # `streamlit run` puts only this folder there

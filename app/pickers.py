@@ -168,7 +168,7 @@ def pick_loss(capability: Capability | None) -> tuple[Loss, Style]:
 
 def preview(prepared: "Prepared", capability: Capability, loss: Loss, style: Style) -> None:
     """One calibration example as tokens, those under the loss marked."""
-    from spd_core.spans import encode
+    from spd_core.spans import encode, longest_example
 
     examples = capability.split("calibration").examples
     left, right = st.columns((1, 3), vertical_alignment="center")
@@ -177,7 +177,9 @@ def preview(prepared: "Prepared", capability: Capability, loss: Loss, style: Sty
     )  # fmt: skip
     example = examples[session.clamped(number, 1, len(examples)) - 1]
     try:
-        encoded = encode(example, capability.settings, prepared.tokenizer, style, loss)
+        encoded = encode(
+            example, capability.settings, prepared.tokenizer, style, loss, longest_example(prepared.card.context)
+        )
     except SpdError as error:
         failure("No preview:", str(error))
         return

@@ -14,6 +14,12 @@ from spd_core.errors import InputError
 CAPTURE_TOKENS = 256
 """Longest example when capturing, in tokens (SPD paper)."""
 
+
+def longest_example(context: int) -> int:
+    """Longest example for a model with this context, in tokens."""
+    return min(CAPTURE_TOKENS, context)
+
+
 NUMBER = re.compile(r"[-−]?\d+(?:,\d+)*(?:\.\d+)?|[-−]?\.\d+")
 """A number as people write it: sign, thousands separators, decimals."""
 
