@@ -277,7 +277,8 @@ def _bars() -> Iterator[Callable[[float, str], None]]:
 
 def main() -> None:
     """Run the command; every expected error becomes one line on stderr and its exit code."""
-    # Read when torch loads. Waiting threads that spin gain 10 % on an idle machine and lose a factor of 2 on a busy one.
+    # Read when torch loads. Threads that spin while they wait gain 10 % on an idle machine, and on a busy one lose
+    # a factor of 2.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
