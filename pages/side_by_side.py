@@ -23,14 +23,14 @@ def pick_prompt(captured: Captured) -> str:
         chosen = heldout.get(st.session_state[session.PRESET])
         st.session_state[session.PROMPT] = chosen.prompt if chosen else ""
 
-    if st.session_state.get(session.PRESET) not in (*heldout, _OWN):  # the first visit, or another capability
+    if st.session_state.get(session.PRESET) not in (_OWN, *heldout):  # the first visit, or another capability
         st.session_state[session.PRESET] = next(iter(heldout), _OWN)
         take()
     preset = st.selectbox(
-        "Held-out example", (*heldout, _OWN), key=session.PRESET, persist_state="session", on_change=take,
+        "Held-out example", (_OWN, *heldout), key=session.PRESET, persist_state="session", on_change=take,
         format_func=lambda name: heldout[name].prompt.splitlines()[0][:90] if name in heldout else name,
     )  # fmt: skip
-    prompt = st.text_area("Prompt", key=session.PROMPT, persist_state="session", height=110) or ""
+    prompt = st.text_area("Prompt", key=session.PROMPT, persist_state="session", height="content") or ""
     chosen = heldout.get(preset)
     if chosen is not None and chosen.prompt == prompt:
         if "\n" in chosen.answer:

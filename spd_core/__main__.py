@@ -102,7 +102,7 @@ def capture(
 
     found = tasks.find_capability(capability, data).limited(limit)
     with _bars() as bar:
-        lm = _load(model, revision, dtype, bar)
+        lm = _load(model, revision, dtype, bar, purpose="capture", layers=layers, batch_size=batch_size)
         longest = spans.longest_example(lm.card.context)
         encoded = spans.encode_all(
             found.examples, found.settings, lm.tokenizer, prompt_style.value, loss.value, longest
@@ -164,7 +164,8 @@ def generate(
     completions: list[Completion] = []
     chat = prompt_style is Style.chat
     with _bars() as bar:
-        lm = _load(model, revision, dtype, bar)
+        at_once = min(batch_size, len(texts)) * len(chosen)
+        lm = _load(model, revision, dtype, bar, purpose="generation", rows=at_once, new_tokens=max_new_tokens)
         settings = Settings(capability="prompts", template=QUESTION)
         ready = [generation_prompt(text, settings, "chat", lm.tokenizer)[0] if chat else text for text in texts]
         completions = generation.generate(
@@ -204,14 +205,16 @@ def export(
     _print({"out": str(out), "model": lm.name, "revision": lm.revision, "strength": strength}, as_json)
 
 
-def _load(name: str, revision: str | None, dtype: Dtype, bar: Callable[[float, str], None]) -> "LanguageModel":
+def _load(
+    name: str, revision: str | None, dtype: Dtype, bar: Callable[[float, str], None], **needs: Any
+) -> "LanguageModel":
     from transformers.utils import logging
 
     from spd_core.models import load
 
     logging.disable_progress_bar()  # one bar is enough
     logging.set_verbosity_error()
-    return load(name, revision, dtype.value, bar)
+    return load(name, revision, dtype.value, bar, **needs)
 
 
 def _prompt_of(row: dict[str, Any], path: Path, number: int) -> str:

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError
@@ -131,9 +131,18 @@ def estimate(config: Any, dtype: str = "auto", layers: tuple[int, ...] | None = 
 
 
 def load(
-    name: str, revision: str | None = None, dtype: str = "auto", progress: builtin.Progress = _no_progress
+    name: str,
+    revision: str | None = None,
+    dtype: str = "auto",
+    progress: builtin.Progress = _no_progress,
+    *,
+    purpose: Literal["load", "capture", "generation"] = "load",
+    layers: str = "middle,last",
+    **sizes: int,
 ) -> LanguageModel:
     """Load a causal language model: safetensors only, no remote code, weights frozen, evaluation mode.
+
+    `purpose`, the target layers and the sizes (see `memory.estimate_memory`) say what must fit beside the weights.
 
     Raises:
         ModelError: not found, unsupported, no safetensors, or no fast tokenizer.
@@ -147,11 +156,14 @@ def load(
     source = resolve(name, progress)
     config = _config_at(source, revision)
     card = card_of(config, name)
-    needed, free = estimate(config, dtype).load, available_memory(device)
+    wanted = estimate(config, dtype, parse_layers(layers, card.layers), **sizes)
+    needed, free = getattr(wanted, purpose), available_memory(device)
     if needed > free:
+        gib = 2**30
         raise MemoryLimitError(
-            f"{name} needs about {needed / 2**30:.1f} GiB to load in {torch_dtype}, and {free / 2**30:.1f} GiB are "
-            "free; choose a smaller model, or bfloat16 instead of float32"
+            f"{name} needs about {needed / gib:.1f} GiB for {purpose} in {torch_dtype} ({wanted.load / gib:.1f} GiB of "
+            f"it weights), and {free / gib:.1f} GiB are free; choose a smaller batch size, later layers, a smaller "
+            "model, or bfloat16 instead of float32"
         )
     progress(0.1, f"Loading {name}")
     model, found = _from_pretrained(

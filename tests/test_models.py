@@ -65,6 +65,17 @@ def test_what_cannot_fit_is_refused_before_loading(
         models.load(str(family_folder("llama")))
 
 
+def test_a_capture_that_cannot_fit_is_refused_although_the_weights_would(
+    family_folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = str(family_folder("llama"))
+    wanted = models.estimate(models.read_config(folder), "float32", batch_size=64)
+    monkeypatch.setattr(models, "available_memory", lambda device: (wanted.load + wanted.capture) // 2)
+    models.load(folder, dtype="float32")
+    with pytest.raises(MemoryLimitError, match="for capture"):
+        models.load(folder, dtype="float32", purpose="capture", batch_size=64)
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_parameters_are_counted_exactly(family: str) -> None:
     estimate = memory.estimate_memory(tiny_config(family), 4, (1, 2))
