@@ -78,11 +78,16 @@ def explain(request: "WriteRequest", written: "Written | None") -> None:
         st.info("Settings have changed since this was written; it stays until you generate again.",
                 icon=":material/edit:")  # fmt: skip
     low, high = written.ranks
+    luck = (
+        "**Shared randomness:** both sides see the same noise at each step, so with the same probabilities they would "
+        "write the same text."
+        if made.temperature
+        else "**Greedy:** each side takes its most probable token; no luck."
+    )
     st.markdown(
         f"**What is projected:** keys and values of layers {ranges(made.captured.layers)}, into "
         f"{low if low == high else f'{low} to {high}'} of {made.captured.d_kv} directions, with strength "
-        f"{made.strength:g}, at every token of the prompt and of the completion. **Shared randomness:** both sides "
-        "see the same noise at each step, so with the same probabilities they would write the same text."
+        f"{made.strength:g}, at every token of the prompt and of the completion. {luck}"
     )
     with st.expander("What the model read"):
         st.code(written.read, language=None, wrap_lines=True)
