@@ -168,7 +168,7 @@ def _write(
     cache = DynamicCache(config=lm.model.config)
     ends = end_tokens(lm)
     live = list(range(len(batch)))
-    plan, packed = plan_rows(lm, [row.lane for row in batch]), packed_linears(lm)
+    plan, packed = plan_rows(lm, [row.lane for row in batch]), packed_linears(lm, len(batch))
     for _ in range(sampling.max_new_tokens):
         if stop is not None and stop():
             break

@@ -24,14 +24,15 @@ _PACKED_FOR = 4
 _packed: Any = WeakTensorKeyDictionary()  # weight → (its version when it was packed, the packed weight)
 
 
-def packed_linears(lm: LanguageModel) -> AbstractContextManager[Any]:
+def packed_linears(lm: LanguageModel, rows: int) -> AbstractContextManager[Any]:
     """A context in which this thread's small float32 products on the CPU use packed weights.
 
-    Does nothing on a GPU, in another dtype, or when a second copy of the weights does not fit easily.
+    Does nothing for one row (torch is as fast, and the context itself costs a tenth), on a GPU, in another dtype
+    (bfloat16 without hardware for it gains nothing from it), or when a second copy of the weights does not fit easily.
     """
     weights = sum(parameter.nbytes for parameter in lm.model.parameters())
     usable = lm.device.type == "cpu" and lm.dtype == torch.float32 and torch.backends.mkldnn.is_available()
-    if not usable or 3 * weights > available_memory(lm.device):
+    if rows < 2 or not usable or 3 * weights > available_memory(lm.device):
         return nullcontext()
     return _PackedLinears()
 
