@@ -31,7 +31,7 @@ lint: .venv/dev.done
 
 # A browser for the tests: one already there, else Debian's package when root, else Playwright's own.
 chromium: .venv/dev.done
-	@if [ -n "$$SPD_CHROMIUM" ] || command -v chromium chromium-browser google-chrome >/dev/null; then :; \
+	@if $(BIN)/python -m tests.browser; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; \
 	else $(BIN)/playwright install chromium; fi

@@ -8,12 +8,9 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from transformers import AutoTokenizer
-
 from app.captured import Captured, Request
 from app.resources import COMPUTING, Job, ModelStore
 from spd_core import models
-from spd_core.errors import ModelError
 from spd_core.families import ModelCard, card_of
 from spd_core.generation import Completion, Sampling, generate
 from spd_core.gradients import Progress
@@ -44,11 +41,7 @@ def prepare(job: Job[Prepared, None], name: str, revision: str | None) -> Prepar
     source = models.resolve(name, job.progress)
     job.progress(0.98, "Reading the configuration and the tokenizer")
     config = models.read_config(source, revision)
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        raise ModelError(f"cannot load the tokenizer of {name}: {str(error).splitlines()[0]}") from error
-    return Prepared(card_of(config, name), config, tokenizer)
+    return Prepared(card_of(config, name), config, models.load_tokenizer(source, revision))
 
 
 @functools.lru_cache(maxsize=32)

@@ -58,32 +58,27 @@ def captured() -> "Captured | None":
 
 def start_capture(request: "Request") -> None:
     """Start capturing in the background; one at a time for a session."""
-    running = capture_job()
-    if running is not None and running.running:
-        return
-    store = shared().models
-
-    def work(job: "Job[Captured, CaptureNews]") -> "Captured":
-        from app import jobs
-
-        return jobs.capture(job, request, store)
-
-    st.session_state[_CAPTURE_JOB] = Job(work).start()
+    _start(_CAPTURE_JOB, "capture", request)
 
 
 def start_writing(request: "WriteRequest") -> None:
     """Start writing both lanes in the background; one at a time for a session."""
-    running = write_job()
+    _start(_WRITE_JOB, "write", request)
+
+
+def _start(key: str, name: str, request: Any) -> None:
+    """Run `jobs.NAME(job, request, models)` on a thread, unless this session's last one of its kind still runs."""
+    running = st.session_state.get(key)
     if running is not None and running.running:
         return
     store = shared().models
 
-    def work(job: "Job[Written, Written]") -> "Written":
-        from app import jobs
+    def work(job: "Job[Any, Any]") -> Any:
+        from app import jobs  # torch comes along: on the job's thread, never on a page's
 
-        return jobs.write(job, request, store)
+        return getattr(jobs, name)(job, request, store)
 
-    st.session_state[_WRITE_JOB] = Job(work).start()
+    st.session_state[key] = Job(work).start()
 
 
 def choose_rank(rank: int) -> None:

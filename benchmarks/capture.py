@@ -39,8 +39,7 @@ def main(
         print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
         return
     few = spans.EncodedSet(encoded.examples[:limit])
-    longest_first = sorted(few.examples, key=lambda example: -len(example.ids))
-    batches = [longest_first[i : i + batch_size] for i in range(0, limit, batch_size)]
+    batches = list(gradients.longest_first(few.examples, batch_size))
 
     def forward_only() -> float:
         start = time.perf_counter()

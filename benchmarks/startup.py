@@ -4,7 +4,6 @@ python -m benchmarks.startup
 """
 
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from pathlib import Path
 import typer
 
 from benchmarks.machine import describe, report
+from tests.browser import find_chromium
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -25,10 +25,9 @@ def first_paint(rounds: int) -> float:
     """Median seconds from asking for the page to its first heading, on a server that was just started."""
     from playwright.sync_api import sync_playwright
 
-    executable = os.environ.get("SPD_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
     taken = []
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox", "--disable-gpu"])
+        browser = playwright.chromium.launch(executable_path=find_chromium(), args=["--no-sandbox", "--disable-gpu"])
         warm = browser.new_page()  # the browser's own start is not the app's
         warm.goto("about:blank")
         for _ in range(rounds):

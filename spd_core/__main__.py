@@ -155,13 +155,11 @@ def generate(
         raise InputError(f'{prompts} holds no prompt; add rows such as {{"prompt": "2 + 2 ="}}')
     sampling = generation.Sampling(temperature, top_p, max_new_tokens, seed, not independent)
     chosen = _lanes(lanes, subspace, strength)
-    written = 0
 
-    def on_step(batch: "list[Completion]") -> None:
-        longest = max(len(completion.tokens) for completion in batch)
-        bar(min(1.0, (written + longest / max_new_tokens) / -(-len(texts) // batch_size)), "Writing")
+    def on_step(completions: "list[Completion]") -> None:
+        shares = [1.0 if c.finish else len(c.tokens) / max_new_tokens for c in completions]
+        bar(sum(shares) / len(shares), "Writing")
 
-    completions: list[Completion] = []
     chat = prompt_style is Style.chat
     with _bars() as bar:
         at_once = min(batch_size, len(texts)) * len(chosen)

@@ -15,7 +15,7 @@ import torch
 
 from spd_core.capability import Example, Settings
 from spd_core.errors import InputError
-from spd_core.gradients import batch_losses
+from spd_core.gradients import batch_losses, longest_first
 from spd_core.models import LanguageModel
 from spd_core.spans import NUMBER, EncodedSet
 
@@ -144,9 +144,7 @@ def passes(code: str, tests: Sequence[str], setup: str = "") -> bool:
 def reference_nll(lm: LanguageModel, encoded: EncodedSet, batch_size: int = 8) -> dict[str, float]:
     """Mean −log p over the supervised tokens of each example, in nats, by example id (CodeAlpaca's score)."""
     losses: dict[str, float] = {}
-    ordered = sorted(encoded.examples, key=lambda example: len(example.ids), reverse=True)
-    for start in range(0, len(ordered), batch_size):
-        batch = ordered[start : start + batch_size]
+    for batch in longest_first(encoded.examples, batch_size):
         with lm.lock, torch.inference_mode():
             found = batch_losses(lm, batch).tolist()
         losses |= {example.id: loss for example, loss in zip(batch, found, strict=True)}

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal, TypeAlias
 
 import torch
@@ -104,7 +105,8 @@ def generate(
         sampling: how tokens are chosen.
         special_tokens: let the tokenizer add its default special tokens (not after a chat template).
         batch_size: prompts in one batch.
-        on_step: called after each token with the batch's completions, in the order prompt by lane.
+        on_step: called after each token with all completions, in the order prompt by lane; those of later batches
+            are still empty.
         stop: asked before each step; true ends all that is being written, and keeps it.
 
     Returns:
@@ -126,7 +128,8 @@ def generate(
             for i in range(len(batch) // step)
             for k in range(step)
         ]
-        _write(lm, encoded[start : start + batch_size], batch, step, sampling, noise, on_step, stop)
+        tell = None if on_step is None else partial(on_step, completions)
+        _write(lm, encoded[start : start + batch_size], batch, step, sampling, noise, tell, stop)
     return completions
 
 
@@ -156,7 +159,7 @@ def _write(
     n_lanes: int,
     sampling: Sampling,
     noise: list[torch.Generator],
-    on_step: Callable[[list[Completion]], None] | None,
+    on_step: Callable[[], None] | None,
     stop: Callable[[], bool] | None,
 ) -> None:
     """Write one batch to its end. Rows that have ended leave the batch, so that they cost nothing."""
@@ -185,7 +188,7 @@ def _write(
             _append(batch[row], token, logprob, entropy, ends)
         keep = [at for at, row in enumerate(live) if not batch[row].finish]
         if on_step is not None:
-            on_step(batch)
+            on_step()
         if not keep:
             break
         if len(keep) < len(live):

@@ -111,13 +111,12 @@ def capture(
         raise InputError(f"layers {layers} and batch size {batch_size}: choose at least one layer and one example")
     sites = lm.sites_at(layers)
     grams = {site: GradientGram(site.d_kv) for site in sites}
-    ordered = sorted(encoded.examples, key=lambda example: len(example.ids), reverse=True)
+    total = len(encoded.examples)
     losses: dict[str, float] = {}
     done = tokens = supervised = 0
-    for start in range(0, len(ordered), batch_size):
+    for batch in longest_first(encoded.examples, batch_size):
         if stop is not None and stop():
             break
-        batch = ordered[start : start + batch_size]
         with lm.lock:
             batch_losses, gradients = batch_gradients(lm, batch, sites)
         _check_finite(lm, batch, batch_losses, gradients)
@@ -129,10 +128,17 @@ def capture(
         tokens += sum(len(example.ids) for example in batch)
         supervised += sum(len(example.supervised) for example in batch)
         if on_batch is not None:
-            on_batch(Progress(done, len(ordered), float(batch_losses.mean())))
+            on_batch(Progress(done, total, float(batch_losses.mean())))
     if not losses:
         raise CaptureError("the capture was stopped before its first batch; nothing was kept")
-    return Capture(grams, losses, tokens, supervised, len(ordered) + len(encoded.skipped), dict(encoded.skipped))
+    return Capture(grams, losses, tokens, supervised, total + len(encoded.skipped), dict(encoded.skipped))
+
+
+def longest_first(examples: Sequence[Encoded], batch_size: int) -> Iterator[list[Encoded]]:
+    """Batches of examples of like length, from the longest to the shortest."""
+    ordered = sorted(examples, key=lambda example: len(example.ids), reverse=True)
+    for start in range(0, len(ordered), batch_size):
+        yield ordered[start : start + batch_size]
 
 
 def batch_gradients(

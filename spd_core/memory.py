@@ -5,6 +5,8 @@ from typing import Any
 
 import torch
 
+from spd_core.families import card_of
+
 
 @dataclass(frozen=True)
 class MemoryEstimate:
@@ -58,18 +60,16 @@ def estimate_memory(
         model = AutoModelForCausalLM.from_config(config)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     text = config.get_text_config()
-    heads = text.num_attention_heads
-    head_dim = getattr(text, "head_dim", None) or text.hidden_size // heads
-    d_kv = (getattr(text, "num_key_value_heads", None) or heads) * head_dim
-    mlp = getattr(text, "intermediate_size", None) or 4 * text.hidden_size
+    card = card_of(config, "")
+    mlp = getattr(text, "intermediate_size", None) or 4 * card.hidden
     weights = parameters * itemsize
-    graph_layers = text.num_hidden_layers - min(layers)
-    per_token = 8 * text.hidden_size + 3 * heads * head_dim + 4 * d_kv + 4 * mlp
+    graph_layers = card.layers - min(layers)
+    per_token = 8 * card.hidden + 3 * card.heads * card.head_dim + 4 * card.d_kv + 4 * mlp
     activations = batch_size * tokens * graph_layers * per_token * itemsize
-    head = batch_size * supervised * text.vocab_size * (itemsize + 12)
-    grams = 2 * len(layers) * d_kv * d_kv * 8
-    cache = 2 * text.num_hidden_layers * d_kv * (tokens + new_tokens) * rows * itemsize
-    prefill = rows * tokens * per_token * itemsize + rows * text.vocab_size * 16
+    head = batch_size * supervised * card.vocabulary * (itemsize + 12)
+    grams = 2 * len(layers) * card.d_kv * card.d_kv * 8
+    cache = 2 * card.layers * card.d_kv * (tokens + new_tokens) * rows * itemsize
+    prefill = rows * tokens * per_token * itemsize + rows * card.vocabulary * 16
     return MemoryEstimate(
         parameters=parameters,
         load=weights,

@@ -149,7 +149,7 @@ def load(
         MemoryLimitError: the estimate exceeds the memory that is free.
         InputError: an unknown dtype.
     """
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
     device = choose_device()
     torch_dtype = choose_dtype(dtype, device)
@@ -173,12 +173,24 @@ def load(
     absent = sorted(found["missing_keys"])
     if absent:  # transformers would go on with random numbers
         raise ModelError(f"{name} lacks {len(absent)} weights (the first: {absent[0]}); its files are incomplete")
-    tokenizer = _from_pretrained(AutoTokenizer.from_pretrained, source, revision)
-    if not tokenizer.is_fast:
-        raise ModelError(f"{name} has no fast tokenizer, and spans need its character offsets; choose another model")
+    tokenizer = load_tokenizer(source, revision)
     model = model.to(device).eval().requires_grad_(False)
     progress(1.0, f"{name} is loaded")
     return LanguageModel(name, _revision(name, source, model), model, tokenizer, card, list_sites(model, card))
+
+
+def load_tokenizer(source: str, revision: str | None = None) -> Any:
+    """The tokenizer at a folder or hub id (see `resolve`); no weight is read.
+
+    Raises:
+        ModelError: not found, needs remote code, or without character offsets.
+    """
+    from transformers import AutoTokenizer
+
+    tokenizer = _from_pretrained(AutoTokenizer.from_pretrained, source, revision)
+    if not tokenizer.is_fast:
+        raise ModelError(f"{source} has no fast tokenizer, and spans need its character offsets; choose another model")
+    return tokenizer
 
 
 def _from_pretrained(loader: Callable[..., Any], source: str, revision: str | None, **options: Any) -> Any:

@@ -190,3 +190,13 @@ def test_the_builtin_model_writes_what_plain_generate_writes(builtin_lm: Any) ->
         written = out[inputs["input_ids"].shape[1] :].tolist()
         assert completion.tokens == written[: len(completion.tokens)]
         assert len(completion.tokens) == len(written) or written[len(completion.tokens)] == 2
+
+
+def test_every_step_shows_all_completions_those_of_later_batches_still_empty(tiny_lm: Callable[[str], Any]) -> None:
+    lm = no_eos(tiny_lm("llama"))
+    lengths: list[list[int]] = []
+    generate(
+        lm, ["Hi", "Ho"], [Lane()], Sampling(temperature=0, max_new_tokens=2), batch_size=1,
+        on_step=lambda completions: lengths.append([len(c.tokens) for c in completions]),
+    )  # fmt: skip
+    assert lengths == [[1, 0], [2, 0], [2, 1], [2, 2]]

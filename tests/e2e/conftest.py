@@ -1,7 +1,6 @@
 """A real server and a real browser: the one that `SPD_CHROMIUM` names, else chromium on the path, else Playwright's."""
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -14,13 +13,15 @@ from typing import Any
 
 import pytest
 
+from tests.browser import find_chromium
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="session")
 def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[str, Any]:
     """Chromium without a GPU; without its sandbox for root, who may not have one."""
-    found = os.environ.get("SPD_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    found = find_chromium()
     args = ["--disable-gpu", *(["--no-sandbox"] if os.geteuid() == 0 else [])]
     return {**browser_type_launch_args, "args": args, **({"executable_path": found} if found else {})}
 

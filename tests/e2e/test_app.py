@@ -63,15 +63,20 @@ def go_to(page: Page, name: str) -> None:
     settled(page)
 
 
-def capture(page: Page, examples: int = 4) -> None:
-    """On Home: capture a few examples, and wait for the summary."""
-    expect(page.locator(".spd-strip")).to_be_visible()
-    button(page, "Settings").click()
-    field = page.get_by_role("spinbutton", name="Calibration examples")
-    field.fill(str(examples))
+def set_number(page: Page, popover: str, name: str, value: int) -> None:
+    """Open a popover, fill a number in, and close it."""
+    button(page, popover).click()
+    field = page.get_by_role("spinbutton", name=name)
+    field.fill(str(value))
     field.press("Enter")
     page.keyboard.press("Escape")
     settled(page)
+
+
+def capture(page: Page, examples: int = 4) -> None:
+    """On Home: capture a few examples, and wait for the summary."""
+    expect(page.locator(".spd-strip")).to_be_visible()
+    set_number(page, "Settings", "Calibration examples", examples)
     button(page, "Capture gradients").click()
     expect(main(page)).to_contain_text(f"Examples used: {examples} of {examples}")
     settled(page)
@@ -79,12 +84,7 @@ def capture(page: Page, examples: int = 4) -> None:
 
 def generate(page: Page, tokens: int = 8) -> None:
     """On Side by side: write a few tokens, and wait for both lanes."""
-    button(page, "Sampling").click()
-    field = page.get_by_role("spinbutton", name="Most new tokens")
-    field.fill(str(tokens))
-    field.press("Enter")
-    page.keyboard.press("Escape")
-    settled(page)
+    set_number(page, "Sampling", "Most new tokens", tokens)
     button(page, "Generate").click()
     expect(main(page).get_by_text(re.compile(r"(ended by itself|reached the limit) · \d+ tokens"))).to_have_count(2)
     settled(page)
