@@ -9,13 +9,13 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import typer
 from typer.exceptions import TyperException
 
+from spd_core.capability import Loss, Style
 from spd_core.errors import InputError, SpdError
 from spd_core.storage import refuse_existing, write_text
 
@@ -25,32 +25,10 @@ if TYPE_CHECKING:
     from spd_core.projection import Lane
 
 INTERRUPTED = 130
+Dtype: TypeAlias = Literal["auto", "float32", "bfloat16"]
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__, rich_markup_mode=None
 )
-
-
-class Loss(StrEnum):
-    """Which tokens the loss is taken on."""
-
-    aligned = "aligned"
-    full = "full"
-    solution = "solution"
-
-
-class Style(StrEnum):
-    """How a prompt is put to the model."""
-
-    raw = "raw"
-    chat = "chat"
-
-
-class Dtype(StrEnum):
-    """dtype of the weights."""
-
-    auto = "auto"
-    float32 = "float32"
-    bfloat16 = "bfloat16"
 
 
 Model = Annotated[str, typer.Option(help="builtin, a Hugging Face id, or a local folder")]
@@ -86,12 +64,12 @@ def capture(
     data: Annotated[Path | None, typer.Option(help="local JSONL with the data set's columns")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="use the first N examples")] = None,
     layers: Annotated[str, typer.Option(help="middle,last | all | i,j (0-based)")] = "middle,last",
-    loss: Annotated[Loss, typer.Option(help="tokens of the loss; solution is for code")] = Loss.aligned,
+    loss: Annotated[Loss, typer.Option(help="tokens of the loss; solution is for code")] = "aligned",
     rank: Annotated[str, typer.Option(help="half | energy:x | an integer")] = "half",
     center: Annotated[bool, typer.Option("--center/--no-center", help="subtract the mean gradient")] = True,
     per_head: Annotated[bool, typer.Option("--per-head", help="one basis per KV head")] = False,
-    prompt_style: Annotated[Style, typer.Option(help="raw template or the model's chat template")] = Style.raw,
-    dtype: DtypeOption = Dtype.auto,
+    prompt_style: Annotated[Style, typer.Option(help="raw template or the model's chat template")] = "raw",
+    dtype: DtypeOption = "auto",
     batch_size: Annotated[int, typer.Option(min=1, help="examples in a batch; does not change the result")] = 8,
     overwrite: Overwrite = False,
     as_json: Json = False,
@@ -104,9 +82,7 @@ def capture(
     with _bars() as bar:
         lm = _load(model, revision, dtype, bar, purpose="capture", layers=layers, batch_size=batch_size)
         longest = spans.longest_example(lm.card.context)
-        encoded = spans.encode_all(
-            found.examples, found.settings, lm.tokenizer, prompt_style.value, loss.value, longest
-        )
+        encoded = spans.encode_all(found.examples, found.settings, lm.tokenizer, prompt_style, loss, longest)
         captured = gradients.capture(
             lm,
             encoded,
@@ -115,7 +91,7 @@ def capture(
             on_batch=lambda at: bar(at.done / at.total, "Capturing gradients"),
         )
     fitted = subspace.fit(
-        captured, lm, rank=rank, center=center, per_head=per_head, loss=loss.value, prompt_style=prompt_style.value,
+        captured, lm, rank=rank, center=center, per_head=per_head, loss=loss, prompt_style=prompt_style,
         capability=found.name, fingerprint=found.fingerprint,
     )  # fmt: skip
     fitted.save(out, overwrite)
@@ -133,8 +109,8 @@ def generate(
     strength: Alpha = 1.0,
     prompt_style: Annotated[
         Style, typer.Option(help="raw: the prompt as it stands; chat: in the model's template")
-    ] = Style.raw,
-    dtype: DtypeOption = Dtype.auto,
+    ] = "raw",
+    dtype: DtypeOption = "auto",
     temperature: Annotated[float, typer.Option(help="0 is greedy")] = 0.7,
     top_p: Annotated[float, typer.Option(help="1 keeps every token")] = 0.9,
     max_new_tokens: Annotated[int, typer.Option(help="longest completion")] = 256,
@@ -160,7 +136,7 @@ def generate(
         shares = [1.0 if c.finish else len(c.tokens) / max_new_tokens for c in completions]
         bar(sum(shares) / len(shares), "Writing")
 
-    chat = prompt_style is Style.chat
+    chat = prompt_style == "chat"
     with _bars() as bar:
         at_once = min(batch_size, len(texts)) * len(chosen)
         lm = _load(model, revision, dtype, bar, purpose="generation", rows=at_once, new_tokens=max_new_tokens)
@@ -186,7 +162,7 @@ def export(
     model: Model = "builtin",
     revision: Revision = None,
     strength: Alpha = 1.0,
-    dtype: DtypeOption = Dtype.auto,
+    dtype: DtypeOption = "auto",
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
@@ -212,7 +188,7 @@ def _load(
 
     logging.disable_progress_bar()  # one bar is enough
     logging.set_verbosity_error()
-    return load(name, revision, dtype.value, bar, **needs)
+    return load(name, revision, dtype, bar, **needs)
 
 
 def _prompt_of(row: dict[str, Any], path: Path, number: int) -> str:
