@@ -4,21 +4,27 @@ Pages import this module only inside functions, since it brings torch along.
 """
 
 import functools
+import re
+import secrets
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
-from app.captured import Captured, Request
-from app.resources import COMPUTING, Job, ModelStore
+from app.request import Request
+from app.resources import COMPUTING, Job, ModelKey, ModelStore, captures_folder
 from spd_core import models
+from spd_core.analysis import Analysis, save_analysis
+from spd_core.capability import Style
+from spd_core.errors import StorageError
 from spd_core.families import ModelCard, card_of
 from spd_core.generation import Completion, Sampling, generate
 from spd_core.gradients import Progress
-from spd_core.gradients import capture as capture_gradients
 from spd_core.memory import MemoryEstimate, available_memory
 from spd_core.projection import Lane
-from spd_core.spans import encode_all, generation_prompt, longest_example
-from spd_core.spectrum import decompose
+from spd_core.spans import generation_prompt
+from spd_core.study import StudySettings, study, with_nulls
+from spd_core.subspace import subspace_of
 
 # --- before loading ------------------------------------------------------------------------------------------
 
@@ -90,41 +96,60 @@ class CaptureNews:
         return (self.total - self.done) / self.speed
 
 
-def capture(job: Job[Captured, CaptureNews], request: Request, store: ModelStore) -> Captured:
-    """Load the model if needed, encode the examples, stream their gradients, decompose.
+def capture(job: Job[Analysis, CaptureNews], request: Request, store: ModelStore) -> Analysis:
+    """Load the model if needed, study the capability, and save the analysis.
 
     Raises:
         SpdError: the model cannot be loaded, no example survives, or a gradient is not finite.
     """
     lm = store.get(request.model, job.progress)
-    job.progress(0.0, "Encoding the examples")
-    chosen = request.capability.split("calibration").limited(request.examples)
-    encoded = encode_all(
-        chosen.examples, chosen.settings, lm.tokenizer, request.style, request.loss, longest_example(lm.card.context)
+    job.progress(0.0, "Capturing gradients")
+    settings = StudySettings(
+        request.layers, request.loss, request.style, request.examples, request.batch_size, request.center
     )
+    slug = re.sub(r"[^A-Za-z0-9]+", "-", request.capability.name)[:40].strip("-") or "capability"
+    analysis = study(
+        lm,
+        request.capability,
+        settings,
+        name=f"{time.strftime('%Y%m%d-%H%M%S')}-{slug}-{secrets.token_hex(2)}",
+        on_batch=_telling(job, "Capturing gradients"),
+        doing=lambda share, site: job.progress(share, f"Computing the spectrum of {site}"),
+        stop=job.stopping,
+    )
+    _save(job, analysis)
+    return analysis
+
+
+def nulls(job: Job[Analysis, CaptureNews], analysis: Analysis, key: ModelKey, store: ModelStore) -> Analysis:
+    """Capture the null spectra of an analysis, and save it with them.
+
+    Raises:
+        SpdError: the model cannot be loaded, or it was stopped.
+    """
+    lm = store.get(key, job.progress)
+    job.progress(0.0, "Capturing the nulls")
+    analysis = with_nulls(lm, analysis, on_batch=_telling(job, "Capturing the nulls"), stop=job.stopping)
+    _save(job, analysis)
+    return analysis
+
+
+def _telling(job: Job[Any, CaptureNews], doing: str) -> Callable[[Progress], None]:
     started = time.monotonic()
 
-    def on_batch(progress: Progress) -> None:
+    def tell(progress: Progress) -> None:
         job.news = CaptureNews(progress.done, progress.total, progress.loss, time.monotonic() - started)
-        job.progress(progress.done / progress.total, "Capturing gradients")
+        job.progress(progress.done / progress.total, doing)
 
-    job.progress(0.0, "Capturing gradients")
-    captured = capture_gradients(
-        lm, encoded, request.layers, batch_size=request.batch_size, on_batch=on_batch, stop=job.stopping
-    )
-    elapsed = time.monotonic() - started
-    job.progress(1.0, "Computing the spectra")
-    spectra = {site: decompose(gram, center=request.center) for site, gram in captured.grams.items()}
-    return Captured(
-        request=request,
-        capture=captured,
-        spectra=spectra,
-        revision=lm.revision,
-        dtype=str(lm.dtype).removeprefix("torch."),
-        device=str(lm.device),
-        elapsed=elapsed,
-        stopped=captured.used < len(encoded.examples),
-    )
+    return tell
+
+
+def _save(job: Job[Any, Any], analysis: Analysis) -> None:
+    """Save an analysis; when the disk refuses, it stays usable in this session, and the page says so."""
+    try:
+        save_analysis(analysis, captures_folder() / analysis.name, overwrite=True)
+    except StorageError as error:
+        job.notice = f"not saved, and gone when this page is reloaded: {error}"
 
 
 # --- side by side --------------------------------------------------------------------------------------------
@@ -134,7 +159,7 @@ def capture(job: Job[Captured, CaptureNews], request: Request, store: ModelStore
 class WriteRequest:
     """What both lanes continue, and how."""
 
-    captured: Captured
+    captured: Analysis
     rank: int
     strength: float
     prompt: str
@@ -142,6 +167,7 @@ class WriteRequest:
     top_p: float
     new_tokens: int
     seed: int
+    key: ModelKey
 
 
 @dataclass(frozen=True)
@@ -184,12 +210,14 @@ def write(job: Job[Written, Written], request: WriteRequest, store: ModelStore) 
     Raises:
         SpdError: the model cannot be loaded, or a setting is out of range.
     """
-    captured, settings = request.captured, request.captured.request
+    analysis = request.captured
     sampling = Sampling(request.temperature, request.top_p, request.new_tokens, request.seed)
-    lm = store.get(settings.model, job.progress)
+    lm = store.get(request.key, job.progress)
     job.progress(0.0, "Fitting the subspace")
-    subspace = captured.subspace(lm, request.rank)
-    read, _ = generation_prompt(request.prompt, settings.capability.settings, settings.style, lm.tokenizer)
+    subspace = subspace_of(analysis, str(request.rank))
+    read, _ = generation_prompt(
+        request.prompt, analysis.capability.settings, cast(Style, analysis.provenance.prompt_style), lm.tokenizer
+    )
     ranks = [basis.shape[1] for basis in subspace.basis.values()]
     lanes = [Lane(), Lane(subspace, request.strength, name="projected")]
     started, ended = time.monotonic(), dict[int, float]()
@@ -208,7 +236,13 @@ def write(job: Job[Written, Written], request: WriteRequest, store: ModelStore) 
 
     job.progress(0.0, "Reading the prompt")
     completions = generate(
-        lm, [read], lanes, sampling, special_tokens=settings.style == "raw", on_step=on_step, stop=job.stopping
+        lm,
+        [read],
+        lanes,
+        sampling,
+        special_tokens=analysis.provenance.prompt_style == "raw",
+        on_step=on_step,
+        stop=job.stopping,
     )
     return snapshot(completions)
 

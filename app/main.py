@@ -12,14 +12,17 @@ if str(ROOT) not in sys.path:  # `streamlit run` puts only this folder there
 
 import streamlit as st  # noqa: E402
 
-from app.session import HOME, SIDE_BY_SIDE, SPECTRUM  # noqa: E402
+from app.resources import preparation  # noqa: E402
+from app.session import ATTRIBUTIONS, HOME, SIDE_BY_SIDE, SPECTRUM  # noqa: E402
 
 st.set_page_config(page_title="SPD Lab", page_icon=ROOT / "app" / "icon.svg", layout="wide")
 st.navigation(
     [
         st.Page(HOME, title="Home", icon=":material/home:", default=True),
         st.Page(SPECTRUM, title="Spectrum", icon=":material/show_chart:", url_path="spectrum"),
+        st.Page(ATTRIBUTIONS, title="Token attributions", icon=":material/format_color_text:", url_path="attributions"),
         st.Page(SIDE_BY_SIDE, title="Side by side", icon=":material/splitscreen_right:", url_path="side-by-side"),
     ],
     position="top",
 ).run()
+preparation("builtin", None)  # after the page is drawn: warms the engine up in the background

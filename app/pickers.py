@@ -1,21 +1,21 @@
 """Choosing a model, a capability and settings: widgets, the model card, and the preview of the loss mask."""
 
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, get_args
 
 import streamlit as st
 
-from app import session, tokens
+from app import examples, importer, session, tokens
+from app.recent import recent_models, remember
 from app.resources import Job, ModelKey, forget_preparation
-from app.widgets import failure, plain, small
-from spd_core.capability import Capability, Loss, Split, Style, builtin_names, read_builtin, read_capability
+from app.widgets import counted, failure, plain, small
+from spd_core.capability import Capability, Loss, Style, builtin_names
 from spd_core.errors import InputError, SpdError
+from spd_core.tasks import read_named, saved_names
 
 if TYPE_CHECKING:
     from app.jobs import Prepared
 
-BUILT_IN, ELSEWHERE = "Built-in", "Hub id or folder"
+BUILT_IN, ELSEWHERE, RECENT = "Built-in", "Hub id or folder", "Recent"
 OWN_FILE = "your own file"
 _LOSS_HELP = (
     "**aligned**: only the tokens that decide whether the answer is correct. **full**: every answer token (a control; "
@@ -30,9 +30,11 @@ _STYLE_HELP = "**raw**: a plain question-and-answer template. **chat**: the mode
 def pick_model() -> ModelKey | None:
     """The chosen model; None while no name is given."""
     row = st.container(horizontal=True, vertical_alignment="center")
+    recent = {f"{name} @ {revision}" if revision else name: (name, revision) for name, revision in recent_models()}
     source = row.segmented_control(
-        "Where the model comes from", (BUILT_IN, ELSEWHERE), default=BUILT_IN, required=True,
-        key=session.MODEL_SOURCE, persist_state="session", label_visibility="collapsed",
+        "Where the model comes from", (BUILT_IN, ELSEWHERE, RECENT) if recent else (BUILT_IN, ELSEWHERE),
+        default=BUILT_IN, required=True, key=session.MODEL_SOURCE, persist_state="session",
+        label_visibility="collapsed",
     )  # fmt: skip
     name: str | None = "builtin"
     revision: str | None = None
@@ -40,6 +42,9 @@ def pick_model() -> ModelKey | None:
         name = st.text_input(
             "Hub id or local folder", key=session.MODEL_NAME, persist_state="session", placeholder="org/model"
         )
+    if source == RECENT and recent:
+        chosen = st.selectbox("Recent models", recent, key=session.MODEL_RECENT, persist_state="session")
+        name, revision = recent.get(chosen or "", next(iter(recent.values())))
     with row.popover("Advanced", icon=":material/tune:"):
         if source == ELSEWHERE:
             revision = st.text_input(
@@ -57,6 +62,8 @@ def pick_model() -> ModelKey | None:
 def wait_for(job: "Job[Prepared, None]", key: ModelKey) -> "Prepared | None":
     """What is known of the model, or its progress (ticking) or its error."""
     if job.result is not None:
+        if key.name != "builtin":
+            remember(key.name, key.revision)
         return job.result
     if job.error:
         failure("This model cannot be used:", job.error)
@@ -82,12 +89,28 @@ def model_card(prepared: "Prepared") -> None:
         "Query heads": card.heads,
         "KV heads × head_dim": f"{card.kv_heads} × {card.head_dim}",
         "d_kv": card.d_kv,
+        "Positions": _positions(prepared.config),
+        "Norm": _norm(prepared.config),
         "Context": f"{card.context:,} tokens",
     }
     items = [f"{label}: **{plain(str(value))}**" for label, value in rows.items()]
-    for column, part in zip(st.columns((2, 3), wrap=False), (items[:3], items[3:]), strict=True):
+    for column, part in zip(st.columns((2, 3), wrap=False), (items[:4], items[4:]), strict=True):
         column.markdown("  \n".join(part))
     small(f"K is read {plain(card.key_is_read)}. V likewise.")
+
+
+def _positions(config: Any) -> str:
+    text = config.get_text_config()
+    rope = getattr(text, "rope_parameters", None) or {}
+    base = rope.get("rope_theta") or getattr(text, "rope_theta", None)
+    return f"RoPE, base {base:,.0f}" if base else "RoPE" if rope else "learned, added to the input"
+
+
+def _norm(config: Any) -> str:
+    text = config.get_text_config()
+    names = ("rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon", "norm_epsilon")
+    name, eps = next(((name, getattr(text, name)) for name in names if getattr(text, name, None)), ("", None))
+    return f"{'RMSNorm' if name == 'rms_norm_eps' else 'LayerNorm'}{f', ε {eps:g}' if eps else ''}"
 
 
 def memory(prepared: "Prepared", dtype: str, layers: tuple[int, ...], batch_size: int) -> None:
@@ -107,45 +130,36 @@ def memory(prepared: "Prepared", dtype: str, layers: tuple[int, ...], batch_size
 # --- capability ----------------------------------------------------------------------------------------------
 
 
-def pick_capability() -> Capability | None:
-    """The chosen capability with its title and counts; None with the reason on screen."""
-    names = builtin_names()
+def pick_capability(wide: Any) -> Capability | None:
+    """The chosen capability with its title and counts; its examples, or the form of an import, go into `wide`."""
+    names = (*builtin_names(), *saved_names())
     name = st.selectbox(
         "Capability", (*names, OWN_FILE), key=session.CAPABILITY, bind="query-params",
         label_visibility="collapsed",
     )  # fmt: skip
+    imported = name not in names
     try:
-        capability = read_builtin(name) if name in names else _own_file()
+        if imported:
+            file = importer.pick_file()
+            with wide:
+                capability = importer.form(*file) if file else None
+        else:
+            capability = read_named(name)
     except InputError as error:
         failure("This capability file cannot be used:", str(error))
         return None
     if capability is None:
-        small("One example a line, such as " + plain('{"prompt": "2 + 2?", "answer": "4"}'))
         return None
     settings = capability.settings
     st.markdown(f"**{plain(settings.title or capability.name)}** {plain(settings.description)}")
-    counts = {split: len(capability.split(split).examples) for split in get_args(Split)}
-    words = {"calibration": "calibration", "train": "training", "heldout": "held out"}
-    small("Examples: " + " · ".join(f"{words[split]} **{n}**" for split, n in counts.items()))
-    if not counts["calibration"]:
+    small(examples.counts(capability))
+    view = examples.pick_view()
+    with wide:
+        examples.panel(capability, view, imported)
+    if not capability.split("calibration").examples:
         failure("Nothing to capture:", 'no example is in the calibration split; leave out "split", or set it.')
         return None
     return capability
-
-
-def _own_file() -> Capability | None:
-    """A capability from an upload, or else from a path on the server's machine."""
-    upload = st.file_uploader("Upload a JSONL file", type="jsonl", key=session.CAPABILITY_UPLOAD)
-    path = st.text_input("Or its path on this machine", key=session.CAPABILITY_PATH, persist_state="session")
-    if upload is not None:
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / Path(upload.name).name
-            file.write_bytes(upload.getvalue())
-            try:
-                return read_capability(file)
-            except InputError as error:
-                raise InputError(str(error).replace(f"{folder}/", "")) from error
-    return read_capability(Path(path.strip()).expanduser()) if path and path.strip() else None
 
 
 def pick_loss(capability: Capability | None) -> tuple[Loss, Style]:
@@ -196,9 +210,42 @@ def preview(prepared: "Prepared", capability: Capability, loss: Loss, style: Sty
 # --- capture -------------------------------------------------------------------------------------------------
 
 
+PRESETS: dict[str, dict[str, Any]] = {
+    "Paper": {session.EXAMPLES: 50, session.LAYERS: "middle,last", session.CENTRE: True},
+    "Quick": {session.EXAMPLES: 12, session.LAYERS: "middle,last", session.CENTRE: True},
+    "All layers": {session.EXAMPLES: 50, session.LAYERS: "all", session.CENTRE: True},
+}
+
+
+def _pick_preset() -> None:
+    """Presets before knobs. Drawn after the knobs, since a link sets those: which preset they amount to is shown."""
+    state = st.session_state
+    matching = (name for name, values in PRESETS.items() if all(state[key] == value for key, value in values.items()))
+    state[session.CAPTURE_PRESET] = next(matching, None)
+    st.segmented_control(
+        "Presets", PRESETS, key=session.CAPTURE_PRESET, on_change=_apply_preset, label_visibility="collapsed",
+        help="Paper: 50 examples, the middle and the last layer. Quick: 12 examples. All layers: 50 examples.",
+    )  # fmt: skip
+
+
+def _apply_preset() -> None:
+    st.session_state.update(PRESETS.get(st.session_state[session.CAPTURE_PRESET], {}))
+
+
 def pick_capture_settings(capability: Capability | None) -> tuple[int, str, int, bool]:
-    """Number of examples, layers (text), batch size, centre."""
-    most = max(len(capability.split("calibration").examples), 1) if capability else 1
+    """Number of examples, layers (text), batch size, centre: presets first, the knobs folded away."""
+    row = st.container(horizontal=True, vertical_alignment="center")
+    presets = row.container(width="content")
+    with row.popover("Settings", icon=":material/tune:"):
+        examples, layers, batch, center = _pick_knobs(capability)
+    with presets:
+        _pick_preset()
+    row.markdown(f":small[{counted(examples, 'example')}, layers {plain(layers)}, batch size {batch}]")
+    return examples, layers, batch, center
+
+
+def _pick_knobs(capability: Capability | None) -> tuple[int, str, int, bool]:
+    most = max(len(capability.split("calibration").examples), 1) if capability else 50
     examples = st.number_input(
         "Calibration examples", 1, value=50, key=session.EXAMPLES, bind="query-params",
         help=f"The first ones of the file, which has {most}. The paper uses 50.",

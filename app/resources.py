@@ -10,11 +10,14 @@ import time
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import streamlit as st
 
-from spd_core.errors import SpdError
+from spd_core.analysis import RECORD, Analysis, load_analysis
+from spd_core.errors import InputError, SpdError
+from spd_core.storage import child, spd_home
 
 if TYPE_CHECKING:
     from app.jobs import Prepared
@@ -38,16 +41,20 @@ class Job(Generic[Result, News]):
         news: the latest that the work has to show; replaced as a whole.
         result: what the work returned.
         error: why it failed, fit for a screen.
+        notice: what the user should know although it succeeded.
+        computes: it uses a model, so that others have to take turns with it.
     """
 
-    def __init__(self, work: Callable[["Job[Result, News]"], Result], *, idle_limit: float = IDLE_LIMIT) -> None:
+    def __init__(
+        self, work: Callable[["Job[Result, News]"], Result], *, idle_limit: float = IDLE_LIMIT, computes: bool = True
+    ) -> None:
         self.phase, self.share = "Starting", 0.0
         self.news: News | None = None
         self.result: Result | None = None
-        self.error = ""
+        self.error = self.notice = ""
         self.started = self._seen = time.monotonic()
         self.ended: float | None = None
-        self._work, self._idle_limit = work, idle_limit
+        self._work, self._idle_limit, self.computes = work, idle_limit, computes
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -154,11 +161,77 @@ class ModelStore:
         from spd_core import models
 
         with self._lock:
-            if self._lm is None or self._key != key:
+            if self._lm is None or not self._serves(key):
                 self._lm = self._key = None  # free the old one before the new one comes
                 self._lm = models.load(key.name, key.revision, key.dtype, progress)
                 self._key = key
             return self._lm
+
+    def _serves(self, key: ModelKey) -> bool:
+        """Whether the model at hand is what `key` would load: `auto` may be the dtype it has."""
+        from spd_core.models import choose_dtype
+
+        lm, at_hand = self._lm, self._key
+        if lm is None or at_hand is None or key.name != lm.name:
+            return False
+        same_revision = key.revision in (at_hand.revision, lm.revision)
+        return same_revision and choose_dtype(key.dtype, lm.device) == lm.dtype
+
+    @property
+    def resident(self) -> "LanguageModel | None":
+        """The model in memory, if any."""
+        return self._lm
+
+    def unload(self) -> None:
+        """Forget the model; its memory is free when no job uses it any more."""
+        with self._lock:
+            self._lm = self._key = None
+
+
+def others_at_work(own: "Job[Any, Any] | None" = None) -> int:
+    """How many other jobs, of any tab, are using a model now."""
+    return sum(job.running and job.computes and job is not own for job in list(_LIVE))
+
+
+# --- saved analyses ------------------------------------------------------------------------------------------
+
+_RECORDED = Path(__file__).resolve().parents[1] / "assets" / "demo" / "captures"
+
+
+def captures_folder() -> Path:
+    """Where captures are saved."""
+    return spd_home() / "captures"
+
+
+def recorded_names() -> list[str]:
+    """Names of the analyses that come with SPD Lab."""
+    return sorted(path.parent.name for path in _RECORDED.glob(f"*/{RECORD}"))
+
+
+def saved_names() -> list[str]:
+    """Names of the analyses that were captured on this machine, the newest first."""
+    found = captures_folder().glob(f"[!.]*/{RECORD}")
+    return [path.parent.name for path in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)]
+
+
+def load_saved(name: str) -> Analysis:
+    """A saved or recorded analysis; kept in memory while it is among the last few.
+
+    Raises:
+        InputError: no analysis of that name, or its files are damaged.
+    """
+    recorded = name in recorded_names()
+    folder = child(_RECORDED if recorded else captures_folder(), name)
+    try:
+        stamp = (folder / RECORD).stat().st_mtime_ns
+    except OSError as error:
+        raise InputError(f"no capture {name!r} is saved on this machine; choose one, or capture again") from error
+    return _loaded(str(folder), stamp, recorded)
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _loaded(folder: str, stamp: int, recorded: bool) -> Analysis:
+    return load_analysis(Path(folder), recorded=recorded)
 
 
 @dataclass
@@ -182,7 +255,7 @@ def preparation(name: str, revision: str | None) -> "Job[Prepared, None]":
     """
     known = shared().prepared
     if (name, revision) not in known:
-        known[name, revision] = Job[Any, None](lambda job: _prepare(job, name, revision)).start()
+        known[name, revision] = Job[Any, None](lambda job: _prepare(job, name, revision), computes=False).start()
     return known[name, revision]
 
 

@@ -4,81 +4,240 @@ Keys under "in the URL" are widget keys bound to query parameters of the same na
 name is never one of them: opening a link must not send, load or reveal anything.
 """
 
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import streamlit as st
 
-from app.resources import Job, shared
+from app.resources import Job, ModelKey, load_saved, recorded_names, saved_names, shared
+from spd_core.errors import InputError
 
 if TYPE_CHECKING:
-    from app.captured import Captured, Request
-    from app.jobs import CaptureNews, WriteRequest, Written
+    from app.jobs import CaptureNews
+    from app.request import Request
+    from spd_core.analysis import Analysis
 
 Number = TypeVar("Number", int, float)
 
 _PAGES = Path(__file__).resolve().parents[1] / "pages"
-HOME, SPECTRUM, SIDE_BY_SIDE = _PAGES / "home.py", _PAGES / "spectrum.py", _PAGES / "side_by_side.py"
+HOME, SPECTRUM = _PAGES / "home.py", _PAGES / "spectrum.py"
+ATTRIBUTIONS, SIDE_BY_SIDE = _PAGES / "attributions.py", _PAGES / "side_by_side.py"
+
+# In the URL of every page, written by the shell: what is in hand, and the selection
+CAPTURE, LAYER, KIND, DIRECTION, EXAMPLE, TOKEN = "capture", "layer", "kind", "direction", "text", "token"
 
 # In the URL: Home
 CAPABILITY, LOSS, STYLE = "capability", "loss", "style"
 EXAMPLES, LAYERS, BATCH, CENTRE = "examples", "layers", "batch", "centre"
 # In the URL: Spectrum, Side by side
 RANK = "rank"
+OVERLAYS, SHARED, SHAPE, OVERLAP, COLOUR = "beside", "same_scales", "shapes", "overlap", "colour"
 STRENGTH, CHOICE, TEMPERATURE, TOP_P, NEW_TOKENS, SEED = "alpha", "choice", "temperature", "top_p", "new_tokens", "seed"
+# In the URL: Token attributions
+ATTRIBUTION_VIEW, ASIDE = "view", "aside"
 
 # For the session only
 MODEL_SOURCE, MODEL_NAME, REVISION, DTYPE = "model_source", "model_name", "revision", "dtype"
 CAPABILITY_PATH, CAPABILITY_UPLOAD, PREVIEW = "capability_path", "capability_upload", "preview"
 LAYERS_SHOWN, PRESET, PROMPT = "layers_shown", "preset", "prompt"
-_CAPTURE_JOB, _CAPTURED, _CHOSEN_RANK, _WRITE_JOB = "capture_job", "captured", "chosen_rank", "write_job"
+MODEL_RECENT, CAPTURE_PRESET, IMPORT, LEAVE_OUT = "model_recent", "capture_preset", "import", "leave_out"
+EXAMPLES_VIEW, EXAMPLES_SPLIT, EXAMPLES_TABLE = "examples_view", "examples_split", "examples_table"
+DRAFT, SAVE_NAME, SAVE_REPLACE, SAVE_NEWS = "draft", "save_name", "save_replace", "save_news"
+_CAPTURE_JOB, _NULLS_JOB, _TAKEN, _UNSAVED, _CHOSEN_RANK = "capture_job", "nulls_job", "taken", "unsaved", "chosen_rank"
+_WRITE_JOB = "write_job"
+TEXT_SOURCE, OWN_TEXT, OWN_TOKEN, SCORED = "text_source", "own_text", "own_token", "scored"
+TOKEN_TABLE = "token_table"
+READ_JOB, LENS_JOB, CHECK_JOB = "read_job", "lens_job", "check_job"
 
 
-def capture_job() -> "Job[Captured, CaptureNews] | None":
+# --- what is in hand -----------------------------------------------------------------------------------------
+
+
+def analysis_names() -> list[str]:
+    """Names that `open_analysis` knows: this machine's own, the newest first, then the recorded ones."""
+    return list(dict.fromkeys((*_unsaved(), *saved_names(), *recorded_names())))
+
+
+def open_analysis(name: str) -> "Analysis":
+    """The analysis of a name.
+
+    Raises:
+        InputError: no such name, or its files are damaged.
+    """
+    return _unsaved()[name] if name in _unsaved() else load_saved(name)
+
+
+def _unsaved() -> "dict[str, Analysis]":
+    """Analyses that the disk refused."""
+    return cast("dict[str, Analysis]", st.session_state.setdefault(_UNSAVED, {}))
+
+
+def take(name: str) -> None:
+    """Have the analysis of this name in hand from now on."""
+    st.session_state[CAPTURE] = name
+    for key in (_CHOSEN_RANK, RANK):  # a rank means nothing on another spectrum
+        st.session_state.pop(key, None)
+
+
+def in_hand() -> "Analysis | None":
+    """The analysis in hand: the last capture, or what a link or the user chose, else a recorded one.
+
+    Raises:
+        InputError: a name that nothing is saved under, or damaged files; the next call gives a recorded one.
+    """
+    _take_results()
+    name = st.session_state.get(CAPTURE)
+    if name is None:
+        recorded = recorded_names()
+        return load_saved(recorded[0]) if recorded else None
+    try:
+        return open_analysis(name)
+    except InputError:
+        del st.session_state[CAPTURE]
+        raise
+
+
+def _take_results() -> None:
+    """Take up what a job has finished since the last look."""
+    for key in (_CAPTURE_JOB, _NULLS_JOB):
+        job = st.session_state.get(key)
+        if job is None or job.result is None or st.session_state.get(f"{_TAKEN}_{key}") is job.result:
+            continue
+        st.session_state[f"{_TAKEN}_{key}"] = job.result
+        if job.notice:
+            _unsaved()[job.result.name] = job.result
+        if key == _CAPTURE_JOB:
+            take(job.result.name)
+
+
+def model_key(analysis: "Analysis") -> ModelKey:
+    """The model that an analysis was captured on, in the same dtype."""
+    from spd_core.models import BUILTIN
+
+    record = analysis.provenance
+    pinned = None if record.model == BUILTIN or record.revision.startswith("sha256:") else record.revision
+    return ModelKey(record.model, pinned, record.dtype)
+
+
+# --- the selection -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Selection:
+    """One site, direction, text and token, the same on all pages.
+
+    Attributes:
+        direction: 0-based.
+        example: index into the analysis' examples.
+        token: position in the example.
+    """
+
+    layer: int
+    kind: str
+    direction: int = 0
+    example: int = 0
+    token: int = 0
+
+
+def selection(analysis: "Analysis") -> Selection:
+    """The selection, inside what the analysis has; the last layer's values until another is chosen."""
+    state = st.session_state
+    layer: int = state[LAYER] if state.get(LAYER) in analysis.layers else analysis.layers[-1]
+    kind: str = state[KIND] if state.get(KIND) in ("key", "value") else "value"
+    example = clamped(state.get(EXAMPLE), 0, len(analysis.examples) - 1)
+    token = clamped(state.get(TOKEN), 0, len(analysis.examples[example].ids) - 1)
+    return Selection(layer, kind, clamped(state.get(DIRECTION), 0, analysis.d_kv - 1), example, token)
+
+
+def select(**changes: Any) -> None:
+    """Change the selection on all pages: `layer`, `kind`, `direction`, `example`, `token`."""
+    unknown = set(changes) - {field.name for field in dataclasses.fields(Selection)}
+    if unknown:
+        raise TypeError(f"no part of a selection: {sorted(unknown)}")
+    names = {"example": EXAMPLE}
+    st.session_state.update({names.get(name, name): value for name, value in changes.items()})
+
+
+def read_link() -> None:
+    """On a session's first run: take over what the link says; senseless values are left to the clamping."""
+    if "link_read" in st.session_state:
+        return
+    st.session_state["link_read"] = True
+    for key in (CAPTURE, LAYER, KIND, DIRECTION, EXAMPLE, TOKEN):
+        text = st.query_params.get(key)
+        if text is None:
+            continue
+        if key in (CAPTURE, KIND):
+            st.session_state[key] = text
+        elif text.isdecimal() and len(text) < 10:
+            st.session_state[key] = int(text) - (key != LAYER and key != TOKEN)  # people count from 1
+
+
+def write_link(analysis: "Analysis") -> None:
+    """Bring the URL up to date, so that it can be copied."""
+    at = selection(analysis)
+    wanted = {CAPTURE: analysis.name, LAYER: at.layer, KIND: at.kind, DIRECTION: at.direction + 1,
+              EXAMPLE: at.example + 1, TOKEN: at.token}  # fmt: skip
+    for key, value in wanted.items():
+        if st.query_params.get(key) != str(value):
+            st.query_params[key] = str(value)
+
+
+# --- jobs ----------------------------------------------------------------------------------------------------
+
+
+def capture_job() -> "Job[Analysis, CaptureNews] | None":
     """The capture that this session started last."""
-    return cast("Job[Captured, CaptureNews] | None", st.session_state.get(_CAPTURE_JOB))
+    return cast("Job[Analysis, CaptureNews] | None", st.session_state.get(_CAPTURE_JOB))
 
 
-def write_job() -> "Job[Written, Written] | None":
+def nulls_job() -> "Job[Analysis, CaptureNews] | None":
+    """The null spectra that this session asked for last."""
+    return cast("Job[Analysis, CaptureNews] | None", st.session_state.get(_NULLS_JOB))
+
+
+def write_job() -> "Job[Any, Any] | None":
     """The generation that this session started last."""
-    return cast("Job[Written, Written] | None", st.session_state.get(_WRITE_JOB))
+    return cast("Job[Any, Any] | None", st.session_state.get(_WRITE_JOB))
 
 
-def captured() -> "Captured | None":
-    """The capture in hand: the last one that succeeded, kept until the next does."""
-    job, before = capture_job(), cast("Captured | None", st.session_state.get(_CAPTURED))
-    if job is None or job.result is None or job.result is before:
-        return before
-    if before is not None and before.d_kv != job.result.d_kv:  # a rank means nothing on another width
-        st.session_state.pop(_CHOSEN_RANK, None)
-        st.session_state.pop(RANK, None)
-    st.session_state[_CAPTURED] = job.result
-    return job.result
+def probe_job(key: str) -> "Job[Any, Any] | None":
+    """The last job of Token attributions under `READ_JOB`, `LENS_JOB` or `CHECK_JOB`."""
+    return cast("Job[Any, Any] | None", st.session_state.get(key))
 
 
 def start_capture(request: "Request") -> None:
     """Start capturing in the background; one at a time for a session."""
-    _start(_CAPTURE_JOB, "capture", request)
-
-
-def start_writing(request: "WriteRequest") -> None:
-    """Start writing both lanes in the background; one at a time for a session."""
-    _start(_WRITE_JOB, "write", request)
-
-
-def _start(key: str, name: str, request: Any) -> None:
-    """Run `jobs.NAME(job, request, models)` on a thread, unless this session's last one of its kind still runs."""
-    running = st.session_state.get(key)
-    if running is not None and running.running:
-        return
-    store = shared().models
 
     def work(job: "Job[Any, Any]") -> Any:
         from app import jobs  # torch comes along: on the job's thread, never on a page's
 
-        return getattr(jobs, name)(job, request, store)
+        return jobs.capture(job, request, store)
 
-    st.session_state[key] = Job(work).start()
+    store = shared().models
+    start(_CAPTURE_JOB, work)
+
+
+def start_nulls(analysis: "Analysis") -> None:
+    """Start capturing the null spectra of an analysis in the background."""
+
+    def work(job: "Job[Any, Any]") -> Any:
+        from app import jobs
+
+        return jobs.nulls(job, analysis, key, store)
+
+    key, store = model_key(analysis), shared().models
+    start(_NULLS_JOB, work)
+
+
+def start(key: str, work: "Callable[[Job[Any, Any]], Any]") -> None:
+    """Run `work(job)` on a thread and keep the job under `key`, unless the last one there still runs."""
+    running = st.session_state.get(key)
+    if running is None or not running.running:
+        st.session_state[key] = Job(work).start()
 
 
 def choose_rank(rank: int) -> None:

@@ -1,7 +1,6 @@
-"""Fragments that several pages repeat: header with what is in hand, errors, provenance, empty pages."""
+"""Fragments that several pages repeat: escaped text, numbers in words, errors, provenance, empty pages."""
 
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -9,9 +8,8 @@ import streamlit as st
 from app import session
 
 if TYPE_CHECKING:
-    from app.captured import Captured
-
-_STYLE = Path(__file__).with_name("style.css")
+    from spd_core.analysis import Analysis
+    from spd_core.provenance import Provenance
 
 
 def plain(text: str) -> str:
@@ -34,34 +32,6 @@ def signed(value: float) -> str:
     return f"{value:.2f}".replace("-", "−")
 
 
-def header(title: str, question: str) -> None:
-    """Page title and the question that the page answers."""
-    st.html(_STYLE)
-    st.title(title, anchor=False)
-    st.markdown(question)
-
-
-def in_hand() -> None:
-    """What the session has in hand; while a capture runs, how far it is (ticking, which also keeps it alive)."""
-    running = session.capture_job()
-    live = running is not None and running.running
-
-    @st.fragment(run_every=1.0 if live else None)
-    def strip() -> None:
-        job = session.capture_job()
-        if job is not None and job.running:
-            job.seen()
-            small(f"A capture is running: {plain(job.phase)}, {job.share:.0%}")
-        elif live:
-            st.rerun()  # a whole run, so that the page takes up the result and the ticking ends
-        else:
-            captured = session.captured()
-            if captured:
-                small(f"In hand: {describe(captured)}")
-
-    strip()
-
-
 def ranges(numbers: list[int]) -> str:
     """`3, 7–9`: ascending numbers, runs of three and more drawn together."""
     runs: list[list[int]] = []
@@ -73,31 +43,20 @@ def ranges(numbers: list[int]) -> str:
     return ", ".join(f"{run[0]}–{run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs)
 
 
-def describe(captured: "Captured") -> str:
-    """Model, capability and subspace in one line, escaped."""
-    request = captured.request
-    return (
-        f"**{plain(model_name(captured))}** · capability **{plain(request.capability.name)}** "
-        f"({counted(captured.capture.used, 'example')}, {request.loss} loss, {request.style} prompts) · "
-        f"layers {ranges(captured.layers)} · rank {session.chosen_rank(captured.d_kv)} of {captured.d_kv}"
-    )
-
-
-def model_name(captured: "Captured") -> str:
+def model_name(record: "Provenance") -> str:
     """model@revision; the built-in model's revision carries its name."""
-    name, revision = captured.request.model.name, captured.revision
-    return revision if name == "builtin" else f"{name}@{revision}"
+    return record.revision if record.model == "builtin" else f"{record.model}@{record.revision}"
 
 
-def provenance(captured: "Captured", *more: str) -> None:
+def provenance(analysis: "Analysis", *more: str) -> None:
     """One line under a result: what made it."""
-    request = captured.request
+    record = analysis.provenance
     facts = (
-        f"{model_name(captured)}, {captured.dtype} on {captured.device}",
-        f"{request.capability.name} ({request.capability.fingerprint[:12]})",
-        counted(captured.capture.used, "example"),
-        f"{request.loss} loss, {request.style} prompts, batch size {request.batch_size}",
-        f"layers {ranges(captured.layers)}, {'centred' if request.center else 'not centred'}",
+        f"{model_name(record)}, {record.dtype} on {record.device}",
+        f"{record.capability} ({record.fingerprint[:12]})",
+        counted(record.examples_used, "example"),
+        f"{record.loss} loss, {record.prompt_style} prompts, batch size {record.batch_size}",
+        f"layers {ranges(record.layers)}, {'centred' if record.center else 'not centred'}",
         *more,
     )
     small(f"Provenance: {plain(' · '.join(facts))}")

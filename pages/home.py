@@ -3,9 +3,11 @@
 import streamlit as st
 
 from app import pickers, session
-from app.captured import Captured, Request
+from app.request import Request
 from app.resources import preparation
-from app.widgets import counted, failure, header, plain, provenance
+from app.shell import header, queue_note
+from app.widgets import failure, plain, provenance
+from spd_core.analysis import Analysis
 from spd_core.errors import InputError
 
 
@@ -19,6 +21,7 @@ def progress() -> None:
             st.rerun()
         job.seen()
         st.progress(min(job.share, 1.0), text=plain(job.phase))
+        queue_note(job)
         news = job.news
         if news is None:
             st.markdown(f"{job.elapsed:.0f} s so far; the first numbers come with the first batch.")
@@ -33,38 +36,39 @@ def progress() -> None:
     ticking()
 
 
-def summary(captured: Captured, now: Request | None) -> None:
+def summary(analysis: Analysis, now: Request | None) -> None:
     """What was captured, and what was left out."""
-    capture = captured.capture
-    if now is not None and now != captured.request:
+    record = analysis.provenance
+    if now is not None and not now.made(analysis):
         st.info("Settings have changed since this capture; it stays until you capture again.", icon=":material/edit:")
-    if captured.stopped:
-        st.info(f"Stopped early: what the first {capture.used} examples gave is kept.", icon=":material/stop_circle:")
+    if record.examples_used + len(record.skipped) < record.examples_requested:
+        st.info(f"Stopped early: what {record.examples_used} examples gave is kept.", icon=":material/stop_circle:")
     left, right = st.columns(2, wrap=False)
     left.markdown(
-        f"Examples used: **{capture.used} of {capture.requested}**  \nMean loss: **{captured.mean_loss:.2f} nats**  \n"
-        f"Time: **{captured.elapsed:.1f} s**"
+        f"Examples used: **{record.examples_used} of {record.examples_requested}**  \n"
+        f"Mean loss: **{record.mean_loss:.2f} nats**  \nTime: **{record.seconds or 0:.1f} s**"
     )
     right.markdown(
-        f"Tokens (gradient rows): **{capture.tokens:,}**  \nTokens under the loss: **{capture.supervised:,}**"
+        f"Tokens (gradient rows): **{record.tokens:,}**  \nTokens under the loss: **{record.supervised_tokens:,}**"
     )
-    if capture.skipped:
-        with st.expander(f"{len(capture.skipped)} skipped, and why"):
-            st.text("\n".join(f"{name}: {reason}" for name, reason in capture.skipped.items()))
+    if record.skipped:
+        with st.expander(f"{len(record.skipped)} skipped, and why"):
+            st.text("\n".join(f"{name}: {reason}" for name, reason in record.skipped.items()))
 
 
-header(
+analysis = header(
     "SPD Lab",
     "Which directions inside a language model carry a capability? Capture the gradients of its answers, then look.",
 )
 left, right = st.columns(2, gap="large")
+wide = st.container()
 with left:
     st.subheader("1 · Model", anchor=False)
     key = pickers.pick_model()
     card = st.container()
 with right:
     st.subheader("2 · Capability", anchor=False)
-    capability = pickers.pick_capability()
+    capability = pickers.pick_capability(wide)
     loss, style = pickers.pick_loss(capability)
 left, right = st.columns(2, gap="large")
 with left:
@@ -72,11 +76,8 @@ with left:
     mask = st.container()
 with right:
     st.subheader("4 · Capture", anchor=False)
-    row = st.container(horizontal=True, vertical_alignment="center")
-    below = st.container()
-with row.popover("Settings", icon=":material/tune:"):
     examples, layers_text, batch, center = pickers.pick_capture_settings(capability)
-row.markdown(f":small[{counted(examples, 'example')}, layers {plain(layers_text)}, batch size {batch}]")
+    below = st.container()
 
 with card:
     prepared = pickers.wait_for(preparation(key.name, key.revision), key) if key else None
@@ -100,21 +101,22 @@ else:
     mask.markdown("One example appears here as soon as the model's tokenizer is read and a capability is chosen.")
 
 job = session.capture_job()
-captured = session.captured()
 with below:
     if job is not None and job.running:
         progress()
     else:
         with st.container(horizontal=True, vertical_alignment="center"):
             pressed = st.button("Capture gradients", type="primary", shortcut="Ctrl+Enter", disabled=request is None)
-            if captured:
+            if analysis:
                 st.page_link(session.SPECTRUM, label="See the spectrum", icon=":material/arrow_forward:")
         if pressed and request:
             session.start_capture(request)
             st.rerun()
         if job is not None and job.error:
             failure("The capture failed:", job.error)
-    if captured:
-        summary(captured, request)
-if captured:
-    provenance(captured)
+        if job is not None and job.notice:
+            st.warning(f"The capture is {plain(job.notice)}", icon=":material/save:")
+    if analysis:
+        summary(analysis, request)
+if analysis:
+    provenance(analysis)

@@ -5,19 +5,20 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from app import pickers, session
-from app.captured import Captured
-from app.widgets import counted, empty, failure, header, in_hand, plain, provenance, ranges, signed, small
+from app.shell import header
+from app.widgets import counted, empty, failure, plain, provenance, ranges, signed, small
 
 if TYPE_CHECKING:
     from app.jobs import WriteRequest, Written
+    from spd_core.analysis import Analysis
 
 _FINISH = {"": "writing…", "eos": "ended by itself", "length": "reached the limit", "stopped": "stopped"}
 _OWN = "Write your own"
 
 
-def pick_prompt(captured: Captured) -> str:
+def pick_prompt(captured: "Analysis") -> str:
     """The prompt: held-out examples as presets, or the user's own."""
-    heldout = {example.id: example for example in captured.request.capability.split("heldout").examples}
+    heldout = {example.id: example for example in captured.capability.split("heldout").examples}
 
     def take() -> None:
         chosen = heldout.get(st.session_state[session.PRESET])
@@ -96,9 +97,7 @@ def explain(request: "WriteRequest", written: "Written | None") -> None:
                f"seed {made.seed}, at most {made.new_tokens} tokens", f"{written.seconds:.1f} s")  # fmt: skip
 
 
-header("Side by side", "What does projecting do to the text?")
-in_hand()
-captured = session.captured()
+captured = header("Side by side", "What does projecting do to the text?")
 if captured is None:
     empty("A raw and a projected completion appear here, side by side.")
 else:
@@ -109,7 +108,13 @@ else:
         prompt = pick_prompt(captured)
     job = session.write_job()
     with right:
-        request = WriteRequest(captured, session.chosen_rank(captured.d_kv), prompt=prompt, **pickers.pick_sampling())
+        request = WriteRequest(
+            captured,
+            session.chosen_rank(captured.d_kv),
+            prompt=prompt,
+            key=session.model_key(captured),
+            **pickers.pick_sampling(),
+        )
         if job is not None and job.running:
             st.button("Stop generating", on_click=job.stop, icon=":material/stop_circle:")
         elif st.button("Generate", type="primary", shortcut="Ctrl+Enter"):

@@ -179,6 +179,22 @@ def export(
     _print({"out": str(out), "model": lm.name, "revision": lm.revision, "strength": strength}, as_json)
 
 
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="folder for the bundle")],
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Record the bundle that the app opens on: captures of the built-in capabilities by the built-in model."""
+    refuse_existing(out, overwrite)
+    from spd_core.demo import write_demo
+
+    with _bars() as bar:
+        lm = _load("builtin", None, "float32", bar)
+        written = write_demo(lm, out, bar, overwrite)
+    _print({"out": str(out), **written}, as_json)
+
+
 def _load(
     name: str, revision: str | None, dtype: Dtype, bar: Callable[[float, str], None], **needs: Any
 ) -> "LanguageModel":

@@ -143,6 +143,12 @@ class Capability:
         rows = [self.settings.model_dump(mode="json"), *(example.model_dump(mode="json") for example in self.examples)]
         return hashlib.sha256(json.dumps(rows, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
+    def to_jsonl(self) -> str:
+        """The capability as `read_capability` reads it, to the same fingerprint."""
+        rows = (self.settings, *self.examples)
+        dumped = (row.model_dump(mode="json", by_alias=True, exclude_defaults=True) for row in rows)
+        return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in dumped)
+
     def split(self, name: Split) -> "Capability":
         """The examples of one split."""
         return replace(self, examples=tuple(example for example in self.examples if example.split == name))

@@ -4,11 +4,12 @@ Refuses what it cannot read exactly, by name and with the reason.
 """
 
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
-
-from torch import nn
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from spd_core.errors import InputError, ModelError
+
+if TYPE_CHECKING:
+    from torch import nn
 
 Kind: TypeAlias = Literal["key", "value"]
 
@@ -77,6 +78,9 @@ SEPARATE = (
 )
 FUSED = {"phi3": "qkv_proj", "gpt2": "c_attn", "gpt_neox": "query_key_value"}
 _KEY_NORM = ("qwen3", "gemma3", "gemma3_text", "olmo2")
+# What follows the attention's values, where it is not called `o_proj` in the attention and `norm` in the decoder.
+OUTPUT_PROJECTION = {"phi": "dense", "gpt_neox": "dense", "gpt2": "c_proj"}
+FINAL_NORM = {"phi": "final_layernorm", "gpt_neox": "final_layer_norm", "gpt2": "ln_f"}
 
 
 def check_family(config: Any) -> None:
@@ -121,7 +125,7 @@ def card_of(config: Any, name: str) -> ModelCard:
 # --- sites ---------------------------------------------------------------------------------------------------
 
 
-def list_sites(model: nn.Module, card: ModelCard) -> tuple[Site, ...]:
+def list_sites(model: "nn.Module", card: ModelCard) -> tuple[Site, ...]:
     """All key and value sites of a loaded model, checked against the widths that its card promises.
 
     Raises:
@@ -148,7 +152,7 @@ def list_sites(model: nn.Module, card: ModelCard) -> tuple[Site, ...]:
     return tuple(sites)
 
 
-def _out_features(linear: nn.Module) -> int | None:
+def _out_features(linear: "nn.Module") -> int | None:
     """Width of a linear map: `nn.Linear` and its kin, or transformers' `Conv1D`."""
     width = getattr(linear, "out_features", None) or getattr(linear, "nf", None)
     return int(width) if width is not None else None

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from spd_core.errors import CaptureError, InputError
 from spd_core.families import Site
 from spd_core.models import LanguageModel
+from spd_core.rows import RowStore
 from spd_core.spans import Encoded, EncodedSet
 
 
@@ -58,6 +59,8 @@ class Capture:
 
     Attributes:
         grams: one accumulator a site.
+        activations: the same for the keys or values themselves, at the same tokens.
+        rows: gradient rows and activations, when they were asked for and fitted.
         losses: mean −log p over the supervised tokens of each example, in nats, by example id.
         tokens: real tokens seen (= rows of each Gram).
         supervised: tokens on which the loss was taken.
@@ -71,6 +74,8 @@ class Capture:
     supervised: int = 0
     requested: int = 0
     skipped: dict[str, str] = field(default_factory=dict)
+    activations: dict[Site, GradientGram] = field(default_factory=dict)
+    rows: RowStore | None = None
 
     @property
     def used(self) -> int:
@@ -93,6 +98,7 @@ def capture(
     layers: tuple[int, ...],
     *,
     batch_size: int = 8,
+    rows: RowStore | None = None,
     on_batch: Callable[[Progress], None] | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> Capture:
@@ -101,7 +107,7 @@ def capture(
     Per example the loss is the mean of −log p over its supervised tokens; a batch sums its examples, so the
     result does not depend on `batch_size` (SPD paper, phase 1). Batches go from the longest examples to the
     shortest: what does not fit in memory fails at once. `stop` is asked before each batch; what was captured
-    until then is returned.
+    until then is returned. `rows` takes up every token's gradient and activation, while they fit.
 
     Raises:
         CaptureError: a loss or gradient is not finite (names the example), or it was stopped before the first.
@@ -111,6 +117,7 @@ def capture(
         raise InputError(f"layers {layers} and batch size {batch_size}: choose at least one layer and one example")
     sites = lm.sites_at(layers)
     grams = {site: GradientGram(site.d_kv) for site in sites}
+    activations = {site: GradientGram(site.d_kv) for site in sites}
     total = len(encoded.examples)
     losses: dict[str, float] = {}
     done = tokens = supervised = 0
@@ -118,11 +125,15 @@ def capture(
         if stop is not None and stop():
             break
         with lm.lock:
-            batch_losses, gradients = batch_gradients(lm, batch, sites)
+            batch_losses, gradients, outputs = batch_gradients(lm, batch, sites)
         _check_finite(lm, batch, batch_losses, gradients)
         mask = _real_tokens(batch, lm.device)  # [batch, seq]
-        for site, gradient in gradients.items():
-            grams[site].update(gradient[mask])  # [tokens, d_kv]
+        for site in sites:
+            grams[site].update(gradients[site][mask])  # [tokens, d_kv]
+            activations[site].update(outputs[site][mask])
+        if rows is not None:
+            rows.add(batch, *({s: by_site[s][mask].float().cpu().numpy() for s in sites}
+                              for by_site in (gradients, outputs)))  # fmt: skip
         losses |= {example.id: float(loss) for example, loss in zip(batch, batch_losses, strict=True)}
         done += len(batch)
         tokens += sum(len(example.ids) for example in batch)
@@ -131,7 +142,9 @@ def capture(
             on_batch(Progress(done, total, float(batch_losses.mean())))
     if not losses:
         raise CaptureError("the capture was stopped before its first batch; nothing was kept")
-    return Capture(grams, losses, tokens, supervised, total + len(encoded.skipped), dict(encoded.skipped))
+    kept = rows if rows is not None and not rows.overflowed else None
+    requested = total + len(encoded.skipped)
+    return Capture(grams, losses, tokens, supervised, requested, dict(encoded.skipped), activations, kept)
 
 
 def longest_first(examples: Sequence[Encoded], batch_size: int) -> Iterator[list[Encoded]]:
@@ -143,8 +156,8 @@ def longest_first(examples: Sequence[Encoded], batch_size: int) -> Iterator[list
 
 def batch_gradients(
     lm: LanguageModel, batch: Sequence[Encoded], sites: Sequence[Site]
-) -> tuple[Tensor, dict[Site, Tensor]]:
-    """Losses and key/value gradients of one batch of examples.
+) -> tuple[Tensor, dict[Site, Tensor], dict[Site, Tensor]]:
+    """Losses, key/value gradients, and the keys and values themselves, of one batch of examples.
 
     Examples are padded on the right and no attention mask is given: under a causal mask no real token attends
     to what follows it, so padding contributes nothing and its gradient is zero.
@@ -152,6 +165,7 @@ def batch_gradients(
     Returns:
         losses: [batch] mean −log p of each example, in nats.
         gradients: per site [batch, seq, d_kv], the gradient of the summed losses; zero at padding.
+        activations: per site [batch, seq, d_kv]; meaningless at padding.
     """
     outputs: dict[str, Tensor] = {}
     with torch.enable_grad(), ExitStack() as stack:
@@ -160,8 +174,15 @@ def batch_gradients(
             stack.enter_context(_output_into(outputs, module, lm.model.get_submodule(module)))
         losses = batch_losses(lm, batch)  # [batch]
         grads = dict(zip(outputs, torch.autograd.grad(losses.sum(), list(outputs.values())), strict=True))
-    return losses.detach(), {
-        site: grads[site.module][..., list(site.columns)] if site.fused else grads[site.module] for site in sites
+    kept = {name: output.detach() for name, output in outputs.items()}
+    return losses.detach(), _by_site(grads, sites), _by_site(kept, sites)
+
+
+def _by_site(by_module: dict[str, Tensor], sites: Sequence[Site]) -> dict[Site, Tensor]:
+    """[batch, seq, d_kv] of each site from [batch, seq, width] of its module."""
+    return {
+        site: by_module[site.module][..., list(site.columns)] if site.fused else by_module[site.module]
+        for site in sites
     }
 
 
@@ -171,11 +192,19 @@ def batch_losses(lm: LanguageModel, batch: Sequence[Encoded]) -> Tensor:
     Logits are computed at the supervised positions alone. The caller decides whether a graph is recorded, and
     holds the model's lock.
     """
+    nll, row = token_losses(lm, batch)
+    counts = torch.bincount(row, minlength=len(batch))
+    return torch.zeros(len(batch), dtype=nll.dtype, device=nll.device).index_add(0, row, nll) / counts
+
+
+def token_losses(lm: LanguageModel, batch: Sequence[Encoded]) -> tuple[Tensor, Tensor]:
+    """[n] −log p of every supervised token, in nats, example by example; and [n] which example each belongs to."""
     ids = _padded_ids(batch).to(lm.device)  # [batch, seq]
     row, position = _supervised_positions(batch, lm.device)  # [n] each
     with _head_sees_only(lm.model, row, position - 1):  # the token at t is predicted at t − 1
         logits = lm.model(input_ids=ids, use_cache=False).logits[0]  # [n, vocabulary]
-    return _example_losses(logits, ids[row, position], row, len(batch))
+    precise = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    return F.cross_entropy(precise, ids[row, position], reduction="none"), row
 
 
 def _padded_ids(batch: Sequence[Encoded]) -> Tensor:
@@ -194,14 +223,6 @@ def _supervised_positions(batch: Sequence[Encoded], device: torch.device) -> tup
     pairs = [(row, t) for row, example in enumerate(batch) for t in example.supervised]
     row, position = torch.tensor(pairs, device=device).T
     return row, position
-
-
-def _example_losses(logits: Tensor, targets: Tensor, row: Tensor, n_examples: int) -> Tensor:
-    """[n_examples] mean −log p per example; logits `[n, vocabulary]` are raised to float32 at least."""
-    precise = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    nll = F.cross_entropy(precise, targets, reduction="none")  # [n]
-    counts = torch.bincount(row, minlength=n_examples)
-    return torch.zeros(n_examples, dtype=nll.dtype, device=nll.device).index_add(0, row, nll) / counts
 
 
 @contextmanager

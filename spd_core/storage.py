@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import re
 import shlex
 import shutil
 import sys
@@ -15,7 +16,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from spd_core.errors import StorageError
+from spd_core.errors import InputError, StorageError
 
 _VERSIONED = ("torch", "transformers", "safetensors", "tokenizers", "numpy")
 
@@ -23,6 +24,21 @@ _VERSIONED = ("torch", "transformers", "safetensors", "tokenizers", "numpy")
 def spd_home() -> Path:
     """The folder for converted models and results: `SPD_HOME`, or `~/.spd-lab`."""
     return Path(os.environ.get("SPD_HOME") or Path.home() / ".spd-lab").expanduser()
+
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
+
+
+def child(root: Path, name: str) -> Path:
+    """The file or folder `name` directly inside `root`.
+
+    Raises:
+        InputError: a name that could lead elsewhere (a path, `..`, a link).
+    """
+    path = root / name
+    if not _NAME.fullmatch(name) or ".." in name or path.resolve().parent != root.resolve():
+        raise InputError(f"{name!r} is not a name of a saved result: letters, digits, dots, dashes, at most 80")
+    return path
 
 
 def versions() -> dict[str, str]:
@@ -102,7 +118,9 @@ def new_folder(path: Path, overwrite: bool = False) -> Iterator[Path]:
         temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
         try:
             yield temporary
-            temporary.chmod(0o755)  # mkdtemp makes it private
+            temporary.chmod(0o755)  # mkdtemp makes it private, and safetensors its files
+            for written in temporary.rglob("*"):
+                written.chmod(0o755 if written.is_dir() else 0o644)
             _swap_in(temporary, path)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -124,3 +142,15 @@ def _swap_in(new: Path, path: Path) -> None:
         aside.rmdir()
         raise
     shutil.rmtree(aside, ignore_errors=True)
+
+
+def remove_folder(path: Path) -> None:
+    """Delete a saved folder; renamed aside first, so that nobody finds half of it.
+
+    Raises:
+        StorageError: the disk refuses.
+    """
+    with _storage_errors(path):
+        aside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.old."))
+        path.rename(aside / path.name)
+        shutil.rmtree(aside)

@@ -1,54 +1,27 @@
 """The capability subspace as a thing: a basis for every site, where it came from, and its files."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from spd_core.analysis import Analysis
 from spd_core.errors import CaptureError, InputError, ModelError
 from spd_core.families import Site
 from spd_core.gradients import Capture
 from spd_core.models import LanguageModel
-from spd_core.spectrum import decompose, truncate
+from spd_core.provenance import Provenance, site_from, site_record
+from spd_core.spectrum import Spectrum, decompose, truncate
 from spd_core.storage import command_line, new_folder, to_json, versions, write_text
 
 TENSORS, RECORD = "subspace.safetensors", "subspace.json"
-
-
-class Provenance(BaseModel):
-    """How a subspace came about: `subspace.json`, less the description of the sites."""
-
-    model: str
-    revision: str
-    dtype: str
-    device: str
-    layers: list[int]
-    rank_rule: str
-    ranks: dict[str, int] = {}
-    capped: list[str] = []
-    center: bool
-    basis: str = "shared"
-    loss: str
-    prompt_style: str
-    capability: str
-    fingerprint: str
-    examples_used: int
-    examples_requested: int
-    skipped: dict[str, str]
-    tokens: int
-    supervised_tokens: int
-    mean_loss: float
-    seed: int | None = None
-    versions: dict[str, str]
-    command: str
 
 
 @dataclass(frozen=True)
@@ -77,10 +50,7 @@ class Subspace:
 
     def check_model(self, lm: LanguageModel) -> None:
         """Raise `ModelError` naming both when this subspace was captured on another model."""
-        made_for = f"{self.provenance.model} ({self.provenance.revision})"
-        loaded = f"{lm.name} ({lm.revision})"
-        if self.provenance.revision != lm.revision or not set(self.sites) <= set(lm.sites):
-            raise ModelError(f"this subspace was captured on {made_for}, and the model is {loaded}; load the former")
+        check_model(self.provenance, self.sites, lm)
 
     def save(self, folder: Path, overwrite: bool = False) -> None:
         """Write `subspace.safetensors` and `subspace.json` into a new folder, atomically.
@@ -98,7 +68,7 @@ class Subspace:
             tensors[f"{site.name}.basis"] = self.basis[site].contiguous()
             tensors[f"{site.name}.singular_values"] = self.singular_values[site].contiguous()
         save_file(tensors, folder / TENSORS, metadata={"format": "pt"})
-        sites = [_site_record(site) for site in self.sites]
+        sites = [site_record(site) for site in self.sites]
         write_text(folder / RECORD, to_json({**self.provenance.model_dump(mode="json"), "sites": sites}))
 
 
@@ -124,26 +94,78 @@ def fit(
         InputError: the rank rule cannot be met at a site (named).
         CaptureError: a site's gradients are all zero.
     """
-    basis, singular_values, capped = {}, {}, []
+    record = provenance_of(
+        capture, lm, center=center, loss=loss, prompt_style=prompt_style, capability=capability, fingerprint=fingerprint
+    )
+    spectra = {}
     for site, gram in capture.grams.items():
         try:
-            spectrum = decompose(gram, center=center, heads=site.heads if per_head else 1)
+            spectra[site] = decompose(gram, center=center, heads=site.heads if per_head else 1, dtype=record.dtype)
+        except CaptureError as error:
+            raise CaptureError(f"{site.label}: {error}") from error
+    return _truncated(spectra, rank, cap, record.model_copy(update={"basis": "per-head" if per_head else "shared"}))
+
+
+def subspace_of(analysis: Analysis, rank: str) -> Subspace:
+    """The subspace of an analysis at a rank; where a site has fewer non-zero directions, all of those.
+
+    Raises:
+        InputError: the rank rule cannot be met at a site (named).
+    """
+    spectra = {
+        site: Spectrum(torch.from_numpy(found.values), torch.from_numpy(found.vectors), (site.d_kv,),
+                       analysis.provenance.dtype)
+        for site, found in analysis.sites.items()
+    }  # fmt: skip
+    return _truncated(spectra, rank, True, analysis.provenance)
+
+
+def _truncated(spectra: Mapping[Site, Spectrum], rank: str, cap: bool, record: Provenance) -> Subspace:
+    basis, capped = {}, []
+    for site, spectrum in spectra.items():
+        try:
             basis[site], was_capped = truncate(spectrum, rank, cap=cap)
-        except (InputError, CaptureError) as error:
-            raise type(error)(f"{site.label}: {error}") from error
-        singular_values[site] = spectrum.values
+        except InputError as error:
+            raise InputError(f"{site.label}: {error}") from error
         capped += [site.name] if was_capped else []
-    record = Provenance(
+    ranks = {site.name: columns.shape[1] for site, columns in basis.items()}
+    update = {"rank_rule": rank, "ranks": ranks, "capped": capped}
+    return Subspace(basis, {site: s.values for site, s in spectra.items()}, record.model_copy(update=update))
+
+
+def random_subspace(like: Subspace, seed: int = 0) -> Subspace:
+    """A subspace of the same ranks at the same sites, drawn evenly from all of them (a control).
+
+    Q of the QR decomposition of a Gaussian matrix, with the signs of R's diagonal (Mezzadri, 2007).
+    """
+    generator = torch.Generator().manual_seed(seed)
+    basis = {}
+    for site, columns in like.basis.items():
+        q, r = torch.linalg.qr(torch.randn(*columns.shape, generator=generator, dtype=torch.float64))
+        basis[site] = (q * r.diagonal().sign()).float()
+    record = like.provenance.model_copy(update={"loss": "none (random subspace)", "capped": [], "seed": seed})
+    return Subspace(basis, {site: torch.ones(site.d_kv, dtype=torch.float64) for site in basis}, record)
+
+
+def provenance_of(
+    capture: Capture,
+    lm: LanguageModel,
+    *,
+    center: bool,
+    loss: str,
+    prompt_style: str,
+    capability: str,
+    fingerprint: str,
+) -> Provenance:
+    """What a capture says of its origin; no rank is chosen yet."""
+    return Provenance(
         model=lm.name,
         revision=lm.revision,
         dtype=str(lm.dtype).removeprefix("torch."),
         device=str(lm.device),
-        layers=sorted({site.layer for site in basis}),
-        rank_rule=rank,
-        ranks={site.name: columns.shape[1] for site, columns in basis.items()},
-        capped=capped,
+        layers=sorted({site.layer for site in capture.grams}),
+        rank_rule="",
         center=center,
-        basis="per-head" if per_head else "shared",
         loss=loss,
         prompt_style=prompt_style,
         capability=capability,
@@ -157,24 +179,15 @@ def fit(
         versions=versions(),
         command=command_line(),
     )
-    return Subspace(basis, singular_values, record)
 
 
-def _site_record(site: Site) -> dict[str, Any]:
-    return {"layer": site.layer, "kind": site.kind, "module": site.module, "heads": site.heads, "fused": site.fused,
-            "columns": _as_ranges(site.columns)}  # fmt: skip
-
-
-def _as_ranges(columns: tuple[int, ...]) -> list[list[int]]:
-    """Runs of consecutive columns as [start, end): a fused head is a line, not hundreds of numbers."""
-    starts = [c for i, c in enumerate(columns) if i == 0 or columns[i - 1] != c - 1]
-    ends = [c + 1 for i, c in enumerate(columns) if i == len(columns) - 1 or columns[i + 1] != c + 1]
-    return [list(pair) for pair in zip(starts, ends, strict=True)]
-
-
-def _site_from(record: dict[str, Any]) -> Site:
-    columns = tuple(c for start, end in record["columns"] for c in range(start, end))
-    return Site(record["layer"], record["kind"], record["module"], columns, record["heads"], record["fused"])
+def check_model(record: Provenance, sites: Iterable[Site], lm: LanguageModel) -> None:
+    """Raise `ModelError` naming both when a result was captured on another model than this one."""
+    if record.revision != lm.revision or not set(sites) <= set(lm.sites):
+        raise ModelError(
+            f"this subspace was captured on {record.model} ({record.revision}), and the model is {lm.name} "
+            f"({lm.revision}); load the former"
+        )
 
 
 def load_subspace(folder: Path) -> Subspace:
@@ -186,7 +199,7 @@ def load_subspace(folder: Path) -> Subspace:
     try:
         record = json.loads((folder / RECORD).read_text("utf-8"))
         tensors = load_file(folder / TENSORS)
-        sites = [_site_from(site) for site in record.pop("sites")]
+        sites = [site_from(site) for site in record.pop("sites")]
         provenance = Provenance.model_validate(record)
         basis = {site: tensors[f"{site.name}.basis"] for site in sites}
         values = {site: tensors[f"{site.name}.singular_values"] for site in sites}

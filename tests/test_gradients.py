@@ -62,7 +62,7 @@ def test_the_result_does_not_depend_on_the_batch_size(
 def test_padding_contributes_nothing(double_lm: Callable[[str], Any]) -> None:
     lm = double_lm("mistral")
     short, long = sorted(random_examples(2).examples, key=lambda example: len(example.ids))
-    _, gradients = batch_gradients(lm, [long, short], lm.sites)
+    _, gradients, _ = batch_gradients(lm, [long, short], lm.sites)
     for gradient in gradients.values():
         assert not gradient[1, len(short.ids) :].any()
         assert gradient[1, : len(short.ids)].any()
@@ -169,7 +169,8 @@ def test_merging_halves_equals_seeing_all(double_lm: Callable[[str], Any]) -> No
 def test_the_builtin_model_agrees_with_the_reference(builtin_lm: Any) -> None:
     """Real model, real examples; float32 on both sides, so rows agree to float32 and bases to 1e-4 (cosine)."""
     from spd_core.spans import encode_all
-    from spd_core.spectrum import decompose, principal_angles, truncate
+    from spd_core.ranks import principal_angles
+    from spd_core.spectrum import decompose, truncate
     from spd_core.tasks import find_capability
     from tests.reference import right_singular_vectors
 

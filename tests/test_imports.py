@@ -10,8 +10,11 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 ORDER = [
     *("errors", "storage", "builtin", "families", "memory", "models", "packing", "capability", "spans", "tasks"),
-    *("gradients", "spectrum", "subspace", "projection", "generation", "attribution", "evaluation", "distill"),
-    *("runs", "export", "__main__"),
+    *("tables", "importing", "provenance", "ranks", "analysis", "token_tables", "rows", "gradients", "spectrum"),
+    *("nulls", "subspace"),
+    *("sampling", "lane_specs", "texts", "differences", "report"),
+    *("study", "projection", "generation", "reading", "comparison", "attribution", "causal", "evaluation", "distill", "runs"),
+    *("export", "demo", "__main__"),
 ]
 FORBIDDEN = {
     "spd_core": {"streamlit", "plotly", "app", "pages"},
@@ -50,7 +53,20 @@ def test_engine_files_import_only_files_above() -> None:
         assert not below, f"{path.name} imports {below}"
 
 
-@pytest.mark.parametrize("module", ["spd_core", "spd_core.capability", "spd_core.tasks", "spd_core.spans"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "spd_core",
+        "spd_core.capability",
+        "spd_core.tasks",
+        "spd_core.spans",
+        "spd_core.analysis",
+        "spd_core.ranks",
+        "spd_core.token_tables",
+        "spd_core.texts",
+        "spd_core.report",
+    ],
+)
 def test_importing_does_not_load_torch(module: str) -> None:
     check = f"import {module}, sys; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", check], cwd=ROOT).returncode == 0

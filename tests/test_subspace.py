@@ -13,7 +13,8 @@ from safetensors.torch import load_file
 
 from spd_core.errors import CaptureError, InputError, ModelError, StorageError
 from spd_core.gradients import GradientGram, capture
-from spd_core.spectrum import choose_rank, decompose, principal_angles, truncate
+from spd_core.ranks import choose_rank, principal_angles
+from spd_core.spectrum import decompose, truncate
 from spd_core.subspace import fit, load_subspace
 from tests.reference import right_singular_vectors
 from tests.test_gradients import random_examples

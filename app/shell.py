@@ -1,0 +1,175 @@
+"""What surrounds every page: title, what is in hand and switching it, the shared selection, the device panel."""
+
+import gc
+import re
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from app import session
+from app.resources import captures_folder, others_at_work, recorded_names, shared
+from app.widgets import counted, failure, model_name, plain, ranges, small
+from spd_core.errors import InputError
+from spd_core.storage import child, remove_folder
+
+if TYPE_CHECKING:
+    from spd_core.analysis import Analysis
+
+_STYLE = Path(__file__).with_name("style.css")
+
+
+def header(title: str, question: str, *, watch: bool = True) -> "Analysis | None":
+    """Title, the question that the page answers, and the strip; returns the analysis in hand.
+
+    `watch` shows a running capture; Home shows more of it by itself.
+    """
+    st.html(_STYLE)
+    session.read_link()
+    st.title(title, anchor=False)
+    st.markdown(question)
+    strip = st.container(key="strip")
+    try:
+        analysis = session.in_hand()
+    except InputError as error:
+        failure("What the link names cannot be opened:", f"{error} A recorded capture is shown instead.")
+        analysis = session.in_hand()
+    with strip:
+        _strip(analysis)
+    if watch:
+        _running_capture()
+    if analysis is not None:
+        session.write_link(analysis)
+    return analysis
+
+
+def _strip(analysis: "Analysis | None") -> None:
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        with st.container(width="stretch"):
+            if analysis is None:
+                small("Nothing is in hand yet: capture a capability on **Home**.")
+            else:
+                badge = ":gray-badge[recorded]" if analysis.recorded else ":blue-badge[yours]"
+                st.markdown(f":small[{badge} {describe(analysis)}]", help=_BADGE[analysis.recorded])
+        with st.container(horizontal=True, width="content", gap="small"):
+            with st.popover("Switch", icon=":material/swap_horiz:", help="Choose another capture, site or direction"):
+                _switch(analysis)
+            with st.popover("Device", icon=":material/memory:", help="The model in memory"):
+                _device()
+
+
+_BADGE = {
+    True: "Real results that come with SPD Lab: nothing is loaded until you start something.",
+    False: "Captured on this machine.",
+}
+
+
+def describe(analysis: "Analysis") -> str:
+    """Model, capability and subspace in one line, escaped."""
+    record, at = analysis.provenance, session.selection(analysis)
+    return (
+        f"**{plain(model_name(record))}** · capability **{plain(record.capability)}** "
+        f"({counted(record.examples_used, 'example')}, {record.loss} loss, {record.prompt_style} prompts) · "
+        f"layers {ranges(analysis.layers)} · rank {session.chosen_rank(analysis.d_kv)} of {analysis.d_kv} · "
+        f"selected: **layer {at.layer} {at.kind}, direction {at.direction + 1}**"
+    )
+
+
+# --- switching -----------------------------------------------------------------------------------------------
+
+
+def label(name: str) -> str:
+    """What to call a saved analysis: its capability, and when it was captured."""
+    found = re.fullmatch(r"(\d{8}-\d{6})-(.+)-[0-9a-f]{4}", name)
+    if not found:
+        return f"{name} (recorded)" if name in recorded_names() else name
+    try:
+        when = time.strftime("%d %b %Y, %H:%M:%S", time.strptime(found[1], "%Y%m%d-%H%M%S"))
+    except ValueError:  # a folder that somebody named in our way
+        return name
+    return f"{found[2]} · {when}"
+
+
+def _switch(analysis: "Analysis | None") -> None:
+    names = session.analysis_names()
+    if not names or analysis is None:
+        small("There is no capture to switch to.")
+        return
+    chosen = st.selectbox("Capture in hand", names, names.index(analysis.name), format_func=label)
+    row = st.container(horizontal=True)
+    if row.button("Take in hand", disabled=chosen == analysis.name):
+        session.take(chosen)
+        st.rerun()
+    own = chosen not in recorded_names()
+    if row.button("Delete", icon=":material/delete:", disabled=not own, help="Remove its files; recorded ones stay"):
+        remove_folder(child(captures_folder(), chosen))
+        if chosen == analysis.name:
+            session.take(recorded_names()[0]) if recorded_names() else st.session_state.pop(session.CAPTURE, None)
+        st.rerun()
+    at = session.selection(analysis)
+    left, middle, right = st.columns(3)
+    layer = left.selectbox("Layer", analysis.layers, analysis.layers.index(at.layer))
+    kind = middle.selectbox("Key or value", ("key", "value"), int(at.kind == "value"))
+    direction = right.number_input("Direction", 1, analysis.d_kv, at.direction + 1)
+    if (layer, kind, direction - 1) != (at.layer, at.kind, at.direction):
+        session.select(layer=layer, kind=kind, direction=int(direction) - 1)
+        st.rerun()
+
+
+# --- the device ----------------------------------------------------------------------------------------------
+
+
+def _device() -> None:
+    lm = shared().models.resident
+    if lm is None:
+        st.markdown("**No model is in memory.** The first action that needs one loads it.")
+    else:
+        weights = sum(parameter.nbytes for parameter in lm.model.parameters())
+        dtype = str(lm.dtype).removeprefix("torch.")
+        st.markdown(f"**{plain(lm.name)}** ({plain(lm.revision)})  \n{dtype} on {lm.device}, {gib(weights)} of weights")
+    import psutil
+
+    memory = psutil.virtual_memory()
+    small(
+        f"This app uses {gib(psutil.Process().memory_info().rss)}; {gib(memory.available)} of {gib(memory.total)} free."
+    )
+    working = others_at_work()
+    if working:
+        small(f"{counted(working, 'job')} of this or other tabs at work; they take turns for every step.")
+    if st.button(
+        "Unload the model", disabled=lm is None or bool(working), help="Free its memory; nothing saved is lost"
+    ):
+        del lm
+        shared().models.unload()
+        gc.collect()
+        st.rerun()
+
+
+def gib(size: float) -> str:
+    """A number of bytes for people."""
+    return f"{size / 2**30:.1f} GiB"
+
+
+def queue_note(own: "session.Job[object, object] | None") -> None:
+    """Say it when other tabs are using the model at the same time."""
+    others = others_at_work(own)
+    if others:
+        small(f"{counted(others, 'other job')} at work on this machine: you take turns, so each step takes longer.")
+
+
+def _running_capture() -> None:
+    """While a capture runs, how far it is on every page (ticking, which also keeps it alive)."""
+    running = session.capture_job()
+    if running is None or not running.running:
+        return
+
+    @st.fragment(run_every=1.0)
+    def ticking() -> None:
+        job = session.capture_job()
+        if job is None or not job.running:
+            st.rerun()  # a whole run, so that the page takes up the result and the ticking ends
+        job.seen()
+        small(f"A capture is running: {plain(job.phase)}, {job.share:.0%}")
+
+    ticking()

@@ -1,0 +1,255 @@
+"""The parts of the Spectrum page: rank, figures, nulls, overlap of subspaces, and the gradient rows themselves."""
+
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from app import charts, session, spectra
+from app.shell import label, queue_note
+from app.spectra import Panel
+from app.widgets import failure, is_dark, plain, small
+from spd_core.errors import InputError
+
+if TYPE_CHECKING:
+    from spd_core.analysis import Analysis
+
+_LIVE_NULLS = ("shuffled answers", "full-sequence loss")
+_NULLS = (*_LIVE_NULLS, "random directions")
+_NULLS_HELP = (
+    "Spectra that lack what the capability has. **shuffled answers**: every question with the answer of another one. "
+    "**full-sequence loss**: the loss on every answer token. **random directions**: rows of the same lengths that "
+    "point anywhere. **bootstrap band**: 5 % to 95 % when the examples are drawn again. **KV heads**: each head alone."
+)
+
+
+def modebar(name: str) -> dict[str, Any]:
+    """Plotly's own buttons, PNG among them."""
+    return {"displaylogo": False, "toImageButtonOptions": {"format": "png", "scale": 2, "filename": name}}
+
+
+def pick_rank(d_kv: int) -> int:
+    """The rank slider: it defines the projected lane on all pages."""
+    if not 1 <= st.session_state.get(session.RANK, 1) <= d_kv:  # a link, or a capture on another model
+        del st.session_state[session.RANK]
+    rank = session.clamped(
+        st.slider(
+            "Rank: how many directions of each site to keep", 1, d_kv, session.chosen_rank(d_kv), key=session.RANK,
+            bind="query-params", help=f"The paper keeps half of d_kv: {d_kv // 2} of {d_kv}.",
+        ),
+        1, d_kv,
+    )  # fmt: skip
+    session.choose_rank(rank)
+    return rank
+
+
+def pick_look(analysis: "Analysis") -> tuple[list[int], charts.Look]:
+    """Which layers are drawn, beside what, and on which scales."""
+    available = {name for found in analysis.sites.values() for name in found.nulls}
+    banded = any(found.band is not None for found in analysis.sites.values())
+    options = [name for name in _NULLS if name in available] + [charts.BAND] * banded + [charts.HEADS]
+    chosen = st.pills(
+        "Draw beside it", options, selection_mode="multi", default=options[:1], key=session.OVERLAYS,
+        bind="query-params", help=_NULLS_HELP,
+    )  # fmt: skip
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        shared = st.toggle("Same scales in all panels", True, key=session.SHARED, bind="query-params")
+        shape = st.toggle(
+            "Compare shapes", key=session.SHAPE, bind="query-params",
+            help="Divide every spectrum by its own norm: losses over more tokens have smaller gradients.",
+        )  # fmt: skip
+    at = session.selection(analysis)
+    look = charts.Look(is_dark(), tuple(chosen), shared, shape, (at.layer, at.kind, at.direction))
+    return _pick_layers(analysis.layers), look
+
+
+def _pick_layers(layers: list[int]) -> list[int]:
+    if len(layers) <= 4:
+        return layers
+    chosen = st.multiselect(
+        "Layers shown", layers, default=[*layers[:3], layers[-1]], key=session.LAYERS_SHOWN, persist_state="session"
+    )
+    return sorted(set(chosen) & set(layers)) or layers[:1]
+
+
+def figures(analysis: "Analysis", panels: list[Panel], rank: int, look: charts.Look) -> None:
+    """Both figures, what they say in a sentence, their table twin and the downloads."""
+    rows = spectra.table(panels, rank)
+    kept = "; ".join(f"{row['Site']} keeps {row['Energy kept']:.2f} %" for row in rows)
+    builders = {"values": charts.singular_values, "energy": charts.cumulative_energy}
+    titles = {"values": "Singular values (log σᵢ)", "energy": "Cumulative energy (share of Σσ²)"}
+    alts = {
+        "values": f"Singular values on a log scale for each site, with the rank {rank} marked.",
+        "energy": f"Cumulative energy for each site. At rank {rank}: {kept}.",
+    }
+    for column, (name, build) in zip(st.columns(2, gap="medium"), builders.items(), strict=True):
+        with column:
+            st.subheader(titles[name], anchor=False)
+            st.plotly_chart(
+                build(panels, rank, look), key=f"chart_{name}", alt=alts[name], config=modebar(name),
+                on_select=_selecting(f"chart_{name}"), selection_mode="points",
+            )  # fmt: skip
+    st.markdown(
+        "**How to read this:** a curve that drops (left) or rises (right) steeply means that few directions carry the "
+        "loss; if a dashed null does the same, the steepness says little about the capability. What lies right of the "
+        "rank is removed when projecting. Click a point to select its direction on all pages."
+    )
+    percent, number = st.column_config.NumberColumn(format="%.2f %%"), st.column_config.NumberColumn(format="%.1f")
+    lost = st.column_config.NumberColumn(
+        format="%.2f %%",
+        help="‖K − K P‖² / ‖K‖² over all tokens: the share of the keys or values that projecting removes",
+    )
+    largest = st.column_config.NumberColumn(format="%.3g", help="Largest singular value, nats per unit")
+    st.dataframe(
+        rows, hide_index=True, alt="The spectra as a table",
+        column_config={"Energy kept": percent, "Activations lost": lost, "Effective rank": number,
+                       "Stable rank": number, "σ₁": largest},
+    )  # fmt: skip
+    title = f"Spectrum of {analysis.capability.name}, rank {rank}"
+    with st.container(horizontal=True):
+        st.download_button("All values as CSV", data=lambda: spectra.to_csv(spectra.csv_rows(panels)),
+                           file_name="spectrum.csv", mime="text/csv", on_click="ignore",
+                           icon=":material/download:")  # fmt: skip
+        st.download_button("Figures as HTML", file_name="spectrum.html", mime="text/html", on_click="ignore",
+                           data=lambda: charts.to_html([f(panels, rank, look) for f in builders.values()], title),
+                           icon=":material/download:")  # fmt: skip
+
+
+def _selecting(key: str) -> Any:
+    """A callback that makes the clicked point the selection of all pages."""
+
+    def select() -> None:
+        points = st.session_state[key]["selection"]["points"]
+        if points and points[0].get("customdata"):
+            layer, kind, direction = points[0]["customdata"]
+            session.select(layer=int(layer), kind=kind, direction=int(direction))
+
+    return select
+
+
+def nulls(analysis: "Analysis") -> None:
+    """A button for the nulls that need the model; their progress; what went wrong."""
+    job = session.nulls_job()
+    if job is not None and job.running:
+        _nulls_progress(job)
+        return
+    if job is not None and job.error:
+        failure("The nulls failed:", job.error)
+    have = {name for found in analysis.sites.values() for name in found.nulls}
+    if set(_LIVE_NULLS) <= have or (analysis.provenance.loss == "full" and _LIVE_NULLS[0] in have):
+        return
+    with st.container(horizontal=True, vertical_alignment="center"):
+        pressed = st.button("Capture the nulls", type="primary", help=_NULLS_HELP)
+        seconds = analysis.provenance.seconds or 0
+        small(f"Shuffled answers and full-sequence loss: two captures more, about {2 * seconds + 2:.0f} s.")
+    if pressed:
+        session.start_nulls(analysis)
+        st.rerun()
+
+
+def _nulls_progress(job: Any) -> None:
+    @st.fragment(run_every=0.5)
+    def ticking() -> None:
+        if not job.running:
+            st.rerun()
+        job.seen()
+        st.progress(min(job.share, 1.0), text=plain(job.phase))
+        queue_note(job)
+        stopping = "Stopping after this batch…" if job.stop_asked else "Stop the nulls"
+        st.button(stopping, on_click=job.stop, disabled=job.stop_asked, icon=":material/stop_circle:")
+
+    ticking()
+
+
+def overlaps(analysis: "Analysis", rank: int) -> None:
+    """Principal angles between subspaces: halves of the examples, other captures, layers."""
+    st.subheader("Overlap of subspaces (principal angles)", anchor=False)
+    at = session.selection(analysis)
+    site = analysis.site(at.layer, at.kind)
+    view = st.segmented_control(
+        "Between", ("halves and captures", "layers"), default="halves and captures", required=True,
+        key=session.OVERLAP, bind="query-params",
+    )  # fmt: skip
+    if view == "layers":
+        bases = spectra.bases_by_layer(analysis, at.kind, rank)
+        small("Layers have keys and values of their own: angles between them compare coordinates, not meanings.")
+    else:
+        bases = spectra.bases_at(analysis, site, rank)
+        names = [name for name in session.analysis_names() if name != analysis.name]
+        default = [name for name in names if label(name).endswith("(recorded)")] if analysis.recorded else []
+        others = st.multiselect(
+            "Other captures", names, default=default, format_func=label, key="other_captures", persist_state="session"
+        )
+        bases |= _bases_of(analysis, others, at.layer, at.kind, rank)
+    if len(bases) < 2:
+        st.info("There is nothing to compare with: this capture has one subspace here.")
+        return
+    found = spectra.overlap(bases)
+    left, right = st.columns((2, 3), gap="medium")
+    with left:
+        means = "; ".join(f"{row['First']} and {row['Second']} {row['Mean angle']:.0f}°" for row in found.rows())
+        st.plotly_chart(charts.overlap_matrix(found, dark=is_dark()), key="chart_overlap", config=modebar("overlap"),
+                        alt=f"Mean principal angles at {site.label}: {means}.")  # fmt: skip
+    degrees, share = st.column_config.NumberColumn(format="%.1f°"), st.column_config.NumberColumn(format="percent")
+    columns = {f"{which} angle": degrees for which in ("Smallest", "Mean", "Largest")}
+    columns |= {"Shared": share, "By chance": share}
+    right.dataframe(found.rows(), hide_index=True, column_config=columns, alt="The angles as a table")
+    where = f"the {at.kind} sites" if view == "layers" else site.label
+    st.markdown(
+        f"**How to read this:** {where} at rank {rank}. 0° is the same subspace, 90° none in common. *Shared* is the "
+        "part of one subspace that lies inside the other; what random subspaces of this rank share stands beside it. "
+        "Halves that agree no better than chance mean that the examples are too few for this rank."
+    )
+
+
+def _bases_of(analysis: "Analysis", names: list[str], layer: int, kind: str, rank: int) -> dict[str, Any]:
+    """The same site's subspaces of other captures; those that cannot be compared are named, with the reason."""
+    bases = {}
+    for name in names:
+        try:
+            other = session.open_analysis(name)
+            if not spectra.comparable(analysis, other):
+                raise InputError("captured on another model, whose directions are not these")
+            bases[label(name).removesuffix(" (recorded)")] = spectra.bases_at(other, other.site(layer, kind), rank)["all examples"]
+        except InputError as error:
+            small(f"{plain(label(name))} is left out: {plain(str(error))}.")
+    return bases
+
+
+def rows(analysis: "Analysis") -> None:
+    """The gradient rows of the selected site on their first principal components."""
+    at = session.selection(analysis)
+    found = analysis.sites[analysis.site(at.layer, at.kind)].coordinates
+    st.subheader(f"The gradient rows of layer {at.layer} {at.kind} (PCA)", anchor=False)
+    if found is None or found.scores.shape[1] < 2:
+        st.info("This capture kept no single tokens: they did not fit. Capture fewer examples or layers.")
+        return
+    colour = st.segmented_control(
+        "Colour by", ("loss", "example"), default="loss", required=True, key=session.COLOUR, bind="query-params"
+    )
+    groups, said = spectra.row_groups(analysis, found if colour == "example" else None)
+    st.plotly_chart(
+        charts.rows_scatter(found.scores, found.explained, groups, said, dark=is_dark()), key="chart_rows",
+        config=modebar("rows"), on_select=_selecting_token(analysis), selection_mode="points",
+        alt=f"{len(groups)} gradient rows on two principal components, which hold {found.explained[0]:.0%} and "
+        f"{found.explained[1]:.0%} of the variance.",
+    )  # fmt: skip
+    st.markdown(
+        "**How to read this:** a point is the gradient at one token. Points far from the middle make the first "
+        "directions; if they are few, a handful of tokens decides. Click one to select its token."
+    )
+    table = spectra.row_table(analysis, found.scores)
+    with st.expander("The rows as a table"):
+        st.dataframe(table, hide_index=True, alt="The gradient rows as a table")
+        st.download_button("All rows as CSV", data=lambda: spectra.to_csv(iter([list(table[0]), *(list(row.values())
+                           for row in table)])), file_name="rows.csv", mime="text/csv", on_click="ignore",
+                           icon=":material/download:")  # fmt: skip
+
+
+def _selecting_token(analysis: "Analysis") -> Any:
+    def select() -> None:
+        points = st.session_state["chart_rows"]["selection"]["points"]
+        if points and points[0].get("customdata"):
+            row = int(points[0]["customdata"][0])
+            session.select(example=int(analysis.example_of[row]), token=int(analysis.position_of[row]))
+
+    return select

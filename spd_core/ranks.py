@@ -1,0 +1,85 @@
+"""Reads singular values: energy, effective and stable rank, and the rules that give a rank.
+
+Knows nothing of models, and imports no torch: a saved spectrum is read at once.
+"""
+
+import re
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from spd_core.errors import InputError
+
+EPS = {"bfloat16": 2.0**-7, "float16": 2.0**-10, "float32": 2.0**-23, "float64": 2.0**-52}
+"""Spacing of the numbers just above 1 in each dtype."""
+
+
+def energy(values: ArrayLike) -> NDArray[np.float64]:
+    """[d] cumulative share of Σσ² that the first i singular values hold, the largest first."""
+    squares = np.sort(np.asarray(values, np.float64))[::-1] ** 2
+    share: NDArray[np.float64] = squares.cumsum() / squares.sum()
+    return share
+
+
+def numerical_rank(values: ArrayLike, dtype: str = "float64") -> int:
+    """Number of singular values above rounding.
+
+    Two kinds of rounding: of the float64 Gram matrix, σ_max · √(d · eps); and of the gradient rows themselves, whose
+    entries are off by up to eps/2 of the `dtype` they were computed in: such noise is spread over all d directions,
+    eps · ‖G‖ / √d in each.
+    """
+    sigma = np.asarray(values, np.float64)
+    d = len(sigma)
+    of_gram = sigma.max() * np.sqrt(d * EPS["float64"])
+    of_rows = EPS[dtype] * np.sqrt((sigma**2).sum() / d)
+    return int((sigma > max(of_gram, of_rows)).sum())
+
+
+def effective_rank(values: ArrayLike) -> float:
+    """exp of the entropy of σ / Σσ (Roy and Vetterli, 2007): d when all are equal, 1 when one holds everything."""
+    sigma = np.asarray(values, np.float64)
+    share = sigma[sigma > 0] / sigma.sum()
+    return float(np.exp(-(share * np.log(share)).sum()))
+
+
+def stable_rank(values: ArrayLike) -> float:
+    """Σσ² / σ₁² (Rudelson and Vershynin, 2007): never above the rank, and deaf to small singular values."""
+    sigma = np.asarray(values, np.float64)
+    return float((sigma**2).sum() / sigma.max() ** 2)
+
+
+def choose_rank(rule: str, values: ArrayLike, *, cap: bool = False, dtype: str = "float64") -> tuple[int, bool]:
+    """The rank that a rule gives for singular values `[d]`, and whether it was capped.
+
+    Rules: `half` is d // 2 (SPD paper, Table 7), capped at the number of non-zero singular values;
+    `energy:x` the smallest rank that holds the share x of Σσ²; an integer that rank, capped only with `cap`.
+
+    Raises:
+        InputError: an unknown rule, a rank below 1, above d, or (without `cap`) above the number of non-zero
+            singular values.
+    """
+    d, nonzero = len(np.asarray(values)), numerical_rank(values, dtype)
+    if rule == "half":
+        return min(max(d // 2, 1), nonzero), nonzero < d // 2
+    if re.fullmatch(r"energy:(0?\.\d+|1|1\.0+)", rule) and float(rule[7:]) > 0:
+        # A hair's breadth of slack, or rounding of the sum would ask for one direction more.
+        return min(int((energy(values) < float(rule[7:]) - 1e-12).sum()) + 1, nonzero), False
+    if not re.fullmatch(r"-?\d{1,9}", rule):
+        raise InputError(f"unknown rank {rule!r}; use half, energy:x with x above 0 and up to 1, or an integer")
+    rank = int(rule)
+    if not 1 <= rank <= d:
+        raise InputError(f"rank {rank} is outside 1 to {d} (d_kv {d}); choose a rank from 1 to {nonzero}")
+    if rank > nonzero and not cap:
+        raise InputError(f"rank {rank} exceeds the {nonzero} non-zero singular values; choose 1 to {nonzero}")
+    return min(rank, nonzero), rank > nonzero
+
+
+def principal_angles(first: ArrayLike, second: ArrayLike) -> NDArray[np.float64]:
+    """Principal angles between the column spaces of two bases `[d, r1]` and `[d, r2]`, ascending, in radians.
+
+    scipy's method uses sine and cosine, so that small angles keep their digits (Knyazev and Argentati, 2002).
+    """
+    from scipy.linalg import subspace_angles
+
+    angles: NDArray[np.float64] = subspace_angles(np.asarray(first, np.float64), np.asarray(second, np.float64))[::-1]
+    return angles
