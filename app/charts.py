@@ -48,15 +48,15 @@ def singular_values(panels: Sequence[Panel], rank: int, look: Look) -> "go.Figur
     """
     unit = "of the norm" if look.shape else "nats per unit"
     hover = f"direction %{{x}}<br>σ = %{{y:.3g}} {unit}<extra>%{{fullData.name}}</extra>"
-    figure = _grid(panels, look)
+    traces: list[Trace] = []
     for panel in panels:
-        scale = float(np.sqrt((panel.values**2).sum())) if look.shape else 1.0
+        scale = _norm(panel.values, look)
         if BAND in look.overlays and panel.band is not None:
-            _band(figure, panel, panel.band / scale, look)
-        others = {name: values / _norm(values, look) for name, values in _others(panel, look)}
-        _own(figure, panel, _above(panel.values / scale, panel.nonzero), hover, look)
-        _lines(figure, panel, {name: _above(values) for name, values in others.items()}, hover, look)
-        _mark_rank(figure, panel, rank, look, label_at="top")
+            traces.append(_band(panel, panel.band / scale))
+        traces += _own(panel, _above(panel.values / scale, panel.nonzero), hover, look)
+        others = {name: _above(values / _norm(values, look)) for name, values in _others(panel, look)}
+        traces += _comparisons(panel, others, hover, look)
+    figure = _assembled(panels, traces, rank, look, label_at="top")
     drawn = [_above(p.values, p.nonzero) / _norm(p.values, look) for p in panels]
     step = max(1, round(np.log10(np.nanmax(drawn) / np.nanmin(drawn)) / 4))
     return figure.update_yaxes(type="log", exponentformat="power", dtick=step, tickfont={"size": 10})
@@ -65,17 +65,17 @@ def singular_values(panels: Sequence[Panel], rank: int, look: Look) -> "go.Figur
 def cumulative_energy(panels: Sequence[Panel], rank: int, look: Look) -> "go.Figure":
     """Share of Σσ² held by the first i directions, and the share of the activations' own energy, laid out alike."""
     hover = "first %{x} directions<br>hold %{y:.2%}<extra>%{fullData.name}</extra>"
-    figure = _grid(panels, look)
+    traces: list[Trace] = []
     for panel in panels:
+        traces += _own(panel, panel.energy, hover, look)
         others = {name: energy(values) for name, values in _others(panel, look)}
-        _own(figure, panel, panel.energy, hover, look)
-        _lines(figure, panel, {**others, "activations": 1 - panel.error}, hover, look)
-        _mark_rank(figure, panel, rank, look, label_at="bottom")
+        traces += _comparisons(panel, {**others, "activations": 1 - panel.error}, hover, look)
+    figure = _assembled(panels, traces, rank, look, label_at="bottom")
     return figure.update_yaxes(range=[0, 1.04], tickformat=".0%", dtick=0.25)
 
 
 def _others(panel: Panel, look: Look) -> Iterable[tuple[str, Array]]:
-    """Spectra drawn behind the capability's own."""
+    """Spectra drawn beside the capability's own."""
     for name in look.overlays:
         if name in panel.nulls:
             yield name, panel.nulls[name]
@@ -89,95 +89,124 @@ def _norm(values: Array, look: Look) -> float:
 
 def _above(values: Array, nonzero: int | None = None) -> Array:
     """Values above rounding; the rest as gaps."""
-    floor = values.max() * 1e-6
-    keep = np.arange(len(values)) < nonzero if nonzero is not None else values > floor
+    keep = np.arange(len(values)) < nonzero if nonzero is not None else values > values.max() * 1e-6
     return np.where(keep, values, np.nan)
 
 
-def _grid(panels: Sequence[Panel], look: Look) -> "go.Figure":
-    from plotly.subplots import make_subplots
+# --- traces of one panel; plain dictionaries, since plotly checks a whole figure ten times faster than its parts ----
 
-    layers = sorted({panel.layer for panel in panels})
-    height = ROW_HEIGHT * len(layers) + 120
-    figure = make_subplots(
-        rows=len(layers),
-        cols=2,
-        shared_xaxes="all" if look.shared else False,
-        shared_yaxes="all" if look.shared else False,
-        horizontal_spacing=0.04 if look.shared else 0.1,
-        vertical_spacing=46 / height,
-        subplot_titles=[f"Layer {layer} · {kind}" for layer in layers for kind in ("key", "value")],
-    )
-    ink = INK[look.dark]
-    figure.update_annotations(font={"size": 14, "color": ink})
-    axis = {"gridcolor": GRID[look.dark], "tickfont": {"size": 12, "color": ink}}
-    figure.update_yaxes(axis).update_xaxes(axis)
-    figure.update_xaxes(title={"text": "direction i", "font": {"color": ink}, "standoff": 4}, row=len(layers))
-    legend = {"orientation": "h", "y": 1, "yref": "container", "yanchor": "top", "font": {"size": 12, "color": ink}}
-    figure.update_layout(
-        height=height, margin={"l": 8, "r": 8, "t": 84, "b": 8}, hovermode="closest", legend=legend, showlegend=True
-    )
-    return figure
+Trace = tuple[Panel, dict[str, Any]]
 
 
-def _cell(figure: "go.Figure", panel: Panel) -> dict[str, int]:
-    """Where a panel is drawn: the grid's own titles tell."""
-    titles = [annotation.text for annotation in figure.layout.annotations]
-    at = titles.index(f"Layer {panel.layer} · {panel.kind}")
-    return {"row": at // 2 + 1, "col": at % 2 + 1}
-
-
-def _lines(figure: "go.Figure", panel: Panel, series: Mapping[str, Array], hover: str, look: Look) -> None:
-    """Comparisons, dashed, over the capability's own curve: often they lie on it. One legend entry for each name."""
-    named = {trace.name for trace in figure.data}
-    for at, (name, values) in enumerate(series.items()):
-        line = {"dash": DASHES[at % 4], "width": 1.8, "color": INK[look.dark]}
-        figure.add_scatter(
-            x=np.arange(1, len(values) + 1), y=values, mode="lines", line=line, name=name, legendgroup=name,
-            hovertemplate=hover, showlegend=name not in named, **_cell(figure, panel),
-        )  # fmt: skip
-
-
-def _own(figure: "go.Figure", panel: Panel, values: Array, hover: str, look: Look) -> None:
+def _own(panel: Panel, values: Array, hover: str, look: Look) -> list[Trace]:
     """The capability's own curve, whose points can be clicked, and a ring at the selected direction."""
-    colour = (KEY if panel.kind == "key" else VALUE)[look.dark]
     x = np.arange(1, len(values) + 1)
-    named = {trace.name for trace in figure.data}
-    name = f"{panel.kind}s"
-    figure.add_scatter(
-        x=x, y=values, mode="lines+markers", line={"color": colour, "width": 2.5}, marker={"size": 4}, name=name,
-        legendgroup=name, showlegend=name not in named, hovertemplate=hover,
-        customdata=[[panel.layer, panel.kind, int(i) - 1] for i in x], **_cell(figure, panel),
-    )  # fmt: skip
-    if look.selected is not None and look.selected[:2] == (panel.layer, panel.kind):
-        at = look.selected[2]
-        ring = {"size": 14, "symbol": "circle-open", "color": INK[look.dark], "line": {"width": 2.5}}
-        figure.add_scatter(
-            x=[at + 1], y=[values[at]], mode="markers", marker=ring, name="selected", hoverinfo="skip",
-            **_cell(figure, panel),
-        )  # fmt: skip
+    line = {"color": (KEY if panel.kind == "key" else VALUE)[look.dark], "width": 2.5}
+    sites = [[panel.layer, panel.kind, int(i) - 1] for i in x]
+    curve = {"x": x, "y": values, "mode": "lines+markers", "line": line, "marker": {"size": 4},
+             "name": f"{panel.kind}s", "hovertemplate": hover, "customdata": sites}  # fmt: skip
+    if look.selected is None or look.selected[:2] != (panel.layer, panel.kind):
+        return [(panel, curve)]
+    at = look.selected[2]
+    marker = {"size": 14, "symbol": "circle-open", "color": INK[look.dark], "line": {"width": 2.5}}
+    ring = {"x": [at + 1], "y": [values[at]], "mode": "markers", "marker": marker, "name": "selected"}
+    return [(panel, curve), (panel, {**ring, "hoverinfo": "skip"})]
 
 
-def _band(figure: "go.Figure", panel: Panel, band: Array, look: Look) -> None:
+def _comparisons(panel: Panel, series: Mapping[str, Array], hover: str, look: Look) -> list[Trace]:
+    """Dashed, over the capability's own curve: often they lie on it."""
+    return [
+        (panel, {"x": np.arange(1, len(values) + 1), "y": values, "mode": "lines", "name": name, "hovertemplate": hover,
+                 "line": {"dash": DASHES[at % 4], "width": 1.8, "color": INK[look.dark]}})
+        for at, (name, values) in enumerate(series.items())
+    ]  # fmt: skip
+
+
+def _band(panel: Panel, band: Array) -> Trace:
     x = np.arange(1, band.shape[1] + 1)
     low, high = (_above(edge, panel.nonzero) for edge in band)
     drawn = ~np.isnan(low) & ~np.isnan(high)
-    named = {trace.name for trace in figure.data}
-    figure.add_scatter(
-        x=np.concatenate([x[drawn], x[drawn][::-1]]), y=np.concatenate([high[drawn], low[drawn][::-1]]), fill="toself",
-        fillcolor="rgba(120,130,140,0.35)", line={"width": 0}, hoverinfo="skip", name=BAND, legendgroup=BAND,
-        showlegend=BAND not in named, **_cell(figure, panel),
-    )  # fmt: skip
+    x, low, high = x[drawn], low[drawn], high[drawn]
+    return panel, {"x": np.concatenate([x, x[::-1]]), "y": np.concatenate([high, low[::-1]]), "fill": "toself",
+                   "fillcolor": "rgba(120,130,140,0.35)", "line": {"width": 0}, "mode": "lines", "hoverinfo": "skip",
+                   "name": BAND}  # fmt: skip
 
 
-def _mark_rank(figure: "go.Figure", panel: Panel, rank: int, look: Look, label_at: str) -> None:
+# --- the grid of panels --------------------------------------------------------------------------------------
+
+
+def _assembled(panels: Sequence[Panel], traces: Sequence[Trace], rank: int, look: Look, label_at: str) -> "go.Figure":
+    """Small multiples: a row for each layer, key beside value; one legend entry for each name."""
+    import plotly.graph_objects as go
+
+    layers = tuple(sorted({panel.layer for panel in panels}))
+    ink = INK[look.dark]
+    layout = _grid(layers, look.shared)
+    height = ROW_HEIGHT * len(layers) + 120
+    layout["shapes"], titles = [], layout["annotations"]
+    layout["annotations"] = [{**title, "font": {"size": 14, "color": ink}} for title in titles]
+    for panel in panels:
+        shapes, label = _rank_mark(panel, _axis(panel, layers), rank, ink, label_at)
+        layout["shapes"] += shapes
+        layout["annotations"].append(label)
+    legend = {"orientation": "h", "y": 1, "yref": "container", "yanchor": "top", "font": {"size": 12, "color": ink}}
+    layout |= {"height": height, "margin": {"l": 8, "r": 8, "t": 84, "b": 8}, "hovermode": "closest", "legend": legend}
+    named: set[str] = set()
+    data = []
+    for panel, trace in traces:
+        at, name = _axis(panel, layers), trace["name"]
+        data.append({"type": "scatter", **trace, "xaxis": f"x{at}", "yaxis": f"y{at}", "legendgroup": name,
+                     "showlegend": name not in named})  # fmt: skip
+        named.add(name)
+    figure = go.Figure({"data": data, "layout": layout})
+    axis = {"gridcolor": GRID[look.dark], "tickfont": {"size": 12, "color": ink}}
+    figure.update_yaxes(axis).update_xaxes(axis)
+    for at in (2 * len(layers) - 1, 2 * len(layers)):
+        title = {"text": "direction i", "font": {"color": ink}, "standoff": 4}
+        figure.layout[f"xaxis{at if at > 1 else ''}"].title = title
+    return figure
+
+
+def _grid(layers: Sequence[int], shared: bool) -> dict[str, Any]:
+    """Axes and titles of the panels, as plotly lays them out."""
+    from plotly.subplots import make_subplots
+
+    grid = make_subplots(
+        rows=len(layers),
+        cols=2,
+        shared_xaxes="all" if shared else False,
+        shared_yaxes="all" if shared else False,
+        horizontal_spacing=0.04 if shared else 0.1,
+        vertical_spacing=46 / (ROW_HEIGHT * len(layers) + 120),
+        subplot_titles=[f"Layer {layer} · {kind}" for layer in layers for kind in ("key", "value")],
+    )
+    layout: dict[str, Any] = grid.to_dict()["layout"]
+    layout.pop("template", None)
+    return layout
+
+
+def _axis(panel: Panel, layers: Sequence[int]) -> int | str:
+    """The number in the names of a panel's axes; none for the first."""
+    at = 2 * layers.index(panel.layer) + (panel.kind == "value") + 1
+    return at if at > 1 else ""
+
+
+def _rank_mark(
+    panel: Panel, at: int | str, rank: int, colour: str, label_at: str
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """A dashed line at the rank; what lies right of it is shaded, and removed by a projection."""
-    kept, d_kv, colour, cell = panel.rank(rank), len(panel.values), INK[look.dark], _cell(figure, panel)
-    label: dict[str, Any] = {"text": f"rank {kept}", "y": float(label_at == "top"), "yanchor": label_at}
-    label |= {"xanchor": "left" if kept < d_kv * 0.7 else "right", "font": {"color": colour, "size": 13}}
-    figure.add_vline(x=kept, line={"dash": "dash", "width": 1.5, "color": colour}, annotation=label, **cell)
+    kept, d_kv = panel.rank(rank), len(panel.values)
+    span = {"xref": f"x{at}", "yref": f"y{at} domain", "y0": 0, "y1": 1}
+    line = {"dash": "dash", "width": 1.5, "color": colour}
+    shapes = [{"type": "line", "x0": kept, "x1": kept, "line": line, **span}]
     if kept < d_kv:
-        figure.add_vrect(x0=kept, x1=d_kv, fillcolor=colour, opacity=0.06, line_width=0, **cell)
+        shapes.append({"type": "rect", "x0": kept, "x1": d_kv, "fillcolor": colour, "opacity": 0.06,
+                       "line": {"width": 0}, **span})  # fmt: skip
+    top = label_at == "top"
+    label = {"text": f"rank {kept}", "x": kept, "y": float(top), "yanchor": label_at, "showarrow": False,
+             "xref": f"x{at}", "yref": f"y{at} domain", "xanchor": "left" if kept < d_kv * 0.7 else "right",
+             "font": {"color": colour, "size": 13}}  # fmt: skip
+    return shapes, label
 
 
 # --- overlap and rows ----------------------------------------------------------------------------------------

@@ -33,7 +33,7 @@ def header(title: str, question: str, *, watch: bool = True) -> "Analysis | None
     try:
         analysis = session.in_hand()
     except InputError as error:
-        failure("What the link names cannot be opened:", f"{error} A recorded capture is shown instead.")
+        failure("What the link names cannot be opened:", f"{error}. A recorded capture is shown instead.")
         analysis = session.in_hand()
     with strip:
         _strip(analysis)

@@ -209,7 +209,8 @@ def _bases_of(analysis: "Analysis", names: list[str], layer: int, kind: str, ran
             other = session.open_analysis(name)
             if not spectra.comparable(analysis, other):
                 raise InputError("captured on another model, whose directions are not these")
-            bases[label(name).removesuffix(" (recorded)")] = spectra.bases_at(other, other.site(layer, kind), rank)["all examples"]
+            found = spectra.bases_at(other, other.site(layer, kind), rank)
+            bases[label(name).removesuffix(" (recorded)")] = found["all examples"]
         except InputError as error:
             small(f"{plain(label(name))} is left out: {plain(str(error))}.")
     return bases

@@ -1,0 +1,161 @@
+"""The strip on every page: what is in hand, links, switching, deleting, the device; without any model."""
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from app import resources, session, shell
+from app.resources import shared
+from spd_core.analysis import load_analysis, save_analysis
+from spd_core.errors import ModelError
+
+ROOT = Path(__file__).resolve().parents[1]
+DEMO = ROOT / "assets" / "demo" / "captures"
+SELECTION = (session.CAPTURE, session.LAYER, session.KIND, session.DIRECTION, session.EXAMPLE, session.TOKEN)
+PAGES = (session.SPECTRUM, session.ATTRIBUTIONS, session.SIDE_BY_SIDE)
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty `SPD_HOME`; nothing is prepared or loaded in the background."""
+    monkeypatch.setenv("SPD_HOME", str(tmp_path))
+
+    def refuse(*_: object) -> None:
+        raise ModelError("no model in these tests")
+
+    monkeypatch.setattr(resources, "_prepare", refuse)
+    shared().prepared.clear()
+    shared().models.unload()
+    yield tmp_path
+    shared().prepared.clear()
+
+
+def opened(page: Path = session.SPECTRUM, **link: str) -> AppTest:
+    """The app at a page, with a query string."""
+    at = AppTest.from_file(str(ROOT / "app" / "main.py"), default_timeout=60)
+    at.run()
+    for key in ("link_read", *SELECTION):  # a link belongs to the first run of a session
+        if key in at.session_state:
+            del at.session_state[key]
+    for key, value in link.items():
+        at.query_params[key] = value
+    at.switch_page(f"../pages/{page.name}").run()
+    assert not at.exception
+    return at
+
+
+def strip(at: AppTest) -> str:
+    """The sentence about what is in hand."""
+    return next(element.value for element in at.markdown if "badge[" in element.value).replace("\\", "")
+
+
+def button(at: AppTest, label: str) -> object:
+    return next(button for button in at.button if button.label == label)
+
+
+def link(at: AppTest) -> dict[str, str]:
+    return {key: value if isinstance(value, str) else value[0] for key, value in at.query_params.items()}
+
+
+@pytest.mark.parametrize("where", PAGES)
+def test_every_page_opens_on_a_recorded_capture_without_a_model(home: Path, where: Path) -> None:
+    at = opened(where)
+    assert "recorded" in strip(at)
+    assert "capability **arithmetic** (50 examples, aligned loss, raw prompts)" in strip(at)
+    assert "layers 15, 29 · rank 96 of 192 · selected: **layer 29 value, direction 1**" in strip(at)
+    assert shared().models.resident is None
+    assert any("No model is in memory" in element.value for element in at.markdown)
+
+
+@pytest.mark.parametrize("where", PAGES)
+def test_a_link_restores_what_is_in_hand_and_the_selection(home: Path, where: Path) -> None:
+    wanted = {"capture": "multiple-choice", "layer": "15", "kind": "key", "direction": "7", "text": "3", "token": "5"}
+    at = opened(where, **wanted)
+    assert "capability **multiple-choice**" in strip(at)
+    assert "selected: **layer 15 key, direction 7**" in strip(at)
+    assert link(at).items() >= wanted.items()
+
+
+def test_senseless_values_in_a_link_are_brought_into_range(home: Path) -> None:
+    at = opened(layer="99", kind="query", direction="4000", text="-1", token="x")
+    assert "selected: **layer 29 value, direction 192**" in strip(at)
+    assert link(at)["text"] == "1"
+
+
+@pytest.mark.parametrize("name", ["no-such", "../../etc/passwd", "a b", "." * 90])
+def test_an_unknown_capture_in_a_link_is_a_sentence_and_a_recorded_one_is_shown(home: Path, name: str) -> None:
+    at = opened(capture=name)
+    (error,) = at.error
+    said = error.value.replace("\\", "")
+    assert name in said
+    assert "A recorded capture is shown instead" in said
+    assert "arithmetic" in strip(at)
+    assert not at.run().error, "said once"
+
+
+def own(home: Path, name: str = "20261124-071800-mine-ab12") -> str:
+    """A capture of the user's own: the recorded one under another name."""
+    save_analysis(dataclasses.replace(load_analysis(DEMO / "arithmetic"), name=name), home / "captures" / name)
+    return name
+
+
+def test_switching_and_deleting(home: Path) -> None:
+    name = own(home)
+    at = opened()
+    choice = next(box for box in at.selectbox if box.label == "Capture in hand")
+    assert choice.options == ["mine · 24 Nov 2026, 07:18:00", "arithmetic (recorded)", "multiple-choice (recorded)",
+                              "python-functions (recorded)"]  # fmt: skip
+    choice.set_value(name).run()
+    button(at, "Take in hand").click().run()  # type: ignore[attr-defined]
+    assert "yours" in strip(at)
+    assert link(at)["capture"] == name
+    button(at, "Delete").click().run()  # type: ignore[attr-defined]
+    assert not at.exception
+    assert "recorded" in strip(at)
+    assert not list((home / "captures").iterdir()), "nothing is left behind"
+
+
+def test_recorded_captures_cannot_be_deleted(home: Path) -> None:
+    at = opened()
+    assert button(at, "Delete").disabled  # type: ignore[attr-defined]
+
+
+def test_a_damaged_capture_is_a_sentence(home: Path) -> None:
+    name = own(home)
+    (home / "captures" / name / "analysis.safetensors").write_bytes(b"cut off")
+    at = opened(capture=name)
+    assert "holds no valid capture" in at.error[0].value.replace("\\", "")
+    assert "arithmetic" in strip(at)
+
+
+def test_the_selection_can_be_changed_in_the_strip(home: Path) -> None:
+    at = opened()
+    next(box for box in at.selectbox if box.label == "Layer").set_value(15).run()
+    next(box for box in at.number_input if box.label == "Direction").set_value(5).run()
+    assert "selected: **layer 15 value, direction 5**" in strip(at)
+    assert (link(at)["layer"], link(at)["direction"]) == ("15", "5")
+
+
+def test_without_anything_recorded_pages_say_what_to_do(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resources, "_RECORDED", home / "none")
+    at = opened()
+    assert "press **Capture gradients**" in at.info[0].value
+
+
+def test_labels_of_saved_captures() -> None:
+    assert shell.label("20261124-071800-my-sums-ab12") == "my-sums · 24 Nov 2026, 07:18:00"
+    assert shell.label("99999999-999999-x-ab12") == "99999999-999999-x-ab12"
+    assert shell.label("something") == "something"
+
+
+def test_the_recorded_bundle_is_small_and_whole() -> None:
+    files = [path for path in DEMO.parent.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) <= 15e6
+    for folder in DEMO.iterdir():
+        analysis = load_analysis(folder)
+        assert analysis.kept_directions == 16
+        for found in analysis.sites.values():
+            assert set(found.nulls) == {"shuffled answers", "full-sequence loss", "random directions"}
