@@ -1,4 +1,4 @@
-"""What runs on background threads: read a model's configuration, capture, write both lanes.
+"""What runs on background threads: read a model's configuration, and capture.
 
 Pages import this module only inside functions, since it brings torch along.
 """
@@ -9,22 +9,17 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from app.request import Request
 from app.resources import COMPUTING, Job, ModelKey, ModelStore, captures_folder
 from spd_core import models
 from spd_core.analysis import Analysis, save_analysis
-from spd_core.capability import Style
 from spd_core.errors import StorageError
 from spd_core.families import ModelCard, card_of
-from spd_core.generation import Completion, Sampling, generate
 from spd_core.gradients import Progress
 from spd_core.memory import MemoryEstimate, available_memory
-from spd_core.projection import Lane
-from spd_core.spans import generation_prompt
 from spd_core.study import StudySettings, study, with_nulls
-from spd_core.subspace import subspace_of
 
 # --- before loading ------------------------------------------------------------------------------------------
 
@@ -150,103 +145,3 @@ def _save(job: Job[Any, Any], analysis: Analysis) -> None:
         save_analysis(analysis, captures_folder() / analysis.name, overwrite=True)
     except StorageError as error:
         job.notice = f"not saved, and gone when this page is reloaded: {error}"
-
-
-# --- side by side --------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class WriteRequest:
-    """What both lanes continue, and how."""
-
-    captured: Analysis
-    rank: int
-    strength: float
-    prompt: str
-    temperature: float
-    top_p: float
-    new_tokens: int
-    seed: int
-    key: ModelKey
-
-
-@dataclass(frozen=True)
-class LaneText:
-    """What one lane has written so far.
-
-    Attributes:
-        mean_logprob: of its tokens under the lane's own model, in nats.
-        finish: `eos`, `length` or `stopped`; empty while it writes.
-        seconds: it has been writing for, until it finished.
-    """
-
-    text: str
-    tokens: int
-    mean_logprob: float
-    finish: str
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Written:
-    """Both lanes at one moment: raw, then projected.
-
-    Attributes:
-        read: the text that the model continued, exactly.
-        ranks: (lowest, highest) rank over the sites.
-        seconds: since the first token was asked for.
-    """
-
-    request: WriteRequest
-    read: str
-    ranks: tuple[int, int]
-    lanes: tuple[LaneText, LaneText]
-    seconds: float
-
-
-def write(job: Job[Written, Written], request: WriteRequest, store: ModelStore) -> Written:
-    """Continue the prompt raw and projected, in one batch with the same noise.
-
-    Raises:
-        SpdError: the model cannot be loaded, or a setting is out of range.
-    """
-    analysis = request.captured
-    sampling = Sampling(request.temperature, request.top_p, request.new_tokens, request.seed)
-    lm = store.get(request.key, job.progress)
-    job.progress(0.0, "Fitting the subspace")
-    subspace = subspace_of(analysis, str(request.rank))
-    read, _ = generation_prompt(
-        request.prompt, analysis.capability.settings, cast(Style, analysis.provenance.prompt_style), lm.tokenizer
-    )
-    ranks = [basis.shape[1] for basis in subspace.basis.values()]
-    lanes = [Lane(), Lane(subspace, request.strength, name="projected")]
-    started, ended = time.monotonic(), dict[int, float]()
-
-    def snapshot(completions: list[Completion]) -> Written:
-        seconds = time.monotonic() - started
-        for i, completion in enumerate(completions):
-            if completion.finish:
-                ended.setdefault(i, seconds)
-        raw, projected = (_lane_text(c, ended.get(i, seconds)) for i, c in enumerate(completions))
-        return Written(request, read, (min(ranks), max(ranks)), (raw, projected), seconds)
-
-    def on_step(completions: list[Completion]) -> None:
-        job.news = snapshot(completions)
-        job.progress(len(completions[0].tokens) / request.new_tokens, "Writing")
-
-    job.progress(0.0, "Reading the prompt")
-    completions = generate(
-        lm,
-        [read],
-        lanes,
-        sampling,
-        special_tokens=analysis.provenance.prompt_style == "raw",
-        on_step=on_step,
-        stop=job.stopping,
-    )
-    return snapshot(completions)
-
-
-def _lane_text(completion: Completion, seconds: float) -> LaneText:
-    mean = sum(completion.logprobs) / len(completion.logprobs) if completion.logprobs else float("nan")
-    return LaneText(completion.text, len(completion.tokens), mean, completion.finish, seconds)

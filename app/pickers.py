@@ -263,36 +263,3 @@ def _pick_knobs(capability: Capability | None) -> tuple[int, str, int, bool]:
         help="Subtract the mean gradient before the decomposition.",
     )  # fmt: skip
     return session.clamped(examples, 1, most), layers or "", session.clamped(batch, 1, 256), bool(center)
-
-
-# --- sampling ------------------------------------------------------------------------------------------------
-
-
-def pick_sampling() -> dict[str, Any]:
-    """Strength and sampling settings."""
-    strength = st.slider(
-        "Strength α", 0.0, 1.0, 1.0, 0.05, key=session.STRENGTH, bind="query-params",
-        help="K + α(K P − K), and the same for V: 0 leaves the model alone, 1 is the paper's hard projection.",
-    )  # fmt: skip
-    row = st.container(horizontal=True, vertical_alignment="center")
-    with row.popover("Sampling", icon=":material/tune:"):
-        choice = st.segmented_control(
-            "Next token", ("sample", "greedy"), default="sample", required=True, key=session.CHOICE,
-            bind="query-params", help="greedy: always the most probable token.",
-        )  # fmt: skip
-        greedy = choice == "greedy"
-        temperature = st.number_input(
-            "Temperature", 0.05, 5.0, 0.7, 0.05, key=session.TEMPERATURE, bind="query-params", disabled=greedy
-        )
-        top_p = st.number_input("Top-p", 0.01, 1.0, 0.9, 0.05, key=session.TOP_P, bind="query-params", disabled=greedy)
-        tokens = st.number_input("Most new tokens", 1, 2048, 128, key=session.NEW_TOKENS, bind="query-params")
-        seed = st.number_input("Seed", 0, 2**31 - 1, 0, key=session.SEED, bind="query-params")
-    how = "greedy" if greedy else f"temperature {temperature:g}, top-p {top_p:g}"
-    row.markdown(f":small[{how}, at most {tokens} tokens, seed {seed}]")
-    return {
-        "strength": session.clamped(strength, 0.0, 1.0),
-        "temperature": 0.0 if greedy else session.clamped(temperature, 0.05, 5.0),
-        "top_p": session.clamped(top_p, 0.01, 1.0),
-        "new_tokens": session.clamped(tokens, 1, 2048),
-        "seed": session.clamped(seed, 0, 2**31 - 1),
-    }

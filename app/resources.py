@@ -60,7 +60,8 @@ class Job(Generic[Result, News]):
 
     def start(self) -> "Job[Result, News]":
         """Begin; returns itself."""
-        _LIVE.add(self)
+        with _LIVE_LOCK:
+            _LIVE.add(self)
         self._thread.start()
         return self
 
@@ -122,12 +123,18 @@ COMPUTING = threading.Lock()
 """Held while a page's own thread is inside torch for longer than a blink; the exit waits for it."""
 
 _LIVE: "weakref.WeakSet[Job[Any, Any]]" = weakref.WeakSet()
+_LIVE_LOCK = threading.Lock()
+
+
+def _running() -> "list[Job[Any, Any]]":
+    with _LIVE_LOCK:
+        return [job for job in _LIVE if job.running]
 
 
 @atexit.register
 def _stop_all() -> None:
     """A thread that is inside torch when the interpreter ends aborts the process: stop and wait."""
-    running = [job for job in _LIVE if job.running]
+    running = _running()
     for job in running:
         job.stop()
     for job in running:
@@ -190,7 +197,7 @@ class ModelStore:
 
 def others_at_work(own: "Job[Any, Any] | None" = None) -> int:
     """How many other jobs, of any tab, are using a model now."""
-    return sum(job.running and job.computes and job is not own for job in list(_LIVE))
+    return sum(job.computes and job is not own for job in _running())
 
 
 # --- saved analyses ------------------------------------------------------------------------------------------

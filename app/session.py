@@ -17,8 +17,10 @@ from spd_core.errors import InputError
 
 if TYPE_CHECKING:
     from app.jobs import CaptureNews
+    from app.lanes import WriteRequest
     from app.request import Request
     from spd_core.analysis import Analysis
+    from spd_core.texts import Comparison
 
 Number = TypeVar("Number", int, float)
 
@@ -36,6 +38,10 @@ EXAMPLES, LAYERS, BATCH, CENTRE = "examples", "layers", "batch", "centre"
 RANK = "rank"
 OVERLAYS, SHARED, SHAPE, OVERLAP, COLOUR = "beside", "same_scales", "shapes", "overlap", "colour"
 STRENGTH, CHOICE, TEMPERATURE, TOP_P, NEW_TOKENS, SEED = "alpha", "choice", "temperature", "top_p", "new_tokens", "seed"
+# In the URL: Side by side
+WRITTEN, MODE, MORE_LANES, MORE_RANKS, MORE_STRENGTHS = "written", "mode", "also", "ranks", "strengths"
+PROMPT_STYLE, PROMPT_FROM, SAME_NOISE, PROJECTS, SHOW = "prompt_style", "prompt_from", "same_noise", "projects", "show"
+SWEEP_RANKS, SWEEP_STRENGTHS, MEASURE = "sweep_ranks", "sweep_strengths", "measure"
 # In the URL: Token attributions
 ATTRIBUTION_VIEW, ASIDE = "view", "aside"
 
@@ -43,6 +49,9 @@ ATTRIBUTION_VIEW, ASIDE = "view", "aside"
 MODEL_SOURCE, MODEL_NAME, REVISION, DTYPE = "model_source", "model_name", "revision", "dtype"
 CAPABILITY_PATH, CAPABILITY_UPLOAD, PREVIEW = "capability_path", "capability_upload", "preview"
 LAYERS_SHOWN, PRESET, PROMPT = "layers_shown", "preset", "prompt"
+OTHER_CAPTURES, LANE_LAYERS, HISTORY, OTHER_RESULT = "other_captures", "lane_layers", "history", "other_result"
+PLACE, CELL, UNSAVED_TEXTS, CURVES, BESIDE = "place", "cell", "unsaved_texts", "curves_open", "beside_open"
+HISTORY_OPEN = "history_open"
 MODEL_RECENT, CAPTURE_PRESET, IMPORT, LEAVE_OUT = "model_recent", "capture_preset", "import", "leave_out"
 EXAMPLES_VIEW, EXAMPLES_SPLIT, EXAMPLES_TABLE = "examples_view", "examples_split", "examples_table"
 DRAFT, SAVE_NAME, SAVE_REPLACE, SAVE_NEWS = "draft", "save_name", "save_replace", "save_news"
@@ -231,6 +240,30 @@ def start_nulls(analysis: "Analysis") -> None:
 
     key, store = model_key(analysis), shared().models
     start(_NULLS_JOB, work)
+
+
+def start_writing(request: "WriteRequest") -> None:
+    """Start writing all lanes of a request in the background."""
+
+    def work(job: "Job[Any, Any]") -> Any:
+        from app import writing
+
+        return writing.write(job, request, store)
+
+    store = shared().models
+    start(_WRITE_JOB, work)
+
+
+def start_reading(written: "Comparison", request: "WriteRequest") -> None:
+    """Start reading the texts of a comparison in the background; `request` holds its analyses and model."""
+
+    def work(job: "Job[Any, Any]") -> Any:
+        from app import writing
+
+        return writing.read(job, written, request, store)
+
+    store = shared().models
+    start(_WRITE_JOB, work)
 
 
 def start(key: str, work: "Callable[[Job[Any, Any]], Any]") -> None:

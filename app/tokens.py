@@ -6,13 +6,15 @@ Its looks are in `style.css`.
 import html
 from typing import TYPE_CHECKING
 
+from spd_core.report import shown
+
 if TYPE_CHECKING:
     from spd_core.spans import Encoded
 
 
 def visible(text: str) -> str:
-    """White space made visible: · for a space, ⇥ for a tab, ↵ before each line break."""
-    return text.replace(" ", "·").replace("\t", "⇥").replace("\n", "↵\n")
+    """White space made visible (· for a space, ⇥ for a tab, ↵ before each line break), control characters escaped."""
+    return shown(text).replace(" ", "·").replace("\t", "⇥").replace("\n", "↵\n")
 
 
 def strip(encoded: "Encoded") -> str:

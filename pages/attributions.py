@@ -1,5 +1,60 @@
-"""Token attributions: which tokens make a direction?"""
+"""Token attributions: which tokens make a direction, and what does it do?"""
 
+import streamlit as st
+
+from app import attributions, live_attributions, session
+from app.session import Selection
 from app.shell import header
+from app.widgets import empty, provenance
+from spd_core.analysis import Analysis
+from spd_core.families import Site
+from spd_core.token_tables import direction_table
 
-header("Token attributions", "Which tokens make a direction?")
+VIEWS = ("Energy shares", "Coordinates", "Logit lens", "Causal check")
+CALIBRATION, OWN = "Calibration text", "Your own text"
+
+
+def energy(analysis: Analysis, site: Site, at: Selection) -> None:
+    """Which tokens the direction is made of."""
+    if not attributions.was_kept(analysis, at):
+        return
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        attributions.pick_example(analysis, at)
+        hide = attributions.pick_aside()
+    table = direction_table(analysis, site, at.direction, attributions.special_ids(analysis))
+    attributions.energy(table, at, hide)
+    attributions.sums(table, analysis, at, hide)
+    provenance(analysis, f"{site.label}, direction {at.direction + 1}")
+
+
+def coordinates(analysis: Analysis, site: Site, at: Selection) -> None:
+    """Where the tokens of a text lie along the direction."""
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        source = st.segmented_control(
+            "Text", (CALIBRATION, OWN), default=CALIBRATION, required=True, key=session.TEXT_SOURCE,
+            persist_state="session", label_visibility="collapsed",
+        )  # fmt: skip
+        if source != OWN:
+            attributions.pick_example(analysis, at)
+        hide = attributions.pick_aside()
+    if source == OWN:
+        live_attributions.own_text(analysis, site, at, hide)
+    elif attributions.was_kept(analysis, at):
+        table = direction_table(analysis, site, at.direction, attributions.special_ids(analysis))
+        attributions.coordinates(table, at, hide)
+        provenance(analysis, f"{site.label}, direction {at.direction + 1}")
+
+
+analysis = header("Token attributions", "Which tokens make a direction, and what does it do?")
+if analysis is None:
+    empty("The tokens behind each direction appear here.")
+else:
+    at = session.selection(analysis)
+    site = analysis.site(at.layer, at.kind)
+    attributions.pick_direction(analysis, at)
+    attributions.what_it_is(analysis, site, at.direction)
+    draw = (energy, coordinates, live_attributions.lens, live_attributions.check)
+    for tab, part in zip(st.tabs(VIEWS, key=session.ATTRIBUTION_VIEW, bind="query-params"), draw, strict=True):
+        if tab.open:
+            with tab:
+                part(analysis, site, at)

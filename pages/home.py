@@ -3,63 +3,21 @@
 import streamlit as st
 
 from app import pickers, session
+from app.capture_panel import running, summary, welcome
 from app.request import Request
 from app.resources import preparation
-from app.shell import header, queue_note
+from app.shell import header
 from app.widgets import failure, plain, provenance
-from spd_core.analysis import Analysis
 from spd_core.errors import InputError
-
-
-def progress() -> None:
-    """The running capture, ticking."""
-    job = session.capture_job()
-
-    @st.fragment(run_every=0.4)
-    def ticking() -> None:
-        if job is None or not job.running:
-            st.rerun()
-        job.seen()
-        st.progress(min(job.share, 1.0), text=plain(job.phase))
-        queue_note(job)
-        news = job.news
-        if news is None:
-            st.markdown(f"{job.elapsed:.0f} s so far; the first numbers come with the first batch.")
-        else:
-            st.markdown(
-                f"**{news.done} of {news.total}** examples · {news.speed:.1f} examples/s · at most "
-                f"{news.remaining:.0f} s to go · loss of the last batch **{news.loss:.2f} nats**"
-            )
-        label = "Stopping after this batch…" if job.stop_asked else "Stop capturing"
-        st.button(label, on_click=job.stop, disabled=job.stop_asked, icon=":material/stop_circle:")
-
-    ticking()
-
-
-def summary(analysis: Analysis, now: Request | None) -> None:
-    """What was captured, and what was left out."""
-    record = analysis.provenance
-    if now is not None and not now.made(analysis):
-        st.info("Settings have changed since this capture; it stays until you capture again.", icon=":material/edit:")
-    if record.examples_used + len(record.skipped) < record.examples_requested:
-        st.info(f"Stopped early: what {record.examples_used} examples gave is kept.", icon=":material/stop_circle:")
-    left, right = st.columns(2, wrap=False)
-    left.markdown(
-        f"Examples used: **{record.examples_used} of {record.examples_requested}**  \n"
-        f"Mean loss: **{record.mean_loss:.2f} nats**  \nTime: **{record.seconds or 0:.1f} s**"
-    )
-    right.markdown(
-        f"Tokens (gradient rows): **{record.tokens:,}**  \nTokens under the loss: **{record.supervised_tokens:,}**"
-    )
-    if record.skipped:
-        with st.expander(f"{len(record.skipped)} skipped, and why"):
-            st.text("\n".join(f"{name}: {reason}" for name, reason in record.skipped.items()))
-
+from spd_core.families import parse_layers
 
 analysis = header(
     "SPD Lab",
     "Which directions inside a language model carry a capability? Capture the gradients of its answers, then look.",
+    watch=False,
 )
+if analysis and analysis.recorded:
+    welcome()
 left, right = st.columns(2, gap="large")
 wide = st.container()
 with left:
@@ -71,9 +29,8 @@ with right:
     capability = pickers.pick_capability(wide)
     loss, style = pickers.pick_loss(capability)
 left, right = st.columns(2, gap="large")
-with left:
-    st.subheader("3 · Which tokens carry the loss", anchor=False)
-    mask = st.container()
+left.subheader("3 · Which tokens carry the loss", anchor=False)
+mask = left.container()
 with right:
     st.subheader("4 · Capture", anchor=False)
     examples, layers_text, batch, center = pickers.pick_capture_settings(capability)
@@ -88,8 +45,6 @@ if key and prepared and capability:
     with mask:
         pickers.preview(prepared, capability, loss, style)
     try:
-        from spd_core.families import parse_layers
-
         layers = parse_layers(layers_text, prepared.card.layers)
         request = Request(key, capability, loss, style, examples, layers, batch, center)
         with card:
@@ -103,7 +58,7 @@ else:
 job = session.capture_job()
 with below:
     if job is not None and job.running:
-        progress()
+        running()
     else:
         with st.container(horizontal=True, vertical_alignment="center"):
             pressed = st.button("Capture gradients", type="primary", shortcut="Ctrl+Enter", disabled=request is None)

@@ -4,121 +4,75 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from app import pickers, session
+from app import history, lane_pickers, results, session
+from app.lanes import SWEEP, WriteRequest
 from app.shell import header
-from app.widgets import counted, empty, failure, plain, provenance, ranges, signed, small
+from app.widgets import counted, empty, failure, plain
+from spd_core import report
+from spd_core.errors import InputError
+from spd_core.lane_specs import sweep_specs
 
 if TYPE_CHECKING:
-    from app.jobs import WriteRequest, Written
     from spd_core.analysis import Analysis
 
-_FINISH = {"": "writing…", "eos": "ended by itself", "length": "reached the limit", "stopped": "stopped"}
-_OWN = "Write your own"
+
+def pick(analysis: "Analysis") -> WriteRequest | None:
+    """All settings; None with the reason on the page when they cannot be used."""
+    example, style, mode = lane_pickers.pick_task(analysis)
+    left, right = st.columns(2, gap="medium")
+    with left:
+        prompt, answer = lane_pickers.pick_prompt(example)
+    with right:
+        above = st.container()
+        row = st.container(horizontal=True, vertical_alignment="center", gap="small")
+        with row.popover("Projection", icon=":material/tune:"):
+            base = lane_pickers.pick_base(analysis)
+        with row.popover("Sampling", icon=":material/casino:"):
+            sampling = lane_pickers.pick_sampling()
+        row.markdown(
+            f":small[{lane_pickers.described(base, mode == SWEEP)} · {plain(report.how(sampling))}]", width=290
+        )
+        try:
+            with above:
+                grid = lane_pickers.pick_grid(analysis) if mode == SWEEP else None
+                specs = lane_pickers.pick_specs(analysis, base) if grid is None else tuple(sweep_specs(grid, base))
+            others = lane_pickers.open_others(specs)
+        except InputError as error:
+            failure("These lanes cannot be written:", str(error))
+            return None
+    key = session.model_key(analysis)
+    return WriteRequest(analysis, key, specs, prompt, style, sampling, others, answer, grid)
 
 
-def pick_prompt(captured: "Analysis") -> str:
-    """The prompt: held-out examples as presets, or the user's own."""
-    heldout = {example.id: example for example in captured.capability.split("heldout").examples}
-
-    def take() -> None:
-        chosen = heldout.get(st.session_state[session.PRESET])
-        st.session_state[session.PROMPT] = chosen.prompt if chosen else ""
-
-    if st.session_state.get(session.PRESET) not in (_OWN, *heldout):  # the first visit, or another capability
-        st.session_state[session.PRESET] = next(iter(heldout), _OWN)
-        take()
-    preset = st.selectbox(
-        "Held-out example", (_OWN, *heldout), key=session.PRESET, persist_state="session", on_change=take,
-        format_func=lambda name: heldout[name].prompt.splitlines()[0][:90] if name in heldout else name,
-    )  # fmt: skip
-    prompt = st.text_area("Prompt", key=session.PROMPT, persist_state="session", height="content") or ""
-    chosen = heldout.get(preset)
-    if chosen is not None and chosen.prompt == prompt:
-        if "\n" in chosen.answer:
-            st.expander("Correct answer").code(chosen.answer, language=None, wrap_lines=True)
-        else:
-            st.text(f"Correct answer: {chosen.answer}")
-    return prompt
-
-
-def lanes() -> None:
-    """Both completions, ticking while they are written."""
-    job = session.write_job()
-    live = job is not None and job.running
-
-    @st.fragment(run_every=0.2 if live else None)
-    def ticking() -> None:
-        if job is None:
-            return
-        job.seen()
-        if live and not job.running:
-            st.rerun()
-        if job.error:
-            failure("Nothing was written:", job.error)
-        written = job.result or job.news
-        if written is None:
-            small(f"{plain(job.phase)}…" if job.running else "")
-            return
-        for column, name, lane in zip(st.columns(2), ("Raw", "Projected"), written.lanes, strict=True):
-            with column.container(border=True):
-                st.subheader(name, anchor=False)
-                st.code(lane.text or "…", language=None, wrap_lines=True)  # as it is: st.text trims and dedents
-                speed = lane.tokens / max(lane.seconds, 1e-9)
-                small(f"{_FINISH[lane.finish]} · {counted(lane.tokens, 'token')}, {speed:.1f} a second · "
-                      f"mean log-probability {signed(lane.mean_logprob)} nats")  # fmt: skip
-
-    ticking()
-
-
-def explain(request: "WriteRequest", written: "Written | None") -> None:
-    """What was done to whom, in plain words, and what made it."""
-    if written is None:
-        return
-    made = written.request
-    if made != request:
-        st.info("Settings have changed since this was written; it stays until you generate again.",
-                icon=":material/edit:")  # fmt: skip
-    low, high = written.ranks
-    luck = (
-        "**Shared randomness:** both sides see the same noise at each step, so with the same probabilities they would "
-        "write the same text."
-        if made.temperature
-        else "**Greedy:** each side takes its most probable token; no luck."
-    )
-    st.markdown(
-        f"**What is projected:** keys and values of layers {ranges(made.captured.layers)}, into "
-        f"{low if low == high else f'{low} to {high}'} of {made.captured.d_kv} directions, with strength "
-        f"{made.strength:g}, at every token of the prompt and of the completion. {luck}"
-    )
-    with st.expander("What the model read"):
-        st.code(written.read, language=None, wrap_lines=True)
-    how = f"temperature {made.temperature:g}, top-p {made.top_p:g}" if made.temperature else "greedy"
-    provenance(made.captured, f"rank {made.rank}, strength {made.strength:g}", how,
-               f"seed {made.seed}, at most {made.new_tokens} tokens", f"{written.seconds:.1f} s")  # fmt: skip
-
-
-captured = header("Side by side", "What does projecting do to the text?")
-if captured is None:
+analysis = header("Side by side", "What does projecting do to the text?")
+if analysis is None:
     empty("A raw and a projected completion appear here, side by side.")
 else:
-    from app.jobs import WriteRequest
-
-    left, right = st.columns((3, 2), gap="large")
-    with left:
-        prompt = pick_prompt(captured)
+    request = pick(analysis)
     job = session.write_job()
-    with right:
-        request = WriteRequest(
-            captured,
-            session.chosen_rank(captured.d_kv),
-            prompt=prompt,
-            key=session.model_key(captured),
-            **pickers.pick_sampling(),
-        )
-        if job is not None and job.running:
-            st.button("Stop generating", on_click=job.stop, icon=":material/stop_circle:")
-        elif st.button("Generate", type="primary", shortcut="Ctrl+Enter"):
+    running = job is not None and job.running
+    result = history.current(analysis)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if job is not None and running:
+            st.button("Stopping…" if job.stop_asked else "Stop generating", on_click=job.stop,
+                      disabled=job.stop_asked, icon=":material/stop_circle:")  # fmt: skip
+        elif st.button("Generate", type="primary", shortcut="Ctrl+Enter", disabled=request is None) and request:
             session.start_writing(request)
             st.rerun()
-    lanes()
-    explain(request, job.result or job.news if job else None)
+        with st.popover("History", icon=":material/history:", key=session.HISTORY_OPEN, on_change="rerun") as past:
+            if past.open:  # its labels are read from every result
+                history.pick(result)
+        if request is not None:
+            told = f"{counted(len(request.specs), 'lane')}. {plain(report.luck(request.sampling))}"
+            st.markdown(f":small[{told}]", width=880)
+    if job is not None and running:
+        results.live(job)
+    else:
+        if job is not None and job.error:
+            failure("Nothing was written:", job.error)
+        if job is not None and job.notice:
+            st.warning(f"The result is {plain(job.notice)}", icon=":material/save:")
+        if result is not None:
+            results.show(result, request)
+        elif job is None or not job.error:
+            st.info("Press **Generate**: a raw and a projected completion appear here, side by side.")

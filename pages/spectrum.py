@@ -3,6 +3,7 @@
 import streamlit as st
 
 from app import session, spectra, spectrum_parts
+from app.charts import HEADS
 from app.shell import header
 from app.widgets import empty, provenance
 
@@ -12,7 +13,7 @@ if analysis is None:
 else:
     rank = spectrum_parts.pick_rank(analysis.d_kv)
     layers, look = spectrum_parts.pick_look(analysis)
-    panels = spectra.panels_of(analysis, layers, heads=True)
+    panels = spectra.panels_of(analysis, layers, heads=HEADS in look.overlays)
     capped = [panel.label for panel in panels if panel.nonzero < rank]
     spectrum_parts.nulls(analysis)
     spectrum_parts.figures(analysis, panels, rank, look)

@@ -1,6 +1,5 @@
 """Writes text: several lanes in one batch, streamed, seeded, stoppable. Knows nothing of scores or corpora."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,38 +12,9 @@ from spd_core.errors import InputError
 from spd_core.models import LanguageModel
 from spd_core.packing import packed_linears
 from spd_core.projection import Lane, active, plan_rows
+from spd_core.sampling import Sampling
 
 Finish: TypeAlias = Literal["", "eos", "length", "stopped"]
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How the next token is chosen. Nothing is read from the checkpoint's own generation settings.
-
-    Attributes:
-        temperature: 0 is greedy.
-        top_p: smallest set of tokens with this probability mass; 1 keeps all.
-        max_new_tokens: longest completion, in tokens.
-        seed: of the noise; the same seed gives the same text.
-        shared_randomness: all lanes of a prompt see the same noise, so that lanes with equal logits write the
-            same text and a difference is never luck.
-    """
-
-    temperature: float = 0.7
-    top_p: float = 0.9
-    max_new_tokens: int = 256
-    seed: int = 0
-    shared_randomness: bool = True
-
-    def __post_init__(self) -> None:
-        if not (math.isfinite(self.temperature) and self.temperature >= 0):
-            raise InputError(f"temperature {self.temperature} is not a number from 0 (greedy) up")
-        if not 0 < self.top_p <= 1:
-            raise InputError(f"top-p {self.top_p} is not above 0 and at most 1")
-        if self.max_new_tokens < 1:
-            raise InputError(f"max new tokens {self.max_new_tokens} is below 1")
-        if not 0 <= self.seed < 2**31:
-            raise InputError(f"seed {self.seed} is not from 0 to {2**31 - 1}")
 
 
 @dataclass
@@ -141,7 +111,8 @@ def _encode_prompt(lm: LanguageModel, prompt: str, sampling: Sampling, special_t
     if len(ids) > room:
         raise InputError(
             f"the prompt {prompt[:30]!r}… is {len(ids)} tokens long, and the model's context of {lm.card.context} "
-            f"leaves {max(room, 0)} beside {sampling.max_new_tokens} new ones; shorten it or lower --max-new-tokens"
+            f"leaves {max(room, 0)} beside {sampling.max_new_tokens} new ones; shorten it or "
+            "allow fewer new tokens (--max-new-tokens)"
         )
     return ids
 

@@ -23,6 +23,7 @@ from spd_core.capability import (
     read_jsonl,
 )
 from spd_core.errors import InputError
+from spd_core.storage import child, spd_home
 
 BBH_TASKS = (
     *("logical_deduction_three_objects", "date_understanding", "movie_recommendation"),
@@ -217,11 +218,32 @@ def _hub_rows(task: Task, split: str) -> Iterable[dict[str, Any]]:
     return rows
 
 
+def saved_folder() -> Path:
+    """Where the user's own capabilities are kept."""
+    return spd_home() / "capabilities"
+
+
+def saved_names() -> list[str]:
+    """Names of the user's own capabilities."""
+    return sorted({path.stem for path in saved_folder().glob("[!.]*.jsonl")} - {*builtin_names(), *TASKS})
+
+
+def read_named(name: str) -> Capability:
+    """A capability that comes with SPD Lab or that the user has saved.
+
+    Raises:
+        InputError: no capability of that name, or a damaged file.
+    """
+    if name in saved_names():
+        return read_capability(child(saved_folder(), f"{name}.jsonl"))
+    return read_builtin(name)
+
+
 def find_capability(name: str, data: Path | None = None, split: Split = "calibration") -> Capability:
     """One split of the capability that a user names.
 
-    A built-in name, a public data set (from the hub, or from `data`), or the path of a capability file. A name
-    that is neither, with `data`, reads `data` as a capability file.
+    A built-in or saved name, a public data set (from the hub, or from `data`), or the path of a capability file. A
+    name that is none of them, with `data`, reads `data` as a capability file.
 
     Raises:
         InputError: nothing of that name, an unreadable file, or a split without examples.
@@ -240,7 +262,7 @@ def _own(name: str, data: Path | None) -> Capability:
         return read_capability(data)
     if name in builtin_names() or not (name.endswith(".jsonl") or os.path.exists(name)):
         try:
-            return read_builtin(name)
+            return read_named(name)
         except InputError as error:
             raise InputError(f"{error}; public data sets: {', '.join(TASKS)}") from None
     return read_capability(Path(name))

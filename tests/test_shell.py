@@ -149,13 +149,3 @@ def test_labels_of_saved_captures() -> None:
     assert shell.label("20261124-071800-my-sums-ab12") == "my-sums · 24 Nov 2026, 07:18:00"
     assert shell.label("99999999-999999-x-ab12") == "99999999-999999-x-ab12"
     assert shell.label("something") == "something"
-
-
-def test_the_recorded_bundle_is_small_and_whole() -> None:
-    files = [path for path in DEMO.parent.rglob("*") if path.is_file()]
-    assert sum(path.stat().st_size for path in files) <= 15e6
-    for folder in DEMO.iterdir():
-        analysis = load_analysis(folder)
-        assert analysis.kept_directions == 16
-        for found in analysis.sites.values():
-            assert set(found.nulls) == {"shuffled answers", "full-sequence loss", "random directions"}
