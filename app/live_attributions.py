@@ -53,8 +53,15 @@ def _launch(label: str, job_key: str, request: Any) -> None:
         if shared().models.resident is None:
             small(f"Loads {plain(model_name(request.analysis.provenance))} first: nothing is in memory yet.")
     if pressed:
-        key, store = session.model_key(request.analysis), shared().models
-        session.start(job_key, lambda job: _WORK[job_key](job, request, key, store))
+        key, store, starting = session.model_key(request.analysis), shared().models, list(shared().prepared.values())
+
+        def work(job: "Job[Any, Any]") -> Any:
+            job.progress(0.0, "Starting the engine")
+            for other in starting:  # transformers fails when two threads import it for the first time at once
+                other.join()
+            return _WORK[job_key](job, request, key, store)
+
+        session.start(job_key, work)
         st.rerun()
     if job is not None and job.error:
         failure("This did not work:", job.error)

@@ -89,28 +89,14 @@ def model_card(prepared: "Prepared") -> None:
         "Query heads": card.heads,
         "KV heads × head_dim": f"{card.kv_heads} × {card.head_dim}",
         "d_kv": card.d_kv,
-        "Positions": _positions(prepared.config),
-        "Norm": _norm(prepared.config),
+        "Positions": card.positions,
+        "Norm": card.norm,
         "Context": f"{card.context:,} tokens",
     }
     items = [f"{label}: **{plain(str(value))}**" for label, value in rows.items()]
     for column, part in zip(st.columns((2, 3), wrap=False), (items[:4], items[4:]), strict=True):
         column.markdown("  \n".join(part))
     small(f"K is read {plain(card.key_is_read)}. V likewise.")
-
-
-def _positions(config: Any) -> str:
-    text = config.get_text_config()
-    rope = getattr(text, "rope_parameters", None) or {}
-    base = rope.get("rope_theta") or getattr(text, "rope_theta", None)
-    return f"RoPE, base {base:,.0f}" if base else "RoPE" if rope else "learned, added to the input"
-
-
-def _norm(config: Any) -> str:
-    text = config.get_text_config()
-    names = ("rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon", "norm_epsilon")
-    name, eps = next(((name, getattr(text, name)) for name in names if getattr(text, name, None)), ("", None))
-    return f"{'RMSNorm' if name == 'rms_norm_eps' else 'LayerNorm'}{f', ε {eps:g}' if eps else ''}"
 
 
 def memory(prepared: "Prepared", dtype: str, layers: tuple[int, ...], batch_size: int) -> None:

@@ -4,12 +4,12 @@ import gc
 import re
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
 from app import session
-from app.resources import captures_folder, others_at_work, recorded_names, shared
+from app.resources import Job, captures_folder, others_at_work, recorded_names, shared
 from app.widgets import counted, failure, model_name, plain, ranges, small
 from spd_core.errors import InputError
 from spd_core.storage import child, remove_folder
@@ -151,7 +151,7 @@ def gib(size: float) -> str:
     return f"{size / 2**30:.1f} GiB"
 
 
-def queue_note(own: "session.Job[object, object] | None") -> None:
+def queue_note(own: "Job[Any, Any] | None") -> None:
     """Say it when other tabs are using the model at the same time."""
     others = others_at_work(own)
     if others:

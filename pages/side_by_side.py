@@ -50,6 +50,8 @@ if analysis is None:
 else:
     request = pick(analysis)
     job = session.write_job()
+    if job is not None and job.stop_asked:
+        job.join(0.5)  # it ends within a step: then this run shows what is there already
     running = job is not None and job.running
     result = history.current(analysis)
     with st.container(horizontal=True, vertical_alignment="center"):

@@ -63,6 +63,8 @@ class ModelCard:
     hidden: int
     vocabulary: int
     context: int
+    positions: str
+    norm: str
     key_is_read: str
 
     @property
@@ -118,8 +120,22 @@ def card_of(config: Any, name: str) -> ModelCard:
         hidden=text.hidden_size,
         vocabulary=text.vocab_size,
         context=text.max_position_embeddings,
+        positions=_positions(text),
+        norm=_norm(text),
         key_is_read=f"at the output of the key projection, bias included; {where}",
     )
+
+
+def _positions(text: Any) -> str:
+    rope = getattr(text, "rope_parameters", None) or {}
+    base = rope.get("rope_theta") or getattr(text, "rope_theta", None)
+    return f"RoPE, base {base:,.0f}" if base else "RoPE" if rope else "learned, added to the input"
+
+
+def _norm(text: Any) -> str:
+    names = ("rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon", "norm_epsilon")
+    name, eps = next(((name, getattr(text, name)) for name in names if getattr(text, name, None)), ("", None))
+    return f"{'RMSNorm' if name == 'rms_norm_eps' else 'LayerNorm'}{f', ε {eps:g}' if eps else ''}"
 
 
 # --- sites ---------------------------------------------------------------------------------------------------

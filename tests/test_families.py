@@ -84,6 +84,14 @@ def test_card_of_a_grouped_query_model(tiny_lm: Callable[[str], Any]) -> None:
     assert "k-norm" in card_of(tiny_lm("qwen3").model.config, "x").key_is_read
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_card_names_norm_and_positions_as_the_modules_do(family: str, tiny_lm: Callable[[str], Any]) -> None:
+    lm = tiny_lm(family)
+    classes = {type(module).__name__ for module in lm.model.get_decoder().modules()}
+    assert lm.card.norm.startswith("RMSNorm") == any("RMSNorm" in name for name in classes), classes
+    assert lm.card.positions.startswith("RoPE") == any("Rotary" in name for name in classes), classes
+
+
 @pytest.mark.parametrize(
     ("text", "layers"),
     [("middle,last", (12, 23)), ("all", tuple(range(24))), ("3, 7", (3, 7)), ("7,3,7", (3, 7)), ("last", (23,))],
