@@ -120,7 +120,7 @@ def pick(comparison: Comparison | None) -> None:
     )  # fmt: skip
     row = st.container(horizontal=True)
     row.button(
-        "Open",
+        "Open result",
         icon=":material/folder_open:",
         on_click=choose,
         args=(chosen,),

@@ -177,7 +177,7 @@ def overlaps(analysis: "Analysis", rank: int) -> None:
         names = [name for name in session.analysis_names() if name != analysis.name]
         default = [name for name in names if label(name).endswith("(recorded)")] if analysis.recorded else []
         others = st.multiselect(
-            "Other captures", names, default=default, format_func=label, key="other_captures", persist_state="session"
+            "Other captures", names, default=default, format_func=label, key=session.OVERLAP_WITH, bind="query-params"
         )
         bases |= _bases_of(analysis, others, at.layer, at.kind, rank)
     if len(bases) < 2:

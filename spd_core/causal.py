@@ -90,7 +90,7 @@ def causal_check(
     direction: int,
     examples: Sequence[Encoded] | None = None,
     *,
-    batch_size: int = 8,
+    batch_size: int = 4,
     seed: int = 0,
     on_batch: Callable[[int, int], None] | None = None,
     stop: Callable[[], bool] | None = None,
@@ -100,6 +100,7 @@ def causal_check(
 
     Args:
         direction: 0-based.
+        batch_size: texts at once; each batch is scored five times between two looks at `stop`.
         examples: what is scored; the analysis' own examples when None.
         seed: of the random direction.
         on_batch: told (examples done, of how many).

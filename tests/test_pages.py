@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -22,7 +21,7 @@ def prepared(at: AppTest) -> AppTest:
     return at
 
 
-JOBS = ("capture_job", "write_job")
+JOBS = ("capture_job", "nulls_job")
 
 
 @pytest.fixture
@@ -77,13 +76,6 @@ def test_home_shows_the_card_the_memory_and_the_mask(at: AppTest) -> None:
 
 
 @pytest.mark.builtin
-@pytest.mark.parametrize("page", [session.SPECTRUM, session.SIDE_BY_SIDE])
-def test_empty_pages_say_what_to_click(at: AppTest, page: Path) -> None:
-    assert "press **Capture gradients**" in text_of(go_to(at, page))
-    assert at.get("page_link")
-
-
-@pytest.mark.builtin
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
@@ -135,7 +127,8 @@ def test_the_whole_way(at: AppTest) -> None:
     assert "Settings have changed since this capture" in text_of(at)
 
     go_to(at, session.SPECTRUM)
-    assert len(at.get("plotly_chart")) == 2
+    assert "yours" in text_of(at)
+    assert len(at.get("plotly_chart")) == 4
     assert at.slider(key=session.RANK).value == 96
     at.slider(key=session.RANK).set_value(150).run()
     rows = at.dataframe[0].value.to_dict("records")
@@ -143,29 +136,23 @@ def test_the_whole_way(at: AppTest) -> None:
     last = rows[3]  # six examples cannot span all directions of the last layer's values
     assert last["Rank kept"] == last["Non-zero σ"] < 150
     assert "Rank 150 exceeds the non-zero singular values of layer 29 value" in text_of(at)
+    pills = next(pills for pills in at.button_group if pills.label == "Draw beside it")
+    assert "shuffled answers" not in pills.options
+    prepared(press(at, "Capture the nulls"))
+    pills = next(pills for pills in at.button_group if pills.label == "Draw beside it")
+    assert pills.options[:2] == ["shuffled answers", "full-sequence loss"]
+    assert "Capture the nulls" not in [button.label for button in at.button]
 
+    name = at.session_state[session.CAPTURE]
+    fresh = AppTest.from_file(str(ROOT / "app" / "main.py"), default_timeout=60)
+    fresh.query_params[session.CAPTURE] = name
+    assert "Examples used: **6 of 6**" in text_of(prepared(fresh.run())), "a link opens it after a restart"
+
+    go_to(at, session.ATTRIBUTIONS)
+    assert "100.0000%" in text_of(at), "the shares sum to one"
     go_to(at, session.SIDE_BY_SIDE)
     assert "rank 150 of 192" in text_of(at)
-    at.number_input(key=session.NEW_TOKENS).set_value(6).run()
-    prompt = at.text_area(key=session.PROMPT).value
-    raw, projected = lanes(prepared(press(at, "Generate")))
-    assert raw.mean_logprob != pytest.approx(projected.mean_logprob, rel=1e-4)
-    assert f"into {last['Rank kept']} to 150 of 192 directions, with strength 1" in text_of(at)
-    assert f"Question: {prompt}\nAnswer:" in at.code[-1].value
-    at.slider(key=session.STRENGTH).set_value(0.0).run()
-    assert "Settings have changed since this was written" in text_of(at)
-    raw, projected = lanes(prepared(press(at, "Generate")))
-    assert raw.text == projected.text, "strength 0 is the untouched model, and the noise is shared"
-    assert raw.mean_logprob == pytest.approx(projected.mean_logprob, rel=1e-4)
 
     go_to(at, session.HOME)
     assert at.number_input(key=session.EXAMPLES).value == 6
     assert at.segmented_control(key=session.LOSS).value == "full"
-
-
-def lanes(at: AppTest) -> tuple[Any, Any]:
-    """Texts and log-probabilities of both lanes."""
-    raw, projected = at.session_state["write_job"].result.lanes
-    for lane in (raw, projected):
-        assert lane.text in [element.value for element in at.code]
-    return raw, projected

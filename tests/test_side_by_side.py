@@ -188,7 +188,7 @@ def test_history_opens_compares_and_deletes(at: AppTest) -> None:
     at.run()
     assert at.selectbox(key=session.HISTORY).options[0].startswith(second.created.replace("T", " "))
     at.selectbox(key=session.HISTORY).set_value(first.id).run()
-    press(at, "Open")
+    press(at, "Open result")
     assert report.lane_html(first.lanes[1], first) in html_of(at)
     at.session_state[session.BESIDE] = True
     at.run()

@@ -95,7 +95,7 @@ def test_hostile_text_is_shown_and_nothing_more(open_app: Callable[..., Page], t
 
 
 def test_the_causal_check_stops_and_keeps_what_it_has(open_app: Callable[..., Page]) -> None:  # noqa: F811
-    page = open_app("/attributions?view=Causal+check&capture=python-functions")
+    page = open_app("/attributions?view=Causal+check")
     button(page, "Run the causal check").click()
     expect(main(page).get_by_text(re.compile(r"\d+ of 50 texts"))).to_be_visible()
     button(page, "Stop").click()
