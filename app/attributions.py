@@ -245,13 +245,20 @@ def _twin(table: "DataFrame", analysis: Analysis, at: Selection, drawn: list[Any
         rows = token_tables.summed(table, by) if by else table.sort_values("share", ascending=False)
         st.dataframe(readable(rows), hide_index=True, height=320, column_config=COLUMNS, alt="Energy shares",
                      column_order=[name for name in COLUMNS if name in rows])  # fmt: skip
-    name = f"layer-{at.layer}-{at.kind}-direction-{at.direction + 1}"
-    with st.container(horizontal=True):
-        st.download_button("Every token as CSV", data=lambda: table.to_csv(index=False).encode(), mime="text/csv",
-                           file_name=f"tokens-{name}.csv", on_click="ignore", icon=":material/download:")  # fmt: skip
-        st.download_button("Figures as HTML", data=lambda: charts.to_html(drawn, f"{analysis.name}, {name}"),
-                           file_name=f"tokens-{name}.html", mime="text/html", on_click="ignore",
-                           icon=":material/download:")  # fmt: skip
+    row = st.container(horizontal=True)
+    _tokens_csv(row, table, at)
+    row.download_button("Figures as HTML", data=lambda: charts.to_html(drawn, f"{analysis.name}, {_name(at)}"),
+                        file_name=f"tokens-{_name(at)}.html", mime="text/html", on_click="ignore",
+                        icon=":material/download:")  # fmt: skip
+
+
+def _tokens_csv(place: Any, table: "DataFrame", at: Selection) -> None:
+    place.download_button("Every token as CSV", data=lambda: table.to_csv(index=False).encode(), mime="text/csv",
+                          file_name=f"tokens-{_name(at)}.csv", on_click="ignore", icon=":material/download:")  # fmt: skip
+
+
+def _name(at: Selection) -> str:
+    return f"layer-{at.layer}-{at.kind}-direction-{at.direction + 1}"
 
 
 # --- coordinates ---------------------------------------------------------------------------------------------
@@ -267,6 +274,7 @@ def coordinates(table: "DataFrame", at: Selection, hide: bool) -> None:
     how_to_read_coordinates(at)
     st.subheader("Over all calibration texts", anchor=False)
     ends(table, hide, key="ends", pick=lambda example, token: session.select(example=example, token=token))
+    _tokens_csv(st, table, at)
 
 
 def how_to_read_coordinates(at: Selection) -> None:

@@ -177,7 +177,7 @@ def _grid(layers: Sequence[int], shared: bool) -> dict[str, Any]:
         shared_xaxes="all" if shared else False,
         shared_yaxes="all" if shared else False,
         horizontal_spacing=0.04 if shared else 0.1,
-        vertical_spacing=46 / (ROW_HEIGHT * len(layers) + 120),
+        vertical_spacing=(46 if shared else 76) / (ROW_HEIGHT * len(layers) + 120),  # unshared axes have their ticks
         subplot_titles=[f"Layer {layer} · {kind}" for layer in layers for kind in ("key", "value")],
     )
     layout: dict[str, Any] = grid.to_dict()["layout"]

@@ -79,7 +79,7 @@ def _pick_example(examples: "dict[str, Example]") -> "Example | None":
 def pick_prompt(example: "Example | None") -> tuple[str, str | None]:
     """The prompt, and the correct answer when it is the example's."""
     prompt = st.text_area(
-        "Prompt", key=session.PROMPT, persist_state="session", height="content", label_visibility="collapsed",
+        "Prompt", key=session.PROMPT, persist_state="session", height=110, label_visibility="collapsed",
         placeholder="Write your own prompt",
     ) or ""  # fmt: skip
     answer = example.answer if example is not None and example.prompt == prompt else None
@@ -100,7 +100,7 @@ def pick_base(analysis: "Analysis") -> LaneSpec:
         f"Rank, 1 to {d_kv}", 1, d_kv, session.chosen_rank(d_kv), help="How many directions of each site are kept."
     )
     if rank != session.chosen_rank(d_kv):
-        session.choose_rank(int(rank))
+        _choose_rank(int(rank))
     strength = st.slider(
         "Strength α", 0.0, 1.0, 1.0, 0.05, key=session.STRENGTH, bind="query-params",
         help="K + α(K P − K), and the same for V: 0 leaves the model alone, 1 is the paper's hard projection.",
@@ -116,6 +116,11 @@ def pick_base(analysis: "Analysis") -> LaneSpec:
         rank=str(session.clamped(rank, 1, d_kv)), strength=session.clamped(strength, 0.0, 1.0),
         kinds=KINDS.get(kinds or "", ("key", "value")), layers=layers,
     )  # fmt: skip
+
+
+def _choose_rank(rank: int) -> None:
+    session.choose_rank(rank)
+    st.session_state[session.RANK] = rank  # the slider on Spectrum follows
 
 
 def pick_specs(analysis: "Analysis", base: LaneSpec) -> tuple[LaneSpec, ...]:
@@ -198,7 +203,7 @@ def described(base: LaneSpec, sweep: bool) -> str:
 
 def take_cell(spec: LaneSpec) -> None:
     """Have a sweep's rank and strength as those of the projected lane, and write lanes next."""
-    session.choose_rank(int(spec.rank))
+    _choose_rank(int(spec.rank))
     st.session_state[session.STRENGTH] = session.clamped(spec.strength, 0.0, 1.0)
     st.session_state[session.MODE] = LANES
 

@@ -18,7 +18,8 @@ _NULLS = (*_LIVE_NULLS, "random directions")
 _NULLS_HELP = (
     "Spectra that lack what the capability has. **shuffled answers**: every question with the answer of another one. "
     "**full-sequence loss**: the loss on every answer token. **random directions**: rows of the same lengths that "
-    "point anywhere. **bootstrap band**: 5 % to 95 % when the examples are drawn again. **KV heads**: each head alone."
+    "point anywhere. **bootstrap band**: 5 % to 95 % when the examples are drawn again; a draw has fewer different "
+    "examples, so its small singular values are smaller. **KV heads**: each head alone."
 )
 
 

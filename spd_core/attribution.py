@@ -89,7 +89,7 @@ def _columns_into(outputs: dict[Site, Tensor], site: Site, lm: LanguageModel) ->
     try:
         yield
     finally:
-        pass
+        handle.remove()
 
 
 # --- logit lens ----------------------------------------------------------------------------------------------

@@ -9,8 +9,9 @@ import torch
 
 from spd_core.analysis import Analysis
 from spd_core.attribution import LONGEST_TEXT, activations, lens_scores, logit_lenses, read_text
-from spd_core.causal import ONLY, ONLY_RANDOM, RANDOM_REMOVED, REMOVED, UNCHANGED, causal_check
+from spd_core.causal import ONLY, ONLY_RANDOM, RANDOM_REMOVED, REMOVED, UNCHANGED, CausalCheck, causal_check
 from spd_core.errors import CaptureError, InputError, ModelError
+from spd_core.spans import Encoded
 from spd_core.study import StudySettings, study
 from spd_core.tasks import find_capability
 from tests.tiny import FAMILIES
@@ -206,17 +207,31 @@ def test_the_table_and_the_mean_say_the_same(tiny_lm: Callable[[str], Any]) -> N
     assert np.isnan(one.mean(REMOVED)[1:]).all(), "one example tells nothing of the spread"
 
 
+def test_the_interval_is_of_the_mean_over_tokens() -> None:
+    texts = tuple(Encoded(f"{n}", "", (2,) * 9, ((0, 0),) * 9, tuple(range(1, n + 1))) for n in (1, 3, 8))
+    example = np.repeat(np.arange(3), (1, 3, 8))
+    position = np.concatenate([text.supervised for text in texts])
+    changes = {UNCHANGED: np.full(12, -2.0), REMOVED: np.full(12, -3.0), ONLY: np.arange(12) / 10}
+    check = CausalCheck(texts, example, position, changes, 3)
+    assert check.mean(REMOVED) == pytest.approx((-1, -1, -1)), "texts of different length weigh by their tokens"
+    mean, low, high = check.mean(ONLY)
+    assert (mean, low, high) == (pytest.approx(2.55), pytest.approx(2.0), pytest.approx(2.75))
+
+
 def test_the_check_leaves_no_trace(tiny_lm: Callable[[str], Any]) -> None:
     lm = tiny_lm("llama")
     analysis = analysis_of(lm)
     ids = torch.tensor([IDS])
+    causal_check(lm, analysis, analysis.site(1, "key"), 2)  # the permanent hooks are installed now
+    hooks = [len(module._forward_hooks) for module in lm.model.modules()]
     before = lm.model(ids).logits
-    causal_check(lm, analysis, analysis.site(1, "key"), 2)
+    causal_check(lm, analysis, analysis.site(1, "value"), 1)
     activations(lm, IDS, lm.sites)
     lens_scores(lm, analysis.site(1, "value"), direction_of(analysis.d_kv)[None])
     with pytest.raises(IndexError):
         activations(lm, (5, 999_999), lm.sites)
     assert torch.equal(lm.model(ids).logits, before)
+    assert [len(module._forward_hooks) for module in lm.model.modules()] == hooks
 
 
 def test_stopping_keeps_whole_batches(tiny_lm: Callable[[str], Any]) -> None:
