@@ -117,7 +117,7 @@ def tips(rows: "DataFrame", numbers: Callable[[Any], list[str]]) -> list[str]:
 
 def _numbers(at: Selection) -> Callable[[Any], list[str]]:
     return lambda row: [
-        f"energy share {row.share:.4%} of σ²",
+        f"energy share {100 * row.share:.3g}% of σ²",
         f"g·u = {minus(row.gradient)} nats per unit, {LETTER[at.kind]}·u = {minus(row.coordinate)}",
         f"gradient × activation {minus(row.baseline)} nats",
     ]
@@ -253,8 +253,10 @@ def _twin(table: "DataFrame", analysis: Analysis, at: Selection, drawn: list[Any
 
 
 def _tokens_csv(place: Any, table: "DataFrame", at: Selection) -> None:
-    place.download_button("Every token as CSV", data=lambda: table.to_csv(index=False).encode(), mime="text/csv",
-                          file_name=f"tokens-{_name(at)}.csv", on_click="ignore", icon=":material/download:")  # fmt: skip
+    place.download_button(
+        "Every token as CSV", data=lambda: table.to_csv(index=False).encode(), mime="text/csv",
+        file_name=f"tokens-{_name(at)}.csv", on_click="ignore", icon=":material/download:",
+    )  # fmt: skip
 
 
 def _name(at: Selection) -> str:

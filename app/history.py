@@ -100,7 +100,7 @@ def label(name: str) -> str:
         return f"{name} (cannot be opened)"
     what = "sweep" if found.grid else counted(len(found.lanes), "lane")
     when = "recorded" if found.recorded else found.created.replace("T", " ")
-    return f"{when} · {found.capability} · {what} · {shown(found.prompt).strip().splitlines()[0][:60]}"
+    return f"{when} · {found.capability} · {what} · {report.opening(found.prompt, 60)}"
 
 
 def names() -> list[str]:

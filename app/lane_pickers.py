@@ -20,6 +20,7 @@ from app.lanes import (
     sweep_grid,
 )
 from app.widgets import plain, small
+from spd_core import report
 from spd_core.lane_specs import Grid, LaneSpec
 from spd_core.report import shown
 from spd_core.sampling import Sampling
@@ -71,7 +72,7 @@ def _pick_example(examples: "dict[str, Example]") -> "Example | None":
         take()
     preset = st.selectbox(
         "Example", tuple(examples), key=session.PRESET, persist_state="session", on_change=take, width="stretch",
-        format_func=lambda name: shown(examples[name].prompt.strip().splitlines()[0][:90]),
+        format_func=lambda name: report.opening(examples[name].prompt, 90),
     )  # fmt: skip
     return examples.get(preset)
 

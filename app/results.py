@@ -105,7 +105,7 @@ def _heading(comparison: Comparison, request: WriteRequest | None) -> None:
             st.badge("recorded", icon=":material/inventory_2:", color="gray",
                      help="A real result that comes with SPD Lab: no model was loaded to show it.")  # fmt: skip
         if request is None or request.prompt != comparison.prompt:
-            small(f"**Prompt:** {plain(shown(comparison.prompt).strip().splitlines()[0][:150])}")
+            small(f"**Prompt:** {plain(report.opening(comparison.prompt, 150))}")
         if not same:
             if not comparison.recorded:
                 small(
@@ -157,9 +157,6 @@ def _how_to_read(comparison: Comparison, view: str) -> None:
 
 def _offer_reading(comparison: Comparison) -> None:
     """Say that KL is missing, and why; offer to work it out."""
-    if comparison.grid is not None:
-        small("The sweep was stopped: cells without numbers were not written or not read.")
-        return
     small("The texts were not read in both lanes yet, so KL and the likeliest tokens are missing.")
     if st.button("Read the texts token by token", icon=":material/play_arrow:"):
         try:

@@ -13,7 +13,8 @@ export default function ({ data, parentElement, setTriggerValue }) {
     const frame = strip.getBoundingClientRect();
     const left = Math.min(box.left - frame.left, Math.max(0, frame.width - tip.offsetWidth));
     tip.style.left = `${left}px`;
-    tip.style.top = `${box.bottom - frame.top + 6}px`;
+    const below = box.bottom + 6, fits = below + tip.offsetHeight < window.innerHeight;
+    tip.style.top = `${(fits ? below : box.top - tip.offsetHeight - 6) - frame.top}px`;
   };
   const hide = () => { tip.hidden = true; };
   const move = (to) => {

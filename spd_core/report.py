@@ -30,6 +30,12 @@ def shown(text: str) -> str:
     )
 
 
+def opening(text: str, most: int) -> str:
+    """How a text begins: its first line, at most so many characters, as it is `shown`."""
+    line = next(iter(shown(text).strip().splitlines()), "")
+    return line if len(line) <= most else line[: most - 1] + "…"
+
+
 def literal(text: str) -> str:
     """HTML that shows a text as it is."""
     return html.escape(shown(text))

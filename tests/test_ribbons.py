@@ -147,6 +147,13 @@ def test_cells_say_their_number_and_whether_they_degenerate(measure: str, texts:
     assert squares.hoverinfo != "skip", "plotly clicks only what it can hover"
 
 
+def test_a_stopped_sweep_can_be_drawn() -> None:
+    lanes = [lane(str(i), [], finish="stopped", other=None) for i in range(3)]
+    found = comparison(*lanes, grid=Grid(ranks=("4", "8"), strengths=(1.0,)))
+    for measure in ribbons.MEASURES:
+        assert list(ribbons.sweep_map(found, measure, 1).data[0].text[0]) == ["not written"]
+
+
 def test_the_chosen_cell_is_framed() -> None:
     frame = ribbons.sweep_map(swept(), ribbons.MEAN_KL, 3).layout.shapes[0]
     assert (round(frame.x0), round(frame.y0 + 0.1)) == (0, 1)

@@ -40,13 +40,21 @@ def opened(**link: str) -> AppTest:
     return prepared(go_to(app, session.SIDE_BY_SIDE))
 
 
+def finished(at: AppTest) -> AppTest:
+    """Wait for the job, and run again."""
+    at.session_state["write_job"].join(120)
+    at.run()
+    assert not at.exception
+    return at
+
+
 def html_of(at: AppTest) -> str:
     return "\n".join(element.proto.body for element in at.get("html"))
 
 
 def write(at: AppTest, tokens: int = 6) -> Comparison:
     at.number_input(key=session.NEW_TOKENS).set_value(tokens).run()
-    prepared(press(at, "Generate"))
+    finished(press(at, "Generate"))
     found = at.session_state["write_job"].result
     assert isinstance(found, Comparison)
     return found
@@ -128,19 +136,19 @@ def test_a_sweep_shows_its_map_and_each_cell(at: AppTest) -> None:
 
 def test_errors_are_sentences_and_the_page_stays_usable(at: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
     at.text_area(key=session.PROMPT).set_value("word " * 9000).run()
-    prepared(press(at, "Generate"))
+    finished(press(at, "Generate"))
     assert "tokens long, and the model's context of 8192 leaves" in text_of(at)
     at.text_area(key=session.PROMPT).set_value(" ").run()
-    prepared(press(at, "Generate"))
+    finished(press(at, "Generate"))
     assert "the prompt is empty; write something, or choose an example" in text_of(at)
     at.text_area(key=session.PROMPT).set_value("Hi").run()
     with monkeypatch.context() as broken:
         broken.setattr("spd_core.comparison.generate", out_of_memory)
-        prepared(press(at, "Generate"))
+        finished(press(at, "Generate"))
     assert "memory ran out with 2 lanes of up to 128 new tokens; choose fewer lanes" in text_of(at)
     with monkeypatch.context() as full:
         full.setattr("spd_core.comparison.available_memory", lambda device: 2**20)
-        prepared(press(at, "Generate"))
+        finished(press(at, "Generate"))
     assert "MiB, and 1 MiB are free; choose fewer lanes, fewer new tokens, or a shorter prompt" in text_of(at)
     assert write(at).prompt == "Hi"
 
@@ -172,10 +180,10 @@ def test_stopping_keeps_what_is_there_and_reading_can_follow(at: AppTest) -> Non
     job.stop()
     job.join(1.0)
     assert not job.running, "within a second"
-    prepared(at)
+    finished(at)
     assert job.result.lanes[0].finish == "stopped"
     assert "KL and the likeliest tokens are missing" in text_of(at)
-    prepared(press(at, "Read the texts token by token"))
+    finished(press(at, "Read the texts token by token"))
     assert at.session_state["write_job"].result.is_read
     assert "KL and the likeliest tokens are missing" not in text_of(at)
 

@@ -153,6 +153,12 @@ def test_characters_that_act_on_others_are_shown_as_escapes() -> None:
     )
 
 
+def test_how_a_text_begins() -> None:
+    assert [report.opening(text, 5) for text in ("", " \n", "\n one\ntwo", "123456", "\u202ea")] == [
+        "", "", "one", "1234…", "⟨U+2…"
+    ]  # fmt: skip
+
+
 def test_html_opens_alone_and_holds_text_only() -> None:
     hostile = lane(f"Raw {HOSTILE}", [HOSTILE, " end"], capability=HOSTILE)
     page = to_html(comparison(hostile, PROJECTED, prompt=HOSTILE, read=HOSTILE, answer=HOSTILE, capability=HOSTILE))
