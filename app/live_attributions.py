@@ -53,12 +53,9 @@ def _launch(label: str, job_key: str, request: Any) -> None:
         if shared().models.resident is None:
             small(f"Loads {plain(model_name(request.analysis.provenance))} first: nothing is in memory yet.")
     if pressed:
-        key, store, starting = session.model_key(request.analysis), shared().models, list(shared().prepared.values())
+        key, store = session.model_key(request.analysis), shared().models
 
         def work(job: "Job[Any, Any]") -> Any:
-            job.progress(0.0, "Starting the engine")
-            for other in starting:  # transformers fails when two threads import it for the first time at once
-                other.join()
             return _WORK[job_key](job, request, key, store)
 
         session.start(job_key, work)

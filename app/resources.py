@@ -266,6 +266,16 @@ def preparation(name: str, revision: str | None) -> "Job[Prepared, None]":
     return known[name, revision]
 
 
+_ENGINE = threading.Lock()
+
+
+def import_engine() -> None:
+    """Import torch and transformers, one thread at a time: transformers fails when two enter it at first."""
+    with _ENGINE:
+        import torch  # noqa: F401
+        from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, DynamicCache  # noqa: F401
+
+
 def forget_preparation(name: str, revision: str | None) -> None:
     """Read again next time, e.g. after a network error."""
     shared().prepared.pop((name, revision), None)
@@ -274,6 +284,7 @@ def forget_preparation(name: str, revision: str | None) -> None:
 def _prepare(job: "Job[Prepared, None]", name: str, revision: str | None) -> "Prepared":
     job.progress(0.0, "Starting the engine")
     time.sleep(0.4)  # the page is drawn meanwhile: importing torch would hold it up
-    from app import jobs  # torch and transformers: on this thread, never on a page's
+    import_engine()
+    from app import jobs  # torch comes along: on this thread, never on a page's
 
     return jobs.prepare(job, name, revision)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import streamlit as st
 
-from app.resources import Job, ModelKey, load_saved, recorded_names, saved_names, shared
+from app.resources import Job, ModelKey, import_engine, load_saved, recorded_names, saved_names, shared
 from spd_core.errors import InputError
 
 if TYPE_CHECKING:
@@ -270,8 +270,15 @@ def start_reading(written: "Comparison", request: "WriteRequest") -> None:
 def start(key: str, work: "Callable[[Job[Any, Any]], Any]") -> None:
     """Run `work(job)` on a thread and keep the job under `key`, unless the last one there still runs."""
     running = st.session_state.get(key)
-    if running is None or not running.running:
-        st.session_state[key] = Job(work).start()
+    if running is not None and running.running:
+        return
+
+    def with_engine(job: "Job[Any, Any]") -> Any:
+        job.progress(0.0, "Starting the engine")
+        import_engine()
+        return work(job)
+
+    st.session_state[key] = Job(with_engine).start()
 
 
 def choose_rank(rank: int) -> None:

@@ -168,8 +168,8 @@ def test_merging_halves_equals_seeing_all(double_lm: Callable[[str], Any]) -> No
 @pytest.mark.builtin
 def test_the_builtin_model_agrees_with_the_reference(builtin_lm: Any) -> None:
     """Real model, real examples; float32 on both sides, so rows agree to float32 and bases to 1e-4 (cosine)."""
-    from spd_core.spans import encode_all
     from spd_core.ranks import principal_angles
+    from spd_core.spans import encode_all
     from spd_core.spectrum import decompose, truncate
     from spd_core.tasks import find_capability
     from tests.reference import right_singular_vectors

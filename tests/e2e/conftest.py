@@ -1,6 +1,7 @@
 """A real server and a real browser: the one that `SPD_CHROMIUM` names, else chromium on the path, else Playwright's."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -12,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from tests.browser import find_chromium
+from tests.e2e.steps import settled
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -61,3 +64,30 @@ def _wait_until_healthy(url: str, server: "subprocess.Popen[bytes]") -> None:
         except OSError:
             time.sleep(0.2)
     raise AssertionError("the server does not answer")
+
+
+@pytest.fixture
+def open_app(browser: Browser, base_url: str) -> Any:
+    """Opens the app in a session of its own; no page may ask for anything outside this machine."""
+    contexts: list[BrowserContext] = []
+
+    def open_page(path: str = "/", **options: Any) -> Page:
+        context = browser.new_context(viewport={"width": 1366, "height": 768}, **options)
+        contexts.append(context)
+        context.on("request", lambda request: outside.append(request.url) if _is_outside(request.url) else None)
+        page = context.new_page()
+        page.goto(base_url + path)
+        settled(page)
+        return page
+
+    outside: list[str] = []
+    yield open_page
+    for context in contexts:
+        for page in context.pages:
+            expect(page.get_by_test_id("stException")).to_have_count(0)
+        context.close()
+    assert outside == []
+
+
+def _is_outside(url: str) -> bool:
+    return not re.match(r"(https?|wss?)://127\.0\.0\.1[:/]|data:|blob:", url)

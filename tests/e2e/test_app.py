@@ -4,90 +4,14 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
+from playwright.sync_api import Page, expect
 
-RULES = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21aa", "wcag22aa"]}}
+from tests.e2e.steps import accessible, button, capture, generate, go_to, main, settled
+
 PAGES = ("Home", "Spectrum", "Side by side")
 pytestmark = pytest.mark.builtin
-expect.set_options(timeout=90_000)  # the first test waits for torch and the model, on a machine that may be busy
-
-
-@pytest.fixture
-def open_app(browser: Browser, base_url: str) -> Any:
-    """Opens the app in a session of its own; no page may ask for anything outside this machine."""
-    contexts: list[BrowserContext] = []
-
-    def open_page(path: str = "/", **options: Any) -> Page:
-        context = browser.new_context(viewport={"width": 1366, "height": 768}, **options)
-        contexts.append(context)
-        context.on("request", lambda request: outside.append(request.url) if _is_outside(request.url) else None)
-        page = context.new_page()
-        page.goto(base_url + path)
-        settled(page)
-        return page
-
-    outside: list[str] = []
-    yield open_page
-    for context in contexts:
-        for page in context.pages:
-            expect(page.get_by_test_id("stException")).to_have_count(0)
-        context.close()
-    assert outside == []
-
-
-def _is_outside(url: str) -> bool:
-    return not re.match(r"(https?|wss?)://127\.0\.0\.1[:/]|data:|blob:", url)
-
-
-def settled(page: Page) -> None:
-    """Wait until the script has run."""
-    page.wait_for_timeout(250)  # let the rerun start first
-    page.wait_for_selector('[data-testid="stApp"][data-test-script-state="notRunning"]', timeout=60_000)
-
-
-def main(page: Page) -> Locator:
-    return page.get_by_test_id("stMain")
-
-
-def button(page: Page, name: str) -> Locator:
-    return main(page).get_by_role("button", name=name)
-
-
-def go_to(page: Page, name: str) -> None:
-    page.get_by_test_id("stTopNavLink").filter(has_text=name).click()
-    expect(page.get_by_role("heading", level=1)).to_have_text("SPD Lab" if name == "Home" else name)
-    settled(page)
-
-
-def set_number(page: Page, popover: str, name: str, value: int) -> None:
-    """Open a popover, fill a number in, and close it."""
-    button(page, popover).click()
-    field = page.get_by_role("spinbutton", name=name)
-    field.fill(str(value))
-    field.press("Enter")
-    page.keyboard.press("Escape")
-    settled(page)
-
-
-def capture(page: Page, examples: int = 4) -> None:
-    """On Home: capture a few examples, and wait for the summary."""
-    expect(page.locator(".spd-strip")).to_be_visible()
-    set_number(page, "Settings", "Calibration examples", examples)
-    button(page, "Capture gradients").click()
-    expect(main(page)).to_contain_text(f"Examples used: {examples} of {examples}")
-    settled(page)
-
-
-def generate(page: Page, tokens: int = 8) -> None:
-    """On Side by side: write a few tokens, and wait for both lanes."""
-    set_number(page, "Sampling", "Most new tokens", tokens)
-    button(page, "Generate").click()
-    expect(main(page).get_by_text(re.compile(r"(ended by itself|reached the limit) · \d+ tokens"))).to_have_count(2)
-    settled(page)
 
 
 def test_the_whole_way(open_app: Callable[..., Page]) -> None:
@@ -207,10 +131,4 @@ def test_axe_and_a_phone(open_app: Callable[..., Page], scheme: str) -> None:
                 generate(page)
             if state == "full" and name == "Spectrum":
                 expect(page.locator(".js-plotly-plot .main-svg").first).to_be_visible()
-            found = Axe().run(page, options=RULES)
-            assert found.violations_count == 0, f"{name}, {state}: {found.generate_report()}"
-            page.set_viewport_size({"width": 390, "height": 844})
-            page.wait_for_timeout(300)
-            too_wide = page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth - innerWidth")
-            assert too_wide <= 0, f"{name}, {state}: {too_wide} px too wide on a phone"
-            page.set_viewport_size({"width": 1366, "height": 768})
+            accessible(page, f"{name}, {state}")

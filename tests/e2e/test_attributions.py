@@ -6,10 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-from tests.e2e.test_app import RULES, button, capture, go_to, main, open_app, settled  # noqa: F401
+from tests.e2e.steps import accessible, button, capture, go_to, main, settled
 
 pytestmark = pytest.mark.builtin
 TABS = ("Energy shares", "Coordinates", "Logit lens", "Causal check")
@@ -31,7 +30,7 @@ def read_own_text(page: Page, text: str) -> None:
     settled(page)
 
 
-def test_keys_step_through_directions_and_never_while_typing(open_app: Callable[..., Page]) -> None:  # noqa: F811
+def test_keys_step_through_directions_and_never_while_typing(open_app: Callable[..., Page]) -> None:
     page = open_app("/attributions")
     expect(main(page).get_by_role("listbox")).to_have_count(2)
     for key, direction in (("j", 2), ("j", 3), ("k", 2)):
@@ -45,7 +44,7 @@ def test_keys_step_through_directions_and_never_while_typing(open_app: Callable[
     expect(page).to_have_url(re.compile("direction=2&"))
 
 
-def test_the_strip_is_read_and_chosen_with_mouse_and_keys(open_app: Callable[..., Page]) -> None:  # noqa: F811
+def test_the_strip_is_read_and_chosen_with_mouse_and_keys(open_app: Callable[..., Page]) -> None:
     page = open_app("/attributions")
     tokens = main(page).get_by_role("listbox").first.get_by_role("option")
     expect(tokens.nth(5)).to_have_attribute("aria-label", re.compile(r"position 5 · token id \d+\nenergy share"))
@@ -68,7 +67,7 @@ def test_the_strip_is_read_and_chosen_with_mouse_and_keys(open_app: Callable[...
     expect(page).to_have_url(re.compile("direction=2&"))
 
 
-def test_a_row_of_the_lists_selects_its_token(open_app: Callable[..., Page]) -> None:  # noqa: F811
+def test_a_row_of_the_lists_selects_its_token(open_app: Callable[..., Page]) -> None:
     page = open_app("/attributions?view=Coordinates")
     frame = main(page).get_by_test_id("stDataFrame").first
     frame.scroll_into_view_if_needed()
@@ -77,7 +76,7 @@ def test_a_row_of_the_lists_selects_its_token(open_app: Callable[..., Page]) -> 
     expect(page).not_to_have_url(re.compile("token=0(&|$)"))
 
 
-def test_hostile_text_is_shown_and_nothing_more(open_app: Callable[..., Page], tmp_path: Path) -> None:  # noqa: F811
+def test_hostile_text_is_shown_and_nothing_more(open_app: Callable[..., Page], tmp_path: Path) -> None:
     file = tmp_path / "evil.jsonl"
     rows = [{"capability": "evil"}, {"id": "e", "prompt": f"What is {EVIL}?", "answer": EVIL}]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -94,7 +93,7 @@ def test_hostile_text_is_shown_and_nothing_more(open_app: Callable[..., Page], t
     expect(main(page).locator("img, script")).to_have_count(0)
 
 
-def test_the_causal_check_stops_and_keeps_what_it_has(open_app: Callable[..., Page]) -> None:  # noqa: F811
+def test_the_causal_check_stops_and_keeps_what_it_has(open_app: Callable[..., Page]) -> None:
     page = open_app("/attributions?view=Causal+check")
     button(page, "Run the causal check").click()
     expect(main(page).get_by_text(re.compile(r"\d+ of 50 texts"))).to_be_visible()
@@ -106,7 +105,7 @@ def test_the_causal_check_stops_and_keeps_what_it_has(open_app: Callable[..., Pa
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_and_a_phone(open_app: Callable[..., Page], scheme: str) -> None:  # noqa: F811
+def test_axe_and_a_phone(open_app: Callable[..., Page], scheme: str) -> None:
     page = open_app("/attributions", color_scheme=scheme)
     for tab in TABS:
         show(page, tab)
@@ -116,10 +115,4 @@ def test_axe_and_a_phone(open_app: Callable[..., Page], scheme: str) -> None:  #
         if tab == "Logit lens":
             button(page, "Compute the lens").click()
             expect(main(page).get_by_text("192 directions in")).to_be_visible()
-        found = Axe().run(page, options=RULES)
-        assert found.violations_count == 0, f"{tab}: {found.generate_report()}"
-        page.set_viewport_size({"width": 390, "height": 844})
-        page.wait_for_timeout(300)
-        too_wide = page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth - innerWidth")
-        assert too_wide <= 0, f"{tab}: {too_wide} px too wide on a phone"
-        page.set_viewport_size({"width": 1366, "height": 768})
+        accessible(page, tab)
