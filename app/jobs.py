@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.request import Request
-from app.resources import COMPUTING, Job, ModelKey, ModelStore, captures_folder
+from app.resources import COMPUTING, Job, ModelKey, ModelStore
 from spd_core import models
-from spd_core.analysis import Analysis, save_analysis
+from spd_core.analysis import Analysis, captures_folder, save_analysis
 from spd_core.errors import StorageError
 from spd_core.families import ModelCard, card_of
 from spd_core.gradients import Progress

@@ -10,14 +10,12 @@ import time
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import streamlit as st
 
-from spd_core.analysis import RECORD, Analysis, load_analysis
-from spd_core.errors import InputError, SpdError
-from spd_core.storage import child, spd_home
+from spd_core.analysis import RECORD, Analysis, find_capture, open_capture
+from spd_core.errors import SpdError
 
 if TYPE_CHECKING:
     from app.jobs import Prepared
@@ -202,24 +200,6 @@ def others_at_work(own: "Job[Any, Any] | None" = None) -> int:
 
 # --- saved analyses ------------------------------------------------------------------------------------------
 
-_RECORDED = Path(__file__).resolve().parents[1] / "assets" / "demo" / "captures"
-
-
-def captures_folder() -> Path:
-    """Where captures are saved."""
-    return spd_home() / "captures"
-
-
-def recorded_names() -> list[str]:
-    """Names of the analyses that come with SPD Lab."""
-    return sorted(path.parent.name for path in _RECORDED.glob(f"*/{RECORD}"))
-
-
-def saved_names() -> list[str]:
-    """Names of the analyses that were captured on this machine, the newest first."""
-    found = captures_folder().glob(f"[!.]*/{RECORD}")
-    return [path.parent.name for path in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)]
-
 
 def load_saved(name: str) -> Analysis:
     """A saved or recorded analysis; kept in memory while it is among the last few.
@@ -227,18 +207,12 @@ def load_saved(name: str) -> Analysis:
     Raises:
         InputError: no analysis of that name, or its files are damaged.
     """
-    recorded = name in recorded_names()
-    folder = child(_RECORDED if recorded else captures_folder(), name)
-    try:
-        stamp = (folder / RECORD).stat().st_mtime_ns
-    except OSError as error:
-        raise InputError(f"no capture {name!r} is saved on this machine; choose one, or capture again") from error
-    return _loaded(str(folder), stamp, recorded)
+    return _loaded(name, (find_capture(name) / RECORD).stat().st_mtime_ns)
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
-def _loaded(folder: str, stamp: int, recorded: bool) -> Analysis:
-    return load_analysis(Path(folder), recorded=recorded)
+def _loaded(name: str, stamp: int) -> Analysis:
+    return open_capture(name)
 
 
 @dataclass

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import streamlit as st
 
-from app.resources import Job, ModelKey, import_engine, load_saved, recorded_names, saved_names, shared
+from app.resources import Job, ModelKey, import_engine, load_saved, shared
+from spd_core.analysis import recorded_names, saved_names
 from spd_core.errors import InputError
 
 if TYPE_CHECKING:

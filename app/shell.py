@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from app import session
-from app.resources import Job, captures_folder, others_at_work, recorded_names, shared
+from app.resources import Job, others_at_work, shared
 from app.widgets import counted, failure, model_name, plain, ranges, small
+from spd_core.analysis import captures_folder, recorded_names
 from spd_core.errors import InputError
 from spd_core.storage import child, remove_folder
 

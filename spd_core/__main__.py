@@ -191,7 +191,7 @@ def demo(
 
     with _bars() as bar:
         lm = _load("builtin", None, "float32", bar)
-        written = write_demo(lm, out, bar, overwrite)
+        written = write_demo(lm, out, bar, overwrite=overwrite)
     _print({"out": str(out), **written}, as_json)
 
 

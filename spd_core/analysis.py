@@ -17,15 +17,17 @@ from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from spd_core.capability import Capability, read_capability
+from spd_core.capability import BUILTIN_FOLDER, Capability, read_capability
 from spd_core.errors import InputError
 from spd_core.families import Site
 from spd_core.provenance import Provenance, site_from, site_record
 from spd_core.spans import Encoded
-from spd_core.storage import new_folder, write_text
+from spd_core.storage import child, new_folder, spd_home, write_text
 
 TENSORS, RECORD, EXAMPLES = "analysis.safetensors", "analysis.json", "capability.jsonl"
 FORMAT = 1
+RECORDED = BUILTIN_FOLDER.parent / "demo" / "captures"
+"""Where the captures lie that come with SPD Lab."""
 Floats = NDArray[np.floating[Any]]
 
 
@@ -285,3 +287,45 @@ def _check(analysis: Analysis, folder: Path) -> None:
         fits = shapes == ((site.d_kv,), (site.d_kv, site.d_kv), (site.d_kv,))
         if not fits or (kept is not None and not len(kept.gradient) == len(kept.product) == tokens):
             raise InputError(f"{folder}: the arrays of {site.name} do not fit {tokens} tokens of width {site.d_kv}")
+
+
+# --- the shelf -----------------------------------------------------------------------------------------------
+
+
+def captures_folder() -> Path:
+    """Where captures of this machine are saved."""
+    return spd_home() / "captures"
+
+
+def saved_names() -> list[str]:
+    """Names of the captures of this machine, the newest first."""
+    found = captures_folder().glob(f"[!.]*/{RECORD}")
+    return [path.parent.name for path in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)]
+
+
+def recorded_names() -> list[str]:
+    """Names of the captures that come with SPD Lab."""
+    return sorted(path.parent.name for path in RECORDED.glob(f"*/{RECORD}"))
+
+
+def find_capture(name: str) -> Path:
+    """The folder of a saved or recorded capture.
+
+    Raises:
+        InputError: none of that name.
+    """
+    for folder in (captures_folder(), RECORDED):
+        found = child(folder, name)
+        if (found / RECORD).is_file():
+            return found
+    raise InputError(f"no capture {name!r} is saved on this machine; choose one, or capture again")
+
+
+def open_capture(name: str) -> Analysis:
+    """A saved or recorded capture.
+
+    Raises:
+        InputError: none of that name, or damaged.
+    """
+    folder = find_capture(name)
+    return load_analysis(folder, recorded=folder.parent == RECORDED)

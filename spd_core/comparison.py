@@ -9,8 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from spd_core.analysis import RECORD, Analysis, load_analysis
-from spd_core.capability import BUILTIN_FOLDER
+from spd_core.analysis import Analysis
 from spd_core.errors import InputError, MemoryLimitError
 from spd_core.generation import Completion, generate
 from spd_core.lane_specs import Grid, LaneSpec, labels
@@ -20,7 +19,7 @@ from spd_core.projection import Lane
 from spd_core.reading import pieces_of, prompt_ids, read_lanes
 from spd_core.sampling import Sampling
 from spd_core.spans import generation_prompt
-from spd_core.storage import child, spd_home, versions
+from spd_core.storage import versions
 from spd_core.subspace import Subspace, random_subspace, subspace_of
 from spd_core.texts import Comparison, LaneText, PromptStyle, Token, new_id
 
@@ -93,17 +92,6 @@ def compare(
         versions=versions(),
     )
     return read_lanes(lm, written, lanes, alternatives=alternatives, on_read=on_read, stop=stop)
-
-
-def saved_analysis(name: str) -> Analysis:
-    """An analysis saved in `SPD_HOME`, or one that comes with SPD Lab.
-
-    Raises:
-        InputError: none of that name, or damaged.
-    """
-    own, recorded = spd_home() / "captures", BUILTIN_FOLDER.parent / "demo" / "captures"
-    is_recorded = not (child(own, name) / RECORD).is_file() and (child(recorded, name) / RECORD).is_file()
-    return load_analysis((recorded if is_recorded else own) / name, recorded=is_recorded)
 
 
 def lanes_of(specs: Sequence[LaneSpec], analysis: Analysis, others: Mapping[str, Analysis]) -> list[Lane]:

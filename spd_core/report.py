@@ -239,10 +239,11 @@ def to_python(comparison: Comparison) -> str:
     )
     pinned = comparison.revision if comparison.model.count("/") == 1 and ":" not in comparison.revision else None
     lanes = "".join(f"    {_lane_code(lane.spec, lane.label, comparison.analysis)},\n" for lane in comparison.lanes)
-    captures = "".join(f"    {name!r}: saved_analysis({name!r}),\n" for name in names)
+    captures = "".join(f"    {name!r}: open_capture({name!r}),\n" for name in names)
     return (
         f'"""Writes the texts of {comparison.id} again."""\n\n'
-        "from spd_core.comparison import ROWS, saved_analysis\n"
+        "from spd_core.analysis import open_capture\n"
+        "from spd_core.comparison import ROWS\n"
         "from spd_core.generation import generate\n"
         "from spd_core.models import load\n"
         "from spd_core.projection import Lane\n"

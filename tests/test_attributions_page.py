@@ -9,7 +9,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app import probing, session
-from app.resources import load_saved, recorded_names, shared
+from app.resources import load_saved, shared
+from spd_core.analysis import recorded_names
 from spd_core.token_tables import direction_table, summed
 from tests.test_pages import ROOT, go_to, press, text_of
 

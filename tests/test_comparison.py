@@ -13,9 +13,9 @@ import torch
 
 from spd_core import comparison as engine
 from spd_core import reading
-from spd_core.analysis import Analysis, save_analysis
+from spd_core.analysis import Analysis, open_capture, save_analysis
 from spd_core.capability import Capability, Example, Settings
-from spd_core.comparison import compare, lanes_of, saved_analysis
+from spd_core.comparison import compare, lanes_of
 from spd_core.errors import InputError, MemoryLimitError, ModelError
 from spd_core.generation import Completion, generate
 from spd_core.lane_specs import RAW, Grid, LaneSpec, sweep_specs
@@ -227,5 +227,5 @@ def test_the_snippet_writes_the_same_texts(
     with contextlib.redirect_stdout(said):
         exec(compile(to_python(found), "snippet", "exec"), {})
     assert said.getvalue() == "".join(f"--- {lane.label}\n{lane.text}\n" for lane in found.lanes)
-    with pytest.raises(InputError, match="no capture at"):
-        saved_analysis("nowhere")
+    with pytest.raises(InputError, match="no capture 'nowhere' is saved"):
+        open_capture("nowhere")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
+import spd_core.analysis
 from app import resources, session, shell
 from app.resources import shared
 from spd_core.analysis import load_analysis, save_analysis
@@ -140,7 +141,7 @@ def test_the_selection_can_be_changed_in_the_strip(home: Path) -> None:
 
 
 def test_without_anything_recorded_pages_say_what_to_do(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resources, "_RECORDED", home / "none")
+    monkeypatch.setattr(spd_core.analysis, "RECORDED", home / "none")
     at = opened()
     assert "press **Capture gradients**" in at.info[0].value
 
