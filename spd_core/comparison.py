@@ -108,7 +108,7 @@ def lanes_of(specs: Sequence[LaneSpec], analysis: Analysis, others: Mapping[str,
     made = {(s.analysis, s.rank): subspace_of(known[s.analysis], s.rank) for s in specs if s.kind != "raw"}
     lanes = []
     for spec, label in zip(specs, labels(specs, capabilities), strict=True):
-        subspace = made.get((spec.analysis, spec.rank))
+        subspace = None if spec.kind == "raw" else made[spec.analysis, spec.rank]
         if subspace is not None and spec.kind == "random":
             subspace = random_subspace(subspace, spec.seed)
         complement = spec.kind == "complement"

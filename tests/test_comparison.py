@@ -64,6 +64,17 @@ def test_lanes_are_written_as_generate_writes_them(llama: Any, sums: Analysis) -
     assert all(lane.finish == "length" and lane.seconds > 0 for lane in found.lanes)
 
 
+@pytest.mark.parametrize("rank", ["half", "8"])
+def test_a_raw_lane_is_the_untouched_model(rank: str, llama: Any, sums: Analysis) -> None:
+    """Whatever rank its spec carries: raw and projected of the defaults carry the same one."""
+    raw, projected = compare(llama, sums, "2 + 2?", [RAW, LaneSpec(rank=rank)], WARM).lanes
+    ids = torch.tensor([llama.tokenizer("Question: 2 + 2?\nAnswer:")["input_ids"] + raw.ids])
+    with torch.no_grad():
+        logp = llama.model(ids).logits[0].log_softmax(-1)[-len(raw.ids) - 1 : -1]
+    assert [t.logprob for t in raw.tokens] == pytest.approx(logp[range(len(raw.ids)), raw.ids].tolist(), abs=1e-3)
+    assert min(token.kl or 0 for token in (*raw.tokens, *projected.tokens)) > 1e-4
+
+
 @pytest.mark.parametrize("family", ["llama", "mistral", "gemma2", "gemma3", "gpt2", "phi3"])
 def test_reading_gives_back_what_writing_recorded(
     family: str, tiny_lm: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch

@@ -5,10 +5,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+from spd_core import texts
 from spd_core.analysis import load_analysis
 from spd_core.capability import builtin_names, read_builtin
-from spd_core.demo import DIRECTIONS
+from spd_core.demo import DIRECTIONS, PROMPTS
 from spd_core.study import settings_of, study
 
 DEMO = Path(__file__).resolve().parents[1] / "assets" / "demo"
@@ -27,6 +29,30 @@ def test_the_bundle_is_small_and_whole() -> None:
             assert set(found.nulls) == {"shuffled answers", "full-sequence loss", "random directions"}
             for direction in range(DIRECTIONS):
                 assert found.shares(direction).sum() == pytest.approx(1, abs=1e-5)
+
+
+def test_a_dozen_texts_are_recorded_and_projecting_changes_the_model() -> None:
+    assert texts.recorded_ids() == sorted(f"{name}-{i}" for name in builtin_names() for i in range(1, PROMPTS + 1))
+    for name in texts.recorded_ids():
+        found = texts.load(name)
+        assert [lane.label for lane in found.lanes] == ["Raw", "Projected", "Random subspace"]
+        assert found.is_read
+        heldout = read_builtin(found.capability).split("heldout").examples[:PROMPTS]
+        assert (found.prompt, found.answer) in [(example.prompt, example.answer) for example in heldout]
+        for lane in found.lanes:
+            assert np.mean([token.kl for token in lane.tokens]) > 1e-3, "no lane is another one under its name"
+
+
+@pytest.mark.builtin
+def test_the_real_model_writes_the_recorded_text(builtin_lm: Any) -> None:
+    """One plain forward pass gives the log-probabilities of the recorded raw lane."""
+    found = texts.load("arithmetic-1")
+    raw = found.lanes[0]
+    ids = torch.tensor([builtin_lm.tokenizer(found.read)["input_ids"] + raw.ids])
+    with torch.no_grad():
+        logp = builtin_lm.model(ids).logits[0].log_softmax(-1)[-len(raw.ids) - 1 : -1]
+    recorded = [token.logprob for token in raw.tokens]
+    assert recorded == pytest.approx(logp[range(len(raw.ids)), raw.ids].tolist(), abs=2e-3)
 
 
 @pytest.mark.builtin
