@@ -101,7 +101,7 @@ def pick_base(analysis: "Analysis") -> LaneSpec:
         f"Rank, 1 to {d_kv}", 1, d_kv, session.chosen_rank(d_kv), help="How many directions of each site are kept."
     )
     if rank != session.chosen_rank(d_kv):
-        _choose_rank(int(rank))
+        session.choose_rank(int(rank))
     strength = st.slider(
         "Strength α", 0.0, 1.0, 1.0, 0.05, key=session.STRENGTH, bind="query-params",
         help="K + α(K P − K), and the same for V: 0 leaves the model alone, 1 is the paper's hard projection.",
@@ -117,11 +117,6 @@ def pick_base(analysis: "Analysis") -> LaneSpec:
         rank=str(session.clamped(rank, 1, d_kv)), strength=session.clamped(strength, 0.0, 1.0),
         kinds=KINDS.get(kinds or "", ("key", "value")), layers=layers,
     )  # fmt: skip
-
-
-def _choose_rank(rank: int) -> None:
-    session.choose_rank(rank)
-    st.session_state[session.RANK] = rank  # the slider on Spectrum follows
 
 
 def pick_specs(analysis: "Analysis", base: LaneSpec) -> tuple[LaneSpec, ...]:
@@ -180,12 +175,19 @@ def pick_sampling() -> Sampling:
     )  # fmt: skip
     greedy = choice == "greedy"
     temperature = st.number_input(
-        "Temperature", 0.05, 5.0, 0.7, 0.05, key=session.TEMPERATURE, bind="query-params", disabled=greedy
-    )
-    top_p = st.number_input("Top-p", 0.01, 1.0, 0.9, 0.05, key=session.TOP_P, bind="query-params", disabled=greedy)
+        "Temperature", 0.05, 5.0, 0.7, 0.05, key=session.TEMPERATURE, bind="query-params", disabled=greedy,
+        help="Below 1 likely tokens become likelier, above 1 unlikely ones.",
+    )  # fmt: skip
+    top_p = st.number_input(
+        "Top-p", 0.01, 1.0, 0.9, 0.05, key=session.TOP_P, bind="query-params", disabled=greedy,
+        help="Only the likeliest tokens that have this probability together can be drawn; 1 leaves all.",
+    )  # fmt: skip
     tokens = st.number_input("Most new tokens", 1, 2048, 128, key=session.NEW_TOKENS, bind="query-params")
-    seed = st.number_input("Seed", 0, 2**31 - 1, 0, key=session.SEED, bind="query-params")
-    same = st.toggle("Shared randomness", True, key=session.SAME_NOISE, bind="query-params", disabled=greedy)
+    seed = st.number_input(
+        "Seed", 0, 2**31 - 1, 0, key=session.SEED, bind="query-params", help="The same seed writes the same text again."
+    )
+    same = st.toggle("Shared randomness", True, key=session.SAME_NOISE, bind="query-params", disabled=greedy,
+                     help="On: a difference between lanes is never luck. Off: each lane draws its own.")  # fmt: skip
     return Sampling(
         temperature=0.0 if greedy else session.clamped(temperature, 0.05, 5.0),
         top_p=session.clamped(top_p, 0.01, 1.0),
@@ -204,7 +206,7 @@ def described(base: LaneSpec, sweep: bool) -> str:
 
 def take_cell(spec: LaneSpec) -> None:
     """Have a sweep's rank and strength as those of the projected lane, and write lanes next."""
-    _choose_rank(int(spec.rank))
+    session.choose_rank(int(spec.rank))
     st.session_state[session.STRENGTH] = session.clamped(spec.strength, 0.0, 1.0)
     st.session_state[session.MODE] = LANES
 

@@ -15,6 +15,7 @@ import streamlit as st
 from app.resources import Job, ModelKey, import_engine, load_saved, shared
 from spd_core.analysis import recorded_names, saved_names
 from spd_core.errors import InputError
+from spd_core.families import BUILTIN
 
 if TYPE_CHECKING:
     from app.jobs import CaptureNews
@@ -31,12 +32,12 @@ ATTRIBUTIONS, SIDE_BY_SIDE = _PAGES / "attributions.py", _PAGES / "side_by_side.
 
 # In the URL of every page, written by the shell: what is in hand, and the selection
 CAPTURE, LAYER, KIND, DIRECTION, EXAMPLE, TOKEN = "capture", "layer", "kind", "direction", "text", "token"
+RANK = "rank"
 
 # In the URL: Home
 CAPABILITY, LOSS, STYLE = "capability", "loss", "style"
 EXAMPLES, LAYERS, BATCH, CENTRE = "examples", "layers", "batch", "centre"
 # In the URL: Spectrum, Side by side
-RANK = "rank"
 OVERLAYS, SHARED, SHAPE, COLOUR = "beside", "same_scales", "shapes", "colour"
 OVERLAP, OVERLAP_WITH = "overlap", "overlap_with"
 STRENGTH, CHOICE, TEMPERATURE, TOP_P, NEW_TOKENS, SEED = "alpha", "choice", "temperature", "top_p", "new_tokens", "seed"
@@ -50,14 +51,14 @@ ATTRIBUTION_VIEW, ASIDE = "view", "aside"
 # For the session only
 MODEL_SOURCE, MODEL_NAME, REVISION, DTYPE = "model_source", "model_name", "revision", "dtype"
 CAPABILITY_PATH, CAPABILITY_UPLOAD, PREVIEW = "capability_path", "capability_upload", "preview"
-LAYERS_SHOWN, PRESET, PROMPT = "layers_shown", "preset", "prompt"
+LAYERS_SHOWN, PRESET, PROMPT, RANK_SLIDER = "layers_shown", "preset", "prompt", "rank_slider"
 OTHER_CAPTURES, LANE_LAYERS, HISTORY, OTHER_RESULT = "other_captures", "lane_layers", "history", "other_result"
 PLACE, CELL, UNSAVED_TEXTS, CURVES, BESIDE = "place", "cell", "unsaved_texts", "curves_open", "beside_open"
 HISTORY_OPEN = "history_open"
 MODEL_RECENT, CAPTURE_PRESET, IMPORT, LEAVE_OUT = "model_recent", "capture_preset", "import", "leave_out"
 EXAMPLES_VIEW, EXAMPLES_SPLIT, EXAMPLES_TABLE = "examples_view", "examples_split", "examples_table"
 DRAFT, SAVE_NAME, SAVE_REPLACE, SAVE_NEWS = "draft", "save_name", "save_replace", "save_news"
-_CAPTURE_JOB, _NULLS_JOB, _TAKEN, _UNSAVED, _CHOSEN_RANK = "capture_job", "nulls_job", "taken", "unsaved", "chosen_rank"
+_CAPTURE_JOB, _NULLS_JOB, _TAKEN, _UNSAVED = "capture_job", "nulls_job", "taken", "unsaved"
 _WRITE_JOB = "write_job"
 TEXT_SOURCE, OWN_TEXT, OWN_TOKEN, SCORED = "text_source", "own_text", "own_token", "scored"
 TOKEN_TABLE = "token_table"
@@ -89,7 +90,7 @@ def _unsaved() -> "dict[str, Analysis]":
 def take(name: str) -> None:
     """Have the analysis of this name in hand from now on."""
     st.session_state[CAPTURE] = name
-    for key in (_CHOSEN_RANK, RANK):  # a rank means nothing on another spectrum
+    for key in (RANK, RANK_SLIDER):  # a rank means nothing on another spectrum
         st.session_state.pop(key, None)
 
 
@@ -126,8 +127,6 @@ def _take_results() -> None:
 
 def model_key(analysis: "Analysis") -> ModelKey:
     """The model that an analysis was captured on, in the same dtype."""
-    from spd_core.models import BUILTIN
-
     record = analysis.provenance
     pinned = None if record.model == BUILTIN or record.revision.startswith("sha256:") else record.revision
     return ModelKey(record.model, pinned, record.dtype)
@@ -177,21 +176,21 @@ def read_link() -> None:
     if "link_read" in st.session_state:
         return
     st.session_state["link_read"] = True
-    for key in (CAPTURE, LAYER, KIND, DIRECTION, EXAMPLE, TOKEN):
+    for key in (CAPTURE, LAYER, KIND, DIRECTION, EXAMPLE, TOKEN, RANK):
         text = st.query_params.get(key)
         if text is None:
             continue
         if key in (CAPTURE, KIND):
             st.session_state[key] = text
         elif text.isdecimal() and len(text) < 10:
-            st.session_state[key] = int(text) - (key != LAYER and key != TOKEN)  # people count from 1
+            st.session_state[key] = int(text) - (key in (DIRECTION, EXAMPLE))  # people count from 1
 
 
 def write_link(analysis: "Analysis") -> None:
     """Bring the URL up to date, so that it can be copied."""
     at = selection(analysis)
     wanted = {CAPTURE: analysis.name, LAYER: at.layer, KIND: at.kind, DIRECTION: at.direction + 1,
-              EXAMPLE: at.example + 1, TOKEN: at.token}  # fmt: skip
+              EXAMPLE: at.example + 1, TOKEN: at.token, RANK: chosen_rank(analysis.d_kv)}  # fmt: skip
     for key, value in wanted.items():
         if st.query_params.get(key) != str(value):
             st.query_params[key] = str(value)
@@ -284,12 +283,12 @@ def start(key: str, work: "Callable[[Job[Any, Any]], Any]") -> None:
 
 def choose_rank(rank: int) -> None:
     """Remember the rank for all pages."""
-    st.session_state[_CHOSEN_RANK] = rank
+    st.session_state[RANK] = rank
 
 
 def chosen_rank(d_kv: int) -> int:
     """The rank in force; d_kv // 2 (the paper's) until another is chosen."""
-    return clamped(st.session_state.get(_CHOSEN_RANK, d_kv // 2), 1, d_kv)
+    return clamped(st.session_state.get(RANK, d_kv // 2), 1, d_kv)
 
 
 def clamped(value: Any, low: Number, high: Number) -> Number:

@@ -30,17 +30,11 @@ def modebar(name: str) -> dict[str, Any]:
 
 def pick_rank(d_kv: int) -> int:
     """The rank slider: it defines the projected lane on all pages."""
-    if not 1 <= st.session_state.get(session.RANK, 1) <= d_kv:  # a link, or a capture on another model
-        del st.session_state[session.RANK]
-    rank = session.clamped(
-        st.slider(
-            "Rank: how many directions of each site to keep", 1, d_kv, session.chosen_rank(d_kv), key=session.RANK,
-            bind="query-params", help=f"The paper keeps half of d_kv: {d_kv // 2} of {d_kv}.",
-        ),
-        1, d_kv,
+    return st.slider(
+        "Rank: how many directions of each site to keep", 1, d_kv, session.chosen_rank(d_kv), key=session.RANK_SLIDER,
+        on_change=lambda: session.choose_rank(st.session_state[session.RANK_SLIDER]),
+        help=f"The paper keeps half of d_kv: {d_kv // 2} of {d_kv}.",
     )  # fmt: skip
-    session.choose_rank(rank)
-    return rank
 
 
 def pick_look(analysis: "Analysis") -> tuple[list[int], charts.Look]:
@@ -72,6 +66,17 @@ def _pick_layers(layers: list[int]) -> list[int]:
     return sorted(set(chosen) & set(layers)) or layers[:1]
 
 
+_COLUMNS = {
+    "Energy kept": ("%.2f %%", "Share of Σσ² in the directions kept"),
+    "Activations lost": ("%.2f %%", "‖K − K P‖² / ‖K‖² over all tokens: the share of the keys or values that "
+                         "projecting removes"),
+    "Effective rank": ("%.1f", "Over how many directions σ is spread: exp of the entropy of σ / Σσ"),
+    "Stable rank": ("%.1f", "Σσ² / σ₁²: 1 when one direction holds all energy; deaf to small σ"),
+    **{f"r at {share}%": ("%d", f"How many directions hold {share} % of the energy") for share in (90, 95, 99)},
+    "σ₁": ("%.3g", "Largest singular value, nats per unit"),
+}  # fmt: skip
+
+
 def figures(analysis: "Analysis", panels: list[Panel], rank: int, look: charts.Look) -> None:
     """Both figures, what they say in a sentence, their table twin and the downloads."""
     rows = spectra.table(panels, rank)
@@ -94,16 +99,10 @@ def figures(analysis: "Analysis", panels: list[Panel], rank: int, look: charts.L
         "loss; if a dashed null does the same, the steepness says little about the capability. What lies right of the "
         "rank is removed when projecting. Click a point to select its direction on all pages."
     )
-    percent, number = st.column_config.NumberColumn(format="%.2f %%"), st.column_config.NumberColumn(format="%.1f")
-    lost = st.column_config.NumberColumn(
-        format="%.2f %%",
-        help="‖K − K P‖² / ‖K‖² over all tokens: the share of the keys or values that projecting removes",
-    )
-    largest = st.column_config.NumberColumn(format="%.3g", help="Largest singular value, nats per unit")
     st.dataframe(
         rows, hide_index=True, alt="The spectra as a table",
-        column_config={"Energy kept": percent, "Activations lost": lost, "Effective rank": number,
-                       "Stable rank": number, "σ₁": largest},
+        column_config={name: st.column_config.NumberColumn(format=form, help=help_)
+                       for name, (form, help_) in _COLUMNS.items()},
     )  # fmt: skip
     title = f"Spectrum of {analysis.capability.name}, rank {rank}"
     with st.container(horizontal=True):

@@ -5,12 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from app import probing, session
 from app.resources import load_saved, shared
 from spd_core.analysis import recorded_names
+from spd_core.errors import InputError
 from spd_core.token_tables import direction_table, summed
 from tests.test_pages import ROOT, go_to, press, text_of
 
@@ -103,6 +105,35 @@ def test_a_direction_beyond_what_was_kept_says_so(at: AppTest) -> None:
     press(at, f"Show direction {kept}")
     assert at.number_input(key="pick_direction").value == kept
     assert "Spearman" in text_of(at)
+
+
+def test_a_direction_without_energy_says_so(at: AppTest) -> None:
+    whole = load_saved(recorded_names()[0])
+    flat = {
+        site: dataclasses.replace(found, values=np.where(np.arange(site.d_kv) < 3, found.values, 0))
+        for site, found in whole.sites.items()
+    }
+    at.session_state["unsaved"] = {"flat": dataclasses.replace(whole, name="flat", sites=flat)}
+    at.session_state[session.CAPTURE], at.session_state[session.DIRECTION] = "flat", 3
+    for name in ("Energy shares", "Coordinates"):
+        assert "Direction 4 holds no energy" in text_of(view(at, name))
+    with pytest.raises(InputError, match="choose 1 to 3"):
+        next(iter(flat.values())).shares(3)
+    press(at, "Show direction 3")
+    assert "Direction 3** holds" in text_of(view(at, "Energy shares"))
+
+
+def test_too_few_tokens_for_a_correlation_are_a_sentence(at: AppTest) -> None:
+    whole = load_saved(recorded_names()[0])
+    none = {
+        site: dataclasses.replace(
+            found, coordinates=dataclasses.replace(found.coordinates, product=0 * found.coordinates.product)
+        )
+        for site, found in whole.sites.items()
+    }
+    at.session_state["unsaved"] = {"none": dataclasses.replace(whole, name="none", sites=none)}
+    at.session_state[session.CAPTURE] = "none"
+    assert "needs at least 3" in text_of(view(at, "Energy shares")).replace("\\", "")
 
 
 def test_setting_aside_changes_the_lists_and_never_the_sum(at: AppTest) -> None:

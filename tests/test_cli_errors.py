@@ -93,7 +93,7 @@ def test_a_bad_capability(run: Run, llama: Path, tmp_path: Path, text: str | Non
         ("--layers", "3", "unknown layer '3'; use middle, last, all, or indices from 0 to 2"),
         ("--layers", "first", "unknown layer 'first'"),
         ("--capability", "arithmetics", "unknown capability 'arithmetics'; built in: arithmetic"),
-        ("--loss", "solution", "line-1: --loss solution is for code with tests; use aligned or full"),
+        ("--loss", "solution", "line-1: the loss solution is for code with tests; use aligned or full"),
     ],
 )
 def test_a_bad_setting(

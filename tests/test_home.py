@@ -103,7 +103,7 @@ def test_presets_fill_the_settings_in_and_a_link_wins(at: AppTest) -> None:
     assert "50 examples, layers all" in text_of(at)
     at.segmented_control(key=session.CAPTURE_PRESET).set_value("Quick").run()
     assert at.number_input(key=session.EXAMPLES).value == 12
-    assert "12 examples, layers middle,last" in text_of(at)
+    assert "12 examples, layers middle, last" in text_of(at)
     at.number_input(key=session.EXAMPLES).set_value(13).run()
     assert at.segmented_control(key=session.CAPTURE_PRESET).value is None
 

@@ -64,6 +64,7 @@ def test_random_directions_keep_the_norms_and_nothing_else() -> None:
 def test_bootstrap_equals_resampling_and_stacking(center: bool) -> None:
     rows, example = rows_of([5, 9, 3, 7])
     fast = bootstrap(by_example(rows, example), center=center, samples=20, seed=4)
+    assert fast is not None
     counts = np.random.default_rng(4).multinomial(4, [0.25] * 4, 20)
     slow = []
     for sample in counts:
@@ -82,3 +83,22 @@ def test_halves_are_the_subspaces_of_disjoint_examples() -> None:
         _, _, vh = np.linalg.svd(mine - mine.mean(0), full_matrices=False)
         assert principal_angles(vh[:3].T, vectors[:, :3]).max() < 1e-3
     assert halves(by_example(*rows_of([4]))) is None
+
+
+def test_directions_of_a_half_that_are_rounding_are_left_out() -> None:
+    draw = np.random.default_rng(2)
+    rows = np.concatenate([np.outer(draw.normal(size=5), draw.normal(size=12)) for _ in range(8)])  # rank 8 of 12
+    found = halves(by_example(rows, np.repeat(np.arange(8), 5)), center=False)
+    assert found is not None
+    _, _, whole = np.linalg.svd(rows, full_matrices=False)
+    for half in found:
+        kept = half[:, half.any(0)]
+        assert kept.shape[1] == 4, "four examples of one direction each"
+        assert principal_angles(whole[:8].T, kept).max() < 1e-3, "it lies inside the whole"
+
+
+def test_too_little_to_resample_is_none() -> None:
+    assert bootstrap(by_example(*rows_of([9]))) is None, "one example is drawn the same each time"
+    rows, example = rows_of([5, 9])
+    rows[example == 0] = 0
+    assert halves(by_example(rows, example), center=False) is None, "one half has no gradient"

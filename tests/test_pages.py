@@ -129,8 +129,8 @@ def test_the_whole_way(at: AppTest) -> None:
     go_to(at, session.SPECTRUM)
     assert "yours" in text_of(at)
     assert len(at.get("plotly_chart")) == 4
-    assert at.slider(key=session.RANK).value == 96
-    at.slider(key=session.RANK).set_value(150).run()
+    assert at.slider(key=session.RANK_SLIDER).value == 96
+    at.slider(key=session.RANK_SLIDER).set_value(150).run()
     rows = at.dataframe[0].value.to_dict("records")
     assert [row["Site"] for row in rows] == ["layer 15 key", "layer 15 value", "layer 29 key", "layer 29 value"]
     last = rows[3]  # six examples cannot span all directions of the last layer's values

@@ -128,7 +128,7 @@ def test_the_full_loss_takes_the_whole_answer_whatever_the_rule(tokenizers: dict
 
 
 def test_the_solution_loss_is_for_code_with_tests(tokenizers: dict[str, Any]) -> None:
-    with pytest.raises(InputError, match="x: --loss solution is for code with tests; use aligned or full"):
+    with pytest.raises(InputError, match="x: the loss solution is for code with tests; use aligned or full"):
         encode(Example(id="x", prompt="2 + 2?", answer="4"), QA, tokenizers["byte"], loss="solution")
 
 
