@@ -20,7 +20,7 @@ _PATTERN = {LOSS: "/", OTHER: "", ASIDE: "x"}
 def literal(text: str, most: int = 24) -> str:
     """A token's text as a plotly label: white space visible, tags and entities shown as they stand."""
     shown = visible(text).replace("\n", "") or "∅"
-    return html.escape(shown if len(shown) <= most else f"{shown[:most]}…")
+    return html.escape(shown if len(shown) <= most else f"{shown[:most]}…", quote=False)  # plotly knows no &quot;
 
 
 def by_token(sums: "DataFrame", *, most: int = 12, dark: bool = False) -> "go.Figure":
@@ -71,12 +71,14 @@ def agreement(table: "DataFrame", *, dark: bool = False) -> "go.Figure":
     figure = go.Figure()
     for role, part in felt.groupby("role", sort=False):
         said = [
-            f"{literal(text)}, position {position}" for text, position in zip(part.text, part.position, strict=True)
+            (f"{literal(row.text)}, position {row.position}", int(row.example), int(row.position))
+            for row in part.itertuples()
         ]
         figure.add_scattergl(
             x=part.baseline.abs(), y=part.share, mode="markers", name=str(role), customdata=said,
             marker={"size": 7, "opacity": 0.7, "color": _COLOUR[role][dark], "symbol": _SYMBOL[role]},
-            hovertemplate="%{customdata}<br>%{y:.2e} of σ²<br>|gradient × activation| %{x:.2e} nats"
+            unselected={"marker": {"opacity": 0.7}},
+            hovertemplate="%{customdata[0]}<br>%{y:.2e} of σ²<br>|gradient × activation| %{x:.2e} nats"
             "<extra>%{fullData.name}</extra>",
         )  # fmt: skip
     figure = _styled(figure, dark, 330, "|gradient × activation| (nats)")

@@ -3,6 +3,7 @@
 What needs the model is in `live_attributions.py`.
 """
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ from app.tokens import visible
 from app.widgets import counted, is_dark, plain, small
 from spd_core import token_tables
 from spd_core.analysis import Analysis
+from spd_core.errors import InputError
+from spd_core.ranks import numerical_rank
 from spd_core.token_tables import ASIDE, ROLES, scale_of
 
 if TYPE_CHECKING:
@@ -26,6 +29,11 @@ if TYPE_CHECKING:
 
 MODEBAR = {"displaylogo": False, "toImageButtonOptions": {"format": "png", "scale": 2, "filename": "attributions"}}
 LETTER = {"key": "k", "value": "v"}
+_AGREEMENT = "Against the baseline"
+_SYMBOLS = (
+    "u is the direction, k or v the token's key or value, g the gradient of the loss with respect to it. v·u: how far "
+    "the token points along u. g·u: how fast the loss grows as the token moves along u."
+)
 _LAYER, _KIND, _DIRECTION, _EXAMPLE = "pick_layer", "pick_kind", "pick_direction", "pick_example"
 
 
@@ -55,16 +63,24 @@ def what_it_is(analysis: Analysis, site: "Site", direction: int) -> None:
     values = analysis.sites[site].values
     share = values[direction] ** 2 / (values**2).sum()
     small(
-        f"A direction is one of {site.d_kv} orthogonal patterns in the {site.kind}s of layer {site.layer}. The loss on "
-        f"{plain(analysis.provenance.capability)} reacts most to changes along direction 1, less along each later one. "
-        f"**Direction {direction + 1}** holds **{share:.2%}** of the gradient's energy, "
-        f"σ = {values[direction]:.3g} nats per unit."
+        f"A direction is one way to change the {site.kind}s of layer {site.layer}, {site.d_kv} numbers a token: "
+        f"one way of {site.d_kv} at right angles. The loss on {plain(analysis.provenance.capability)} reacts most to "
+        f"changes along direction 1, less along each later one. **Direction {direction + 1}** holds **{share:.2%}** of "
+        f"the gradient's energy, σ = {values[direction]:.3g} nats per unit."
     )
 
 
 def was_kept(analysis: Analysis, at: Selection) -> bool:
     """Whether single tokens are known for the direction; else says what to do."""
     kept = analysis.kept_directions
+    values = analysis.sites[analysis.site(at.layer, at.kind)].values
+    nonzero = numerical_rank(values, analysis.provenance.dtype)
+    if at.direction >= nonzero:
+        st.info(f"Direction {at.direction + 1} holds no energy: its σ is 0 up to rounding. More calibration examples "
+                f"give more directions than these {nonzero}.")  # fmt: skip
+        last = min(kept, nonzero) or nonzero
+        st.button(f"Show direction {last}", on_click=session.select, kwargs={"direction": last - 1})
+        return False
     if at.direction < kept:
         return True
     if not kept:
@@ -136,7 +152,8 @@ def _strip(rows: "DataFrame", column: str, scale: Scale, at: Selection, hide: bo
 def chosen_token(rows: "DataFrame", position: int, numbers: Callable[[Any], list[str]]) -> None:
     """One line about the selected token: for touch screens, where nothing hovers."""
     said = tips(rows[rows.position == position], numbers)[0]
-    small("Selected: " + plain(" · ".join(line for line in said.split("\n") if line)))
+    line = plain(" · ".join(part for part in said.split("\n") if part))
+    st.markdown(f":small[Selected: {line}]", help=_SYMBOLS)
 
 
 def readable(table: "DataFrame") -> "DataFrame":
@@ -206,6 +223,14 @@ def energy(table: "DataFrame", at: Selection, hide: bool) -> None:
     )
 
 
+def _correlation(table: "DataFrame") -> str:
+    try:
+        found = token_tables.rank_correlation(table)
+    except InputError as error:
+        return plain(str(error))
+    return "not defined, one of them is constant" if math.isnan(found) else f"ρ = {minus(found, '+.2f')}"
+
+
 def sums(table: "DataFrame", analysis: Analysis, at: Selection, hide: bool) -> None:
     """Shares summed over all texts, their rank correlation with the baseline, the table twin and the downloads."""
     by_role = token_tables.summed(table, "role").set_index("role").share
@@ -213,28 +238,35 @@ def sums(table: "DataFrame", analysis: Analysis, at: Selection, hide: bool) -> N
     st.subheader("Over all calibration texts", anchor=False)
     st.markdown(
         f"The shares of {counted(len(table), 'token')} sum to **{table.share.sum():.4%}**: {parts}.  \n"
-        f"Rank correlation of share and |gradient × activation| (Spearman): **ρ = "
-        f"{minus(token_tables.rank_correlation(table), '+.2f')}**. At 1 this direction's tokens are those that the "
-        "baseline names too; near 0 they are others."
+        f"Rank correlation of share and |gradient × activation| (Spearman): **{_correlation(table)}**. At 1 this "
+        "direction's tokens are those that the baseline names too; near 0 they are others."
     )
     shown, dark = table[~table.aside] if hide else table, is_dark()
     drawn = {
         "By token string": (figures.by_token(token_tables.summed(shown, "text"), dark=dark),
                             "Energy share summed by token string."),
         "By position": (figures.by_position(shown, dark=dark), "Energy share by position in the text."),
-        "Against the baseline": (figures.agreement(shown, dark=dark),
+        _AGREEMENT: (figures.agreement(shown, dark=dark),
                                  "Energy share of each token against its gradient × activation, on log axes."),
     }  # fmt: skip
     for column, (title, (figure, alt)) in zip(st.columns(3, gap="medium"), drawn.items(), strict=True):
         column.markdown(f"**{title}**")
-        column.plotly_chart(figure, key=f"chart_{title}", config=MODEBAR, alt=alt)
+        column.plotly_chart(figure, key=f"chart_{title}", config=MODEBAR, alt=alt, selection_mode="points",
+                            on_select=_pick_dot if title == _AGREEMENT else "ignore")  # fmt: skip
     st.markdown(
         "**How to read this:** long bars are the tokens and the positions that this direction comes from; dots along a "
-        "rising line mean that both attributions agree."
+        "rising line mean that both attributions agree. Click a dot to select its token."
     )
     if hide:
         small(f"Without the {by_role.get(ASIDE, 0):.2%} of the tokens that are set aside; the tables below hold all.")
     _twin(table, analysis, at, [figure for figure, _ in drawn.values()])
+
+
+def _pick_dot() -> None:
+    points = st.session_state[f"chart_{_AGREEMENT}"]["selection"]["points"]
+    if points:
+        _, example, token = points[0]["customdata"]
+        session.select(example=example, token=token)
 
 
 def _twin(table: "DataFrame", analysis: Analysis, at: Selection, drawn: list[Any]) -> None:

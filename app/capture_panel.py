@@ -17,9 +17,10 @@ def welcome() -> None:
     """For a first visit: what a direction is, and where to see one at once."""
     with st.container(border=True):
         st.markdown(
-            "**New here?** Nudge a model's keys or values while it reads a question, and the right answer becomes more "
-            "or less likely. A *direction* is one such nudge; the few directions that matter most span the "
-            "*capability subspace*. Recorded results of the built-in model are open: look first, capture later."
+            "**New here?** For every token that a model reads, each layer stores a *key* (when to look back here) and "
+            "a *value* (what to take from here): two lists of numbers. Nudge them, and the right answer becomes more "
+            "or less likely. A *direction* is one such nudge; the few directions that matter most span the *capability "
+            "subspace*. Recorded results of the built-in model are open: look first, capture later."
         )
         with st.container(horizontal=True):
             for where, label in (

@@ -239,9 +239,18 @@ def overlap_matrix(found: Overlap, *, dark: bool = False) -> "go.Figure":
 
 
 def rows_scatter(
-    scores: Array, explained: Array, groups: Sequence[str], said: Sequence[str], *, dark: bool = False
+    scores: Array,
+    explained: Array,
+    groups: Sequence[str],
+    said: Sequence[str],
+    axes: Mapping[str, Array] | None = None,
+    *,
+    dark: bool = False,
 ) -> "go.Figure":
-    """Gradient rows on their first two principal components; WebGL, a trace (colour and symbol) for each group."""
+    """Gradient rows on their first two principal components; WebGL, a trace (colour and symbol) for each group.
+
+    `axes` are directions on the components, by name: a line through the middle, as long as it lies in this plane.
+    """
     import plotly.graph_objects as go
 
     colours = [(KEY, VALUE)[at % 2][dark] for at in range(2)] + ["#009E73", "#CC79A7", "#F0E442", "#999999"]
@@ -253,6 +262,14 @@ def rows_scatter(
             x=scores[mine, 0], y=scores[mine, 1], mode="markers", name=name, customdata=[[i, said[i]] for i in mine],
             marker={"size": 7, "opacity": 0.75, "color": colours[at % 6], "symbol": symbols[at % 6]},
             hovertemplate="%{customdata[1]}<br>(%{x:.3g}, %{y:.3g}) nats per unit<extra>%{fullData.name}</extra>",
+        )  # fmt: skip
+    reach = float(np.abs(scores[:, :2]).max()) if len(scores) else 1.0
+    for at, (name, direction) in enumerate((axes or {}).items()):
+        end = reach * np.asarray(direction[:2])
+        figure.add_scatter(
+            x=[-end[0], end[0]], y=[-end[1], end[1]], mode="lines+text", text=["", name], name=name, hoverinfo="name",
+            textposition="top center", textfont={"color": INK[dark], "size": 13},
+            line={"color": INK[dark], "width": 1.8, "dash": DASHES[at % 4]},
         )  # fmt: skip
     axis = {"gridcolor": GRID[dark], "zerolinecolor": MUTED[dark], "tickfont": {"size": 12, "color": INK[dark]}}
     for which, at in (("x", 0), ("y", 1)):

@@ -57,6 +57,7 @@ def _take_result() -> None:
     if job is None or job.result is None or st.session_state.get(_TAKEN) is job.result:
         return
     st.session_state[_TAKEN] = job.result
+    _unsaved().pop(job.result.id, None)  # the disk may have taken what it refused before
     if job.notice:
         _unsaved()[job.result.id] = job.result
     if job.result.id != st.session_state.get(session.WRITTEN):
@@ -73,7 +74,10 @@ def open_result(name: str) -> Comparison:
     if name in _unsaved():
         return _unsaved()[name]
     path = texts.find(name)
-    return _read(str(path), path.stat().st_mtime_ns)
+    try:
+        return _read(str(path), path.stat().st_mtime_ns)
+    except FileNotFoundError as error:  # another tab deletes it at this moment
+        raise InputError(f"the result {name!r} was deleted; choose another") from error
 
 
 @st.cache_resource(max_entries=200, show_spinner=False)

@@ -149,8 +149,9 @@ def lens(analysis: Analysis, site: "Site", at: Selection) -> None:
         st.button(f"Show the values of layer {site.layer}", on_click=session.select, kwargs={"kind": "value"})
         return
     st.markdown(
-        "Follows the direction through the attention's output projection, the final norm and the unembedding, and "
-        "lists the tokens that it would make more and less probable. **Approximate:** it assumes that every query "
+        "What the direction would have the model say: the tokens that it makes more and less probable, found by "
+        "following it through the attention's output projection, the final norm and the unembedding (the map from "
+        "states to tokens). **Approximate:** it assumes that every query "
         "head looks at one token alone, and that later layers pass everything on."
     )
     _launch(f"Compute the lens of layer {site.layer}", session.LENS_JOB, LensRequest(analysis, site, at.direction))

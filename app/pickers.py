@@ -226,7 +226,8 @@ def pick_capture_settings(capability: Capability | None) -> tuple[int, str, int,
         examples, layers, batch, center = _pick_knobs(capability)
     with presets:
         _pick_preset()
-    row.markdown(f":small[{counted(examples, 'example')}, layers {plain(layers)}, batch size {batch}]")
+    spaced = plain(layers.replace(",", ", "))
+    row.markdown(f":small[{counted(examples, 'example')}, layers {spaced}, batch size {batch}]")
     return examples, layers, batch, center
 
 

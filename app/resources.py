@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import streamlit as st
 
 from spd_core.analysis import RECORD, Analysis, find_capture, open_capture
-from spd_core.errors import SpdError
+from spd_core.errors import InputError, SpdError
 
 if TYPE_CHECKING:
     from app.jobs import Prepared
@@ -107,6 +107,7 @@ class Job(Generic[Result, News]):
             self.error = _explained(error)
         finally:
             self.ended = time.monotonic()
+            del self._work  # and what it holds, such as a whole analysis: sessions keep their last jobs
 
 
 def _explained(error: Exception) -> str:
@@ -207,7 +208,10 @@ def load_saved(name: str) -> Analysis:
     Raises:
         InputError: no analysis of that name, or its files are damaged.
     """
-    return _loaded(name, (find_capture(name) / RECORD).stat().st_mtime_ns)
+    try:
+        return _loaded(name, (find_capture(name) / RECORD).stat().st_mtime_ns)
+    except FileNotFoundError as error:  # another tab deletes it at this moment
+        raise InputError(f"the capture {name!r} was deleted; choose another") from error
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
@@ -234,12 +238,18 @@ def preparation(name: str, revision: str | None) -> "Job[Prepared, None]":
 
     Called after a page's first elements are drawn: it also warms the engine up.
     """
-    known = shared().prepared
-    if (name, revision) not in known:
-        known[name, revision] = Job[Any, None](lambda job: _prepare(job, name, revision), computes=False).start()
-    return known[name, revision]
+    known, key = shared().prepared, (name, revision)
+    with _PREPARING:
+        job = known.pop(key, None) or Job[Any, None](lambda job: _prepare(job, name, revision), computes=False).start()
+        known[key] = job  # the last one used stands last
+        for oldest in list(known)[:-MOST_PREPARED]:
+            del known[oldest]
+    return job
 
 
+MOST_PREPARED = 8
+"""Models whose configuration and tokenizer are kept; a tokenizer can take 100 MB."""
+_PREPARING = threading.Lock()
 _ENGINE = threading.Lock()
 
 

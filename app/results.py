@@ -108,9 +108,7 @@ def _heading(comparison: Comparison, request: WriteRequest | None) -> None:
             small(f"**Prompt:** {plain(report.opening(comparison.prompt, 150))}")
         if not same:
             if not comparison.recorded:
-                small(
-                    ":material/edit: Settings have changed since this was written; it stays until you generate again."
-                )
+                small(f":material/edit: {_CHANGED}")
             st.button(
                 "Take its prompt and sampling", on_click=take_settings, args=(comparison,), icon=":material/input:"
             )
@@ -144,11 +142,11 @@ def _card(comparison: Comparison, lane: LaneText, view: str, most: float, key: s
 def _how_to_read(comparison: Comparison, view: str) -> None:
     first = plain(comparison.lanes[0].label)
     if view == WORDS:
-        small(f"**How to read this:** underlined words are not in {first} (there: not in the second lane); ▼ marks the "
-              "first token that differs.")  # fmt: skip
+        small(f"**How to read this:** underlined words are not in {first}; in {first}, not in the lane beside it. ▼ "
+              "marks the first token that differs. No marks: the same text.")  # fmt: skip
     elif view == ribbons.KL and comparison.is_read:
         small(f"**How to read this:** the deeper the colour, the more the lane's distribution at this token differs "
-              f"from that of {first} on the same text (for {first}: from the second lane's).")  # fmt: skip
+              f"from that of {first} on the same text; for {first}, from that of the lane beside it.")  # fmt: skip
     elif view == ribbons.LOGPROB:
         small("**How to read this:** the deeper the colour, the less likely the lane itself found the token it wrote.")
     elif view == ribbons.ENTROPY:
@@ -248,6 +246,9 @@ def _sweep(comparison: Comparison) -> int:
     if points and points[0].get("customdata") not in (None, chosen):
         st.session_state[session.CELL] = session.clamped(points[0]["customdata"], 1, last)
         st.rerun()
+    small("**How to read this:** a cell is one projected text. Click it to read that text below, beside raw: the "
+          "higher its log-probability under raw, the later its first divergence and the smaller its KL, the less the "
+          "projection changes.")  # fmt: skip
     st.session_state["cell_shown"] = chosen
 
     def choose() -> None:

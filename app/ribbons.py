@@ -241,7 +241,8 @@ def sweep_map(comparison: Comparison, measure: str, selected: int, *, dark: bool
     cells = [comparison.lanes[1 + row * width : 1 + (row + 1) * width] for row in range(len(grid.ranks))]
     z = [[measured(lane, comparison, measure) for lane in row] for row in cells]
     texts = [[cell_text(lane, comparison, measure).replace(", ", "<br>") for lane in row] for row in cells]
-    strengths, ranks = [f"α {strength:g}" for strength in grid.strengths], [f"rank {rank}" for rank in grid.ranks]
+    strengths = [f"α {strength:g}" for strength in grid.strengths]
+    ranks = [_hover_text(f"rank {rank}") for rank in grid.ranks]
     heat = go.Heatmap(
         z=z, x=strengths, y=ranks, text=texts, texttemplate="%{text}", colorscale="Cividis", xgap=3, ygap=3,
         hoverinfo="skip", colorbar={"tickfont": {"color": INK[dark]}},

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import streamlit as st
 
 from app.resources import Job, ModelKey, import_engine, load_saved, shared
-from spd_core.analysis import recorded_names, saved_names
+from spd_core.analysis import captures_folder, recorded_names, saved_names
 from spd_core.errors import InputError
 from spd_core.families import BUILTIN
+from spd_core.storage import child, remove_folder
 
 if TYPE_CHECKING:
     from app.jobs import CaptureNews
@@ -87,6 +88,17 @@ def _unsaved() -> "dict[str, Analysis]":
     return cast("dict[str, Analysis]", st.session_state.setdefault(_UNSAVED, {}))
 
 
+def forget(name: str) -> None:
+    """Delete the analysis of this name, saved or not.
+
+    Raises:
+        SpdError: it is not there (any more), or the disk refuses.
+    """
+    unsaved = _unsaved().pop(name, None)
+    if unsaved is None or name in saved_names():
+        remove_folder(child(captures_folder(), name))
+
+
 def take(name: str) -> None:
     """Have the analysis of this name in hand from now on."""
     st.session_state[CAPTURE] = name
@@ -119,6 +131,7 @@ def _take_results() -> None:
         if job is None or job.result is None or st.session_state.get(f"{_TAKEN}_{key}") is job.result:
             continue
         st.session_state[f"{_TAKEN}_{key}"] = job.result
+        _unsaved().pop(job.result.name, None)  # the disk may have taken what it refused before
         if job.notice:
             _unsaved()[job.result.name] = job.result
         if key == _CAPTURE_JOB:

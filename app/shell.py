@@ -11,9 +11,8 @@ import streamlit as st
 from app import session
 from app.resources import Job, others_at_work, shared
 from app.widgets import counted, failure, model_name, plain, ranges, small
-from spd_core.analysis import captures_folder, recorded_names
-from spd_core.errors import InputError
-from spd_core.storage import child, remove_folder
+from spd_core.analysis import recorded_names
+from spd_core.errors import InputError, SpdError
 
 if TYPE_CHECKING:
     from spd_core.analysis import Analysis
@@ -71,7 +70,8 @@ def describe(analysis: "Analysis") -> str:
     record, at = analysis.provenance, session.selection(analysis)
     return (
         f"**{plain(model_name(record))}** · capability **{plain(record.capability)}** "
-        f"({counted(record.examples_used, 'example')}, {record.loss} loss, {record.prompt_style} prompts) · "
+        f"({counted(record.examples_used, 'example')}, "
+        f"{plain(record.loss)} loss, {plain(record.prompt_style)} prompts) · "
         f"layers {ranges(analysis.layers)} · rank {session.chosen_rank(analysis.d_kv)} of {analysis.d_kv} · "
         f"selected: **layer {at.layer} {at.kind}, direction {at.direction + 1}**"
     )
@@ -104,10 +104,7 @@ def _switch(analysis: "Analysis | None") -> None:
         st.rerun()
     own = chosen not in recorded_names()
     if row.button("Delete", icon=":material/delete:", disabled=not own, help="Remove its files; recorded ones stay"):
-        remove_folder(child(captures_folder(), chosen))
-        if chosen == analysis.name:
-            session.take(recorded_names()[0]) if recorded_names() else st.session_state.pop(session.CAPTURE, None)
-        st.rerun()
+        _delete(chosen, chosen == analysis.name)
     at = session.selection(analysis)
     left, middle, right = st.columns(3)
     layer = left.selectbox("Layer", analysis.layers, analysis.layers.index(at.layer))
@@ -116,6 +113,17 @@ def _switch(analysis: "Analysis | None") -> None:
     if (layer, kind, direction - 1) != (at.layer, at.kind, at.direction):
         session.select(layer=layer, kind=kind, direction=int(direction) - 1)
         st.rerun()
+
+
+def _delete(name: str, held: bool) -> None:
+    try:
+        session.forget(name)
+    except SpdError as error:
+        failure("It was not deleted:", str(error))
+        return
+    if held:
+        session.take(recorded_names()[0]) if recorded_names() else st.session_state.pop(session.CAPTURE, None)
+    st.rerun()
 
 
 # --- the device ----------------------------------------------------------------------------------------------

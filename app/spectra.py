@@ -105,6 +105,12 @@ def csv_rows(panels: Sequence[Panel]) -> Iterator[tuple[Any, ...]]:
                 yield panel.layer, panel.kind, name, i + 1, repr(float(value)), repr(float(share)), error
 
 
+def listed(table: Sequence[Mapping[str, Any]]) -> Iterator[Sequence[Any]]:
+    """A table's header and rows."""
+    yield list(table[0])
+    yield from (list(row.values()) for row in table)
+
+
 def to_csv(rows: Iterator[Sequence[Any]]) -> bytes:
     """Rows as CSV."""
     text = io.StringIO()
@@ -171,7 +177,8 @@ def bases_at(analysis: Analysis, site: Site, rank: int) -> dict[str, Array]:
     kept = min(rank, numerical_rank(found.values, analysis.provenance.dtype))
     bases = {"all examples": found.vectors[:, :kept]}
     if found.halves is not None:
-        bases |= {f"half {i + 1}": half[:, :kept] for i, half in enumerate(found.halves)}
+        halves = (half[:, :kept] for half in found.halves)
+        bases |= {f"half {i + 1}": half[:, half.any(0)] for i, half in enumerate(halves)}  # its non-zero directions
     return bases
 
 
@@ -189,7 +196,8 @@ def comparable(analysis: Analysis, other: Analysis) -> bool:
 
 
 def row_groups(analysis: Analysis, by: Coordinates | None, most: int = 5) -> tuple[list[str], list[str]]:
-    """For every gradient row: what it is coloured by, and what is said on hover (HTML, escaped).
+    """For every gradient row: what it is coloured by, and what is said on hover; both escaped for plotly, which knows
+    no `&quot;`.
 
     Coloured by whether the loss is taken there; given the coordinates of a site, by example: the `most` examples with
     the most energy there are told apart, and the rest are "other".
@@ -197,13 +205,13 @@ def row_groups(analysis: Analysis, by: Coordinates | None, most: int = 5) -> tup
     texts = token_texts(analysis)
     example, position = analysis.example_of, analysis.position_of
     said = [
-        f"{html.escape(visible(text))!s}<br>{html.escape(analysis.examples[e].id)}, token {t}"
+        f"{html.escape(visible(text), quote=False)}<br>{html.escape(analysis.examples[e].id, quote=False)}, token {t}"
         for text, e, t in zip(texts, example, position, strict=True)
     ]
     if by is None:
         return ["carries the loss" if on else "context" for on in analysis.supervised], said
     size = np.bincount(example, (by.gradient**2).sum(1))
-    named = {int(e): analysis.examples[e].id for e in np.argsort(-size)[:most]}
+    named = {int(e): html.escape(analysis.examples[e].id, quote=False) for e in np.argsort(-size)[:most]}
     return [named.get(int(e), "other") for e in example], said
 
 

@@ -105,13 +105,18 @@ def figures(analysis: "Analysis", panels: list[Panel], rank: int, look: charts.L
                        for name, (form, help_) in _COLUMNS.items()},
     )  # fmt: skip
     title = f"Spectrum of {analysis.capability.name}, rank {rank}"
+    _downloads("spectrum", lambda: spectra.csv_rows(panels), lambda: [f(panels, rank, look) for f in builders.values()],
+               title)  # fmt: skip
+
+
+def _downloads(name: str, rows: Any, draw: Any, title: str) -> None:
+    """All numbers as CSV and the figures as one HTML file; made when they are asked for."""
+    icon = ":material/download:"
     with st.container(horizontal=True):
-        st.download_button("All values as CSV", data=lambda: spectra.to_csv(spectra.csv_rows(panels)),
-                           file_name="spectrum.csv", mime="text/csv", on_click="ignore",
-                           icon=":material/download:")  # fmt: skip
-        st.download_button("Figures as HTML", file_name="spectrum.html", mime="text/html", on_click="ignore",
-                           data=lambda: charts.to_html([f(panels, rank, look) for f in builders.values()], title),
-                           icon=":material/download:")  # fmt: skip
+        st.download_button("All values as CSV", data=lambda: spectra.to_csv(rows()), file_name=f"{name}.csv", icon=icon,
+                           mime="text/csv", on_click="ignore", key=f"csv_{name}")  # fmt: skip
+        st.download_button("Figures as HTML", data=lambda: charts.to_html(draw(), title), file_name=f"{name}.html",
+                           icon=icon, mime="text/html", on_click="ignore", key=f"html_{name}")  # fmt: skip
 
 
 def _selecting(key: str) -> Any:
@@ -199,6 +204,8 @@ def overlaps(analysis: "Analysis", rank: int) -> None:
         "part of one subspace that lies inside the other; what random subspaces of this rank share stands beside it. "
         "Halves that agree no better than chance mean that the examples are too few for this rank."
     )
+    title = f"Overlap of subspaces of {where}, rank {rank}"
+    _downloads("overlap", lambda: spectra.listed(found.rows()), lambda: [charts.overlap_matrix(found)], title)
 
 
 def _bases_of(analysis: "Analysis", names: list[str], layer: int, kind: str, rank: int) -> dict[str, Any]:
@@ -228,22 +235,27 @@ def rows(analysis: "Analysis") -> None:
         "Colour by", ("loss", "example"), default="loss", required=True, key=session.COLOUR, bind="query-params"
     )
     groups, said = spectra.row_groups(analysis, found if colour == "example" else None)
+    axes = {f"u{i + 1}": found.axes[:, i] for i in dict.fromkeys((0, 1, at.direction)) if i < found.axes.shape[1]}
+
+    def draw(dark: bool = False) -> Any:
+        return charts.rows_scatter(found.scores, found.explained, groups, said, axes, dark=dark)
+
     st.plotly_chart(
-        charts.rows_scatter(found.scores, found.explained, groups, said, dark=is_dark()), key="chart_rows",
+        draw(is_dark()), key="chart_rows",
         config=modebar("rows"), on_select=_selecting_token(analysis), selection_mode="points",
         alt=f"{len(groups)} gradient rows on two principal components, which hold {found.explained[0]:.0%} and "
         f"{found.explained[1]:.0%} of the variance.",
     )  # fmt: skip
     st.markdown(
         "**How to read this:** a point is the gradient at one token. Points far from the middle make the first "
-        "directions; if they are few, a handful of tokens decides. Click one to select its token."
+        "directions; if they are few, a handful of tokens decides. A dashed line is a direction: long when it lies in "
+        "this plane, short when it points out of it. Click a point to select its token."
     )
     table = spectra.row_table(analysis, found.scores)
     with st.expander("The rows as a table"):
         st.dataframe(table, hide_index=True, alt="The gradient rows as a table")
-        st.download_button("All rows as CSV", data=lambda: spectra.to_csv(iter([list(table[0]), *(list(row.values())
-                           for row in table)])), file_name="rows.csv", mime="text/csv", on_click="ignore",
-                           icon=":material/download:")  # fmt: skip
+    where = f"layer {at.layer} {at.kind} of {analysis.capability.name}"
+    _downloads("rows", lambda: spectra.listed(table), lambda: [draw()], f"Gradient rows of {where}")
 
 
 def _selecting_token(analysis: "Analysis") -> Any:

@@ -40,7 +40,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
     span.tabIndex = index === current ? 0 : -1;
     span.onfocus = () => show(span); // focus does not bubble
     span.onblur = hide;
-    return [span, token.text.slice(inked.length)];
+    return [span, token.text.slice(inked.length) + "\u200b"]; // a line may end after it, not within
   }));
   if (focused >= 0) move(focused);
 

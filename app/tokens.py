@@ -22,7 +22,7 @@ def strip(encoded: "Encoded") -> str:
     supervised = set(encoded.supervised)
     spans = [_token(t, encoded.text[start:end], t in supervised) for t, (start, end) in enumerate(encoded.offsets)]
     label = f"{len(encoded.ids)} tokens, {len(supervised)} of them under the loss"
-    return f'<div class="spd-strip" role="group" aria-label="{label}">{"".join(spans)}</div>'
+    return f'<div class="spd-strip" role="group" aria-label="{label}">{"<wbr>".join(spans)}</div>'
 
 
 def _token(position: int, text: str, on: bool) -> str:

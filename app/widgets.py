@@ -14,7 +14,17 @@ if TYPE_CHECKING:
 
 def plain(text: str) -> str:
     """Text of a user, a file or a model so that Streamlit's markdown shows it as it is, and fetches nothing."""
-    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", text).replace("\n", "  \n")
+    if "\n" in text:  # an empty line would end the paragraph, and what is indented after it would be code
+        text = "\n".join(line if line.strip() else "\u00a0" for line in text.split("\n"))
+    unlinked = _ACTS.sub("\u2060", text)
+    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", unlinked).replace("\n", "  \n")
+
+
+# Streamlit makes links of addresses and typography of ` -> ` even where every character is escaped: a word joiner,
+# which nobody sees, stands in between.
+_ACTS = re.compile(
+    r"(?<=:)(?=//)|(?<=www)(?=\.)|(?<=[\w.+-])(?=@[\w-]+\.)|(?<=(?<!\S)[<>~-])(?=-?[>=-](?!\S))", re.IGNORECASE
+)
 
 
 def small(markdown: str) -> None:
@@ -25,11 +35,6 @@ def small(markdown: str) -> None:
 def counted(n: int, what: str) -> str:
     """`1 token`, `2 tokens`."""
     return f"{n:,} {what}{'s' * (n != 1)}"
-
-
-def signed(value: float) -> str:
-    """Two decimals with a true minus sign."""
-    return f"{value:.2f}".replace("-", "−")
 
 
 def ranges(numbers: list[int]) -> str:

@@ -7,6 +7,7 @@ Imports no torch, so that a saved analysis opens at once. How the numbers come a
 import dataclasses
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from spd_core.capability import BUILTIN_FOLDER, Capability, read_capability
 from spd_core.errors import InputError
 from spd_core.families import Site
 from spd_core.provenance import Provenance, site_from, site_record
+from spd_core.ranks import numerical_rank
 from spd_core.spans import Encoded
 from spd_core.storage import child, new_folder, spd_home, write_text
 
@@ -41,6 +43,7 @@ class Coordinates:
         product: [M] g_t·k_t, gradient × activation over all directions, in nats.
         scores: [M, p] the rows on their first principal components (scikit-learn's PCA, always centred).
         explained: [p] share of the variance that each component holds.
+        axes: [p, k] each direction uᵢ on the components: of length 1 when it lies wholly in them.
     """
 
     gradient: Floats
@@ -48,6 +51,7 @@ class Coordinates:
     product: Floats
     scores: Floats
     explained: Floats
+    axes: Floats
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +64,7 @@ class SiteAnalysis:
         activation_energy: [d_kv] share of Σ‖k_t‖² (or v_t) that lies along each direction; sums to 1.
         nulls: [d_kv] singular values by the name of the null.
         band: [2, d_kv] 5th and 95th percentile of σ over bootstrap samples of the examples.
-        halves: [2, d_kv, d_kv] directions of either half of the examples alone.
+        halves: [2, d_kv, d_kv] directions of either half of the examples alone; columns beyond its rank are 0.
         coordinates: of every token; None when the rows did not fit in memory.
     """
 
@@ -94,8 +98,11 @@ class SiteAnalysis:
             direction: 0-based.
 
         Raises:
-            InputError: tokens were not kept, or not for this direction.
+            InputError: tokens were not kept, or not for this direction; or its σ is 0 up to rounding.
         """
+        nonzero = numerical_rank(self.values)
+        if direction >= nonzero:
+            raise InputError(f"direction {direction + 1} has no energy to share; choose 1 to {nonzero}")
         column = self.gradient(direction).astype(np.float64)
         share: Floats = column**2 / self.values[direction] ** 2
         return share
@@ -191,7 +198,10 @@ def _limited(found: SiteAnalysis, directions: int) -> SiteAnalysis:
     if kept is None:
         return found
     fewer = dataclasses.replace(
-        kept, gradient=kept.gradient[:, :directions], activation=kept.activation[:, :directions]
+        kept,
+        gradient=kept.gradient[:, :directions],
+        activation=kept.activation[:, :directions],
+        axes=kept.axes[:, :directions],
     )
     return dataclasses.replace(found, coordinates=fewer)
 
@@ -255,7 +265,7 @@ def load_analysis(folder: Path, *, recorded: bool = False) -> Analysis:
         )
     except OSError as error:
         raise InputError(f"no capture at {folder}: {error.strerror or error}; capture one first") from error
-    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, ValidationError) as error:
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, ValidationError, RecursionError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{folder} holds no valid capture ({reason}); it may be cut off: capture again") from error
     _check(analysis, folder)
@@ -279,14 +289,32 @@ def _example(row: dict[str, Any]) -> Encoded:
 
 
 def _check(analysis: Analysis, folder: Path) -> None:
-    """Raise `InputError` when shapes do not fit each other."""
-    tokens = sum(len(example.ids) for example in analysis.examples)
+    """Raise `InputError` when something is empty, or shapes do not fit each other."""
+    examples = analysis.examples
+    if not analysis.sites or not examples:
+        raise InputError(f"{folder} holds no valid capture (no site or no example); capture again")
+    if any(len(e.ids) != len(e.offsets) or max(e.supervised, default=0) >= len(e.ids) for e in examples):
+        raise InputError(f"{folder} holds no valid capture (an example's tokens do not fit its text); capture again")
+    tokens = sum(len(example.ids) for example in examples)
     for site, found in analysis.sites.items():
-        shapes = (found.values.shape, found.vectors.shape, found.activation_energy.shape)
-        kept = found.coordinates
-        fits = shapes == ((site.d_kv,), (site.d_kv, site.d_kv), (site.d_kv,))
-        if not fits or (kept is not None and not len(kept.gradient) == len(kept.product) == tokens):
+        shapes = {name: array.shape for name, array in _arrays(found).items()}
+        if shapes != _shapes(found, site.d_kv, tokens) or not np.isfinite(found.values).all():
             raise InputError(f"{folder}: the arrays of {site.name} do not fit {tokens} tokens of width {site.d_kv}")
+
+
+def _shapes(found: SiteAnalysis, d: int, tokens: int) -> dict[str, tuple[int, ...]]:
+    """The shape that each of `_arrays` should have."""
+    shapes: dict[str, tuple[int, ...]] = {"values": (d,), "vectors": (d, d), "activation_energy": (d,)}
+    shapes |= {f"null/{name}": (d,) for name in found.nulls}
+    shapes |= {"band": (2, d)} if found.band is not None else {}
+    shapes |= {"halves": (2, d, d)} if found.halves is not None else {}
+    kept = found.coordinates
+    if kept is None:
+        return shapes
+    by_direction, by_component = (tokens, kept.gradient.size // tokens), (tokens, kept.explained.size)
+    return shapes | {"tokens/gradient": by_direction, "tokens/activation": by_direction, "tokens/product": (tokens,),
+                     "tokens/scores": by_component, "tokens/explained": by_component[1:],
+                     "tokens/axes": (by_component[1], by_direction[1])}  # fmt: skip
 
 
 # --- the shelf -----------------------------------------------------------------------------------------------
@@ -299,8 +327,11 @@ def captures_folder() -> Path:
 
 def saved_names() -> list[str]:
     """Names of the captures of this machine, the newest first."""
-    found = captures_folder().glob(f"[!.]*/{RECORD}")
-    return [path.parent.name for path in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)]
+    stamps: dict[str, float] = {}
+    for path in captures_folder().glob(f"[!.]*/{RECORD}"):
+        with suppress(FileNotFoundError):  # another tab deletes it at this moment
+            stamps[path.parent.name] = path.stat().st_mtime
+    return sorted(stamps, key=stamps.__getitem__, reverse=True)
 
 
 def recorded_names() -> list[str]:

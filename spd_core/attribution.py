@@ -52,7 +52,7 @@ def read_text(lm: LanguageModel, text: str, sites: Sequence[Site]) -> ReadText:
         InputError: the text is empty, or longer than the model's context or `LONGEST_TEXT`.
     """
     longest = min(LONGEST_TEXT, lm.card.context)
-    encoding = lm.tokenizer(text, return_offsets_mapping=True)
+    encoding = lm.tokenizer(text, return_offsets_mapping=True, verbose=False)
     ids = tuple(encoding["input_ids"])
     if not text or not ids:
         raise InputError("the text is empty; type at least one character")

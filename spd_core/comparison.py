@@ -168,8 +168,9 @@ def _write(
                 on_step(completions, seconds)
 
         written = generate(
-            lm, [text], lanes[start : start + ROWS], sampling, special_tokens=special, on_step=step, stop=stop
-        )
+            lm, [text], lanes[start : start + ROWS], sampling,
+            special_tokens=special, first_lane=start, on_step=step, stop=stop,
+        )  # fmt: skip
         completions[start : start + ROWS] = written
     return completions, seconds
 

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 Kind: TypeAlias = Literal["key", "value"]
+BUILTIN = "builtin"
+"""Name of the model that comes with SPD Lab."""
 
 
 @dataclass(frozen=True, order=True)

@@ -60,6 +60,7 @@ def generate(
     *,
     special_tokens: bool = True,
     batch_size: int = 8,
+    first_lane: int = 0,
     on_step: Callable[[list[Completion]], None] | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> list[Completion]:
@@ -75,6 +76,7 @@ def generate(
         sampling: how tokens are chosen.
         special_tokens: let the tokenizer add its default special tokens (not after a chat template).
         batch_size: prompts in one batch.
+        first_lane: how many lanes of these prompts were written before: their noise is not drawn again.
         on_step: called after each token with all completions, in the order prompt by lane; those of later batches
             are still empty.
         stop: asked before each step; true ends all that is being written, and keeps it.
@@ -94,7 +96,7 @@ def generate(
     for start in range(0, len(prompts), batch_size):
         batch = completions[start * step : (start + batch_size) * step]
         noise = [
-            _generator(sampling.seed, start + i, 0 if sampling.shared_randomness else k)
+            _generator(sampling.seed, start + i, 0 if sampling.shared_randomness else first_lane + k)
             for i in range(len(batch) // step)
             for k in range(step)
         ]
@@ -104,15 +106,15 @@ def generate(
 
 
 def _encode_prompt(lm: LanguageModel, prompt: str, sampling: Sampling, special_tokens: bool) -> list[int]:
-    ids: list[int] = lm.tokenizer(prompt, add_special_tokens=special_tokens)["input_ids"]
+    ids: list[int] = lm.tokenizer(prompt, add_special_tokens=special_tokens, verbose=False)["input_ids"]
     if not ids:
         raise InputError("a prompt is empty; write at least one character")
     room = lm.card.context - sampling.max_new_tokens
     if len(ids) > room:
         raise InputError(
             f"the prompt {prompt[:30]!r}… is {len(ids)} tokens long, and the model's context of {lm.card.context} "
-            f"leaves {max(room, 0)} beside {sampling.max_new_tokens} new ones; shorten it or "
-            "allow fewer new tokens (--max-new-tokens)"
+            f"leaves {max(room, 0)} beside {sampling.max_new_tokens} new ones; shorten it, or "
+            "allow fewer new tokens"
         )
     return ids
 

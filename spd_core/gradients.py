@@ -270,7 +270,7 @@ def _output_into(outputs: dict[str, Tensor], name: str, module: nn.Module) -> It
 
 
 def _check_finite(lm: LanguageModel, batch: Sequence[Encoded], losses: Tensor, gradients: dict[Site, Tensor]) -> None:
-    remedy = "try --dtype float32" if lm.dtype != torch.float32 else "leave the example out, or check the model"
+    remedy = "try float32 weights" if lm.dtype != torch.float32 else "leave the example out, or check the model"
     for example, loss in zip(batch, losses, strict=True):
         if not torch.isfinite(loss):
             raise CaptureError(f"example {example.id}: the loss is {float(loss)} in {lm.dtype}; {remedy}")

@@ -15,10 +15,9 @@ from safetensors import SafetensorError
 
 from spd_core import builtin
 from spd_core.errors import InputError, MemoryLimitError, ModelError
-from spd_core.families import ModelCard, Site, card_of, check_family, list_sites, parse_layers
+from spd_core.families import BUILTIN, ModelCard, Site, card_of, check_family, list_sites, parse_layers
 from spd_core.memory import MemoryEstimate, available_memory, estimate_memory
 
-BUILTIN = "builtin"
 DTYPES = ("auto", "float32", "bfloat16")
 
 
@@ -203,10 +202,12 @@ def _from_pretrained(loader: Callable[..., Any], source: str, revision: str | No
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         where = "folder" if local else "hub id"
-        raise ModelError(
-            f"cannot load {where} {source}: {first} (SPD Lab needs a transformers checkpoint with safetensors and "
-            "without remote code)"
-        ) from error
+        remedy = (
+            "connect this machine, check the id, or give a local folder"
+            if "couldn't connect" in first
+            else "SPD Lab needs a transformers checkpoint with safetensors and without remote code"
+        )
+        raise ModelError(f"cannot load {where} {source}: {first} ({remedy})") from error
 
 
 def _revision(name: str, source: str, model: Any) -> str:

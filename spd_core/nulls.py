@@ -11,8 +11,9 @@ import torch
 from numpy.typing import NDArray
 
 from spd_core.capability import Capability, Example, RangeSpans, RegexSpans
-from spd_core.errors import InputError
+from spd_core.errors import CaptureError, InputError
 from spd_core.gradients import GradientGram
+from spd_core.ranks import numerical_rank
 from spd_core.spectrum import decompose
 
 SHUFFLED, FULL, RANDOM = "shuffled answers", "full-sequence loss", "random directions"
@@ -66,25 +67,40 @@ def by_example(rows: NDArray[np.floating], example_of: NDArray[np.int64]) -> lis
 
 def bootstrap(
     grams: list[GradientGram], *, center: bool = True, samples: int = BOOTSTRAP_SAMPLES, seed: int = 0
-) -> NDArray[np.float64]:
+) -> NDArray[np.float64] | None:
     """[2, d] 5th and 95th percentile of each singular value when the examples are drawn again, with replacement.
 
-    The examples are resampled and not the tokens: tokens of one example are not independent (Efron, 1979).
+    None below two examples: one is drawn the same each time. The examples are resampled and not the tokens: tokens of
+    one example are not independent (Efron, 1979).
     """
     n, d = len(grams), len(grams[0].gram)
+    if n < 2:
+        return None
     weights = torch.from_numpy(np.random.default_rng(seed).multinomial(n, [1 / n] * n, samples)).double()  # [s, n]
-    gram = (weights @ torch.stack([g.gram.flatten() for g in grams])).view(samples, d, d)
+    gram = torch.empty(samples, d, d, dtype=torch.float64)
+    for block in torch.arange(d).split(64):  # all at once would copy every example's Gram matrix
+        part = torch.stack([g.gram[block] for g in grams])  # [n, block, d]
+        gram[:, block] = torch.einsum("sn,nbd->sbd", weights, part)
     total = weights @ torch.stack([g.total for g in grams])  # [s, d]
     rows = weights @ torch.tensor([float(g.rows) for g in grams], dtype=torch.float64)  # [s]
     if center:
-        gram -= torch.einsum("si,sj->sij", total, total / rows[:, None])
+        gram.baddbmm_(total[:, :, None], (total / rows[:, None])[:, None], alpha=-1)
     values = torch.linalg.eigvalsh(gram).flip(1).clamp(min=0).sqrt()  # [s, d]
     band: NDArray[np.float64] = np.quantile(values.numpy(), [0.05, 0.95], axis=0)
     return band
 
 
-def halves(grams: list[GradientGram], *, center: bool = True, seed: int = 0) -> NDArray[np.float32] | None:
-    """[2, d, d] directions of two random halves of the examples, each alone; None below two examples."""
+def halves(
+    grams: list[GradientGram], *, center: bool = True, dtype: str = "float64", seed: int = 0
+) -> NDArray[np.float32] | None:
+    """[2, d, d] directions of two random halves of the examples, each alone.
+
+    Columns beyond the non-zero singular values of a half are 0: those directions are rounding. None below two
+    examples, and when a half has no gradient at all.
+
+    Args:
+        dtype: in which the rows were computed.
+    """
     if len(grams) < 2:
         return None
     order = np.random.default_rng(seed).permutation(len(grams))
@@ -93,6 +109,11 @@ def halves(grams: list[GradientGram], *, center: bool = True, seed: int = 0) -> 
         whole = GradientGram(len(grams[0].gram))
         for at in part:
             whole.merge(grams[at])
-        found.append(decompose(whole, center=center).vectors.float().numpy())
+        try:
+            spectrum = decompose(whole, center=center)
+        except CaptureError:
+            return None
+        kept = numerical_rank(spectrum.values, dtype)
+        found.append((spectrum.vectors * (torch.arange(len(spectrum.values)) < kept)).float().numpy())
     vectors: NDArray[np.float32] = np.stack(found)
     return vectors

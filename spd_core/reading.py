@@ -34,7 +34,7 @@ class Place:
 
 def prompt_ids(lm: LanguageModel, text: str, special_tokens: bool) -> list[int]:
     """Token ids of a prompt, as `generate` reads it."""
-    ids: list[int] = lm.tokenizer(text, add_special_tokens=special_tokens)["input_ids"]
+    ids: list[int] = lm.tokenizer(text, add_special_tokens=special_tokens, verbose=False)["input_ids"]
     return ids
 
 
@@ -134,8 +134,9 @@ def _places(tokenizer: Any, logits: Tensor, ids: Sequence[int], alternatives: in
 
 def kl_divergence(logp: Tensor, logq: Tensor) -> Tensor:
     """[n] float64 KL(p ‖ q) = Σ p (log p − log q) in nats of distributions `[n, vocabulary]`; 0 · −∞ counts 0."""
-    terms = logp.exp() * (logp - logq)
-    return terms.nan_to_num(0.0, posinf=float("inf")).sum(-1, dtype=torch.float64).clamp(min=0)
+    p = logp.exp()
+    terms = torch.where(p == 0, 0.0, p * (logp - logq))  # NaN, from a broken model, stays NaN
+    return terms.sum(-1, dtype=torch.float64).clamp(min=0)
 
 
 def _ranked(tokenizer: Any, before: int, ids: Sequence[int], probabilities: Sequence[float]) -> Ranked:

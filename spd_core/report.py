@@ -241,7 +241,7 @@ def to_python(comparison: Comparison) -> str:
     lanes = "".join(f"    {_lane_code(lane.spec, lane.label, comparison.analysis)},\n" for lane in comparison.lanes)
     captures = "".join(f"    {name!r}: open_capture({name!r}),\n" for name in names)
     return (
-        f'"""Writes the texts of {comparison.id} again."""\n\n'
+        '"""Writes the texts of a comparison again."""\n\n'
         "from spd_core.analysis import open_capture\n"
         "from spd_core.comparison import ROWS\n"
         "from spd_core.generation import generate\n"
@@ -255,7 +255,8 @@ def to_python(comparison: Comparison) -> str:
         f"sampling = {comparison.sampling!r}\n"
         "for start in range(0, len(lanes), ROWS):\n"
         "    for completion in generate(\n"
-        f"        lm, [prompt], lanes[start : start + ROWS], sampling, special_tokens={comparison.special_tokens}\n"
+        "        lm, [prompt], lanes[start : start + ROWS], sampling,\n"
+        f"        special_tokens={comparison.special_tokens}, first_lane=start,\n"
         "    ):\n"
         '        print(f"--- {completion.lane.name}\\n{completion.text}")\n'
     )

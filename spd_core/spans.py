@@ -53,11 +53,11 @@ def generation_prompt(prompt: str, settings: Settings, style: Style, tokenizer: 
         before, after = settings.template.split("{prompt}")
         return before + prompt + after, len(before)
     if not tokenizer.chat_template:
-        raise InputError("this model has no chat template; use --prompt-style raw")
+        raise InputError("this model has no chat template; use the plain one (prompt style raw)")
     text = _in_chat(prompt, tokenizer)
     at = _in_chat("\0", tokenizer).find("\0")  # searching for the prompt itself could find the template's own words
     if not text.startswith(prompt, at):
-        raise InputError(f"the chat template changes the prompt {prompt[:40]!r}; use --prompt-style raw")
+        raise InputError(f"the chat template changes the prompt {prompt[:40]!r}; use the plain one (prompt style raw)")
     return text, at
 
 
@@ -91,7 +91,7 @@ def char_spans(example: Example, settings: Settings, rendered: Rendered, loss: L
         return [(whole, end)]
     if loss == "solution":
         if not example.tests:
-            raise InputError(f"{example.id}: --loss solution is for code with tests; use aligned or full")
+            raise InputError(f"{example.id}: the loss solution is for code with tests; use aligned or full")
         return [(rendered.answer_at, end)]
     if rule == "answer":
         return [(whole, end)]
@@ -164,7 +164,9 @@ def encode(
     spans = char_spans(example, settings, rendered, loss)
     if not spans:
         return "the span rule finds nothing"
-    encoding = tokenizer(rendered.text, add_special_tokens=rendered.special, return_offsets_mapping=True)
+    encoding = tokenizer(  # lengths are checked below, in words of ours
+        rendered.text, add_special_tokens=rendered.special, return_offsets_mapping=True, verbose=False
+    )
     offsets = [tuple(pair) for pair in encoding["offset_mapping"]]
     inked = [_without_lead(rendered.text, start, end) for start, end in offsets]
     supervised: set[int] = set()

@@ -152,5 +152,7 @@ def remove_folder(path: Path) -> None:
     """
     with _storage_errors(path):
         aside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.old."))
-        path.rename(aside / path.name)
-        shutil.rmtree(aside)
+        try:
+            path.rename(aside / path.name)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)  # empty when the rename failed, and else out of sight

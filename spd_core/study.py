@@ -139,7 +139,7 @@ def _analyse(captured: Capture, site: Site, center: bool, dtype: str, kept: int)
         found,
         nulls={RANDOM: decompose(null, center=center).values.numpy()},
         band=bootstrap(grams, center=center),
-        halves=halves(grams, center=center),
+        halves=halves(grams, center=center, dtype=dtype),
         coordinates=_coordinates(gradients, rows.activations(site), vectors, center, kept) if kept else None,
     )
 
@@ -159,6 +159,7 @@ def _coordinates(
         product=np.einsum("td,td->t", precise, activations.astype(np.float64)).astype(np.float32),
         scores=scores.astype(np.float32),
         explained=pca.explained_variance_ratio_,
+        axes=(pca.components_ @ vectors[:, :kept]).astype(np.float32),
     )
 
 

@@ -166,7 +166,8 @@ class Comparison(Record):
         is left out.
         """
         raw, chosen = self.lanes[0], self.lanes[lane]
-        return self.model_copy(update={"lanes": (raw if raw.other == lane else raw.unread(), chosen), "grid": None})
+        raw = raw.model_copy(update={"other": 1}) if raw.other == lane else raw.unread()
+        return self.model_copy(update={"lanes": (raw, chosen), "grid": None})
 
     @property
     def is_read(self) -> bool:
@@ -248,7 +249,10 @@ def read(path: Path) -> Comparison:
         record = json.loads(path.read_text("utf-8"))
         if record["format"] > FORMAT:
             raise InputError(f"{path.name} was written by a newer SPD Lab (format {record['format']}); update this one")
-        return Comparison.model_validate(record)
+        found = Comparison.model_validate(record)
+        if found.id != path.stem:
+            raise ValueError(f"it is the result {found.id!r:.60}, under another name")
+        return found
     except OSError as error:
         raise InputError(f"cannot read {path.name}: {error.strerror}; generate again") from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:

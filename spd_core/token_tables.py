@@ -88,8 +88,8 @@ def extremes(table: "pd.DataFrame", column: str, n: int = 10) -> tuple["pd.DataF
 def rank_correlation(table: "pd.DataFrame") -> float:
     """Spearman's ρ between energy shares and |gradient × activation| over the tokens; NaN when either is constant.
 
-    Tokens without any gradient (all after the last supervised one, by causality) have 0 in both. They are left
-    out: their agreement is a matter of course.
+    Tokens without any gradient (from the last supervised one on, by causality) are left out: all have the same two
+    numbers, whose agreement is a matter of course.
 
     Raises:
         InputError: fewer than three tokens have a gradient.

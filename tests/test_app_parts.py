@@ -1,16 +1,19 @@
 """Parts of the front end without a browser: jobs, tokens, escaping, and what the first paint imports."""
 
+import gc
 import subprocess
 import sys
 import time
+import weakref
 from pathlib import Path
 
 import pytest
 
-from app import session, tokens
+from app import history, session, tokens
 from app.resources import Job
 from app.widgets import plain, ranges
-from spd_core.errors import CaptureError
+from spd_core import texts
+from spd_core.errors import CaptureError, InputError
 from spd_core.spans import Encoded
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -34,6 +37,19 @@ def test_a_stopped_job_keeps_what_it_has() -> None:
     job.join(5)
     assert not job.running
     assert job.result == job.news
+
+
+def test_a_job_that_has_ended_holds_nothing_but_its_result() -> None:
+    class Analysis: ...
+
+    asked = Analysis()
+    alive = weakref.ref(asked)
+    job: Job[int, None] = Job(lambda _, asked=asked: id(asked)).start()
+    del asked
+    job.join(10)
+    gc.collect()
+    assert job.result
+    assert alive() is None
 
 
 def test_a_job_nobody_looks_at_stops_itself() -> None:
@@ -103,6 +119,28 @@ def test_plain_leaves_no_markdown() -> None:
     for mark in "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~":
         assert plain(f"a{mark}b") == f"a\\{mark}b"
     assert plain("one\ntwo") == "one  \ntwo"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["see https://a.b/c", "WWW.a.b", "me@a.b", "a -> b", "a <- b", "a <-> b", "x >= 2", "x <= 2", "x ~= 2", "a -- b"],
+)
+def test_plain_makes_no_link_and_no_typography(text: str) -> None:
+    """Streamlit does both to text whose every character is escaped."""
+    shown = plain(text).replace("\\", "")
+    assert "\u2060" in shown
+    assert shown.replace("\u2060", "") == text
+
+
+def test_plain_is_one_paragraph() -> None:
+    assert plain("one\n\n    two\n \t\nthree").split("  \n") == ["one", "\u00a0", "    two", "\u00a0", "three"]
+    assert "\u2060" not in plain("choose another --out, x->y, http and a@b")
+
+
+def test_a_result_deleted_between_two_looks_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(texts, "find", lambda name: tmp_path / name)
+    with pytest.raises(InputError, match="'gone' was deleted"):
+        history.open_result("gone")
 
 
 def test_runs_of_layers_are_drawn_together() -> None:

@@ -29,7 +29,7 @@ def test_bars_by_token_sum_to_one_and_escape_text(table: pd.DataFrame) -> None:
     bars, labels = figure.data[0], figure.layout.yaxis.ticktext
     assert sum(bars.x) == pytest.approx(1)
     assert labels[0] == "∅"
-    assert labels[1].startswith("&lt;b&gt;x&lt;/b&gt;·&lt;a·href=&quot;")
+    assert labels[1].startswith('&lt;b&gt;x&lt;/b&gt;·&lt;a·href="')
     assert labels[2] == "2 others"
     assert "σ²" in bars.hovertemplate
     whole = charts.by_token(summed(table, "text"))

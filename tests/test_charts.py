@@ -1,6 +1,7 @@
 """The figures hold the numbers they should, computed here anew from stacked gradient rows."""
 
 import csv
+import dataclasses
 import io
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from app import charts, spectra
 from app.charts import Look
 from app.spectra import Panel, csv_rows, table, to_csv
+from spd_core.analysis import RECORDED, load_analysis, recorded_names
 from spd_core.gradients import GradientGram
 from spd_core.ranks import energy, numerical_rank
 from spd_core.spectrum import decompose
@@ -153,7 +155,35 @@ def test_rows_are_told_apart_by_colour_and_symbol() -> None:
     assert list(figure.data[1].x) == [2.0, 6.0]
     assert [tuple(point) for point in figure.data[1].customdata] == [(1, "x"), (3, "z")]
     assert figure.data[0].marker.symbol != figure.data[1].marker.symbol
+    line = charts.rows_scatter(
+        scores, np.array([0.7, 0.2]), list("abab"), list("wxyz"), {"u1": np.array([0.6, 0.8, 0])}
+    )
+    np.testing.assert_allclose(line.data[-1].x, [-0.6 * 7, 0.6 * 7])
+    np.testing.assert_allclose(line.data[-1].y, [-0.8 * 7, 0.8 * 7])
     assert "70.0%" in figure.layout.xaxis.title.text
+
+
+def test_what_is_said_of_rows_is_text_alone() -> None:
+    recorded = load_analysis(RECORDED / recorded_names()[0])
+    first, *rest = recorded.examples
+    hostile = dataclasses.replace(first, id='<a href="http://evil">"x"</a>', text="<b>" + first.text[3:])
+    found = dataclasses.replace(recorded, examples=(hostile, *rest))
+    site = found.sites[found.site(found.layers[-1], "value")].coordinates
+    assert site is not None
+    groups, said = spectra.row_groups(found, site, most=len(found.examples))
+    assert not any("<" in text.replace("<br>", "") for text in (*groups, *said))
+    assert '&lt;a href="http://evil"&gt;"x"&lt;/a&gt;' in groups, "plotly knows no &quot;"
+
+
+def test_subspaces_of_halves_are_their_own_directions() -> None:
+    recorded = load_analysis(RECORDED / recorded_names()[0])
+    site = recorded.site(recorded.layers[-1], "value")
+    found = recorded.sites[site]
+    assert found.halves is not None
+    halves = found.halves * (np.arange(site.d_kv) < 3)  # no more than three directions are above rounding
+    cut = dataclasses.replace(recorded, sites={site: dataclasses.replace(found, halves=halves)})
+    bases = spectra.bases_at(cut, site, 8)
+    assert [basis.shape[1] for basis in bases.values()] == [8, 3, 3]
 
 
 def test_the_table_is_the_twin_of_the_figures(panels: list[Panel]) -> None:

@@ -4,6 +4,7 @@ import contextlib
 import copy
 import dataclasses
 import io
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,12 @@ from spd_core import comparison as engine
 from spd_core import reading
 from spd_core.analysis import Analysis, open_capture, save_analysis
 from spd_core.capability import Capability, Example, Settings
-from spd_core.comparison import compare, lanes_of
+from spd_core.comparison import ROWS, compare, lanes_of
 from spd_core.errors import InputError, MemoryLimitError, ModelError
 from spd_core.generation import Completion, generate
 from spd_core.lane_specs import RAW, Grid, LaneSpec, sweep_specs
 from spd_core.projection import projecting
-from spd_core.reading import pieces_of, prompt_ids, read_lanes, read_row
+from spd_core.reading import kl_divergence, pieces_of, prompt_ids, read_lanes, read_row
 from spd_core.report import to_python
 from spd_core.sampling import Sampling
 from spd_core.study import StudySettings, study
@@ -62,6 +63,20 @@ def test_lanes_are_written_as_generate_writes_them(llama: Any, sums: Analysis) -
     assert found.lanes[1].ranks == dict.fromkeys(["layer 1 key", "layer 1 value", "layer 2 key", "layer 2 value"], 8)
     assert {tuple(lane.spec for lane in found.lanes)} == {tuple(specs)}
     assert all(lane.finish == "length" and lane.seconds > 0 for lane in found.lanes)
+
+
+def test_divergence_counts_nothing_of_impossible_tokens_and_hides_no_broken_model() -> None:
+    p, q = torch.tensor([[0.5, 0.5, 0.0]]), torch.tensor([[0.25, 0.75, 0.0]])
+    found = kl_divergence(p.log(), q.log())
+    assert found.item() == pytest.approx(0.5 * math.log(2) + 0.5 * math.log(2 / 3), abs=1e-6)
+    assert kl_divergence(p.log(), torch.tensor([[0.0, 1.0, 0.0]]).log()).item() == math.inf
+    assert math.isnan(kl_divergence(torch.full((1, 3), math.nan), q.log()).item())
+
+
+def test_lanes_of_a_later_batch_draw_noise_of_their_own(llama: Any, sums: Analysis) -> None:
+    apart = Sampling(temperature=2.0, top_p=1.0, max_new_tokens=8, shared_randomness=False)
+    found = compare(llama, sums, "2 + 2?", [RAW] * (ROWS + 1), apart)
+    assert len({tuple(lane.ids) for lane in found.lanes}) == ROWS + 1
 
 
 @pytest.mark.parametrize("rank", ["half", "8"])

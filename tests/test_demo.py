@@ -1,5 +1,7 @@
 """The recorded bundle is what the real model gives: a part of it is captured again and compared."""
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,8 @@ import torch
 from spd_core import texts
 from spd_core.analysis import load_analysis
 from spd_core.capability import builtin_names, read_builtin
-from spd_core.demo import DIRECTIONS, PROMPTS
+from spd_core.demo import DIRECTIONS, PROMPTS, write_demo
+from spd_core.errors import InputError, StorageError
 from spd_core.study import settings_of, study
 
 DEMO = Path(__file__).resolve().parents[1] / "assets" / "demo"
@@ -69,3 +72,23 @@ def test_the_real_model_gives_the_recorded_numbers(builtin_lm: Any) -> None:
         assert cosines.min() > 0.999
         np.testing.assert_allclose(new.shares(0), old.shares(0), atol=2e-3)
         np.testing.assert_allclose(new.activation_energy, old.activation_energy, atol=1e-3)
+
+
+def test_a_bundle_is_written_whole_or_not_at_all(tiny_lm: Callable[[str], Any], tmp_path: Path) -> None:
+    told: list[float] = []
+    written = write_demo(
+        tiny_lm("llama"), tmp_path / "demo", lambda share, _: told.append(share), names=["arithmetic"]
+    )  # fmt: skip
+    assert written == {"arithmetic": str(tmp_path / "demo" / "captures" / "arithmetic")}
+    assert told == sorted(told)
+    assert told[-1] == 1
+    analysis = load_analysis(tmp_path / "demo" / "captures" / "arithmetic")
+    assert analysis.provenance.examples_requested == 50
+    names = sorted(path.stem for path in (tmp_path / "demo" / "texts").iterdir())
+    assert names == [f"arithmetic-{i}" for i in range(1, PROMPTS + 1)]
+    assert "torch" in json.loads((tmp_path / "demo" / "demo.json").read_text())["versions"]
+    with pytest.raises(StorageError, match="already exists"):
+        write_demo(tiny_lm("llama"), tmp_path / "demo", lambda *_: None, names=["arithmetic"])
+    with pytest.raises(InputError, match="unknown capability"):
+        write_demo(tiny_lm("llama"), tmp_path / "other", lambda *_: None, names=["no-such"])
+    assert not (tmp_path / "other").exists()

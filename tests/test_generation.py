@@ -83,6 +83,8 @@ def test_shared_randomness_makes_equal_lanes_write_equal_text(tiny_lm: Callable[
     assert shared[0].tokens == shared[1].tokens
     assert apart[0].tokens != apart[1].tokens
     assert apart[0].tokens == shared[0].tokens, "the first lane's noise is the same either way"
+    later = generate(lm, ["Hi"], [Lane()], Sampling(2.0, 0.9, 20, 1, shared_randomness=False), first_lane=1)
+    assert later[0].tokens == apart[1].tokens, "lanes written in a second call have noise of their own"
 
 
 def test_seeds_decide_and_batches_do_not(tiny_lm: Callable[[str], Any]) -> None:

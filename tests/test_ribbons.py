@@ -154,6 +154,12 @@ def test_a_stopped_sweep_can_be_drawn() -> None:
         assert list(ribbons.sweep_map(found, measure, 1).data[0].text[0]) == ["not written"]
 
 
+def test_a_rank_of_a_file_is_drawn_as_text() -> None:
+    found = comparison(lane("Raw", [" 4"]), lane("b", [" 4"]), grid=Grid(ranks=("<b>4</b>",), strengths=(1.0,)))
+    heat, squares = ribbons.sweep_map(found, ribbons.MEAN_KL, 1).data
+    assert list(heat.y) == list(squares.y) == ["rank &lt;b&gt;4&lt;/b&gt;"]
+
+
 def test_the_chosen_cell_is_framed() -> None:
     frame = ribbons.sweep_map(swept(), ribbons.MEAN_KL, 3).layout.shapes[0]
     assert (round(frame.x0), round(frame.y0 + 0.1)) == (0, 1)
@@ -166,3 +172,6 @@ def test_a_cell_beside_raw_is_a_comparison_of_its_own() -> None:
     assert third.grid is None
     raws: list[Any] = [first.lanes[0].other, third.lanes[0].other]
     assert raws == [None, None], "raw was read under itself here, and under no cell"
+    raw, *cells = found.lanes
+    read = found.model_copy(update={"lanes": (raw.model_copy(update={"other": 3}), *cells)})
+    assert read.cell(3).lanes[0].other == 1, "the cell is the second lane now"

@@ -1,17 +1,21 @@
 """The strip on every page: what is in hand, links, switching, deleting, the device; without any model."""
 
 import dataclasses
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
 import spd_core.analysis
 from app import resources, session, shell
-from app.resources import shared
+from app.resources import Job, load_saved, shared
 from spd_core.analysis import load_analysis, save_analysis
-from spd_core.errors import ModelError
+from spd_core.errors import InputError, ModelError
+from spd_core.storage import remove_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 DEMO = ROOT / "assets" / "demo" / "captures"
@@ -124,6 +128,51 @@ def test_recorded_captures_cannot_be_deleted(home: Path) -> None:
     assert button(at, "Delete").disabled  # type: ignore[attr-defined]
 
 
+def test_an_unsaved_capture_can_be_deleted(home: Path) -> None:
+    at = opened()
+    at.session_state["unsaved"] = {"lost": dataclasses.replace(load_analysis(DEMO / "arithmetic"), name="lost")}
+    at.session_state[session.CAPTURE] = "lost"
+    at.run()
+    button(at, "Delete").click().run()  # type: ignore[attr-defined]
+    assert not at.exception
+    assert "recorded" in strip(at)
+    assert not at.session_state["unsaved"]
+
+
+def test_what_another_tab_has_deleted_is_a_sentence(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = own(home)
+    at = opened(capture=name)
+    monkeypatch.setattr(session, "saved_names", lambda: [name])  # as this tab still lists it
+    kept = load_saved(name)
+    monkeypatch.setattr(session, "load_saved", lambda _: kept)
+    remove_folder(home / "captures" / name)
+    button(at, "Delete").click().run()  # type: ignore[attr-defined]
+    assert not at.exception
+    assert "not deleted" in at.error[0].value
+
+
+def test_what_the_disk_takes_after_all_is_no_longer_held_back(home: Path) -> None:
+    name, at = own(home), opened()
+    later = load_analysis(home / "captures" / name)
+    job: Job[Any, Any] = Job(lambda _: later, computes=False).start()
+    job.join(10)
+    at.session_state["unsaved"] = {name: dataclasses.replace(later, sites={})}
+    at.session_state["nulls_job"] = job
+    at.session_state[session.CAPTURE] = name
+    at.run()
+    assert not at.exception
+    assert not at.session_state["unsaved"]
+
+
+def test_what_is_kept_of_models_is_bounded(home: Path) -> None:
+    for number in range(resources.MOST_PREPARED + 3):
+        resources.preparation(f"org/model-{number}", None)
+        resources.preparation("builtin", None)
+    known = list(shared().prepared)
+    assert len(known) == resources.MOST_PREPARED
+    assert known[-1] == ("builtin", None), "what is used stays"
+
+
 def test_a_damaged_capture_is_a_sentence(home: Path) -> None:
     name = own(home)
     (home / "captures" / name / "analysis.safetensors").write_bytes(b"cut off")
@@ -144,6 +193,20 @@ def test_without_anything_recorded_pages_say_what_to_do(home: Path, monkeypatch:
     monkeypatch.setattr(spd_core.analysis, "RECORDED", home / "none")
     at = opened()
     assert "press **Capture gradients**" in at.info[0].value
+
+
+def test_a_capture_deleted_between_two_looks_is_a_sentence(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resources, "find_capture", lambda name: home / name)
+    with pytest.raises(InputError, match="'gone' was deleted"):
+        load_saved("gone")
+
+
+def test_pages_know_the_model_of_a_capture_without_torch() -> None:
+    check = (
+        "import sys; from app import session; from spd_core.analysis import open_capture, recorded_names; "
+        "session.model_key(open_capture(recorded_names()[0])); sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", check], cwd=ROOT, check=False).returncode == 0
 
 
 def test_labels_of_saved_captures() -> None:

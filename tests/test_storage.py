@@ -173,6 +173,14 @@ def test_a_file_that_fails_inside_a_folder_leaves_neither(tmp_path: Path, monkey
 # --- provenance ----------------------------------------------------------------------------------------------
 
 
+def test_a_folder_is_removed_whole_and_a_refusal_leaves_no_trace(old_folder: Path) -> None:
+    storage.remove_folder(old_folder)
+    assert not list(old_folder.parent.iterdir())
+    with pytest.raises(StorageError):
+        storage.remove_folder(old_folder)
+    assert not list(old_folder.parent.iterdir())
+
+
 def test_to_json_is_sorted_readable_and_ends_in_a_newline() -> None:
     text = storage.to_json({"b": "ü", "a": [1]})
     assert text == '{\n  "a": [\n    1\n  ],\n  "b": "ü"\n}\n'

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file, save_file
 
+import spd_core.analysis
 from spd_core.analysis import Analysis, load_analysis, save_analysis
 from spd_core.capability import Capability, Example, Settings
 from spd_core.errors import CaptureError, InputError, ModelError, StorageError
@@ -83,6 +85,8 @@ def test_heads_pca_and_supervised_tokens(found: Analysis, double_lm: Callable[[s
     assert mine.coordinates is not None
     u, s, _ = np.linalg.svd(centred, full_matrices=False)
     np.testing.assert_allclose(np.abs(mine.coordinates.scores[:, 0]), np.abs(u[:, 0] * s[0]), rtol=1e-3, atol=1e-7)
+    vh = np.linalg.svd(centred)[2]
+    np.testing.assert_allclose(np.abs(mine.coordinates.axes[:, :3]), np.abs(vh[:3] @ mine.vectors[:, :3]), atol=1e-3)
     np.testing.assert_allclose(mine.coordinates.explained, (s**2 / (s**2).sum())[:3], rtol=1e-4)
     assert found.supervised.sum() == found.provenance.supervised_tokens
     assert len(found.supervised) == found.provenance.tokens == len(found.position_of)
@@ -182,6 +186,18 @@ def test_what_is_saved_is_what_is_read(found: Analysis, tmp_path: Path) -> None:
     assert load_analysis(tmp_path / "small").kept_directions == 2
 
 
+def test_a_capture_that_vanishes_while_it_is_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "analysis.json").write_text("{}")
+
+    class Shelf:
+        def glob(self, _: str) -> list[Path]:
+            return [tmp_path / name / "analysis.json" for name in ("gone", "kept")]
+
+    monkeypatch.setattr(spd_core.analysis, "captures_folder", Shelf)
+    assert spd_core.analysis.saved_names() == ["kept"]
+
+
 def _damage(folder: Path, how: str) -> None:
     record = json.loads((folder / "analysis.json").read_text())
     if how == "truncated":
@@ -193,13 +209,27 @@ def _damage(folder: Path, how: str) -> None:
         (folder / "analysis.json").write_text(json.dumps({**record, "format": 99}))
     elif how == "fewer tokens":
         (folder / "analysis.json").write_text(json.dumps({**record, "examples": record["examples"][1:]}))
+    elif how == "no examples":
+        (folder / "analysis.json").write_text(json.dumps({**record, "examples": []}))
+    elif how == "no sites":
+        (folder / "analysis.json").write_text(json.dumps({**record, "sites": []}))
+    elif how == "a position outside":
+        record["examples"][0]["supervised"] = [999]
+        (folder / "analysis.json").write_text(json.dumps(record))
+    elif how.startswith("other "):
+        tensors = load_file(folder / "analysis.safetensors")
+        name = next(name for name in tensors if name.endswith(how.removeprefix("other ")))
+        save_file({**tensors, name: tensors[name][:-1].copy()}, folder / "analysis.safetensors")
     else:
         (folder / "analysis.json").write_text('{"format": 1}')
 
 
 @pytest.mark.parametrize(("how", "message"), [
     ("truncated", "no valid capture"), ("missing", "capability.jsonl"), ("newer", "newer SPD Lab"),
-    ("fewer tokens", "do not fit"), ("no fields", "no valid capture"),
+    ("fewer tokens", "do not fit"), ("no fields", "no valid capture"), ("no examples", "no example"),
+    ("no sites", "no site"), ("a position outside", "do not fit its text"), ("other band", "do not fit"),
+    ("other halves", "do not fit"), ("other null/random directions", "do not fit"), ("other activation", "do not fit"),
+    ("other explained", "do not fit"),
 ])  # fmt: skip
 def test_damaged_files_are_an_error_with_the_reason(found: Analysis, tmp_path: Path, how: str, message: str) -> None:
     save_analysis(found, tmp_path / "sums")

@@ -100,6 +100,7 @@ def test_unknown_and_leading_elsewhere_is_refused(home: Path, name: str) -> None
         (lambda text: json.dumps({**json.loads(text), "lanes": []}), "holds no valid result"),
         (lambda text: json.dumps({**json.loads(text), "sampling": {"temperature": -1}}), "temperature -1"),
         (lambda text: json.dumps({**json.loads(text), "grid": {"ranks": ["4"], "strengths": [1, 0.5]}}), "no valid"),
+        (lambda text: json.dumps({**json.loads(text), "id": 'x"""; print()'}), "under another name"),
         (lambda text: json.dumps({**json.loads(text), "format": 99}), "newer SPD Lab \\(format 99\\)"),
     ],
 )
