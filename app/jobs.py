@@ -14,7 +14,8 @@ from typing import Any
 from app.request import Request
 from app.resources import COMPUTING, Job, ModelKey, ModelStore
 from spd_core import models
-from spd_core.analysis import Analysis, captures_folder, save_analysis
+from spd_core.analysis import Analysis
+from spd_core.captures import captures_folder, save_analysis
 from spd_core.errors import StorageError
 from spd_core.families import ModelCard, card_of
 from spd_core.gradients import Progress

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from app import attribution_charts as figures
-from app import charts, probing, session
+from app import charts, launch, probing, session
 from app.attributions import (
     COLUMNS,
     LETTER,
@@ -58,7 +58,7 @@ def _launch(label: str, job_key: str, request: Any) -> None:
         def work(job: "Job[Any, Any]") -> Any:
             return _WORK[job_key](job, request, key, store)
 
-        session.start(job_key, work)
+        launch.start(job_key, work)
         st.rerun()
     if job is not None and job.error:
         failure("This did not work:", job.error)

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import streamlit as st
 
-from spd_core.analysis import RECORD, Analysis, find_capture, open_capture
+from spd_core.analysis import Analysis
+from spd_core.captures import RECORD, find_capture, open_capture
 from spd_core.errors import InputError, SpdError
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from app import history, ribbons, session
+from app import history, launch, ribbons, session
 from app.lane_pickers import open_others, take_cell, take_settings
 from app.lanes import WriteRequest
 from app.shell import queue_note
@@ -158,7 +158,7 @@ def _offer_reading(comparison: Comparison) -> None:
     small("The texts were not read in both lanes yet, so KL and the likeliest tokens are missing.")
     if st.button("Read the texts token by token", icon=":material/play_arrow:"):
         try:
-            session.start_reading(comparison, reading_request(comparison))
+            launch.start_reading(comparison, reading_request(comparison))
         except InputError as error:
             failure("They cannot be read:", str(error))
             return

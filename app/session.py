@@ -5,25 +5,21 @@ name is never one of them: opening a link must not send, load or reveal anything
 """
 
 import dataclasses
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import streamlit as st
 
-from app.resources import Job, ModelKey, import_engine, load_saved, shared
-from spd_core.analysis import captures_folder, recorded_names, saved_names
+from app.resources import Job, ModelKey, load_saved
+from spd_core.captures import captures_folder, recorded_names, saved_names
 from spd_core.errors import InputError
 from spd_core.families import BUILTIN
 from spd_core.storage import child, remove_folder
 
 if TYPE_CHECKING:
     from app.jobs import CaptureNews
-    from app.lanes import WriteRequest
-    from app.request import Request
     from spd_core.analysis import Analysis
-    from spd_core.texts import Comparison
 
 Number = TypeVar("Number", int, float)
 
@@ -59,8 +55,8 @@ HISTORY_OPEN = "history_open"
 MODEL_RECENT, CAPTURE_PRESET, IMPORT, LEAVE_OUT = "model_recent", "capture_preset", "import", "leave_out"
 EXAMPLES_VIEW, EXAMPLES_SPLIT, EXAMPLES_TABLE = "examples_view", "examples_split", "examples_table"
 DRAFT, SAVE_NAME, SAVE_REPLACE, SAVE_NEWS = "draft", "save_name", "save_replace", "save_news"
-_CAPTURE_JOB, _NULLS_JOB, _TAKEN, _UNSAVED = "capture_job", "nulls_job", "taken", "unsaved"
-_WRITE_JOB = "write_job"
+CAPTURE_JOB, NULLS_JOB, WRITE_JOB = "capture_job", "nulls_job", "write_job"
+_TAKEN, _UNSAVED = "taken", "unsaved"
 TEXT_SOURCE, OWN_TEXT, OWN_TOKEN, SCORED = "text_source", "own_text", "own_token", "scored"
 TOKEN_TABLE = "token_table"
 READ_JOB, LENS_JOB, CHECK_JOB = "read_job", "lens_job", "check_job"
@@ -126,7 +122,7 @@ def in_hand() -> "Analysis | None":
 
 def _take_results() -> None:
     """Take up what a job has finished since the last look."""
-    for key in (_CAPTURE_JOB, _NULLS_JOB):
+    for key in (CAPTURE_JOB, NULLS_JOB):
         job = st.session_state.get(key)
         if job is None or job.result is None or st.session_state.get(f"{_TAKEN}_{key}") is job.result:
             continue
@@ -134,7 +130,7 @@ def _take_results() -> None:
         _unsaved().pop(job.result.name, None)  # the disk may have taken what it refused before
         if job.notice:
             _unsaved()[job.result.name] = job.result
-        if key == _CAPTURE_JOB:
+        if key == CAPTURE_JOB:
             take(job.result.name)
 
 
@@ -214,17 +210,17 @@ def write_link(analysis: "Analysis") -> None:
 
 def capture_job() -> "Job[Analysis, CaptureNews] | None":
     """The capture that this session started last."""
-    return cast("Job[Analysis, CaptureNews] | None", st.session_state.get(_CAPTURE_JOB))
+    return cast("Job[Analysis, CaptureNews] | None", st.session_state.get(CAPTURE_JOB))
 
 
 def nulls_job() -> "Job[Analysis, CaptureNews] | None":
     """The null spectra that this session asked for last."""
-    return cast("Job[Analysis, CaptureNews] | None", st.session_state.get(_NULLS_JOB))
+    return cast("Job[Analysis, CaptureNews] | None", st.session_state.get(NULLS_JOB))
 
 
 def write_job() -> "Job[Any, Any] | None":
     """The generation that this session started last."""
-    return cast("Job[Any, Any] | None", st.session_state.get(_WRITE_JOB))
+    return cast("Job[Any, Any] | None", st.session_state.get(WRITE_JOB))
 
 
 def probe_job(key: str) -> "Job[Any, Any] | None":
@@ -232,66 +228,11 @@ def probe_job(key: str) -> "Job[Any, Any] | None":
     return cast("Job[Any, Any] | None", st.session_state.get(key))
 
 
-def start_capture(request: "Request") -> None:
-    """Start capturing in the background; one at a time for a session."""
-
-    def work(job: "Job[Any, Any]") -> Any:
-        from app import jobs  # torch comes along: on the job's thread, never on a page's
-
-        return jobs.capture(job, request, store)
-
-    store = shared().models
-    start(_CAPTURE_JOB, work)
-
-
-def start_nulls(analysis: "Analysis") -> None:
-    """Start capturing the null spectra of an analysis in the background."""
-
-    def work(job: "Job[Any, Any]") -> Any:
-        from app import jobs
-
-        return jobs.nulls(job, analysis, key, store)
-
-    key, store = model_key(analysis), shared().models
-    start(_NULLS_JOB, work)
-
-
-def start_writing(request: "WriteRequest") -> None:
-    """Start writing all lanes of a request in the background."""
-
-    def work(job: "Job[Any, Any]") -> Any:
-        from app import writing
-
-        return writing.write(job, request, store)
-
-    store = shared().models
-    start(_WRITE_JOB, work)
-
-
-def start_reading(written: "Comparison", request: "WriteRequest") -> None:
-    """Start reading the texts of a comparison in the background; `request` holds its analyses and model."""
-
-    def work(job: "Job[Any, Any]") -> Any:
-        from app import writing
-
-        return writing.read(job, written, request, store)
-
-    store = shared().models
-    start(_WRITE_JOB, work)
-
-
-def start(key: str, work: "Callable[[Job[Any, Any]], Any]") -> None:
-    """Run `work(job)` on a thread and keep the job under `key`, unless the last one there still runs."""
-    running = st.session_state.get(key)
-    if running is not None and running.running:
-        return
-
-    def with_engine(job: "Job[Any, Any]") -> Any:
-        job.progress(0.0, "Starting the engine")
-        import_engine()
-        return work(job)
-
-    st.session_state[key] = Job(with_engine).start()
+def running_jobs() -> "dict[str, Job[Any, Any]]":
+    """All jobs of this session that run now, by their key."""
+    keys = (CAPTURE_JOB, NULLS_JOB, WRITE_JOB, READ_JOB, LENS_JOB, CHECK_JOB)
+    jobs = {key: st.session_state.get(key) for key in keys}
+    return {key: job for key, job in jobs.items() if job is not None and job.running}
 
 
 def choose_rank(rank: int) -> None:

@@ -11,7 +11,7 @@ import streamlit as st
 from app import session
 from app.resources import Job, others_at_work, shared
 from app.widgets import counted, failure, model_name, plain, ranges, small
-from spd_core.analysis import recorded_names
+from spd_core.captures import recorded_names
 from spd_core.errors import InputError, SpdError
 
 if TYPE_CHECKING:
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 _STYLE = Path(__file__).with_name("style.css")
 
 
-def header(title: str, question: str, *, watch: bool = True) -> "Analysis | None":
+def header(title: str, question: str, *, shows: tuple[str, ...] = ()) -> "Analysis | None":
     """Title, the question that the page answers, and the strip; returns the analysis in hand.
 
-    `watch` shows a running capture; Home shows more of it by itself.
+    `shows` are the keys of jobs whose progress the page shows by itself.
     """
     st.html(_STYLE)
     session.read_link()
@@ -37,8 +37,7 @@ def header(title: str, question: str, *, watch: bool = True) -> "Analysis | None
         analysis = session.in_hand()
     with strip:
         _strip(analysis)
-    if watch:
-        _running_capture()
+    _running_jobs(shows)
     if analysis is not None:
         session.write_link(analysis)
     return analysis
@@ -167,18 +166,29 @@ def queue_note(own: "Job[Any, Any] | None") -> None:
         small(f"{counted(others, 'other job')} at work on this machine: you take turns, so each step takes longer.")
 
 
-def _running_capture() -> None:
-    """While a capture runs, how far it is on every page (ticking, which also keeps it alive)."""
-    running = session.capture_job()
-    if running is None or not running.running:
+def _running_jobs(shown: tuple[str, ...]) -> None:
+    """While jobs of this session run, how far they are on every page (ticking, which also keeps them alive)."""
+    running = session.running_jobs()
+    if not running:
         return
 
     @st.fragment(run_every=1.0)
     def ticking() -> None:
-        job = session.capture_job()
-        if job is None or not job.running:
+        if not all(job.running for job in running.values()):
             st.rerun()  # a whole run, so that the page takes up the result and the ticking ends
-        job.seen()
-        small(f"A capture is running: {plain(job.phase)}, {job.share:.0%}")
+        for key, job in running.items():
+            job.seen()
+            if key not in shown:
+                small(f"{_AT_WORK[key]}: {plain(job.phase)}, {job.share:.0%}")
 
     ticking()
+
+
+_AT_WORK = {
+    session.CAPTURE_JOB: "A capture is running",
+    session.NULLS_JOB: "Null spectra are captured",
+    session.WRITE_JOB: "Lanes are written",
+    session.READ_JOB: "A text is read",
+    session.LENS_JOB: "The logit lens is computed",
+    session.CHECK_JOB: "The causal check is running",
+}

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from app import charts, session, spectra
+from app import charts, launch, session, spectra
 from app.shell import label, queue_note
 from app.spectra import Panel
 from app.widgets import failure, is_dark, plain, small
@@ -147,7 +147,7 @@ def nulls(analysis: "Analysis") -> None:
         seconds = analysis.provenance.seconds or 0
         small(f"Shuffled answers and full-sequence loss: two captures more, about {2 * seconds + 2:.0f} s.")
     if pressed:
-        session.start_nulls(analysis)
+        launch.start_nulls(analysis)
         st.rerun()
 
 

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app import attributions, live_attributions, session
+from app import attributions, energy_sums, live_attributions, session
 from app.session import Selection
 from app.shell import header
 from app.widgets import empty, provenance
@@ -23,7 +23,7 @@ def energy(analysis: Analysis, site: Site, at: Selection) -> None:
         hide = attributions.pick_aside()
     table = direction_table(analysis, site, at.direction, attributions.special_ids(analysis))
     attributions.energy(table, at, hide)
-    attributions.sums(table, analysis, at, hide)
+    energy_sums.sums(table, analysis, at, hide)
     provenance(analysis, f"{site.label}, direction {at.direction + 1}")
 
 
@@ -45,7 +45,11 @@ def coordinates(analysis: Analysis, site: Site, at: Selection) -> None:
         provenance(analysis, f"{site.label}, direction {at.direction + 1}")
 
 
-analysis = header("Token attributions", "Which tokens make a direction, and what does it do?")
+analysis = header(
+    "Token attributions",
+    "Which tokens make a direction, and what does it do?",
+    shows=(session.READ_JOB, session.LENS_JOB, session.CHECK_JOB),
+)
 if analysis is None:
     empty("The tokens behind each direction appear here.")
 else:

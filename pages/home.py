@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app import pickers, session
+from app import launch, pickers, session
 from app.capture_panel import running, summary, welcome
 from app.request import Request
 from app.resources import preparation
@@ -14,7 +14,7 @@ from spd_core.families import parse_layers
 analysis = header(
     "SPD Lab",
     "Which directions inside a language model carry a capability? Capture the gradients of its answers, then look.",
-    watch=False,
+    shows=(session.CAPTURE_JOB,),
 )
 if analysis and analysis.recorded:
     welcome()
@@ -65,7 +65,7 @@ with below:
             if analysis:
                 st.page_link(session.SPECTRUM, label="See the spectrum", icon=":material/arrow_forward:")
         if pressed and request:
-            session.start_capture(request)
+            launch.start_capture(request)
             st.rerun()
         if job is not None and job.error:
             failure("The capture failed:", job.error)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from app import history, lane_pickers, results, session
+from app import history, lane_pickers, launch, results, session
 from app.lanes import SWEEP, WriteRequest
 from app.shell import header
 from app.widgets import counted, empty, failure, plain
@@ -44,7 +44,7 @@ def pick(analysis: "Analysis") -> WriteRequest | None:
     return WriteRequest(analysis, key, specs, prompt, style, sampling, others, answer, grid)
 
 
-analysis = header("Side by side", "What does projecting do to the text?")
+analysis = header("Side by side", "What does projecting do to the text?", shows=(session.WRITE_JOB,))
 if analysis is None:
     empty("A raw and a projected completion appear here, side by side.")
 else:
@@ -59,7 +59,7 @@ else:
             st.button("Stopping…" if job.stop_asked else "Stop generating", on_click=job.stop,
                       disabled=job.stop_asked, icon=":material/stop_circle:")  # fmt: skip
         elif st.button("Generate", type="primary", shortcut="Ctrl+Enter", disabled=request is None) and request:
-            session.start_writing(request)
+            launch.start_writing(request)
             st.rerun()
         with st.popover("History", icon=":material/history:", key=session.HISTORY_OPEN, on_change="rerun") as past:
             if past.open:  # its labels are read from every result

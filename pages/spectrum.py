@@ -7,7 +7,7 @@ from app.charts import HEADS
 from app.shell import header
 from app.widgets import empty, provenance
 
-analysis = header("Spectrum", "How many directions carry this capability?")
+analysis = header("Spectrum", "How many directions carry this capability?", shows=(session.NULLS_JOB,))
 if analysis is None:
     empty("The spectrum of captured gradients appears here.")
 else:

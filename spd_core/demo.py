@@ -5,8 +5,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from spd_core import texts
-from spd_core.analysis import Analysis, save_analysis
+from spd_core.analysis import Analysis
 from spd_core.capability import builtin_names, read_builtin
+from spd_core.captures import save_analysis
 from spd_core.comparison import compare
 from spd_core.families import parse_layers
 from spd_core.lane_specs import RAW, LaneSpec

@@ -242,7 +242,7 @@ def to_python(comparison: Comparison) -> str:
     captures = "".join(f"    {name!r}: open_capture({name!r}),\n" for name in names)
     return (
         '"""Writes the texts of a comparison again."""\n\n'
-        "from spd_core.analysis import open_capture\n"
+        "from spd_core.captures import open_capture\n"
         "from spd_core.comparison import ROWS\n"
         "from spd_core.generation import generate\n"
         "from spd_core.models import load\n"

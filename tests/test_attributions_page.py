@@ -11,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from app import probing, session
 from app.resources import load_saved, shared
-from spd_core.analysis import recorded_names
+from spd_core.captures import recorded_names
 from spd_core.errors import InputError
 from spd_core.token_tables import direction_table, summed
 from tests.test_pages import ROOT, go_to, press, text_of

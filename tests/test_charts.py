@@ -12,7 +12,7 @@ import torch
 from app import charts, spectra
 from app.charts import Look
 from app.spectra import Panel, csv_rows, table, to_csv
-from spd_core.analysis import RECORDED, load_analysis, recorded_names
+from spd_core.captures import RECORDED, load_analysis, recorded_names
 from spd_core.gradients import GradientGram
 from spd_core.ranks import energy, numerical_rank
 from spd_core.spectrum import decompose

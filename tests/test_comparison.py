@@ -14,8 +14,9 @@ import torch
 
 from spd_core import comparison as engine
 from spd_core import reading
-from spd_core.analysis import Analysis, open_capture, save_analysis
+from spd_core.analysis import Analysis
 from spd_core.capability import Capability, Example, Settings
+from spd_core.captures import open_capture, save_analysis
 from spd_core.comparison import ROWS, compare, lanes_of
 from spd_core.errors import InputError, MemoryLimitError, ModelError
 from spd_core.generation import Completion, generate

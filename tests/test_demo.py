@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from spd_core import texts
-from spd_core.analysis import load_analysis
 from spd_core.capability import builtin_names, read_builtin
+from spd_core.captures import load_analysis
 from spd_core.demo import DIRECTIONS, PROMPTS, write_demo
 from spd_core.errors import InputError, StorageError
 from spd_core.study import settings_of, study

@@ -109,7 +109,7 @@ def test_presets_fill_the_settings_in_and_a_link_wins(at: AppTest) -> None:
 
     linked = open_home(examples="7", layers="3,7")
     assert linked.segmented_control(key=session.CAPTURE_PRESET).value is None
-    assert "7 examples, layers 3,7, batch size 8" in text_of(linked)
+    assert "7 examples, layers 3, 7, batch size 8" in text_of(linked)
 
 
 # --- browse --------------------------------------------------------------------------------------------------

@@ -11,9 +11,10 @@ import pytest
 import torch
 from safetensors.numpy import load_file, save_file
 
-import spd_core.analysis
-from spd_core.analysis import Analysis, load_analysis, save_analysis
+import spd_core.captures
+from spd_core.analysis import Analysis
 from spd_core.capability import Capability, Example, Settings
+from spd_core.captures import load_analysis, save_analysis
 from spd_core.errors import CaptureError, InputError, ModelError, StorageError
 from spd_core.gradients import capture
 from spd_core.nulls import FULL, RANDOM, SHUFFLED, shuffled
@@ -194,8 +195,8 @@ def test_a_capture_that_vanishes_while_it_is_listed(tmp_path: Path, monkeypatch:
         def glob(self, _: str) -> list[Path]:
             return [tmp_path / name / "analysis.json" for name in ("gone", "kept")]
 
-    monkeypatch.setattr(spd_core.analysis, "captures_folder", Shelf)
-    assert spd_core.analysis.saved_names() == ["kept"]
+    monkeypatch.setattr(spd_core.captures, "captures_folder", Shelf)
+    assert spd_core.captures.saved_names() == ["kept"]
 
 
 def _damage(folder: Path, how: str) -> None:

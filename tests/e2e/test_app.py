@@ -104,7 +104,7 @@ def test_stop_is_seen_within_a_second(open_app: Callable[..., Page]) -> None:
 
 def test_two_tabs_write_at_once_and_each_gets_its_own_text(open_app: Callable[..., Page], builtin_lm: Any) -> None:
     """What each tab shows is what the engine writes when it is alone."""
-    from spd_core.analysis import open_capture
+    from spd_core.captures import open_capture
     from spd_core.comparison import compare
     from spd_core.lane_specs import RAW, LaneSpec
     from spd_core.sampling import Sampling

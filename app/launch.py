@@ -1,0 +1,77 @@
+"""Starts a session's jobs. The work brings torch along: it is imported on the job's thread, never on a page's."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from app import session
+from app.resources import Job, import_engine, shared
+
+if TYPE_CHECKING:
+    from app.lanes import WriteRequest
+    from app.request import Request
+    from spd_core.analysis import Analysis
+    from spd_core.texts import Comparison
+
+
+def start_capture(request: "Request") -> None:
+    """Start capturing in the background; one at a time for a session."""
+
+    def work(job: "Job[Any, Any]") -> Any:
+        from app import jobs
+
+        return jobs.capture(job, request, store)
+
+    store = shared().models
+    start(session.CAPTURE_JOB, work)
+
+
+def start_nulls(analysis: "Analysis") -> None:
+    """Start capturing the null spectra of an analysis in the background."""
+
+    def work(job: "Job[Any, Any]") -> Any:
+        from app import jobs
+
+        return jobs.nulls(job, analysis, key, store)
+
+    key, store = session.model_key(analysis), shared().models
+    start(session.NULLS_JOB, work)
+
+
+def start_writing(request: "WriteRequest") -> None:
+    """Start writing all lanes of a request in the background."""
+
+    def work(job: "Job[Any, Any]") -> Any:
+        from app import writing
+
+        return writing.write(job, request, store)
+
+    store = shared().models
+    start(session.WRITE_JOB, work)
+
+
+def start_reading(written: "Comparison", request: "WriteRequest") -> None:
+    """Start reading the texts of a comparison in the background; `request` holds its analyses and model."""
+
+    def work(job: "Job[Any, Any]") -> Any:
+        from app import writing
+
+        return writing.read(job, written, request, store)
+
+    store = shared().models
+    start(session.WRITE_JOB, work)
+
+
+def start(key: str, work: "Callable[[Job[Any, Any]], Any]") -> None:
+    """Run `work(job)` on a thread and keep the job under `key`, unless the last one there still runs."""
+    running = st.session_state.get(key)
+    if running is not None and running.running:
+        return
+
+    def with_engine(job: "Job[Any, Any]") -> Any:
+        job.progress(0.0, "Starting the engine")
+        import_engine()
+        return work(job)
+
+    st.session_state[key] = Job(with_engine).start()
