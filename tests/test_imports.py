@@ -10,19 +10,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 ORDER = [
     *("errors", "storage", "builtin", "families", "memory", "models", "packing", "capability", "spans", "tasks"),
-    *(
-        "tables",
-        "importing",
-        "provenance",
-        "ranks",
-        "analysis",
-        "captures",
-        "token_tables",
-        "rows",
-        "gradients",
-        "spectrum",
-    ),
-    *("nulls", "subspace"),
+    *("tables", "importing", "provenance", "ranks", "analysis", "captures", "token_tables", "rows", "gradients"),
+    *("spectrum", "nulls", "subspace"),
     *("sampling", "lane_specs", "texts", "differences", "report"),
     *("study", "projection", "generation", "reading", "comparison", "attribution", "causal", "evaluation", "distill"),
     *("runs", "export", "demo", "__main__"),
