@@ -145,7 +145,7 @@ def test_a_link_restores_the_view(open_app: Callable[..., Page]) -> None:
         expect(main(page)).to_contain_text("General knowledge with four options")
         for name in ("full", "chat"):
             expect(page.get_by_role("radio", name=name)).to_be_checked()
-        expect(main(page)).to_contain_text("7 examples, layers 3,7")
+        expect(main(page)).to_contain_text("7 examples, layers 3, 7")
         button(page, "Settings").click()
         expect(page.get_by_role("spinbutton", name="Batch size")).to_have_value("8")  # out of range: the default
         page.reload()
@@ -230,6 +230,8 @@ def test_two_tabs_share_one_model(open_app: Callable[..., Page]) -> None:
 
 def test_hostile_text_is_shown_and_nothing_more(open_app: Callable[..., Page], tmp_path: Path) -> None:
     evil = '![x](http://evil.example/1) <img src="http://evil.example/2"> :red[r] $x$ **b** <script>alert(1)</script>'
+    # An invisible word joiner keeps the browser from making a link of an address.
+    literal = re.compile(re.escape(evil).replace("http:", "http:\u2060?"))
     file = tmp_path / "evil.jsonl"
     rows = [
         {"capability": evil, "title": evil, "description": evil},
@@ -243,11 +245,11 @@ def test_hostile_text_is_shown_and_nothing_more(open_app: Callable[..., Page], t
     capture(page, 1)
     for name in PAGES[1:]:
         go_to(page, name)
-        expect(main(page)).to_contain_text(evil)
+        expect(main(page)).to_contain_text(literal)
     generate(page)
     go_to(page, "Home")
-    expect(main(page)).to_contain_text(evil)
-    expect(main(page).locator("img, script, em")).to_have_count(0)
+    expect(main(page)).to_contain_text(literal)
+    expect(main(page).locator("img, script, em, a[href*=evil]")).to_have_count(0)
     file.write_text(json.dumps({"prompt": evil}) + "\n")
     page.locator('input[type="file"]').set_input_files(file)
     expect(main(page).get_by_role("alert")).to_contain_text("evil.jsonl, line 1: answer: Field required")
