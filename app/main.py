@@ -25,4 +25,4 @@ st.navigation(
     ],
     position="top",
 ).run()
-preparation("builtin", None)  # after the page is drawn: warms the engine up in the background
+preparation("builtin", None, 2.5)  # warms the engine up, when the browser has drawn the page

@@ -234,14 +234,17 @@ def shared() -> Shared:
     return Shared()
 
 
-def preparation(name: str, revision: str | None) -> "Job[Prepared, None]":
+def preparation(name: str, revision: str | None, delay: float = 0.4) -> "Job[Prepared, None]":
     """Read what a model is (configuration and tokenizer, no weights) in the background; once for all sessions.
 
-    Called after a page's first elements are drawn: it also warms the engine up.
+    It also warms the engine up, `delay` seconds from now: importing torch would hold up a page that is being drawn.
     """
     known, key = shared().prepared, (name, revision)
     with _PREPARING:
-        job = known.pop(key, None) or Job[Any, None](lambda job: _prepare(job, name, revision), computes=False).start()
+        job = (
+            known.pop(key, None)
+            or Job[Any, None](lambda job: _prepare(job, name, revision, delay), computes=False).start()
+        )
         known[key] = job  # the last one used stands last
         for oldest in list(known)[:-MOST_PREPARED]:
             del known[oldest]
@@ -266,9 +269,9 @@ def forget_preparation(name: str, revision: str | None) -> None:
     shared().prepared.pop((name, revision), None)
 
 
-def _prepare(job: "Job[Prepared, None]", name: str, revision: str | None) -> "Prepared":
+def _prepare(job: "Job[Prepared, None]", name: str, revision: str | None, delay: float) -> "Prepared":
     job.progress(0.0, "Starting the engine")
-    time.sleep(0.4)  # the page is drawn meanwhile: importing torch would hold it up
+    time.sleep(delay)
     import_engine()
     from app import jobs  # torch comes along: on this thread, never on a page's
 

@@ -36,7 +36,7 @@ CAPABILITY, LOSS, STYLE = "capability", "loss", "style"
 EXAMPLES, LAYERS, BATCH, CENTRE = "examples", "layers", "batch", "centre"
 # In the URL: Spectrum, Side by side
 OVERLAYS, SHARED, SHAPE, COLOUR = "beside", "same_scales", "shapes", "colour"
-OVERLAP, OVERLAP_WITH = "overlap", "overlap_with"
+OVERLAP, OVERLAP_WITH, SPECTRUM_VIEW = "overlap", "overlap_with", "shown"
 STRENGTH, CHOICE, TEMPERATURE, TOP_P, NEW_TOKENS, SEED = "alpha", "choice", "temperature", "top_p", "new_tokens", "seed"
 # In the URL: Side by side
 WRITTEN, MODE, MORE_LANES, MORE_RANKS, MORE_STRENGTHS = "written", "mode", "also", "ranks", "strengths"

@@ -223,7 +223,7 @@ def _bases_of(analysis: "Analysis", names: list[str], layer: int, kind: str, ran
     return bases
 
 
-def rows(analysis: "Analysis") -> None:
+def rows(analysis: "Analysis", _rank: int) -> None:
     """The gradient rows of the selected site on their first principal components."""
     at = session.selection(analysis)
     found = analysis.sites[analysis.site(at.layer, at.kind)].coordinates

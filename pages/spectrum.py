@@ -6,12 +6,13 @@ from app import session, spectra, spectrum_parts
 from app.charts import HEADS
 from app.shell import header
 from app.widgets import empty, provenance
+from spd_core.analysis import Analysis
 
-analysis = header("Spectrum", "How many directions carry this capability?", shows=(session.NULLS_JOB,))
-if analysis is None:
-    empty("The spectrum of captured gradients appears here.")
-else:
-    rank = spectrum_parts.pick_rank(analysis.d_kv)
+VIEWS = ("Singular values", "Overlap", "Gradient rows")
+
+
+def values(analysis: Analysis, rank: int) -> None:
+    """The spectra and what they are compared with."""
     layers, look = spectrum_parts.pick_look(analysis)
     panels = spectra.panels_of(analysis, layers, heads=HEADS in look.overlays)
     capped = [panel.label for panel in panels if panel.nonzero < rank]
@@ -22,11 +23,21 @@ else:
             f"Rank {rank} exceeds the non-zero singular values of {', '.join(capped)}: all of those are kept there. "
             "More calibration examples give more."
         )
+
+
+analysis = header("Spectrum", "How many directions carry this capability?", shows=(session.NULLS_JOB,))
+if analysis is None:
+    empty("The spectrum of captured gradients appears here.")
+else:
+    rank = spectrum_parts.pick_rank(analysis.d_kv)
+    draw = (values, spectrum_parts.overlaps, spectrum_parts.rows)
+    for tab, part in zip(st.tabs(VIEWS, key=session.SPECTRUM_VIEW, bind="query-params"), draw, strict=True):
+        if tab.open:
+            with tab:
+                part(analysis, rank)
     with st.container(horizontal=True):
         st.page_link(session.ATTRIBUTIONS, label="See which tokens make a direction", icon=":material/arrow_forward:")
         st.page_link(
             session.SIDE_BY_SIDE, label="Read what projecting does to the text", icon=":material/arrow_forward:"
         )
-    spectrum_parts.overlaps(analysis, rank)
-    spectrum_parts.rows(analysis)
     provenance(analysis, f"rank {rank}", f"{analysis.provenance.seconds or 0:.1f} s")

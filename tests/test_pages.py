@@ -128,7 +128,7 @@ def test_the_whole_way(at: AppTest) -> None:
 
     go_to(at, session.SPECTRUM)
     assert "yours" in text_of(at)
-    assert len(at.get("plotly_chart")) == 4
+    assert len(at.get("plotly_chart")) == 2
     assert at.slider(key=session.RANK_SLIDER).value == 96
     at.slider(key=session.RANK_SLIDER).set_value(150).run()
     rows = at.dataframe[0].value.to_dict("records")
