@@ -181,9 +181,12 @@ def test_a_copied_link_restores_every_page(open_app: Callable[..., Page], path: 
     copied = open_app(urlsplit(first.url)._replace(scheme="", netloc="").geturl())
     if not path:
         expect(copied.locator(".spd-strip")).to_be_visible()
-    for _ in range(60):  # charts and tables come a little later
+    for attempt in range(120):  # charts and tables come a little later
         if shown(copied) == shown(first):
             break
+        if attempt == 60:  # once in many runs the browser never drew two rows of buttons of a page that was all sent
+            copied.reload()
+            settled(copied)
         first.wait_for_timeout(500)
     assert shown(copied) == shown(first)
     assert copied.url == first.url
