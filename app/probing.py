@@ -5,12 +5,11 @@ Imports torch only where it computes, so that pages can name requests and result
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from app.resources import Job, ModelKey, ModelStore
 from spd_core.analysis import Analysis
-from spd_core.capability import Loss, Style
 from spd_core.families import Site
 
 if TYPE_CHECKING:
@@ -146,12 +145,10 @@ def _model(job: "Job[Any, Any]", analysis: Analysis, key: ModelKey, store: Model
 
 def _examples(lm: "LanguageModel", request: CheckRequest) -> "Sequence[Encoded]":
     """The texts of the check as tokens: as many held-out ones as calibration texts were captured, at most."""
-    from spd_core.spans import encode_all, longest_example
+    from spd_core.study import encoded_examples, settings_of
 
     analysis = request.analysis
     if request.split == "calibration":
         return analysis.examples
-    record, chosen = analysis.provenance, analysis.capability.split("heldout").limited(len(analysis.examples))
-    longest = longest_example(lm.card.context)
-    style, loss = cast(Style, record.prompt_style), cast(Loss, record.loss)
-    return encode_all(chosen.examples, chosen.settings, lm.tokenizer, style, loss, longest).examples
+    settings = replace(settings_of(analysis), examples=len(analysis.examples))
+    return encoded_examples(lm, analysis.capability, settings, "heldout").examples

@@ -8,13 +8,12 @@ from app import charts, launch, session, spectra
 from app.shell import label, queue_note
 from app.spectra import Panel
 from app.widgets import failure, is_dark, plain, small
+from spd_core.analysis import FULL, RANDOM, SHUFFLED, nulls_of
 from spd_core.errors import InputError
 
 if TYPE_CHECKING:
     from spd_core.analysis import Analysis
 
-_LIVE_NULLS = ("shuffled answers", "full-sequence loss")
-_NULLS = (*_LIVE_NULLS, "random directions")
 _NULLS_HELP = (
     "Spectra that lack what the capability has. **shuffled answers**: every question with the answer of another one. "
     "**full-sequence loss**: the loss on every answer token. **random directions**: rows of the same lengths that "
@@ -41,7 +40,7 @@ def pick_look(analysis: "Analysis") -> tuple[list[int], charts.Look]:
     """Which layers are drawn, beside what, and on which scales."""
     available = {name for found in analysis.sites.values() for name in found.nulls}
     banded = any(found.band is not None for found in analysis.sites.values())
-    options = [name for name in _NULLS if name in available] + [charts.BAND] * banded + [charts.HEADS]
+    options = [name for name in (SHUFFLED, FULL, RANDOM) if name in available] + [charts.BAND] * banded + [charts.HEADS]
     chosen = st.pills(
         "Draw beside it", options, selection_mode="multi", default=options[:1], key=session.OVERLAYS,
         bind="query-params", help=_NULLS_HELP,
@@ -140,7 +139,7 @@ def nulls(analysis: "Analysis") -> None:
     if job is not None and job.error:
         failure("The nulls failed:", job.error)
     have = {name for found in analysis.sites.values() for name in found.nulls}
-    if set(_LIVE_NULLS) <= have or (analysis.provenance.loss == "full" and _LIVE_NULLS[0] in have):
+    if set(nulls_of(analysis)) <= have:
         return
     with st.container(horizontal=True, vertical_alignment="center"):
         pressed = st.button("Capture the nulls", type="primary", help=_NULLS_HELP)

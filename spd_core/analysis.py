@@ -20,6 +20,8 @@ from spd_core.ranks import numerical_rank
 from spd_core.spans import Encoded
 
 Floats = NDArray[np.floating[Any]]
+SHUFFLED, FULL, RANDOM = "shuffled answers", "full-sequence loss", "random directions"
+"""Names of the nulls (see `nulls.py`)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,3 +195,8 @@ def _limited(found: SiteAnalysis, directions: int) -> SiteAnalysis:
         axes=kept.axes[:, :directions],
     )
     return dataclasses.replace(found, coordinates=fewer)
+
+
+def nulls_of(analysis: Analysis) -> tuple[str, ...]:
+    """The nulls that need passes of their own: shuffled answers, and the full-sequence loss unless it is that."""
+    return (SHUFFLED, FULL) if analysis.provenance.loss != "full" else (SHUFFLED,)

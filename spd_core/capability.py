@@ -194,15 +194,26 @@ def read_jsonl(path: Path) -> list[tuple[int, dict[str, Any]]]:
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = json_object(line)
             if "\\u" in line:  # an escape can give half of a surrogate pair, which is no character
                 json.dumps(row, ensure_ascii=False).encode()
-        except (ValueError, RecursionError) as error:
+        except UnicodeEncodeError as error:
             raise InputError(f"{path}, line {number}: not JSON ({error}); write one object a line") from error
-        if not isinstance(row, dict):
-            raise InputError(f"{path}, line {number}: a JSON {type(row).__name__}, expected an object {{…}}")
+        except ValueError as error:
+            raise InputError(f"{path}, line {number}: {error}") from error
         rows.append((number, row))
     return rows
+
+
+def json_object(line: str) -> dict[str, Any]:
+    """The JSON object that a line holds; raises `ValueError` with the reason and the remedy when it holds none."""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"not JSON ({error}); write one object a line") from error
+    if not isinstance(row, dict):
+        raise ValueError(f"a JSON {type(row).__name__}, expected an object {{…}}")
+    return row
 
 
 def read_capability(path: Path) -> Capability:

@@ -59,7 +59,7 @@ class Capture:
 
     Attributes:
         grams: one accumulator a site.
-        activations: the same for the keys or values themselves, at the same tokens.
+        activations: the same for the keys or values themselves, at the same tokens; when they were asked for.
         rows: gradient rows and activations, when they were asked for and fitted.
         losses: mean −log p over the supervised tokens of each example, in nats, by example id.
         tokens: real tokens seen (= rows of each Gram).
@@ -98,6 +98,7 @@ def capture(
     layers: tuple[int, ...],
     *,
     batch_size: int = 8,
+    activations: bool = False,
     rows: RowStore | None = None,
     on_batch: Callable[[Progress], None] | None = None,
     stop: Callable[[], bool] | None = None,
@@ -107,7 +108,8 @@ def capture(
     Per example the loss is the mean of −log p over its supervised tokens; a batch sums its examples, so the
     result does not depend on `batch_size` (SPD paper, phase 1). Batches go from the longest examples to the
     shortest: what does not fit in memory fails at once. `stop` is asked before each batch; what was captured
-    until then is returned. `rows` takes up every token's gradient and activation, while they fit.
+    until then is returned. `activations` asks for the Gram matrices of the keys and values too; `rows` takes up every
+    token's gradient and activation, while they fit.
 
     Raises:
         CaptureError: a loss or gradient is not finite (names the example), or it was stopped before the first.
@@ -117,7 +119,7 @@ def capture(
         raise InputError(f"layers {layers} and batch size {batch_size}: choose at least one layer and one example")
     sites = lm.sites_at(layers)
     grams = {site: GradientGram(site.d_kv) for site in sites}
-    activations = {site: GradientGram(site.d_kv) for site in sites}
+    outputs_seen = {site: GradientGram(site.d_kv) for site in sites} if activations else {}
     total = len(encoded.examples)
     losses: dict[str, float] = {}
     done = tokens = supervised = 0
@@ -130,7 +132,8 @@ def capture(
         mask = _real_tokens(batch, lm.device)  # [batch, seq]
         for site in sites:
             grams[site].update(gradients[site][mask])  # [tokens, d_kv]
-            activations[site].update(outputs[site][mask])
+        for site, gram in outputs_seen.items():
+            gram.update(outputs[site][mask])
         if rows is not None:
             rows.add(batch, *({s: by_site[s][mask].float().cpu().numpy() for s in sites}
                               for by_site in (gradients, outputs)))  # fmt: skip
@@ -144,7 +147,7 @@ def capture(
         raise CaptureError("the capture was stopped before its first batch; nothing was kept")
     kept = rows if rows is not None and not rows.overflowed else None
     requested = total + len(encoded.skipped)
-    return Capture(grams, losses, tokens, supervised, requested, dict(encoded.skipped), activations, kept)
+    return Capture(grams, losses, tokens, supervised, requested, dict(encoded.skipped), outputs_seen, kept)
 
 
 def longest_first(examples: Sequence[Encoded], batch_size: int) -> Iterator[list[Encoded]]:

@@ -16,7 +16,6 @@ from spd_core.gradients import GradientGram
 from spd_core.ranks import numerical_rank
 from spd_core.spectrum import decompose
 
-SHUFFLED, FULL, RANDOM = "shuffled answers", "full-sequence loss", "random directions"
 BOOTSTRAP_SAMPLES = 50
 
 

@@ -8,13 +8,13 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from spd_core.analysis import Analysis, Coordinates, Floats, SiteAnalysis
-from spd_core.capability import Capability, Loss, Style
+from spd_core.analysis import RANDOM, SHUFFLED, Analysis, Coordinates, Floats, SiteAnalysis, nulls_of
+from spd_core.capability import Capability, Loss, Split, Style
 from spd_core.errors import CaptureError
 from spd_core.families import Site
 from spd_core.gradients import Capture, Progress, capture
 from spd_core.models import LanguageModel
-from spd_core.nulls import FULL, RANDOM, SHUFFLED, bootstrap, by_example, halves, random_directions, shuffled
+from spd_core.nulls import bootstrap, by_example, halves, random_directions, shuffled
 from spd_core.rows import ROWS_LIMIT, RowStore
 from spd_core.spans import EncodedSet, encode_all, longest_example
 from spd_core.spectrum import decompose
@@ -73,7 +73,10 @@ def study(
     """
     started = time.monotonic()
     encoded = encoded_examples(lm, capability, settings)
-    captured = _capture(lm, encoded, settings, RowStore(rows_limit), on_batch, stop)
+    captured = capture(
+        lm, encoded, settings.layers, batch_size=settings.batch_size, activations=True, rows=RowStore(rows_limit),
+        on_batch=on_batch, stop=stop,
+    )  # fmt: skip
     seconds = time.monotonic() - started
     record = provenance_of(
         captured, lm, center=settings.center, loss=settings.loss, prompt_style=settings.style,
@@ -90,26 +93,15 @@ def study(
     return Analysis(name, record, capability, sites, examples)
 
 
-def _capture(
-    lm: LanguageModel,
-    encoded: EncodedSet,
-    settings: StudySettings,
-    rows: RowStore | None,
-    on_batch: Tell | None,
-    stop: Stop | None,
-) -> Capture:
-    return capture(
-        lm, encoded, settings.layers, batch_size=settings.batch_size, rows=rows, on_batch=on_batch, stop=stop
-    )
-
-
-def encoded_examples(lm: LanguageModel, capability: Capability, settings: StudySettings) -> EncodedSet:
-    """The calibration examples that the settings choose, as tokens.
+def encoded_examples(
+    lm: LanguageModel, capability: Capability, settings: StudySettings, split: Split = "calibration"
+) -> EncodedSet:
+    """The examples of a split that the settings choose, as tokens.
 
     Raises:
         InputError: no example survives.
     """
-    chosen = capability.split("calibration").limited(settings.examples)
+    chosen = capability.split(split).limited(settings.examples)
     longest = longest_example(lm.card.context)
     return encode_all(chosen.examples, chosen.settings, lm.tokenizer, settings.style, settings.loss, longest)
 
@@ -186,11 +178,6 @@ def _captured_examples(analysis: Analysis) -> Capability:
 # --- nulls ---------------------------------------------------------------------------------------------------
 
 
-def nulls_of(analysis: Analysis) -> tuple[str, ...]:
-    """The nulls that need passes of their own: shuffled answers, and the full-sequence loss unless it is that."""
-    return (SHUFFLED, FULL) if analysis.provenance.loss != "full" else (SHUFFLED,)
-
-
 def with_nulls(
     lm: LanguageModel, analysis: Analysis, *, on_batch: Tell | None = None, stop: Stop | None = None
 ) -> Analysis:
@@ -208,7 +195,10 @@ def with_nulls(
     for null in nulls_of(analysis):
         capability = shuffled(calibration) if null == SHUFFLED else calibration
         settings = own if null == SHUFFLED else dataclasses.replace(own, loss="full")
-        captured = _capture(lm, encoded_examples(lm, capability, settings), settings, None, on_batch, stop)
+        encoded = encoded_examples(lm, capability, settings)
+        captured = capture(
+            lm, encoded, settings.layers, batch_size=settings.batch_size, on_batch=on_batch, stop=stop
+        )  # fmt: skip
         if stop is not None and stop():
             raise CaptureError(f"stopped in the middle of the null {null!r}; what was there before is unchanged")
         for site, gram in captured.grams.items():

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from spd_core.capability import json_object
 from spd_core.errors import InputError
 
 Encoding: TypeAlias = Literal["utf-8", "cp1252", "utf-16"]
@@ -129,17 +130,10 @@ def _read_jsonl(name: str, text: str) -> Table:
         if not written.strip():
             continue
         try:
-            row = json.loads(written)
-        except (ValueError, RecursionError) as error:
-            problems.append(Problem(line, "row", shortened(written), f"not JSON ({error}); write one object a line"))
-            continue
-        if isinstance(row, dict):
-            rows.append((line, row))
-            _check_count(name, rows)
-        else:
-            problems.append(
-                Problem(line, "row", shortened(written), f"a JSON {type(row).__name__}, expected an object")
-            )
+            rows.append((line, json_object(written)))
+        except ValueError as error:
+            problems.append(Problem(line, "row", shortened(written), str(error)))
+        _check_count(name, rows)
     return Table(name, tuple(rows), tuple(problems))
 
 

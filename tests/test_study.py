@@ -12,15 +12,15 @@ import torch
 from safetensors.numpy import load_file, save_file
 
 import spd_core.captures
-from spd_core.analysis import Analysis
+from spd_core.analysis import FULL, RANDOM, SHUFFLED, Analysis, nulls_of
 from spd_core.capability import Capability, Example, Settings
 from spd_core.captures import load_analysis, save_analysis
 from spd_core.errors import CaptureError, InputError, ModelError, StorageError
 from spd_core.gradients import capture
-from spd_core.nulls import FULL, RANDOM, SHUFFLED, shuffled
+from spd_core.nulls import shuffled
 from spd_core.spans import encode_all
 from spd_core.spectrum import decompose
-from spd_core.study import StudySettings, encoded_examples, nulls_of, study, with_nulls
+from spd_core.study import StudySettings, encoded_examples, study, with_nulls
 from spd_core.subspace import fit, random_subspace, subspace_of
 from tests.reference import stacked_gradients
 
