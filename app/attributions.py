@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from app import session
+from app.exports import to_csv
 from app.resources import shared
 from app.session import Selection
 from app.token_strip import Scale, strip_data, token_strip
 from app.tokens import visible
-from app.widgets import plain, small
+from app.widgets import download, plain, small
 from spd_core import token_tables
 from spd_core.analysis import Analysis
 from spd_core.ranks import numerical_rank
+from spd_core.report import signed
 from spd_core.token_tables import scale_of
 
 if TYPE_CHECKING:
@@ -24,7 +26,8 @@ if TYPE_CHECKING:
 
     from spd_core.families import Site
 
-MODEBAR = {"displaylogo": False, "toImageButtonOptions": {"format": "png", "scale": 2, "filename": "attributions"}}
+THREE = "+.3g"
+"""A signed number with three digits."""
 LETTER = {"key": "k", "value": "v"}
 _SYMBOLS = (
     "u is the direction, k or v the token's key or value, g the gradient of the loss with respect to it. v·u: how far "
@@ -130,14 +133,9 @@ def tips(rows: "DataFrame", numbers: Callable[[Any], list[str]]) -> list[str]:
 def _numbers(at: Selection) -> Callable[[Any], list[str]]:
     return lambda row: [
         f"energy share {100 * row.share:.3g}% of σ²",
-        f"g·u = {minus(row.gradient)} nats per unit, {LETTER[at.kind]}·u = {minus(row.coordinate)}",
-        f"gradient × activation {minus(row.baseline)} nats",
+        f"g·u = {signed(row.gradient, THREE)} nats per unit, {LETTER[at.kind]}·u = {signed(row.coordinate, THREE)}",
+        f"gradient × activation {signed(row.baseline, THREE)} nats",
     ]
-
-
-def minus(value: float, form: str = "+.3g") -> str:
-    """A signed number with a true minus sign."""
-    return f"{value:{form}}".replace("-", "−")
 
 
 def _strip(rows: "DataFrame", column: str, scale: Scale, at: Selection, hide: bool, label: str) -> None:
@@ -219,14 +217,6 @@ def energy(table: "DataFrame", at: Selection, hide: bool) -> None:
     )
 
 
-def tokens_csv(place: Any, table: "DataFrame", at: Selection) -> None:
-    """A button that downloads every token with its numbers."""
-    place.download_button(
-        "Every token as CSV", data=lambda: table.to_csv(index=False).encode(), mime="text/csv",
-        file_name=f"tokens-{named(at)}.csv", on_click="ignore", icon=":material/download:",
-    )  # fmt: skip
-
-
 def named(at: Selection) -> str:
     """What a file of a direction is called."""
     return f"layer-{at.layer}-{at.kind}-direction-{at.direction + 1}"
@@ -245,7 +235,7 @@ def coordinates(table: "DataFrame", at: Selection, hide: bool) -> None:
     how_to_read_coordinates(at)
     st.subheader("Over all calibration texts", anchor=False)
     ends(table, hide, key="ends", pick=lambda example, token: session.select(example=example, token=token))
-    tokens_csv(st, table, at)
+    download("Every token as CSV", lambda: to_csv(table), f"tokens-{named(at)}.csv")
 
 
 def how_to_read_coordinates(at: Selection) -> None:

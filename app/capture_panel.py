@@ -4,10 +4,8 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from app import session
+from app import progress, session
 from app.request import Request
-from app.shell import queue_note
-from app.widgets import plain
 
 if TYPE_CHECKING:
     from spd_core.analysis import Analysis
@@ -33,15 +31,11 @@ def welcome() -> None:
 
 def running() -> None:
     """The running capture, ticking."""
-    job = session.capture_job()
+    job = session.job(session.CAPTURE_JOB)
+    if job is None:
+        return
 
-    @st.fragment(run_every=0.4)
-    def ticking() -> None:
-        if job is None or not job.running:
-            st.rerun()
-        job.seen()
-        st.progress(min(job.share, 1.0), text=plain(job.phase))
-        queue_note(job)
+    def numbers() -> None:
         news = job.news
         if news is None:
             st.markdown(f"{job.elapsed:.0f} s so far; the first numbers come with the first batch.")
@@ -50,10 +44,8 @@ def running() -> None:
                 f"**{news.done} of {news.total}** examples · {news.speed:.1f} examples/s · at most "
                 f"{news.remaining:.0f} s to go · loss of the last batch **{news.loss:.2f} nats**"
             )
-        label = "Stopping after this batch…" if job.stop_asked else "Stop capturing"
-        st.button(label, on_click=job.stop, disabled=job.stop_asked, icon=":material/stop_circle:")
 
-    ticking()
+    progress.ticking(job, "Stop capturing", stopping="Stopping after this batch…", more=numbers)
 
 
 def summary(analysis: "Analysis", now: Request | None) -> None:

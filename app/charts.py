@@ -1,22 +1,19 @@
-"""Numbers to plotly figures. Pure: no Streamlit, no engine; the same numbers give the same figure."""
+"""The figures of Spectrum: numbers to plotly. Pure: no Streamlit, no engine; the same numbers give the same figure."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from app.figures import DASHES, INK, KEY, VALUE, Drawing, build
 from app.spectra import Array, Overlap, Panel
 from spd_core.ranks import energy
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-# Light page, dark page. Okabe and Ito's colours, told apart with any colour vision.
-KEY, VALUE = ("#0072B2", "#56B4E9"), ("#B84E00", "#E69F00")
-INK, GRID = ("#17212b", "#e9eef2"), ("#d5dce2", "#33404b")
-MUTED = ("#5b6875", "#9aa7b3")
-DASHES = ("dash", "dot", "dashdot", "longdash")
 ROW_HEIGHT = 170
 
 
@@ -56,10 +53,22 @@ def singular_values(panels: Sequence[Panel], rank: int, look: Look) -> "go.Figur
         traces += _own(panel, _above(panel.values / scale, panel.nonzero), hover, look)
         others = {name: _above(values / _norm(values, look)) for name, values in _others(panel, look)}
         traces += _comparisons(panel, others, hover, look)
-    figure = _assembled(panels, traces, rank, look, label_at="top")
     drawn = [_above(p.values, p.nonzero) / _norm(p.values, look) for p in panels]
     step = max(1, round(np.log10(np.nanmax(drawn) / np.nanmin(drawn)) / 4))
-    return figure.update_yaxes(type="log", exponentformat="power", dtick=step, tickfont={"size": 10})
+    return _assembled(
+        panels,
+        traces,
+        rank,
+        look,
+        "top",
+        {
+            "type": "log",
+            "exponentformat": "power",
+            "dtick": step,
+            "tickfont": {"size": 10},
+            "title": {"text": f"σ ({unit})", "standoff": 4},
+        },
+    )
 
 
 def cumulative_energy(panels: Sequence[Panel], rank: int, look: Look) -> "go.Figure":
@@ -70,8 +79,14 @@ def cumulative_energy(panels: Sequence[Panel], rank: int, look: Look) -> "go.Fig
         traces += _own(panel, panel.energy, hover, look)
         others = {name: energy(values) for name, values in _others(panel, look)}
         traces += _comparisons(panel, {**others, "activations": 1 - panel.error}, hover, look)
-    figure = _assembled(panels, traces, rank, look, label_at="bottom")
-    return figure.update_yaxes(range=[0, 1.04], tickformat=".0%", dtick=0.25)
+    return _assembled(
+        panels,
+        traces,
+        rank,
+        look,
+        "bottom",
+        {"range": [0, 1.04], "tickformat": ".0%", "dtick": 0.25, "title": {"text": "share of Σσ²"}},
+    )
 
 
 def _others(panel: Panel, look: Look) -> Iterable[tuple[str, Array]]:
@@ -93,9 +108,10 @@ def _above(values: Array, nonzero: int | None = None) -> Array:
     return np.where(keep, values, np.nan)
 
 
-# --- traces of one panel; plain dictionaries, since plotly checks a whole figure ten times faster than its parts ----
+# --- traces of one panel -------------------------------------------------------------------------------------
 
-Trace = tuple[Panel, dict[str, Any]]
+Trace = tuple[Panel, Drawing]
+_POINTS_DRAWN = 40  # of each curve: all can be hovered and clicked, but a mark for each takes the browser long
 
 
 def _own(panel: Panel, values: Array, hover: str, look: Look) -> list[Trace]:
@@ -103,8 +119,9 @@ def _own(panel: Panel, values: Array, hover: str, look: Look) -> list[Trace]:
     x = np.arange(1, len(values) + 1)
     line = {"color": (KEY if panel.kind == "key" else VALUE)[look.dark], "width": 2.5}
     sites = [[panel.layer, panel.kind, int(i) - 1] for i in x]
-    curve = {"x": x, "y": values, "mode": "lines+markers", "line": line, "marker": {"size": 4},
-             "name": f"{panel.kind}s", "hovertemplate": hover, "customdata": sites}  # fmt: skip
+    curve = {"x": x, "y": values, "mode": "lines+markers", "line": line,
+             "marker": {"size": 4, "maxdisplayed": _POINTS_DRAWN}, "name": f"{panel.kind}s", "hovertemplate": hover,
+             "customdata": sites}  # fmt: skip
     if look.selected is None or look.selected[:2] != (panel.layer, panel.kind):
         return [(panel, curve)]
     at = look.selected[2]
@@ -135,40 +152,42 @@ def _band(panel: Panel, band: Array) -> Trace:
 # --- the grid of panels --------------------------------------------------------------------------------------
 
 
-def _assembled(panels: Sequence[Panel], traces: Sequence[Trace], rank: int, look: Look, label_at: str) -> "go.Figure":
+def _assembled(
+    panels: Sequence[Panel], traces: Sequence[Trace], rank: int, look: Look, label_at: str, y: Drawing
+) -> "go.Figure":
     """Small multiples: a row for each layer, key beside value; one legend entry for each name."""
-    import plotly.graph_objects as go
-
     layers = tuple(sorted({panel.layer for panel in panels}))
-    ink = INK[look.dark]
-    layout = _grid(layers, look.shared)
-    height = ROW_HEIGHT * len(layers) + 120
-    layout["shapes"], titles = [], layout["annotations"]
-    layout["annotations"] = [{**title, "font": {"size": 14, "color": ink}} for title in titles]
-    for panel in panels:
-        shapes, label = _rank_mark(panel, _axis(panel, layers), rank, ink, label_at)
-        layout["shapes"] += shapes
-        layout["annotations"].append(label)
-    legend = {"orientation": "h", "y": 1, "yref": "container", "yanchor": "top", "font": {"size": 12, "color": ink}}
-    layout |= {"height": height, "margin": {"l": 8, "r": 8, "t": 84, "b": 8}, "hovermode": "closest", "legend": legend}
+    layout = dict(_grid(layers, look.shared))
+    known = {
+        "automargin": False,
+        "zeroline": False,
+    }  # the margins are known: measuring them would draw everything twice
+    for at in range(1, 2 * len(layers) + 1):
+        number, lowest, left = at if at > 1 else "", at > 2 * len(layers) - 2, at % 2
+        titles = {"title": {"text": "direction i" if lowest else None, "standoff": 4}}
+        layout[f"xaxis{number}"] = layout[f"xaxis{number}"] | known | titles
+        layout[f"yaxis{number}"] = layout[f"yaxis{number}"] | known | y | ({} if left else {"title": {"text": None}})
+    marks = [_rank_mark(panel, _axis(panel, layers), rank, INK[look.dark], label_at) for panel in panels]
+    layout |= {
+        "shapes": [shape for shapes, _ in marks for shape in shapes],
+        "annotations": [*layout["annotations"], *(label for _, label in marks)],
+        "height": ROW_HEIGHT * len(layers) + 120,
+        "margin": {"l": 60, "r": 8, "t": 84, "b": 40},
+        "legend": {"y": 1, "yref": "container", "yanchor": "top"},
+    }
     named: set[str] = set()
     data = []
     for panel, trace in traces:
-        at, name = _axis(panel, layers), trace["name"]
-        data.append({"type": "scatter", **trace, "xaxis": f"x{at}", "yaxis": f"y{at}", "legendgroup": name,
+        number, name = _axis(panel, layers), trace["name"]
+        data.append({"type": "scatter", **trace, "xaxis": f"x{number}", "yaxis": f"y{number}", "legendgroup": name,
                      "showlegend": name not in named})  # fmt: skip
         named.add(name)
-    figure = go.Figure({"data": data, "layout": layout})
-    axis = {"gridcolor": GRID[look.dark], "tickfont": {"size": 12, "color": ink}}
-    figure.update_yaxes(axis).update_xaxes(axis)
-    for at in (2 * len(layers) - 1, 2 * len(layers)):
-        title = {"text": "direction i", "font": {"color": ink}, "standoff": 4}
-        figure.layout[f"xaxis{at if at > 1 else ''}"].title = title
-    return figure
+    return build(data, layout, dark=look.dark)
 
 
-def _grid(layers: Sequence[int], shared: bool) -> dict[str, Any]:
-    """Axes and titles of the panels, as plotly lays them out."""
+@lru_cache
+def _grid(layers: tuple[int, ...], shared: bool) -> Drawing:
+    """Axes and titles of the panels, as plotly lays them out; not to be changed."""
     from plotly.subplots import make_subplots
 
     grid = make_subplots(
@@ -180,9 +199,9 @@ def _grid(layers: Sequence[int], shared: bool) -> dict[str, Any]:
         vertical_spacing=(46 if shared else 76) / (ROW_HEIGHT * len(layers) + 120),  # unshared axes have their ticks
         subplot_titles=[f"Layer {layer} · {kind}" for layer in layers for kind in ("key", "value")],
     )
-    layout: dict[str, Any] = grid.to_dict()["layout"]
-    layout.pop("template", None)
-    return layout
+    layout = grid.to_dict()["layout"]
+    titles = [{**title, "font": {"size": 14}} for title in layout["annotations"]]
+    return {name: part for name, part in layout.items() if "axis" in name} | {"annotations": titles}
 
 
 def _axis(panel: Panel, layers: Sequence[int]) -> int | str:
@@ -214,8 +233,6 @@ def _rank_mark(
 
 def overlap_matrix(found: Overlap, *, dark: bool = False) -> "go.Figure":
     """Mean principal angle between every two subspaces, in degrees: a number and a colour in each cell."""
-    import plotly.graph_objects as go
-
     names, mean = list(found.names), found.mean
     said = [
         [
@@ -226,16 +243,14 @@ def overlap_matrix(found: Overlap, *, dark: bool = False) -> "go.Figure":
         ]
         for i in range(len(names))
     ]
-    heat = go.Heatmap(
-        z=mean, x=names, y=names, zmin=0, zmax=90, colorscale="Cividis", reversescale=True, customdata=said,
-        texttemplate="%{z:.0f}°", hovertemplate="%{customdata}<extra></extra>", xgap=2, ygap=2,
-        colorbar={"title": {"text": "mean angle", "side": "right"}, "ticksuffix": "°", "tickvals": [0, 30, 60, 90]},
-    )  # fmt: skip
-    ink = {"color": INK[dark], "size": 12}
-    figure = go.Figure(heat).update_layout(
-        height=110 + 44 * len(names), margin={"l": 8, "r": 8, "t": 16, "b": 8}, font=ink
-    )
-    return figure.update_yaxes(autorange="reversed", tickfont=ink).update_xaxes(tickfont=ink, side="bottom")
+    heat = {
+        "type": "heatmap", "z": mean, "x": names, "y": names, "zmin": 0, "zmax": 90, "colorscale": "Cividis",
+        "reversescale": True, "customdata": said, "texttemplate": "%{z:.0f}°", "xgap": 2, "ygap": 2,
+        "hovertemplate": "%{customdata}<extra></extra>",
+        "colorbar": {"title": {"text": "mean angle", "side": "right"}, "ticksuffix": "°", "tickvals": [0, 30, 60, 90]},
+    }  # fmt: skip
+    layout = {"height": 110 + 44 * len(names), "yaxis": {"autorange": "reversed"}}
+    return build([heat], layout, dark=dark)
 
 
 def rows_scatter(
@@ -251,42 +266,26 @@ def rows_scatter(
 
     `axes` are directions on the components, by name: a line through the middle, as long as it lies in this plane.
     """
-    import plotly.graph_objects as go
-
     colours = [(KEY, VALUE)[at % 2][dark] for at in range(2)] + ["#009E73", "#CC79A7", "#F0E442", "#999999"]
     symbols = ("circle", "diamond", "square", "x", "triangle-up", "cross")
-    figure = go.Figure()
+    data: list[Drawing] = []
     for at, name in enumerate(dict.fromkeys(groups)):
         mine = [i for i, group in enumerate(groups) if group == name]
-        figure.add_scattergl(
-            x=scores[mine, 0], y=scores[mine, 1], mode="markers", name=name, customdata=[[i, said[i]] for i in mine],
-            marker={"size": 7, "opacity": 0.75, "color": colours[at % 6], "symbol": symbols[at % 6]},
-            hovertemplate="%{customdata[1]}<br>(%{x:.3g}, %{y:.3g}) nats per unit<extra>%{fullData.name}</extra>",
-        )  # fmt: skip
+        data.append({
+            "type": "scattergl", "x": scores[mine, 0], "y": scores[mine, 1], "mode": "markers", "name": name,
+            "customdata": [[i, said[i]] for i in mine],
+            "marker": {"size": 7, "opacity": 0.75, "color": colours[at % 6], "symbol": symbols[at % 6]},
+            "hovertemplate": "%{customdata[1]}<br>(%{x:.3g}, %{y:.3g}) nats per unit<extra>%{fullData.name}</extra>",
+        })  # fmt: skip
     reach = float(np.abs(scores[:, :2]).max()) if len(scores) else 1.0
     for at, (name, direction) in enumerate((axes or {}).items()):
         end = reach * np.asarray(direction[:2])
-        figure.add_scatter(
-            x=[-end[0], end[0]], y=[-end[1], end[1]], mode="lines+text", text=["", name], name=name, hoverinfo="name",
-            textposition="top center", textfont={"color": INK[dark], "size": 13},
-            line={"color": INK[dark], "width": 1.8, "dash": DASHES[at % 4]},
-        )  # fmt: skip
-    axis = {"gridcolor": GRID[dark], "zerolinecolor": MUTED[dark], "tickfont": {"size": 12, "color": INK[dark]}}
-    for which, at in (("x", 0), ("y", 1)):
-        title = {"text": f"component {at + 1} ({explained[at]:.1%} of the variance)", "font": {"color": INK[dark]}}
-        figure.update_layout({f"{which}axis": {**axis, "title": title}})
-    legend = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "font": {"size": 12, "color": INK[dark]}}
-    return figure.update_layout(height=420, margin={"l": 8, "r": 8, "t": 8, "b": 8}, legend=legend)
-
-
-def to_html(figures: Sequence["go.Figure"], title: str) -> bytes:
-    """Figures as one HTML file that needs no network; `title` is escaped."""
-    import html
-
-    parts = [
-        figure.update_layout(template="plotly_white").to_html(full_html=False, include_plotlyjs=i == 0)
-        for i, figure in enumerate(figures)
-    ]
-    heading = html.escape(title)
-    head = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{heading}</title>'
-    return f"{head}<h1>{heading}</h1>{''.join(parts)}</html>".encode()
+        data.append({
+            "type": "scatter", "x": [-end[0], end[0]], "y": [-end[1], end[1]], "mode": "lines+text",
+            "text": ["", name], "name": name, "hoverinfo": "name", "textposition": "top center",
+            "textfont": {"color": INK[dark], "size": 13},
+            "line": {"color": INK[dark], "width": 1.8, "dash": DASHES[at % 4]},
+        })  # fmt: skip
+    titles = [f"component {at + 1} ({explained[at]:.1%} of the variance)" for at in (0, 1)]
+    axes_of = {f"{which}axis": {"title": {"text": title}} for which, title in zip("xy", titles, strict=True)}
+    return build(data, {"height": 420, **axes_of}, dark=dark)

@@ -15,7 +15,7 @@ from spd_core.texts import Comparison
 if TYPE_CHECKING:
     from spd_core.analysis import Analysis
 
-_TAKEN, _TROUBLE = "taken_text", "text_trouble"
+_TROUBLE = "text_trouble"
 
 
 def current(analysis: "Analysis | None") -> Comparison | None:
@@ -53,15 +53,14 @@ def choose(name: str) -> None:
 
 def _take_result() -> None:
     """Take up what a job has finished since the last look."""
-    job = session.write_job()
-    if job is None or job.result is None or st.session_state.get(_TAKEN) is job.result:
+    result = session.finished(session.WRITE_JOB)
+    if result is None:
         return
-    st.session_state[_TAKEN] = job.result
-    _unsaved().pop(job.result.id, None)  # the disk may have taken what it refused before
-    if job.notice:
-        _unsaved()[job.result.id] = job.result
-    if job.result.id != st.session_state.get(session.WRITTEN):
-        choose(job.result.id)
+    _unsaved().pop(result.id, None)  # the disk may have taken what it refused before
+    if st.session_state[session.WRITE_JOB].notice:
+        _unsaved()[result.id] = result
+    if result.id != st.session_state.get(session.WRITTEN):
+        choose(result.id)
 
 
 def _unsaved() -> dict[str, Comparison]:

@@ -16,7 +16,6 @@ from app.resources import COMPUTING, Job, ModelKey, ModelStore
 from spd_core import models
 from spd_core.analysis import Analysis
 from spd_core.captures import captures_folder, save_analysis
-from spd_core.errors import StorageError
 from spd_core.families import ModelCard, card_of
 from spd_core.gradients import Progress
 from spd_core.memory import MemoryEstimate, available_memory
@@ -141,8 +140,4 @@ def _telling(job: Job[Any, CaptureNews], doing: str) -> Callable[[Progress], Non
 
 
 def _save(job: Job[Any, Any], analysis: Analysis) -> None:
-    """Save an analysis; when the disk refuses, it stays usable in this session, and the page says so."""
-    try:
-        save_analysis(analysis, captures_folder() / analysis.name, overwrite=True)
-    except StorageError as error:
-        job.notice = f"not saved, and gone when this page is reloaded: {error}"
+    job.saving(lambda: save_analysis(analysis, captures_folder() / analysis.name, overwrite=True))

@@ -8,30 +8,28 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from app import attribution_charts as figures
-from app import charts, launch, probing, session
+from app import launch, probing, progress, session
 from app.attributions import (
     COLUMNS,
     LETTER,
-    MODEBAR,
+    THREE,
     chosen_token,
     ends,
     how_to_read_coordinates,
-    minus,
     readable,
     tips,
 )
+from app.exports import to_csv
 from app.probing import CheckRequest, LensRequest, Probed, ReadRequest
 from app.resources import Job, shared
 from app.session import Selection
-from app.shell import queue_note
 from app.token_strip import Scale, strip_data, token_strip
-from app.widgets import counted, failure, is_dark, model_name, plain, provenance, small
+from app.widgets import chart, counted, download, downloads, failure, is_dark, model_name, plain, provenance, small
 from spd_core.analysis import Analysis
+from spd_core.report import signed
 from spd_core.token_tables import scale_of, tokens_of
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from spd_core.attribution import Lens
     from spd_core.families import Site
 
@@ -44,9 +42,10 @@ _WORK: dict[str, Any] = {
 
 def _launch(label: str, job_key: str, request: Any) -> None:
     """The button that starts a job; while it runs, its progress (ticking) and a stop button. Errors stay below."""
-    job = session.probe_job(job_key)
+    job = session.job(job_key)
     if job is not None and job.running:
-        _ticking(job)
+        drawn = job.news is not None
+        progress.ticking(job, done=lambda: job.news is not None and not drawn)
         return
     with st.container(horizontal=True, vertical_alignment="center"):
         pressed = st.button(label, type="primary", shortcut="Ctrl+Enter")
@@ -64,25 +63,9 @@ def _launch(label: str, job_key: str, request: Any) -> None:
         failure("This did not work:", job.error)
 
 
-def _ticking(job: "Job[Any, Any]") -> None:
-    drawn = job.news is not None
-
-    @st.fragment(run_every=0.4)
-    def ticking() -> None:
-        if not job.running or (job.news is not None and not drawn):
-            st.rerun()  # a whole run, so that the page draws what there is
-        job.seen()
-        st.progress(min(job.share, 1.0), text=plain(job.phase))
-        queue_note(job)
-        label = "Stopping…" if job.stop_asked else "Stop"
-        st.button(label, on_click=job.stop, disabled=job.stop_asked, icon=":material/stop_circle:")
-
-    ticking()
-
-
 def _result(job_key: str) -> "Probed[Any, Any] | None":
     """The latest result, or what there is of it; one that failed or has only begun does not take the last one away."""
-    job = session.probe_job(job_key)
+    job = session.job(job_key)
     found = (job.result or job.news) if job is not None else None
     if found is not None:
         st.session_state[f"{job_key}_result"] = found
@@ -123,7 +106,7 @@ def own_text(analysis: Analysis, site: "Site", at: Selection, hide: bool) -> Non
     selected = session.clamped(st.session_state.get(session.OWN_TOKEN), 0, len(rows) - 1)
 
     def numbers(row: Any) -> list[str]:
-        return [f"{LETTER[at.kind]}·u = {minus(row.coordinate)}"]
+        return [f"{LETTER[at.kind]}·u = {signed(row.coordinate, THREE)}"]
 
     data = strip_data(
         rows, "coordinate", scale, tips(rows, numbers), label="Coordinates of your text", selected=selected, hide=hide
@@ -132,8 +115,7 @@ def own_text(analysis: Analysis, site: "Site", at: Selection, hide: bool) -> Non
     chosen_token(rows, selected, numbers)
     how_to_read_coordinates(at)
     ends(rows, hide, key="own_ends")
-    st.download_button("Coordinates as CSV", data=lambda: rows.to_csv(index=False).encode(), mime="text/csv",
-                       file_name="coordinates.csv", on_click="ignore", icon=":material/download:")  # fmt: skip
+    download("Coordinates as CSV", lambda: to_csv(rows), "coordinates.csv")
     provenance(analysis, f"{site.label}, direction {at.direction + 1}", counted(len(rows), "token"),
                f"{result.seconds:.1f} s")  # fmt: skip
 
@@ -178,7 +160,7 @@ def _draw_lens(found: "Lens", title: str) -> None:
     figure = figures.lens_bars(tokens, dark=is_dark())
     with left:
         st.subheader(f"Logit lens of {title}", anchor=False)
-        st.plotly_chart(figure, key="lens", config=MODEBAR, alt=f"Promoted and suppressed tokens of {title}.")
+        chart(figure, key="chart_lens", alt=f"Promoted and suppressed tokens of {title}.")
     with right:
         score = st.column_config.NumberColumn("Score, logits", format="%.3g")
         st.dataframe(readable(table), hide_index=True, height=figure.layout.height, alt="The logit lens as a table",
@@ -187,18 +169,7 @@ def _draw_lens(found: "Lens", title: str) -> None:
         "**How to read this:** adding the direction to a value pushes the model towards the orange tokens and away "
         "from the blue ones; subtracting it does the opposite. Compare scores within one lens only."
     )
-    _downloads(table, figure, "logit-lens", f"Logit lens of {title}")
-
-
-def _downloads(table: "pd.DataFrame", figure: Any, name: str, title: str) -> None:
-    files = {
-        "All values as CSV": ("csv", lambda: table.to_csv(index=False).encode()),
-        "Figure as HTML": ("html", lambda: charts.to_html([figure], title)),
-    }
-    row = st.container(horizontal=True)
-    for label, (kind, data) in files.items():
-        row.download_button(label, data=data, file_name=f"{name}.{kind}", mime=f"text/{kind}", on_click="ignore",
-                            icon=":material/download:", key=f"{name}_{kind}")  # fmt: skip
+    downloads("logit-lens", lambda: to_csv(table), lambda: [figures.lens_bars(tokens)], f"Logit lens of {title}")
 
 
 # --- causal check --------------------------------------------------------------------------------------------
@@ -241,11 +212,11 @@ def _draw_check(result: "Probed[CheckRequest, Any]") -> None:
         for change, name in _CHANGES.items()
     ]
     title = f"{made.site.label}, direction {made.direction + 1}"
-    figure = figures.change_bars(rows, dark=is_dark())
     st.subheader(f"Causal check of {title}", anchor=False)
     left, right = st.columns((3, 2), gap="medium")
     said = "; ".join(f"{row['name']} {row['mean']:+.3g} nats" for row in rows)
-    left.plotly_chart(figure, key="check", config=MODEBAR, alt=f"Mean change of log p: {said}.")
+    with left:
+        chart(figures.change_bars(rows, dark=is_dark()), key="chart_check", alt=f"Mean change of log p: {said}.")
     right.dataframe(
         pd.DataFrame(rows).drop(columns="random"), hide_index=True, alt="The causal check as a table",
         column_config={"name": "Change", **{name: st.column_config.NumberColumn(label, format="%.4g", help="Nats")
@@ -260,7 +231,7 @@ def _draw_check(result: "Probed[CheckRequest, Any]") -> None:
     with st.expander(f"Every token under the loss ({len(table)})"):
         st.dataframe(readable(table), hide_index=True, height=320, alt="Every token",
                      column_config={name: COLUMNS[name] for name in ("text", "id", "position")})  # fmt: skip
-    _downloads(table, figure, "causal-check", f"Causal check of {title}")
+    downloads("causal-check", lambda: to_csv(table), lambda: [figures.change_bars(rows)], f"Causal check of {title}")
     stopped = len(found.examples) < found.requested
     provenance(
         made.analysis, f"causal check of {title}, on {_SPLITS[made.split]}",

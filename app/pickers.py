@@ -7,7 +7,7 @@ import streamlit as st
 from app import examples, importer, session, tokens
 from app.recent import recent_models, remember
 from app.resources import Job, ModelKey, forget_preparation
-from app.widgets import counted, failure, plain, small
+from app.widgets import counted, failure, gib, plain, small
 from spd_core.capability import Capability, Loss, Style, builtin_names
 from spd_core.errors import InputError, SpdError
 from spd_core.tasks import read_named, saved_names
@@ -105,8 +105,8 @@ def memory(prepared: "Prepared", dtype: str, layers: tuple[int, ...], batch_size
 
     needed, free = jobs.estimate(prepared, dtype, layers, batch_size), jobs.free_memory()
     parts = (("load", needed.load), ("capture", needed.capture), ("generate", needed.generation))
-    listed = " · ".join(f"{what} **{size / 2**30:.1f} GiB**" for what, size in parts)
-    small(f"Memory, estimated: {listed}. Free now: **{free / 2**30:.1f} GiB**.")
+    listed = " · ".join(f"{what} **{gib(size)}**" for what, size in parts)
+    small(f"Memory, estimated: {listed}. Free now: **{gib(free)}**.")
     if needed.capture > free:
         smaller = jobs.fitting_batch(prepared, dtype, layers, batch_size)
         remedy = f"batch size {smaller} fits" if smaller else "choose a smaller model, or fewer and later layers"

@@ -16,7 +16,7 @@ import streamlit as st
 
 from spd_core.analysis import Analysis
 from spd_core.captures import RECORD, find_capture, open_capture
-from spd_core.errors import InputError, SpdError
+from spd_core.errors import InputError, SpdError, StorageError
 
 if TYPE_CHECKING:
     from app.jobs import Prepared
@@ -77,6 +77,13 @@ class Job(Generic[Result, News]):
     def progress(self, share: float, doing: str) -> None:
         """Say what is being done; the engine's `Progress`."""
         self.share, self.phase = share, doing
+
+    def saving(self, save: Callable[[], object]) -> None:
+        """Save what the work made; when the disk refuses, it stays usable in this session, and the page says so."""
+        try:
+            save()
+        except StorageError as error:
+            self.notice = f"not saved, and gone when this page is reloaded: {error}"
 
     def seen(self) -> None:
         """A page looks on: the heartbeat that keeps the work going."""

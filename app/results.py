@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from app import history, launch, ribbons, session
+from app.exports import to_csv
 from app.lane_pickers import open_others, take_cell, take_settings
 from app.lanes import WriteRequest
-from app.shell import queue_note
+from app.progress import queue_note
 from app.token_strip import token_strip
-from app.widgets import counted, failure, is_dark, plain, small
+from app.widgets import chart, counted, download, downloads, failure, is_dark, plain, small
 from spd_core import report, texts
 from spd_core.errors import InputError
 from spd_core.report import shown
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 WORDS, PLAIN = "word diff", "text alone"
 _VIEWS = (WORDS, *ribbons.METRICS, PLAIN)
-_MODEBAR = {"displaylogo": False, "toImageButtonOptions": {"format": "png", "scale": 2, "filename": "side-by-side"}}
 _CHANGED = "Settings have changed since this was written; it stays until you generate again."
 _FINISH = {"": "writing…", **report.FINISH}
 
@@ -195,23 +195,21 @@ def _curves(comparison: Comparison) -> None:
     if not rows:
         small("No token was written.")
         return
-    st.plotly_chart(
-        ribbons.curves(comparison, dark=is_dark()), key="curves", config=_MODEBAR,
+    chart(
+        ribbons.curves(comparison, dark=is_dark()), key="chart_curves",
         alt="Log-probability, entropy and KL of every token, a line for each lane; the table below has the numbers.",
     )  # fmt: skip
     st.dataframe(rows, hide_index=True, alt="Every token with its numbers, in nats")
-    st.download_button("Table as CSV", data=lambda: ribbons.to_csv(rows), file_name=f"{comparison.id}.csv",
-                       mime="text/csv", on_click="ignore", icon=":material/download:")  # fmt: skip
+    downloads(f"curves-{comparison.id}", lambda: to_csv(rows), lambda: [ribbons.curves(comparison)],
+              f"Curves of {comparison.id}", table="Table as CSV")  # fmt: skip
 
 
 def _exports(comparison: Comparison) -> None:
-    made = {"JSON": (texts.to_json, "json", "application/json"), "HTML": (report.to_html, "html", "text/html"),
-            "Python": (report.to_python, "py", "text/x-python")}  # fmt: skip
+    made = {"JSON": (texts.to_json, "json"), "HTML": (report.to_html, "html"), "Python": (report.to_python, "py")}
     with st.container(horizontal=True):
-        for name, (make, suffix, mime) in made.items():
-            st.download_button(name, data=partial(_exported, make, comparison), mime=mime, on_click="ignore",
-                               file_name=f"side-by-side-{comparison.id}.{suffix}", icon=":material/download:",
-                               help=_EXPORTS[name])  # fmt: skip
+        for name, (make, suffix) in made.items():
+            download(name, partial(_exported, make, comparison), f"side-by-side-{comparison.id}.{suffix}",
+                     help=_EXPORTS[name])  # fmt: skip
 
 
 def _exported(make: Callable[[Comparison], str], comparison: Comparison) -> bytes:
@@ -237,15 +235,12 @@ def _sweep(comparison: Comparison) -> int:
     measure = measure if measure in ribbons.MEASURES else ribbons.LIKELIHOOD
     last = len(comparison.lanes) - 1
     chosen = session.clamped(st.session_state.get(session.CELL, last), 1, last)
-    event = st.plotly_chart(
-        ribbons.sweep_map(comparison, measure, chosen, dark=is_dark()), key=f"sweep_{comparison.id}_{chosen}_{measure}",
-        on_select="rerun", selection_mode="points", config=_MODEBAR,
+    chart(
+        ribbons.sweep_map(comparison, measure, chosen, dark=is_dark()),
+        key=f"chart_sweep_{comparison.id}_{chosen}_{measure}",
+        pick=lambda cell: st.session_state.update({session.CELL: session.clamped(cell, 1, last)}),
         alt=f"Map of the sweep, rank by strength: {measure}. The list below has the same cells.",
     )  # fmt: skip
-    points = event["selection"]["points"]
-    if points and points[0].get("customdata") not in (None, chosen):
-        st.session_state[session.CELL] = session.clamped(points[0]["customdata"], 1, last)
-        st.rerun()
     small("**How to read this:** a cell is one projected text. Click it to read that text below, beside raw: the "
           "higher its log-probability under raw, the later its first divergence and the smaller its KL, the less the "
           "projection changes.")  # fmt: skip

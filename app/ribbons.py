@@ -3,13 +3,12 @@
 Ribbons are drawn by `token_strip`, whose text reaches the page as text alone.
 """
 
-import csv
-import io
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from app.charts import GRID, INK
+from app.figures import INK, build, literal
 from spd_core import report
 from spd_core.report import shown, signed
 from spd_core.texts import Comparison, LaneText, Token
@@ -136,66 +135,58 @@ def table_html(rows: Sequence[dict[str, str]], label: str) -> str:
     return f'<div class="spd-table" {named}><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
-def to_csv(rows: Sequence[dict[str, Any]]) -> bytes:
-    """Rows as CSV; empty for no row."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]) if rows else [])
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue().encode()
-
-
 # --- figures -------------------------------------------------------------------------------------------------
 
 
 def curves(comparison: Comparison, *, dark: bool = False) -> "go.Figure":
     """Log-probability, entropy and KL along the text, a panel each and a line a lane; the first divergence marked."""
-    import plotly.graph_objects as go
-    from plotly.subplots import make_subplots
-
-    figure = make_subplots(
-        rows=3, cols=1, shared_xaxes=True, vertical_spacing=0.09,
-        subplot_titles=[f"{metric} (nats)" for metric in METRICS],
-    )  # fmt: skip
+    data = []
     for at, lane in enumerate(comparison.lanes):
         x, texts = list(range(1, len(lane.tokens) + 1)), [_hover(token) for token in lane.tokens]
         line = {"color": LANE_COLOURS[at % len(LANE_COLOURS)][dark], "width": 2, "dash": _DASHES[at % len(_DASHES)]}
         series = ([t.logprob for t in lane.tokens], [t.entropy for t in lane.tokens], [t.kl for t in lane.tokens])
-        for row, y in enumerate(series, 1):
-            figure.add_trace(
-                go.Scatter(x=x, y=y, mode="lines+markers", line=line, marker={"size": 4}, name=_hover_text(lane.label),
-                           legendgroup=lane.label, showlegend=row == 1, text=texts,
-                           hovertemplate="token %{x} “%{text}”<br>%{y:.3f} nats<extra>%{fullData.name}</extra>"),
-                row=row, col=1,
-            )  # fmt: skip
+        for row, y in enumerate(series):
+            data.append({
+                "type": "scatter", "x": x, "y": y, "mode": "lines+markers", "line": line, "marker": {"size": 4},
+                "name": literal(shown(lane.label)), "legendgroup": lane.label, "showlegend": not row, "text": texts,
+                "hovertemplate": "token %{x} “%{text}”<br>%{y:.3f} nats<extra>%{fullData.name}</extra>",
+                "xaxis": _axis("x", row), "yaxis": _axis("y", row),
+            })  # fmt: skip
+    layout = dict(_stacked())
     forks = (report.divergence(lane, comparison) for lane in comparison.lanes[1:])
     fork = min((at for at in forks if at is not None), default=None)
     if fork is not None:
-        mark = {"text": "first divergence", "yanchor": "bottom", "y": 1.0}
-        figure.add_vline(
-            x=fork + 1, line={"dash": "dash", "width": 1, "color": INK[dark]}, annotation=mark, row=1, col=1
-        )
-    return _laid_out(figure, 560, dark).update_xaxes(title_text="token", row=3)
+        mark = {"x": fork + 1, "xref": "x", "yref": "y domain"}
+        layout["shapes"] = [{"type": "line", "x0": mark["x"], "x1": mark["x"], "y0": 0, "y1": 1, "xref": "x",
+                             "yref": "y domain", "line": {"dash": "dash", "width": 1, "color": INK[dark]}}]  # fmt: skip
+        layout["annotations"] = [*layout["annotations"], mark | {"text": "first divergence", "yanchor": "bottom",
+                                                                 "y": 1, "showarrow": False}]  # fmt: skip
+    return build(data, layout, dark=dark)
 
 
-def _laid_out(figure: "go.Figure", height: int, dark: bool) -> "go.Figure":
-    figure.update_annotations(font={"size": 14, "color": INK[dark]})
-    axis = {"gridcolor": GRID[dark], "tickfont": {"size": 12, "color": INK[dark]},
-            "title": {"font": {"color": INK[dark]}}}  # fmt: skip
-    figure.update_xaxes(axis).update_yaxes(axis)
-    legend = {"orientation": "h", "y": 1.14, "yanchor": "bottom", "font": {"color": INK[dark]}}
-    return figure.update_layout(
-        height=height, margin={"l": 8, "r": 8, "t": 96, "b": 8}, legend=legend, hovermode="closest"
-    )
+def _axis(which: str, row: int) -> str:
+    return f"{which}{row + 1}" if row else which
+
+
+@lru_cache
+def _stacked() -> dict[str, Any]:
+    """Axes and titles of a panel for each metric, as plotly lays them out; not to be changed."""
+    from plotly.subplots import make_subplots
+
+    grid = make_subplots(
+        rows=3, cols=1, shared_xaxes=True, vertical_spacing=0.09,
+        subplot_titles=[f"{metric} (nats)" for metric in METRICS],
+    )  # fmt: skip
+    layout = grid.to_dict()["layout"]
+    titles = [{**title, "font": {"size": 14}} for title in layout["annotations"]]
+    axes = {name: axis for name, axis in layout.items() if "axis" in name}
+    axes["xaxis3"] |= {"title": {"text": "token"}}
+    return axes | {"annotations": titles, "height": 560, "margin": {"l": 8, "r": 8, "t": 96, "b": 8},
+                   "legend": {"y": 1.14}}  # fmt: skip
 
 
 def _hover(token: Token) -> str:
-    return _hover_text(piece(token).replace("\n", ""))
-
-
-def _hover_text(text: str) -> str:
-    """Text for plotly, which reads a little HTML: its marks are spelled out."""
-    return shown(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return literal(shown(piece(token).replace("\n", "")))
 
 
 # --- the sweep -----------------------------------------------------------------------------------------------
@@ -232,8 +223,6 @@ def sweep_map(comparison: Comparison, measure: str, selected: int, *, dark: bool
     Squares that cannot be seen lie above the cells, since a heatmap does not tell which cell was clicked; their
     `customdata` is the lane. The chosen one is framed.
     """
-    import plotly.graph_objects as go
-
     grid = comparison.grid
     if grid is None:
         raise ValueError("not a sweep")
@@ -242,20 +231,23 @@ def sweep_map(comparison: Comparison, measure: str, selected: int, *, dark: bool
     z = [[measured(lane, comparison, measure) for lane in row] for row in cells]
     texts = [[cell_text(lane, comparison, measure).replace(", ", "<br>") for lane in row] for row in cells]
     strengths = [f"α {strength:g}" for strength in grid.strengths]
-    ranks = [_hover_text(f"rank {rank}") for rank in grid.ranks]
-    heat = go.Heatmap(
-        z=z, x=strengths, y=ranks, text=texts, texttemplate="%{text}", colorscale="Cividis", xgap=3, ygap=3,
-        hoverinfo="skip", colorbar={"tickfont": {"color": INK[dark]}},
-    )  # fmt: skip
+    ranks = [literal(f"rank {rank}") for rank in grid.ranks]
+    heat = {
+        "type": "heatmap", "z": z, "x": strengths, "y": ranks, "text": texts, "texttemplate": "%{text}",
+        "colorscale": "Cividis", "xgap": 3, "ygap": 3, "hoverinfo": "skip",
+    }  # fmt: skip
     places = [(row, at) for row in range(len(ranks)) for at in range(width)]
-    squares = go.Scatter(
-        x=[strengths[at] for _, at in places], y=[ranks[row] for row, _ in places], mode="markers", opacity=0,
-        customdata=[1 + row * width + at for row, at in places], text=[texts[row][at] for row, at in places],
-        hovertemplate="%{y}, %{x}<br>%{text}<extra></extra>", marker={"size": 44, "symbol": "square"}, showlegend=False,
-    )  # fmt: skip
-    figure = _laid_out(go.Figure([heat, squares]), 90 + 74 * len(ranks), dark)
+    squares = {
+        "type": "scatter", "x": [strengths[at] for _, at in places], "y": [ranks[row] for row, _ in places],
+        "mode": "markers", "opacity": 0, "marker": {"size": 44, "symbol": "square"}, "showlegend": False,
+        "customdata": [1 + row * width + at for row, at in places], "text": [texts[row][at] for row, at in places],
+        "hovertemplate": "%{y}, %{x}<br>%{text}<extra></extra>",
+    }  # fmt: skip
     row, at = divmod(selected - 1, width)
-    for colour, thick in (("#17212b", 7), ("#ffffff", 3)):  # dark around light: seen on any cell
-        figure.add_shape(type="rect", x0=at - 0.47, x1=at + 0.47, y0=row - 0.44, y1=row + 0.44,
-                         line={"color": colour, "width": thick})  # fmt: skip
-    return figure.update_layout(margin={"t": 16}, hoverdistance=-1)  # a click anywhere in a cell finds its square
+    frame = {"type": "rect", "x0": at - 0.47, "x1": at + 0.47, "y0": row - 0.44, "y1": row + 0.44}
+    frames = [  # dark around light: seen on any cell
+        frame | {"line": {"color": colour, "width": thick}} for colour, thick in (("#17212b", 7), ("#ffffff", 3))
+    ]
+    layout = {"height": 90 + 74 * len(ranks), "margin": {"l": 8, "r": 8, "t": 16, "b": 8}, "shapes": frames,
+              "hoverdistance": -1}  # a click anywhere in a cell finds its square  # fmt: skip
+    return build([heat, squares], layout, dark=dark)

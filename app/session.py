@@ -18,7 +18,6 @@ from spd_core.families import BUILTIN
 from spd_core.storage import child, remove_folder
 
 if TYPE_CHECKING:
-    from app.jobs import CaptureNews
     from spd_core.analysis import Analysis
 
 Number = TypeVar("Number", int, float)
@@ -43,7 +42,7 @@ WRITTEN, MODE, MORE_LANES, MORE_RANKS, MORE_STRENGTHS = "written", "mode", "also
 PROMPT_STYLE, PROMPT_FROM, SAME_NOISE, PROJECTS, SHOW = "prompt_style", "prompt_from", "same_noise", "projects", "show"
 SWEEP_RANKS, SWEEP_STRENGTHS, MEASURE = "sweep_ranks", "sweep_strengths", "measure"
 # In the URL: Token attributions
-ATTRIBUTION_VIEW, ASIDE = "view", "aside"
+ATTRIBUTION_VIEW, ASIDE, SUMS = "view", "aside", "sums"
 
 # For the session only
 MODEL_SOURCE, MODEL_NAME, REVISION, DTYPE = "model_source", "model_name", "revision", "dtype"
@@ -58,7 +57,7 @@ DRAFT, SAVE_NAME, SAVE_REPLACE, SAVE_NEWS = "draft", "save_name", "save_replace"
 CAPTURE_JOB, NULLS_JOB, WRITE_JOB = "capture_job", "nulls_job", "write_job"
 _TAKEN, _UNSAVED = "taken", "unsaved"
 TEXT_SOURCE, OWN_TEXT, OWN_TOKEN, SCORED = "text_source", "own_text", "own_token", "scored"
-TOKEN_TABLE = "token_table"
+TOKEN_TABLE, TOKEN_TABLE_OPEN = "token_table", "token_table_open"
 READ_JOB, LENS_JOB, CHECK_JOB = "read_job", "lens_job", "check_job"
 
 
@@ -123,15 +122,14 @@ def in_hand() -> "Analysis | None":
 def _take_results() -> None:
     """Take up what a job has finished since the last look."""
     for key in (CAPTURE_JOB, NULLS_JOB):
-        job = st.session_state.get(key)
-        if job is None or job.result is None or st.session_state.get(f"{_TAKEN}_{key}") is job.result:
+        result = finished(key)
+        if result is None:
             continue
-        st.session_state[f"{_TAKEN}_{key}"] = job.result
-        _unsaved().pop(job.result.name, None)  # the disk may have taken what it refused before
-        if job.notice:
-            _unsaved()[job.result.name] = job.result
+        _unsaved().pop(result.name, None)  # the disk may have taken what it refused before
+        if st.session_state[key].notice:
+            _unsaved()[result.name] = result
         if key == CAPTURE_JOB:
-            take(job.result.name)
+            take(result.name)
 
 
 def model_key(analysis: "Analysis") -> ModelKey:
@@ -208,31 +206,30 @@ def write_link(analysis: "Analysis") -> None:
 # --- jobs ----------------------------------------------------------------------------------------------------
 
 
-def capture_job() -> "Job[Analysis, CaptureNews] | None":
-    """The capture that this session started last."""
-    return cast("Job[Analysis, CaptureNews] | None", st.session_state.get(CAPTURE_JOB))
-
-
-def nulls_job() -> "Job[Analysis, CaptureNews] | None":
-    """The null spectra that this session asked for last."""
-    return cast("Job[Analysis, CaptureNews] | None", st.session_state.get(NULLS_JOB))
-
-
-def write_job() -> "Job[Any, Any] | None":
-    """The generation that this session started last."""
-    return cast("Job[Any, Any] | None", st.session_state.get(WRITE_JOB))
-
-
-def probe_job(key: str) -> "Job[Any, Any] | None":
-    """The last job of Token attributions under `READ_JOB`, `LENS_JOB` or `CHECK_JOB`."""
+def job(key: str) -> "Job[Any, Any] | None":
+    """The job that this session started last under a key: `CAPTURE_JOB`, `NULLS_JOB`, …"""
     return cast("Job[Any, Any] | None", st.session_state.get(key))
+
+
+def running_job(key: str) -> "Job[Any, Any] | None":
+    """The same, while it runs."""
+    found = job(key)
+    return found if found is not None and found.running else None
 
 
 def running_jobs() -> "dict[str, Job[Any, Any]]":
     """All jobs of this session that run now, by their key."""
     keys = (CAPTURE_JOB, NULLS_JOB, WRITE_JOB, READ_JOB, LENS_JOB, CHECK_JOB)
-    jobs = {key: st.session_state.get(key) for key in keys}
-    return {key: job for key, job in jobs.items() if job is not None and job.running}
+    return {key: found for key in keys if (found := running_job(key)) is not None}
+
+
+def finished(key: str) -> Any:
+    """The result of the job under a key unless it was taken up before; it counts as taken up from now on."""
+    found, mark = job(key), f"{_TAKEN}_{key}"
+    if found is None or found.result is None or st.session_state.get(mark) is found.result:
+        return None
+    st.session_state[mark] = found.result
+    return found.result
 
 
 def choose_rank(rank: int) -> None:

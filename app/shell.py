@@ -4,13 +4,13 @@ import gc
 import re
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from app import session
-from app.resources import Job, others_at_work, shared
-from app.widgets import counted, failure, model_name, plain, ranges, small
+from app import progress, session
+from app.resources import others_at_work, shared
+from app.widgets import counted, failure, gib, model_name, plain, ranges, small
 from spd_core.captures import recorded_names
 from spd_core.errors import InputError, SpdError
 
@@ -37,7 +37,7 @@ def header(title: str, question: str, *, shows: tuple[str, ...] = ()) -> "Analys
         analysis = session.in_hand()
     with strip:
         _strip(analysis)
-    _running_jobs(shows)
+    progress.elsewhere(shows)
     if analysis is not None:
         session.write_link(analysis)
     return analysis
@@ -152,43 +152,3 @@ def _device() -> None:
         shared().models.unload()
         gc.collect()
         st.rerun()
-
-
-def gib(size: float) -> str:
-    """A number of bytes for people."""
-    return f"{size / 2**30:.1f} GiB"
-
-
-def queue_note(own: "Job[Any, Any] | None") -> None:
-    """Say it when other tabs are using the model at the same time."""
-    others = others_at_work(own)
-    if others:
-        small(f"{counted(others, 'other job')} at work on this machine: you take turns, so each step takes longer.")
-
-
-def _running_jobs(shown: tuple[str, ...]) -> None:
-    """While jobs of this session run, how far they are on every page (ticking, which also keeps them alive)."""
-    running = session.running_jobs()
-    if not running:
-        return
-
-    @st.fragment(run_every=1.0)
-    def ticking() -> None:
-        if not all(job.running for job in running.values()):
-            st.rerun()  # a whole run, so that the page takes up the result and the ticking ends
-        for key, job in running.items():
-            job.seen()
-            if key not in shown:
-                small(f"{_AT_WORK[key]}: {plain(job.phase)}, {job.share:.0%}")
-
-    ticking()
-
-
-_AT_WORK = {
-    session.CAPTURE_JOB: "A capture is running",
-    session.NULLS_JOB: "Null spectra are captured",
-    session.WRITE_JOB: "Lanes are written",
-    session.READ_JOB: "A text is read",
-    session.LENS_JOB: "The logit lens is computed",
-    session.CHECK_JOB: "The causal check is running",
-}

@@ -1,15 +1,13 @@
 """Spectra as pages read them: panels to plot, tables, CSV, and the overlap of subspaces. Numbers come from spd_core."""
 
-import csv
-import html
-import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from app.figures import literal
 from app.tokens import visible
 from spd_core.analysis import Analysis, Coordinates
 from spd_core.families import Site
@@ -95,27 +93,18 @@ def table(panels: Sequence[Panel], rank: int) -> list[dict[str, Any]]:
     ]
 
 
-def csv_rows(panels: Sequence[Panel]) -> Iterator[tuple[Any, ...]]:
-    """Header, then a row for each site, spectrum (the capability's own, or a null) and direction."""
-    yield ("layer", "kind", "spectrum", "direction", "singular_value", "cumulative_energy", "reconstruction_error")
-    for panel in panels:
-        for name, values in {"capability": panel.values, **panel.nulls}.items():
-            for i, (value, share) in enumerate(zip(values, energy(values), strict=True)):
-                error = repr(float(panel.error[i])) if name == "capability" else ""
-                yield panel.layer, panel.kind, name, i + 1, repr(float(value)), repr(float(share)), error
-
-
-def listed(table: Sequence[Mapping[str, Any]]) -> Iterator[Sequence[Any]]:
-    """A table's header and rows."""
-    yield list(table[0])
-    yield from (list(row.values()) for row in table)
-
-
-def to_csv(rows: Iterator[Sequence[Any]]) -> bytes:
-    """Rows as CSV."""
-    text = io.StringIO()
-    csv.writer(text).writerows(rows)
-    return text.getvalue().encode()
+def csv_rows(panels: Sequence[Panel]) -> list[dict[str, Any]]:
+    """A row for each site, spectrum (the capability's own, or a null) and direction."""
+    return [
+        {
+            "layer": panel.layer, "kind": panel.kind, "spectrum": name, "direction": i + 1,
+            "singular_value": float(value), "cumulative_energy": float(share),
+            "reconstruction_error": float(panel.error[i]) if name == "capability" else None,
+        }
+        for panel in panels
+        for name, values in {"capability": panel.values, **panel.nulls}.items()
+        for i, (value, share) in enumerate(zip(values, energy(values), strict=True))
+    ]  # fmt: skip
 
 
 # --- overlap of subspaces ------------------------------------------------------------------------------------
@@ -205,13 +194,13 @@ def row_groups(analysis: Analysis, by: Coordinates | None, most: int = 5) -> tup
     texts = token_texts(analysis)
     example, position = analysis.example_of, analysis.position_of
     said = [
-        f"{html.escape(visible(text), quote=False)}<br>{html.escape(analysis.examples[e].id, quote=False)}, token {t}"
+        f"{literal(visible(text))}<br>{literal(analysis.examples[e].id)}, token {t}"
         for text, e, t in zip(texts, example, position, strict=True)
     ]
     if by is None:
         return ["carries the loss" if on else "context" for on in analysis.supervised], said
     size = np.bincount(example, (by.gradient**2).sum(1))
-    named = {int(e): html.escape(analysis.examples[e].id, quote=False) for e in np.argsort(-size)[:most]}
+    named = {int(e): literal(analysis.examples[e].id) for e in np.argsort(-size)[:most]}
     return [named.get(int(e), "other") for e in example], said
 
 

@@ -1,14 +1,17 @@
-"""The parts of the Spectrum page: rank, figures, nulls, overlap of subspaces, and the gradient rows themselves."""
+"""The parts of the Spectrum page: rank, spectra, nulls, overlap of subspaces, and the gradient rows themselves."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from app import charts, launch, session, spectra
-from app.shell import label, queue_note
+from app import charts, launch, progress, session, spectra
+from app.exports import to_csv
+from app.shell import label
 from app.spectra import Panel
-from app.widgets import failure, is_dark, plain, small
+from app.widgets import chart, downloads, failure, is_dark, plain, small
 from spd_core.analysis import FULL, RANDOM, SHUFFLED, nulls_of
+from spd_core.captures import recorded_names
 from spd_core.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,11 +23,6 @@ _NULLS_HELP = (
     "point anywhere. **bootstrap band**: 5 % to 95 % when the examples are drawn again; a draw has fewer different "
     "examples, so its small singular values are smaller. **KV heads**: each head alone."
 )
-
-
-def modebar(name: str) -> dict[str, Any]:
-    """Plotly's own buttons, PNG among them."""
-    return {"displaylogo": False, "toImageButtonOptions": {"format": "png", "scale": 2, "filename": name}}
 
 
 def pick_rank(d_kv: int) -> int:
@@ -76,27 +74,29 @@ _COLUMNS = {
 }  # fmt: skip
 
 
-def figures(analysis: "Analysis", panels: list[Panel], rank: int, look: charts.Look) -> None:
-    """Both figures, what they say in a sentence, their table twin and the downloads."""
+VALUES, ENERGY = "values", "energy"
+_BUILD = {VALUES: charts.singular_values, ENERGY: charts.cumulative_energy}
+_READ = {
+    VALUES: "a curve that drops steeply means that few directions carry the loss; if a dashed null drops as steeply, "
+    "the steepness says little about the capability.",
+    ENERGY: "a curve that rises steeply means that few directions carry the loss; if a dashed null rises as steeply, "
+    "the steepness says little about the capability. *activations* is the same share of the keys or values themselves: "
+    "how much of them projecting keeps.",
+}
+
+
+def figure(which: str, analysis: "Analysis", panels: list[Panel], rank: int, look: charts.Look) -> None:
+    """Singular values or cumulative energy, what to see there, the table twin and the downloads of both."""
     rows = spectra.table(panels, rank)
     kept = "; ".join(f"{row['Site']} keeps {row['Energy kept']:.2f} %" for row in rows)
-    builders = {"values": charts.singular_values, "energy": charts.cumulative_energy}
-    titles = {"values": "Singular values (log σᵢ)", "energy": "Cumulative energy (share of Σσ²)"}
     alts = {
-        "values": f"Singular values on a log scale for each site, with the rank {rank} marked.",
-        "energy": f"Cumulative energy for each site. At rank {rank}: {kept}.",
+        VALUES: f"Singular values on a log scale for each site, with the rank {rank} marked.",
+        ENERGY: f"Cumulative energy for each site. At rank {rank}: {kept}.",
     }
-    for column, (name, build) in zip(st.columns(2, gap="medium"), builders.items(), strict=True):
-        with column:
-            st.subheader(titles[name], anchor=False)
-            st.plotly_chart(
-                build(panels, rank, look), key=f"chart_{name}", alt=alts[name], config=modebar(name),
-                on_select=_selecting(f"chart_{name}"), selection_mode="points",
-            )  # fmt: skip
+    chart(_BUILD[which](panels, rank, look), key=f"chart_{which}", alt=alts[which], pick=_select)
     st.markdown(
-        "**How to read this:** a curve that drops (left) or rises (right) steeply means that few directions carry the "
-        "loss; if a dashed null does the same, the steepness says little about the capability. What lies right of the "
-        "rank is removed when projecting. Click a point to select its direction on all pages."
+        f"**How to read this:** {_READ[which]} What lies right of the rank is removed when projecting. Click a point "
+        "to select its direction on all pages."
     )
     st.dataframe(
         rows, hide_index=True, alt="The spectra as a table",
@@ -104,37 +104,22 @@ def figures(analysis: "Analysis", panels: list[Panel], rank: int, look: charts.L
                        for name, (form, help_) in _COLUMNS.items()},
     )  # fmt: skip
     title = f"Spectrum of {analysis.capability.name}, rank {rank}"
-    _downloads("spectrum", lambda: spectra.csv_rows(panels), lambda: [f(panels, rank, look) for f in builders.values()],
-               title)  # fmt: skip
+    light = replace(look, dark=False)
+    downloads("spectrum", lambda: to_csv(spectra.csv_rows(panels)),
+              lambda: [build(panels, rank, light) for build in _BUILD.values()], title)  # fmt: skip
 
 
-def _downloads(name: str, rows: Any, draw: Any, title: str) -> None:
-    """All numbers as CSV and the figures as one HTML file; made when they are asked for."""
-    icon = ":material/download:"
-    with st.container(horizontal=True):
-        st.download_button("All values as CSV", data=lambda: spectra.to_csv(rows()), file_name=f"{name}.csv", icon=icon,
-                           mime="text/csv", on_click="ignore", key=f"csv_{name}")  # fmt: skip
-        st.download_button("Figures as HTML", data=lambda: charts.to_html(draw(), title), file_name=f"{name}.html",
-                           icon=icon, mime="text/html", on_click="ignore", key=f"html_{name}")  # fmt: skip
-
-
-def _selecting(key: str) -> Any:
-    """A callback that makes the clicked point the selection of all pages."""
-
-    def select() -> None:
-        points = st.session_state[key]["selection"]["points"]
-        if points and points[0].get("customdata"):
-            layer, kind, direction = points[0]["customdata"]
-            session.select(layer=int(layer), kind=kind, direction=int(direction))
-
-    return select
+def _select(point: Any) -> None:
+    """Make the clicked point the selection of all pages."""
+    layer, kind, direction = point
+    session.select(layer=int(layer), kind=kind, direction=int(direction))
 
 
 def nulls(analysis: "Analysis") -> None:
     """A button for the nulls that need the model; their progress; what went wrong."""
-    job = session.nulls_job()
+    job = session.job(session.NULLS_JOB)
     if job is not None and job.running:
-        _nulls_progress(job)
+        progress.ticking(job, "Stop the nulls", stopping="Stopping after this batch…")
         return
     if job is not None and job.error:
         failure("The nulls failed:", job.error)
@@ -148,20 +133,6 @@ def nulls(analysis: "Analysis") -> None:
     if pressed:
         launch.start_nulls(analysis)
         st.rerun()
-
-
-def _nulls_progress(job: Any) -> None:
-    @st.fragment(run_every=0.5)
-    def ticking() -> None:
-        if not job.running:
-            st.rerun()
-        job.seen()
-        st.progress(min(job.share, 1.0), text=plain(job.phase))
-        queue_note(job)
-        stopping = "Stopping after this batch…" if job.stop_asked else "Stop the nulls"
-        st.button(stopping, on_click=job.stop, disabled=job.stop_asked, icon=":material/stop_circle:")
-
-    ticking()
 
 
 def overlaps(analysis: "Analysis", rank: int) -> None:
@@ -179,7 +150,7 @@ def overlaps(analysis: "Analysis", rank: int) -> None:
     else:
         bases = spectra.bases_at(analysis, site, rank)
         names = [name for name in session.analysis_names() if name != analysis.name]
-        default = [name for name in names if label(name).endswith("(recorded)")] if analysis.recorded else []
+        default = [name for name in names if name in recorded_names()] if analysis.recorded else []
         others = st.multiselect(
             "Other captures", names, default=default, format_func=label, key=session.OVERLAP_WITH, bind="query-params"
         )
@@ -191,8 +162,8 @@ def overlaps(analysis: "Analysis", rank: int) -> None:
     left, right = st.columns((2, 3), gap="medium")
     with left:
         means = "; ".join(f"{row['First']} and {row['Second']} {row['Mean angle']:.0f}°" for row in found.rows())
-        st.plotly_chart(charts.overlap_matrix(found, dark=is_dark()), key="chart_overlap", config=modebar("overlap"),
-                        alt=f"Mean principal angles at {site.label}: {means}.")  # fmt: skip
+        chart(charts.overlap_matrix(found, dark=is_dark()), key="chart_overlap",
+              alt=f"Mean principal angles at {site.label}: {means}.")  # fmt: skip
     degrees, share = st.column_config.NumberColumn(format="%.1f°"), st.column_config.NumberColumn(format="percent")
     columns = {f"{which} angle": degrees for which in ("Smallest", "Mean", "Largest")}
     columns |= {"Shared": share, "By chance": share}
@@ -204,7 +175,7 @@ def overlaps(analysis: "Analysis", rank: int) -> None:
         "Halves that agree no better than chance mean that the examples are too few for this rank."
     )
     title = f"Overlap of subspaces of {where}, rank {rank}"
-    _downloads("overlap", lambda: spectra.listed(found.rows()), lambda: [charts.overlap_matrix(found)], title)
+    downloads("overlap", lambda: to_csv(found.rows()), lambda: [charts.overlap_matrix(found)], title)
 
 
 def _bases_of(analysis: "Analysis", names: list[str], layer: int, kind: str, rank: int) -> dict[str, Any]:
@@ -239,9 +210,12 @@ def rows(analysis: "Analysis", _rank: int) -> None:
     def draw(dark: bool = False) -> Any:
         return charts.rows_scatter(found.scores, found.explained, groups, said, axes, dark=dark)
 
-    st.plotly_chart(
-        draw(is_dark()), key="chart_rows",
-        config=modebar("rows"), on_select=_selecting_token(analysis), selection_mode="points",
+    def select(point: Any) -> None:
+        row = int(point[0])
+        session.select(example=int(analysis.example_of[row]), token=int(analysis.position_of[row]))
+
+    chart(
+        draw(is_dark()), key="chart_rows", pick=select,
         alt=f"{len(groups)} gradient rows on two principal components, which hold {found.explained[0]:.0%} and "
         f"{found.explained[1]:.0%} of the variance.",
     )  # fmt: skip
@@ -254,14 +228,4 @@ def rows(analysis: "Analysis", _rank: int) -> None:
     with st.expander("The rows as a table"):
         st.dataframe(table, hide_index=True, alt="The gradient rows as a table")
     where = f"layer {at.layer} {at.kind} of {analysis.capability.name}"
-    _downloads("rows", lambda: spectra.listed(table), lambda: [draw()], f"Gradient rows of {where}")
-
-
-def _selecting_token(analysis: "Analysis") -> Any:
-    def select() -> None:
-        points = st.session_state["chart_rows"]["selection"]["points"]
-        if points and points[0].get("customdata"):
-            row = int(points[0]["customdata"][0])
-            session.select(example=int(analysis.example_of[row]), token=int(analysis.position_of[row]))
-
-    return select
+    downloads("rows", lambda: to_csv(table), lambda: [draw()], f"Gradient rows of {where}")

@@ -12,6 +12,7 @@ import numpy as np
 import streamlit as st
 
 from app.tokens import visible
+from spd_core.report import signed
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -44,8 +45,7 @@ class Scale:
 
     def written(self, value: float) -> str:
         """A number with three digits and a true minus sign."""
-        text = f"{value:.3%}" if self.percent and value < 0.01 else f"{value:.1%}" if self.percent else f"{value:+.3g}"
-        return text.replace("-", "−")
+        return signed(value, "+.3g" if not self.percent else ".3%" if value < 0.01 else ".1%")
 
     def ticks(self) -> tuple[str, str]:
         """Numbers at both ends of the legend."""

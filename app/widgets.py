@@ -1,13 +1,18 @@
 """Fragments that several pages repeat: escaped text, numbers in words, errors, provenance, empty pages."""
 
+import mimetypes
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
 from app import session
+from app.exports import to_html
 
 if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
     from spd_core.analysis import Analysis
     from spd_core.provenance import Provenance
 
@@ -67,6 +72,11 @@ def provenance(analysis: "Analysis", *more: str) -> None:
     small(f"Provenance: {plain(' · '.join(facts))}")
 
 
+def gib(size: float) -> str:
+    """A number of bytes for people."""
+    return f"{size / 2**30:.1f} GiB"
+
+
 def failure(what: str, message: str) -> None:
     """An error with its remedy; what was there before stays."""
     st.error(f"**{what}** {plain(message)}", icon=":material/error:")
@@ -77,6 +87,45 @@ def empty(what: str) -> None:
     st.info(f"{what} Go to **Home**, choose a capability and press **Capture gradients**.")
     st.page_link(session.HOME, label="Go to Home", icon=":material/home:")
     st.stop()
+
+
+def chart(figure: "Figure", *, key: str, alt: str, pick: Callable[[Any], None] | None = None) -> None:
+    """Draw a figure in its own theme, with plotly's buttons (PNG among them).
+
+    `pick` gets what a clicked point carries as `customdata`, before the page is run again.
+    """
+
+    def picked() -> None:
+        points = st.session_state[key]["selection"]["points"]
+        if pick is not None and points and points[0].get("customdata") is not None:
+            pick(points[0]["customdata"])
+
+    image = {"format": "png", "scale": 2, "filename": key.removeprefix("chart_")}
+    st.plotly_chart(
+        figure, key=key, alt=alt, theme=None, selection_mode="points", on_select=picked if pick else "ignore",
+        config={"displaylogo": False, "toImageButtonOptions": image},
+    )  # fmt: skip
+
+
+def download(label: str, make: Callable[[], bytes], file_name: str, *, help: str | None = None) -> None:
+    """A button that makes a file when it is asked for; the page does not run again."""
+    kind = mimetypes.guess_type(file_name)[0] or "application/octet-stream"
+    st.download_button(label, data=make, file_name=file_name, mime=kind, on_click="ignore", key=f"save_{file_name}",
+                       icon=":material/download:", help=help)  # fmt: skip
+
+
+def downloads(
+    name: str,
+    csv: Callable[[], bytes],
+    draw: Callable[[], Sequence["Figure"]],
+    title: str,
+    *,
+    table: str = "All values as CSV",
+) -> None:
+    """All numbers as CSV and the figures, drawn for a light page, as one HTML file."""
+    with st.container(horizontal=True):
+        download(table, csv, f"{name}.csv")
+        download("Figures as HTML", lambda: to_html(draw(), title), f"{name}.html")
 
 
 def is_dark() -> bool:

@@ -13,7 +13,7 @@ from app.lanes import WriteRequest
 from app.resources import Job, ModelStore
 from spd_core import comparison as engine
 from spd_core import texts
-from spd_core.errors import InputError, MemoryLimitError, StorageError
+from spd_core.errors import InputError, MemoryLimitError
 from spd_core.generation import Completion
 from spd_core.reading import read_lanes
 from spd_core.texts import Comparison
@@ -110,9 +110,5 @@ def _told_of_memory(request: WriteRequest) -> Iterator[None]:
 
 
 def _saved(job: Job[Comparison, Live], found: Comparison) -> Comparison:
-    """Save; when the disk refuses, the result stays usable in this session, and the page says so."""
-    try:
-        texts.save(found)
-    except StorageError as error:
-        job.notice = f"not saved, and gone when this page is reloaded: {error}"
+    job.saving(lambda: texts.save(found))
     return found

@@ -55,7 +55,7 @@ if key and prepared and capability:
 else:
     mask.markdown("One example appears here as soon as the model's tokenizer is read and a capability is chosen.")
 
-job = session.capture_job()
+job = session.job(session.CAPTURE_JOB)
 with below:
     if job is not None and job.running:
         running()

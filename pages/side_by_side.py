@@ -49,7 +49,7 @@ if analysis is None:
     empty("A raw and a projected completion appear here, side by side.")
 else:
     request = pick(analysis)
-    job = session.write_job()
+    job = session.job(session.WRITE_JOB)
     if job is not None and job.stop_asked:
         job.join(0.5)  # it ends within a step: then this run shows what is there already
     running = job is not None and job.running

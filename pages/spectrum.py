@@ -1,5 +1,7 @@
 """Spectrum: how many directions carry this capability?"""
 
+from functools import partial
+
 import streamlit as st
 
 from app import session, spectra, spectrum_parts
@@ -8,16 +10,16 @@ from app.shell import header
 from app.widgets import empty, provenance
 from spd_core.analysis import Analysis
 
-VIEWS = ("Singular values", "Overlap", "Gradient rows")
+VIEWS = ("Singular values", "Cumulative energy", "Overlap", "Gradient rows")
 
 
-def values(analysis: Analysis, rank: int) -> None:
+def spectrum(which: str, analysis: Analysis, rank: int) -> None:
     """The spectra and what they are compared with."""
     layers, look = spectrum_parts.pick_look(analysis)
     panels = spectra.panels_of(analysis, layers, heads=HEADS in look.overlays)
     capped = [panel.label for panel in panels if panel.nonzero < rank]
     spectrum_parts.nulls(analysis)
-    spectrum_parts.figures(analysis, panels, rank, look)
+    spectrum_parts.figure(which, analysis, panels, rank, look)
     if capped:
         st.info(
             f"Rank {rank} exceeds the non-zero singular values of {', '.join(capped)}: all of those are kept there. "
@@ -30,7 +32,12 @@ if analysis is None:
     empty("The spectrum of captured gradients appears here.")
 else:
     rank = spectrum_parts.pick_rank(analysis.d_kv)
-    draw = (values, spectrum_parts.overlaps, spectrum_parts.rows)
+    draw = (
+        partial(spectrum, spectrum_parts.VALUES),
+        partial(spectrum, spectrum_parts.ENERGY),
+        spectrum_parts.overlaps,
+        spectrum_parts.rows,
+    )
     for tab, part in zip(st.tabs(VIEWS, key=session.SPECTRUM_VIEW, bind="query-params"), draw, strict=True):
         if tab.open:
             with tab:

@@ -134,9 +134,9 @@ def numbers(lane: LaneText) -> str:
     return " · ".join(parts)
 
 
-def signed(value: float) -> str:
-    """Two decimals with a true minus sign."""
-    return f"{value:.2f}".replace("-", "−")
+def signed(value: float, form: str = ".2f") -> str:
+    """A number with a true minus sign; two decimals unless `form` says otherwise."""
+    return f"{value:{form}}".replace("-", "−")
 
 
 # --- HTML ----------------------------------------------------------------------------------------------------

@@ -78,8 +78,25 @@ def test_a_recorded_analysis_is_explained_without_a_model(at: AppTest) -> None:
         assert f"{role} **{share:.2%}**" in shown
     assert "Spearman" in shown
     assert "Provenance" in shown
-    assert len(at.get("plotly_chart")) == 3
+    assert len(at.get("plotly_chart")) == 1
     assert shared().models.resident is None or "Loads" not in shown
+
+
+def test_the_sums_are_drawn_in_three_ways_and_as_a_table(at: AppTest) -> None:
+    for view, said in (
+        ("by token string", "long bars are the tokens"),
+        ("by position", "high bars are the places"),
+        ("against the baseline", "both attributions agree"),
+    ):
+        at.segmented_control(key=session.SUMS).set_value(view).run()
+        assert len(at.get("plotly_chart")) == 1
+        assert said in text_of(at)
+    assert not at.dataframe, "the table is drawn when it is opened"
+    at.session_state[session.TOKEN_TABLE_OPEN] = True
+    at.run()
+    shares = at.dataframe[0].value["share"]
+    assert shares.sum() == pytest.approx(1)
+    assert shares.is_monotonic_decreasing
 
 
 def test_stepping_changes_the_selection_of_all_pages(at: AppTest) -> None:

@@ -11,7 +11,8 @@ import torch
 
 from app import charts, spectra
 from app.charts import Look
-from app.spectra import Panel, csv_rows, table, to_csv
+from app.exports import to_csv, to_html
+from app.spectra import Panel, csv_rows, table
 from spd_core.captures import RECORDED, load_analysis, recorded_names
 from spd_core.gradients import GradientGram
 from spd_core.ranks import energy, numerical_rank
@@ -208,7 +209,7 @@ def test_csv_holds_every_direction(panels: list[Panel]) -> None:
 
 
 def test_html_needs_no_network_and_escapes_its_title(panels: list[Panel]) -> None:
-    page = charts.to_html([charts.singular_values(panels, 4, Look())], "<b>a</b>").decode()
+    page = to_html([charts.singular_values(panels, 4, Look())], "<b>a</b>").decode()
     assert "<h1>&lt;b&gt;a&lt;/b&gt;</h1>" in page
     assert "<script src" not in page
     assert "cdn.plot.ly" not in page.split("<script")[-1]

@@ -128,7 +128,12 @@ def test_the_whole_way(at: AppTest) -> None:
 
     go_to(at, session.SPECTRUM)
     assert "yours" in text_of(at)
-    assert len(at.get("plotly_chart")) == 2
+    assert len(at.get("plotly_chart")) == 1
+    assert "drops as steeply" in text_of(at)
+    at.session_state[session.SPECTRUM_VIEW] = "Cumulative energy"
+    at.run()
+    assert len(at.get("plotly_chart")) == 1
+    assert "rises as steeply" in text_of(at)
     assert at.slider(key=session.RANK_SLIDER).value == 96
     at.slider(key=session.RANK_SLIDER).set_value(150).run()
     rows = at.dataframe[0].value.to_dict("records")

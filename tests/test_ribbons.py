@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from app import ribbons
+from app.exports import to_csv
 from app.lanes import (
     COMPLEMENT,
     KEYS,
@@ -111,7 +112,7 @@ def test_control_characters_are_escaped_wherever_text_is_drawn() -> None:
 def test_the_table_is_the_ribbon_s_twin() -> None:
     rows = ribbons.table(TWO)
     assert [row["Token"] for row in rows] == [1, 2, 3, 1, 2, 3]
-    back = list(csv.DictReader(io.StringIO(ribbons.to_csv(rows).decode())))
+    back = list(csv.DictReader(io.StringIO(to_csv(rows).decode())))
     assert float(back[0]["KL"]) == 0.25
     assert [row["Lane"] for row in ribbons.at_place(TWO, 2)] == ["Raw", "Projected"]
     shorter = comparison(lane("Raw", ["a"]), PROJECTED)

@@ -40,12 +40,14 @@ def test_the_whole_way(open_app: Callable[..., Page]) -> None:
     page = open_app()
     capture(page)
     main(page).get_by_role("link", name="See the spectrum").click()
-    charts = page.get_by_role("figure")
-    expect(charts).to_have_count(2)
-    expect(charts.nth(1)).to_have_attribute("aria-label", re.compile(r"rank 96: layer 15 key keeps \d"))
+    chart = page.get_by_role("figure")
+    expect(chart).to_have_attribute("aria-label", re.compile(r"with the rank 96 marked"))
+    main(page).get_by_role("tab", name="Cumulative energy").click()
+    expect(chart).to_have_attribute("aria-label", re.compile(r"rank 96: layer 15 key keeps \d"))
     page.get_by_role("slider").press("ArrowRight")
-    expect(charts.nth(1)).to_have_attribute("aria-label", re.compile("rank 97"))
+    expect(chart).to_have_attribute("aria-label", re.compile("rank 97"))
     expect(page).to_have_url(re.compile(r"rank=97"))
+    settled(page)
     click_point(page, 0, "keys", 0)
     expect(main(page)).to_contain_text(re.compile(r"selected: layer 15 key, direction [123]\b"))
     with page.expect_download() as csv:
@@ -157,9 +159,11 @@ HAND = {"capture": "multiple-choice", "layer": "15", "kind": "key", "direction":
 VIEWS: list[tuple[str, dict[str, str]]] = [
     ("", {"capability": "python-functions", "loss": "solution", "examples": "9", "layers": "3,7", "centre": "false"}),
     ("spectrum", {"beside": "bootstrap band", "shapes": "true", "same_scales": "false"}),
+    ("spectrum", {"shown": "Cumulative energy", "beside": "random directions"}),
     ("spectrum", {"shown": "Overlap", "overlap": "layers"}),
     ("spectrum", {"shown": "Gradient rows", "colour": "example"}),
     ("attributions", {"view": "Coordinates", "aside": "false"}),
+    ("attributions", {"sums": "against the baseline"}),
     ("side-by-side", {"prompt_from": "calibration", "choice": "greedy", "new_tokens": "9", "also": "complement",
                       "alpha": "0.5", "show": "KL", "written": "multiple-choice-2"}),
 ]  # fmt: skip
@@ -204,7 +208,7 @@ def test_unknown_ids_in_a_link_are_sentences_and_the_page_stays_usable(
     expect(main(page)).to_contain_text(said)
     expect(main(page)).to_contain_text("capability arithmetic (50 examples")
     go_to(page, "Spectrum")
-    expect(page.get_by_role("figure")).to_have_count(2)
+    expect(page.get_by_role("figure")).to_have_count(1)
 
 
 def test_too_long_a_prompt_is_a_sentence_and_the_page_stays_usable(open_app: Callable[..., Page]) -> None:
