@@ -1,8 +1,13 @@
-"""Entry point: `streamlit run app/main.py`. Puts the repository on the path, and lists the pages."""
+"""Entry point: `streamlit run app/main.py`. Starts a server that imports what pages need before a browser asks."""
 
+import importlib
 import os
 import sys
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch loads: its waiting threads leave the page a core
 
@@ -12,17 +17,20 @@ if str(ROOT) not in sys.path:  # `streamlit run` puts only this folder there
 
 import streamlit as st  # noqa: E402
 
-from app.resources import preparation  # noqa: E402
-from app.session import ATTRIBUTIONS, HOME, SIDE_BY_SIDE, SPECTRUM  # noqa: E402
+_FIRST = ("app.spectrum_parts", "app.energy_sums", "app.live_attributions", "app.results", "pandas",
+          "plotly.graph_objects", "plotly.subplots")  # fmt: skip
 
-st.set_page_config(page_title="SPD Lab", page_icon=ROOT / "app" / "icon.svg", layout="wide")
-st.navigation(
-    [
-        st.Page(HOME, title="Home", icon=":material/home:", default=True),
-        st.Page(SPECTRUM, title="Spectrum", icon=":material/show_chart:", url_path="spectrum"),
-        st.Page(ATTRIBUTIONS, title="Token attributions", icon=":material/format_color_text:", url_path="attributions"),
-        st.Page(SIDE_BY_SIDE, title="Side by side", icon=":material/splitscreen_right:", url_path="side-by-side"),
-    ],
-    position="top",
-).run()
-preparation("builtin", None, 2.5)  # warms the engine up, when the browser has drawn the page
+
+def _import_first() -> None:
+    for name in _FIRST:
+        importlib.import_module(name)
+
+
+@asynccontextmanager
+async def _lifespan(_app: Any) -> AsyncIterator[dict[str, Any]]:
+    """While the browser still loads its own part, nobody waits for these imports; torch comes later."""
+    threading.Thread(target=_import_first, daemon=True).start()
+    yield {}
+
+
+app = st.App(ROOT / "app" / "navigation.py", lifespan=_lifespan)

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 Number = TypeVar("Number", int, float)
 
-_PAGES = Path(__file__).resolve().parents[1] / "pages"
+ROOT = Path(__file__).resolve().parents[1]
+_PAGES = ROOT / "pages"
 HOME, SPECTRUM = _PAGES / "home.py", _PAGES / "spectrum.py"
 ATTRIBUTIONS, SIDE_BY_SIDE = _PAGES / "attributions.py", _PAGES / "side_by_side.py"
 

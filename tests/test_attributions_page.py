@@ -22,7 +22,7 @@ JOBS = (session.READ_JOB, session.LENS_JOB, session.CHECK_JOB)
 @pytest.fixture
 def at(spd_home: Path) -> AppTest:
     """The page, on the first recorded analysis; what runs in the background has ended, or has not begun."""
-    app = AppTest.from_file(str(ROOT / "app" / "main.py"), default_timeout=60).run()
+    app = AppTest.from_file(str(ROOT / "app" / "navigation.py"), default_timeout=60).run()
     return go_to(app, session.ATTRIBUTIONS)
 
 

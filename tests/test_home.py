@@ -29,7 +29,7 @@ def home(tmp_path: Path, spd_home: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 
 
 def open_home(**link: str) -> AppTest:
-    app = AppTest.from_file(str(ROOT / "app" / "main.py"), default_timeout=60)
+    app = AppTest.from_file(str(ROOT / "app" / "navigation.py"), default_timeout=60)
     for key, value in link.items():
         app.query_params[key] = value
     app.run()

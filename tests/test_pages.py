@@ -27,7 +27,7 @@ JOBS = ("capture_job", "nulls_job")
 @pytest.fixture
 def at(spd_home: Path) -> AppTest:
     """The app, its Home page drawn and the built-in model's card read."""
-    app = AppTest.from_file(str(ROOT / "app" / "main.py"), default_timeout=60)
+    app = AppTest.from_file(str(ROOT / "app" / "navigation.py"), default_timeout=60)
     app.run()
     return prepared(app)
 
@@ -149,7 +149,7 @@ def test_the_whole_way(at: AppTest) -> None:
     assert "Capture the nulls" not in [button.label for button in at.button]
 
     name = at.session_state[session.CAPTURE]
-    fresh = AppTest.from_file(str(ROOT / "app" / "main.py"), default_timeout=60)
+    fresh = AppTest.from_file(str(ROOT / "app" / "navigation.py"), default_timeout=60)
     fresh.query_params[session.CAPTURE] = name
     assert "Examples used: **6 of 6**" in text_of(prepared(fresh.run())), "a link opens it after a restart"
 

@@ -40,7 +40,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def opened(page: Path = session.SPECTRUM, **link: str) -> AppTest:
     """The app at a page, with a query string."""
-    at = AppTest.from_file(str(ROOT / "app" / "main.py"), default_timeout=60)
+    at = AppTest.from_file(str(ROOT / "app" / "navigation.py"), default_timeout=60)
     at.run()
     for key in ("link_read", *SELECTION):  # a link belongs to the first run of a session
         if key in at.session_state:

@@ -34,7 +34,7 @@ def at(empty_history: Path) -> AppTest:
 
 def opened(**link: str) -> AppTest:
     """The page in a new session, from a link."""
-    app = AppTest.from_file(str(ROOT / "app" / "main.py"), default_timeout=60)
+    app = AppTest.from_file(str(ROOT / "app" / "navigation.py"), default_timeout=60)
     app.query_params.update(link)
     app.run()
     return prepared(go_to(app, session.SIDE_BY_SIDE))

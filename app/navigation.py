@@ -1,0 +1,18 @@
+"""The script that every visit runs: lists the pages, and runs the one that is asked for."""
+
+import streamlit as st
+
+from app.resources import preparation
+from app.session import ATTRIBUTIONS, HOME, ROOT, SIDE_BY_SIDE, SPECTRUM
+
+st.set_page_config(page_title="SPD Lab", page_icon=ROOT / "app" / "icon.svg", layout="wide")
+st.navigation(
+    [
+        st.Page(HOME, title="Home", icon=":material/home:", default=True),
+        st.Page(SPECTRUM, title="Spectrum", icon=":material/show_chart:", url_path="spectrum"),
+        st.Page(ATTRIBUTIONS, title="Token attributions", icon=":material/format_color_text:", url_path="attributions"),
+        st.Page(SIDE_BY_SIDE, title="Side by side", icon=":material/splitscreen_right:", url_path="side-by-side"),
+    ],
+    position="top",
+).run()
+preparation("builtin", None, 2.5)  # warms the engine up, when the browser has drawn the page
