@@ -4,6 +4,7 @@ import importlib
 import os
 import sys
 import threading
+import webbrowser
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -30,6 +31,9 @@ def _import_first() -> None:
 async def _lifespan(_app: Any) -> AsyncIterator[dict[str, Any]]:
     """While the browser still loads its own part, nobody waits for these imports; torch comes later."""
     threading.Thread(target=_import_first, daemon=True).start()
+    if not st.get_option("server.headless"):  # `st.App` leaves this to the app; the server listens a moment later
+        address = f"http://{st.get_option('server.address')}:{st.get_option('server.port')}"
+        threading.Timer(1.0, webbrowser.open, (address,)).start()
     yield {}
 
 
