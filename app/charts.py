@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from app.figures import DASHES, INK, KEY, VALUE, Drawing, build
+from app.figures import DASHES, INK, KEY, MUTED, VALUE, Drawing, build, cell_labels
 from app.spectra import Array, Overlap, Panel
+from spd_core.analysis import FULL, RANDOM, SHUFFLED
 from spd_core.ranks import energy
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 ROW_HEIGHT = 170
+NULLS = (SHUFFLED, FULL, RANDOM)
 
 
 @dataclass(frozen=True)
@@ -94,8 +96,8 @@ def _others(panel: Panel, look: Look) -> Iterable[tuple[str, Array]]:
     for name in look.overlays:
         if name in panel.nulls:
             yield name, panel.nulls[name]
-        elif name == HEADS and panel.heads is not None:
-            yield from ((f"KV head {i + 1}", values) for i, values in enumerate(panel.heads))
+    if HEADS in look.overlays and panel.heads is not None:
+        yield from ((f"KV head {i + 1}", values) for i, values in enumerate(panel.heads))
 
 
 def _norm(values: Array, look: Look) -> float:
@@ -131,12 +133,15 @@ def _own(panel: Panel, values: Array, hover: str, look: Look) -> list[Trace]:
 
 
 def _comparisons(panel: Panel, series: Mapping[str, Array], hover: str, look: Look) -> list[Trace]:
-    """Dashed, over the capability's own curve: often they lie on it."""
-    return [
-        (panel, {"x": np.arange(1, len(values) + 1), "y": values, "mode": "lines", "name": name, "hovertemplate": hover,
-                 "line": {"dash": DASHES[at % 4], "width": 1.8, "color": INK[look.dark]}})
-        for at, (name, values) in enumerate(series.items())
-    ]  # fmt: skip
+    """Dashed, over the capability's own curve: often they lie on it. Nulls in ink; parts of it muted and thinner."""
+    traces: list[Trace] = []
+    for name, values in series.items():
+        null = name in NULLS
+        dash = DASHES[NULLS.index(name) if null else len(traces) % len(DASHES)]
+        line = {"dash": dash, "width": 1.8 if null else 1.3, "color": (INK if null else MUTED)[look.dark]}
+        traces.append((panel, {"x": np.arange(1, len(values) + 1), "y": values, "mode": "lines", "name": name,
+                               "hovertemplate": hover, "line": line}))  # fmt: skip
+    return traces
 
 
 def _band(panel: Panel, band: Array) -> Trace:
@@ -245,12 +250,15 @@ def overlap_matrix(found: Overlap, *, dark: bool = False) -> "go.Figure":
     ]
     heat = {
         "type": "heatmap", "z": mean, "x": names, "y": names, "zmin": 0, "zmax": 90, "colorscale": "Cividis",
-        "reversescale": True, "customdata": said, "texttemplate": "%{z:.0f}°", "xgap": 2, "ygap": 2,
+        "reversescale": True, "customdata": said, "xgap": 2, "ygap": 2,
         "hovertemplate": "%{customdata}<extra></extra>",
         "colorbar": {"title": {"text": "mean angle", "side": "right"}, "ticksuffix": "°", "tickvals": [0, 30, 60, 90]},
     }  # fmt: skip
     layout = {"height": 110 + 44 * len(names), "yaxis": {"autorange": "reversed"}}
-    return build([heat], layout, dark=dark)
+    cells = [(names[j], names[i], angle) for i, row in enumerate(mean) for j, angle in enumerate(row)]
+    x, y, angles = zip(*cells, strict=True)
+    labels = cell_labels(x, y, [f"{angle:.0f}°" for angle in angles], [1 - angle / 90 for angle in angles])
+    return build([heat, labels], layout, dark=dark)
 
 
 def rows_scatter(

@@ -1,6 +1,7 @@
 """What all figures share: colours, theme, escaped text, one construction. Pure: no Streamlit, no engine."""
 
 import html
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,17 @@ def build(data: Sequence[Drawing], layout: Drawing, *, dark: bool) -> "go.Figure
     import plotly.graph_objects as go
 
     return go.Figure({"data": list(data), "layout": {**layout, "template": {"layout": _theme(dark)}}})
+
+
+def cell_labels(x: Sequence[str], y: Sequence[str], texts: Sequence[str], lightness: Sequence[float]) -> Drawing:
+    """Texts of a heatmap's cells in Cividis, black on light cells and white on dark ones.
+
+    Args:
+        lightness: of each cell, 0 (dark blue) to 1 (yellow); the page shines through where it is NaN.
+    """
+    colours = ["#808b96" if math.isnan(share) else "#000000" if share > 0.42 else "#ffffff" for share in lightness]
+    return {"type": "scatter", "x": list(x), "y": list(y), "text": list(texts), "mode": "text", "hoverinfo": "skip",
+            "textfont": {"color": colours}, "showlegend": False}  # fmt: skip
 
 
 def _theme(dark: bool) -> Drawing:

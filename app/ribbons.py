@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from app.figures import INK, build, literal
+from app.figures import INK, build, cell_labels, literal
 from spd_core import report
 from spd_core.report import shown, signed
 from spd_core.texts import Comparison, LaneText, Token
@@ -229,18 +229,22 @@ def sweep_map(comparison: Comparison, measure: str, selected: int, *, dark: bool
     width = len(grid.strengths)
     cells = [comparison.lanes[1 + row * width : 1 + (row + 1) * width] for row in range(len(grid.ranks))]
     z = [[measured(lane, comparison, measure) for lane in row] for row in cells]
-    texts = [[cell_text(lane, comparison, measure).replace(", ", "<br>") for lane in row] for row in cells]
+    texts = [cell_text(lane, comparison, measure).replace(", ", "<br>") for row in cells for lane in row]
     strengths = [f"α {strength:g}" for strength in grid.strengths]
     ranks = [literal(f"rank {rank}") for rank in grid.ranks]
+    known = [number for row in z for number in row if not math.isnan(number)]
+    low, high = (min(known), max(known)) if known else (0.0, 1.0)
     heat = {
-        "type": "heatmap", "z": z, "x": strengths, "y": ranks, "text": texts, "texttemplate": "%{text}",
+        "type": "heatmap", "z": z, "x": strengths, "y": ranks, "zmin": low, "zmax": high,
         "colorscale": "Cividis", "xgap": 3, "ygap": 3, "hoverinfo": "skip",
     }  # fmt: skip
     places = [(row, at) for row in range(len(ranks)) for at in range(width)]
+    x, y = [strengths[at] for _, at in places], [ranks[row] for row, _ in places]
+    labels = cell_labels(x, y, texts, [(z[row][at] - low) / ((high - low) or 1.0) for row, at in places])
     squares = {
-        "type": "scatter", "x": [strengths[at] for _, at in places], "y": [ranks[row] for row, _ in places],
+        "type": "scatter", "x": x, "y": y, "text": texts,
         "mode": "markers", "opacity": 0, "marker": {"size": 44, "symbol": "square"}, "showlegend": False,
-        "customdata": [1 + row * width + at for row, at in places], "text": [texts[row][at] for row, at in places],
+        "customdata": [1 + row * width + at for row, at in places],
         "hovertemplate": "%{y}, %{x}<br>%{text}<extra></extra>",
     }  # fmt: skip
     row, at = divmod(selected - 1, width)
@@ -250,4 +254,4 @@ def sweep_map(comparison: Comparison, measure: str, selected: int, *, dark: bool
     ]
     layout = {"height": 90 + 74 * len(ranks), "margin": {"l": 8, "r": 8, "t": 16, "b": 8}, "shapes": frames,
               "hoverdistance": -1}  # a click anywhere in a cell finds its square  # fmt: skip
-    return build([heat, squares], layout, dark=dark)
+    return build([heat, squares, labels], layout, dark=dark)

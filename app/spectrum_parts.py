@@ -10,7 +10,7 @@ from app.exports import to_csv
 from app.shell import label
 from app.spectra import Panel
 from app.widgets import chart, downloads, failure, is_dark, plain, small
-from spd_core.analysis import FULL, RANDOM, SHUFFLED, nulls_of
+from spd_core.analysis import nulls_of
 from spd_core.captures import recorded_names
 from spd_core.errors import InputError
 
@@ -38,7 +38,7 @@ def pick_look(analysis: "Analysis") -> tuple[list[int], charts.Look]:
     """Which layers are drawn, beside what, and on which scales."""
     available = {name for found in analysis.sites.values() for name in found.nulls}
     banded = any(found.band is not None for found in analysis.sites.values())
-    options = [name for name in (SHUFFLED, FULL, RANDOM) if name in available] + [charts.BAND] * banded + [charts.HEADS]
+    options = [name for name in charts.NULLS if name in available] + [charts.BAND] * banded + [charts.HEADS]
     chosen = st.pills(
         "Draw beside it", options, selection_mode="multi", default=options[:1], key=session.OVERLAYS,
         bind="query-params", help=_NULLS_HELP,

@@ -138,7 +138,10 @@ def test_the_overlap_matrix_holds_the_mean_angles() -> None:
     eye, turned = np.eye(6), np.eye(6)
     turned[:2, 1] = [np.sin(np.radians(30)), np.cos(np.radians(30))]  # the second axis, 30° towards the first
     found = spectra.overlap({"a": eye[:, :2], "b": turned[:, 1:3], "c": eye[:, 4:6]})
-    heat = charts.overlap_matrix(found).data[0]
+    heat, labels = charts.overlap_matrix(found).data
+    assert list(labels.text) == ["0°", "45°", "90°", "45°", "0°", "90°", "90°", "90°", "0°"]
+    assert labels.textfont.color[0] == "#000000", "black on yellow"
+    assert labels.textfont.color[2] == "#ffffff", "white on dark blue"
     assert heat.z[0][0] == pytest.approx(0, abs=1e-5)
     assert heat.z[0][2] == pytest.approx(90)
     assert heat.z[0][1] == heat.z[1][0] == pytest.approx((0 + 90) / 2, abs=1e-4), "one axis in common, one not"

@@ -142,8 +142,10 @@ def test_curves_have_three_panels_and_a_line_for_each_lane(dark: bool) -> None:
 def test_cells_say_their_number_and_whether_they_degenerate(measure: str, texts: list[str]) -> None:
     found = swept()
     assert [ribbons.cell_text(cell, found, measure) for cell in found.lanes[1:]] == texts
-    heat, squares = ribbons.sweep_map(found, measure, 4).data
-    assert [list(row) for row in heat.text] == [[t.replace(", ", "<br>") for t in texts[at : at + 2]] for at in (0, 2)]
+    heat, squares, labels = ribbons.sweep_map(found, measure, 4).data
+    assert list(labels.text) == [text.replace(", ", "<br>") for text in texts]
+    places = [(y, x) for y in heat.y for x in heat.x]
+    assert list(zip(labels.y, labels.x, strict=True)) == list(zip(squares.y, squares.x, strict=True)) == places
     assert list(squares.customdata) == [1, 2, 3, 4]
     assert squares.hoverinfo != "skip", "plotly clicks only what it can hover"
 
@@ -152,12 +154,12 @@ def test_a_stopped_sweep_can_be_drawn() -> None:
     lanes = [lane(str(i), [], finish="stopped", other=None) for i in range(3)]
     found = comparison(*lanes, grid=Grid(ranks=("4", "8"), strengths=(1.0,)))
     for measure in ribbons.MEASURES:
-        assert list(ribbons.sweep_map(found, measure, 1).data[0].text[0]) == ["not written"]
+        assert list(ribbons.sweep_map(found, measure, 1).data[2].text)[:1] == ["not written"]
 
 
 def test_a_rank_of_a_file_is_drawn_as_text() -> None:
     found = comparison(lane("Raw", [" 4"]), lane("b", [" 4"]), grid=Grid(ranks=("<b>4</b>",), strengths=(1.0,)))
-    heat, squares = ribbons.sweep_map(found, ribbons.MEAN_KL, 1).data
+    heat, squares, _ = ribbons.sweep_map(found, ribbons.MEAN_KL, 1).data
     assert list(heat.y) == list(squares.y) == ["rank &lt;b&gt;4&lt;/b&gt;"]
 
 
