@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, cast
 import streamlit as st
 
 from app import ribbons, session
-from app.widgets import counted, failure, small
+from app.widgets import counted, deletion, failure, small
 from spd_core import differences, report, texts
 from spd_core.errors import InputError, SpdError
 from spd_core.report import shown
@@ -130,10 +130,7 @@ def pick(comparison: Comparison | None) -> None:
         disabled=comparison is not None and chosen == comparison.id,
     )
     own = chosen not in texts.recorded_ids()
-    if row.button(
-        "Delete result", icon=":material/delete:", disabled=not own, help="Remove its file; recorded ones stay"
-    ):
-        _delete(chosen)
+    deletion("Delete result", label(chosen), row, delete=lambda: _delete(chosen), disabled=not own)
 
 
 def _delete(name: str) -> None:

@@ -10,7 +10,7 @@ import streamlit as st
 
 from app import progress, session
 from app.resources import others_at_work, shared
-from app.widgets import counted, failure, gib, model_name, plain, ranges, small
+from app.widgets import counted, deletion, failure, gib, model_name, plain, ranges, small
 from spd_core.captures import recorded_names
 from spd_core.errors import InputError, SpdError
 
@@ -34,13 +34,22 @@ def header(title: str, question: str, *, shows: tuple[str, ...] = ()) -> "Analys
         analysis = session.in_hand()
     except InputError as error:
         failure("What the link names cannot be opened:", f"{error}. A recorded capture is shown instead.")
-        analysis = session.in_hand()
+        analysis = _recorded()
     with strip:
         _strip(analysis)
     progress.elsewhere(shows)
     if analysis is not None:
         session.write_link(analysis)
     return analysis
+
+
+def _recorded() -> "Analysis | None":
+    """The recorded capture that is there without any choice; None, with the reason, when its files are damaged."""
+    try:
+        return session.in_hand()
+    except InputError as error:
+        failure("The recorded capture cannot be opened:", f"{error}. Install SPD Lab anew, or capture your own.")
+        return None
 
 
 def _strip(analysis: "Analysis | None") -> None:
@@ -102,8 +111,7 @@ def _switch(analysis: "Analysis | None") -> None:
         session.take(chosen)
         st.rerun()
     own = chosen not in recorded_names()
-    if row.button("Delete", icon=":material/delete:", disabled=not own, help="Remove its files; recorded ones stay"):
-        _delete(chosen, chosen == analysis.name)
+    deletion("Delete", label(chosen), row, delete=lambda: _delete(chosen, chosen == analysis.name), disabled=not own)
     at = session.selection(analysis)
     left, middle, right = st.columns(3)
     layer = left.selectbox("Layer", analysis.layers, analysis.layers.index(at.layer))

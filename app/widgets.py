@@ -12,6 +12,7 @@ from app.exports import to_html
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
+    from streamlit.delta_generator import DeltaGenerator
 
     from spd_core.analysis import Analysis
     from spd_core.provenance import Provenance
@@ -126,6 +127,21 @@ def downloads(
     with st.container(horizontal=True):
         download(table, csv, f"{name}.csv")
         download("Figures as HTML", lambda: to_html(draw(), title), f"{name}.html")
+
+
+def deletion(button: str, what: str, row: "DeltaGenerator", *, delete: Callable[[], None], disabled: bool) -> None:
+    """A button in `row` that deletes what is called `what`, once that is confirmed below."""
+    asked = f"asked_{button}"
+    if row.button(button, icon=":material/delete:", disabled=disabled, help="Remove its files; recorded ones stay"):
+        st.session_state[asked] = what
+    if disabled or st.session_state.get(asked) != what:
+        return
+    st.markdown(f"**{plain(what)}** is removed from the disk for good.")
+    answers = st.container(horizontal=True)
+    answers.button("Keep it", on_click=st.session_state.pop, args=(asked, None), key=f"{asked}_no")
+    if answers.button("Remove it", type="primary", key=f"{asked}_yes"):
+        del st.session_state[asked]
+        delete()
 
 
 def is_dark() -> bool:

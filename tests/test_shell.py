@@ -118,9 +118,32 @@ def test_switching_and_deleting(home: Path) -> None:
     assert "yours" in strip(at)
     assert link(at)["capture"] == name
     button(at, "Delete").click().run()  # type: ignore[attr-defined]
+    button(at, "Remove it").click().run()  # type: ignore[attr-defined]
     assert not at.exception
     assert "recorded" in strip(at)
     assert not list((home / "captures").iterdir()), "nothing is left behind"
+
+
+def test_deleting_asks_first(home: Path) -> None:
+    name = own(home)
+    at = opened(capture=name)
+    button(at, "Delete").click().run()  # type: ignore[attr-defined]
+    assert any("removed from the disk for good" in part.value for part in at.markdown)
+    button(at, "Keep it").click().run()  # type: ignore[attr-defined]
+    assert not any("removed from the disk for good" in part.value for part in at.markdown)
+    assert (home / "captures" / name).is_dir()
+
+
+def test_damaged_recorded_captures_are_a_sentence(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def damaged(name: str) -> None:
+        raise InputError(f"{name} is damaged")
+
+    monkeypatch.setattr(session, "load_saved", damaged)
+    at = opened(capture="arithmetic")
+    assert not at.exception
+    assert [error.value.split("**")[1] for error in at.error] == [
+        "What the link names cannot be opened:", "The recorded capture cannot be opened:",
+    ]  # fmt: skip
 
 
 def test_recorded_captures_cannot_be_deleted(home: Path) -> None:
@@ -134,6 +157,7 @@ def test_an_unsaved_capture_can_be_deleted(home: Path) -> None:
     at.session_state[session.CAPTURE] = "lost"
     at.run()
     button(at, "Delete").click().run()  # type: ignore[attr-defined]
+    button(at, "Remove it").click().run()  # type: ignore[attr-defined]
     assert not at.exception
     assert "recorded" in strip(at)
     assert not at.session_state["unsaved"]
@@ -147,6 +171,7 @@ def test_what_another_tab_has_deleted_is_a_sentence(home: Path, monkeypatch: pyt
     monkeypatch.setattr(session, "load_saved", lambda _: kept)
     remove_folder(home / "captures" / name)
     button(at, "Delete").click().run()  # type: ignore[attr-defined]
+    button(at, "Remove it").click().run()  # type: ignore[attr-defined]
     assert not at.exception
     assert "not deleted" in at.error[0].value
 

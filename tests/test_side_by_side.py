@@ -204,6 +204,7 @@ def test_history_opens_compares_and_deletes(at: AppTest) -> None:
     press(at, "Take its prompt and sampling")
     assert at.number_input(key=session.SEED).value == 0
     press(at, "Delete result")
+    press(at, "Remove it")
     assert texts.saved_ids() == [second.id]
 
 
