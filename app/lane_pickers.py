@@ -47,7 +47,7 @@ def pick_task(analysis: "Analysis") -> "tuple[Example | None, PromptStyle, str]"
     split = _SOURCES.get(source or "", "heldout")
     examples = {e.id: e for e in analysis.capability.split(cast(Any, split)).examples} if split else {}
     with row:
-        example = _pick_example(examples)
+        example = _pick_example(examples, analysis)
     style = row.segmented_control(
         "Put as", tuple(_STYLES), default="raw", required=True, key=session.PROMPT_STYLE, bind="query-params",
         format_func=lambda name: _STYLES.get(name, "template"), width="content",
@@ -61,15 +61,29 @@ def pick_task(analysis: "Analysis") -> "tuple[Example | None, PromptStyle, str]"
     return example, cast(PromptStyle, style if style in get_args(PromptStyle) else "raw"), mode or LANES
 
 
-def _pick_example(examples: "dict[str, Example]") -> "Example | None":
+def _pick_example(examples: "dict[str, Example]", analysis: "Analysis") -> "Example | None":
+    """One of the examples. Calibration texts are part of the selection: they follow other pages, and lead them."""
+    state = st.session_state
+    places = {example.id: at for at, example in enumerate(analysis.examples)}
+
     def take() -> None:
-        st.session_state[session.PROMPT] = examples[st.session_state[session.PRESET]].prompt
+        state[session.PROMPT] = examples[state[session.PRESET]].prompt
+        if state[session.PRESET] in places:
+            session.select(example=places[state[session.PRESET]], token=0)
+            state[session.FOLLOWED] = places[state[session.PRESET]]
 
     if not examples:
+        state[session.FOLLOWED] = None
         return None
-    if st.session_state.get(session.PRESET) not in examples:  # the first visit, or other examples
-        st.session_state[session.PRESET] = next(iter(examples))
-        take()
+    at = session.selection(analysis).example
+    selected = analysis.examples[at].id
+    follows = at if selected in examples else -1
+    known = state.get(session.PRESET) in examples
+    if not known or state.get(session.FOLLOWED) != follows:  # other examples, or one was chosen on another page
+        if selected in examples or not known:
+            state[session.PRESET] = selected if selected in examples else next(iter(examples))
+        state[session.PROMPT] = examples[state[session.PRESET]].prompt
+        state[session.FOLLOWED] = follows
     preset = st.selectbox(
         "Example", tuple(examples), key=session.PRESET, persist_state="session", on_change=take, width="stretch",
         format_func=lambda name: report.opening(examples[name].prompt, 90),

@@ -52,6 +52,7 @@ LAYERS_SHOWN, PRESET, PROMPT, RANK_SLIDER = "layers_shown", "preset", "prompt", 
 OTHER_CAPTURES, LANE_LAYERS, HISTORY, OTHER_RESULT = "other_captures", "lane_layers", "history", "other_result"
 PLACE, CELL, UNSAVED_TEXTS, CURVES, BESIDE = "place", "cell", "unsaved_texts", "curves_open", "beside_open"
 HISTORY_OPEN = "history_open"
+FOLLOWED = "followed"
 MODEL_RECENT, CAPTURE_PRESET, IMPORT, LEAVE_OUT = "model_recent", "capture_preset", "import", "leave_out"
 EXAMPLES_VIEW, EXAMPLES_SPLIT, EXAMPLES_TABLE = "examples_view", "examples_split", "examples_table"
 DRAFT, SAVE_NAME, SAVE_REPLACE, SAVE_NEWS = "draft", "save_name", "save_replace", "save_news"

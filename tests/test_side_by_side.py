@@ -7,8 +7,10 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app import lane_pickers, lanes, session
+from app.resources import load_saved
 from app.widgets import plain
 from spd_core import report, texts
+from spd_core.captures import recorded_names
 from spd_core.report import shown as shown_text
 from spd_core.texts import Comparison
 from tests.test_pages import go_to, prepared, press, text_of
@@ -77,6 +79,27 @@ def test_two_lanes_are_written_read_saved_and_linked(at: AppTest) -> None:
     assert "Settings have changed since this was written" in text_of(at)
     again = write(at)
     assert again.lanes[0].ids == again.lanes[1].ids, "strength 0 is the untouched model, and the noise is shared"
+
+
+def test_calibration_prompts_are_part_of_the_selection(at: AppTest) -> None:
+    analysis = load_saved(recorded_names()[0])
+    prompts = {example.id: example.prompt for example in analysis.capability.examples}
+    held_out = at.text_area(key=session.PROMPT).value
+    at.segmented_control(key=session.PROMPT_FROM).set_value("calibration").run()
+    first, third = (prompts[analysis.examples[at].id] for at in (0, 2))
+    assert at.text_area(key=session.PROMPT).value == first != held_out
+    at.selectbox(key=session.PRESET).set_value(analysis.examples[2].id).run()
+    assert at.text_area(key=session.PROMPT).value == third
+    go_to(at, session.ATTRIBUTIONS)
+    assert at.number_input(key="pick_example").value == 3
+    at.number_input(key="pick_example").set_value(1).run()
+    go_to(at, session.SIDE_BY_SIDE)
+    assert at.text_area(key=session.PROMPT).value == first
+    at.text_area(key=session.PROMPT).set_value("mine").run()
+    assert at.text_area(key=session.PROMPT).value == "mine", "what was typed stays"
+    at.segmented_control(key=session.PROMPT_FROM).set_value("your own").run()
+    at.segmented_control(key=session.PROMPT_FROM).set_value("held-out").run()
+    assert at.text_area(key=session.PROMPT).value == held_out
 
 
 def test_six_lanes_and_no_seventh(at: AppTest) -> None:
