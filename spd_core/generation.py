@@ -25,7 +25,8 @@ class Completion:
         prompt: the text that was continued.
         lane: how it was written.
         tokens: ids, without the end-of-sequence token.
-        logprobs: log-probability of each token under the lane's own model, in nats, before temperature and top-p.
+        logprobs: log-probability of each token under the lane's own model, in nats, before any
+            truncation or temperature.
         entropies: entropy of that distribution at each token, in nats.
         finish: `eos`, `length` or `stopped`; empty while it grows.
     """
@@ -61,6 +62,7 @@ def generate(
     special_tokens: bool = True,
     batch_size: int = 8,
     first_lane: int = 0,
+    numbers: Sequence[int] | None = None,
     on_step: Callable[[list[Completion]], None] | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> list[Completion]:
@@ -77,6 +79,8 @@ def generate(
         special_tokens: let the tokenizer add its default special tokens (not after a chat template).
         batch_size: prompts in one batch.
         first_lane: how many lanes of these prompts were written before: their noise is not drawn again.
+        numbers: of each prompt, on which its noise depends; 0, 1, … unless told. A prompt that is written again, or
+            in another batch, or by another process, writes the same under its number.
         on_step: called after each token with all completions, in the order prompt by lane; those of later batches
             are still empty.
         stop: asked before each step; true ends all that is being written, and keeps it.
@@ -90,14 +94,17 @@ def generate(
     """
     if not lanes or batch_size < 1:
         raise InputError(f"{len(lanes)} lanes and batch size {batch_size}: choose at least one of each")
+    numbers = range(len(prompts)) if numbers is None else numbers
+    if len(numbers) != len(prompts):
+        raise InputError(f"{len(numbers)} numbers for {len(prompts)} prompts; give one for each")
     encoded = [_encode_prompt(lm, prompt, sampling, special_tokens) for prompt in prompts]
     completions = [Completion(prompt, lane, lm.tokenizer) for prompt in prompts for lane in lanes]
     step = len(lanes)
     for start in range(0, len(prompts), batch_size):
         batch = completions[start * step : (start + batch_size) * step]
         noise = [
-            _generator(sampling.seed, start + i, 0 if sampling.shared_randomness else first_lane + k)
-            for i in range(len(batch) // step)
+            _generator(sampling.seed, number, 0 if sampling.shared_randomness else first_lane + k)
+            for number in numbers[start : start + batch_size]
             for k in range(step)
         ]
         tell = None if on_step is None else partial(on_step, completions)
@@ -209,18 +216,21 @@ def _choose(
     if sampling.temperature == 0:
         chosen = logits.argmax(-1)
     else:
-        scores = _top_p(logits / sampling.temperature, sampling.top_p)
+        scores = _truncated(logits / sampling.temperature, sampling)
         chosen = (scores + _gumbel(noise, logits.shape[-1]).to(logits.device)).argmax(-1)
     picked = logp.gather(1, chosen[:, None])[:, 0]
     entropies = -(logp.exp() * logp).nan_to_num(0.0).sum(-1)  # 0 · −∞ counts 0
     return chosen, picked.tolist(), entropies.tolist()
 
 
-def _top_p(logits: Tensor, top_p: float) -> Tensor:
-    from transformers import TopPLogitsWarper
+def _truncated(logits: Tensor, sampling: Sampling) -> Tensor:
+    from transformers import TopKLogitsWarper, TopPLogitsWarper
 
-    warped: Tensor = TopPLogitsWarper(top_p)(None, logits) if top_p < 1 else logits
-    return warped
+    if sampling.top_k:
+        logits = TopKLogitsWarper(sampling.top_k)(None, logits)
+    if sampling.top_p < 1:
+        logits = TopPLogitsWarper(sampling.top_p)(None, logits)
+    return logits
 
 
 def _gumbel(noise: Sequence[torch.Generator], vocabulary: int) -> Tensor:

@@ -79,7 +79,8 @@ def luck(sampling: Sampling) -> str:
 def how(sampling: Sampling) -> str:
     """Sampling settings in one line."""
     noise = "" if sampling.greedy or sampling.shared_randomness else ", noise of each lane its own"
-    drawn = "greedy" if sampling.greedy else f"temperature {sampling.temperature:g}, top-p {sampling.top_p:g}"
+    top_k = f", top-k {sampling.top_k}" if sampling.top_k else ""
+    drawn = "greedy" if sampling.greedy else f"temperature {sampling.temperature:g}, top-p {sampling.top_p:g}{top_k}"
     return f"{drawn}, seed {sampling.seed}, at most {sampling.max_new_tokens} tokens{noise}"
 
 

@@ -122,6 +122,31 @@ def test_top_p_keeps_the_smallest_set_with_its_mass() -> None:
     assert drawn == {0, 1}
 
 
+def test_top_k_comes_before_top_p_as_in_transformers() -> None:
+    from transformers import LogitsProcessorList, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
+
+    from spd_core.generation import _choose, _generator
+
+    logits = torch.randn(1, 50, generator=torch.Generator().manual_seed(1)) * 2
+    chain = LogitsProcessorList([TemperatureLogitsWarper(1.6), TopKLogitsWarper(20), TopPLogitsWarper(0.8)])
+    allowed = set(torch.nonzero(torch.isfinite(chain(torch.zeros(1, 1).long(), logits.clone())[0]))[:, 0].tolist())
+    sampling = Sampling(temperature=1.6, top_p=0.8, top_k=20)
+    drawn = {int(_choose(logits, sampling, [_generator(seed, 0, 0)])[0]) for seed in range(2000)}
+    assert drawn == allowed
+    assert 1 < len(allowed) < 20
+
+
+def test_a_numbered_prompt_writes_the_same_in_any_batch(tiny_lm: Callable[[str], Any]) -> None:
+    lm = tiny_lm("llama")
+    sampling = Sampling(temperature=1.5, top_p=1.0, max_new_tokens=8, seed=3)
+    together = generate(lm, PROMPTS, [Lane()], sampling)
+    last = generate(lm, PROMPTS[2:], [Lane()], sampling, numbers=[2])
+    assert last[0].tokens == together[2].tokens
+    assert generate(lm, PROMPTS[2:], [Lane()], sampling)[0].tokens != together[2].tokens, "the noise is another"
+    with pytest.raises(InputError, match="1 numbers for 3 prompts"):
+        generate(lm, PROMPTS, [Lane()], sampling, numbers=[0])
+
+
 def test_log_probability_and_entropy_are_the_lane_s_own(tiny_lm: Callable[[str], Any]) -> None:
     lm = tiny_lm("llama")
     lane = Lane(subspace_of(lm))
@@ -169,7 +194,14 @@ def test_a_prompt_longer_than_the_context_is_refused(tiny_lm: Callable[[str], An
 
 @pytest.mark.parametrize(
     "settings",
-    [{"temperature": -1}, {"temperature": float("nan")}, {"top_p": 0}, {"top_p": 1.1}, {"max_new_tokens": 0}],
+    [
+        {"temperature": -1},
+        {"temperature": float("nan")},
+        {"top_p": 0},
+        {"top_p": 1.1},
+        {"top_k": -1},
+        {"max_new_tokens": 0},
+    ],
 )
 def test_sampling_settings_that_cannot_be_are_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(InputError):

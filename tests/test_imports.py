@@ -13,8 +13,8 @@ ORDER = [
     *("tables", "importing", "provenance", "ranks", "analysis", "captures", "token_tables", "rows", "gradients"),
     *("spectrum", "nulls", "subspace"),
     *("sampling", "lane_specs", "texts", "differences", "report"),
-    *("study", "projection", "generation", "reading", "comparison", "attribution", "causal", "evaluation", "distill"),
-    *("runs", "export", "demo", "__main__"),
+    *("study", "projection", "generation", "reading", "comparison", "attribution", "causal", "evaluation", "corpus"),
+    *("distill", "runs", "export", "demo", "__main__"),
 ]
 FORBIDDEN = {
     "spd_core": {"streamlit", "plotly", "app", "pages"},

@@ -1,0 +1,254 @@
+"""A corpus of the model's own text: written row by row so that nothing finished is lost, and looked over before
+training. Knows nothing of training.
+"""
+
+import json
+import os
+import re
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from pydantic import ValidationError
+
+from spd_core.capability import Capability, Style, json_object
+from spd_core.differences import degeneration
+from spd_core.errors import InputError, StorageError
+from spd_core.generation import generate
+from spd_core.lane_specs import Record
+from spd_core.models import LanguageModel
+from spd_core.projection import Lane
+from spd_core.sampling import Sampling
+from spd_core.spans import generation_prompt
+
+Reason: TypeAlias = Literal["empty", "degenerate", "duplicate", "leakage"]
+
+
+class CorpusRow(Record):
+    """A prompt as the model read it, and what the model wrote.
+
+    Attributes:
+        number: place in the corpus; the row's noise depends on it.
+        id: of the example whose prompt it is.
+        sample: which of the example's completions, from 0.
+        special: whether the tokenizer added its default special tokens.
+        tokens: ids of the completion, without the end-of-sequence token.
+        finish: `eos` when the model ended by itself, `length` when it was cut.
+    """
+
+    number: int
+    id: str
+    sample: int
+    prompt: str
+    special: bool
+    completion: str
+    tokens: tuple[int, ...]
+    finish: Literal["eos", "length"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A row that is still to be written: its number, and the prompt as the model shall read it."""
+
+    number: int
+    id: str
+    sample: int
+    prompt: str
+    special: bool
+
+
+def tasks_of(
+    lm: LanguageModel, capability: Capability, style: Style = "raw", *, samples: int = 1, limit: int | None = None
+) -> list[Task]:
+    """One task for each prompt of the capability and sample, in a fixed order that any process finds alike.
+
+    Raises:
+        InputError: fewer than one sample, or chat style without a chat template.
+    """
+    if samples < 1:
+        raise InputError(f"{samples} samples per prompt; choose at least 1")
+    tasks: list[Task] = []
+    for example in capability.limited(limit).examples:
+        text, _ = generation_prompt(example.prompt, capability.settings, style, lm.tokenizer)
+        for sample in range(samples):
+            tasks.append(Task(len(tasks), example.id, sample, text, style == "raw"))
+    return tasks
+
+
+def write_corpus(
+    lm: LanguageModel,
+    tasks: Sequence[Task],
+    lane: Lane,
+    sampling: Sampling,
+    path: Path,
+    *,
+    batch_size: int = 16,
+    on_rows: Callable[[int, int], None] | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> list[CorpusRow]:
+    """Write the rows that `path` (JSONL) does not hold yet, batch by batch; returns all rows, by number.
+
+    A row is the same whether it is written in one go, after a stop, in another batch or by another process (up to
+    float rounding of the batch). Tasks of similar length are written together.
+
+    Args:
+        on_rows: called after each batch with how many rows are finished, of how many.
+        stop: asked between tokens; what was not finished then is not kept.
+
+    Raises:
+        InputError: the file's rows are damaged, or not of these tasks.
+        StorageError: the disk refuses; every batch before is kept.
+    """
+    rows = {row.number: row for row in read_corpus(path)} if path.exists() else {}
+    _check_same(rows, tasks, path)
+    missing = sorted((task for task in tasks if task.number not in rows), key=lambda task: len(task.prompt))
+    for start in range(0, len(missing), batch_size):
+        if stop is not None and stop():
+            break
+        written = list(_batch(lm, missing[start : start + batch_size], lane, sampling, stop))
+        _append(path, written)
+        rows |= {row.number: row for row in written}
+        if on_rows is not None:
+            on_rows(len(rows), len(tasks))
+    return [rows[number] for number in sorted(rows)]
+
+
+def _batch(
+    lm: LanguageModel, tasks: Sequence[Task], lane: Lane, sampling: Sampling, stop: Callable[[], bool] | None
+) -> Iterator[CorpusRow]:
+    for special in (True, False):
+        mine = [task for task in tasks if task.special == special]
+        completions = generate(
+            lm, [task.prompt for task in mine], [lane], sampling, special_tokens=special, batch_size=len(mine) or 1,
+            numbers=[task.number for task in mine], stop=stop,
+        )  # fmt: skip
+        for task, done in zip(mine, completions, strict=True):
+            if done.finish == "eos" or done.finish == "length":
+                yield CorpusRow(
+                    number=task.number, id=task.id, sample=task.sample, prompt=task.prompt, special=task.special,
+                    completion=done.text, tokens=tuple(done.tokens), finish=done.finish,
+                )  # fmt: skip
+
+
+def _append(path: Path, rows: Sequence[CorpusRow]) -> None:
+    """Add rows to the file's end, on the disk when this returns. A line that a crash has torn is cut off first."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a+b") as file:
+            file.seek(0)
+            whole = file.read().rfind(b"\n") + 1
+            file.truncate(whole)
+            file.write("".join(row.model_dump_json() + "\n" for row in rows).encode())
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {error.strerror or error}; every row before it is kept. Free space "
+                           "and go on") from error  # fmt: skip
+
+
+def read_corpus(path: Path) -> list[CorpusRow]:
+    """The rows of a corpus, in the file's order; a last line without its end (torn by a crash) is left out.
+
+    Raises:
+        InputError: the file cannot be read, or a line is no row; the message names the line.
+    """
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read the corpus {path}: {error}") from error
+    rows = []
+    for number, line in enumerate(text[: text.rfind("\n") + 1].splitlines(), 1):
+        try:
+            rows.append(CorpusRow.model_validate_json(json.dumps(json_object(line))))
+        except ValidationError as error:
+            wrong = error.errors()[0]
+            where = ".".join(map(str, wrong["loc"]))
+            raise InputError(f"{path}, line {number}: {where}: {wrong['msg']}; correct or remove the line") from error
+        except (ValueError, InputError) as error:
+            raise InputError(f"{path}, line {number}: {error}; correct or remove the line") from error
+    return rows
+
+
+def _check_same(rows: dict[int, CorpusRow], tasks: Sequence[Task], path: Path) -> None:
+    wanted = {task.number: task for task in tasks}
+    for number, row in rows.items():
+        task = wanted.get(number)
+        if task is None or (row.id, row.sample, row.prompt) != (task.id, task.sample, task.prompt):
+            raise InputError(f"{path} holds row {number} of {row.id!r}, which is not what is asked for; it is of other "
+                             "prompts. Choose another folder, or delete the file")  # fmt: skip
+
+
+# --- hygiene -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Hygiene:
+    """What was looked for in a corpus before training, and found.
+
+    Attributes:
+        kept: rows to train on.
+        dropped: the others, by the first reason that applies.
+    """
+
+    kept: tuple[CorpusRow, ...]
+    dropped: dict[Reason, tuple[CorpusRow, ...]] = field(default_factory=dict)
+
+    @property
+    def counts(self) -> dict[Reason, int]:
+        """How many rows each reason has dropped."""
+        return {reason: len(rows) for reason, rows in self.dropped.items()}
+
+
+REASONS: tuple[Reason, ...] = ("leakage", "empty", "degenerate", "duplicate")
+OVERLAP = 13
+"""Words in a row that two prompts share when one leaks into the other (Brown et al., 2020, appendix C)."""
+
+
+def clean(
+    rows: Sequence[CorpusRow],
+    held_out: Sequence[str] = (),
+    template: str = "{prompt}",
+    *,
+    drop: Collection[Reason] = REASONS,
+) -> Hygiene:
+    """Look a corpus over.
+
+    - `leakage`: the prompt is a held-out prompt, or shares `OVERLAP` words in a row with one.
+    - `empty`, `degenerate`: see `differences.degeneration`.
+    - `duplicate`: the same prompt and completion as an earlier row.
+
+    Args:
+        held_out: prompts that are kept for evaluation, bare.
+        template: what stands around every prompt, which does not count as an overlap.
+        drop: which reasons count; rows that only others apply to are kept.
+    """
+    tests = {_normalised(prompt) for prompt in held_out}
+    grams = {gram for prompt in tests for gram in _grams(prompt)}
+    before, after = (_normalised(part) for part in template.split("{prompt}"))
+    seen: set[tuple[str, str]] = set()
+    kept: list[CorpusRow] = []
+    dropped: dict[Reason, list[CorpusRow]] = {}
+    for row in rows:
+        prompt = _normalised(row.prompt).removeprefix(before).removesuffix(after).strip()
+        bad = degeneration(row.tokens, row.completion)
+        found: dict[Reason, bool] = {
+            "leakage": prompt in tests or any(gram in grams for gram in _grams(prompt)),
+            "empty": bad == "empty",
+            "degenerate": bad not in ("", "empty"),
+            "duplicate": (row.prompt, row.completion) in seen,
+        }
+        seen.add((row.prompt, row.completion))
+        reason = next((name for name in REASONS if name in drop and found[name]), None)
+        (kept if reason is None else dropped.setdefault(reason, [])).append(row)
+    return Hygiene(tuple(kept), {reason: tuple(rows) for reason, rows in dropped.items()})
+
+
+def _normalised(text: str) -> str:
+    """Lower case, words alone, one space between them."""
+    return " ".join(re.findall(r"\w+", text.lower()))
+
+
+def _grams(text: str) -> Iterator[tuple[str, ...]]:
+    words = text.split()
+    return (tuple(words[at : at + OVERLAP]) for at in range(len(words) - OVERLAP + 1))
