@@ -38,3 +38,9 @@ class StorageError(SpdError):
     """The disk refused: full, read-only, or an output that is already there."""
 
     exit_code = 6
+
+
+class TrainingError(SpdError):
+    """A training that cannot go on, e.g. because its loss is no number."""
+
+    exit_code = 7

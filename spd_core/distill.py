@@ -1,0 +1,267 @@
+"""Trains: the model's own text becomes a LoRA adapter on the untouched model. TRL trains; nothing here is a loop.
+
+Knows nothing of how the text was written.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from pydantic import Field
+
+from spd_core.corpus import CorpusRow
+from spd_core.errors import InputError, TrainingError
+from spd_core.families import FUSED, OUTPUT_PROJECTION, ModelCard
+from spd_core.generation import end_tokens
+from spd_core.lane_specs import Record
+from spd_core.models import LanguageModel
+from spd_core.storage import new_folder, to_json, versions, write_text
+
+LossOn: TypeAlias = Literal["prompt_and_completion", "completion"]
+ADAPTER, CHECKPOINTS = "adapter", "checkpoints"
+
+
+class TrainSettings(Record):
+    """How an adapter is trained; the defaults are the paper's, where it says so.
+
+    Attributes:
+        lora_alpha: the adapter's output is scaled by alpha ÷ r.
+        batch_size: rows in an optimizer step; the paper leaves it open.
+        loss_on: the tokens that are trained on. Padding never is.
+        patience: end when the held-out loss has not fallen for so many epochs, and keep the best; 0 trains on.
+        seed: of the adapter's first weights, dropout and the order of rows.
+    """
+
+    lora_r: int = Field(8, ge=1)
+    lora_alpha: int = Field(8, ge=1)
+    lora_dropout: float = Field(0.05, ge=0, lt=1)
+    learning_rate: float = Field(1e-5, gt=0)
+    weight_decay: float = Field(0.01, ge=0)
+    epochs: int = Field(5, ge=1)
+    batch_size: int = Field(8, ge=1)
+    loss_on: LossOn = "prompt_and_completion"
+    patience: int = Field(0, ge=0)
+    seed: int = Field(42, ge=0, lt=2**31)
+
+
+@dataclass(frozen=True)
+class TrainNews:
+    """Where a training stands.
+
+    Attributes:
+        loss: mean −log p of the tokens of the last step, in nats; None for a report on the held-out rows.
+        held_out_loss: the same of the held-out rows, after an epoch.
+    """
+
+    step: int
+    steps: int
+    epoch: float
+    loss: float | None = None
+    held_out_loss: float | None = None
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished or stopped training: its adapter's folder, optimizer steps taken and planned, and all its news."""
+
+    adapter: Path
+    step: int
+    steps: int
+    news: tuple[TrainNews, ...]
+
+
+def target_modules(card: ModelCard) -> list[str]:
+    """Names of the attention's linear maps (q, k, v and o) in this family; a fused map holds three of them."""
+    maps = [FUSED[card.model_type]] if card.model_type in FUSED else ["q_proj", "k_proj", "v_proj"]
+    return [*maps, OUTPUT_PROJECTION.get(card.model_type, "o_proj")]
+
+
+def encode_row(lm: LanguageModel, row: CorpusRow, loss_on: LossOn) -> dict[str, list[int]]:
+    """`input_ids` and `labels` of a row; −100 where nothing is trained.
+
+    The completion's own tokens follow the prompt's: text that is read again could be split in other places. A row
+    that the model ended itself is closed by the end-of-sequence token, so that ending is learned too; one that was cut
+    is not, so that it is not.
+    """
+    prompt = lm.tokenizer(row.prompt, add_special_tokens=row.special, verbose=False)["input_ids"]
+    end = [lm.tokenizer.eos_token_id if lm.tokenizer.eos_token_id is not None else min(end_tokens(lm))]
+    written = [*row.tokens, *(end if row.finish == "eos" else [])]
+    ignored = len(prompt) if loss_on == "completion" else 0
+    ids = [*prompt, *written]
+    return {"input_ids": ids, "labels": [-100] * ignored + ids[ignored:]}
+
+
+def train(
+    lm: LanguageModel,
+    rows: Sequence[CorpusRow],
+    settings: TrainSettings,
+    folder: Path,
+    *,
+    held_out: Sequence[CorpusRow] = (),
+    card: dict[str, Any] | None = None,
+    on_news: Callable[[TrainNews], None] | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> Trained:
+    """Fine-tune a LoRA adapter on rows and save it in `folder/adapter`; the base model is as before when this returns.
+
+    A training that was stopped, or whose process died, goes on from `folder/checkpoints` when it is called again with
+    the same arguments, and reaches the same weights as without the interruption.
+
+    Args:
+        held_out: rows that are only scored, after every epoch.
+        card: what else the adapter's `card.json` records, e.g. the fingerprints of subspace and corpus.
+        stop: asked after each optimizer step; true ends it there, with the checkpoint and the adapter saved.
+
+    Raises:
+        InputError: no row, or early stopping without held-out rows.
+        TrainingError: a loss that is not finite.
+        StorageError: the disk refuses.
+    """
+    if not rows:
+        raise InputError("no row is left to train on; write more, or drop fewer")
+    if settings.patience and not held_out:
+        raise InputError(f"patience {settings.patience} needs held-out rows; keep some, or set it to 0")
+    watch = _watch(on_news, stop)
+    with _left_alone(lm):
+        trainer = _trainer(lm, rows, held_out, settings, folder / CHECKPOINTS, watch)
+        trainer.train(resume_from_checkpoint=_last_checkpoint(folder / CHECKPOINTS))
+        with new_folder(folder / ADAPTER, overwrite=True) as place:
+            trainer.model.save_pretrained(place, safe_serialization=True)
+            record = {"base": lm.name, "revision": lm.revision, "dtype": str(lm.dtype).removeprefix("torch."),
+                      "rows": len(rows), "steps": trainer.state.global_step, "settings": settings.model_dump(),
+                      "versions": versions(), **(card or {})}  # fmt: skip
+            write_text(place / "card.json", to_json(record))
+    return Trained(folder / ADAPTER, trainer.state.global_step, trainer.state.max_steps, tuple(watch.news))
+
+
+@contextmanager
+def _left_alone(lm: LanguageModel) -> Iterator[None]:
+    """Take back what trainers do to a model: adapters in its layers, a fused head in place of `forward`, no cache."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    cached = lm.model.config.use_cache
+    try:
+        yield
+    finally:
+        for path, module in list(lm.model.named_modules()):
+            if isinstance(module, BaseTunerLayer):
+                parent, _, name = path.rpartition(".")
+                setattr(lm.model.get_submodule(parent), name, module.get_base_layer())
+        for name in ("forward", "peft_config", "_hf_peft_config_loaded"):
+            lm.model.__dict__.pop(name, None)
+        lm.model.config.use_cache = cached
+        lm.model.eval().requires_grad_(False)
+
+
+def _trainer(
+    lm: LanguageModel,
+    rows: Sequence[CorpusRow],
+    held_out: Sequence[CorpusRow],
+    settings: TrainSettings,
+    checkpoints: Path,
+    watch: Any,
+) -> Any:
+    import torch
+    from datasets import Dataset
+    from peft import LoraConfig
+    from transformers import EarlyStoppingCallback, PrinterCallback, set_seed
+    from trl import SFTConfig, SFTTrainer
+
+    data, tests = (
+        Dataset.from_list([encode_row(lm, row, settings.loss_on) for row in part]) if part else None
+        for part in (rows, held_out)
+    )
+    often = "epoch" if held_out else "no"
+    config = SFTConfig(
+        output_dir=str(checkpoints), seed=settings.seed, data_seed=settings.seed, report_to="none",
+        per_device_train_batch_size=settings.batch_size, per_device_eval_batch_size=settings.batch_size,
+        num_train_epochs=settings.epochs, learning_rate=settings.learning_rate, weight_decay=settings.weight_decay,
+        lr_scheduler_type="cosine", max_length=None,
+        logging_steps=1, logging_nan_inf_filter=False, disable_tqdm=True, eval_strategy=often, save_strategy="epoch",
+        save_total_limit=2, load_best_model_at_end=bool(settings.patience), metric_for_best_model="eval_loss",
+        activation_checkpointing=False, bf16=False, use_cpu=lm.device.type == "cpu", dataloader_pin_memory=False,
+    )  # fmt: skip
+    lora = LoraConfig(
+        r=settings.lora_r, lora_alpha=settings.lora_alpha, lora_dropout=settings.lora_dropout,
+        target_modules=target_modules(lm.card), task_type="CAUSAL_LM",
+    )  # fmt: skip
+    callbacks = [watch, *([EarlyStoppingCallback(settings.patience)] if settings.patience else [])]
+    lengths = [len(encode_row(lm, row, settings.loss_on)["input_ids"]) for row in rows]
+
+    class Trainer(SFTTrainer):
+        def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+            return _by_length(lengths, settings.batch_size, settings.seed)
+
+        def evaluate(self, *args: Any, **options: Any) -> Any:
+            with torch.random.fork_rng():  # or the dropout after it would depend on where a training was stopped
+                return super().evaluate(*args, **options)
+
+    set_seed(settings.seed)  # the adapter's first weights are drawn before the trainer sets its own seed
+    trainer = Trainer(
+        lm.model, config, train_dataset=data, eval_dataset=tests, processing_class=lm.tokenizer, peft_config=lora,
+        callbacks=callbacks,
+    )  # fmt: skip
+    trainer.remove_callback(PrinterCallback)  # it prints to stdout, which belongs to results
+    return trainer
+
+
+def _by_length(lengths: Sequence[int], batch_size: int, seed: int) -> Any:
+    """Rows of similar length together, in an order that depends on the seed and the epoch alone.
+
+    transformers' own sampler draws from torch's global noise, so that a training which goes on sees another order.
+    """
+    import torch
+    from transformers.trainer_pt_utils import LengthGroupedSampler
+
+    class ByLength(LengthGroupedSampler):
+        epoch = 0
+
+        def set_epoch(self, epoch: int) -> None:
+            self.epoch = epoch
+
+        def __iter__(self) -> Iterator[int]:
+            self.generator = torch.Generator().manual_seed(seed + self.epoch)
+            return iter(super().__iter__())
+
+    return ByLength(batch_size, lengths=list(lengths))
+
+
+def _last_checkpoint(folder: Path) -> str | None:
+    from transformers.trainer_utils import get_last_checkpoint
+
+    return get_last_checkpoint(str(folder)) if folder.is_dir() else None
+
+
+def _watch(on_news: Callable[[TrainNews], None] | None, stop: Callable[[], bool] | None) -> Any:
+    """A callback of transformers that passes news on, ends when asked to, and refuses a loss that is not finite."""
+    from transformers import TrainerCallback
+
+    class Watch(TrainerCallback):
+        news: list[TrainNews]
+
+        def __init__(self) -> None:
+            self.news = []
+
+        def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            logs: dict[str, float] = kwargs["logs"]
+            loss, held_out = logs.get("loss"), logs.get("eval_loss")
+            value = loss if loss is not None else held_out
+            if value is None:
+                return
+            if not math.isfinite(value):
+                raise TrainingError(
+                    f"the loss is {value} at step {state.global_step}; use a lower learning rate, or float32 instead "
+                    "of bfloat16"
+                )
+            self.news.append(TrainNews(state.global_step, state.max_steps, state.epoch, loss, held_out))
+            if on_news is not None:
+                on_news(self.news[-1])
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            if stop is not None and stop():
+                control.should_training_stop = control.should_save = True
+
+    return Watch()
