@@ -106,7 +106,7 @@ def test_the_adapter_opens_with_peft_and_changes_the_model(tiny_lm: Callable[[st
 
 
 def test_the_order_of_rows_depends_on_seed_and_epoch_alone() -> None:
-    lengths = [1 + at % 7 for at in range(40)]
+    lengths = [1 + at % 7 for at in range(400)]
 
     def order(seed: int, epoch: int) -> list[int]:
         sampler = _by_length(lengths, 4, seed)
@@ -115,9 +115,9 @@ def test_the_order_of_rows_depends_on_seed_and_epoch_alone() -> None:
         return list(sampler)
 
     assert order(0, 1) == order(0, 1)
-    assert sorted(order(0, 1)) == list(range(40)), "every row once"
+    assert sorted(order(0, 1)) == list(range(400)), "every row once"
     assert len({tuple(order(seed, epoch)) for seed in range(0, 20, 10) for epoch in range(2)}) == 4
-    padded = sum(4 * max(lengths[at] for at in order(0, 0)[start : start + 4]) for start in range(0, 40, 4))
+    padded = sum(4 * max(lengths[at] for at in order(0, 0)[start : start + 4]) for start in range(0, 400, 4))
     assert padded < 1.2 * sum(lengths), "rows of similar length stand together"
 
 
