@@ -1,7 +1,7 @@
 """The SPD Lab engine: gradients of a capability, its subspace, and text written inside it.
 
 Read in this order: families, models, capability, spans, tasks, tables, importing, gradients, spectrum, subspace,
-projection, generation, evaluation, corpus, distill, export. Importing the package is instant; torch is imported by
+projection, generation, evaluation, recipes, corpus, distill, export. Importing the package is instant; torch is imported by
 the first module that computes with it.
 """
 

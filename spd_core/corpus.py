@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal
 
 from pydantic import ValidationError
 
@@ -19,10 +19,9 @@ from spd_core.generation import generate
 from spd_core.lane_specs import Record
 from spd_core.models import LanguageModel
 from spd_core.projection import Lane
+from spd_core.recipes import REASONS, Reason
 from spd_core.sampling import Sampling
 from spd_core.spans import generation_prompt
-
-Reason: TypeAlias = Literal["empty", "degenerate", "duplicate", "leakage"]
 
 
 class CorpusRow(Record):
@@ -200,7 +199,6 @@ class Hygiene:
         return {reason: len(rows) for reason, rows in self.dropped.items()}
 
 
-REASONS: tuple[Reason, ...] = ("leakage", "empty", "degenerate", "duplicate")
 OVERLAP = 13
 """Words in a row that two prompts share when one leaks into the other (Brown et al., 2020, appendix C)."""
 

@@ -8,43 +8,17 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
-
-from pydantic import Field
+from typing import Any
 
 from spd_core.corpus import CorpusRow
 from spd_core.errors import InputError, TrainingError
 from spd_core.families import FUSED, OUTPUT_PROJECTION, ModelCard
 from spd_core.generation import end_tokens
-from spd_core.lane_specs import Record
 from spd_core.models import LanguageModel
-from spd_core.storage import new_folder, to_json, versions, write_text
+from spd_core.recipes import LossOn, TrainSettings
+from spd_core.storage import new_folder, storage_errors, to_json, versions, write_text
 
-LossOn: TypeAlias = Literal["prompt_and_completion", "completion"]
 ADAPTER, CHECKPOINTS = "adapter", "checkpoints"
-
-
-class TrainSettings(Record):
-    """How an adapter is trained; the defaults are the paper's, where it says so.
-
-    Attributes:
-        lora_alpha: the adapter's output is scaled by alpha ÷ r.
-        batch_size: rows in an optimizer step; the paper leaves it open.
-        loss_on: the tokens that are trained on. Padding never is.
-        patience: end when the held-out loss has not fallen for so many epochs, and keep the best; 0 trains on.
-        seed: of the adapter's first weights, dropout and the order of rows.
-    """
-
-    lora_r: int = Field(8, ge=1)
-    lora_alpha: int = Field(8, ge=1)
-    lora_dropout: float = Field(0.05, ge=0, lt=1)
-    learning_rate: float = Field(1e-5, gt=0)
-    weight_decay: float = Field(0.01, ge=0)
-    epochs: int = Field(5, ge=1)
-    batch_size: int = Field(8, ge=1)
-    loss_on: LossOn = "prompt_and_completion"
-    patience: int = Field(0, ge=0)
-    seed: int = Field(42, ge=0, lt=2**31)
 
 
 @dataclass(frozen=True)
@@ -127,7 +101,8 @@ def train(
     watch = _watch(on_news, stop)
     with _left_alone(lm):
         trainer = _trainer(lm, rows, held_out, settings, folder / CHECKPOINTS, watch)
-        trainer.train(resume_from_checkpoint=_last_checkpoint(folder / CHECKPOINTS))
+        with storage_errors(folder / CHECKPOINTS):
+            trainer.train(resume_from_checkpoint=_last_checkpoint(folder / CHECKPOINTS))
         with new_folder(folder / ADAPTER, overwrite=True) as place:
             trainer.model.save_pretrained(place, safe_serialization=True)
             record = {"base": lm.name, "revision": lm.revision, "dtype": str(lm.dtype).removeprefix("torch."),

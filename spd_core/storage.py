@@ -71,7 +71,8 @@ def refuse_existing(path: Path, overwrite: bool) -> None:
 
 
 @contextmanager
-def _storage_errors(path: Path) -> Iterator[None]:
+def storage_errors(path: Path) -> Iterator[None]:
+    """Turn what the disk refuses into a `StorageError` that names the path and the remedy."""
     try:
         yield
     except (OSError, SafetensorError) as error:  # safetensors wraps "no space left" in an error of its own
@@ -88,7 +89,7 @@ def write_text(path: Path, text: str, overwrite: bool = True) -> None:
         StorageError: the file is there and `overwrite` is false, or the disk refuses.
     """
     refuse_existing(path, overwrite)
-    with _storage_errors(path):
+    with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
@@ -113,7 +114,7 @@ def new_folder(path: Path, overwrite: bool = False) -> Iterator[Path]:
         StorageError: `path` is there and `overwrite` is false, or the disk refuses.
     """
     refuse_existing(path, overwrite)
-    with _storage_errors(path):
+    with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
         try:
@@ -150,7 +151,7 @@ def remove_folder(path: Path) -> None:
     Raises:
         StorageError: the disk refuses.
     """
-    with _storage_errors(path):
+    with storage_errors(path):
         aside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.old."))
         try:
             path.rename(aside / path.name)

@@ -10,8 +10,9 @@ import torch
 from safetensors.torch import load_file
 
 from spd_core.corpus import CorpusRow
-from spd_core.distill import ADAPTER, TrainNews, TrainSettings, _by_length, encode_row, target_modules, train
-from spd_core.errors import InputError, TrainingError
+from spd_core.distill import ADAPTER, TrainNews, _by_length, encode_row, target_modules, train
+from spd_core.errors import InputError, StorageError, TrainingError
+from spd_core.recipes import TrainSettings
 from tests.tiny import FAMILIES
 
 QUICK = TrainSettings(epochs=3, batch_size=4, learning_rate=5e-3)
@@ -166,6 +167,22 @@ def test_a_loss_that_is_no_number_ends_it_and_leaves_the_base(tiny_lm: Callable[
     assert not (tmp_path / ADAPTER).exists()
     assert all(torch.equal(tensor, before[name]) for name, tensor in lm.model.state_dict().items())
     assert isinstance(train(lm, corpus(lm), QUICK, tmp_path / "again").news[0], TrainNews)
+
+
+def test_a_full_disk_is_a_sentence_and_keeps_the_last_adapter(
+    tiny_lm: Callable[[str], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lm, steps = tiny_lm("llama"), iter(range(100))
+    train(lm, corpus(lm), QUICK, tmp_path, stop=lambda: next(steps) == 0)
+    kept = weights(tmp_path)
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("transformers.Trainer._save_checkpoint", full)
+    with pytest.raises(StorageError, match="No space left on device.*Free space"):
+        train(lm, corpus(lm), QUICK, tmp_path)
+    assert all(torch.equal(tensor, kept[name]) for name, tensor in weights(tmp_path).items())
 
 
 def test_nothing_to_train_on_is_a_sentence(tiny_lm: Callable[[str], Any], tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ ORDER = [
     *("errors", "storage", "builtin", "families", "memory", "models", "packing", "capability", "spans", "tasks"),
     *("tables", "importing", "provenance", "ranks", "analysis", "captures", "token_tables", "rows", "gradients"),
     *("spectrum", "nulls", "subspace"),
-    *("sampling", "lane_specs", "texts", "differences", "report"),
+    *("sampling", "lane_specs", "recipes", "texts", "differences", "report"),
     *("study", "projection", "generation", "reading", "comparison", "attribution", "causal", "evaluation", "corpus"),
     *("distill", "runs", "export", "demo", "__main__"),
 ]
@@ -65,6 +65,7 @@ def test_engine_files_import_only_files_above() -> None:
         "spd_core.token_tables",
         "spd_core.texts",
         "spd_core.report",
+        "spd_core.recipes",
     ],
 )
 def test_importing_does_not_load_torch(module: str) -> None:
