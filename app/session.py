@@ -213,16 +213,10 @@ def job(key: str) -> "Job[Any, Any] | None":
     return cast("Job[Any, Any] | None", st.session_state.get(key))
 
 
-def running_job(key: str) -> "Job[Any, Any] | None":
-    """The same, while it runs."""
-    found = job(key)
-    return found if found is not None and found.running else None
-
-
 def running_jobs() -> "dict[str, Job[Any, Any]]":
     """All jobs of this session that run now, by their key."""
     keys = (CAPTURE_JOB, NULLS_JOB, WRITE_JOB, READ_JOB, LENS_JOB, CHECK_JOB)
-    return {key: found for key in keys if (found := running_job(key)) is not None}
+    return {key: found for key in keys if (found := job(key)) is not None and found.running}
 
 
 def finished(key: str) -> Any:

@@ -2,10 +2,10 @@
 training. Knows nothing of training.
 """
 
-import json
 import os
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -101,6 +101,8 @@ def write_corpus(
     """
     rows = {row.number: row for row in read_corpus(path)} if path.exists() else {}
     _check_same(rows, tasks, path)
+    with _refusals(path):
+        _cut_torn_line(path)
     missing = sorted((task for task in tasks if task.number not in rows), key=lambda task: len(task.prompt))
     for start in range(0, len(missing), batch_size):
         if stop is not None and stop():
@@ -130,17 +132,25 @@ def _batch(
                 )  # fmt: skip
 
 
+def _cut_torn_line(path: Path) -> None:
+    """Make the file ready to go on: what a crash has torn off behind the last whole line is cut away."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists():
+        os.truncate(path, path.read_bytes().rfind(b"\n") + 1)
+
+
 def _append(path: Path, rows: Sequence[CorpusRow]) -> None:
-    """Add rows to the file's end, on the disk when this returns. A line that a crash has torn is cut off first."""
+    """Add rows to the file's end, on the disk when this returns."""
+    with _refusals(path), path.open("ab") as file:
+        file.write("".join(row.model_dump_json() + "\n" for row in rows).encode())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def _refusals(path: Path) -> Iterator[None]:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a+b") as file:
-            file.seek(0)
-            whole = file.read().rfind(b"\n") + 1
-            file.truncate(whole)
-            file.write("".join(row.model_dump_json() + "\n" for row in rows).encode())
-            file.flush()
-            os.fsync(file.fileno())
+        yield
     except OSError as error:
         raise StorageError(f"cannot write {path}: {error.strerror or error}; every row before it is kept. Free space "
                            "and go on") from error  # fmt: skip
@@ -153,13 +163,14 @@ def read_corpus(path: Path) -> list[CorpusRow]:
         InputError: the file cannot be read, or a line is no row; the message names the line.
     """
     try:
-        text = path.read_text("utf-8")
+        whole, _, _torn = path.read_bytes().rpartition(b"\n")
+        lines = whole.decode().split("\n") if whole else []  # `splitlines` would also cut at U+2028 in a text
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read the corpus {path}: {error}") from error
     rows = []
-    for number, line in enumerate(text[: text.rfind("\n") + 1].splitlines(), 1):
+    for number, line in enumerate(lines, 1):
         try:
-            rows.append(CorpusRow.model_validate_json(json.dumps(json_object(line))))
+            rows.append(CorpusRow.model_validate(json_object(line)))
         except ValidationError as error:
             wrong = error.errors()[0]
             where = ".".join(map(str, wrong["loc"]))

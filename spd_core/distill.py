@@ -145,10 +145,7 @@ def _trainer(
     from transformers import EarlyStoppingCallback, PrinterCallback, set_seed
     from trl import SFTConfig, SFTTrainer
 
-    data, tests = (
-        Dataset.from_list([encode_row(lm, row, settings.loss_on) for row in part]) if part else None
-        for part in (rows, held_out)
-    )
+    encoded, tests = ([encode_row(lm, row, settings.loss_on) for row in part] for part in (rows, held_out))
     often = "epoch" if held_out else "no"
     config = SFTConfig(
         output_dir=str(checkpoints), seed=settings.seed, data_seed=settings.seed, report_to="none",
@@ -164,7 +161,7 @@ def _trainer(
         target_modules=target_modules(lm.card), task_type="CAUSAL_LM",
     )  # fmt: skip
     callbacks = [watch, *([EarlyStoppingCallback(settings.patience)] if settings.patience else [])]
-    lengths = [len(encode_row(lm, row, settings.loss_on)["input_ids"]) for row in rows]
+    lengths = [len(row["input_ids"]) for row in encoded]
 
     class Trainer(SFTTrainer):
         def _get_train_sampler(self, train_dataset: Any = None) -> Any:
@@ -176,7 +173,8 @@ def _trainer(
 
     set_seed(settings.seed)  # the adapter's first weights are drawn before the trainer sets its own seed
     trainer = Trainer(
-        lm.model, config, train_dataset=data, eval_dataset=tests, processing_class=lm.tokenizer, peft_config=lora,
+        lm.model, config, train_dataset=Dataset.from_list(encoded),
+        eval_dataset=Dataset.from_list(tests) if tests else None, processing_class=lm.tokenizer, peft_config=lora,
         callbacks=callbacks,
     )  # fmt: skip
     trainer.remove_callback(PrinterCallback)  # it prints to stdout, which belongs to results

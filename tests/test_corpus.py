@@ -71,6 +71,18 @@ def test_a_stopped_corpus_goes_on_to_the_same_rows(
     assert write_corpus(lm, tasks, lane, SAMPLING, path) == whole, "nothing is left to do"
 
 
+def test_a_text_with_line_separators_of_its_own_is_one_row(tmp_path: Path) -> None:
+    rows = [row(0, "a\u2028b\x85c\nd\r"), row(1, "e")]
+    (tmp_path / "c.jsonl").write_text("".join(one.model_dump_json() + "\n" for one in rows), encoding="utf-8")
+    assert read_corpus(tmp_path / "c.jsonl") == rows
+
+
+def test_a_line_torn_inside_a_character_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "c.jsonl"
+    path.write_bytes((row(0, "x").model_dump_json() + '\n{"completion": "é').encode()[:-1])
+    assert read_corpus(path) == [row(0, "x")]
+
+
 def test_two_processes_write_a_corpus_between_them(tiny_lm: Callable[[str], Any], tmp_path: Path) -> None:
     lm = tiny_lm("llama")
     tasks = tasks_of(lm, capability())
