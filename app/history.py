@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, cast
 import streamlit as st
 
 from app import ribbons, session
-from app.widgets import counted, deletion, failure, small
+from app.widgets import counted, deletion, failure, small, told_apart
 from spd_core import differences, report, texts
 from spd_core.errors import InputError, SpdError
 from spd_core.report import shown
@@ -119,7 +119,7 @@ def pick(comparison: Comparison | None) -> None:
         return
     chosen = st.selectbox(
         f"{counted(len(known), 'result')}, the newest first", known, key=session.HISTORY, persist_state="session",
-        format_func=label, width=620,
+        format_func=told_apart(known, label), width=620,
     )  # fmt: skip
     row = st.container(horizontal=True)
     row.button(
@@ -154,7 +154,8 @@ def beside(comparison: Comparison) -> None:
     if not known:
         small("There is no other result yet.")
         return
-    chosen = st.selectbox("Other result", known, key=session.OTHER_RESULT, persist_state="session", format_func=label)
+    chosen = st.selectbox("Other result", known, key=session.OTHER_RESULT, persist_state="session",
+                          format_func=told_apart(known, label))  # fmt: skip
     try:
         other = open_result(chosen)
     except InputError as error:

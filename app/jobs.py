@@ -4,8 +4,6 @@ Pages import this module only inside functions, since it brings torch along.
 """
 
 import functools
-import re
-import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ from spd_core.captures import captures_folder, save_analysis
 from spd_core.families import ModelCard, card_of
 from spd_core.gradients import Progress
 from spd_core.memory import MemoryEstimate, available_memory
+from spd_core.storage import new_name
 from spd_core.study import StudySettings, study, with_nulls
 
 # --- before loading ------------------------------------------------------------------------------------------
@@ -102,12 +101,11 @@ def capture(job: Job[Analysis, CaptureNews], request: Request, store: ModelStore
     settings = StudySettings(
         request.layers, request.loss, request.style, request.examples, request.batch_size, request.center
     )
-    slug = re.sub(r"[^A-Za-z0-9]+", "-", request.capability.name)[:40].strip("-") or "capability"
     analysis = study(
         lm,
         request.capability,
         settings,
-        name=f"{time.strftime('%Y%m%d-%H%M%S')}-{slug}-{secrets.token_hex(2)}",
+        name=new_name(request.capability.name),
         on_batch=_telling(job, "Capturing gradients"),
         doing=lambda share, site: job.progress(share, f"Computing the spectrum of {site}"),
         stop=job.stopping,

@@ -19,7 +19,7 @@ from app.lanes import (
     parse_strengths,
     sweep_grid,
 )
-from app.widgets import plain, small
+from app.widgets import plain, small, told_apart
 from spd_core import report
 from spd_core.lane_specs import Grid, LaneSpec
 from spd_core.report import shown
@@ -153,7 +153,8 @@ def pick_specs(analysis: "Analysis", base: LaneSpec) -> tuple[LaneSpec, ...]:
         )
         names = [name for name in session.analysis_names() if name != analysis.name]
         others = st.multiselect(
-            "Other captures", names, key=session.OTHER_CAPTURES, persist_state="session", format_func=shell.label,
+            "Other captures", names, key=session.OTHER_CAPTURES, persist_state="session",
+            format_func=told_apart(names, shell.label),
             placeholder="none" if names else "there is no other one",
         )  # fmt: skip
     return chosen_specs(base, more or [], parse_ranks(ranks or "", analysis.d_kv), parse_strengths(strengths or ""),

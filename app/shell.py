@@ -10,7 +10,7 @@ import streamlit as st
 
 from app import progress, session
 from app.resources import others_at_work, shared
-from app.widgets import counted, deletion, failure, gib, model_name, plain, ranges, small
+from app.widgets import counted, deletion, failure, gib, model_name, plain, ranges, small, told_apart
 from spd_core.captures import recorded_names
 from spd_core.errors import InputError, SpdError
 
@@ -90,7 +90,7 @@ def describe(analysis: "Analysis") -> str:
 
 def label(name: str) -> str:
     """What to call a saved analysis: its capability, and when it was captured."""
-    found = re.fullmatch(r"(\d{8}-\d{6})-(.+)-[0-9a-f]{4}", name)
+    found = re.fullmatch(r"(\d{8}-\d{6})-(.+)-(?:[0-9a-f]{4}|[0-9a-f]{7})", name)
     if not found:
         return f"{name} (recorded)" if name in recorded_names() else name
     try:
@@ -105,7 +105,7 @@ def _switch(analysis: "Analysis | None") -> None:
     if not names or analysis is None:
         small("There is no capture to switch to.")
         return
-    chosen = st.selectbox("Capture in hand", names, names.index(analysis.name), format_func=label)
+    chosen = st.selectbox("Capture in hand", names, names.index(analysis.name), format_func=told_apart(names, label))
     row = st.container(horizontal=True)
     if row.button("Take in hand", disabled=chosen == analysis.name):
         session.take(chosen)

@@ -9,7 +9,7 @@ from app import charts, launch, progress, session, spectra
 from app.exports import to_csv
 from app.shell import label
 from app.spectra import Panel
-from app.widgets import chart, downloads, failure, is_dark, plain, small
+from app.widgets import chart, downloads, failure, is_dark, plain, small, told_apart
 from spd_core.analysis import nulls_of
 from spd_core.captures import recorded_names
 from spd_core.errors import InputError
@@ -152,7 +152,12 @@ def overlaps(analysis: "Analysis", rank: int) -> None:
         names = [name for name in session.analysis_names() if name != analysis.name]
         default = [name for name in names if name in recorded_names()] if analysis.recorded else []
         others = st.multiselect(
-            "Other captures", names, default=default, format_func=label, key=session.OVERLAP_WITH, bind="query-params"
+            "Other captures",
+            names,
+            default=default,
+            format_func=told_apart(names, label),
+            key=session.OVERLAP_WITH,
+            bind="query-params",
         )
         bases |= _bases_of(analysis, others, at.layer, at.kind, rank)
     if len(bases) < 2:

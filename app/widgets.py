@@ -2,6 +2,7 @@
 
 import mimetypes
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,13 @@ _ACTS = re.compile(
 def small(markdown: str) -> None:
     """A smaller line in the full text colour: `st.caption` is too faint for a projector."""
     st.markdown(f":small[{markdown}]")
+
+
+def told_apart(names: Sequence[str], label: Callable[[str], str]) -> Callable[[str], str]:
+    """`label` for a picker's options; a selectbox chooses by label, so equal ones get the end of their name."""
+    labels = {name: label(name) for name in names}
+    often = Counter(labels.values())
+    return lambda name: labels[name] if often[labels[name]] == 1 else f"{labels[name]} · {name[-7:]}"
 
 
 def counted(n: int, what: str) -> str:

@@ -19,9 +19,9 @@ from spd_core.projection import Lane
 from spd_core.reading import pieces_of, prompt_ids, read_lanes
 from spd_core.sampling import Sampling
 from spd_core.spans import generation_prompt
-from spd_core.storage import versions
+from spd_core.storage import new_name, versions
 from spd_core.subspace import Subspace, random_subspace, subspace_of
-from spd_core.texts import Comparison, LaneText, PromptStyle, Token, new_id
+from spd_core.texts import Comparison, LaneText, PromptStyle, Token
 
 ROWS = 8
 """Most lanes in one batch: as many as packed weights serve (see `packing.py`)."""
@@ -69,7 +69,7 @@ def compare(
     completions, seconds = _write(lm, text, special, lanes, sampling, on_step, stop)
     record = analysis.provenance
     written = Comparison(
-        id=new_id(),
+        id=new_name(),
         created=datetime.now().isoformat(timespec="seconds"),
         model=lm.name,
         revision=lm.revision,

@@ -4,12 +4,14 @@ import json
 import os
 import platform
 import re
+import secrets
 import shlex
 import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -57,6 +59,14 @@ def command_line() -> str:
     if Path(sys.argv[0]).name == "__main__.py":
         return shlex.join(["python", "-m", "spd_core", *sys.argv[1:]])
     return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+
+
+def new_name(what: str = "") -> str:
+    """A name for `child` that sorts by time, to the millisecond; `what` is worked into it."""
+    now = datetime.now()
+    slug = re.sub(r"[^A-Za-z0-9]+", "-", what)[:40].strip("-")
+    unique = f"{now.microsecond // 1000:03x}{secrets.token_hex(2)}"
+    return "-".join(part for part in (f"{now:%Y%m%d-%H%M%S}", slug, unique) if part)
 
 
 def to_json(value: Any) -> str:

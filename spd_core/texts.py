@@ -4,8 +4,6 @@ Imports no torch, so that a saved result opens at once. How it comes about is in
 """
 
 import json
-import secrets
-import time
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -178,11 +176,6 @@ class Comparison(Record):
     def recorded(self) -> bool:
         """Whether it comes with SPD Lab."""
         return (RECORDED / f"{self.id}.json").is_file()
-
-
-def new_id() -> str:
-    """A name that sorts by time."""
-    return f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
 
 
 # --- files ---------------------------------------------------------------------------------------------------

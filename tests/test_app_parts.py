@@ -11,7 +11,7 @@ import pytest
 
 from app import history, session, tokens
 from app.resources import Job
-from app.widgets import plain, ranges
+from app.widgets import plain, ranges, told_apart
 from spd_core import texts
 from spd_core.errors import CaptureError, InputError
 from spd_core.spans import Encoded
@@ -152,3 +152,9 @@ def test_values_from_a_link_are_brought_into_range() -> None:
     assert session.clamped(999, 1, 256) == 256
     assert session.clamped(None, 1, 256) == 1
     assert session.clamped("3", 1, 9) == 3
+
+
+def test_options_of_one_label_are_told_apart() -> None:
+    told = told_apart(["a-0000001", "b-0000002", "c-0000003"], lambda name: "same" if name[0] < "c" else "other")
+    labels = [told(name) for name in ("a-0000001", "b-0000002", "c-0000003")]
+    assert labels == ["same · 0000001", "same · 0000002", "other"]

@@ -5,6 +5,7 @@ import json
 import os
 import shlex
 import sys
+import time
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
@@ -15,6 +16,7 @@ from safetensors import SafetensorError
 
 from spd_core import storage
 from spd_core.errors import StorageError
+from spd_core.storage import child, new_name
 
 
 def full_disk(*_args: Any, **_options: Any) -> None:
@@ -207,3 +209,12 @@ def test_versions_say_what_is_installed_and_what_is_not(monkeypatch: pytest.Monk
 def test_command_line_can_be_typed_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["/lib/spd_core/__main__.py", "capture", "--out", "my folder"])
     assert shlex.split(storage.command_line()) == ["python", "-m", "spd_core", "capture", "--out", "my folder"]
+
+
+def test_new_names_sort_by_time_and_lead_nowhere_else(tmp_path: Path) -> None:
+    names = []
+    for _ in range(5):
+        names.append(new_name())
+        time.sleep(0.002)
+    assert names == sorted(names), "results of the same second, too"
+    assert child(tmp_path, new_name("../a b/ü" + "x" * 99)).parent == tmp_path
