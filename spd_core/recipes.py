@@ -1,10 +1,11 @@
 """What a distillation is asked to do, as settings: arms, sampling, training. Imports no torch: pages write it, too."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from spd_core.capability import Loss, Style
 from spd_core.errors import InputError
@@ -67,15 +68,23 @@ class CorpusSettings(Record):
     """Which prompts are written on, and how long; what an arm does not say of sampling.
 
     Attributes:
-        prompts: the first so many calibration prompts; None takes all.
+        split: whose prompts; `train` has none that the subspace was captured from.
+        prompts: the first so many of them; None takes all.
+        held_out: the last so many of those prompts: what is written on them is scored, never trained on.
+        temperature, top_p, top_k: for all arms alike; None leaves each arm its own.
         drop: rows that are left out of training.
     """
 
+    split: Literal["calibration", "train"] = "train"
     prompts: int | None = Field(default=None, ge=1)
+    held_out: int = Field(default=0, ge=0)
     prompt_style: Style = "raw"
     samples: int = Field(default=1, ge=1)
     max_new_tokens: int = Field(default=256, ge=1)
     batch_size: int = Field(default=16, ge=1)
+    temperature: float | None = Field(default=None, ge=0)
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    top_k: int | None = Field(default=None, ge=0)
     drop: tuple[Reason, ...] = REASONS
 
 
@@ -87,6 +96,7 @@ class TrainSettings(Record):
         batch_size: rows in an optimizer step; the paper leaves it open.
         loss_on: the tokens that are trained on. Padding never is.
         patience: end when the held-out loss has not fallen for so many epochs, and keep the best; 0 trains on.
+        completions: how many prompts are continued after each epoch, to look at; they change nothing.
         seed: of the adapter's first weights, dropout and the order of rows.
     """
 
@@ -99,6 +109,7 @@ class TrainSettings(Record):
     batch_size: int = Field(default=8, ge=1)
     loss_on: LossOn = "prompt_and_completion"
     patience: int = Field(default=0, ge=0)
+    completions: int = Field(default=2, ge=0)
     seed: int = Field(default=42, ge=0, lt=2**31)
 
 
@@ -106,7 +117,10 @@ class Recipe(Record):
     """A whole distillation: one capability, several arms.
 
     Attributes:
-        capability: a built-in name, the name of an own one, or a file.
+        capability: a built-in name, the name of an own one, a public data set, or a file.
+        rounds: how often it is captured, written and trained; each round starts from the merged model before it.
+        drift: capture once more on every trained model, to see how far its subspace has turned.
+        review: wait after the corpus is written, until somebody has looked at it.
         seed: of the corpus' noise and of the random subspace.
     """
 
@@ -119,7 +133,22 @@ class Recipe(Record):
     corpus: CorpusSettings = CorpusSettings()
     train: TrainSettings = TrainSettings()
     rounds: int = Field(default=1, ge=1)
+    drift: bool = True
+    review: bool = False
     seed: int = Field(default=42, ge=0, lt=2**31)
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Recipe":
+        if self.train.patience and not self.corpus.held_out:
+            raise ValueError(
+                f"train.patience {self.train.patience} needs corpus.held_out of at least 1, or set it to 0"
+            )
+        if self.corpus.prompts is not None and self.corpus.held_out >= self.corpus.prompts:
+            raise ValueError(
+                f"corpus.held_out {self.corpus.held_out} of {self.corpus.prompts} prompts leaves none to train on; "
+                "hold out fewer"
+            )
+        return self
 
     @field_validator("arms")
     @classmethod
@@ -130,22 +159,73 @@ class Recipe(Record):
 
     def sampling(self, arm: ArmName) -> Sampling:
         """How an arm's corpus is sampled; the noise is the same for all."""
-        chosen = ARMS[arm]
-        return Sampling(chosen.temperature, chosen.top_p, self.corpus.max_new_tokens, self.seed, top_k=chosen.top_k)
+        own, all_alike = ARMS[arm], self.corpus
+        return Sampling(
+            own.temperature if all_alike.temperature is None else all_alike.temperature,
+            own.top_p if all_alike.top_p is None else all_alike.top_p,
+            all_alike.max_new_tokens,
+            self.seed,
+            top_k=own.top_k if all_alike.top_k is None else all_alike.top_k,
+        )
+
+    def corpus_name(self, arm: ArmName) -> str:
+        """Name of the corpus that an arm trains on: of the first arm that writes in the same way."""
+        own = (ARMS[arm].subspace, self.sampling(arm))
+        return next(name for name in self.arms if (ARMS[name].subspace, self.sampling(name)) == own)
+
+
+PresetName: TypeAlias = Literal["quick", "paper"]
+PRESETS: Mapping[PresetName, Mapping[str, Any]] = {
+    "quick": {
+        "capture": {"examples": 30},
+        "corpus": {"prompts": 56, "held_out": 8, "max_new_tokens": 32},
+        "train": {"epochs": 3, "learning_rate": 2e-4},
+    },
+    "paper": {"capture": {"examples": 50}},
+}
+"""`paper`: the paper's settings, where it says them. `quick`: minutes on two cores with the built-in model."""
 
 
 def read_recipe(path: Path) -> Recipe:
-    """A recipe from a JSON file.
+    """A recipe from a JSON file; `"preset": "quick"` in it starts from that preset.
 
     Raises:
         InputError: the file cannot be read, or a setting is unknown or out of range; the message names it.
     """
     try:
-        return Recipe.model_validate_json(path.read_text("utf-8"))
+        return recipe_from(json.loads(path.read_text("utf-8")))
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read {path}: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is not JSON ({error}); correct it and start again") from error
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def recipe_from(settings: Any) -> Recipe:
+    """A recipe from what a JSON file or a page says.
+
+    Raises:
+        InputError: a setting or preset is unknown or out of range; the message names it.
+    """
+    if not isinstance(settings, dict):
+        raise InputError(f'a JSON {type(settings).__name__}, expected an object such as {{"preset": "quick", …}}')
+    own = dict(settings)
+    preset = own.pop("preset", "paper")
+    if preset not in PRESETS:
+        raise InputError(f"unknown preset {preset!r}; choose {', '.join(PRESETS)}")
+    try:
+        return Recipe.model_validate_json(json.dumps(_merged(PRESETS[preset], own)))
     except ValidationError as error:
         wrong = error.errors()[0]
-        where = ".".join(map(str, wrong["loc"])) or "the file"
-        given = f" (given: {wrong['input']!r})" if wrong["type"] not in ("missing", "json_invalid") else ""
-        raise InputError(f"{path}: {where}: {wrong['msg']}{given}; correct it and start again") from error
+        where = ".".join(map(str, wrong["loc"])) or "the recipe"
+        given = f" (given: {wrong['input']!r})" if wrong["loc"] and wrong["type"] != "missing" else ""
+        reason = wrong["msg"].removeprefix("Value error, ")
+        raise InputError(f"{where}: {reason}{given}; correct it and start again") from error
+
+
+def _merged(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """`own` over `base`, group by group."""
+    both = {name: _merged(base[name], own[name]) for name in base.keys() & own.keys()
+            if isinstance(base[name], Mapping) and isinstance(own[name], Mapping)}  # fmt: skip
+    return {**base, **own, **both}

@@ -12,7 +12,7 @@ ORDER = [
     *("errors", "storage", "builtin", "families", "memory", "models", "packing", "capability", "spans", "tasks"),
     *("tables", "importing", "provenance", "ranks", "analysis", "captures", "token_tables", "rows", "gradients"),
     *("spectrum", "nulls", "subspace"),
-    *("sampling", "lane_specs", "recipes", "texts", "differences", "report"),
+    *("sampling", "lane_specs", "events", "recipes", "adapter_cards", "texts", "differences", "report"),
     *("study", "projection", "generation", "reading", "comparison", "attribution", "causal", "evaluation", "corpus"),
     *("distill", "runs", "export", "demo", "__main__"),
 ]
@@ -66,6 +66,8 @@ def test_engine_files_import_only_files_above() -> None:
         "spd_core.texts",
         "spd_core.report",
         "spd_core.recipes",
+        "spd_core.events",
+        "spd_core.adapter_cards",
     ],
 )
 def test_importing_does_not_load_torch(module: str) -> None:

@@ -63,5 +63,5 @@ def test_a_file_that_is_no_json_or_not_there_is_a_sentence(tmp_path: Path) -> No
     with pytest.raises(InputError, match="cannot read"):
         read_recipe(tmp_path / "none.json")
     (tmp_path / "r.json").write_text("{")
-    with pytest.raises(InputError, match="the file: Invalid JSON"):
+    with pytest.raises(InputError, match="is not JSON"):
         read_recipe(tmp_path / "r.json")

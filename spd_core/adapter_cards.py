@@ -1,0 +1,108 @@
+"""What is known of a finished adapter without loading it: its card, and where it lies. Imports no torch.
+
+A run keeps one adapter for each arm that has finished, relative to the untouched model, in
+`SPD_HOME/runs/<run>/adapters/<arm>/`: peft's own files, and `card.json`.
+"""
+
+from contextlib import suppress
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from spd_core.errors import InputError
+from spd_core.lane_specs import Record
+from spd_core.recipes import ARMS, ArmName, TrainSettings
+from spd_core.storage import child, spd_home
+
+CARD = "card.json"
+
+
+class AdapterCard(Record):
+    """What an adapter says of itself.
+
+    Attributes:
+        run: name of the run that trained it; empty outside a run.
+        base, revision, dtype: the untouched model, as `models.load` takes it.
+        rounds: how many rounds it sums up.
+        rows, steps, planned: rows trained on and optimizer steps, in the last round.
+        finished: false when the training was stopped before its end.
+        subspace: sha256 of the files of the subspace that the corpus was written in; empty for raw ones.
+        corpus: sha256 of the rows trained on.
+        held_out_loss: in nats, at the end; None without held-out rows.
+    """
+
+    format: int = 1
+    run: str = ""
+    arm: ArmName | None = None
+    capability: str = ""
+    base: str
+    revision: str
+    dtype: str
+    rounds: int = 1
+    rows: int
+    steps: int
+    planned: int
+    finished: bool
+    subspace: str = ""
+    corpus: str = ""
+    train_loss: float | None = None
+    held_out_loss: float | None = None
+    settings: TrainSettings
+    created: str
+    versions: dict[str, str]
+
+    @property
+    def ref(self) -> str:
+        """Its name in lanes and links: run and arm."""
+        return f"{self.run}/{self.arm}"
+
+    @property
+    def label(self) -> str:
+        """What to call it: its arm in short."""
+        return ARMS[self.arm].label.partition(",")[0] if self.arm is not None else "Adapter"
+
+
+def runs_folder() -> Path:
+    """Where runs are kept."""
+    return spd_home() / "runs"
+
+
+def adapter_folder(ref: str) -> Path:
+    """The folder of a finished adapter.
+
+    Raises:
+        InputError: a name that could lead elsewhere, or nothing is there.
+    """
+    run, _, arm = ref.partition("/")
+    if arm not in ARMS:
+        raise InputError(f"{ref!r} names no adapter; write run/arm, with one of {', '.join(ARMS)}")
+    folder = child(child(runs_folder(), run) / "adapters", arm)
+    if not (folder / CARD).is_file():
+        raise InputError(f"no adapter {ref!r} on this machine; it was deleted, or its run has not finished")
+    return folder
+
+
+def read_card(folder: Path) -> AdapterCard:
+    """The card of an adapter.
+
+    Raises:
+        InputError: it is missing, damaged, or of a newer format.
+    """
+    try:
+        card = AdapterCard.model_validate_json((folder / CARD).read_text("utf-8"))
+    except OSError as error:
+        raise InputError(f"no adapter at {folder}: {error.strerror}; train one first") from error
+    except (ValidationError, UnicodeDecodeError) as error:
+        raise InputError(f"{folder / CARD} is no valid card ({str(error).splitlines()[0]}); train again") from error
+    if card.format > 1:
+        raise InputError(f"{folder} was written by a newer SPD Lab (format {card.format}); update this one")
+    return card
+
+
+def finished_adapters() -> list[AdapterCard]:
+    """Cards of all adapters of runs on this machine, the newest run first; damaged ones are left out."""
+    cards = []
+    for path in runs_folder().glob(f"[!.]*/adapters/[!.]*/{CARD}"):
+        with suppress(InputError):
+            cards.append(read_card(path.parent))
+    return sorted(cards, key=lambda card: (card.run, card.created), reverse=True)
