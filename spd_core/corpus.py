@@ -4,7 +4,7 @@ training. Knows nothing of training.
 
 import os
 import re
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +22,7 @@ from spd_core.projection import Lane
 from spd_core.recipes import REASONS, Reason
 from spd_core.sampling import Sampling
 from spd_core.spans import generation_prompt
+from spd_core.storage import write_text
 
 
 class CorpusRow(Record):
@@ -34,6 +35,7 @@ class CorpusRow(Record):
         special: whether the tokenizer added its default special tokens.
         tokens: ids of the completion, without the end-of-sequence token.
         finish: `eos` when the model ended by itself, `length` when it was cut.
+        end: the id that ended it; None where it was cut.
     """
 
     number: int
@@ -44,6 +46,7 @@ class CorpusRow(Record):
     completion: str
     tokens: tuple[int, ...]
     finish: Literal["eos", "length"]
+    end: int | None = None
 
 
 @dataclass(frozen=True)
@@ -85,34 +88,65 @@ def write_corpus(
     batch_size: int = 16,
     on_rows: Callable[[int, int], None] | None = None,
     stop: Callable[[], bool] | None = None,
+    rank: int = 0,
+    ranks: int = 1,
+    wait: Callable[[], object] = lambda: None,
 ) -> list[CorpusRow]:
     """Write the rows that `path` (JSONL) does not hold yet, batch by batch; returns all rows, by number.
 
-    A row is the same whether it is written in one go, after a stop, in another batch or by another process (up to
-    float rounding of the batch). Tasks of similar length are written together.
+    Tasks of similar length are written together, in batches that the tasks alone decide: a row is the same whether it
+    is written in one go, after a stop, or by another process. Process `rank` of `ranks` writes every `ranks`-th batch,
+    into a file of its own beside `path`; the first one brings them together.
 
     Args:
         on_rows: called after each batch with how many rows are finished, of how many.
         stop: asked between tokens; what was not finished then is not kept.
+        wait: returns when all processes have called it.
 
     Raises:
         InputError: the file's rows are damaged, or not of these tasks.
         StorageError: the disk refuses; every batch before is kept.
     """
-    rows = {row.number: row for row in read_corpus(path)} if path.exists() else {}
+    rows = _written(path)
     _check_same(rows, tasks, path)
-    with _refusals(path):
-        _cut_torn_line(path)
-    missing = sorted((task for task in tasks if task.number not in rows), key=lambda task: len(task.prompt))
-    for start in range(0, len(missing), batch_size):
+    own = path if rank == 0 else path.with_name(f"{path.stem}.part-{rank}.jsonl")
+    with _refusals(own):
+        _cut_torn_line(own)
+    ordered = sorted(tasks, key=lambda task: (len(task.prompt), task.number))
+    for start in range(rank * batch_size, len(ordered), ranks * batch_size):
+        batch = ordered[start : start + batch_size]
+        missing = {task.number for task in batch} - rows.keys()
+        if not missing:
+            continue
         if stop is not None and stop():
             break
-        written = list(_batch(lm, missing[start : start + batch_size], lane, sampling, stop))
-        _append(path, written)
-        rows |= {row.number: row for row in written}
+        _append(own, [row for row in _batch(lm, batch, lane, sampling, stop) if row.number in missing])
         if on_rows is not None:
-            on_rows(len(rows), len(tasks))
+            on_rows(len(_written(path)), len(tasks))
+    wait()
+    if rank == 0:
+        _bring_together(path)
+    wait()
+    rows = _written(path)
     return [rows[number] for number in sorted(rows)]
+
+
+def _parts(path: Path) -> list[Path]:
+    return sorted(path.parent.glob(f"{path.stem}.part-*.jsonl"))
+
+
+def _written(path: Path) -> dict[int, CorpusRow]:
+    """The rows on disk by number, of all processes."""
+    files = [file for file in (path, *_parts(path)) if file.exists()]
+    return {row.number: row for file in files for row in read_corpus(file)}
+
+
+def _bring_together(path: Path) -> None:
+    parts = _parts(path)
+    if parts:
+        write_text(path, "".join(row.model_dump_json() + "\n" for _, row in sorted(_written(path).items())))
+        for part in parts:
+            part.unlink()
 
 
 def _batch(
@@ -128,7 +162,7 @@ def _batch(
             if done.finish == "eos" or done.finish == "length":
                 yield CorpusRow(
                     number=task.number, id=task.id, sample=task.sample, prompt=task.prompt, special=task.special,
-                    completion=done.text, tokens=tuple(done.tokens), finish=done.finish,
+                    completion=done.text, tokens=tuple(done.tokens), finish=done.finish, end=done.end,
                 )  # fmt: skip
 
 
@@ -216,8 +250,8 @@ OVERLAP = 13
 
 def clean(
     rows: Sequence[CorpusRow],
+    prompts: Mapping[str, str],
     held_out: Sequence[str] = (),
-    template: str = "{prompt}",
     *,
     drop: Collection[Reason] = REASONS,
 ) -> Hygiene:
@@ -228,18 +262,17 @@ def clean(
     - `duplicate`: the same prompt and completion as an earlier row.
 
     Args:
+        prompts: of each row's example by its id, bare: what stands around every prompt is no overlap.
         held_out: prompts that are kept for evaluation, bare.
-        template: what stands around every prompt, which does not count as an overlap.
         drop: which reasons count; rows that only others apply to are kept.
     """
     tests = {_normalised(prompt) for prompt in held_out}
     grams = {gram for prompt in tests for gram in _grams(prompt)}
-    before, after = (_normalised(part) for part in template.split("{prompt}"))
     seen: set[tuple[str, str]] = set()
     kept: list[CorpusRow] = []
     dropped: dict[Reason, list[CorpusRow]] = {}
     for row in rows:
-        prompt = _normalised(row.prompt).removeprefix(before).removesuffix(after).strip()
+        prompt = _normalised(prompts[row.id])
         bad = degeneration(row.tokens, row.completion)
         found: dict[Reason, bool] = {
             "leakage": prompt in tests or any(gram in grams for gram in _grams(prompt)),

@@ -29,6 +29,7 @@ class Completion:
             truncation or temperature.
         entropies: entropy of that distribution at each token, in nats.
         finish: `eos`, `length` or `stopped`; empty while it grows.
+        end: the id that ended it, for `eos`; chat models have several.
     """
 
     prompt: str
@@ -38,6 +39,7 @@ class Completion:
     logprobs: list[float] = field(default_factory=list)
     entropies: list[float] = field(default_factory=list)
     finish: Finish = ""
+    end: int | None = None
 
     @property
     def text(self) -> str:
@@ -189,7 +191,7 @@ def _write(
 
 def _append(completion: Completion, token: int, logprob: float, entropy: float, ends: frozenset[int]) -> None:
     if token in ends:
-        completion.finish = "eos"
+        completion.finish, completion.end = "eos", token
         return
     completion.tokens.append(token)
     completion.logprobs.append(logprob)

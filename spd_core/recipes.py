@@ -141,7 +141,7 @@ class Recipe(Record):
     def _fits(self) -> "Recipe":
         if self.train.patience and not self.corpus.held_out:
             raise ValueError(
-                f"train.patience {self.train.patience} needs corpus.held_out of at least 1, or set it to 0"
+                f"train.patience {self.train.patience} needs corpus.held_out above 0, or set it to 0"
             )
         if self.corpus.prompts is not None and self.corpus.held_out >= self.corpus.prompts:
             raise ValueError(

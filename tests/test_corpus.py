@@ -64,7 +64,7 @@ def test_a_stopped_corpus_goes_on_to_the_same_rows(
     first = write_corpus(lm, tasks, lane, SAMPLING, path, batch_size=3, stop=stop)
     assert 3 <= len(first) < 10
     kept = path.read_text()
-    rest = write_corpus(lm, tasks, lane, SAMPLING, path, batch_size=2, on_rows=lambda *at: told.append(at))
+    rest = write_corpus(lm, tasks, lane, SAMPLING, path, batch_size=3, on_rows=lambda *at: told.append(at))
     assert rest == whole
     assert path.read_text().startswith(kept), "finished rows are not written again"
     assert told[-1] == (10, 10)
@@ -152,17 +152,44 @@ def test_rows_are_dropped_for_the_first_reason_that_applies() -> None:
         row(4, "x", prompt="Q: A held-out question!"), row(5, "y", prompt=f"Q: So: {long} and on"),
         row(6, "fine", prompt="Q: another"),
     ]  # fmt: skip
-    found = clean(rows, ["a held out QUESTION", f"{long} but"], "Q: {prompt}")
+    rows = [one.model_copy(update={"id": f"e{one.number}"}) for one in rows]
+    prompts = {one.id: one.prompt.removeprefix("Q: ") for one in rows}
+    found = clean(rows, prompts, ["a held out QUESTION", f"{long} but"])
     assert [one.number for one in found.kept] == [0, 6]
     assert {reason: [one.number for one in rows] for reason, rows in found.dropped.items()} == {
         "duplicate": [1], "empty": [2], "degenerate": [3], "leakage": [4, 5],
     }  # fmt: skip
     assert found.counts["leakage"] == 2
-    assert [one.number for one in clean(rows, drop=("empty",)).kept] == [0, 1, 3, 4, 5, 6]
+    assert [one.number for one in clean(rows, prompts, drop=("empty",)).kept] == [0, 1, 3, 4, 5, 6]
 
 
 def test_the_template_alone_is_no_overlap() -> None:
     template = "Here is a question that you should answer in one short sentence of words: {prompt} Answer:"
     rows = [row(0, "x", prompt=template.replace("{prompt}", "What is two plus two?"))]
-    assert len(clean(rows, ["What is three plus two?"], template).kept) == 1
-    assert clean(rows, ["What is two plus two?"], template).counts == {"leakage": 1}
+    assert len(clean(rows, {"e": "What is two plus two?"}, ["What is three plus two?"]).kept) == 1
+    assert clean(rows, {"e": "What is two plus two?"}, ["What is two plus two?"]).counts == {"leakage": 1}
+
+
+def test_processes_share_the_batches_and_no_row_is_written_twice(
+    tiny_lm: Callable[[str], Any], tmp_path: Path
+) -> None:
+    lm = tiny_lm("llama")
+    tasks = tasks_of(lm, capability(), samples=2)
+    alone = write_corpus(lm, tasks, Lane(), SAMPLING, tmp_path / "alone.jsonl", batch_size=3)
+    path = tmp_path / "together.jsonl"
+    second = write_corpus(lm, tasks, Lane(), SAMPLING, path, batch_size=3, rank=1, ranks=2)
+    assert 0 < len(second) < 10
+    assert not path.exists()
+    both = write_corpus(lm, tasks, Lane(), SAMPLING, path, batch_size=3, rank=0, ranks=2)
+    assert both == alone
+    assert read_corpus(path) == alone, "one file, by number"
+    assert sorted(tmp_path.iterdir()) == [tmp_path / "alone.jsonl", path]
+
+
+def test_a_row_says_which_token_ended_it(tiny_lm: Callable[[str], Any], tmp_path: Path) -> None:
+    lm = tiny_lm("llama")
+    tasks = tasks_of(lm, capability(), samples=8)
+    long = Sampling(temperature=1.5, top_p=1.0, max_new_tokens=80, seed=5)
+    rows = write_corpus(lm, tasks, Lane(), long, tmp_path / "c.jsonl")
+    assert {row.finish for row in rows} == {"eos", "length"}
+    assert all(row.end == (lm.tokenizer.eos_token_id if row.finish == "eos" else None) for row in rows)
