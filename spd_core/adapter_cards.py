@@ -4,6 +4,7 @@ A run keeps one adapter for each arm that has finished, relative to the untouche
 `SPD_HOME/runs/<run>/adapters/<arm>/`: peft's own files, and `card.json`.
 """
 
+import json
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from pydantic import ValidationError
 from spd_core.errors import InputError
 from spd_core.lane_specs import Record
 from spd_core.recipes import ARMS, ArmName, TrainSettings
-from spd_core.storage import child, spd_home
+from spd_core.storage import child, spd_home, to_json, write_text
 
 CARD = "card.json"
 
@@ -97,6 +98,24 @@ def read_card(folder: Path) -> AdapterCard:
     if card.format > 1:
         raise InputError(f"{folder} was written by a newer SPD Lab (format {card.format}); update this one")
     return card
+
+
+def write_card(card: AdapterCard, folder: Path) -> None:
+    """Write an adapter's card twice: for SPD Lab, and as the model card that hubs show."""
+    write_text(folder / CARD, to_json(card.model_dump(mode="json")))
+    front = {"base_model": card.base, "library_name": "peft", "tags": ["lora", "self-policy-distillation"]}
+    facts = {
+        "Base": f"{card.base}, revision {card.revision}, {card.dtype}",
+        "Arm": ARMS[card.arm].label if card.arm is not None else "none",
+        "Capability": card.capability or "none",
+        "Subspace (sha256)": card.subspace or "none: written without projection",
+        "Corpus (sha256)": card.corpus,
+        "Trained": f"{card.rows} rows, {card.steps} of {card.planned} steps, rounds: {card.rounds}",
+    }
+    lines = ["---", *(f"{name}: {json.dumps(value)}" for name, value in front.items()), "---", "",
+             "A LoRA adapter that was trained on text of its own base model, by SPD Lab.", "",
+             "| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in facts.items())]  # fmt: skip
+    write_text(folder / "README.md", "\n".join(lines) + "\n")
 
 
 def finished_adapters() -> list[AdapterCard]:

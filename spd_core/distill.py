@@ -3,20 +3,24 @@
 Knows nothing of how the text was written.
 """
 
+import hashlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from spd_core.adapter_cards import AdapterCard, read_card, write_card
 from spd_core.corpus import CorpusRow
 from spd_core.errors import InputError, TrainingError
 from spd_core.families import FUSED, OUTPUT_PROJECTION, ModelCard
 from spd_core.generation import end_tokens
 from spd_core.models import LanguageModel
+from spd_core.processes import agreed, share
 from spd_core.recipes import LossOn, TrainSettings
-from spd_core.storage import new_folder, storage_errors, to_json, versions, write_text
+from spd_core.storage import new_folder, storage_errors, versions
 
 ADAPTER, CHECKPOINTS = "adapter", "checkpoints"
 
@@ -28,6 +32,7 @@ class TrainNews:
     Attributes:
         loss: mean −log p of the tokens of the last step, in nats; None for a report on the held-out rows.
         held_out_loss: the same of the held-out rows, after an epoch.
+        tokens: that the training has gone through.
     """
 
     step: int
@@ -35,15 +40,15 @@ class TrainNews:
     epoch: float
     loss: float | None = None
     held_out_loss: float | None = None
+    tokens: int = 0
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A finished or stopped training: its adapter's folder, optimizer steps taken and planned, and all its news."""
+    """A finished or stopped training: its adapter's folder and card, and the news of this call."""
 
     adapter: Path
-    step: int
-    steps: int
+    card: AdapterCard
     news: tuple[TrainNews, ...]
 
 
@@ -61,8 +66,8 @@ def encode_row(lm: LanguageModel, row: CorpusRow, loss_on: LossOn) -> dict[str, 
     is not, so that it is not.
     """
     prompt = lm.tokenizer(row.prompt, add_special_tokens=row.special, verbose=False)["input_ids"]
-    end = [lm.tokenizer.eos_token_id if lm.tokenizer.eos_token_id is not None else min(end_tokens(lm))]
-    written = [*row.tokens, *(end if row.finish == "eos" else [])]
+    end = row.end if row.end is not None else lm.tokenizer.eos_token_id
+    written = [*row.tokens, *([end if end is not None else min(end_tokens(lm))] if row.finish == "eos" else [])]
     ignored = len(prompt) if loss_on == "completion" else 0
     ids = [*prompt, *written]
     return {"input_ids": ids, "labels": [-100] * ignored + ids[ignored:]}
@@ -75,22 +80,25 @@ def train(
     folder: Path,
     *,
     held_out: Sequence[CorpusRow] = (),
-    card: dict[str, Any] | None = None,
+    facts: Mapping[str, Any] | None = None,
     on_news: Callable[[TrainNews], None] | None = None,
+    on_epoch: Callable[[TrainNews], None] | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> Trained:
     """Fine-tune a LoRA adapter on rows and save it in `folder/adapter`; the base model is as before when this returns.
 
     A training that was stopped, or whose process died, goes on from `folder/checkpoints` when it is called again with
-    the same arguments, and reaches the same weights as without the interruption.
+    the same arguments, and reaches the same weights as without the interruption. Under `accelerate launch` all
+    processes call it, and share the rows of each step; the first one saves.
 
     Args:
         held_out: rows that are only scored, after every epoch.
-        card: what else the adapter's `card.json` records, e.g. the fingerprints of subspace and corpus.
+        facts: what else the adapter's card says, e.g. its arm and the fingerprint of its subspace.
+        on_epoch: called after each epoch, while `lm` writes and scores as the model in training does.
         stop: asked after each optimizer step; true ends it there, with the checkpoint and the adapter saved.
 
     Raises:
-        InputError: no row, or early stopping without held-out rows.
+        InputError: no row, early stopping without held-out rows, or a batch that the processes cannot share evenly.
         TrainingError: a loss that is not finite.
         StorageError: the disk refuses.
     """
@@ -98,18 +106,38 @@ def train(
         raise InputError("no row is left to train on; write more, or drop fewer")
     if settings.patience and not held_out:
         raise InputError(f"patience {settings.patience} needs held-out rows; keep some, or set it to 0")
-    watch = _watch(on_news, stop)
+    watch = _watch(lm, on_news, on_epoch, stop)
     with _left_alone(lm):
         trainer = _trainer(lm, rows, held_out, settings, folder / CHECKPOINTS, watch)
         with storage_errors(folder / CHECKPOINTS):
             trainer.train(resume_from_checkpoint=_last_checkpoint(folder / CHECKPOINTS))
-        with new_folder(folder / ADAPTER, overwrite=True) as place:
-            trainer.model.save_pretrained(place, safe_serialization=True)
-            record = {"base": lm.name, "revision": lm.revision, "dtype": str(lm.dtype).removeprefix("torch."),
-                      "rows": len(rows), "steps": trainer.state.global_step, "settings": settings.model_dump(),
-                      "versions": versions(), **(card or {})}  # fmt: skip
-            write_text(place / "card.json", to_json(record))
-    return Trained(folder / ADAPTER, trainer.state.global_step, trainer.state.max_steps, tuple(watch.news))
+        if trainer.accelerator.is_main_process:
+            card = _card(lm, rows, settings, trainer.state, watch.stopped, facts or {})
+            _save_adapter(trainer.accelerator.unwrap_model(trainer.model), card, folder / ADAPTER)
+        trainer.accelerator.wait_for_everyone()
+    return Trained(folder / ADAPTER, read_card(folder / ADAPTER), tuple(watch.news))
+
+
+def _card(
+    lm: LanguageModel, rows: Sequence[CorpusRow], settings: TrainSettings, state: Any, stopped: bool,
+    facts: Mapping[str, Any],
+) -> AdapterCard:  # fmt: skip
+    losses = {name: [log[name] for log in state.log_history if name in log] for name in ("loss", "eval_loss")}
+    held_out = losses["eval_loss"]
+    return AdapterCard(
+        base=lm.name, revision=lm.revision, dtype=str(lm.dtype).removeprefix("torch."), rows=len(rows),
+        steps=state.global_step, planned=state.max_steps, finished=not stopped, settings=settings,
+        train_loss=losses["loss"][-1] if losses["loss"] else None,
+        held_out_loss=(min(held_out) if settings.patience else held_out[-1]) if held_out else None,
+        corpus=hashlib.sha256("".join(row.model_dump_json() for row in rows).encode()).hexdigest(),
+        created=datetime.now().isoformat(timespec="seconds"), versions=versions(), **facts,
+    )  # fmt: skip
+
+
+def _save_adapter(model: Any, card: AdapterCard, folder: Path) -> None:
+    with new_folder(folder, overwrite=True) as place:
+        model.save_pretrained(place, safe_serialization=True)
+        write_card(card, place)
 
 
 @contextmanager
@@ -147,9 +175,10 @@ def _trainer(
 
     encoded, tests = ([encode_row(lm, row, settings.loss_on) for row in part] for part in (rows, held_out))
     often = "epoch" if held_out else "no"
+    each = share(settings.batch_size)
     config = SFTConfig(
         output_dir=str(checkpoints), seed=settings.seed, data_seed=settings.seed, report_to="none",
-        per_device_train_batch_size=settings.batch_size, per_device_eval_batch_size=settings.batch_size,
+        per_device_train_batch_size=each, per_device_eval_batch_size=each,
         num_train_epochs=settings.epochs, learning_rate=settings.learning_rate, weight_decay=settings.weight_decay,
         lr_scheduler_type="cosine", max_length=None,
         logging_steps=1, logging_nan_inf_filter=False, disable_tqdm=True, eval_strategy=often, save_strategy="epoch",
@@ -208,15 +237,20 @@ def _last_checkpoint(folder: Path) -> str | None:
     return get_last_checkpoint(str(folder)) if folder.is_dir() else None
 
 
-def _watch(on_news: Callable[[TrainNews], None] | None, stop: Callable[[], bool] | None) -> Any:
+def _watch(
+    lm: LanguageModel,
+    on_news: Callable[[TrainNews], None] | None,
+    on_epoch: Callable[[TrainNews], None] | None,
+    stop: Callable[[], bool] | None,
+) -> Any:
     """A callback of transformers that passes news on, ends when asked to, and refuses a loss that is not finite."""
+    import torch
     from transformers import TrainerCallback
 
     class Watch(TrainerCallback):
-        news: list[TrainNews]
-
         def __init__(self) -> None:
-            self.news = []
+            self.news: list[TrainNews] = []
+            self.stopped = False
 
         def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             logs: dict[str, float] = kwargs["logs"]
@@ -229,12 +263,24 @@ def _watch(on_news: Callable[[TrainNews], None] | None, stop: Callable[[], bool]
                     f"the loss is {value} at step {state.global_step}; use a lower learning rate, or float32 instead "
                     "of bfloat16"
                 )
-            self.news.append(TrainNews(state.global_step, state.max_steps, state.epoch, loss, held_out))
+            tokens = int(logs.get("num_tokens", 0))
+            self.news.append(TrainNews(state.global_step, state.max_steps, state.epoch, loss, held_out, tokens))
             if on_news is not None:
                 on_news(self.news[-1])
 
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            if stop is not None and stop():
-                control.should_training_stop = control.should_save = True
+            if state.global_step < state.max_steps and agreed(stop):
+                self.stopped = control.should_training_stop = control.should_save = True
+
+        def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            if on_epoch is None or not state.is_world_process_zero:
+                return
+            training = lm.model.training
+            lm.model.eval()
+            try:
+                with torch.random.fork_rng():
+                    on_epoch(TrainNews(state.global_step, state.max_steps, state.epoch))
+            finally:
+                lm.model.train(training)
 
     return Watch()

@@ -12,7 +12,10 @@ from safetensors.torch import load_file
 from spd_core.corpus import CorpusRow
 from spd_core.distill import ADAPTER, TrainNews, _by_length, encode_row, target_modules, train
 from spd_core.errors import InputError, StorageError, TrainingError
+from spd_core.generation import generate
+from spd_core.projection import Lane
 from spd_core.recipes import TrainSettings
+from spd_core.sampling import Sampling
 from tests.tiny import FAMILIES
 
 QUICK = TrainSettings(epochs=3, batch_size=4, learning_rate=5e-3)
@@ -75,10 +78,10 @@ def test_the_loss_falls_and_the_base_stays_as_it_is(family: str, tiny_lm: Callab
     names = [name for name, _ in lm.model.named_modules()]
     ids, config = torch.tensor([[5, 6, 7]]), lm.model.config.to_dict()
     logits = lm.model(ids).logits
-    found = train(lm, corpus(lm), QUICK, tmp_path, card={"corpus": "abc"})
+    found = train(lm, corpus(lm), QUICK, tmp_path, facts={"run": "r", "arm": "spd", "subspace": "abc"})
     losses = [news.loss for news in found.news]
     assert losses[-1] < losses[0]
-    assert (found.step, found.steps) == (9, 9)
+    assert (found.card.steps, found.card.planned, found.card.finished) == (9, 9, True)
     assert [name for name, _ in lm.model.named_modules()] == names, "no adapter is left on the base"
     assert all(torch.equal(tensor, before[name]) for name, tensor in lm.model.state_dict().items())
     assert not any(parameter.requires_grad for parameter in lm.model.parameters())
@@ -88,7 +91,9 @@ def test_the_loss_falls_and_the_base_stays_as_it_is(family: str, tiny_lm: Callab
     trained = {name.split(".lora_")[0].rsplit(".", 1)[-1] for name in weights(tmp_path)}
     assert trained == set(target_modules(lm.card))
     card = json.loads((tmp_path / ADAPTER / "card.json").read_text())
-    assert (card["base"], card["revision"], card["corpus"], card["steps"]) == (lm.name, lm.revision, "abc", 9)
+    assert (card["base"], card["revision"], card["subspace"], card["steps"]) == (lm.name, lm.revision, "abc", 9)
+    text = (tmp_path / ADAPTER / "README.md").read_text()
+    assert all(fact in text for fact in (f'base_model: "{lm.name}"', lm.revision, "abc", found.card.corpus))
     assert not list((tmp_path / ADAPTER).rglob("*.bin"))
 
 
@@ -135,10 +140,10 @@ def test_a_stopped_training_goes_on_to_the_same_weights(at: int, tiny_lm: Callab
 
     parts = tmp_path / "parts"
     first = train(lm, corpus(lm), QUICK, parts, held_out=held_out, stop=stop)
-    assert (first.step, first.steps) == (at, 9)
+    assert (first.card.steps, first.card.planned, first.card.finished) == (at, 9, False)
     assert weights(parts), "what was learned until then is kept"
     rest = train(lm, corpus(lm), QUICK, parts, held_out=held_out)
-    assert rest.step == 9
+    assert (rest.card.steps, rest.card.finished) == (9, True)
     expected = weights(tmp_path / "whole")
     for name, tensor in weights(parts).items():
         torch.testing.assert_close(tensor, expected[name], rtol=0, atol=0)
@@ -153,7 +158,7 @@ def test_held_out_rows_are_scored_after_every_epoch_and_stop_early(
     found = train(lm, corpus(lm), far, tmp_path, held_out=corpus(lm, 3, first=50), on_news=told.append)
     scored = [news.held_out_loss for news in told if news.held_out_loss is not None]
     assert told == list(found.news)
-    assert found.step < found.steps, "the held-out loss rose"
+    assert found.card.steps < found.card.planned, "the held-out loss rose"
     assert scored[-1] > min(scored)
     with pytest.raises(InputError, match="patience 1 needs held-out rows"):
         train(lm, corpus(lm), far, tmp_path / "b")
@@ -188,3 +193,35 @@ def test_a_full_disk_is_a_sentence_and_keeps_the_last_adapter(
 def test_nothing_to_train_on_is_a_sentence(tiny_lm: Callable[[str], Any], tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no row is left"):
         train(tiny_lm("llama"), [], QUICK, tmp_path)
+
+
+def test_after_each_epoch_one_can_look_and_it_changes_nothing(tiny_lm: Callable[[str], Any], tmp_path: Path) -> None:
+    lm, texts, logits = tiny_lm("llama"), [], []
+    ids = torch.tensor([[5, 6, 7]])
+    plain = lm.model(ids).logits
+
+    def look(news: TrainNews) -> None:
+        assert not lm.model.training
+        logits.append(lm.model(ids).logits)
+        sampled = generate(lm, ["Count"], [Lane()], Sampling(temperature=1.0, max_new_tokens=4))  # draws noise
+        texts.append((news.step, sampled[0].text))
+
+    settings = QUICK.model_copy(update={"lora_dropout": 0.2})
+    train(lm, corpus(lm), settings, tmp_path / "looked", on_epoch=look)
+    train(lm, corpus(lm), settings, tmp_path / "alone")
+    assert [step for step, _ in texts] == [3, 6, 9]
+    assert not torch.equal(logits[0], plain)
+    assert not torch.equal(logits[0], logits[2]), "it is the model in training that writes"
+    looked, alone = weights(tmp_path / "looked"), weights(tmp_path / "alone")
+    assert all(torch.equal(looked[name], alone[name]) for name in alone)
+
+
+def test_a_batch_that_processes_cannot_share_is_refused(
+    tiny_lm: Callable[[str], Any], tmp_path: Path, monkeypatch: Any
+) -> None:
+    import accelerate
+
+    lm = tiny_lm("llama")
+    monkeypatch.setattr(accelerate.PartialState(), "num_processes", 3)
+    with pytest.raises(InputError, match="a batch of 4 rows cannot be shared by 3 processes"):
+        train(lm, corpus(lm), QUICK, tmp_path)
