@@ -1,5 +1,6 @@
 """The widgets of Side by side: prompt, lanes, sweep and sampling. What they mean is in `lanes.py`."""
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast, get_args
 
 import streamlit as st
@@ -19,8 +20,9 @@ from app.lanes import (
     parse_strengths,
     sweep_grid,
 )
-from app.widgets import plain, small, told_apart
+from app.widgets import failure, plain, small, told_apart
 from spd_core import report
+from spd_core.adapter_cards import AdapterCard, finished_adapters
 from spd_core.lane_specs import Grid, LaneSpec
 from spd_core.report import shown
 from spd_core.sampling import Sampling
@@ -158,7 +160,42 @@ def pick_specs(analysis: "Analysis", base: LaneSpec) -> tuple[LaneSpec, ...]:
             placeholder="none" if names else "there is no other one",
         )  # fmt: skip
     return chosen_specs(base, more or [], parse_ranks(ranks or "", analysis.d_kv), parse_strengths(strengths or ""),
-                        [name for name in others if name in names])  # fmt: skip
+                        [name for name in others if name in names], pick_distilled(analysis))  # fmt: skip
+
+
+def pick_distilled(analysis: "Analysis") -> list[str]:
+    """`run/arm` of the fine-tuned models that write, too: of those that the analysis' own model was tuned to."""
+    record, state = analysis.provenance, st.session_state
+    cards = {
+        card.ref: card for card in finished_adapters() if (card.base, card.revision) == (record.model, record.revision)
+    }
+    label = told_apart(tuple(cards), lambda ref: _tuned(cards[ref]))
+    known = {**{ref: ref for ref in cards}, **{label(ref): ref for ref in cards}}
+    linked = st.query_params.get_all(session.DISTILLED)  # labels, as the widget writes them, or `run/arm`
+    if any(text in cards for text in linked):
+        state[session.DISTILLED] = [known[text] for text in linked if text in known]
+    state[session.LOST_MODELS] = [text for text in linked if text not in known] or state.get(session.LOST_MODELS)
+    chosen = st.multiselect(
+        "Distilled models", tuple(cards), key=session.DISTILLED, bind="query-params", format_func=label,
+        on_change=state.pop, args=(session.LOST_MODELS, None),
+        placeholder="none" if cards else "train one on Fine-tune",
+        help="This model, fine-tuned on text of its own. They come from the page **Fine-tune**; those of the same base "
+        "and revision can write beside the untouched one, with the same noise.",
+    )  # fmt: skip
+    if state[session.LOST_MODELS]:
+        failure("Some distilled models that the link names are not here:",
+                f"{', '.join(map(shown, state[session.LOST_MODELS]))}. They were deleted, were trained on another "
+                "machine, or on another model than this capture's; choose among those above.")  # fmt: skip
+    return chosen
+
+
+def _tuned(card: AdapterCard) -> str:
+    """What to call an adapter in a picker: arm, capability, and when it was trained."""
+    try:
+        when = f"{datetime.fromisoformat(card.created):%d %b %Y, %H:%M}"
+    except ValueError:
+        when = card.created
+    return " · ".join(part for part in (card.label, card.capability, when) if part)
 
 
 def pick_grid(analysis: "Analysis") -> Grid:

@@ -58,12 +58,14 @@ def chosen_specs(
     ranks: tuple[int, ...] = (),
     strengths: tuple[float, ...] = (),
     others: list[str] | tuple[str, ...] = (),
+    distilled: list[str] | tuple[str, ...] = (),
 ) -> tuple[LaneSpec, ...]:
-    """Raw, the projected lane `base`, and variants of it; repeated ones once.
+    """Raw, the projected lane `base`, variants of it, and fine-tuned models; repeated ones once.
 
     Args:
         more: of `COMPLEMENT`, `RANDOM`, `KEYS`, `VALUES`.
         others: names of analyses.
+        distilled: `run/arm` of adapters.
 
     Raises:
         InputError: more than `MOST_LANES`.
@@ -81,6 +83,7 @@ def chosen_specs(
         *(but(rank=str(rank)) for rank in ranks),
         *(but(strength=strength) for strength in strengths),
         *(but(analysis=name) for name in others),
+        *(LaneSpec(kind="distilled", adapter=ref) for ref in distilled),
     ]
     found = tuple(dict.fromkeys(specs))
     if len(found) > MOST_LANES:

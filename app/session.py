@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
 _PAGES = ROOT / "pages"
 HOME, SPECTRUM = _PAGES / "home.py", _PAGES / "spectrum.py"
 ATTRIBUTIONS, SIDE_BY_SIDE = _PAGES / "attributions.py", _PAGES / "side_by_side.py"
+FINE_TUNE = _PAGES / "fine_tune.py"
 
 # In the URL of every page, written by the shell: what is in hand, and the selection
 CAPTURE, LAYER, KIND, DIRECTION, EXAMPLE, TOKEN = "capture", "layer", "kind", "direction", "text", "token"
@@ -41,9 +42,13 @@ STRENGTH, CHOICE, TEMPERATURE, TOP_P, NEW_TOKENS, SEED = "alpha", "choice", "tem
 # In the URL: Side by side
 WRITTEN, MODE, MORE_LANES, MORE_RANKS, MORE_STRENGTHS = "written", "mode", "also", "ranks", "strengths"
 PROMPT_STYLE, PROMPT_FROM, SAME_NOISE, PROJECTS, SHOW = "prompt_style", "prompt_from", "same_noise", "projects", "show"
+DISTILLED = "distilled"
 SWEEP_RANKS, SWEEP_STRENGTHS, MEASURE = "sweep_ranks", "sweep_strengths", "measure"
 # In the URL: Token attributions
 ATTRIBUTION_VIEW, ASIDE, SUMS = "view", "aside", "sums"
+
+# In the URL: Fine-tune
+RUN, RUNS_VIEW, RUN_PART, LOSS_AXIS = "run", "runs_view", "part", "loss_axis"
 
 # For the session only
 MODEL_SOURCE, MODEL_NAME, REVISION, DTYPE = "model_source", "model_name", "revision", "dtype"
@@ -51,7 +56,7 @@ CAPABILITY_PATH, CAPABILITY_UPLOAD, PREVIEW = "capability_path", "capability_upl
 LAYERS_SHOWN, PRESET, PROMPT, RANK_SLIDER = "layers_shown", "preset", "prompt", "rank_slider"
 OTHER_CAPTURES, LANE_LAYERS, HISTORY, OTHER_RESULT = "other_captures", "lane_layers", "history", "other_result"
 PLACE, CELL, UNSAVED_TEXTS, CURVES, BESIDE = "place", "cell", "unsaved_texts", "curves_open", "beside_open"
-HISTORY_OPEN = "history_open"
+HISTORY_OPEN, LOST_MODELS = "history_open", "lost_models"
 FOLLOWED = "followed"
 MODEL_RECENT, CAPTURE_PRESET, IMPORT, LEAVE_OUT = "model_recent", "capture_preset", "import", "leave_out"
 EXAMPLES_VIEW, EXAMPLES_SPLIT, EXAMPLES_TABLE = "examples_view", "examples_split", "examples_table"
@@ -60,6 +65,9 @@ CAPTURE_JOB, NULLS_JOB, WRITE_JOB = "capture_job", "nulls_job", "write_job"
 _TAKEN, _UNSAVED = "taken", "unsaved"
 TEXT_SOURCE, OWN_TEXT, OWN_TOKEN, SCORED = "text_source", "own_text", "own_token", "scored"
 TOKEN_TABLE, TOKEN_TABLE_OPEN = "token_table", "token_table_open"
+RECIPE_BASE, RECIPE_FORM, RECIPE_OPEN, RECIPE_FILE = "recipe_base", "recipe_form", "recipe_open", "recipe_file"
+LAUNCHER, RUN_TITLE, RUN_TROUBLE, RUN_NOTES = "launcher", "run_title", "run_trouble", "run_notes"
+CORPUS_SHOWN, CORPUS_TABLE, EXPORT_ARM, EXPORT_JOB = "corpus_shown", "corpus_table", "export_arm", "export_job"
 READ_JOB, LENS_JOB, CHECK_JOB = "read_job", "lens_job", "check_job"
 
 
@@ -215,7 +223,7 @@ def job(key: str) -> "Job[Any, Any] | None":
 
 def running_jobs() -> "dict[str, Job[Any, Any]]":
     """All jobs of this session that run now, by their key."""
-    keys = (CAPTURE_JOB, NULLS_JOB, WRITE_JOB, READ_JOB, LENS_JOB, CHECK_JOB)
+    keys = (CAPTURE_JOB, NULLS_JOB, WRITE_JOB, READ_JOB, LENS_JOB, CHECK_JOB, EXPORT_JOB)
     return {key: found for key in keys if (found := job(key)) is not None and found.running}
 
 

@@ -3,7 +3,7 @@
 Pages import this module only inside functions, since it brings torch along.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -13,8 +13,11 @@ from app.lanes import WriteRequest
 from app.resources import Job, ModelStore
 from spd_core import comparison as engine
 from spd_core import texts
+from spd_core.adapter_cards import adapter_folder
+from spd_core.adapters import Adapter, load_adapter
 from spd_core.errors import InputError, MemoryLimitError
 from spd_core.generation import Completion
+from spd_core.lane_specs import LaneSpec
 from spd_core.reading import read_lanes
 from spd_core.texts import Comparison
 
@@ -62,16 +65,22 @@ def write(job: Job[Comparison, Live], request: WriteRequest, store: ModelStore) 
         written = sum(1 if c.finish else len(c.tokens) / sampling.max_new_tokens for c in completions)
         job.progress(written / total, "Writing")
 
+    adapters = _adapters(request.specs)
     with _told_of_memory(request):
         found = engine.compare(
             lm, request.analysis, request.prompt, request.specs, sampling,
-            style=request.style, answer=request.answer, others=request.others, grid=request.grid,
+            style=request.style, answer=request.answer, others=request.others, adapters=adapters, grid=request.grid,
             alternatives=5 if request.grid is None else 3, on_step=on_step,
             on_read=lambda n: job.progress(n / total, "Reading each text in both lanes"), stop=job.stopping,
         )  # fmt: skip
     if not any(lane.tokens for lane in found.lanes) and job.stopping():
         raise InputError("stopped before the first token; generate again")
     return _saved(job, found)
+
+
+def _adapters(specs: Iterable[LaneSpec]) -> dict[str, Adapter]:
+    """The adapters that lanes name; raises `InputError` when one is gone or damaged."""
+    return {ref: load_adapter(adapter_folder(ref)) for ref in dict.fromkeys(spec.adapter for spec in specs) if ref}
 
 
 def _live(completion: Completion, seconds: float) -> LiveLane:
@@ -88,9 +97,13 @@ def read(job: Job[Comparison, Live], written: Comparison, request: WriteRequest,
     if lm.revision != written.revision:
         raise InputError(f"these texts are of {written.revision}, and the model is {lm.revision}; generate again")
     specs, total = [lane.spec for lane in written.lanes], len(written.lanes)
+    adapters = _adapters(specs)
+    for facts in (lane.adapter for lane in written.lanes if lane.adapter is not None):
+        if adapters[facts.ref].fingerprint != facts.fingerprint:
+            raise InputError(f"the adapter {facts.ref} is another one than wrote these texts; generate again")
     job.progress(0.0, "Reading each text in both lanes")
     with _told_of_memory(request):
-        lanes = engine.lanes_of(specs, request.analysis, request.others)
+        lanes = engine.lanes_of(specs, request.analysis, request.others, adapters)
         found = read_lanes(
             lm, written, lanes, on_read=lambda n: job.progress(n / total, job.phase), stop=job.stopping
         )  # fmt: skip

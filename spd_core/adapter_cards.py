@@ -60,7 +60,15 @@ class AdapterCard(Record):
     @property
     def label(self) -> str:
         """What to call it: its arm in short."""
-        return ARMS[self.arm].label.partition(",")[0] if self.arm is not None else "Adapter"
+        return short_name(self.arm) if self.arm is not None else "Adapter"
+
+
+def short_name(arm: str) -> str:
+    """`SPD`, `SSD (Apple)`, `Random subspace`; an unknown name as it is."""
+    if arm == "apple":
+        return "SSD (Apple)"
+    found = {str(name): known for name, known in ARMS.items()}.get(arm)
+    return arm if found is None else found.label.partition(",")[0]
 
 
 def runs_folder() -> Path:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from spd_core.adapters import Adapter
 from spd_core.analysis import Analysis
 from spd_core.errors import InputError, MemoryLimitError
 from spd_core.generation import Completion, generate
@@ -21,7 +22,7 @@ from spd_core.sampling import Sampling
 from spd_core.spans import generation_prompt
 from spd_core.storage import new_name, versions
 from spd_core.subspace import Subspace, random_subspace, subspace_of
-from spd_core.texts import Comparison, LaneText, PromptStyle, Token
+from spd_core.texts import AdapterFacts, Comparison, LaneText, PromptStyle, Token
 
 ROWS = 8
 """Most lanes in one batch: as many as packed weights serve (see `packing.py`)."""
@@ -40,6 +41,7 @@ def compare(
     style: PromptStyle = "raw",
     answer: str | None = None,
     others: Mapping[str, Analysis] | None = None,
+    adapters: Mapping[str, Adapter] | None = None,
     grid: Grid | None = None,
     alternatives: int = 5,
     on_step: OnStep | None = None,
@@ -51,17 +53,18 @@ def compare(
     Args:
         prompt: put into the capability's template or the chat template, or taken exactly, as `style` says.
         others: analyses that specs name, besides `analysis`.
+        adapters: those that specs name, by `run/arm`.
         alternatives: how many of the most probable tokens to keep at each place.
         on_step: told (all completions, seconds of each) after each token.
         on_read: told how many lanes were read.
         stop: asked before each token and each piece of reading; what was written is kept, and read no further.
 
     Raises:
-        InputError: no lane, an empty or too long prompt, an unknown analysis, or a rank that cannot be.
-        ModelError: an analysis of another model.
+        InputError: no lane, an empty or too long prompt, an unknown analysis or adapter, or a rank that cannot be.
+        ModelError: an analysis or adapter of another model.
         MemoryLimitError: the estimate exceeds the memory that is free.
     """
-    lanes = lanes_of(specs, analysis, others or {})
+    lanes = lanes_of(specs, analysis, others or {}, adapters)
     text, special = prompt_text(lm, analysis, prompt, style)
     prompt_tokens = len(prompt_ids(lm, text, special))
     _check_memory(lm, prompt_tokens, min(len(lanes), ROWS), sampling.max_new_tokens)
@@ -94,25 +97,38 @@ def compare(
     return read_lanes(lm, written, lanes, alternatives=alternatives, on_read=on_read, stop=stop)
 
 
-def lanes_of(specs: Sequence[LaneSpec], analysis: Analysis, others: Mapping[str, Analysis]) -> list[Lane]:
+def lanes_of(
+    specs: Sequence[LaneSpec],
+    analysis: Analysis,
+    others: Mapping[str, Analysis],
+    adapters: Mapping[str, Adapter] | None = None,
+) -> list[Lane]:
     """A lane for each spec; equal subspaces are made once.
 
     Raises:
-        InputError: an analysis that is not among `others`, or a rank rule that cannot be met.
+        InputError: an analysis that is not among `others`, an adapter that is not among `adapters`, or a rank rule
+            that cannot be met.
     """
     known = {**others, "": analysis, analysis.name: analysis}
     absent = [spec.analysis for spec in specs if spec.analysis not in known]
     if absent:
         raise InputError(f"the capture {absent[0]!r} is not at hand; choose another capability for this lane")
+    tuned = {"": None, **(adapters or {})}
+    absent = [spec.adapter for spec in specs if spec.adapter not in tuned]
+    if absent:
+        raise InputError(f"the distilled model {absent[0]!r} is not at hand; choose another one for this lane")
     capabilities = {name: found.provenance.capability for name, found in known.items()}
-    made = {(s.analysis, s.rank): subspace_of(known[s.analysis], s.rank) for s in specs if s.kind != "raw"}
+    made = {(s.analysis, s.rank): subspace_of(known[s.analysis], s.rank) for s in specs if s.projects}
     lanes = []
-    for spec, label in zip(specs, labels(specs, capabilities), strict=True):
-        subspace = None if spec.kind == "raw" else made[spec.analysis, spec.rank]
+    names = {ref: adapter.card.label for ref, adapter in (adapters or {}).items()}
+    for spec, label in zip(specs, labels(specs, capabilities, names), strict=True):
+        subspace = made[spec.analysis, spec.rank] if spec.projects else None
         if subspace is not None and spec.kind == "random":
             subspace = random_subspace(subspace, spec.seed)
         complement = spec.kind == "complement"
-        lanes.append(Lane(subspace, spec.strength, spec.kinds, spec.layers, complement, label))
+        lanes.append(
+            Lane(subspace, spec.strength, spec.kinds, spec.layers, complement, label, tuned[spec.adapter])
+        )  # fmt: skip
     return lanes
 
 
@@ -187,8 +203,17 @@ def _lane_text(spec: LaneSpec, lane: Lane, completion: Completion, seconds: floa
         ),
         finish=completion.finish or "stopped",
         seconds=round(seconds, 3),
+        adapter=None if lane.adapter is None else _adapter_facts(spec.adapter, lane.adapter),
         **({} if lane.subspace is None else _facts(lane, lane.subspace)),
     )
+
+
+def _adapter_facts(ref: str, adapter: Adapter) -> AdapterFacts:
+    card = adapter.card
+    return AdapterFacts(
+        ref=ref, name=card.label, capability=card.capability, base=card.base, revision=card.revision,
+        fingerprint=adapter.fingerprint, created=card.created,
+    )  # fmt: skip
 
 
 def _facts(lane: Lane, subspace: Subspace) -> dict[str, Any]:

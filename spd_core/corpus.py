@@ -1,52 +1,20 @@
-"""A corpus of the model's own text: written row by row so that nothing finished is lost, and looked over before
-training. Knows nothing of training.
-"""
+"""Writes a corpus of the model's own text, row by row, so that nothing finished is lost. Knows nothing of training."""
 
 import os
-import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-from pydantic import ValidationError
-
-from spd_core.capability import Capability, Style, json_object
-from spd_core.differences import degeneration
+from spd_core.capability import Capability, Style
+from spd_core.corpus_files import CorpusRow, read_corpus
 from spd_core.errors import InputError, StorageError
 from spd_core.generation import generate
-from spd_core.lane_specs import Record
 from spd_core.models import LanguageModel
 from spd_core.projection import Lane
-from spd_core.recipes import REASONS, Reason
 from spd_core.sampling import Sampling
 from spd_core.spans import generation_prompt
 from spd_core.storage import write_text
-
-
-class CorpusRow(Record):
-    """A prompt as the model read it, and what the model wrote.
-
-    Attributes:
-        number: place in the corpus; the row's noise depends on it.
-        id: of the example whose prompt it is.
-        sample: which of the example's completions, from 0.
-        special: whether the tokenizer added its default special tokens.
-        tokens: ids of the completion, without the end-of-sequence token.
-        finish: `eos` when the model ended by itself, `length` when it was cut.
-        end: the id that ended it; None where it was cut.
-    """
-
-    number: int
-    id: str
-    sample: int
-    prompt: str
-    special: bool
-    completion: str
-    tokens: tuple[int, ...]
-    finish: Literal["eos", "length"]
-    end: int | None = None
 
 
 @dataclass(frozen=True)
@@ -86,7 +54,7 @@ def write_corpus(
     path: Path,
     *,
     batch_size: int = 16,
-    on_rows: Callable[[int, int], None] | None = None,
+    on_rows: Callable[[int, int, int], None] | None = None,
     stop: Callable[[], bool] | None = None,
     rank: int = 0,
     ranks: int = 1,
@@ -99,7 +67,8 @@ def write_corpus(
     into a file of its own beside `path`; the first one brings them together.
 
     Args:
-        on_rows: called after each batch with how many rows are finished, of how many.
+        on_rows: called after each batch with how many rows are finished, of how many, and how many tokens this call has
+            written.
         stop: asked between tokens; what was not finished then is not kept.
         wait: returns when all processes have called it.
 
@@ -112,6 +81,7 @@ def write_corpus(
     own = path if rank == 0 else path.with_name(f"{path.stem}.part-{rank}.jsonl")
     with _refusals(own):
         _cut_torn_line(own)
+    tokens = 0
     ordered = sorted(tasks, key=lambda task: (len(task.prompt), task.number))
     for start in range(rank * batch_size, len(ordered), ranks * batch_size):
         batch = ordered[start : start + batch_size]
@@ -120,9 +90,12 @@ def write_corpus(
             continue
         if stop is not None and stop():
             break
-        _append(own, [row for row in _batch(lm, batch, lane, sampling, stop) if row.number in missing])
+        written = [row for row in _batch(lm, batch, lane, sampling, stop) if row.number in missing]
+        _append(own, written)
+        rows |= {row.number: row for row in written}
+        tokens += sum(len(row.tokens) for row in written)
         if on_rows is not None:
-            on_rows(len(_written(path)), len(tasks))
+            on_rows(len(rows if ranks == 1 else _written(path)), len(tasks), tokens)
     wait()
     if rank == 0:
         _bring_together(path)
@@ -190,30 +163,6 @@ def _refusals(path: Path) -> Iterator[None]:
                            "and go on") from error  # fmt: skip
 
 
-def read_corpus(path: Path) -> list[CorpusRow]:
-    """The rows of a corpus, in the file's order; a last line without its end (torn by a crash) is left out.
-
-    Raises:
-        InputError: the file cannot be read, or a line is no row; the message names the line.
-    """
-    try:
-        whole, _, _torn = path.read_bytes().rpartition(b"\n")
-        lines = whole.decode().split("\n") if whole else []  # `splitlines` would also cut at U+2028 in a text
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read the corpus {path}: {error}") from error
-    rows = []
-    for number, line in enumerate(lines, 1):
-        try:
-            rows.append(CorpusRow.model_validate(json_object(line)))
-        except ValidationError as error:
-            wrong = error.errors()[0]
-            where = ".".join(map(str, wrong["loc"]))
-            raise InputError(f"{path}, line {number}: {where}: {wrong['msg']}; correct or remove the line") from error
-        except (ValueError, InputError) as error:
-            raise InputError(f"{path}, line {number}: {error}; correct or remove the line") from error
-    return rows
-
-
 def _check_same(rows: dict[int, CorpusRow], tasks: Sequence[Task], path: Path) -> None:
     wanted = {task.number: task for task in tasks}
     for number, row in rows.items():
@@ -221,76 +170,3 @@ def _check_same(rows: dict[int, CorpusRow], tasks: Sequence[Task], path: Path) -
         if task is None or (row.id, row.sample, row.prompt) != (task.id, task.sample, task.prompt):
             raise InputError(f"{path} holds row {number} of {row.id!r}, which is not what is asked for; it is of other "
                              "prompts. Choose another folder, or delete the file")  # fmt: skip
-
-
-# --- hygiene -------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Hygiene:
-    """What was looked for in a corpus before training, and found.
-
-    Attributes:
-        kept: rows to train on.
-        dropped: the others, by the first reason that applies.
-    """
-
-    kept: tuple[CorpusRow, ...]
-    dropped: dict[Reason, tuple[CorpusRow, ...]] = field(default_factory=dict)
-
-    @property
-    def counts(self) -> dict[Reason, int]:
-        """How many rows each reason has dropped."""
-        return {reason: len(rows) for reason, rows in self.dropped.items()}
-
-
-OVERLAP = 13
-"""Words in a row that two prompts share when one leaks into the other (Brown et al., 2020, appendix C)."""
-
-
-def clean(
-    rows: Sequence[CorpusRow],
-    prompts: Mapping[str, str],
-    held_out: Sequence[str] = (),
-    *,
-    drop: Collection[Reason] = REASONS,
-) -> Hygiene:
-    """Look a corpus over.
-
-    - `leakage`: the prompt is a held-out prompt, or shares `OVERLAP` words in a row with one.
-    - `empty`, `degenerate`: see `differences.degeneration`.
-    - `duplicate`: the same prompt and completion as an earlier row.
-
-    Args:
-        prompts: of each row's example by its id, bare: what stands around every prompt is no overlap.
-        held_out: prompts that are kept for evaluation, bare.
-        drop: which reasons count; rows that only others apply to are kept.
-    """
-    tests = {_normalised(prompt) for prompt in held_out}
-    grams = {gram for prompt in tests for gram in _grams(prompt)}
-    seen: set[tuple[str, str]] = set()
-    kept: list[CorpusRow] = []
-    dropped: dict[Reason, list[CorpusRow]] = {}
-    for row in rows:
-        prompt = _normalised(prompts[row.id])
-        bad = degeneration(row.tokens, row.completion)
-        found: dict[Reason, bool] = {
-            "leakage": prompt in tests or any(gram in grams for gram in _grams(prompt)),
-            "empty": bad == "empty",
-            "degenerate": bad not in ("", "empty"),
-            "duplicate": (row.prompt, row.completion) in seen,
-        }
-        seen.add((row.prompt, row.completion))
-        reason = next((name for name in REASONS if name in drop and found[name]), None)
-        (kept if reason is None else dropped.setdefault(reason, [])).append(row)
-    return Hygiene(tuple(kept), {reason: tuple(rows) for reason, rows in dropped.items()})
-
-
-def _normalised(text: str) -> str:
-    """Lower case, words alone, one space between them."""
-    return " ".join(re.findall(r"\w+", text.lower()))
-
-
-def _grams(text: str) -> Iterator[tuple[str, ...]]:
-    words = text.split()
-    return (tuple(words[at : at + OVERLAP]) for at in range(len(words) - OVERLAP + 1))

@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from spd_core.adapter_cards import AdapterCard, read_card, write_card
-from spd_core.corpus import CorpusRow
+from spd_core.corpus_files import CorpusRow
 from spd_core.errors import InputError, TrainingError
 from spd_core.families import FUSED, OUTPUT_PROJECTION, ModelCard
 from spd_core.generation import end_tokens
 from spd_core.models import LanguageModel
-from spd_core.processes import agreed, share
 from spd_core.recipes import LossOn, TrainSettings
 from spd_core.storage import new_folder, storage_errors, versions
+from spd_core.team import agreed, share
 
 ADAPTER, CHECKPOINTS = "adapter", "checkpoints"
 

@@ -4,11 +4,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from spd_core.families import Kind
 
-LaneKind: TypeAlias = Literal["raw", "projected", "complement", "random"]
+LaneKind: TypeAlias = Literal["raw", "projected", "complement", "random", "distilled"]
 
 
 class Record(BaseModel):
@@ -26,6 +26,7 @@ class LaneSpec(Record):
         layers: None takes all of the subspace's.
         analysis: name of the analysis whose subspace it is; empty for the comparison's own.
         seed: of a random subspace.
+        adapter: `run/arm` of the adapter that tunes the model; a distilled lane is tuned and not projected.
     """
 
     kind: LaneKind = "projected"
@@ -35,6 +36,20 @@ class LaneSpec(Record):
     layers: tuple[int, ...] | None = None
     analysis: str = ""
     seed: int = 0
+    adapter: str = ""
+
+    @model_validator(mode="after")
+    def _fits(self) -> "LaneSpec":
+        if self.kind in ("raw", "distilled") and (self.kind == "distilled") != bool(self.adapter):
+            raise ValueError(
+                f"a {self.kind} lane with the adapter {self.adapter!r}; a distilled one needs it, raw none"
+            )
+        return self
+
+    @property
+    def projects(self) -> bool:
+        """Whether it has a subspace."""
+        return self.kind not in ("raw", "distilled")
 
 
 RAW = LaneSpec(kind="raw")
@@ -56,20 +71,38 @@ def sweep_specs(grid: Grid, base: LaneSpec) -> list[LaneSpec]:
 _NAMES = {"raw": "Raw", "projected": "Projected", "complement": "Complement", "random": "Random subspace"}
 
 
-def labels(specs: Sequence[LaneSpec], capabilities: Mapping[str, str]) -> list[str]:
+def labels(
+    specs: Sequence[LaneSpec], capabilities: Mapping[str, str], adapters: Mapping[str, str] | None = None
+) -> list[str]:
     """A short name for each lane: its kind, and what sets it apart from others of the same kind.
 
     Args:
         capabilities: of each analysis that a spec names, by its name.
+        adapters: what each adapter that a spec names is called, by its `run/arm`.
     """
-    found = [_label(spec, [other for other in specs if other.kind == spec.kind], capabilities) for spec in specs]
+    tuned = dict(adapters or {})
+    found = [
+        _distilled(spec, specs, tuned) if spec.kind == "distilled" else
+        _label(spec, [other for other in specs if other.kind == spec.kind], capabilities, tuned)
+        for spec in specs
+    ]  # fmt: skip
     repeated = {label for label, count in Counter(found).items() if count > 1}
     return [
         f"{label} ({found[:at].count(label) + 1})" if label in repeated else label for at, label in enumerate(found)
     ]
 
 
-def _label(spec: LaneSpec, alike: Sequence[LaneSpec], capabilities: Mapping[str, str]) -> str:
+def _distilled(spec: LaneSpec, specs: Sequence[LaneSpec], tuned: Mapping[str, str]) -> str:
+    """Its arm; where several adapters are called the same, also the arm's own name or the run, as they differ."""
+    name = tuned.get(spec.adapter, spec.adapter)
+    run, _, arm = spec.adapter.partition("/")
+    alike = [ref.partition("/") for ref in (other.adapter for other in specs) if tuned.get(ref, ref) == name]
+    apart = [arm] if len({parts[2] for parts in alike}) > 1 else []
+    apart += [run] if len({parts[0] for parts in alike}) > 1 else []
+    return ", ".join((f"Distilled ({name})", *apart))
+
+
+def _label(spec: LaneSpec, alike: Sequence[LaneSpec], capabilities: Mapping[str, str], tuned: Mapping[str, str]) -> str:
     says = {
         "analysis": capabilities.get(spec.analysis, spec.analysis),
         "rank": f"rank {spec.rank}",
@@ -77,6 +110,7 @@ def _label(spec: LaneSpec, alike: Sequence[LaneSpec], capabilities: Mapping[str,
         "kinds": f"{' and '.join(spec.kinds)}s only" if len(spec.kinds) == 1 else "keys and values",
         "layers": "all layers" if spec.layers is None else f"layers {', '.join(map(str, spec.layers))}",
         "seed": f"seed {spec.seed}",
+        "adapter": f"distilled ({tuned.get(spec.adapter, spec.adapter)})" if spec.adapter else "not distilled",
     }
     apart = [words for name, words in says.items() if len({getattr(other, name) for other in alike}) > 1]
     return ", ".join((_NAMES[spec.kind], *apart)) if spec.kind != "raw" else _NAMES["raw"]

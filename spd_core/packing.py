@@ -37,6 +37,11 @@ def packed_linears(lm: LanguageModel, rows: int) -> AbstractContextManager[Any]:
     return _PackedLinears()
 
 
+def forget_packed() -> None:
+    """Free all packed weights; whoever needs them packs again."""
+    _packed.clear()
+
+
 class _PackedLinears(TorchFunctionMode):
     """Replaces `F.linear` alone. A mode belongs to its thread, and leaves modules and weights as they are."""
 

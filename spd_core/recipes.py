@@ -178,8 +178,8 @@ PresetName: TypeAlias = Literal["quick", "paper"]
 PRESETS: Mapping[PresetName, Mapping[str, Any]] = {
     "quick": {
         "capture": {"examples": 30},
-        "corpus": {"prompts": 56, "held_out": 8, "max_new_tokens": 32},
-        "train": {"epochs": 3, "learning_rate": 2e-4},
+        "corpus": {"prompts": 48, "held_out": 8, "max_new_tokens": 24},
+        "train": {"epochs": 2, "learning_rate": 2e-4},
     },
     "paper": {"capture": {"examples": 50}},
 }

@@ -8,6 +8,7 @@ import unicodedata
 from collections.abc import Iterable
 
 from spd_core.differences import Piece, degeneration, first_divergence, word_diff
+from spd_core.families import BUILTIN
 from spd_core.lane_specs import LaneSpec
 from spd_core.sampling import Sampling
 from spd_core.texts import Comparison, LaneText, Token
@@ -45,10 +46,10 @@ def literal(text: str) -> str:
 
 
 def projected(lane: LaneText, comparison: Comparison) -> str:
-    """What is projected in a lane: kinds, layers, rank, strength, and which tokens."""
-    spec = lane.spec
-    if spec.kind == "raw" or not lane.ranks or spec.strength == 0:
-        return "nothing is projected: the untouched model"
+    """What is projected in a lane: kinds, layers, rank, strength, and which tokens; and in which model."""
+    spec, model = lane.spec, _tuned(lane) or "the untouched model"
+    if not spec.projects or not lane.ranks or spec.strength == 0:
+        return f"nothing is projected: {model}"
     low, high = min(lane.ranks.values()), max(lane.ranks.values())
     rank = f"{low}" if low == high else f"{low} to {high}"
     into = {
@@ -60,8 +61,23 @@ def projected(lane: LaneText, comparison: Comparison) -> str:
     return (
         f"{' and '.join(f'{kind}s' for kind in spec.kinds)} of {_layers(lane)} {into}, with strength "
         f"{spec.strength:g}, at all {comparison.prompt_tokens} prompt tokens and {len(lane.tokens)} generated "
-        f"ones{capped}"
+        f"ones{capped}{f'; in {model}' if lane.adapter else ''}"
     )
+
+
+def _tuned(lane: LaneText) -> str:
+    """The fine-tuned model of a lane in words; empty when it is the untouched one."""
+    if lane.adapter is None:
+        return ""
+    run, _, arm = lane.adapter.ref.partition("/")
+    return (
+        f"the model fine-tuned on its own text, {lane.adapter.name} (arm {arm} of run {run}, adapter "
+        f"{lane.adapter.fingerprint[:12]} on {_model(lane.adapter.base, lane.adapter.revision)})"
+    )
+
+
+def _model(name: str, revision: str) -> str:
+    return revision if name == BUILTIN else f"{name}@{revision}"
 
 
 def _layers(lane: LaneText) -> str:
@@ -106,9 +122,8 @@ def forked(lane: LaneText, comparison: Comparison) -> str:
 
 def origin(comparison: Comparison) -> str:
     """What made a comparison, in one line."""
-    model = f"{'' if comparison.model == 'builtin' else comparison.model + '@'}{comparison.revision}"
     facts = (
-        f"{model}, {comparison.dtype} on {comparison.device}",
+        f"{_model(comparison.model, comparison.revision)}, {comparison.dtype} on {comparison.device}",
         f"{comparison.capability} ({comparison.fingerprint[:12]}), {comparison.loss} loss",
         f"capture {comparison.analysis}",
         how(comparison.sampling),
@@ -241,9 +256,13 @@ def to_python(comparison: Comparison) -> str:
     pinned = comparison.revision if comparison.model.count("/") == 1 and ":" not in comparison.revision else None
     lanes = "".join(f"    {_lane_code(lane.spec, lane.label, comparison.analysis)},\n" for lane in comparison.lanes)
     captures = "".join(f"    {name!r}: open_capture({name!r}),\n" for name in names)
+    tuned = dict.fromkeys(lane.spec.adapter for lane in comparison.lanes if lane.spec.adapter)
+    adapters = "".join(f"    {ref!r}: load_adapter(adapter_folder({ref!r})),\n" for ref in tuned)
     return (
         '"""Writes the texts of a comparison again."""\n\n'
-        "from spd_core.captures import open_capture\n"
+        + "from spd_core.adapter_cards import adapter_folder\nfrom spd_core.adapters import load_adapter\n"
+        * bool(tuned)
+        + "from spd_core.captures import open_capture\n"
         "from spd_core.comparison import ROWS\n"
         "from spd_core.generation import generate\n"
         "from spd_core.models import load\n"
@@ -251,7 +270,7 @@ def to_python(comparison: Comparison) -> str:
         "from spd_core.sampling import Sampling\n"
         "from spd_core.subspace import random_subspace, subspace_of\n\n"
         f"lm = load({comparison.model!r}, {pinned!r}, {comparison.dtype!r})\n"
-        f"captures = {{\n{captures}}}\nlanes = [\n{lanes}]\n"
+        f"captures = {{\n{captures}}}\n" + f"adapters = {{\n{adapters}}}\n" * bool(tuned) + f"lanes = [\n{lanes}]\n"
         f"prompt = {comparison.read!r}\n"
         f"sampling = {comparison.sampling!r}\n"
         "for start in range(0, len(lanes), ROWS):\n"
@@ -264,10 +283,11 @@ def to_python(comparison: Comparison) -> str:
 
 
 def _lane_code(spec: LaneSpec, label: str, analysis: str) -> str:
-    if spec.kind == "raw":
-        return f"Lane(name={label!r})"
+    adapter = f", adapter=adapters[{spec.adapter!r}]" if spec.adapter else ""
+    if not spec.projects:
+        return f"Lane(name={label!r}{adapter})"
     subspace = f"subspace_of(captures[{spec.analysis or analysis!r}], {spec.rank!r})"
     if spec.kind == "random":
         subspace = f"random_subspace({subspace}, {spec.seed})"
     options = f"strength={spec.strength!r}, kinds={spec.kinds!r}, layers={spec.layers!r}"
-    return f"Lane({subspace}, {options}, complement={spec.kind == 'complement'}, name={label!r})"
+    return f"Lane({subspace}, {options}, complement={spec.kind == 'complement'}, name={label!r}{adapter})"

@@ -15,7 +15,8 @@ from spd_core.lane_specs import Grid, LaneSpec, Record
 from spd_core.sampling import Sampling
 from spd_core.storage import child, spd_home, write_text
 
-FORMAT = 1
+FORMAT = 2
+"""2 since lanes can be distilled; results of format 1 are read as they are."""
 RECORDED = BUILTIN_FOLDER.parent / "demo" / "texts"
 """Results that come with SPD Lab."""
 PromptStyle: TypeAlias = Literal["raw", "chat", "exact"]
@@ -44,6 +45,26 @@ class Token(Record):
     other_top: tuple[tuple[str, float], ...] = ()
 
 
+class AdapterFacts(Record):
+    """Which fine-tuned model a distilled lane is.
+
+    Attributes:
+        ref: run and arm that trained it.
+        name: of the arm, short.
+        capability: that its corpus was written for.
+        base, revision: the model that it was before.
+        fingerprint: sha256 of the adapter.
+    """
+
+    ref: str
+    name: str
+    capability: str
+    base: str
+    revision: str
+    fingerprint: str
+    created: str
+
+
 class LaneText(Record):
     """What one lane wrote.
 
@@ -53,6 +74,7 @@ class LaneText(Record):
         ranks: rank of each projected site, by its label; empty for raw.
         d_kv: width of a site.
         capped: sites with fewer non-zero directions than the rank asks for.
+        adapter: what tuned the model; None in lanes of the untouched one.
         finish: `eos`, `length` or `stopped`.
         seconds: from the first token that was asked for to its last one.
         other: index of the lane that it was read under, besides itself; None before it was read.
@@ -64,6 +86,7 @@ class LaneText(Record):
     ranks: dict[str, int] = Field(default_factory=dict)
     d_kv: int = 0
     capped: tuple[str, ...] = ()
+    adapter: AdapterFacts | None = None
     tokens: tuple[Token, ...] = ()
     finish: Literal["eos", "length", "stopped"]
     seconds: float

@@ -27,6 +27,17 @@ def spd_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         del os.environ["SPD_HOME"]
 
 
+@pytest.fixture
+def empty_history(spd_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A history of its own; the converted model stays where it is."""
+    from spd_core import texts
+
+    (tmp_path / "models").symlink_to(spd_home / "models")
+    monkeypatch.setenv("SPD_HOME", str(tmp_path))
+    monkeypatch.setattr(texts, "RECORDED", tmp_path / "recorded")
+    return tmp_path
+
+
 @pytest.fixture(scope="session")
 def builtin_lm(spd_home: Path) -> Any:
     """The real built-in model, float32 on the CPU."""

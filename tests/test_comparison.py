@@ -14,6 +14,8 @@ import torch
 
 from spd_core import comparison as engine
 from spd_core import reading
+from spd_core.adapter_cards import runs_folder
+from spd_core.adapters import merged
 from spd_core.analysis import Analysis
 from spd_core.capability import Capability, Example, Settings
 from spd_core.captures import open_capture, save_analysis
@@ -21,11 +23,12 @@ from spd_core.comparison import ROWS, compare, lanes_of
 from spd_core.errors import InputError, MemoryLimitError, ModelError
 from spd_core.generation import Completion, generate
 from spd_core.lane_specs import RAW, Grid, LaneSpec, sweep_specs
-from spd_core.projection import projecting
+from spd_core.projection import Lane, projecting
 from spd_core.reading import kl_divergence, pieces_of, prompt_ids, read_lanes, read_row
 from spd_core.report import to_python
 from spd_core.sampling import Sampling
 from spd_core.study import StudySettings, study
+from tests.lora import adapter_of, peft_model
 from tests.tiny import byte_tokenizer, merging_tokenizer, metaspace_tokenizer, wordpiece_tokenizer
 
 EXAMPLES = tuple(Example(id=f"e{i}", prompt=f"{i} + 4?", answer=f"It is {i + 4}", spans="number") for i in range(8))
@@ -223,6 +226,37 @@ def test_lanes_of_another_capability(llama: Any, sums: Analysis) -> None:
     assert found.lanes[2].ranks["layer 1 key"] == 4
 
 
+def test_distilled_lanes_are_written_beside_the_others_and_read(llama: Any, sums: Analysis, tmp_path: Path) -> None:
+    one, two = (adapter_of(llama, peft_model(llama, seed=seed), tmp_path / str(seed), arm=arm, run="r1")
+                for seed, arm in ((0, "spd"), (1, "psr")))  # fmt: skip
+    adapters = {"r1/spd": one, "r1/psr": two}
+    specs = [RAW, HALF, *(LaneSpec(kind="distilled", adapter=ref) for ref in adapters),
+             HALF.model_copy(update={"adapter": "r1/spd"})]  # fmt: skip
+    found = compare(llama, sums, "2 + 2?", specs, WARM, adapters=adapters)
+    assert [lane.label for lane in found.lanes] == [
+        "Raw", "Projected, not distilled", "Distilled (SPD)", "Distilled (PSR)", "Projected, distilled (SPD)",
+    ]  # fmt: skip
+    assert found.lanes[0].ids == compare(llama, sums, "2 + 2?", [RAW, HALF], WARM).lanes[0].ids
+    facts = found.lanes[2].adapter
+    assert facts is not None
+    assert (facts.ref, facts.fingerprint, facts.revision) == ("r1/spd", one.fingerprint, llama.revision)
+    assert found.lanes[0].adapter is None
+    assert found.lanes[2].ranks == {}
+    assert found.lanes[4].ranks["layer 1 key"] == 8
+    for at, adapter in ((2, one), (3, two)):
+        with merged(llama, adapter) as alone:
+            (expected,) = generate(alone, [found.read], [Lane()], WARM)
+            assert found.lanes[at].ids == expected.tokens
+            assert [t.logprob for t in found.lanes[at].tokens] == pytest.approx(expected.logprobs, abs=1e-3)
+        assert found.lanes[at].other == 0
+        assert found.lanes[at].mean_kl > 1e-4
+    with pytest.raises(InputError, match="the distilled model 'r1/psr' is not at hand"):
+        compare(llama, sums, "Hi", specs, WARM, adapters={"r1/spd": one})
+    elsewhere = dataclasses.replace(one, card=one.card.model_copy(update={"revision": "other"}))
+    with pytest.raises(ModelError, match="trained on"):
+        compare(llama, sums, "Hi", specs[2:3], WARM, adapters={"r1/spd": elsewhere})
+
+
 @pytest.mark.parametrize("make", [byte_tokenizer, merging_tokenizer, metaspace_tokenizer, wordpiece_tokenizer])
 def test_pieces_join_to_the_text(make: Callable[[], Any]) -> None:
     """Whatever a model may write: characters of several tokens, halves of them, special tokens in between."""
@@ -245,11 +279,15 @@ def test_the_snippet_writes_the_same_texts(
     sums, other = analysis_of(lm), analysis_of(lm, "other")
     for analysis in (sums, other):
         save_analysis(analysis, tmp_path / "captures" / analysis.name)
+    ref = "20261124-152000-sums-0001/spd"
+    adapter = adapter_of(lm, peft_model(lm), runs_folder() / ref.replace("/", "/adapters/"))
     specs = [
-        RAW, HALF, FULL, LaneSpec(kind="random", rank="8", seed=2), LaneSpec(rank="2", analysis="other"),
+        RAW, HALF, FULL, LaneSpec(kind="distilled", adapter=ref), LaneSpec(kind="random", rank="8", seed=2),
+        LaneSpec(rank="2", analysis="other"),
         HALF.model_copy(update={"kinds": ("value",), "layers": (2,)}),
     ]  # fmt: skip
-    found = compare(lm, sums, 'say "hi"\n\\ é', specs, WARM, others={"other": other}, style="chat")
+    found = compare(lm, sums, 'say "hi"\n\\ é', specs, WARM, others={"other": other}, style="chat",
+                    adapters={ref: adapter})  # fmt: skip
     said = io.StringIO()
     with contextlib.redirect_stdout(said):
         exec(compile(to_python(found), "snippet", "exec"), {})

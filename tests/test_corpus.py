@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from spd_core.capability import Capability, Example, RegexSpans, Settings
-from spd_core.corpus import CorpusRow, clean, read_corpus, tasks_of, write_corpus
+from spd_core.corpus import tasks_of, write_corpus
+from spd_core.corpus_files import CorpusRow, clean, read_corpus
 from spd_core.errors import InputError, StorageError
 from spd_core.generation import generate
 from spd_core.projection import Lane
@@ -67,7 +68,8 @@ def test_a_stopped_corpus_goes_on_to_the_same_rows(
     rest = write_corpus(lm, tasks, lane, SAMPLING, path, batch_size=3, on_rows=lambda *at: told.append(at))
     assert rest == whole
     assert path.read_text().startswith(kept), "finished rows are not written again"
-    assert told[-1] == (10, 10)
+    assert told[-1][:2] == (10, 10)
+    assert told[-1][2] == sum(len(row.tokens) for row in rest) - sum(len(row.tokens) for row in first)
     assert write_corpus(lm, tasks, lane, SAMPLING, path) == whole, "nothing is left to do"
 
 

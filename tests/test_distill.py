@@ -9,13 +9,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from spd_core.corpus import CorpusRow
+from spd_core.corpus_files import CorpusRow
 from spd_core.distill import ADAPTER, TrainNews, _by_length, encode_row, target_modules, train
 from spd_core.errors import InputError, StorageError, TrainingError
 from spd_core.generation import generate
 from spd_core.projection import Lane
 from spd_core.recipes import TrainSettings
 from spd_core.sampling import Sampling
+from spd_core.team import together
 from tests.tiny import FAMILIES
 
 QUICK = TrainSettings(epochs=3, batch_size=4, learning_rate=5e-3)
@@ -219,9 +220,8 @@ def test_after_each_epoch_one_can_look_and_it_changes_nothing(tiny_lm: Callable[
 def test_a_batch_that_processes_cannot_share_is_refused(
     tiny_lm: Callable[[str], Any], tmp_path: Path, monkeypatch: Any
 ) -> None:
-    import accelerate
 
     lm = tiny_lm("llama")
-    monkeypatch.setattr(accelerate.PartialState(), "num_processes", 3)
+    monkeypatch.setattr(together(), "num_processes", 3)
     with pytest.raises(InputError, match="a batch of 4 rows cannot be shared by 3 processes"):
         train(lm, corpus(lm), QUICK, tmp_path)

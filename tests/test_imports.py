@@ -9,12 +9,12 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 ORDER = [
-    *("errors", "storage", "builtin", "families", "memory", "models", "packing", "capability", "spans", "tasks"),
-    *("tables", "importing", "provenance", "ranks", "analysis", "captures", "token_tables", "rows", "gradients"),
-    *("spectrum", "nulls", "subspace"),
-    *("sampling", "lane_specs", "events", "recipes", "adapter_cards", "texts", "differences", "report"),
-    *("study", "projection", "generation", "reading", "comparison", "attribution", "causal", "evaluation", "corpus"),
-    *("distill", "runs", "export", "demo", "__main__"),
+    *("errors", "team", "storage", "builtin", "families", "memory", "models", "weights", "packing", "capability"),
+    *("spans", "tasks", "tables", "importing", "provenance", "ranks", "analysis", "captures", "token_tables", "rows"),
+    *("gradients", "spectrum", "nulls", "subspace", "sampling", "lane_specs", "events", "recipes", "adapter_cards"),
+    *("texts", "differences", "report", "corpus_files", "study", "adapters", "projection", "generation", "reading"),
+    *("comparison", "attribution", "causal", "evaluation", "corpus", "distill", "stages", "arms", "run_records"),
+    *("run_files", "processes", "runs", "costs", "job", "run_commands", "export", "demo", "__main__"),
 ]
 FORBIDDEN = {
     "spd_core": {"streamlit", "plotly", "app", "pages"},
@@ -68,6 +68,11 @@ def test_engine_files_import_only_files_above() -> None:
         "spd_core.recipes",
         "spd_core.events",
         "spd_core.adapter_cards",
+        "spd_core.corpus_files",
+        "spd_core.costs",
+        "spd_core.run_files",
+        "spd_core.runs",
+        "spd_core.job",
     ],
 )
 def test_importing_does_not_load_torch(module: str) -> None:

@@ -4,15 +4,18 @@ import copy
 import dataclasses
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from spd_core.adapters import merged
 from spd_core.errors import InputError, ModelError
 from spd_core.gradients import capture
 from spd_core.projection import Lane, active, folded, install_hooks, plan_rows, projecting
 from spd_core.subspace import Subspace, fit
+from tests.lora import adapter_of, peft_logits, peft_model
 from tests.test_gradients import random_examples
 from tests.tiny import FAMILIES
 
@@ -203,3 +206,75 @@ def test_lanes_that_cannot_be_are_refused(tiny_lm: Callable[[str], Any]) -> None
         Lane(subspace, strength=float("nan")).maps(lm)
     with pytest.raises(ModelError):
         Lane(subspace).maps(tiny_lm("mistral"))
+
+
+# --- adapters ------------------------------------------------------------------------------------------------
+
+FEW = ["llama", "phi3", "gpt2", "gpt_neox"]
+
+
+@pytest.mark.parametrize("family", FEW)
+def test_rows_of_one_batch_have_adapters_and_subspaces_of_their_own(
+    family: str, tiny_lm: Callable[[str], Any], tmp_path: Path
+) -> None:
+    lm = tiny_lm(family)
+    models = [peft_model(lm, seed=0), peft_model(lm, seed=1, r=5, use_rslora=True)]
+    one, two = (adapter_of(lm, model, tmp_path / str(at)) for at, model in enumerate(models))
+    subspace = subspace_of(lm)
+    lanes = [Lane(), Lane(adapter=one), Lane(subspace), Lane(subspace, adapter=two), Lane(adapter=two), Lane()]
+    with active(plan_rows(lm, lanes)):
+        together = logits(lm, IDS.repeat(6, 1))
+    for row, model in ((1, models[0]), (4, models[1])):
+        torch.testing.assert_close(together[row], peft_logits(model, IDS)[0], rtol=1e-4, atol=1e-4)
+    for row, lane in enumerate(lanes):
+        with projecting(lm, lane):
+            torch.testing.assert_close(together[row], logits(lm)[0], rtol=1e-4, atol=1e-4)
+    with active(plan_rows(lm, [Lane(), Lane(), lanes[2], Lane(), Lane(), Lane()])):
+        without = logits(lm, IDS.repeat(6, 1))
+    for row in (0, 2, 5):
+        assert torch.equal(together[row], without[row]), "rows beside an adapter are bit for bit what they were"
+
+
+@pytest.mark.parametrize("family", FEW)
+def test_the_projection_acts_on_what_the_tuned_map_hands_on(
+    family: str, tiny_lm: Callable[[str], Any], tmp_path: Path
+) -> None:
+    lm = tiny_lm(family)
+    subspace = subspace_of(lm)
+    adapter = adapter_of(lm, peft_model(lm), tmp_path)
+    before = logits(lm)
+    with projecting(lm, Lane(subspace, strength=0.6, adapter=adapter)):
+        hooked = logits(lm)
+    with folded(lm, Lane(subspace, strength=0.6, adapter=adapter)):
+        torch.testing.assert_close(logits(lm), hooked, rtol=1e-4, atol=1e-4)
+    assert torch.equal(logits(lm), before)
+    with merged(lm, adapter), projecting(lm, Lane(subspace, strength=0.6)):
+        torch.testing.assert_close(logits(lm), hooked, rtol=1e-4, atol=1e-4)
+    assert torch.equal(logits(lm), before)
+
+
+def test_small_floats_are_tuned_in_float32(tiny_lm: Callable[[str], Any], tmp_path: Path) -> None:
+    lm = tiny_lm("llama")
+    adapter = adapter_of(lm, peft_model(lm), tmp_path)
+    half = dataclasses.replace(lm, model=copy.deepcopy(lm.model).bfloat16())
+    path, delta = next(iter(adapter.deltas.items()))
+    module, x = half.model.get_submodule(path), torch.randn(2, 5, 32).bfloat16()
+    plain = module(x)
+    with projecting(half, Lane(adapter=adapter)):
+        tuned = module(x)
+    assert tuned.dtype == torch.bfloat16
+    expected = (plain.float() + delta.scale * ((x.float() @ delta.a.T) @ delta.b.T)).bfloat16()
+    assert torch.equal(tuned, expected)
+    with merged(half, adapter):
+        torch.testing.assert_close(module(x), expected, rtol=0.05, atol=0.05)
+
+
+def test_hooks_come_once_and_rest(tiny_lm: Callable[[str], Any], tmp_path: Path) -> None:
+    lm = tiny_lm("llama")
+    adapter = adapter_of(lm, peft_model(lm), tmp_path)
+    before = logits(lm)
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="boom"), projecting(lm, Lane(adapter=adapter)):
+            raise RuntimeError("boom")
+    assert {len(lm.model.get_submodule(path)._forward_hooks) for path in adapter.deltas} == {1}
+    assert torch.equal(logits(lm), before)

@@ -21,15 +21,6 @@ pytestmark = pytest.mark.builtin
 
 
 @pytest.fixture
-def empty_history(spd_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A history of its own; the converted model stays where it is."""
-    (tmp_path / "models").symlink_to(spd_home / "models")
-    monkeypatch.setenv("SPD_HOME", str(tmp_path))
-    monkeypatch.setattr(texts, "RECORDED", tmp_path / "recorded")
-    return tmp_path
-
-
-@pytest.fixture
 def at(empty_history: Path) -> AppTest:
     return opened()
 

@@ -11,7 +11,7 @@ from spd_core.errors import InputError
 from spd_core.lane_specs import RAW, Grid, LaneSpec, labels
 from spd_core.report import projected, shown, to_html
 from spd_core.sampling import Sampling
-from spd_core.texts import Comparison, LaneText, Token
+from spd_core.texts import AdapterFacts, Comparison, LaneText, Token
 
 HOSTILE = "<script>alert(1)</script> ![x](http://evil/i.png) \x1b[31mred \u202egnp.exe <img src=http://evil>"
 
@@ -50,6 +50,12 @@ PROJECTED = lane(
 )  # fmt: skip
 TWO = comparison(lane("Raw", [" 4", ",", " yes"]), PROJECTED)
 
+TUNED = lane(
+    "Distilled (SPD)", [" 5"], spec=LaneSpec(kind="distilled", adapter="run/spd"),
+    adapter=AdapterFacts(ref="run/spd", name="SPD", capability="sums", base="builtin", revision="tiny@1",
+                         fingerprint="0123456789abcdef", created="2026-01-02T03:04:05"),
+)  # fmt: skip
+
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -64,6 +70,25 @@ def test_a_record_comes_back_from_disk_as_it_was(home: Path) -> None:
     assert path == home / "texts" / f"{odd.id}.json"
     assert texts.load(odd.id) == odd
     assert [found.name for found in path.parent.iterdir()] == [path.name], "nothing temporary is left"
+
+
+def test_results_from_before_distilled_lanes_are_read(home: Path) -> None:
+    path = texts.save(TWO)
+    record = json.loads(path.read_text())
+    assert record["format"] == 2
+    record["format"] = 1
+    for one in record["lanes"]:
+        del one["adapter"], one["spec"]["adapter"]
+    path.write_text(json.dumps(record))
+    assert texts.load(TWO.id).lanes == TWO.lanes
+
+
+def test_a_distilled_lane_comes_back_with_what_tuned_it(home: Path) -> None:
+    texts.save(comparison(TWO.lanes[0], TUNED))
+    assert texts.load(TWO.id).lanes[1] == TUNED
+    for kind, adapter in (("distilled", ""), ("raw", "run/spd")):
+        with pytest.raises(ValueError, match="a distilled one needs it, raw none"):
+            LaneSpec(kind=kind, adapter=adapter)  # type: ignore[arg-type]
 
 
 def test_infinite_numbers_survive(home: Path) -> None:
@@ -134,6 +159,26 @@ def test_labels_say_what_sets_lanes_apart() -> None:
     ]  # fmt: skip
     assert labels([base, but(kinds=("key",))], {}) == ["Projected, keys and values", "Projected, keys only"]
     assert labels([RAW, RAW], {}) == ["Raw (1)", "Raw (2)"]
+
+
+def test_distilled_lanes_are_told_apart_by_arm_and_run() -> None:
+    one, two, three = (LaneSpec(kind="distilled", adapter=ref) for ref in ("a/spd", "b/spd", "a/psr"))
+    names = {"a/spd": "SPD", "b/spd": "SPD", "a/psr": "PSR", "a/ssd": "SSD", "a/apple": "SSD"}
+    assert labels([RAW, one, three], {}, names) == ["Raw", "Distilled (SPD)", "Distilled (PSR)"]
+    assert labels([one, two, three], {}, names) == ["Distilled (SPD), a", "Distilled (SPD), b", "Distilled (PSR)"]
+    same = [LaneSpec(kind="distilled", adapter=ref) for ref in ("a/ssd", "a/apple")]
+    assert labels(same, {}, names) == ["Distilled (SSD), ssd", "Distilled (SSD), apple"]
+    assert labels([LaneSpec(), LaneSpec(adapter="a/spd")], {}, names) == [
+        "Projected, not distilled", "Projected, distilled (SPD)"
+    ]  # fmt: skip
+
+
+def test_what_a_distilled_lane_is_in_a_sentence() -> None:
+    model = "the model fine-tuned on its own text, SPD (arm spd of run run, adapter 0123456789ab on tiny@1)"
+    assert projected(TUNED, TWO) == f"nothing is projected: {model}"
+    both = PROJECTED.model_copy(update={"adapter": TUNED.adapter})
+    assert projected(both, TWO) == f"{projected(PROJECTED, TWO)}; in {model}"
+    assert "arm spd of run run" in to_html(comparison(TWO.lanes[0], TUNED))
 
 
 def test_what_is_projected_in_a_sentence() -> None:
