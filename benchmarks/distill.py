@@ -3,9 +3,11 @@
 python -m benchmarks.distill [--rounds 3] [--rows 24]
 """
 
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +84,7 @@ def _trl(lm: Any, corpus: Sequence[Any], settings: Any, folder: str, config: dic
         learning_rate=settings.learning_rate, report_to="none", disable_tqdm=True, save_strategy="no",
         use_cpu=lm.device.type == "cpu", bf16=False, **config,
     )  # fmt: skip
-    with _left_alone(lm):
+    with _left_alone(lm), redirect_stdout(sys.stderr):  # it prints its logs
         SFTTrainer(
             lm.model, arguments, train_dataset=Dataset.from_list(rows), processing_class=lm.tokenizer, peft_config=lora
         ).train()

@@ -211,24 +211,33 @@ def _trainer(
 
 
 def _by_length(lengths: Sequence[int], batch_size: int, seed: int) -> Any:
-    """Rows of similar length together, in an order that depends on the seed and the epoch alone.
+    """Batches of rows of similar length, in an order that depends on the seed and the epoch alone.
 
-    transformers' own sampler draws from torch's global noise, so that a training which goes on sees another order.
+    transformers' own sampler draws from torch's global noise, so that a training which goes on sees another order, and
+    it groups nothing below eight batches. Here rows are sorted by length within a tenth, so that each epoch has other
+    batches; the batches are shuffled, but for the last one, which may be smaller.
     """
     import torch
-    from transformers.trainer_pt_utils import LengthGroupedSampler
+    from torch.utils.data import Sampler
 
-    class ByLength(LengthGroupedSampler):
+    class ByLength(Sampler[int]):
         epoch = 0
+
+        def __len__(self) -> int:
+            return len(lengths)
 
         def set_epoch(self, epoch: int) -> None:
             self.epoch = epoch
 
         def __iter__(self) -> Iterator[int]:
-            self.generator = torch.Generator().manual_seed(seed + self.epoch)
-            return iter(super().__iter__())
+            noise = torch.Generator().manual_seed(1_000_003 * seed + self.epoch)
+            about = torch.tensor(lengths) * (1 + 0.1 * torch.rand(len(lengths), generator=noise))
+            batches = about.argsort(descending=True).split(batch_size)
+            whole = len(lengths) // batch_size
+            order = torch.randperm(whole, generator=noise).tolist()
+            return iter([int(row) for at in (*order, *range(whole, len(batches))) for row in batches[at]])
 
-    return ByLength(batch_size, lengths=list(lengths))
+    return ByLength()
 
 
 def _last_checkpoint(folder: Path) -> str | None:

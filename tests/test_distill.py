@@ -126,6 +126,11 @@ def test_the_order_of_rows_depends_on_seed_and_epoch_alone() -> None:
     assert len({tuple(order(seed, epoch)) for seed in range(0, 20, 10) for epoch in range(2)}) == 4
     padded = sum(4 * max(lengths[at] for at in order(0, 0)[start : start + 4]) for start in range(0, 400, 4))
     assert padded < 1.2 * sum(lengths), "rows of similar length stand together"
+    few = [9, 2, 8, 3, 9, 2, 8, 3, 1, 1]
+    sampler = _by_length(few, 4, 0)
+    batches = [sorted(few[at] for at in list(sampler)[start : start + 4]) for start in (0, 4, 8)]
+    assert sorted(batches[:2]) == [[2, 2, 3, 3], [8, 8, 9, 9]], "of few rows, too"
+    assert batches[2] == [1, 1], "the smaller batch comes last"
 
 
 @pytest.mark.parametrize("at", [1, 4])
