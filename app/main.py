@@ -1,6 +1,7 @@
 """Entry point: `streamlit run app/main.py`. Starts a server that imports what pages need before a browser asks."""
 
 import importlib
+import logging
 import os
 import sys
 import threading
@@ -21,10 +22,29 @@ import streamlit as st  # noqa: E402
 _FIRST = ("app.spectrum_parts", "app.energy_sums", "app.live_attributions", "app.results", "pandas",
           "plotly.graph_objects", "plotly.subplots")  # fmt: skip
 
+SUPERVISION = 2.0
+"""Seconds between two looks at the queue of runs."""
+
 
 def _import_first() -> None:
     for name in _FIRST:
         importlib.import_module(name)
+
+
+def supervise(over: threading.Event) -> None:
+    """Start queued runs, and end those that do not stop; jobs themselves outlive this server."""
+    from spd_core import runs
+
+    said = ""
+    while not over.wait(SUPERVISION):
+        try:
+            runs.start_next()
+            runs.enforce_stops()
+            said = ""
+        except Exception as error:  # the next look may succeed; one line in the log is enough until then
+            if str(error) != said:
+                logging.getLogger("spd_lab").exception("the queue of runs stands still")
+            said = str(error)
 
 
 @asynccontextmanager
@@ -34,7 +54,12 @@ async def _lifespan(_app: Any) -> AsyncIterator[dict[str, Any]]:
     if not st.get_option("server.headless"):  # `st.App` leaves this to the app; the server listens a moment later
         address = f"http://{st.get_option('server.address')}:{st.get_option('server.port')}"
         threading.Timer(1.0, webbrowser.open, (address,)).start()
-    yield {}
+    over = threading.Event()
+    threading.Thread(target=supervise, args=(over,), daemon=True).start()
+    try:
+        yield {}
+    finally:
+        over.set()
 
 
 app = st.App(ROOT / "app" / "navigation.py", lifespan=_lifespan)

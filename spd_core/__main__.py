@@ -1,21 +1,22 @@
 """`python -m spd_core COMMAND`: the engine from a shell. Progress on stderr, results on stdout or in `--out`.
 
 Exit codes: 0 done, 1 unexpected, 2 bad input, 3 model refused, 4 does not fit in memory, 5 nothing usable
-captured, 6 disk refused, 130 interrupted.
+captured, 6 disk refused, 7 training cannot go on, 130 interrupted.
 """
 
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import typer
 from typer.exceptions import TyperException
 
+from spd_core import run_commands
 from spd_core.capability import Loss, Style
+from spd_core.console import INTERRUPTED, Json, bars, print_result
 from spd_core.errors import InputError, SpdError
 from spd_core.storage import refuse_existing, write_text
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from spd_core.models import LanguageModel
     from spd_core.projection import Lane
 
-INTERRUPTED = 130
 Dtype: TypeAlias = Literal["auto", "float32", "bfloat16"]
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__, rich_markup_mode=None
@@ -35,7 +35,6 @@ Model = Annotated[str, typer.Option(help="builtin, a Hugging Face id, or a local
 Revision = Annotated[str | None, typer.Option(help="branch, tag or commit of a Hugging Face id")]
 DtypeOption = Annotated[Dtype, typer.Option(help="auto: bfloat16 where the device has it natively, else float32")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace an --out that is already there")]
-Json = Annotated[bool, typer.Option("--json", help="print the result as JSON")]
 Alpha = Annotated[float, typer.Option(help="α: 0 is raw, 1 the paper's hard projection")]
 
 
@@ -52,7 +51,7 @@ def models(as_json: Json = False) -> None:
         "capabilities": capability.builtin_names(),
         "data_sets": sorted(tasks.TASKS),
     }
-    _print(result, as_json)
+    print_result(result, as_json)
 
 
 @app.command()
@@ -79,7 +78,7 @@ def capture(
     from spd_core import families, gradients, spans, subspace, tasks
 
     found = tasks.find_capability(capability, data).limited(limit)
-    with _bars() as bar:
+    with bars() as bar:
         lm = _load(model, revision, dtype, bar, purpose="capture", layers=layers, batch_size=batch_size)
         longest = spans.longest_example(lm.card.context)
         encoded = spans.encode_all(found.examples, found.settings, lm.tokenizer, prompt_style, loss, longest)
@@ -95,7 +94,7 @@ def capture(
         capability=found.name, fingerprint=found.fingerprint,
     )  # fmt: skip
     fitted.save(out, overwrite)
-    _print({"out": str(out), **fitted.provenance.model_dump(mode="json")}, as_json)
+    print_result({"out": str(out), **fitted.provenance.model_dump(mode="json")}, as_json)
 
 
 @app.command()
@@ -137,7 +136,7 @@ def generate(
         bar(sum(shares) / len(shares), "Writing")
 
     chat = prompt_style == "chat"
-    with _bars() as bar:
+    with bars() as bar:
         at_once = min(batch_size, len(texts)) * len(chosen)
         lm = _load(model, revision, dtype, bar, purpose="generation", rows=at_once, new_tokens=max_new_tokens)
         settings = Settings(capability="prompts", template=QUESTION)
@@ -150,7 +149,7 @@ def generate(
         for text, lane in zip((text for text in texts for _ in chosen), completions, strict=True)
     ]
     write_text(out, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), overwrite)
-    _print(
+    print_result(
         {"out": str(out), "prompts": len(texts), "lanes": [lane.name for lane in chosen], "rows": len(rows)}, as_json
     )
 
@@ -171,12 +170,12 @@ def export(
     from spd_core.export import export_folded
 
     (lane,) = _lanes("projected", subspace, strength)
-    with _bars() as bar:
+    with bars() as bar:
         lm = _load(model, revision, dtype, bar)
         bar(0.5, "Folding and writing")
         export_folded(lm, lane, out, overwrite)
         bar(1.0, "Folding and writing")
-    _print({"out": str(out), "model": lm.name, "revision": lm.revision, "strength": strength}, as_json)
+    print_result({"out": str(out), "model": lm.name, "revision": lm.revision, "strength": strength}, as_json)
 
 
 @app.command()
@@ -189,10 +188,14 @@ def demo(
     refuse_existing(out, overwrite)
     from spd_core.demo import write_demo
 
-    with _bars() as bar:
+    with bars() as bar:
         lm = _load("builtin", None, "float32", bar)
         written = write_demo(lm, out, bar, overwrite=overwrite)
-    _print({"out": str(out), **written}, as_json)
+    print_result({"out": str(out), **written}, as_json)
+
+
+app.command()(run_commands.distill)
+app.command()(run_commands.runs)
 
 
 def _load(
@@ -230,42 +233,6 @@ def _lanes(names: str, folder: Path | None, strength: float) -> "list[Lane]":
         Lane() if name == "raw" else Lane(subspace, strength, complement=name == "complement", name=name)
         for name in wanted
     ]
-
-
-def _print(result: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        print(json.dumps(result, ensure_ascii=False, sort_keys=True))
-        return
-    for name, value in result.items():
-        shown = value
-        if isinstance(value, list):
-            shown = ", ".join(map(str, value))
-        elif isinstance(value, dict):
-            shown = "; ".join(f"{key}: {inner}" for key, inner in value.items()) or "none"
-        print(f"{name.replace('_', ' ')}: {shown}")
-
-
-@contextmanager
-def _bars() -> Iterator[Callable[[float, str], None]]:
-    """Yield a function (share, what is being done) that draws one bar on stderr for each thing that is done."""
-    from tqdm import tqdm
-
-    bar: tqdm[Any] | None = None
-
-    def show(share: float, doing: str) -> None:
-        nonlocal bar
-        if bar is None or bar.desc != doing:
-            if bar is not None:
-                bar.close()
-            form = "{desc} {bar} {n:3.0f} % [{elapsed}<{remaining}]"
-            bar = tqdm(desc=doing, total=100, file=sys.stderr, bar_format=form)
-        bar.update(100 * share - bar.n)
-
-    try:
-        yield show
-    finally:
-        if bar is not None:
-            bar.close()
 
 
 def main() -> None:

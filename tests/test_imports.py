@@ -14,7 +14,7 @@ ORDER = [
     *("gradients", "spectrum", "nulls", "subspace", "sampling", "lane_specs", "events", "recipes", "adapter_cards"),
     *("texts", "differences", "report", "corpus_files", "study", "adapters", "projection", "generation", "reading"),
     *("comparison", "attribution", "causal", "evaluation", "corpus", "distill", "stages", "arms", "run_records"),
-    *("run_files", "processes", "runs", "costs", "job", "run_commands", "export", "demo", "__main__"),
+    *("run_files", "processes", "runs", "costs", "job", "console", "run_commands", "export", "demo", "__main__"),
 ]
 FORBIDDEN = {
     "spd_core": {"streamlit", "plotly", "app", "pages"},
