@@ -17,6 +17,7 @@ from spd_core.captures import captures_folder, save_analysis
 from spd_core.families import ModelCard, card_of
 from spd_core.gradients import Progress
 from spd_core.memory import MemoryEstimate, available_memory
+from spd_core.recipes import Recipe
 from spd_core.storage import new_name
 from spd_core.study import StudySettings, study, with_nulls
 
@@ -49,6 +50,24 @@ def estimate(prepared: Prepared, dtype: str, layers: tuple[int, ...], batch_size
     """Bytes for loading, capturing and generating with these settings."""
     with COMPUTING:
         return models.estimate(prepared.config, dtype, layers, batch_size=batch_size)
+
+
+@functools.lru_cache(maxsize=32)
+def distillation_memory(prepared: Prepared, recipe: Recipe, tokens: int) -> int:
+    """Peak bytes of a distillation whose rows have up to `tokens` tokens: of writing or training, and its process."""
+    with COMPUTING:
+        training = models.estimate(
+            prepared.config, recipe.dtype, (0,), batch_size=recipe.train.batch_size, tokens=tokens, supervised=tokens
+        )
+        writing = models.estimate(
+            prepared.config, recipe.dtype, (0,), rows=recipe.corpus.batch_size, tokens=tokens,
+            new_tokens=recipe.corpus.max_new_tokens,
+        )  # fmt: skip
+    return max(training.capture, writing.generation) + _ENGINE_BYTES
+
+
+_ENGINE_BYTES = 700 * 2**20
+"""torch, transformers, peft and TRL in a process of their own."""
 
 
 def free_memory() -> int:

@@ -9,8 +9,11 @@ from app import session
 from app.resources import Job, import_engine, shared
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from app.lanes import WriteRequest
     from app.request import Request
+    from spd_core.adapter_cards import AdapterCard
     from spd_core.analysis import Analysis
     from spd_core.texts import Comparison
 
@@ -75,3 +78,15 @@ def start(key: str, work: "Callable[[Job[Any, Any]], Any]") -> None:
         return work(job)
 
     st.session_state[key] = Job(with_engine).start()
+
+
+def start_merging(card: "AdapterCard", target: "Path") -> None:
+    """Start writing a merged checkpoint in the background."""
+
+    def work(job: "Job[Any, Any]") -> Any:
+        from app import distilled_panel
+
+        return distilled_panel.merge(job, card, target, store)
+
+    store = shared().models
+    start(session.EXPORT_JOB, work)

@@ -76,4 +76,5 @@ _AT_WORK = {
     session.READ_JOB: "A text is read",
     session.LENS_JOB: "The logit lens is computed",
     session.CHECK_JOB: "The causal check is running",
+    session.EXPORT_JOB: "A merged checkpoint is written",
 }

@@ -44,7 +44,7 @@ def base_url(spd_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         server = subprocess.Popen(command, cwd=folder, stdout=log, stderr=subprocess.STDOUT)
     url = f"http://127.0.0.1:{port}"
     try:
-        _wait_until_healthy(f"{url}/_stcore/health", server)
+        wait_until_healthy(f"{url}/_stcore/health", server)
         yield url
     finally:
         server.send_signal(signal.SIGINT)
@@ -56,7 +56,8 @@ def base_url(spd_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         assert word not in text.lower().replace("traceback", "Traceback"), text
 
 
-def _wait_until_healthy(url: str, server: "subprocess.Popen[bytes]") -> None:
+def wait_until_healthy(url: str, server: "subprocess.Popen[bytes]") -> None:
+    """Return when a server that was just started answers."""
     for _ in range(150):
         assert server.poll() is None, "the server has ended"
         try:

@@ -1,0 +1,274 @@
+"""One run on the page: how it stands, what it does now, its curves, its adapters, and what can be done with it."""
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from app import corpus_panel, recipe_form, run_charts, session
+from app.distilled_panel import adapters
+from app.exports import to_csv
+from app.ribbons import table_html
+from app.run_view import RunView, describe_stage, eta, overall, tokens_per_second
+from app.widgets import chart, deletion, download, failure, is_dark, plain, small
+from spd_core import runs
+from spd_core.adapter_cards import short_name
+from spd_core.errors import InputError, SpdError
+from spd_core.report import shown
+from spd_core.run_files import open_run
+
+if TYPE_CHECKING:
+    from spd_core.run_files import Run
+    from spd_core.run_records import Status
+
+LIVE = ("queued", "starting", "running")
+_BADGES = {
+    "queued": ":gray-badge[:material/hourglass_empty: queued]",
+    "starting": ":blue-badge[:material/play_circle: starting]",
+    "running": ":blue-badge[:material/play_circle: running]",
+    "review": ":orange-badge[:material/rate_review: waits for your review]",
+    "done": ":green-badge[:material/check_circle: finished]",
+    "stopped": ":gray-badge[:material/stop_circle: stopped]",
+    "failed": ":red-badge[:material/error: failed]",
+    "lost": ":red-badge[:material/link_off: lost]",
+}
+CURVES, CORPORA, SAMPLES, DRIFT, LOG, ABOUT = "Curves", "Corpora", "Completions", "Drift", "Log", "Command and notes"
+
+
+# --- which run ---------------------------------------------------------------------------------------------------
+
+
+def chosen() -> str:
+    """Name of the run that is shown; empty for none."""
+    state = st.session_state
+    if session.RUN not in state:  # the first run of a session
+        state[session.RUN] = st.query_params.get(session.RUN, "")
+    name: str = state[session.RUN]
+    if name and st.query_params.get(session.RUN) != name:
+        st.query_params[session.RUN] = name
+    return name
+
+
+def choose(name: str) -> None:
+    """Show this run from now on; none for an empty name."""
+    st.session_state[session.RUN] = name
+    if not name:
+        st.query_params.pop(session.RUN, None)
+
+
+def watched(run: "Run") -> RunView:
+    """What the run has told so far; only what is new is read."""
+    state = st.session_state
+    known = state.get("run_watched")
+    if known is None or known[0] != run.id:
+        known = (run.id, 0, RunView())
+    said = run.events(known[1])
+    known[2].take(said.events)
+    state["run_watched"] = (run.id, said.offset, known[2])
+    return known[2]
+
+
+# --- the panel ---------------------------------------------------------------------------------------------------
+
+
+def panel(name: str, to_form: Callable[[], None]) -> None:
+    """Everything of one run; while it works, drawn again every second and a half."""
+    try:
+        run = open_run(name)
+        status = runs.status_of(run)
+    except InputError as error:
+        failure("This run cannot be opened:", str(error))
+        return
+    live = status.state in LIVE
+
+    @st.fragment(run_every=1.5 if live else None)
+    def draw() -> None:
+        try:
+            now, view = runs.status_of(run), watched(run)
+        except InputError as error:
+            failure("This run cannot be read:", str(error))
+            return
+        if (now.state in LIVE) != live or (now.state == "review") != (status.state == "review"):
+            st.rerun()
+        _head(run, now)
+        _progress(run, now, view)
+        _actions(run, now, to_form)
+        _parts(run, now, view)
+
+    draw()
+
+
+def _head(run: "Run", status: "Status") -> None:
+    record = run.record
+    recipe = record.recipe
+    st.markdown(f"#### {plain(record.title or recipe.capability)} {_BADGES[status.state]}")
+    model = "the built-in model" if recipe.model == "builtin" else recipe.model
+    where = "" if record.launcher == "local" else f" · launched with {record.launcher}"
+    said = f"{recipe_form.arm_names(recipe.arms)} · {model} · created {record.created.replace('T', ' ')}{where}"
+    small(plain(f"{recipe.capability} · {said}" if record.title else said))
+    if status.state == "failed":
+        failure("It failed:", status.reason)
+    elif status.state in ("lost", "stopped") and status.reason:
+        st.warning(plain(status.reason[:1].upper() + status.reason[1:]), icon=":material/info:")
+
+
+def _progress(run: "Run", status: "Status", view: RunView) -> None:
+    done, planned = overall(view, run.record.recipe)
+    if status.state == "queued":
+        st.info("It waits for its turn: one run works at a time. You can close this page.", icon=":material/queue:")
+        return
+    if status.state not in LIVE:
+        return
+    share, facts = done / max(planned, 1), [f"Step {min(done + 1, planned)} of {planned}: {describe_stage(view)}"]
+    speed, left = tokens_per_second(view), eta(view)
+    facts += [f"{speed:.0f} tokens/s"] if speed else []
+    facts += [f"about {duration(left)} to the end of this step"] if left is not None else []
+    st.progress(min(share, 1.0), text=plain(" · ".join(facts)))
+    small("It works in a process of its own: you can close this page, or the app, and come back.")
+
+
+def duration(seconds: float) -> str:
+    """`40 s`, `3 min`, `2 h 5 min`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+# --- what can be done ---------------------------------------------------------------------------------------------
+
+
+def _try(action: Callable[[], object]) -> None:
+    """A button's work; what goes wrong is told by the page that comes after."""
+    try:
+        action()
+    except SpdError as error:
+        st.session_state[session.RUN_TROUBLE] = str(error)
+
+
+def _actions(run: "Run", status: "Status", to_form: Callable[[], None]) -> None:
+    trouble = st.session_state.pop(session.RUN_TROUBLE, "")
+    if trouble:
+        failure("That did not work:", trouble)
+    if status.state == "review":
+        st.info("The corpora are written. Look at them below, reject what should not be trained on, then go on.",
+                icon=":material/rate_review:")  # fmt: skip
+    row = st.container(horizontal=True, vertical_alignment="center")
+    if status.state in LIVE and run.asked_to_stop():
+        waited = max(0.0, time.time() - run.asked_at())
+        row.button("Stopping after this step…", disabled=True, icon=":material/stop_circle:")
+        row.button("Kill it now", on_click=_try, args=(lambda: runs.kill(run),), icon=":material/dangerous:",
+                   help=f"It is killed by itself {runs.GRACE:.0f} s after it was asked ({waited:.0f} s ago). Its last "
+                   "checkpoint stays.")  # fmt: skip
+    elif status.state in LIVE:
+        row.button("Stop this run", on_click=_try, args=(lambda: runs.stop(run),), icon=":material/stop_circle:",
+                   help="It ends at its next step, and keeps everything; resume goes on from there.")  # fmt: skip
+    elif status.state == "review":
+        row.button("Train on these corpora", type="primary", on_click=_try, args=(lambda: runs.approve(run),))
+    elif status.state in ("stopped", "failed", "lost"):
+        row.button("Resume", type="primary", on_click=_try, args=(lambda: runs.resume(run),), icon=":material/resume:",
+                   help="Goes on from its last checkpoint, to the same weights as if it had not stopped.")  # fmt: skip
+
+    def clone() -> None:
+        recipe_form.load(run.record.recipe)
+        to_form()
+
+    row.button("Clone with changes", on_click=clone, icon=":material/content_copy:")
+    if status.state not in LIVE:
+        title = f"{run.record.title or run.record.recipe.capability} of {run.record.created.replace('T', ' ')}"
+        deletion("Delete this run", title, row, delete=lambda: _delete(run), disabled=False)
+
+
+def _delete(run: "Run") -> None:
+    try:
+        freed = runs.delete(run)
+    except SpdError as error:
+        failure("It was not deleted:", str(error))
+        return
+    choose("")
+    st.toast(f"Deleted; {freed / 2**20:,.1f} MiB are free again.")
+    st.rerun()
+
+
+# --- what it has made ----------------------------------------------------------------------------------------------
+
+
+def _parts(run: "Run", status: "Status", view: RunView) -> None:
+    adapters(run, view)
+    parts = [CURVES, CORPORA, SAMPLES, DRIFT, LOG, ABOUT]
+    first = CORPORA if status.state == "review" else CURVES
+    part = st.segmented_control(
+        "Shown", parts, default=first, required=True, key=session.RUN_PART, bind="query-params",
+        label_visibility="collapsed",
+    )  # fmt: skip
+    if part == CORPORA:
+        corpus_panel.panel(run, open_to_change=not view.done and status.state not in ("starting", "running"))
+    elif part == SAMPLES:
+        _samples(view)
+    elif part == DRIFT:
+        _drift(run, view)
+    elif part == LOG:
+        st.code(run.log()[-6000:] or "Nothing was printed yet.", language=None, height=340, wrap_lines=True)
+    elif part == ABOUT:
+        _about(run)
+    else:
+        _curves(run, view)
+
+
+def _curves(run: "Run", view: RunView) -> None:
+    if not view.curves:
+        small("The losses of all arms appear here with the first training step.")
+        return
+    curves = {"": view.curves}
+    chart(run_charts.losses(curves, is_dark()), key="chart_losses", alt=run_charts.losses_alt(curves))
+    small(
+        "How to read this: thin lines are the loss of each step's rows, thick ones with marks that of the held-out "
+        "rows. Each arm is scored on its own text, so a lower line does not make an arm the better model."
+    )
+    table = run_charts.losses_table(curves)
+    with st.expander("As a table"):
+        st.html(table_html(table, "Losses, in nats per token"))
+    download("Losses as CSV", lambda: to_csv(table), f"{run.id}-losses.csv")
+
+
+def _samples(view: RunView) -> None:
+    if not view.samples:
+        small("After each epoch, the model in training continues a few prompts; they appear here.")
+        return
+    rows = [
+        {"Arm": short_name(sample.arm), "Round": str(sample.round), "Epoch": f"{sample.epoch:g}",
+         "Prompt": shown(sample.prompt), "Completion": shown(sample.completion)}
+        for sample in reversed(view.samples)
+    ]  # fmt: skip
+    st.html(table_html(rows, "Completions after each epoch, greedy, the newest first"))
+
+
+def _drift(run: "Run", view: RunView) -> None:
+    if not view.drifts:
+        asked = run.record.recipe.drift
+        small("Measured when an arm is trained." if asked else "This run does not measure it; see its settings.")
+        return
+    chart(run_charts.drift(view.drifts, is_dark()), key="chart_drift", alt=run_charts.drift_alt(view.drifts))
+    small(
+        "How to read this: the mean cos² of the principal angles between the capability subspace of the trained model "
+        "and that of the untouched one. 1: nothing has turned; the mark of chance: as far apart as two random ones."
+    )
+    table = run_charts.drift_table(view.drifts)
+    with st.expander("As a table"):
+        st.html(table_html(table, "Overlap with the untouched model's subspace"))
+    download("Drift as CSV", lambda: to_csv(table), f"{run.id}-drift.csv")
+
+
+def _about(run: "Run") -> None:
+    small("The command that carries it out:")
+    st.code(run.record.command, language="bash", wrap_lines=True)
+    download("Recipe as JSON", lambda: recipe_form.to_file(run.record.recipe), f"{run.id}-recipe.json",
+             help="python -m spd_core distill reads it, and so does this page.")  # fmt: skip
+    notes = st.text_area("Notes", run.notes(), key=f"{session.RUN_NOTES}_{run.id}", height=100,
+                         placeholder="What you want to remember of this run")  # fmt: skip
+    if st.button("Save the notes", disabled=notes == run.notes()):
+        _try(lambda: run.set_notes(notes or ""))
+        st.rerun(scope="fragment")
+    versions = ", ".join(f"{name} {version}" for name, version in run.record.versions.items())
+    small(f"Versions: {plain(versions)}. Everything lies in {plain(str(run.folder))}")

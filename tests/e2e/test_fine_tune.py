@@ -1,0 +1,129 @@
+"""Fine-tune in a browser, with the quick preset on the built-in model: one button, a closed tab, a killed server."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.e2e.conftest import wait_until_healthy
+from tests.e2e.steps import accessible, button, go_to, main, set_number, settled
+
+ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.builtin
+
+
+class Server:
+    """The app on one port, with a home of its own; it can be killed and started again."""
+
+    def __init__(self, home: Path) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.home, self.log = home, home / "server.log"
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.start()
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "streamlit", "run", str(ROOT / "app" / "main.py"),
+                   "--server.port", str(self.port)]  # fmt: skip
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(command, cwd=self.home, stdout=log, stderr=subprocess.STDOUT,
+                                            env={**os.environ, "SPD_HOME": str(self.home)})  # fmt: skip
+        wait_until_healthy(f"{self.url}/_stcore/health", self.process)
+
+    def kill(self, number: int = signal.SIGKILL) -> None:
+        self.process.send_signal(number)
+        self.process.wait(30)
+
+
+@pytest.fixture(scope="module")
+def server(spd_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    subprocess.run([sys.executable, "-c", "from spd_core.builtin import builtin_model; builtin_model()"], check=True,
+                   cwd=ROOT)  # fmt: skip
+    home = tmp_path_factory.mktemp("fine-tune")
+    (home / "models").symlink_to(spd_home / "models")
+    running = Server(home)
+    yield running
+    running.kill(signal.SIGINT)
+    text = running.log.read_text()
+    assert "Traceback" not in text, text
+    assert "deprecat" not in text.lower(), text
+
+
+@pytest.fixture
+def visit(browser: Browser, server: Server) -> Iterator[Callable[..., Page]]:
+    contexts = []
+
+    def open_page(path: str = "/fine-tune", **options: Any) -> Page:
+        context = browser.new_context(viewport={"width": 1366, "height": 768}, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.goto(server.url + path)
+        settled(page)
+        return page
+
+    yield open_page
+    for context in contexts:
+        for page in context.pages:
+            expect(page.get_by_test_id("stException")).to_have_count(0)
+        context.close()
+
+
+def test_one_button_a_closed_tab_and_a_killed_server(server: Server, visit: Callable[..., Page]) -> None:
+    page = visit()
+    expect(main(page)).to_contain_text("at most")
+    button(page, "Start fine-tuning").click()
+    expect(main(page)).to_contain_text(re.compile("Step [1-9] of 10"), timeout=60_000)
+    expect(page).to_have_url(re.compile(r"run=\d{8}-\d{6}-arithmetic-"))
+    link = page.url.removeprefix(server.url)
+    button(page, "Start fine-tuning").wait_for(state="detached")
+    other = visit(link)  # a second browser sees the same run
+    expect(main(other)).to_contain_text(re.compile("Step [1-9] of 10"), timeout=30_000)
+    other.context.close()
+    page.context.close()
+    server.kill()
+    server.start()
+    page = visit(link)
+    expect(main(page)).to_contain_text("finished", timeout=900_000)
+    expect(main(page).get_by_role("table").first).to_contain_text(re.compile("PSR.*SSD.*SPD", re.DOTALL))
+    accessible(page, "Fine-tune, a finished run")
+    for part, says in (
+        ("Corpora", "rows"), ("Completions", "Completions after each epoch"), ("Drift", "How to read this"),
+        ("Log", ""), ("Command and notes", "The command that carries it out"), ("Curves", "How to read this"),
+    ):  # fmt: skip
+        main(page).get_by_role("radio", name=part).click()
+        settled(page)
+        expect(main(page)).to_contain_text(says)
+    button(page, "Compare side by side").click()
+    expect(page).to_have_url(re.compile("/side-by-side"))
+    settled(page)
+    set_number(page, "Sampling", "Most new tokens", 8)
+    button(page, "Generate").click()
+    expect(main(page).get_by_text(re.compile(r"(ended by itself|reached the limit) · \d+ tokens"))).to_have_count(5)
+    for arm in ("PSR", "SSD", "SPD"):
+        expect(main(page).get_by_text(f"Distilled ({arm})").first).to_be_visible()
+
+
+def test_a_run_is_stopped_resumed_and_deleted(visit: Callable[..., Page]) -> None:
+    page = visit()
+    button(page, "Start fine-tuning").click()
+    expect(main(page)).to_contain_text(re.compile("Step [1-9] of 10"), timeout=60_000)
+    button(page, "Stop this run").click()
+    expect(button(page, "Resume")).to_be_visible(timeout=60_000)
+    expect(main(page)).to_contain_text("stopped")
+    button(page, "Resume").click()
+    expect(button(page, "Stop this run")).to_be_visible(timeout=60_000)
+    button(page, "Stop this run").click()
+    expect(button(page, "Delete this run")).to_be_enabled(timeout=60_000)
+    button(page, "Delete this run").click()
+    button(page, "Remove it").click()
+    expect(page.get_by_text("are free again")).to_be_visible()
+    go_to(page, "Home")
