@@ -40,7 +40,7 @@ def panel(run: "Run", *, open_to_change: bool) -> None:
     )  # fmt: skip
     name = chosen if chosen in files else next(iter(files))
     try:
-        rows, rejected = read_corpus(files[name]), run.rejected()
+        rows, rejected = sorted(read_corpus(files[name]), key=lambda row: row.number), run.rejected()
         found = hygiene(run.record.recipe, rows)
     except InputError as error:
         failure("This corpus cannot be read:", str(error))

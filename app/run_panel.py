@@ -102,7 +102,7 @@ def panel(name: str, to_form: Callable[[], None]) -> None:
 def _head(run: "Run", status: "Status") -> None:
     record = run.record
     recipe = record.recipe
-    st.markdown(f"#### {plain(record.title or recipe.capability)} {_BADGES[status.state]}")
+    st.markdown(f"#### {plain(shown(record.title or recipe.capability))} {_BADGES[status.state]}")
     model = "the built-in model" if recipe.model == "builtin" else recipe.model
     where = "" if record.launcher == "local" else f" · launched with {record.launcher}"
     said = f"{recipe_form.arm_names(recipe.arms)} · {model} · created {record.created.replace('T', ' ')}{where}"
@@ -176,7 +176,7 @@ def _actions(run: "Run", status: "Status", to_form: Callable[[], None]) -> None:
 
     row.button("Clone with changes", on_click=clone, icon=":material/content_copy:")
     if status.state not in LIVE:
-        title = f"{run.record.title or run.record.recipe.capability} of {run.record.created.replace('T', ' ')}"
+        title = f"{shown(run.record.title or run.record.recipe.capability)} of {run.record.created.replace('T', ' ')}"
         deletion("Delete this run", title, row, delete=lambda: _delete(run), disabled=False)
 
 
@@ -267,8 +267,7 @@ def _about(run: "Run") -> None:
              help="python -m spd_core distill reads it, and so does this page.")  # fmt: skip
     notes = st.text_area("Notes", run.notes(), key=f"{session.RUN_NOTES}_{run.id}", height=100,
                          placeholder="What you want to remember of this run")  # fmt: skip
-    if st.button("Save the notes", disabled=notes == run.notes()):
-        _try(lambda: run.set_notes(notes or ""))
-        st.rerun(scope="fragment")
+    st.button("Save the notes", disabled=notes == run.notes(), on_click=_try,
+              args=(lambda: run.set_notes(notes or ""),))  # fmt: skip
     versions = ", ".join(f"{name} {version}" for name, version in run.record.versions.items())
     small(f"Versions: {plain(versions)}. Everything lies in {plain(str(run.folder))}")
