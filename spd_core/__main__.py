@@ -156,8 +156,9 @@ def generate(
 
 @app.command()
 def export(
-    subspace: Annotated[Path, typer.Option(help="folder written by capture")],
-    out: Annotated[Path, typer.Option(help="folder for the folded checkpoint")],
+    out: Annotated[Path, typer.Option(help="folder for the checkpoint")],
+    subspace: Annotated[Path | None, typer.Option(help="folder written by capture, to be folded in")] = None,
+    adapter: Annotated[str | None, typer.Option(help="RUN/ARM of distill, or an adapter's folder, to be merged")] = None,
     model: Model = "builtin",
     revision: Revision = None,
     strength: Alpha = 1.0,
@@ -165,17 +166,28 @@ def export(
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """Save the model with the projection folded into its weights, as an ordinary checkpoint."""
+    """Save the model with a projection folded, or an adapter merged, into its weights, as an ordinary checkpoint."""
     refuse_existing(out, overwrite)
-    from spd_core.export import export_folded
+    if (subspace is None) == (adapter is None):
+        raise InputError("give either --subspace DIR or --adapter RUN/ARM: what goes into the weights")
+    from spd_core.adapter_cards import CARD, adapter_folder
+    from spd_core.adapters import load_adapter
+    from spd_core.export import export_folded, export_merged
 
-    (lane,) = _lanes("projected", subspace, strength)
+    lanes = _lanes("projected", subspace, strength) if subspace is not None else []
+    tuned = None
+    if adapter is not None:
+        tuned = load_adapter(Path(adapter) if (Path(adapter) / CARD).is_file() else adapter_folder(adapter))
     with bars() as bar:
         lm = _load(model, revision, dtype, bar)
-        bar(0.5, "Folding and writing")
-        export_folded(lm, lane, out, overwrite)
-        bar(1.0, "Folding and writing")
-    print_result({"out": str(out), "model": lm.name, "revision": lm.revision, "strength": strength}, as_json)
+        bar(0.5, "Writing the checkpoint")
+        if tuned is not None:
+            export_merged(lm, tuned, out, overwrite)
+        else:
+            export_folded(lm, lanes[0], out, overwrite)
+        bar(1.0, "Writing the checkpoint")
+    what = {"adapter": adapter} if adapter is not None else {"strength": strength}
+    print_result({"out": str(out), "model": lm.name, "revision": lm.revision, **what}, as_json)
 
 
 @app.command()

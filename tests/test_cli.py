@@ -146,6 +146,27 @@ def test_export_writes_an_ordinary_checkpoint(run: Run, llama: Path, subspace: P
     assert json.loads((tmp_path / "folded" / "spd_export.json").read_text())["folded"]["strength"] == 1.0
 
 
+def test_export_merges_an_adapter(run: Run, llama: Path, subspace: Path, tmp_path: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    from spd_core.models import load
+    from tests.lora import adapter_of, peft_model
+
+    lm, made = load(str(llama), dtype="float32"), tmp_path / "adapter"
+    tuned = peft_model(lm)
+    adapter_of(lm, tuned, made)
+    done = run("export", "--model", llama, "--dtype", "float32", "--adapter", made, "--out", tmp_path / "merged")
+    assert done.code == 0, done.err
+    ids = torch.tensor([[5, 9, 70]])
+    with torch.no_grad():
+        found = AutoModelForCausalLM.from_pretrained(tmp_path / "merged")(ids).logits
+        torch.testing.assert_close(found, tuned(ids).logits, rtol=0, atol=1e-4)
+    both = run("export", "--model", llama, "--adapter", made, "--subspace", subspace, "--out", tmp_path / "b")
+    assert (both.code, "either" in both.err) == (2, True)
+    gone = run("export", "--model", llama, "--adapter", "nothing/spd", "--out", tmp_path / "b")
+    assert (gone.code, "no adapter 'nothing/spd'" in gone.err) == (2, True)
+
+
 # --- an output that is already there -------------------------------------------------------------------------
 
 
