@@ -53,6 +53,7 @@ _TRAIN = {
     "lora_r": Label("LoRA rank r", "The paper: 8."),
     "lora_alpha": Label("LoRA alpha", "The adapter's output is scaled by alpha ÷ r."),
     "lora_dropout": Label("LoRA dropout"),
+    "lora_targets": Label("LoRA on", "Maps of every layer's attention: queries, keys, values, output. The paper: all."),
     "learning_rate": Label("Learning rate", "The paper: 1e-5; a small model on few rows needs more."),
     "weight_decay": Label("Weight decay"),
     "epochs": Label("Epochs"),

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from app.figures import INK, MUTED, Drawing, build, literal
 from app.ribbons import LANE_COLOURS
-from app.run_view import ArmRound, Curve
+from app.run_view import ArmRound, Curve, RunView, final_losses
 from spd_core.adapter_cards import short_name
 from spd_core.report import opening
 
@@ -134,6 +134,21 @@ def losses_table(views: Views) -> list[dict[str, str]]:
                     "Train loss (nats)": _digits(train.get(step)), "Held-out loss (nats)": _digits(held_out.get(step)),
                 })  # fmt: skip
     return rows
+
+
+def finals_table(views: Mapping[str, RunView]) -> list[dict[str, str]]:
+    """The last losses of each run and arm."""
+    return [
+        {
+            "Run": run,
+            "Arm": short_name(arm),
+            "Round": str(last.round),
+            "Train": "–" if last.train is None else f"{last.train:.4f}",
+            "Held-out": "–" if last.held_out is None else f"{last.held_out:.4f}",
+        }
+        for run, view in views.items()
+        for arm, last in final_losses(view).items()
+    ]
 
 
 def _digits(told: tuple[float, float] | None) -> str:

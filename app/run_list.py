@@ -12,15 +12,14 @@ from app.exports import to_csv
 from app.recipe_form import arm_names
 from app.ribbons import table_html
 from app.run_panel import duration
-from app.run_view import RunView, final_losses
+from app.run_view import RunView
 from app.widgets import chart, counted, deletion, download, failure, is_dark, plain, small, told_apart
 from spd_core import runs
-from spd_core.adapter_cards import short_name
 from spd_core.errors import InputError, SpdError
 from spd_core.families import BUILTIN
 from spd_core.recipes import PRESETS, Recipe, recipe_from
 from spd_core.report import opening
-from spd_core.run_files import Damaged, Run, all_runs, open_run, size_of
+from spd_core.run_files import Damaged, Run, all_runs, size_of
 from spd_core.run_records import RunRecord, State, Status
 
 SEARCH, CHOSEN, COMPARED = "runs_search", "runs_chosen", "runs_compared"
@@ -137,10 +136,10 @@ def _stamp(one: Listed) -> tuple[float, float]:
 
 
 @st.cache_resource(max_entries=200, show_spinner=False)
-def _view(folder: str, id: str, stamp: tuple[float, float]) -> RunView:
+def _view(_run: Run, folder: str, stamp: tuple[float, float]) -> RunView:
     """What a run has told; to be read only."""
     view = RunView()
-    said = open_run(id).events()
+    said = _run.events()
     view.take(said.events, said.damaged)
     return view
 
@@ -153,7 +152,7 @@ def _size(folder: str, stamp: tuple[float, float]) -> int:
 def _told(one: Listed) -> RunView:
     """The same; nothing where its events cannot be read."""
     try:
-        return _view(str(one.run.folder), one.run.id, _stamp(one))
+        return _view(one.run, str(one.run.folder), _stamp(one))
     except InputError:
         return RunView()
 
@@ -167,10 +166,24 @@ def mib(size: int) -> str:
 
 
 def _table(found: Sequence[Listed], known: int, query: str) -> None:
+    """The newest of those found; drawn again by itself while one of them waits or works."""
     if not found:
         small(f"None of {counted(known, 'run')} matches {plain(repr(query))}.")
         return
-    st.html(table_html([_row(one) for one in found[:SHOWN]], "Runs, the newest first"))
+    rows = found[:SHOWN]
+    changing = any(one.status.state in (*_BUSY, "queued") for one in rows)
+
+    @st.fragment(run_every=5.0 if changing else None)
+    def draw() -> None:
+        try:
+            now = [Listed(one.run, runs.status_of(one.run)) for one in rows]
+        except InputError:  # one was deleted elsewhere, or is damaged: the whole list is drawn anew
+            st.rerun()
+        if [one.status.state for one in now] != [one.status.state for one in rows]:
+            st.rerun()
+        st.html(table_html([_row(one) for one in now], "Runs, the newest first"))
+
+    draw()
     if len(found) > SHOWN:
         small(f"The newest {SHOWN} of {len(found)}; search to find older ones.")
 
@@ -258,7 +271,7 @@ def _compare(listed: Sequence[Listed]) -> None:
     small("How to read this: colour and dash are the arm, the shape of the marks is the run. Thin lines are the rows "
           "of each step, thick ones the held-out rows. Each arm is scored on its own text, so a lower line of another "
           "arm is no better model.")  # fmt: skip
-    st.html(table_html(finals(views), "Last losses, in nats per token"))
+    st.html(table_html(run_charts.finals_table(views), "Last losses, in nats per token"))
     download("Losses of these runs as CSV", lambda: to_csv(run_charts.losses_table(curves)), "runs-losses.csv")
 
 
@@ -283,18 +296,3 @@ def _flat(settings: dict[str, Any], before: str = "") -> dict[str, str]:
             words = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
             found[before + name] = "–" if value is None else words
     return found
-
-
-def finals(views: dict[str, RunView]) -> list[dict[str, str]]:
-    """The last losses of each run and arm."""
-    return [
-        {
-            "Run": run,
-            "Arm": short_name(arm),
-            "Round": str(last.round),
-            "Train": "–" if last.train is None else f"{last.train:.4f}",
-            "Held-out": "–" if last.held_out is None else f"{last.held_out:.4f}",
-        }
-        for run, view in views.items()
-        for arm, last in final_losses(view).items()
-    ]

@@ -209,7 +209,8 @@ def _parts(run: "Run", status: "Status", view: RunView) -> None:
     elif part == DRIFT:
         _drift(run, view)
     elif part == LOG:
-        st.code(run.log()[-6000:] or "Nothing was printed yet.", language=None, height=340, wrap_lines=True)
+        st.code("\n".join(run.log().splitlines()[-30:]) or "Nothing was printed yet.", language=None, wrap_lines=True)
+        download("Whole log", lambda: run.log(2**24).encode(), f"{run.id}.txt")
     elif part == ABOUT:
         _about(run)
     else:

@@ -63,7 +63,7 @@ def form() -> None:
         with st.expander("The same from a shell", icon=":material/terminal:"):
             words = ["python", "-m", "spd_core", "distill", "recipe.json", *(["--title", title] if title else [])]
             st.code(shlex.join(words), language="bash")
-            st.code(recipe_form.to_file(recipe).decode(), language="json", height=260)
+            st.code(recipe_form.to_file(recipe).decode(), language="json")
 
 
 header(

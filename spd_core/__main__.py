@@ -158,7 +158,7 @@ def generate(
 def export(
     out: Annotated[Path, typer.Option(help="folder for the checkpoint")],
     subspace: Annotated[Path | None, typer.Option(help="folder written by capture, to be folded in")] = None,
-    adapter: Annotated[str | None, typer.Option(help="RUN/ARM of distill, or an adapter's folder, to be merged")] = None,
+    adapter: Annotated[str | None, typer.Option(help="RUN/ARM of distill, or a folder, to be merged")] = None,
     model: Model = "builtin",
     revision: Revision = None,
     strength: Alpha = 1.0,

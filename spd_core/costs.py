@@ -3,14 +3,14 @@
 Imports no torch: the page asks on every change.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 
 from spd_core.errors import InputError
 from spd_core.events import Progress, StageBegun
 from spd_core.families import BUILTIN, ModelCard
 from spd_core.lane_specs import Record
-from spd_core.recipes import ARMS, Recipe
+from spd_core.recipes import ARMS, Recipe, Target
 from spd_core.run_files import Run, all_runs
 from spd_core.runs import state_of
 
@@ -83,15 +83,17 @@ def cost_of(
     if rates is not None:
         seconds = (_START + captures * examples / rates.capture + corpus_tokens / rates.corpus
                    + train_tokens / rates.train)  # fmt: skip
-    disk = None if card is None else arms * recipe.rounds * 2 * adapter_bytes(card, recipe.train.lora_r)
+    disk = None
+    if card is not None:
+        disk = arms * recipe.rounds * 2 * adapter_bytes(card, recipe.train.lora_r, recipe.train.lora_targets)
     return Cost(corpora=corpora, captures=captures, corpus_tokens=corpus_tokens, train_tokens=train_tokens,
                 seconds=seconds, disk=disk)  # fmt: skip
 
 
-def adapter_bytes(card: ModelCard, rank: int) -> int:
-    """Bytes of a float32 LoRA adapter of the query, key, value and output maps of every layer."""
+def adapter_bytes(card: ModelCard, rank: int, targets: Collection[Target] = ("q", "k", "v", "o")) -> int:
+    """Bytes of a float32 LoRA adapter of these maps of every layer (of a fused map: about)."""
     attention = card.heads * card.head_dim
-    widths = 2 * (card.hidden + attention) + 2 * (card.hidden + card.d_kv)  # q and o, k and v: in + out of each
+    widths = sum(card.hidden + (card.d_kv if target in ("k", "v") else attention) for target in targets)  # in + out
     return 4 * rank * widths * card.layers
 
 

@@ -18,7 +18,7 @@ from spd_core.errors import InputError, TrainingError
 from spd_core.families import FUSED, OUTPUT_PROJECTION, ModelCard
 from spd_core.generation import end_tokens
 from spd_core.models import LanguageModel
-from spd_core.recipes import LossOn, TrainSettings
+from spd_core.recipes import LossOn, Target, TrainSettings
 from spd_core.storage import new_folder, storage_errors, versions
 from spd_core.team import agreed, share
 
@@ -52,10 +52,16 @@ class Trained:
     news: tuple[TrainNews, ...]
 
 
-def target_modules(card: ModelCard) -> list[str]:
-    """Names of the attention's linear maps (q, k, v and o) in this family; a fused map holds three of them."""
-    maps = [FUSED[card.model_type]] if card.model_type in FUSED else ["q_proj", "k_proj", "v_proj"]
-    return [*maps, OUTPUT_PROJECTION.get(card.model_type, "o_proj")]
+def target_modules(card: ModelCard, targets: Sequence[Target] = ("q", "k", "v", "o")) -> list[str]:
+    """Names of the attention's linear maps in this family, as peft matches them; a fused map holds q, k and v.
+
+    GPT-2's MLP has a map of the same name as the attention's output: the parent tells them apart.
+    """
+    inner = [f"{name}_proj" for name in ("q", "k", "v") if name in targets]
+    if card.model_type in FUSED and inner:
+        inner = [FUSED[card.model_type]]
+    output = OUTPUT_PROJECTION.get(card.model_type, "o_proj")
+    return [*inner, *([output if output != "c_proj" else "attn.c_proj"] if "o" in targets else [])]
 
 
 def encode_row(lm: LanguageModel, row: CorpusRow, loss_on: LossOn) -> dict[str, list[int]]:
@@ -187,7 +193,7 @@ def _trainer(
     )  # fmt: skip
     lora = LoraConfig(
         r=settings.lora_r, lora_alpha=settings.lora_alpha, lora_dropout=settings.lora_dropout,
-        target_modules=target_modules(lm.card), task_type="CAUSAL_LM",
+        target_modules=target_modules(lm.card, settings.lora_targets), task_type="CAUSAL_LM",
     )  # fmt: skip
     callbacks = [watch, *([EarlyStoppingCallback(settings.patience)] if settings.patience else [])]
     lengths = [len(row["input_ids"]) for row in encoded]

@@ -15,6 +15,7 @@ from spd_core.sampling import Sampling
 ArmName: TypeAlias = Literal["psr", "ssd", "apple", "spd", "random", "full", "shuffled"]
 SubspaceOf: TypeAlias = Literal["none", "capability", "random", "full loss", "shuffled answers"]
 LossOn: TypeAlias = Literal["prompt_and_completion", "completion"]
+Target: TypeAlias = Literal["q", "k", "v", "o"]
 Reason: TypeAlias = Literal["leakage", "empty", "degenerate", "duplicate"]
 REASONS: tuple[Reason, ...] = ("leakage", "empty", "degenerate", "duplicate")
 
@@ -93,6 +94,7 @@ class TrainSettings(Record):
 
     Attributes:
         lora_alpha: the adapter's output is scaled by alpha ÷ r.
+        lora_targets: maps of the attention that get an adapter: queries, keys, values, output.
         batch_size: rows in an optimizer step; the paper leaves it open.
         loss_on: the tokens that are trained on. Padding never is.
         patience: end when the held-out loss has not fallen for so many epochs, and keep the best; 0 trains on.
@@ -103,6 +105,7 @@ class TrainSettings(Record):
     lora_r: int = Field(default=8, ge=1)
     lora_alpha: int = Field(default=8, ge=1)
     lora_dropout: float = Field(default=0.05, ge=0, lt=1)
+    lora_targets: tuple[Target, ...] = Field(default=("q", "k", "v", "o"), min_length=1)
     learning_rate: float = Field(default=1e-5, gt=0)
     weight_decay: float = Field(default=0.01, ge=0)
     epochs: int = Field(default=5, ge=1)
@@ -140,9 +143,7 @@ class Recipe(Record):
     @model_validator(mode="after")
     def _fits(self) -> "Recipe":
         if self.train.patience and not self.corpus.held_out:
-            raise ValueError(
-                f"train.patience {self.train.patience} needs corpus.held_out above 0, or set it to 0"
-            )
+            raise ValueError(f"train.patience {self.train.patience} needs corpus.held_out above 0, or set it to 0")
         if self.corpus.prompts is not None and self.corpus.held_out >= self.corpus.prompts:
             raise ValueError(
                 f"corpus.held_out {self.corpus.held_out} of {self.corpus.prompts} prompts leaves none to train on; "

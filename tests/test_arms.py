@@ -16,8 +16,10 @@ from safetensors.torch import load_file
 from spd_core.adapter_cards import read_card
 from spd_core.arms import carry_out
 from spd_core.corpus_files import read_corpus
+from spd_core.distill import train
 from spd_core.errors import InputError, MemoryLimitError
 from spd_core.events import AnyEvent, ArmDone, Drift, HygieneFound, Loss, Progress, Sample, StageBegun
+from spd_core.models import load
 from spd_core.recipes import Recipe, recipe_from
 from spd_core.subspace import load_subspace
 
@@ -100,6 +102,20 @@ def test_spd_without_a_subspace_is_psr(recipe: Callable[..., Recipe], tmp_path: 
     psr, spd = (read_corpus(tmp_path / "corpora" / f"{arm}-round-1.jsonl") for arm in ("psr", "spd"))
     assert psr == spd
     assert same(weights(tmp_path, "psr"), weights(tmp_path, "spd"))
+
+
+def test_no_projection_acts_while_an_arm_is_trained(
+    recipe: Callable[..., Recipe], family_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """A model that never had a hook, trained on the same rows, gets the same weights."""
+    made = recipe(arms=["spd"])
+    assert carry_out(made, tmp_path) == "done"
+    never = load(str(family_folder("llama")), dtype="float32")
+    assert not any(module._forward_hooks for module in never.model.modules())
+    rows = sorted(read_corpus(tmp_path / "corpora" / "spd-round-1.jsonl"), key=lambda row: row.number)
+    train(never, rows[:8], made.train, tmp_path / "again", held_out=rows[8:])
+    again = load_file(tmp_path / "again" / "adapter" / "adapter_model.safetensors")
+    assert same(weights(tmp_path, "spd"), again)
 
 
 def test_arms_that_write_in_the_same_way_share_a_corpus(recipe: Callable[..., Recipe], tmp_path: Path) -> None:

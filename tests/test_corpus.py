@@ -172,9 +172,7 @@ def test_the_template_alone_is_no_overlap() -> None:
     assert clean(rows, {"e": "What is two plus two?"}, ["What is two plus two?"]).counts == {"leakage": 1}
 
 
-def test_processes_share_the_batches_and_no_row_is_written_twice(
-    tiny_lm: Callable[[str], Any], tmp_path: Path
-) -> None:
+def test_processes_share_the_batches_and_no_row_is_written_twice(tiny_lm: Callable[[str], Any], tmp_path: Path) -> None:
     lm = tiny_lm("llama")
     tasks = tasks_of(lm, capability(), samples=2)
     alone = write_corpus(lm, tasks, Lane(), SAMPLING, tmp_path / "alone.jsonl", batch_size=3)

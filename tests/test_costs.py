@@ -42,6 +42,7 @@ def test_what_arms_share_costs_once() -> None:
 
 def test_an_adapter_has_as_many_bytes_as_peft_writes() -> None:
     """r (in + out) numbers for q 576→576, k and v 576→192, o 576→576, in 30 layers."""
+    assert adapter_bytes(CARD, 4, ("k",)) == 4 * 4 * 30 * (576 + 192)
     assert adapter_bytes(CARD, 8) == 4 * 8 * 30 * ((576 + 576) * 2 + (576 + 192) * 2)
 
 

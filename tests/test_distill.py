@@ -90,7 +90,8 @@ def test_the_loss_falls_and_the_base_stays_as_it_is(family: str, tiny_lm: Callab
     assert torch.equal(lm.model(ids).logits, logits)
     assert lm.model.config.to_dict() == config
     trained = {name.split(".lora_")[0].rsplit(".", 1)[-1] for name in weights(tmp_path)}
-    assert trained == set(target_modules(lm.card))
+    assert trained == {name.split(".")[-1] for name in target_modules(lm.card)}
+    assert not any("mlp" in name for name in weights(tmp_path)), "only the attention"
     card = json.loads((tmp_path / ADAPTER / "card.json").read_text())
     assert (card["base"], card["revision"], card["subspace"], card["steps"]) == (lm.name, lm.revision, "abc", 9)
     text = (tmp_path / ADAPTER / "README.md").read_text()
@@ -230,3 +231,10 @@ def test_a_batch_that_processes_cannot_share_is_refused(
     monkeypatch.setattr(together(), "num_processes", 3)
     with pytest.raises(InputError, match="a batch of 4 rows cannot be shared by 3 processes"):
         train(lm, corpus(lm), QUICK, tmp_path)
+
+
+def test_only_the_chosen_maps_are_trained(tiny_lm: Callable[[str], Any], tmp_path: Path) -> None:
+    lm = tiny_lm("llama")
+    train(lm, corpus(lm), QUICK.model_copy(update={"epochs": 1, "lora_targets": ("k", "o")}), tmp_path)
+    assert {name.split(".")[-3] for name in weights(tmp_path)} == {"k_proj", "o_proj"}
+    assert target_modules(tiny_lm("gpt2").card, ("q",)) == ["c_attn"], "a fused map cannot be taken apart"

@@ -31,7 +31,7 @@ def go_to(page: Page, name: str) -> None:
 
 def set_number(page: Page, popover: str, name: str, value: int) -> None:
     """Open a popover, fill a number in, and close it."""
-    button(page, popover).click()
+    main(page).get_by_role("button", name=popover, exact=True).click()
     field = page.get_by_role("spinbutton", name=name)
     field.fill(str(value))
     field.press("Enter")

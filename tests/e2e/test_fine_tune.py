@@ -96,7 +96,7 @@ def test_one_button_a_closed_tab_and_a_killed_server(server: Server, visit: Call
     expect(main(page).get_by_role("table").first).to_contain_text(re.compile("PSR.*SSD.*SPD", re.DOTALL))
     accessible(page, "Fine-tune, a finished run")
     for part, says in (
-        ("Corpora", "rows"), ("Completions", "Completions after each epoch"), ("Drift", "How to read this"),
+        ("Corpora", "rows"), ("Completions", "The answer is"), ("Drift", "How to read this"),
         ("Log", ""), ("Command and notes", "The command that carries it out"), ("Curves", "How to read this"),
     ):  # fmt: skip
         main(page).get_by_role("radio", name=part).click()
