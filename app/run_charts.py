@@ -21,7 +21,7 @@ Axis = Literal["step", "epoch"]
 
 _INK, _BLUE, _ORANGE, _GREEN, _PINK, _OLIVE = LANE_COLOURS
 _LOOKS = {
-    "psr": (_INK, "solid", "circle"),
+    "psr": (_INK, "3px,2px", "circle"),
     "ssd": (_BLUE, "dash", "square"),
     "apple": (_PINK, "longdash", "cross"),
     "spd": (_ORANGE, "solid", "diamond"),
@@ -41,7 +41,7 @@ _MARKED = 12  # train losses of a run that get a mark where several runs are com
 def losses(views: Views, dark: bool, by: Axis = "step") -> "go.Figure":
     """Train losses as thin lines, held-out ones as thick lines with marks; an arm's rounds follow on each other.
 
-    An arm has one colour and dash. Where runs are compared, the shape of the marks tells them apart.
+    An arm has one colour and dash, and its own marks; where runs are compared, the marks tell the runs apart.
 
     Args:
         by: what is drawn along x.
@@ -49,12 +49,13 @@ def losses(views: Views, dark: bool, by: Axis = "step") -> "go.Figure":
     data: list[Drawing] = []
     for place, (run, curves) in enumerate(views.items()):
         symbol, compared = _RUN_SYMBOLS[place % len(_RUN_SYMBOLS)], len(views) > 1
-        thin: Drawing = {"mode": "lines+markers" if compared else "lines",
-                         "marker": {"symbol": symbol, "size": 5, "maxdisplayed": _MARKED}}  # fmt: skip
-        thick: Drawing = {"mode": "lines+markers", "marker": {"symbol": symbol, "size": 9}}
         named: set[str] = set()
         for (arm, round_), curve, start in _following(curves, by):
-            colours, dash, _ = _look(arm)
+            colours, dash, own = _look(arm)
+            mark = symbol if compared else own
+            thin: Drawing = {"mode": "lines+markers" if compared else "lines",
+                             "marker": {"symbol": mark, "size": 5, "maxdisplayed": _MARKED}}  # fmt: skip
+            thick: Drawing = {"mode": "lines+markers", "marker": {"symbol": mark, "size": 9}}
             train = list(zip(curve.steps, curve.epochs, curve.losses, strict=True))
             for rows, points, look, width in (("train", train, thin, 1.2), ("held-out", curve.held_out, thick, 3)):
                 if points:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import streamlit as st
 
@@ -64,7 +64,7 @@ def watched(run: "Run") -> RunView:
     if known is None or known[0] != run.id:
         known = (run.id, 0, RunView())
     said = run.events(known[1])
-    known[2].take(said.events)
+    known[2].take(said.events, said.damaged)
     state["run_watched"] = (run.id, said.offset, known[2])
     return known[2]
 
@@ -222,15 +222,20 @@ def _curves(run: "Run", view: RunView) -> None:
         small("The losses of all arms appear here with the first training step.")
         return
     curves = {"": view.curves}
-    chart(run_charts.losses(curves, is_dark()), key="chart_losses", alt=run_charts.losses_alt(curves))
+    axis = st.segmented_control("Along x", get_args(run_charts.Axis), default="step", required=True,
+                                key=session.LOSS_AXIS, bind="query-params")  # fmt: skip
+    by: run_charts.Axis = "epoch" if axis == "epoch" else "step"
+    chart(run_charts.losses(curves, is_dark(), by), key="chart_losses", alt=run_charts.losses_alt(curves))
     small(
         "How to read this: thin lines are the loss of each step's rows, thick ones with marks that of the held-out "
         "rows. Each arm is scored on its own text, so a lower line does not make an arm the better model."
     )
-    table = run_charts.losses_table(curves)
-    with st.expander("As a table"):
-        st.html(table_html(table, "Losses, in nats per token"))
-    download("Losses as CSV", lambda: to_csv(table), f"{run.id}-losses.csv")
+    with st.expander("As a table", key="losses_table", on_change="rerun") as twin:
+        if twin.open:  # it can have thousands of rows
+            st.html(table_html(run_charts.losses_table(curves), "Losses, in nats per token"))
+    download("Losses as CSV", lambda: to_csv(run_charts.losses_table(curves)), f"{run.id}-losses.csv")
+    if view.damaged:
+        small(f"{view.damaged} lines of its events are damaged, and left out here.")
 
 
 def _samples(view: RunView) -> None:

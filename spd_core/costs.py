@@ -74,7 +74,8 @@ def cost_of(
     kinds = {"capability" if ARMS[arm].subspace == "random" else ARMS[arm].subspace for arm in recipe.arms} - {"none"}
     projected = [arm for arm in recipe.arms if ARMS[arm].subspace != "none"]
     captures = len(kinds | ({"capability"} if recipe.drift else set()))
-    captures += arms * recipe.rounds if recipe.drift else len(projected) * later
+    own = [arm for arm in projected if ARMS[arm].subspace in ("full loss", "shuffled answers")]
+    captures += arms * recipe.rounds + len(own) * later if recipe.drift else len(projected) * later
     corpus_tokens = corpora * rows * recipe.corpus.max_new_tokens
     length = prompt_tokens + recipe.corpus.max_new_tokens
     train_tokens = round(arms * recipe.rounds * recipe.train.epochs * trained * length)

@@ -83,11 +83,9 @@ def _join() -> bool:
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1:
         return False
-    import torch
-    from accelerate import PartialState
+    from spd_core.team import together
 
-    # What this first call says of CPUs holds for those in `team.py`; unsaid, each process would believe to be alone
-    found = PartialState(cpu=not torch.accelerator.is_available()).num_processes
+    found = together().num_processes
     if found != count:
         raise InputError(f"{count} processes were launched, but accelerate sees {found}; use accelerate launch")
     return True

@@ -18,7 +18,7 @@ def together() -> Any:
     import torch
     from accelerate import PartialState
 
-    return PartialState(cpu=not torch.cuda.is_available())  # it would not join processes on a CPU by itself
+    return PartialState(cpu=not torch.accelerator.is_available())  # it would not join processes on a CPU by itself
 
 
 def agreed(stop: Callable[[], bool] | None) -> bool:

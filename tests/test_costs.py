@@ -37,6 +37,8 @@ def test_what_arms_share_costs_once() -> None:
     assert (cost.corpora, cost.captures, cost.seconds, cost.disk) == (1, 0, None, None)
     cost = cost_of(made(arms=["spd", "random", "full"], drift=False, rounds=2), 240, 30.0, 60, RATES, None)
     assert (cost.corpora, cost.captures) == (6, 5), "aligned and full loss, then one for each arm's second model"
+    cost = cost_of(made(arms=["spd", "full"], rounds=2), 240, 30.0, 60, RATES, None)
+    assert cost.captures == 2 + 4 + 1, "two kinds, four drifts, and the second model's full loss"
     assert cost_of(made(), 5, 30.0, 8, RATES, None).corpus_tokens == 3 * 5 * 20, "no more prompts than there are"
 
 

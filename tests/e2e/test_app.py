@@ -13,7 +13,7 @@ from playwright.sync_api import Page, expect
 
 from tests.e2e.steps import accessible, button, capture, generate, go_to, main, set_number, settled
 
-PAGES = ("Home", "Spectrum", "Token attributions", "Side by side")
+PAGES = ("Home", "Spectrum", "Token attributions", "Side by side", "Fine-tune")
 pytestmark = pytest.mark.builtin
 
 

@@ -95,6 +95,9 @@ def test_one_button_a_closed_tab_and_a_killed_server(server: Server, visit: Call
     expect(main(page)).to_contain_text("finished", timeout=900_000)
     expect(main(page).get_by_role("table").first).to_contain_text(re.compile("PSR.*SSD.*SPD", re.DOTALL))
     accessible(page, "Fine-tune, a finished run")
+    dark = visit(link, color_scheme="dark")
+    accessible(dark, "Fine-tune, a finished run in the dark theme")
+    dark.context.close()
     for part, says in (
         ("Corpora", "rows"), ("Completions", "The answer is"), ("Drift", "How to read this"),
         ("Log", ""), ("Command and notes", "The command that carries it out"), ("Curves", "How to read this"),
