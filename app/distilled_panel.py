@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from app import launch, progress, session
+from app.lane_pickers import distilled_models
+from app.lanes import MOST_LANES
 from app.ribbons import table_html
 from app.run_view import RunView
 from app.widgets import download, failure, plain, small
@@ -53,12 +55,18 @@ def _row(card: AdapterCard, view: RunView) -> dict[str, str]:
 
 
 def _to_side_by_side(cards: list[AdapterCard]) -> None:
-    state = st.session_state
     capture = cards[0].capability
     if cards[0].base == BUILTIN and capture in recorded_names():  # its prompts, and the same model
         session.take(capture)
-    state[session.DISTILLED] = [card.ref for card in cards]
-    st.switch_page(session.SIDE_BY_SIDE)
+    analysis = session.in_hand()
+    fitting, label = distilled_models(analysis) if analysis is not None else ({}, str)
+    chosen = [label(card.ref) for card in cards if card.ref in fitting]
+    if not chosen:
+        st.warning("Side by side writes with the model of the capture in hand, and these were trained on another one: "
+                   "capture a capability on it on Home first.", icon=":material/warning:")  # fmt: skip
+        return
+    st.session_state.pop(session.DISTILLED, None)  # the link says it
+    st.switch_page(session.SIDE_BY_SIDE, query_params={session.DISTILLED: chosen[: MOST_LANES - 2]})
 
 
 # --- export --------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """The widgets of Side by side: prompt, lanes, sweep and sampling. What they mean is in `lanes.py`."""
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast, get_args
 
@@ -165,11 +166,8 @@ def pick_specs(analysis: "Analysis", base: LaneSpec) -> tuple[LaneSpec, ...]:
 
 def pick_distilled(analysis: "Analysis") -> list[str]:
     """`run/arm` of the fine-tuned models that write, too: of those that the analysis' own model was tuned to."""
-    record, state = analysis.provenance, st.session_state
-    cards = {
-        card.ref: card for card in finished_adapters() if (card.base, card.revision) == (record.model, record.revision)
-    }
-    label = told_apart(tuple(cards), lambda ref: _tuned(cards[ref]))
+    state = st.session_state
+    cards, label = distilled_models(analysis)
     known = {**{ref: ref for ref in cards}, **{label(ref): ref for ref in cards}}
     linked = st.query_params.get_all(session.DISTILLED)  # labels, as the widget writes them, or `run/arm`
     if any(text in cards for text in linked):
@@ -187,6 +185,15 @@ def pick_distilled(analysis: "Analysis") -> list[str]:
                 f"{', '.join(map(shown, state[session.LOST_MODELS]))}. They were deleted, were trained on another "
                 "machine, or on another model than this capture's; choose among those above.")  # fmt: skip
     return chosen
+
+
+def distilled_models(analysis: "Analysis") -> tuple[dict[str, AdapterCard], Callable[[str], str]]:
+    """Fine-tuned models that fit an analysis, by `run/arm`, and what to call each, which is what a link holds."""
+    record = analysis.provenance
+    cards = {
+        card.ref: card for card in finished_adapters() if (card.base, card.revision) == (record.model, record.revision)
+    }
+    return cards, told_apart(tuple(cards), lambda ref: _tuned(cards[ref]))
 
 
 def _tuned(card: AdapterCard) -> str:

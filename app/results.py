@@ -62,8 +62,8 @@ def _growing(lane: "LiveLane") -> None:
 def _cells(n: int) -> list[Any]:
     """A bordered container for each lane: two or three in a row."""
     wide = 2 if n in (2, 4) else min(n, 3)
-    rows = [st.columns(wide) for _ in range(0, n, wide)]
-    return [column.container(border=True) for row in rows for column in row][:n]
+    columns = [column for _ in range(0, n, wide) for column in st.columns(wide)]
+    return [column.container(border=True) for column in columns[:n]]
 
 
 # --- a result ------------------------------------------------------------------------------------------------

@@ -106,8 +106,11 @@ def test_one_button_a_closed_tab_and_a_killed_server(server: Server, visit: Call
         settled(page)
         expect(main(page)).to_contain_text(says)
     button(page, "Compare side by side").click()
-    expect(page).to_have_url(re.compile("/side-by-side"))
+    expect(page).to_have_url(re.compile("/side-by-side.*distilled=PSR.*distilled=SSD.*distilled=SPD"))
     settled(page)
+    page.reload()  # the link holds them
+    settled(page)
+    expect(main(page)).to_contain_text("5 lanes")
     set_number(page, "Sampling", "Most new tokens", 8)
     button(page, "Generate").click()
     expect(main(page).get_by_text(re.compile(r"(ended by itself|reached the limit) · \d+ tokens"))).to_have_count(5)
