@@ -254,6 +254,7 @@ def test_hostile_text_is_shown_and_nothing_more(open_app: Callable[..., Page], t
     for name in PAGES[1:]:
         go_to(page, name)
         expect(main(page)).to_contain_text(literal)
+    go_to(page, "Side by side")
     generate(page)
     go_to(page, "Home")
     expect(main(page)).to_contain_text(literal)
