@@ -12,7 +12,7 @@ from spd_core.adapter_cards import short_name
 from spd_core.corpus_files import CorpusRow, Hygiene, clean, read_corpus
 from spd_core.errors import InputError, SpdError
 from spd_core.recipes import Recipe
-from spd_core.tasks import TASKS, find_capability
+from spd_core.tasks import TASKS, find_capability, held_out_prompts
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -73,12 +73,9 @@ def hygiene(recipe: Recipe, rows: Sequence[CorpusRow]) -> Hygiene:
     if recipe.capability in TASKS:
         return clean(rows, {row.id: row.prompt for row in rows}, drop=recipe.corpus.drop)
     prompts = find_capability(recipe.capability, split=recipe.corpus.split)
-    try:
-        held_out = [example.prompt for example in find_capability(recipe.capability, split="heldout").examples]
-    except InputError:  # it has none
-        held_out = []
     bare = {example.id: example.prompt for example in prompts.examples}
-    return clean([row for row in rows if row.id in bare], bare, held_out, drop=recipe.corpus.drop)
+    return clean([row for row in rows if row.id in bare], bare, held_out_prompts(recipe.capability),
+                 drop=recipe.corpus.drop)  # fmt: skip
 
 
 def _title(name: str) -> str:

@@ -13,7 +13,6 @@ from app.widgets import failure
 from spd_core.adapter_cards import short_name
 from spd_core.capability import builtin_names
 from spd_core.errors import InputError
-from spd_core.families import BUILTIN
 from spd_core.lane_specs import Record
 from spd_core.recipes import ARMS, PRESETS, CaptureSettings, CorpusSettings, Recipe, TrainSettings, recipe_from
 from spd_core.tasks import TASKS, saved_names
@@ -210,11 +209,6 @@ def pick_file() -> None:
         failure("This file is no recipe:", str(error))
         return
     st.rerun()
-
-
-def is_local(recipe: Recipe) -> bool:
-    """Whether it starts without a download."""
-    return recipe.model == BUILTIN and recipe.capability not in TASKS
 
 
 def arm_names(arms: Sequence[str]) -> str:

@@ -6,8 +6,8 @@ Each keeps what the folder holds already, and tells what it does. In which order
 import hashlib
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ from spd_core.sampling import Sampling
 from spd_core.storage import remove_folder
 from spd_core.study import StudySettings, encoded_examples
 from spd_core.subspace import RECORD, Subspace, fit, load_subspace, random_subspace
-from spd_core.tasks import find_capability
+from spd_core.tasks import find_capability, held_out_prompts
 from spd_core.team import agreed, together
 
 SHOWN = 48
@@ -94,7 +94,7 @@ class Stages:
         shared = round_ == 1
         name = "-".join((kind.partition(" ")[0], *(() if shared else (arm,)), f"round-{round_}"))
         place = self.folder / "captures" / name
-        if not (place / RECORD).is_file():
+        if agreed(lambda: not (place / RECORD).is_file()):  # processes come here at different times
             self.begin(stage, "" if shared else arm, round_)
             if together().is_main_process:
                 self._capture(lm, kind, stage, place)
@@ -107,8 +107,9 @@ class Stages:
         wanted = self.recipe.capture
         layers = parse_layers(wanted.layers, lm.card.layers)
         loss = "full" if kind == "full loss" else wanted.loss
-        found = find_capability(self.recipe.capability).limited(wanted.examples)
-        capability = shuffled(found, self.recipe.seed) if kind == "shuffled answers" else found
+        capability = self.calibration
+        if kind == "shuffled answers":
+            capability = shuffled(capability, self.recipe.seed)
         style = self.recipe.corpus.prompt_style
         settings = StudySettings(layers, loss, style, None, wanted.batch_size, wanted.center)
         captured = capture(
@@ -139,6 +140,12 @@ class Stages:
 
     # --- corpus ------------------------------------------------------------------------------------------------
 
+    @cached_property
+    def calibration(self) -> Capability:
+        """What subspaces are captured from."""
+        return find_capability(self.recipe.capability).limited(self.recipe.capture.examples)
+
+    @cached_property
     def prompts(self) -> Capability:
         """What the corpus is written on."""
         wanted = self.recipe.corpus
@@ -152,7 +159,7 @@ class Stages:
 
     def tasks(self, lm: LanguageModel) -> list[Task]:
         """One for each prompt and sample, the same for all arms."""
-        return tasks_of(lm, self.prompts(), self.recipe.corpus.prompt_style, samples=self.recipe.corpus.samples)
+        return tasks_of(lm, self.prompts, self.recipe.corpus.prompt_style, samples=self.recipe.corpus.samples)
 
     def lane(self, lm: LanguageModel, arm: ArmName, round_: int) -> Lane:
         """How an arm writes."""
@@ -172,7 +179,7 @@ class Stages:
         """All rows that an arm trains on in a round before anything is left out, and how they were written."""
         name, lane, processes = self.corpus_name(arm, round_), self.lane(lm, arm, round_), together()
         tasks, path = self.tasks(lm), corpus_path(self.folder, name, round_)
-        if not path.exists() or len(read_corpus(path)) < len(tasks):
+        if agreed(lambda: not path.exists() or len(read_corpus(path)) < len(tasks)):
             self.begin("corpus", name, round_)
         rows = write_corpus(
             lm, tasks, lane, self.recipe.sampling(arm), path,
@@ -186,17 +193,16 @@ class Stages:
 
     def cleaned(self, rows: Sequence[CorpusRow], name: str) -> tuple[list[CorpusRow], list[CorpusRow]]:
         """Rows to train on and held-out rows, without what hygiene or a person has left out; told."""
-        capability, wanted = self.prompts(), self.recipe.corpus
+        capability, wanted = self.prompts, self.recipe.corpus
         apart = {example.id for example in capability.examples[len(capability.examples) - wanted.held_out :]}
         rejected = set((self.rejected or {}).get(name, ()))
         found = clean(
             [row for row in rows if row.number not in rejected],
             {example.id: example.prompt for example in capability.examples},
-            self._evaluation_prompts(),
+            held_out_prompts(self.recipe.capability),
             drop=wanted.drop,
         )
-        seen = {example.prompt for example in find_capability(self.recipe.capability)
-                .limited(self.recipe.capture.examples).examples}  # fmt: skip
+        seen = {example.prompt for example in self.calibration.examples}
         self.tell(
             HygieneFound, kept=len(found.kept), counts={**found.counts, "rejected": len(rejected)},
             examples={reason: tuple((row.number, row.completion[:200]) for row in rows[:3])
@@ -204,11 +210,6 @@ class Stages:
             calibration=sum(example.prompt in seen for example in capability.examples),
         )  # fmt: skip
         return [row for row in found.kept if row.id not in apart], [row for row in found.kept if row.id in apart]
-
-    def _evaluation_prompts(self) -> list[str]:
-        with suppress(InputError):  # a capability without held-out examples has nothing that could leak
-            return [example.prompt for example in find_capability(self.recipe.capability, split="heldout").examples]
-        return []
 
     # --- training ----------------------------------------------------------------------------------------------
 

@@ -257,6 +257,14 @@ def find_capability(name: str, data: Path | None = None, split: Split = "calibra
     return chosen
 
 
+def held_out_prompts(name: str) -> list[str]:
+    """Prompts that are kept for evaluation; none where the capability has no such split, or cannot be found."""
+    try:
+        return [example.prompt for example in find_capability(name, split="heldout").examples]
+    except InputError:
+        return []
+
+
 def _own(name: str, data: Path | None) -> Capability:
     if data is not None:
         return read_capability(data)
