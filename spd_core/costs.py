@@ -10,7 +10,8 @@ from spd_core.errors import InputError
 from spd_core.events import Progress, StageBegun
 from spd_core.families import BUILTIN, ModelCard
 from spd_core.lane_specs import Record
-from spd_core.recipes import ARMS, Recipe, Target
+from spd_core.plans import plan
+from spd_core.recipes import Recipe, Target
 from spd_core.run_files import Run, all_runs
 from spd_core.runs import state_of
 
@@ -68,14 +69,10 @@ def cost_of(
         examples: how many calibration examples there are.
     """
     prompts = min(prompts, recipe.corpus.prompts or prompts)
-    arms, later = len(recipe.arms), recipe.rounds - 1
+    arms = len(recipe.arms)
     rows, trained = prompts * recipe.corpus.samples, (prompts - recipe.corpus.held_out) * recipe.corpus.samples
-    corpora = len({recipe.corpus_name(arm) for arm in recipe.arms}) + arms * later
-    kinds = {"capability" if ARMS[arm].subspace == "random" else ARMS[arm].subspace for arm in recipe.arms} - {"none"}
-    projected = [arm for arm in recipe.arms if ARMS[arm].subspace != "none"]
-    captures = len(kinds | ({"capability"} if recipe.drift else set()))
-    own = [arm for arm in projected if ARMS[arm].subspace in ("full loss", "shuffled answers")]
-    captures += arms * recipe.rounds + len(own) * later if recipe.drift else len(projected) * later
+    stages = [stage for stage, _, _ in plan(recipe)]
+    corpora, captures = stages.count("corpus"), stages.count("capture") + stages.count("drift")
     corpus_tokens = corpora * rows * recipe.corpus.max_new_tokens
     length = prompt_tokens + recipe.corpus.max_new_tokens
     train_tokens = round(arms * recipe.rounds * recipe.train.epochs * trained * length)
