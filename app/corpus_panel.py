@@ -41,7 +41,7 @@ def panel(run: "Run", *, open_to_change: bool) -> None:
     name = chosen if chosen in files else next(iter(files))
     try:
         rows, rejected = sorted(read_corpus(files[name]), key=lambda row: row.number), run.rejected()
-        found = hygiene(run.record.recipe, rows)
+        found = hygiene(run.record.distillation, rows)
     except InputError as error:
         failure("This corpus cannot be read:", str(error))
         return

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 def adapters(run: "Run", view: RunView) -> None:
     """The table of what is trained already, and what to do with it."""
-    cards = [card for arm in run.record.recipe.arms for card in finished_adapters() if card.ref == f"{run.id}/{arm}"]
+    arms = run.record.distillation.arms
+    cards = [card for arm in arms for card in finished_adapters() if card.ref == f"{run.id}/{arm}"]
     if not cards:
         return
     st.html(table_html([_row(card, view) for card in cards], "Trained adapters"))

@@ -1,17 +1,16 @@
 """Writes a corpus of the model's own text, row by row, so that nothing finished is lost. Knows nothing of training."""
 
-import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from spd_core.capability import Capability, Style
 from spd_core.corpus_files import CorpusRow, read_corpus
-from spd_core.errors import InputError, StorageError
+from spd_core.errors import InputError
 from spd_core.generation import generate
 from spd_core.models import LanguageModel
 from spd_core.projection import Lane
+from spd_core.row_files import append_rows, cut_torn_line, to_lines
 from spd_core.sampling import Sampling
 from spd_core.spans import generation_prompt
 from spd_core.storage import write_text
@@ -79,8 +78,7 @@ def write_corpus(
     rows = _written(path)
     _check_same(rows, tasks, path)
     own = path if rank == 0 else path.with_name(f"{path.stem}.part-{rank}.jsonl")
-    with _refusals(own):
-        _cut_torn_line(own)
+    cut_torn_line(own)
     tokens = 0
     ordered = sorted(tasks, key=lambda task: (len(task.prompt), task.number))
     for start in range(rank * batch_size, len(ordered), ranks * batch_size):
@@ -91,7 +89,7 @@ def write_corpus(
         if stop is not None and stop():
             break
         written = [row for row in _batch(lm, batch, lane, sampling, stop) if row.number in missing]
-        _append(own, written)
+        append_rows(own, written)
         rows |= {row.number: row for row in written}
         tokens += sum(len(row.tokens) for row in written)
         if on_rows is not None:
@@ -117,7 +115,7 @@ def _written(path: Path) -> dict[int, CorpusRow]:
 def _bring_together(path: Path) -> None:
     parts = _parts(path)
     if parts:
-        write_text(path, "".join(row.model_dump_json() + "\n" for _, row in sorted(_written(path).items())))
+        write_text(path, to_lines([row for _, row in sorted(_written(path).items())]))
         for part in parts:
             part.unlink()
 
@@ -137,30 +135,6 @@ def _batch(
                     number=task.number, id=task.id, sample=task.sample, prompt=task.prompt, special=task.special,
                     completion=done.text, tokens=tuple(done.tokens), finish=done.finish, end=done.end,
                 )  # fmt: skip
-
-
-def _cut_torn_line(path: Path) -> None:
-    """Make the file ready to go on: what a crash has torn off behind the last whole line is cut away."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists():
-        os.truncate(path, path.read_bytes().rfind(b"\n") + 1)
-
-
-def _append(path: Path, rows: Sequence[CorpusRow]) -> None:
-    """Add rows to the file's end, on the disk when this returns."""
-    with _refusals(path), path.open("ab") as file:
-        file.write("".join(row.model_dump_json() + "\n" for row in rows).encode())
-        file.flush()
-        os.fsync(file.fileno())
-
-
-@contextmanager
-def _refusals(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StorageError(f"cannot write {path}: {error.strerror or error}; every row before it is kept. Free space "
-                           "and go on") from error  # fmt: skip
 
 
 def _check_same(rows: dict[int, CorpusRow], tasks: Sequence[Task], path: Path) -> None:

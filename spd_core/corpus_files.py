@@ -9,13 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from pydantic import ValidationError
-
-from spd_core.capability import json_object
 from spd_core.differences import degeneration
-from spd_core.errors import InputError
 from spd_core.lane_specs import Record
 from spd_core.recipes import REASONS, Reason
+from spd_core.row_files import read_rows
 
 
 class CorpusRow(Record):
@@ -53,22 +50,7 @@ def read_corpus(path: Path) -> list[CorpusRow]:
     Raises:
         InputError: the file cannot be read, or a line is no row; the message names the line.
     """
-    try:
-        whole, _, _torn = path.read_bytes().rpartition(b"\n")
-        lines = whole.decode().split("\n") if whole else []  # `splitlines` would also cut at U+2028 in a text
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read the corpus {path}: {error}") from error
-    rows = []
-    for number, line in enumerate(lines, 1):
-        try:
-            rows.append(CorpusRow.model_validate(json_object(line)))
-        except ValidationError as error:
-            wrong = error.errors()[0]
-            where = ".".join(map(str, wrong["loc"]))
-            raise InputError(f"{path}, line {number}: {where}: {wrong['msg']}; correct or remove the line") from error
-        except (ValueError, InputError) as error:
-            raise InputError(f"{path}, line {number}: {error}; correct or remove the line") from error
-    return rows
+    return read_rows(CorpusRow, path, "corpus")
 
 
 # --- hygiene -------------------------------------------------------------------------------------------------

@@ -36,7 +36,7 @@ BUILTIN_RATES = Rates(
     capture=7.3, corpus=41.0, train=54.0, source="the built-in model on another machine, with one of its two cores"
 )
 """Preset quick, 24 November 2026; a job takes all cores but one."""
-_START = 15.0
+START = 15.0
 """Seconds to start Python, import the engine and load a small model."""
 
 
@@ -79,7 +79,7 @@ def cost_of(
     examples = min(examples, recipe.capture.examples or examples)
     seconds = None
     if rates is not None:
-        seconds = (_START + captures * examples / rates.capture + corpus_tokens / rates.corpus
+        seconds = (START + captures * examples / rates.capture + corpus_tokens / rates.corpus
                    + train_tokens / rates.train)  # fmt: skip
     disk = None
     if card is not None:
@@ -101,7 +101,7 @@ def adapter_bytes(card: ModelCard, rank: int, targets: Collection[Target] = ("q"
 def measured_rates(model: str) -> Rates | None:
     """What the newest finished run of a model on this machine has measured; for the built-in one, else our own."""
     for run in all_runs():
-        if not isinstance(run, Run) or run.record.recipe.model != model:
+        if not isinstance(run, Run) or not isinstance(run.record.recipe, Recipe) or run.record.recipe.model != model:
             continue
         with suppress(InputError):  # a damaged run has measured nothing
             if state_of(run) == "done" and (found := rates_of(run)) is not None:

@@ -1,185 +1,235 @@
-"""Scores text and does the statistics. Runs a model only for the likelihood of a reference answer."""
+"""Lets a model answer the items of a set, and scores each answer. What is known of an item already is only read.
 
-import os
-import re
-import secrets
-import signal
-import subprocess
-import sys
-import tempfile
-from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+How an answer is judged is in `scoring.py`, what differences mean in `significance.py`.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import fmean
 
 import torch
 
-from spd_core.capability import Example, Settings
-from spd_core.errors import InputError
+from spd_core.capability import Capability, Example, Scorer, Style
+from spd_core.errors import ModelError
+from spd_core.evaluation_files import About, ItemRecord, ItemStore
+from spd_core.evaluation_recipes import EvalSet, answer_length
+from spd_core.generation import Completion, generate
 from spd_core.gradients import batch_losses, longest_first
 from spd_core.models import LanguageModel
-from spd_core.spans import NUMBER, EncodedSet
+from spd_core.projection import Lane, projecting
+from spd_core.sampling import Sampling
+from spd_core.sandbox import run_tests
+from spd_core.scoring import option_letters, score, scorer_fits
+from spd_core.spans import EncodedSet, encode_all, generation_prompt
+from spd_core.tasks import find_capability
 
-NUMBER_TOLERANCE = 1e-4
-CODE_SECONDS = 10
-
-
-def answer_part(completion: str, settings: Settings) -> str:
-    """The completion up to where the model begins a question of its own (the template's first words again)."""
-    opening = settings.template.split("{prompt}")[0].strip()
-    return completion.split(f"\n{opening}")[0] if opening else completion
-
-
-def is_correct(example: Example, settings: Settings, completion: str) -> bool:
-    """Whether a completion is right under the capability's scorer.
-
-    `number`: the last number equals the reference's last number within 1e-4. `letter`: the first option letter
-    that stands alone. `exact`: the first line, normalised. `python`: the code passes the example's tests.
-
-    Raises:
-        InputError: the capability is scored by likelihood (`nll`), which has no right or wrong.
-    """
-    text = answer_part(completion, settings)
-    if settings.scorer == "number":
-        written, gold = last_number(text), last_number(example.answer)
-        return written is not None and gold is not None and abs(written - gold) <= NUMBER_TOLERANCE
-    if settings.scorer == "letter":
-        return first_letter(text) == example.answer.strip()
-    if settings.scorer == "exact":
-        return normalised(text) == normalised(example.answer)
-    if settings.scorer == "python":
-        return passes(code_in(text), example.tests, example.setup)
-    raise InputError(f"{settings.capability} is scored by likelihood; use reference_nll")
-
-
-def last_number(text: str) -> float | None:
-    """The last number in a text, thousands separators removed."""
-    found = NUMBER.findall(text)
-    return float(found[-1].replace(",", "").replace("−", "-")) if found else None
-
-
-def first_letter(text: str) -> str | None:
-    """The first of A, B, C, D that stands alone."""
-    found = re.search(r"(?<![A-Za-z0-9'])([A-D])(?![A-Za-z0-9'])", text)
-    return found.group(1) if found else None
-
-
-def normalised(text: str) -> str:
-    """The first line that is not empty, in lower case, without outer brackets, quotes and punctuation."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return re.sub(r"\s+", " ", lines[0].casefold()).strip(" .,:;!\"'()[]") if lines else ""
-
-
-_CODE_LINE = re.compile(r"(async def|def|class|import|from|@)\b|@")
-
-
-def code_in(text: str) -> str:
-    """The code of a completion, however it is wrapped.
-
-    Code that begins before the first fence ends there; else the first fenced block is taken (to the end when it
-    is never closed); without a fence all of it. Prose after the last function is left out.
-    """
-    lines = text.splitlines()
-    fences = [at for at, line in enumerate(lines) if line.lstrip().startswith("```")]
-    starts = [at for at, line in enumerate(lines) if _CODE_LINE.match(line.lstrip())]
-    if fences and not (starts and starts[0] < fences[0]):
-        lines = lines[fences[0] + 1 : fences[1] if len(fences) > 1 else None]
-    elif fences:
-        lines = lines[: fences[0]]
-    return "\n".join(_without_prose(lines))
-
-
-def _without_prose(lines: list[str]) -> list[str]:
-    """Lines up to the first that stands at the margin after a function and is neither code's nor a comment."""
-    first = next((line for line in lines if line.strip()), "")
-    if _CODE_LINE.match(first.lstrip()):  # the model's first line often carries the space after "Code:"
-        lines = [line[1:] if line is first and line.startswith(" ") else line for line in lines]
-    inside = False
-    for at, line in enumerate(lines):
-        if _CODE_LINE.match(line):
-            inside = True
-        elif inside and line.strip() and not line[0].isspace() and line[0] not in "#)]}":
-            return lines[:at]
-    return lines
-
-
-_PRELUDE = f"""import resource
-for name, limit in (("AS", {2**30}), ("FSIZE", {2**20}), ("CPU", {CODE_SECONDS})):
-    resource.setrlimit(getattr(resource, "RLIMIT_" + name), (limit, limit))
-del resource, name, limit
-"""
-
-
-def passes(code: str, tests: Sequence[str], setup: str = "") -> bool:
-    """Whether code passes its tests, in a Python process of its own with limits on time, memory and file size.
-
-    The process is isolated from the environment and works in an empty folder, and is no sandbox: it runs what
-    the model wrote with the rights of the user. Only a process that reaches the end of the tests passes: it
-    says a random word there, so that `exit()` before them does not count.
-    """
-    word = secrets.token_hex(16)
-    parts = [setup, code, *tests]  # each compiled by itself: an open bracket in one cannot swallow the next
-    program = f"{_PRELUDE}for _part in {parts!r}:\n    exec(_part, globals())\nprint({word!r})\n"
-    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as output:  # a file: its size is limited
-        process = subprocess.Popen(
-            [sys.executable, "-I", "-"],  # read from stdin: an argument has a greatest length
-            cwd=folder,
-            env={},
-            stdin=subprocess.PIPE,
-            stdout=output,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        try:
-            process.communicate(program.encode(), timeout=CODE_SECONDS)
-        except subprocess.TimeoutExpired:
-            return False
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)  # with all that it started
-            process.wait()
-        output.seek(0)
-        return process.returncode == 0 and output.read().rstrip().endswith(word.encode())
-
-
-def reference_nll(lm: LanguageModel, encoded: EncodedSet, batch_size: int = 8) -> dict[str, float]:
-    """Mean −log p over the supervised tokens of each example, in nats, by example id (CodeAlpaca's score)."""
-    losses: dict[str, float] = {}
-    for batch in longest_first(encoded.examples, batch_size):
-        with lm.lock, torch.inference_mode():
-            found = batch_losses(lm, batch).tolist()
-        losses |= {example.id: loss for example, loss in zip(batch, found, strict=True)}
-    return losses
+_REFERENCE_TOKENS = 1024
+"""Longest prompt and reference answer whose likelihood is taken."""
+_AT_ONCE = 2
+"""Answers whose code runs at a time."""
 
 
 @dataclass(frozen=True)
-class Accuracy:
-    """A share with its 95 % Wilson interval.
+class Items:
+    """A set, ready to be asked.
 
     Attributes:
-        correct: number right, of `n`.
-        low: lower end of the interval, a share between 0 and 1; `high` the upper end.
+        name: short, as in the recipe.
+        capability: settings and the examples that its scorer fits.
+        unfit: ids of those it does not fit.
     """
 
-    correct: int
-    n: int
-    low: float
-    high: float
+    name: str
+    capability: Capability
+    style: Style
+    max_new_tokens: int
+    unfit: tuple[str, ...] = field(default=())
 
     @property
-    def share(self) -> float:
-        """correct / n."""
-        return self.correct / self.n
+    def scorer(self) -> Scorer:
+        """How answers are scored."""
+        return self.capability.settings.scorer
+
+    @property
+    def chance(self) -> float | None:
+        """Expected share of right guesses where there are options; None elsewhere."""
+        if self.scorer != "letter":
+            return None
+        return fmean(1 / len(option_letters(example)) for example in self.capability.examples)
+
+    def about(self, subject: str) -> About:
+        """What the records of a subject, called by its fingerprint, depend on."""
+        settings = self.capability.settings
+        return About(subject=subject, set=self.capability.name, template=settings.template, scorer=settings.scorer,
+                     style=self.style, max_new_tokens=self.max_new_tokens)  # fmt: skip
 
 
-def accuracy(results: Sequence[bool]) -> Accuracy:
-    """Accuracy with its 95 % Wilson score interval (Wilson, 1927; by scipy).
+@dataclass(frozen=True)
+class Evaluated:
+    """What is known of a subject on a set.
+
+    Attributes:
+        records: in the set's order.
+        wanted: items of the set.
+        tokens: that were written (or, of likelihoods, scored) anew.
+        reused: items whose records were there before.
+    """
+
+    records: tuple[ItemRecord, ...]
+    wanted: int
+    tokens: int
+    reused: int
+
+    @property
+    def whole(self) -> bool:
+        """Whether every item has its record."""
+        return len(self.records) == self.wanted
+
+
+def read_set(wanted: EvalSet, style: Style = "raw") -> Items:
+    """The items of a set that can be scored.
 
     Raises:
-        InputError: no result.
+        InputError: nothing of that name, no item in the split, or a scorer that fits none of them.
     """
-    from scipy.stats import binomtest
+    found = find_capability(wanted.capability, Path(wanted.data) if wanted.data else None, wanted.split)
+    found = found.limited(wanted.limit)
+    unfit = frozenset(scorer_fits(found.settings, found.examples))
+    kept = Capability(found.settings, tuple(example for example in found.examples if example.id not in unfit))
+    return Items(wanted.name, kept, style, answer_length(wanted, found.settings.scorer), tuple(sorted(unfit)))
 
-    if not results:
-        raise InputError("no result to count; score at least one example")
-    interval = binomtest(sum(results), len(results)).proportion_ci(method="wilson")
-    return Accuracy(sum(results), len(results), float(interval.low), float(interval.high))
+
+def evaluate(
+    lm: LanguageModel,
+    lane: Lane,
+    items: Items,
+    fingerprint: str,
+    *,
+    batch_size: int = 32,
+    on_items: Callable[[int, int, int], None] | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> Evaluated:
+    """Answer every item that has no record yet, greedily, and score it.
+
+    Items of similar length are asked together, in batches that the set alone decides, so that subjects differ by
+    nothing else. Every batch is on the disk before the next one begins.
+
+    Args:
+        fingerprint: of the subject (see `subjects.Ready`).
+        on_items: called after each batch with how many items are known, of how many, and how many tokens were new.
+        stop: asked between tokens; what was not finished then is not kept.
+
+    Returns:
+        what is known now; less than the whole set when it was stopped.
+
+    Raises:
+        InputError: damaged records, or a prompt that is too long.
+        ModelError: a likelihood that is not finite.
+        StorageError: the disk refuses; every batch before is kept.
+    """
+    store = ItemStore(items.about(fingerprint))
+    texts = _texts(lm, items)
+    wanted = [(example.id, texts[example.id], example.answer) for example in items.capability.examples]
+    asking = _Asking(lm, lane, items, texts, stop)
+    tokens = 0
+    with store.writing(stop):
+        known = store.records()
+        reused = sum(one in known for one in wanted)
+        for batch in _batches(items, texts, batch_size):
+            missing = [example for example in batch if (example.id, texts[example.id], example.answer) not in known]
+            if not missing:
+                continue
+            if stop is not None and stop():
+                break
+            asked = batch if items.scorer != "nll" else missing  # the same batch: the same rounding
+            ids = {example.id for example in missing}
+            new = [record for record in asking.records(asked) if record.id in ids]
+            store.add(new)
+            known |= {(record.id, record.prompt, record.gold): record for record in new}
+            tokens += sum(record.tokens for record in new)
+            if on_items is not None:
+                on_items(sum(one in known for one in wanted), len(wanted), tokens)
+    return Evaluated(tuple(known[one] for one in wanted if one in known), len(wanted), tokens, reused)
+
+
+def _texts(lm: LanguageModel, items: Items) -> dict[str, str]:
+    """What the model reads, by the item's id."""
+    settings = items.capability.settings
+    return {
+        example.id: generation_prompt(example.prompt, settings, items.style, lm.tokenizer)[0]
+        for example in items.capability.examples
+    }
+
+
+def _batches(items: Items, texts: dict[str, str], size: int) -> Iterator[list[Example]]:
+    ordered = sorted(items.capability.examples, key=lambda example: (len(texts[example.id]), example.id))
+    return (ordered[start : start + size] for start in range(0, len(ordered), size))
+
+
+@dataclass(frozen=True)
+class _Asking:
+    """How one subject answers batches of one set."""
+
+    lm: LanguageModel
+    lane: Lane
+    items: Items
+    texts: dict[str, str]
+    stop: Callable[[], bool] | None
+
+    def records(self, batch: Sequence[Example]) -> list[ItemRecord]:
+        """A record for each item that was finished."""
+        return self._likelihoods(batch) if self.items.scorer == "nll" else self._answers(batch)
+
+    def _answers(self, batch: Sequence[Example]) -> list[ItemRecord]:
+        greedy = Sampling(temperature=0.0, max_new_tokens=self.items.max_new_tokens)
+        written = generate(
+            self.lm, [self.texts[example.id] for example in batch], [self.lane], greedy,
+            special_tokens=self.items.style == "raw", batch_size=len(batch), stop=self.stop,
+        )  # fmt: skip
+        done = [(example, one) for example, one in zip(batch, written, strict=True) if one.finish in ("eos", "length")]
+        settings = self.items.capability.settings
+
+        def scored(pair: tuple[Example, Completion]) -> ItemRecord:
+            example, one = pair
+            found = score(example, settings, one.text, one.finish, run_tests)
+            return ItemRecord(
+                id=example.id, prompt=one.prompt, gold=example.answer, completion=one.text, extracted=found.extracted,
+                correct=found.correct, early=found.early, ended=found.ended, tokens=len(one.tokens),
+                finish="eos" if one.finish == "eos" else "length", reason=found.reason,
+            )  # fmt: skip
+
+        with ThreadPoolExecutor(_AT_ONCE) as pool:  # code runs in processes of its own
+            return list(pool.map(scored, done))
+
+    def _likelihoods(self, batch: Sequence[Example]) -> list[ItemRecord]:
+        settings, longest = self.items.capability.settings, min(_REFERENCE_TOKENS, self.lm.card.context)
+        encoded = encode_all(batch, settings, self.lm.tokenizer, self.items.style, "full", longest)
+        losses = reference_nll(self.lm, encoded, len(batch), self.lane)
+        supervised = {example.id: len(example.supervised) for example in encoded.examples}
+        return [
+            ItemRecord(id=example.id, prompt=self.texts[example.id], gold=example.answer, nll=losses[example.id],
+                       tokens=supervised[example.id])
+            for example in batch if example.id in losses
+        ]  # fmt: skip
+
+
+def reference_nll(
+    lm: LanguageModel, encoded: EncodedSet, batch_size: int = 8, lane: Lane | None = None
+) -> dict[str, float]:
+    """Mean −log p over the supervised tokens of each example, in nats, by example id (CodeAlpaca's score).
+
+    Raises:
+        ModelError: one is not finite.
+    """
+    losses: dict[str, float] = {}
+    for batch in longest_first(encoded.examples, batch_size):
+        with lm.lock, torch.inference_mode(), projecting(lm, lane or Lane()):
+            found = batch_losses(lm, batch).tolist()
+        losses |= {example.id: loss for example, loss in zip(batch, found, strict=True)}
+    broken = [name for name, loss in losses.items() if not math.isfinite(loss)]
+    if broken:
+        raise ModelError(f"the likelihood of {broken[0]} is not finite; load the model in float32")
+    return losses

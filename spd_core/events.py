@@ -4,7 +4,7 @@ from typing import Literal, TypeAlias
 
 from spd_core.lane_specs import Record
 
-Stage: TypeAlias = Literal["load", "capture", "corpus", "train", "drift"]
+Stage: TypeAlias = Literal["load", "capture", "corpus", "train", "drift", "evaluate"]
 
 
 class Event(Record):
@@ -13,12 +13,14 @@ class Event(Record):
     Attributes:
         time: seconds since the epoch.
         arm: whose work it is; empty for stages that arms share.
-        round: from 1.
+        round: from 1; of an evaluation, the seed's place among the seeds.
+        set: the set of items that an evaluation is at.
     """
 
     time: float
     arm: str = ""
     round: int = 1
+    set: str = ""
 
 
 class StageBegun(Event):
@@ -32,7 +34,7 @@ class Progress(Event):
     """How far the stage is.
 
     Attributes:
-        done, total: examples (capture, drift), rows (corpus) or optimizer steps (train).
+        done, total: examples (capture, drift), rows (corpus), optimizer steps (train) or items (evaluate).
         tokens: that this process has gone through since the stage began.
         seconds: since then.
     """
@@ -109,4 +111,22 @@ class ArmDone(Event):
     seconds: float
 
 
-AnyEvent: TypeAlias = StageBegun | Progress | Loss | Sample | HygieneFound | Drift | ArmDone
+class CellDone(Event):
+    """All items of one set were answered by one subject with one seed; `arm` is the subject's name.
+
+    Attributes:
+        n: items.
+        value: share of right answers, or mean −log p in nats.
+        reused: items whose records were there before.
+        tokens, seconds: what writing the others took.
+    """
+
+    kind: Literal["cell"] = "cell"
+    n: int
+    value: float
+    reused: int
+    tokens: int
+    seconds: float
+
+
+AnyEvent: TypeAlias = StageBegun | Progress | Loss | Sample | HygieneFound | Drift | ArmDone | CellDone

@@ -37,7 +37,7 @@ def run_job(run: Run, show: Callable[[AnyEvent], None] | None = None, work: Work
 
     Args:
         show: called with every event, after it was written down.
-        work: like `arms.carry_out`, which it is by default.
+        work: like `arms.carry_out`, which it is by default for a distillation.
 
     Raises:
         InputError: another process carries it out.

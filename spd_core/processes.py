@@ -68,17 +68,18 @@ def reap() -> None:
 # --- starting ----------------------------------------------------------------------------------------------------
 
 
-def job_command(launcher: str, run: str) -> list[str]:
+def job_command(launcher: str, run: str, command: str = "distill") -> list[str]:
     """The command that carries out a run.
 
     Args:
+        command: what kind of run it is: `distill` or `table`.
         launcher: `local`, or words such as `accelerate launch --num_processes 2`, `torchrun …` or `srun …`. Paths in
             them are best absolute: a job starts in the folder of runs.
 
     Raises:
         InputError: the launcher is no command of this machine.
     """
-    job = ["-m", "spd_core", "distill", "--run", run]
+    job = ["-m", "spd_core", command, "--run", run]
     if launcher == LOCAL:
         return [sys.executable, *job]
     words = _words(launcher)

@@ -1,9 +1,9 @@
 """What a distillation is asked to do, as settings: arms, sampling, training. Imports no torch: pages write it, too."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
@@ -17,6 +17,7 @@ SubspaceOf: TypeAlias = Literal["none", "capability", "random", "full loss", "sh
 LossOn: TypeAlias = Literal["prompt_and_completion", "completion"]
 Target: TypeAlias = Literal["q", "k", "v", "o"]
 Reason: TypeAlias = Literal["leakage", "empty", "degenerate", "duplicate"]
+_R = TypeVar("_R", bound=Record)
 REASONS: tuple[Reason, ...] = ("leakage", "empty", "degenerate", "duplicate")
 
 
@@ -127,6 +128,7 @@ class Recipe(Record):
         seed: of the corpus' noise and of the random subspace.
     """
 
+    kind: Literal["distillation"] = "distillation"
     capability: str = Field(min_length=1)
     model: str = "builtin"
     revision: str | None = None
@@ -193,14 +195,7 @@ def read_recipe(path: Path) -> Recipe:
     Raises:
         InputError: the file cannot be read, or a setting is unknown or out of range; the message names it.
     """
-    try:
-        return recipe_from(json.loads(path.read_text("utf-8")))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read {path}: {error}") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not JSON ({error}); correct it and start again") from error
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
+    return read_settings(path, recipe_from)
 
 
 def recipe_from(settings: Any) -> Recipe:
@@ -209,17 +204,51 @@ def recipe_from(settings: Any) -> Recipe:
     Raises:
         InputError: a setting or preset is unknown or out of range; the message names it.
     """
+    return validated(Recipe, preset_under(settings), "the recipe")
+
+
+def read_settings(path: Path, make: Callable[[Any], _R]) -> _R:
+    """What `make` makes of a JSON file; every error names the file.
+
+    Raises:
+        InputError: the file cannot be read, or `make` refuses what it says.
+    """
+    try:
+        return make(json.loads(path.read_text("utf-8")))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read {path}: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is not JSON ({error}); correct it and start again") from error
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def preset_under(settings: Any) -> dict[str, Any]:
+    """Settings over those of the preset that they name (`paper` when they name none).
+
+    Raises:
+        InputError: they are no object, or the preset is unknown.
+    """
     if not isinstance(settings, dict):
         raise InputError(f'a JSON {type(settings).__name__}, expected an object such as {{"preset": "quick", …}}')
     own = dict(settings)
     preset = own.pop("preset", "paper")
     if preset not in PRESETS:
         raise InputError(f"unknown preset {preset!r}; choose {', '.join(PRESETS)}")
+    return _merged(PRESETS[preset], own)
+
+
+def validated(kind: type[_R], settings: Mapping[str, Any], whole: str) -> _R:
+    """A record from settings as JSON has them.
+
+    Raises:
+        InputError: a setting is unknown or out of range; the message names it, or else calls the record `whole`.
+    """
     try:
-        return Recipe.model_validate_json(json.dumps(_merged(PRESETS[preset], own)))
+        return kind.model_validate_json(json.dumps(settings))
     except ValidationError as error:
         wrong = error.errors()[0]
-        where = ".".join(map(str, wrong["loc"])) or "the recipe"
+        where = ".".join(map(str, wrong["loc"])) or whole
         given = f" (given: {wrong['input']!r})" if wrong["loc"] and wrong["type"] != "missing" else ""
         reason = wrong["msg"].removeprefix("Value error, ")
         raise InputError(f"{where}: {reason}{given}; correct it and start again") from error

@@ -21,7 +21,8 @@ from spd_core.run_files import Damaged, Run, all_runs, open_run
 if TYPE_CHECKING:
     from spd_core.arms import Outcome
 
-_NAMES = {"load": "Loading", "capture": "Capturing", "corpus": "Writing", "train": "Training", "drift": "Drift"}
+_NAMES = {"load": "Loading", "capture": "Capturing", "corpus": "Writing", "train": "Training", "drift": "Drift",
+          "evaluate": "Answering"}  # fmt: skip
 
 
 def distill(
@@ -42,11 +43,13 @@ def distill(
             raise InputError(
                 "--detach, --title and --launcher are of a new run; write --run ID alone, or runs --resume ID"
             )
-        _carry_out(open_run(run), as_json)
+        found = open_run(run)
+        found.record.distillation  # noqa: B018 - refuses an evaluation
+        _carry_out(found, as_json)
     elif config is not None:
         recipe = read_recipe(config)
         if detach:
-            print_result(_row(queue.create(recipe, title, launcher)), as_json)
+            print_result(run_row(queue.create(recipe, title, launcher)), as_json)
         elif launcher != LOCAL:
             raise InputError(
                 f"--launcher needs --detach; or write it in front: {launcher} -m spd_core distill {config}"
@@ -67,7 +70,7 @@ def _carry_out(run: Run, as_json: bool) -> None:
 
     try:
         with bars() as bar:
-            outcome = run_job(run, _on_bar(bar) if is_main() else None)
+            outcome = run_job(run, on_bar(bar) if is_main() else None)
     except KeyboardInterrupt:
         outcome = "stopped"
     if is_main():
@@ -88,7 +91,7 @@ def _say(run: Run, outcome: "Outcome", as_json: bool) -> None:
 def _result(run: Run, outcome: "Outcome") -> dict[str, Any]:
     """What a run has made: for each arm its rows, steps, held-out loss and adapter."""
     arms: dict[str, dict[str, Any]] = {}
-    for arm in run.record.recipe.arms:
+    for arm in run.record.distillation.arms:
         folder = run.folder / "adapters" / arm
         if (folder / CARD).is_file():
             card = read_card(folder)
@@ -97,14 +100,14 @@ def _result(run: Run, outcome: "Outcome") -> dict[str, Any]:
     return {"run": run.id, "folder": str(run.folder), "state": outcome, "arms": arms}
 
 
-def _on_bar(bar: Callable[[float, str], None]) -> Callable[[AnyEvent], None]:
+def on_bar(bar: Callable[[float, str], None]) -> Callable[[AnyEvent], None]:
     """Draw events as one bar for each stage."""
 
     def show(event: AnyEvent) -> None:
         if event.kind == "stage" or event.kind == "progress":
             share = event.done / max(1, event.total) if event.kind == "progress" else 0.0
-            round_ = f"round {event.round}" if event.round > 1 else ""
-            bar(share, " ".join(filter(None, (_NAMES[event.stage], event.arm, round_))))
+            round_ = f"{'seed' if event.set else 'round'} {event.round}" if event.round > 1 else ""
+            bar(share, " ".join(filter(None, (_NAMES[event.stage], event.arm, event.set, round_))))
 
     return show
 
@@ -126,9 +129,9 @@ def runs(
     for change, id in wanted:
         run = open_run(id)
         change(run)
-        print_result(_row(run), as_json)
+        print_result(run_row(run), as_json)
     if not wanted and delete is None:
-        _print_all([_row(run) for run in all_runs()], as_json)
+        _print_all([run_row(run) for run in all_runs()], as_json)
 
 
 def _delete(id: str) -> dict[str, Any]:
@@ -136,7 +139,7 @@ def _delete(id: str) -> dict[str, Any]:
     return {"run": id, "state": "deleted", "bytes": queue.delete(found.get(id) or open_run(id))}
 
 
-def _row(run: Run | Damaged) -> dict[str, Any]:
+def run_row(run: Run | Damaged) -> dict[str, Any]:
     """A run in a few words."""
     if isinstance(run, Damaged):
         return {"run": run.id, "state": "damaged", "reason": run.reason, "title": "", "asked_to_stop": False}

@@ -3,17 +3,29 @@
 import json
 import os
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, TypeAlias, TypeVar
+from typing import Annotated, Any, BinaryIO, Literal, TypeAlias, TypeVar
 
-from pydantic import ValidationError
+from pydantic import Discriminator, Tag, ValidationError
 
 from spd_core.errors import InputError
+from spd_core.evaluation_recipes import EvaluationRecipe
 from spd_core.lane_specs import Record
 from spd_core.recipes import Recipe
 
 FORMAT = 1
 State: TypeAlias = Literal["queued", "starting", "running", "review", "done", "stopped", "failed", "lost"]
 _R = TypeVar("_R", bound=Record)
+
+
+def _kind(recipe: Any) -> str:
+    """Which kind of recipe a record holds; the first ones did not say."""
+    found = recipe.get("kind") if isinstance(recipe, dict) else getattr(recipe, "kind", None)
+    return str(found or "distillation")
+
+
+AnyRecipe: TypeAlias = Annotated[
+    Annotated[Recipe, Tag("distillation")] | Annotated[EvaluationRecipe, Tag("evaluation")], Discriminator(_kind)
+]
 
 
 class RunRecord(Record):
@@ -28,11 +40,25 @@ class RunRecord(Record):
     format: int = FORMAT
     id: str
     created: str
-    recipe: Recipe
+    recipe: AnyRecipe
     launcher: str = "local"
     command: str
     versions: dict[str, str]
     title: str = ""
+
+    @property
+    def distillation(self) -> Recipe:
+        """The recipe of a distillation; `InputError` where it is another one."""
+        if not isinstance(self.recipe, Recipe):
+            raise InputError(f"{self.id} is an evaluation and trains nothing; open it on the page Evaluation")
+        return self.recipe
+
+    @property
+    def evaluation(self) -> EvaluationRecipe:
+        """The recipe of an evaluation; `InputError` where it is another one."""
+        if not isinstance(self.recipe, EvaluationRecipe):
+            raise InputError(f"{self.id} is a distillation and scores nothing; open it on the page Fine-tune")
+        return self.recipe
 
 
 class Owner(Record):

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from spd_core import processes, storage
 from spd_core.adapter_cards import runs_folder
@@ -20,11 +20,12 @@ from spd_core.capability import builtin_names
 from spd_core.errors import InputError, SpdError
 from spd_core.families import BUILTIN
 from spd_core.processes import LOCAL, Owner
-from spd_core.recipes import Recipe
 from spd_core.run_files import Damaged, Run, all_runs, names, open_run, size_of, write_record, write_status
-from spd_core.run_records import RunRecord, State, Status
+from spd_core.run_records import AnyRecipe, RunRecord, State, Status
 from spd_core.tasks import TASKS
 
+COMMANDS = {"distillation": "distill", "evaluation": "table"}
+"""What carries out a run of each kind."""
 GRACE = 60.0
 """Seconds that a job has between being asked to stop and being killed."""
 _SILENCE = 120.0  # seconds without a heartbeat, after which a job on another machine counts as lost
@@ -91,7 +92,7 @@ def _gone(run: Run, status: Status) -> Status:
 # --- creating ----------------------------------------------------------------------------------------------------
 
 
-def create(recipe: Recipe, title: str = "", launcher: str = LOCAL) -> Run:
+def create(recipe: AnyRecipe, title: str = "", launcher: str = LOCAL) -> Run:
     """Put a new run into the queue, and start it if it is its turn.
 
     Raises:
@@ -99,22 +100,22 @@ def create(recipe: Recipe, title: str = "", launcher: str = LOCAL) -> Run:
     """
     _jobs_at_once()
     name = storage.new_name(Path(recipe.capability).stem)
-    command = shlex.join(processes.job_command(launcher, name))
+    command = shlex.join(processes.job_command(launcher, name, COMMANDS[recipe.kind]))
     run = _new(name, recipe, title, launcher, command, Status(state="queued", since=time.time()))
     start_next()
     return run
 
 
-def create_here(recipe: Recipe, title: str = "") -> Run:
+def create_here(recipe: AnyRecipe, title: str = "") -> Run:
     """A new run that this process is about to carry out itself; `StorageError` when the disk refuses."""
     mine = processes.owner_of(os.getpid())
     status = Status(state="starting", since=time.time(), launcher=mine, job=mine)
     return _new(storage.new_name(Path(recipe.capability).stem), recipe, title, LOCAL, storage.command_line(), status)
 
 
-def _new(name: str, recipe: Recipe, title: str, launcher: str, command: str, status: Status) -> Run:
+def _new(name: str, recipe: AnyRecipe, title: str, launcher: str, command: str, status: Status) -> Run:
     record = RunRecord(
-        id=name, created=datetime.now().isoformat(timespec="seconds"), recipe=_anchored(recipe), launcher=launcher,
+        id=name, created=datetime.now().isoformat(timespec="seconds"), recipe=anchored(recipe), launcher=launcher,
         command=command, versions=storage.versions(), title=title,
     )  # fmt: skip
     with storage.new_folder(runs_folder() / name) as folder:
@@ -123,12 +124,22 @@ def _new(name: str, recipe: Recipe, title: str, launcher: str, command: str, sta
     return open_run(name)
 
 
-def _anchored(recipe: Recipe) -> Recipe:
+def anchored(recipe: AnyRecipe) -> AnyRecipe:
     """The same with whole paths: a job has another working directory."""
-    named = (*TASKS, *builtin_names(), BUILTIN)
-    paths = {what: os.path.expanduser(getattr(recipe, what)) for what in ("capability", "model")}
-    whole = {what: os.path.abspath(path) for what, path in paths.items() if path not in named and os.path.exists(path)}
-    return recipe.model_copy(update=whole)
+    return type(recipe).model_validate(_anchored(recipe.model_dump()))
+
+
+def _anchored(settings: Any) -> Any:
+    if isinstance(settings, tuple | list):
+        return [_anchored(one) for one in settings]
+    if not isinstance(settings, dict):
+        return settings
+    whole = {name: _anchored(value) for name, value in settings.items()}
+    for name in ("capability", "model", "data"):
+        path = os.path.expanduser(whole.get(name) or "")
+        if path and path not in (*TASKS, *builtin_names(), BUILTIN) and os.path.exists(path):
+            whole[name] = os.path.abspath(path)
+    return whole
 
 
 # --- the queue ---------------------------------------------------------------------------------------------------
@@ -162,7 +173,7 @@ def _start(run: Run) -> bool:
     """Start a run's job; false when it cannot be, which becomes the run's state."""
     launcher = run.record.launcher
     try:
-        command = processes.job_command(launcher, run.id)
+        command = processes.job_command(launcher, run.id, COMMANDS[run.record.recipe.kind])
         with run.open_log() as log:
             owner = processes.start(command, processes.job_environment(launcher, run.id), runs_folder(), log)
     except (OSError, SpdError) as error:

@@ -3,7 +3,6 @@
 Each keeps what the folder holds already, and tells what it does. In which order they run is in `arms.py`.
 """
 
-import hashlib
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,26 +14,23 @@ import numpy as np
 
 from spd_core.adapter_cards import CARD, read_card
 from spd_core.adapters import Adapter, load_adapter
+from spd_core.arm_subspaces import captured_subspace, subspace_fingerprint
 from spd_core.capability import Capability
 from spd_core.corpus import Task, tasks_of, write_corpus
 from spd_core.corpus_files import CorpusRow, clean, corpus_path, read_corpus
 from spd_core.distill import ADAPTER, CHECKPOINTS, TrainNews, train
 from spd_core.errors import InputError, MemoryLimitError
 from spd_core.events import AnyEvent, ArmDone, Drift, HygieneFound, Loss, Progress, Sample, Stage, StageBegun
-from spd_core.families import parse_layers
 from spd_core.generation import generate
-from spd_core.gradients import capture
 from spd_core.memory import available_memory, estimate_memory
 from spd_core.models import LanguageModel
-from spd_core.nulls import shuffled
 from spd_core.packing import forget_packed
 from spd_core.projection import Lane
 from spd_core.ranks import principal_angles
 from spd_core.recipes import ARMS, ArmName, Recipe, SubspaceOf
 from spd_core.sampling import Sampling
 from spd_core.storage import remove_folder
-from spd_core.study import StudySettings, encoded_examples
-from spd_core.subspace import RECORD, Subspace, fit, load_subspace, random_subspace
+from spd_core.subspace import RECORD, Subspace, load_subspace, random_subspace
 from spd_core.tasks import find_capability, held_out_prompts
 from spd_core.team import agreed, together
 
@@ -104,24 +100,12 @@ class Stages:
         return load_subspace(place)
 
     def _capture(self, lm: LanguageModel, kind: SubspaceOf, stage: Stage, place: Path) -> None:
-        wanted = self.recipe.capture
-        layers = parse_layers(wanted.layers, lm.card.layers)
-        loss = "full" if kind == "full loss" else wanted.loss
-        capability = self.calibration
-        if kind == "shuffled answers":
-            capability = shuffled(capability, self.recipe.seed)
-        style = self.recipe.corpus.prompt_style
-        settings = StudySettings(layers, loss, style, None, wanted.batch_size, wanted.center)
-        captured = capture(
-            lm, encoded_examples(lm, capability, settings), layers, batch_size=wanted.batch_size, stop=self.stop,
-            on_batch=lambda at: self.progress(stage, at.done, at.total),
+        found = captured_subspace(
+            lm, self.calibration, kind, self.recipe.capture, self.recipe.corpus.prompt_style, self.recipe.seed,
+            on_batch=lambda at: self.progress(stage, at.done, at.total), stop=self.stop,
         )  # fmt: skip
-        if captured.used == captured.requested:  # else it was stopped; half of it would be another subspace
-            subspace = fit(
-                captured, lm, rank=wanted.rank, center=wanted.center, cap=True, loss=loss, prompt_style=style,
-                capability=capability.name, fingerprint=capability.fingerprint,
-            )  # fmt: skip
-            subspace.save(place, overwrite=True)
+        if found is not None:
+            found.save(place, overwrite=True)
 
     def drift(self, lm: LanguageModel, arm: str, round_: int, base: Subspace, before: Subspace) -> Subspace:
         """The capability subspace of a trained model, and how far it has turned."""
@@ -223,7 +207,8 @@ class Stages:
         kept, held_out = self.cleaned(rows, self.corpus_name(arm, round_))
         self._check_memory(lm, rows)
         forget_packed()
-        facts = {"run": self.run, "arm": arm, "capability": self.recipe.capability, "subspace": _fingerprint(lane)}
+        facts = {"run": self.run, "arm": arm, "capability": self.recipe.capability,
+                 "subspace": subspace_fingerprint(lane.subspace)}  # fmt: skip
         found = train(
             lm, kept, self.recipe.train, folder, held_out=held_out, facts=facts, on_news=self._on_news,
             on_epoch=lambda news: self._show(lm, news), stop=self.stop,
@@ -268,12 +253,3 @@ def _overlaps(first: Subspace, second: Subspace) -> dict[str, float]:
     """Mean cos² of the principal angles by site: 1 for equal subspaces, of two random ones rank ÷ d_kv."""
     pairs = {site.label: principal_angles(first.basis[site], second.basis[site]) for site in first.sites}
     return {label: round(float(np.mean(np.cos(angles) ** 2)), 6) for label, angles in pairs.items()}
-
-
-def _fingerprint(lane: Lane) -> str:
-    if lane.subspace is None:
-        return ""
-    digest = hashlib.sha256()
-    for site in lane.subspace.sites:
-        digest.update(f"{site.name}".encode() + lane.subspace.basis[site].numpy().tobytes())
-    return digest.hexdigest()

@@ -21,7 +21,7 @@ from spd_core.run_files import open_run
 STEPS = 4
 
 
-def command(_launcher: str, run: str) -> list[str]:
+def command(_launcher: str, run: str, _command: str = "") -> list[str]:
     """Instead of `processes.job_command`."""
     return [sys.executable, "-m", "tests.pretended_job", run]
 

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from spd_core.capability import BUILTIN_FOLDER, Example, builtin_names, read_builtin
-from spd_core.evaluation import is_correct, passes
+from spd_core.sandbox import run_tests
+from spd_core.scoring import score
 from spd_core.spans import encode_all
 
 NAMES = ["arithmetic", "multiple-choice", "python-functions"]
@@ -66,7 +67,8 @@ def test_splits_are_large_enough_and_disjoint(name: str) -> None:
 def test_every_reference_answer_is_right_under_its_own_scorer(name: str) -> None:
     found = read_builtin(name)
     sample = found.examples if name != "python-functions" else found.examples[::40]  # each is a process
-    assert [example.id for example in sample if not is_correct(example, found.settings, f" {example.answer}")] == []
+    scores = {example.id: score(example, found.settings, f" {example.answer}", "eos", run_tests) for example in sample}
+    assert {name: one.reason for name, one in scores.items() if not (one.correct and one.early and one.ended)} == {}
 
 
 def test_arithmetic_is_right() -> None:
@@ -107,8 +109,8 @@ def test_python_prompts_show_every_assertion() -> None:
 def test_python_solutions_pass_their_own_assertions() -> None:
     examples = read_builtin("python-functions").examples
     with ThreadPoolExecutor(2) as pool:
-        right = list(pool.map(lambda example: passes(example.answer, example.tests, example.setup), examples))
-    assert [example.id for example, fine in zip(examples, right, strict=True) if not fine] == []
+        verdicts = list(pool.map(lambda one: run_tests(one.answer, one.tests, one.setup, one.answer), examples))
+    assert {one.id: found.reason for one, found in zip(examples, verdicts, strict=True) if not found.passed} == {}
 
 
 def test_python_assertions_can_fail() -> None:
@@ -116,7 +118,8 @@ def test_python_assertions_can_fail() -> None:
     examples = read_builtin("python-functions").examples[::40]
     for example in examples:
         name = re.findall(r"^def (\w+)\(", example.answer, re.MULTILINE)[-1]
-        assert not passes(f"def {name}(*args, **options): return object()", example.tests), example.id
+        code = f"def {name}(*args, **options): return object()"
+        assert not run_tests(code, example.tests, reference=example.answer).passed, example.id
 
 
 @pytest.mark.builtin

@@ -1,232 +1,234 @@
-"""Scorers by hand-written cases, the statistics by hand, and the likelihood against a slow computation."""
+"""Answers of a tiny model against transformers' own greedy decoding, records that are kept, the likelihood by hand."""
 
-import math
-import os
+import json
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 import torch
 
 from spd_core import evaluation
 from spd_core.capability import INSTRUCTION, Example, Settings
-from spd_core.errors import InputError
-from spd_core.evaluation import accuracy, code_in, first_letter, is_correct, last_number, normalised, passes
+from spd_core.errors import InputError, ModelError
+from spd_core.evaluation import Items, evaluate, read_set
+from spd_core.evaluation_files import SCORING, ItemStore
+from spd_core.evaluation_recipes import EvalSet
+from spd_core.projection import Lane, folded
 from spd_core.spans import Encoded, encode_all
+from tests.test_projection import subspace_of
 
 
-def scored(scorer: Any, answer: str, completion: str, **fields: Any) -> bool:
-    template = INSTRUCTION if scorer == "python" else "Question: {prompt}\nAnswer:"
-    rules = Settings(capability="x", scorer=scorer, template=template)
-    return is_correct(Example(prompt="p", answer=answer, **fields), rules, completion)
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A SPD_HOME without any record."""
+    monkeypatch.setenv("SPD_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
 
 
-# --- text ----------------------------------------------------------------------------------------------------
+def written(path: Path, rows: Sequence[dict[str, Any]], **settings: Any) -> Path:
+    head = {"capability": path.stem, "template": "Q: {prompt}\nA:", "scorer": "number", **settings}
+    path.write_text("".join(json.dumps(row) + "\n" for row in (head, *rows)))
+    return path
 
 
-@pytest.mark.parametrize(
-    ("text", "number"),
-    [
-        ("12 apples, then 7", 7.0),
-        ("$1,234,567.50 in all.", 1234567.5),
-        ("it is -3", -3.0),
-        ("it is −3.25°", -3.25),  # the typographic minus
-        (".5", 0.5),
-        ("18.", 18.0),
-        ("18, of course", 18.0),
-        ("#### 1,000", 1000.0),
-        ("none", None),
-        ("", None),
-    ],
-)
-def test_last_number(text: str, number: float | None) -> None:
-    assert last_number(text) == number
+@pytest.fixture
+def sums(tmp_path: Path) -> Path:
+    """Seven held-out items of different lengths."""
+    rows = [{"id": f"i{i}", "split": "heldout", "prompt": f"{i} and {i}" + " more" * (i % 3), "answer": f"{2 * i}"}
+            for i in range(7)]  # fmt: skip
+    return written(tmp_path / "sums.jsonl", rows)
 
 
-@pytest.mark.parametrize(
-    ("text", "letter"),
-    [
-        (" B", "B"),
-        ("(C) Rome", "C"),
-        ("D. Bern", "D"),
-        ("The answer is A.", "A"),
-        ("ABC", None),
-        ("b", None),
-        ("E", None),
-        ("D'oh! B", "B"),
-        ("Because C", "C"),
-        ("", None),
-    ],
-)
-def test_first_letter(text: str, letter: str | None) -> None:
-    assert first_letter(text) == letter
+@pytest.fixture
+def lm(tiny_lm: Callable[[str], Any]) -> Any:
+    return tiny_lm("llama")
 
 
-@pytest.mark.parametrize(
-    ("text", "norm"),
-    [(" (A) \nmore", "a"), ("\n\n True.", "true"), ('"Not  plausible"', "not plausible"), ("", ""), (" \n", "")],
-)
-def test_normalised(text: str, norm: str) -> None:
-    assert normalised(text) == norm
+def items_of(path: Path, **changes: Any) -> Items:
+    return read_set(EvalSet(capability=str(path), max_new_tokens=6, **changes))
 
 
-@pytest.mark.parametrize(
-    ("scorer", "answer", "completion", "right"),
-    [
-        ("number", "#### 72", " It is 72", True),
-        ("number", "#### 72", " It is 72.00005", True),
-        ("number", "#### 72", " It is 72.0002", False),
-        ("number", "#### 1,000", " 1000", True),
-        ("number", "#### 72", " seventy-two", False),
-        ("number", "4", " 4\nQuestion: and 5?\nAnswer: 9", True),  # what it asks itself does not count
-        ("letter", "B", " B", True),
-        ("letter", "B", " A or B", False),
-        ("letter", "B", "", False),
-        ("exact", "(A)", " (A)\nbecause", True),
-        ("exact", "yes", " Yes.", True),
-        ("exact", "yes", " no", False),
-        ("exact", "yes", "", False),
-    ],
-)
-def test_is_correct(scorer: str, answer: str, completion: str, right: bool) -> None:
-    assert scored(scorer, answer, completion) is right
+# --- sets ----------------------------------------------------------------------------------------------------
 
 
-def test_a_likelihood_has_no_right_or_wrong() -> None:
-    with pytest.raises(InputError, match="scored by likelihood; use reference_nll"):
-        scored("nll", "a", "a")
+def test_a_set_is_limited_and_what_its_scorer_cannot_score_is_left_out(tmp_path: Path) -> None:
+    rows = [{"id": str(i), "split": "heldout", "prompt": "p", "answer": answer}
+            for i, answer in enumerate(["1", "none at all", "3", "4"])]  # fmt: skip
+    found = items_of(written(tmp_path / "mixed.jsonl", rows), limit=3)
+    assert [example.id for example in found.capability.examples] == ["0", "2"]
+    assert found.unfit == ("1",)
 
 
-# --- code ----------------------------------------------------------------------------------------------------
-
-ADD = "def add(a, b):\n    return a + b"
-TESTS = ("assert add(1, 2) == 3",)
-
-
-@pytest.mark.parametrize(
-    "completion",
-    [
-        pytest.param(ADD, id="bare"),
-        pytest.param(f" {ADD}\n", id="after the space of the template"),
-        pytest.param(f"\n```python\n{ADD}\n```", id="fenced"),
-        pytest.param(f"Here it is:\n```\n{ADD}\n```\nIt adds.", id="fenced, with prose around"),
-        pytest.param(f"```python\n{ADD}", id="fence never closed"),
-        pytest.param(f"{ADD}\n```\nThis adds a and b.", id="closing fence only"),
-        pytest.param(f"{ADD}\n\nThis function adds its arguments.", id="prose after"),
-        pytest.param(f"import math\n\n# adds\n@staticmethod\n{ADD}", id="imports, comments, decorators"),
-        pytest.param(f"{ADD}\n\nInstruction: more\nCode: def add(a, b): return 0", id="an instruction of its own"),
-    ],
-)
-def test_code_is_found_however_it_is_wrapped(completion: str) -> None:
-    assert scored("python", ADD, completion, tests=TESTS)
+def test_a_scorer_that_fits_no_item_is_refused(tmp_path: Path) -> None:
+    rows = [{"split": "heldout", "prompt": "p", "answer": "no number"}]
+    with pytest.raises(InputError, match="wordy.*number"):
+        items_of(written(tmp_path / "wordy.jsonl", rows))
 
 
-def test_code_in_keeps_the_code_alone() -> None:
-    assert code_in(f"Sure:\n```python\n{ADD}\n```\nDone.").strip() == ADD
-    assert code_in(f"{ADD}\n\nThis adds.").strip() == ADD
+def test_a_set_without_held_out_items_is_refused(tmp_path: Path) -> None:
+    path = written(tmp_path / "trained.jsonl", [{"split": "train", "prompt": "p", "answer": "1"}])
+    with pytest.raises(InputError, match="trained has no heldout examples; mark some"):
+        items_of(path)
 
 
-@pytest.mark.parametrize(
-    "completion",
-    [
-        "",
-        "I cannot.",
-        ADD.replace("+", "-"),
-        f"{ADD}\n    return (",
-        "exit()",
-        f"exit()\n{ADD}",
-        "import os\nos._exit(0)",
-    ],
-)
-def test_wrong_code_does_not_pass(completion: str) -> None:
-    assert not scored("python", ADD, completion, tests=TESTS)
+def test_an_item_without_an_answer_is_refused_with_its_line(tmp_path: Path) -> None:
+    path = written(tmp_path / "open.jsonl", [{"split": "heldout", "prompt": "p"}])
+    with pytest.raises(InputError, match=r"open.jsonl, line 2: answer: Field required"):
+        items_of(path)
 
 
-@pytest.mark.parametrize("code", ["\0", "\ud800", "raise SystemExit", "x = '''", "if True:", "print = None"])
-def test_code_that_python_refuses_does_not_pass(code: str) -> None:
-    assert not passes(code, ["assert True"] if code != "x = '''" else ["'''"])
+# --- answers -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 32])
+def test_answers_are_those_of_transformers_greedy_decoding(lm: Any, sums: Path, batch_size: int) -> None:
+    items = items_of(sums)
+    found = evaluate(lm, Lane(), items, "f", batch_size=batch_size)
+    assert [record.id for record in found.records] == [f"i{i}" for i in range(7)], "in the set's order"
+    for record, example in zip(found.records, items.capability.examples, strict=True):
+        assert record.prompt == f"Q: {example.prompt}\nA:"
+        ids = lm.tokenizer(record.prompt, return_tensors="pt").input_ids
+        whole = lm.model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), do_sample=False,
+                                  max_new_tokens=6, pad_token_id=0)  # fmt: skip
+        new = [int(i) for i in whole[0, ids.shape[1] :]]
+        ended = lm.tokenizer.eos_token_id in new
+        assert record.tokens == len(new) - ended
+        assert record.finish == ("eos" if ended else "length")
+        assert record.completion == lm.tokenizer.decode(new[: record.tokens], skip_special_tokens=True,
+                                                        clean_up_tokenization_spaces=False)  # fmt: skip
+        assert (record.gold, record.nll) == (example.answer, None)
+    assert (found.tokens, found.reused, found.whole) == (sum(r.tokens for r in found.records), 0, True)
+
+
+def test_right_and_wrong_come_from_the_scorer(lm: Any, sums: Path) -> None:
+    """A model whose every answer is the same byte is right where the gold is that digit."""
+    items = items_of(sums)
+    four = lm.tokenizer("4").input_ids[0]
+
+    def always_four(_module: Any, _args: Any, output: Any) -> Any:
+        output = output.clone()
+        output[..., four] = 1e4
+        return output
+
+    hook = lm.model.get_output_embeddings().register_forward_hook(always_four)
+    try:
+        found = evaluate(lm, Lane(), Items(items.name, items.capability, "raw", 1), "f").records
+    finally:
+        hook.remove()
+    assert [record.completion for record in found] == ["4"] * 7
+    assert [record.correct for record in found] == [record.gold == "4" for record in found]
+    assert [record.value for record in found] == [0, 0, 1, 0, 0, 0, 0]
+    assert {record.extracted for record in found} == {"4"}
+
+
+def test_a_projected_subject_answers_like_its_folded_weights(lm: Any, sums: Path) -> None:
+    lane, items = Lane(subspace_of(lm)), items_of(sums)
+    hooked = evaluate(lm, lane, items, "hooked").records
+    with folded(lm, lane):
+        plain = evaluate(lm, Lane(), items, "folded").records
+    assert hooked == plain
+    assert hooked != evaluate(lm, Lane(), items, "raw").records
+
+
+# --- records -------------------------------------------------------------------------------------------------
+
+
+def test_a_second_evaluation_generates_nothing(lm: Any, sums: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = evaluate(lm, Lane(), items_of(sums), "f")
+    monkeypatch.setattr(evaluation, "generate", lambda *_, **__: pytest.fail("it was asked again"))
+    second = evaluate(lm, Lane(), items_of(sums), "f")
+    assert second.records == first.records
+    assert (second.tokens, second.reused) == (0, 7)
+    few = evaluate(lm, Lane(), items_of(sums, limit=3), "f")
+    assert few.records == first.records[:3], "records are of items, whatever the limit"
 
 
 @pytest.mark.parametrize(
-    ("code", "tests", "setup"),
-    [
-        ("def f(): return pi", ["assert f() > 3"], "from math import pi"),
-        ("from __future__ import annotations\ndef f(x: Later): return x", ["assert f(1) == 1"], ""),
-        ("def f(): return 1\nprint('no newline', end='')", ["assert f() == 1"], ""),
-        ("def f(): return 1", ["x = [\n  f(),\n]", "assert x == [1]"], ""),
-        (f"x = {'1' * 200_000!r}", ["assert len(x) == 200_000"], ""),  # longer than an argument may be
-    ],
+    "change", [{"subject": "g"}, {"style": "chat"}, {"new_tokens": 5}, {"template": "Say {prompt}:"}]
 )
-def test_right_code_passes(code: str, tests: list[str], setup: str) -> None:
-    assert passes(code, tests, setup)
+def test_whatever_records_depend_on_keeps_them_apart(sums: Path, change: dict[str, Any]) -> None:
+    items = items_of(sums)
+    settings = items.capability.settings.model_copy(update={"template": change.get("template", "Q: {prompt}\nA:")})
+    other = Items(items.name, type(items.capability)(settings, items.capability.examples),
+                  change.get("style", "raw"), change.get("new_tokens", 6))  # fmt: skip
+    assert other.about(change.get("subject", "f")).key != items.about("f").key
 
 
-def test_the_environment_is_not_handed_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SPD_SECRET", "1")
-    assert passes("import os", ["assert 'SPD_SECRET' not in os.environ", "assert os.listdir() == []"])
+def test_records_of_an_older_scoring_are_not_read(sums: Path) -> None:
+    about = items_of(sums).about("f")
+    assert about.scoring == SCORING
+    assert about.model_copy(update={"scoring": SCORING + 1}).key != about.key
 
 
-@pytest.mark.parametrize(
-    "code",
-    [
-        pytest.param("while True: pass", id="endless"),
-        pytest.param("x = bytearray(3 * 2**30)", id="3 GiB"),
-        pytest.param("x = []\nwhile True: x.append(bytearray(2**26))", id="memory bomb"),
-        pytest.param("input()", id="waits for input"),
-        pytest.param("import time\ntime.sleep(60)", id="sleeps"),
-        pytest.param("while True: print('x' * 2**16)", id="endless output"),
-        pytest.param("open('file', 'wb').write(bytes(2**22))", id="large file"),
-    ],
-)
-def test_runaway_code_is_ended_and_does_not_pass(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
-    monkeypatch.setattr(evaluation, "CODE_SECONDS", 2)
-    assert not passes(code, [])
+def test_a_stop_keeps_whole_batches_and_going_on_gives_the_same(lm: Any, sums: Path) -> None:
+    whole = evaluate(lm, Lane(), items_of(sums), "once", batch_size=2).records
+    told: list[tuple[int, int, int]] = []
+    part = evaluate(lm, Lane(), items_of(sums), "twice", batch_size=2, stop=lambda: len(told) == 2,
+                    on_items=lambda *at: told.append(at))  # fmt: skip
+    assert (len(part.records), part.whole) == (4, False)
+    assert [done for done, _, _ in told] == [2, 4]
+    assert {total for _, total, _ in told} == {7}
+    rest = evaluate(lm, Lane(), items_of(sums), "twice", batch_size=2)
+    assert rest.records == whole
+    assert rest.reused == 4
 
 
-def test_endless_output_does_not_fill_our_own_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    import resource
-
-    monkeypatch.setattr(evaluation, "CODE_SECONDS", 2)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB
-    passes("import os\nwhile True:\n    try: os.write(1, b'x' * 2**20)\n    except OSError: pass", [])
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**17
+def test_a_stop_in_the_middle_of_a_batch_keeps_nothing_of_it(lm: Any, sums: Path) -> None:
+    asked = iter(range(100))
+    found = evaluate(lm, Lane(), items_of(sums), "f", batch_size=7, stop=lambda: next(asked) >= 2)
+    assert found.records == ()
 
 
-def test_what_the_code_started_ends_with_it() -> None:
-    lifetime = f"{os.getpid()}.125"  # an argument to know the process by
-    assert passes(f"import subprocess\nsubprocess.Popen(['/bin/sleep', '{lifetime}'])", [])
-    for _ in range(50):
-        found = psutil.process_iter(["cmdline"])
-        alive = [process for process in found if lifetime in (process.info["cmdline"] or ())]  # a zombie has none
-        if not alive:
-            return
-        time.sleep(0.02)
-    pytest.fail(f"still running: {alive}")
+def test_a_torn_line_is_written_anew(lm: Any, sums: Path) -> None:
+    items = items_of(sums)
+    whole = evaluate(lm, Lane(), items, "f", batch_size=3)
+    path = ItemStore(items.about("f")).path
+    path.write_bytes(path.read_bytes()[:-9])
+    again = evaluate(lm, Lane(), items, "f", batch_size=3)
+    assert (again.records, again.reused) == (whole.records, 6)
+    assert len(path.read_bytes().splitlines()) == 7
 
 
-# --- statistics ----------------------------------------------------------------------------------------------
+def test_a_damaged_record_is_named_and_the_others_stay(lm: Any, sums: Path) -> None:
+    items = items_of(sums)
+    evaluate(lm, Lane(), items, "f")
+    path = ItemStore(items.about("f")).path
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([lines[0], lines[1][:20], *lines[2:]]) + "\n")
+    before = path.read_bytes()
+    with pytest.raises(InputError, match=r"items.jsonl, line 2: not JSON .*; correct or remove the line"):
+        evaluate(lm, Lane(), items, "f")
+    assert path.read_bytes() == before
 
 
-@pytest.mark.parametrize(("correct", "n"), [(0, 20), (1, 1), (15, 50), (50, 50)])
-def test_accuracy_has_the_wilson_interval(correct: int, n: int) -> None:
-    found = accuracy([True] * correct + [False] * (n - correct))
-    z, p = 1.959963984540054, correct / n  # the 97.5 % quantile of the normal distribution
-    middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z / (1 + z**2 / n) * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
-    assert (found.correct, found.n, found.share) == (correct, n, p)
-    assert (found.low, found.high) == pytest.approx((middle - half, middle + half), abs=1e-12)
+def test_an_edited_item_is_asked_anew(lm: Any, sums: Path) -> None:
+    evaluate(lm, Lane(), items_of(sums), "f")
+    sums.write_text(sums.read_text().replace("2 and 2 more more", "two and two"))
+    found = evaluate(lm, Lane(), items_of(sums), "f")
+    assert (found.reused, found.whole) == (6, True)
+    assert [r.prompt for r in found.records if r.id == "i2"] == ["Q: two and two\nA:"]
 
 
-def test_accuracy_by_hand() -> None:
-    found = accuracy([True] * 5 + [False] * 5)  # Wilson: 0.5 ± z/2 · 1/√(10 + z²)
-    assert (found.low, found.high) == pytest.approx((0.2366, 0.7634), abs=5e-5)
+def test_two_that_ask_the_same_take_turns(lm: Any, sums: Path) -> None:
+    items = items_of(sums)
+    store = ItemStore(items.about("f"))
+    results: list[Any] = []
+    with store.writing():
+        other = threading.Thread(target=lambda: results.append(evaluate(lm, Lane(), items, "f")))
+        other.start()
+        time.sleep(0.5)
+        assert not results, "it waits"
+    other.join(30)
+    assert results[0].whole
 
 
-def test_accuracy_of_nothing_is_refused() -> None:
-    with pytest.raises(InputError, match="no result to count"):
-        accuracy([])
+def test_waiting_for_another_ends_when_asked_to(lm: Any, sums: Path) -> None:
+    items = items_of(sums)
+    with ItemStore(items.about("f")).writing():
+        assert not evaluate(lm, Lane(), items, "f", stop=lambda: True).whole
 
 
 # --- likelihood ----------------------------------------------------------------------------------------------
@@ -239,10 +241,44 @@ def slow_nll(lm: Any, example: Encoded) -> float:
     return -sum(float(logp[t - 1, example.ids[t]]) for t in example.supervised) / len(example.supervised)
 
 
+CODE = Settings(capability="x", template=INSTRUCTION, scorer="nll")
+ANSWERS = {"short": "x = 1", "long": "for i in range(3):\n    print(i)", "middle": "return a"}
+
+
+def encoded_answers(tokenizer: Any) -> Any:
+    return encode_all([Example(id=k, prompt="Do it.", answer=v) for k, v in ANSWERS.items()], CODE, tokenizer)
+
+
 @pytest.mark.parametrize("batch_size", [1, 2, 8])
-def test_reference_nll_is_the_slow_one(tiny_lm: Callable[[str], Any], tokenizer: Any, batch_size: int) -> None:
-    lm, rules = tiny_lm("llama"), Settings(capability="x", template=INSTRUCTION, scorer="nll")
-    answers = {"short": "x = 1", "long": "for i in range(3):\n    print(i)", "middle": "return a"}
-    encoded = encode_all([Example(id=k, prompt="Do it.", answer=v) for k, v in answers.items()], rules, tokenizer)
+def test_reference_nll_is_the_slow_one(lm: Any, tokenizer: Any, batch_size: int) -> None:
+    encoded = encoded_answers(tokenizer)
     found = evaluation.reference_nll(lm, encoded, batch_size)
     assert found == pytest.approx({example.id: slow_nll(lm, example) for example in encoded.examples}, rel=1e-5)
+
+
+def test_a_likelihood_is_of_the_subject(lm: Any, tokenizer: Any) -> None:
+    lane, encoded = Lane(subspace_of(lm)), encoded_answers(tokenizer)
+    found = evaluation.reference_nll(lm, encoded, 2, lane)
+    with folded(lm, lane):
+        slow = {example.id: slow_nll(lm, example) for example in encoded.examples}
+    assert found == pytest.approx(slow, rel=1e-4)
+    assert found != pytest.approx({example.id: slow_nll(lm, example) for example in encoded.examples}, rel=1e-4)
+
+
+def test_a_likelihood_set_has_no_right_or_wrong(lm: Any, tmp_path: Path, tokenizer: Any) -> None:
+    rows = [{"id": k, "split": "heldout", "prompt": "Do it.", "answer": v} for k, v in ANSWERS.items()]
+    items = items_of(written(tmp_path / "code.jsonl", rows, template=INSTRUCTION, scorer="nll"))
+    found = evaluate(lm, Lane(), items, "f", batch_size=2)
+    slow = {example.id: slow_nll(lm, example) for example in encoded_answers(tokenizer).examples}
+    assert {record.id: record.nll for record in found.records} == pytest.approx(slow, rel=1e-5)
+    assert {record.id: record.value for record in found.records} == pytest.approx(slow, rel=1e-5)
+    assert {(record.correct, record.completion) for record in found.records} == {(None, "")}
+    for record in found.records:
+        assert record.tokens == len(f" {ANSWERS[record.id]}".encode()), "of the answer alone, one token a byte"
+    assert evaluate(lm, Lane(), items, "f").reused == 3
+
+
+def test_a_likelihood_that_is_no_number_is_refused(lm: Any, tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluation, "batch_losses", lambda _lm, batch: torch.full((len(batch),), torch.nan))
+    with pytest.raises(ModelError, match="the likelihood of long is not finite; load the model in float32"):
+        evaluation.reference_nll(lm, encoded_answers(tokenizer))

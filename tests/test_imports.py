@@ -11,21 +11,13 @@ ROOT = Path(__file__).resolve().parents[1]
 ORDER = [
     *("errors", "team", "storage", "builtin", "families", "memory", "models", "weights", "packing", "capability"),
     *("spans", "tasks", "tables", "importing", "provenance", "ranks", "analysis", "captures", "token_tables", "rows"),
-    *(
-        "gradients",
-        "spectrum",
-        "nulls",
-        "subspace",
-        "sampling",
-        "lane_specs",
-        "events",
-        "recipes",
-        "plans",
-        "adapter_cards",
-    ),
-    *("texts", "differences", "report", "corpus_files", "study", "adapters", "projection", "generation", "reading"),
-    *("comparison", "attribution", "causal", "evaluation", "corpus", "distill", "stages", "arms", "run_records"),
-    *("run_files", "processes", "runs", "costs", "job", "console", "run_commands", "export", "demo", "__main__"),
+    *("gradients", "spectrum", "nulls", "subspace", "sampling", "lane_specs", "row_files", "events", "recipes"),
+    *("plans", "adapter_cards", "evaluation_recipes", "run_records", "texts", "differences", "report"),
+    *("corpus_files", "study", "adapters", "projection", "generation", "reading", "comparison", "attribution"),
+    *("causal", "arm_subspaces", "corpus", "distill", "stages", "arms", "run_files", "processes", "runs", "costs"),
+    *("job", "plain", "isolation", "trial", "sandbox", "scoring", "evaluation_files", "subjects", "evaluation", "paper"),
+    *("significance", "claims", "evaluation_table", "evaluation_report", "table_runs", "evaluation_costs", "console"),
+    *("run_commands", "table_commands", "harness", "harness_commands", "export", "demo", "__main__"),
 ]
 FORBIDDEN = {
     "spd_core": {"streamlit", "plotly", "app", "pages"},

@@ -9,7 +9,7 @@ import pytest
 from spd_core import tasks
 from spd_core.capability import Capability, Example
 from spd_core.errors import InputError
-from spd_core.evaluation import passes
+from spd_core.sandbox import run_tests
 from spd_core.spans import char_spans, generation_prompt, render
 from spd_core.tasks import TASKS, find_capability, read_task
 
@@ -107,7 +107,8 @@ def test_mbpp_prompts_show_every_assertion(datasets_folder: Path) -> None:
 def test_mbpp_reference_solutions_pass(datasets_folder: Path) -> None:
     found = read_task("mbpp", datasets_folder / FILES["mbpp"]).examples[::7]
     assert len(found) == 15
-    assert [example.id for example in found if not passes(example.answer, example.tests, example.setup)] == []
+    verdicts = {one.id: run_tests(one.answer, one.tests, one.setup, one.answer) for one in found}
+    assert {name: verdict.reason for name, verdict in verdicts.items() if not verdict.passed} == {}
 
 
 def test_mmlu_answers_are_the_letter_of_the_right_choice(datasets_folder: Path) -> None:
