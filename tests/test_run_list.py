@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import run_list
+from app import run_compare, run_list
 from spd_core import runs
 from spd_core.events import Loss, StageBegun
 from spd_core.recipes import PRESETS, Recipe, recipe_from
@@ -72,13 +72,13 @@ def test_settings_in_a_few_words() -> None:
 
 def test_only_what_differs_is_told(make: Make) -> None:
     first, second = make(train={"epochs": 3}), make(arms=["spd"], corpus={"prompts": None, "held_out": 0})
-    rows = run_list.differing([first.record, second.record], ["a", "b"])
+    rows = run_compare.differing([first.record, second.record], ["a", "b"])
     assert {row["Setting"]: (row["a"], row["b"]) for row in rows} == {
         "arms": ("psr, ssd, spd", "spd"), "train.epochs": ("3", "2"), "corpus.prompts": ("48", "–"),
         "corpus.held_out": ("8", "0"),
     }  # fmt: skip
     older = second.record.model_copy(update={"versions": {**second.record.versions, "torch": "1.0"}})
-    rows = run_list.differing([second.record, older], ["a", "b"])
+    rows = run_compare.differing([second.record, older], ["a", "b"])
     assert [(row["Setting"], row["b"]) for row in rows] == [("version.torch", "1.0")]
 
 
@@ -176,7 +176,7 @@ def test_two_runs_beside_each_other(make: Make) -> None:
     assert "train.seed" not in table
     assert "2.5000" in table
     assert len(at.get("plotly_chart")) == 1
-    at.segmented_control(key=run_list.AXIS).set_value("epoch").run()
+    at.segmented_control(key=run_compare.AXIS).set_value("epoch").run()
     assert not at.exception
     runs.delete(first)
     at.run()

@@ -148,6 +148,17 @@ def test_what_the_reference_defines_comes_from_the_code() -> None:
     assert run_tests(ADD, TESTS, reference="def (").passed  # one that cannot be read counts as none
 
 
+def test_what_the_tests_import_by_the_reference_is_not_the_codes() -> None:
+    reference = "import os.path\nfrom math import floor as down\ndef f(x): return down(x)"
+    tests = ["assert down(f(2.5)) == 2 and os.path.basename('a/b') == 'b'"]
+    assert run_tests("def f(x): return int(x)", tests, reference=reference) == Verdict(True, "")
+    assert not run_tests("def f(x): return 9\ndown = lambda x: 2", tests, reference=reference).passed
+    missing = run_tests(
+        "def f(x): return 1", ["assert np.all(f(1))"], reference="import numpy_ as np\ndef f(x): return 1"
+    )
+    assert missing.reason == "ModuleNotFoundError: No module named 'numpy_'"
+
+
 # --- what does not -------------------------------------------------------------------------------------------
 
 
@@ -163,7 +174,7 @@ def test_what_the_reference_defines_comes_from_the_code() -> None:
         ("def add(a): return 3", "test 1 raised TypeError: add() takes 1 positional argument but 2 were given"),
         ("add = 3", "test 1 raised TypeError: 'int' object is not callable"),
         ("\0", "source code string cannot contain null bytes"),
-        ("\ud800", "UnicodeEncodeError"),
+        ("\ud800", "surrogates not allowed"),
         ("if True:", "IndentationError: expected an indented block"),
         ("x = '''", "SyntaxError: unterminated triple-quoted string literal"),
         ("(" * 10_000, "too many nested parentheses"),
@@ -261,7 +272,11 @@ TRICKS = {
         f"import os\nfor fd in range(64):\n    try: os.write(fd, b'+')\n    except OSError: pass\n{WRONG}"
     ),
     "forges exceptions": (
-        "import os\nfor fd in range(3, 64):\n    try: os.write(fd, b'0000001bt3:u13:StopIterationu0:l0:')\n"
+        "import os\nfor fd in range(3, 64):\n    try: os.write(fd, b'0000001at3:u13:StopIterationu0:l0:')\n"
+        f"    except OSError: pass\n{WRONG}"
+    ),
+    "forges results": (
+        "import os\nfor fd in range(3, 64):\n    try: os.write(fd, b'0000000dt3:u0:n1:1l0:' * 9)\n"
         f"    except OSError: pass\n{WRONG}"
     ),
     "forges malformed replies": (

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from spd_core import scoring
 from spd_core.capability import INSTRUCTION, QUESTION, Example, Settings, read_builtin
 from spd_core.errors import InputError
 from spd_core.scoring import (
@@ -581,6 +582,8 @@ WRAPPED = {
     "closing fence only, after prose": f"Take it from here.\n\n{ADD}\n```\nThis adds a and b.",
     "prose before": f"Here is the function you want:\n\n{ADD}",
     "prose before that begins as code does": f"from the two arguments:\nclass work:\n\n{ADD}",
+    "prose right before that begins as code does": f"from two numbers:\n{ADD}",
+    "the language's name before": f"python\n{ADD}",
     "one word before": f"Sure\n\n{ADD}",
     "prose after": f"{ADD}\n\nThis function adds its arguments.",
     "prose after, one word": f"{ADD}\n\nDone",
@@ -625,6 +628,7 @@ def test_code_is_found_however_it_is_wrapped(completion: str) -> None:
         ),
         pytest.param('def add(a, b):\n    """Adds\nat the margin\n"""\n    return a + b', id="margin in a string"),
         pytest.param('"""A module."""\nfrom operator import add', id="module docstring"),
+        pytest.param(f"exit()\n{ADD}", id="a call first"),
         pytest.param("try:\n    from x import add\nexcept ImportError:\n    add = None", id="try"),
         pytest.param("add = {\n'a': 1,\n}", id="brackets at the margin"),
     ],
@@ -632,6 +636,19 @@ def test_code_is_found_however_it_is_wrapped(completion: str) -> None:
 @pytest.mark.parametrize("wrap", ["{}", " {}\n", "```python\n{}\n```", "Here:\n\n```\n{}\n```\nDone, I think."])
 def test_all_of_the_code_is_kept(code: str, wrap: str) -> None:
     assert code_in(wrap.replace("{}", code), TESTS).strip() == code
+
+
+@pytest.mark.parametrize("line", ["x = (\n", "x = (\n\n", "def f(\n", "'''\n", "if x:\n", "```\nx = (\n```\n"])
+def test_code_repeated_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch, line: str) -> None:
+    calls: list[str] = []
+
+    def parse(code: str, _name: str) -> Any:
+        calls.append(code)
+        return compile(code, "code", "exec", ast.PyCF_ONLY_AST)
+
+    monkeypatch.setattr(scoring.ast, "parse", parse)
+    assert code_in(line * 300) == line * 300
+    assert len(calls) <= 1000  # not the square of the lines
 
 
 def test_code_in_without_tests() -> None:
@@ -801,14 +818,25 @@ def test_numbers_agree_with_flexible_extract(datasets_folder: Path, name: str) -
     rows = read_task("gsm8k", datasets_folder / f"{name}.jsonl").examples
     texts = [row.answer for row in rows]
     texts += [line for text in texts for line in text.split("\n")[:-1]]  # each step of the reasoning, too
-    differing = []
+    compared, differing = 0, []
     for text in texts:
         ours, theirs = last_number(text), flexible_extract(text)
         if theirs is None or not re.fullmatch(r"-?\d*\.?\d+", theirs):
             continue  # theirs is no number ("..", ".")
+        compared += 1
         if ours != Decimal(theirs):
             differing.append((text[-60:], str(ours), theirs))
-    assert differing == [], f"{name}: {len(differing)} of {len(texts)} differ"
+    assert differing == [], f"{name}: {len(differing)} of {compared} differ"
+    assert compared > 4 * len(rows), f"{name}: only {compared} of {len(texts)} compared"
+
+
+@pytest.mark.parametrize(
+    ("text", "theirs", "ours"),
+    [("at 3:00", "00", "3"), ("5-3", "-3", "3"), ("1e5", "5", "100000"), ("25 m^2", "2", "25"), ("3/4", "4", "0.75")],
+)
+def test_where_we_mean_to_differ_from_flexible_extract(text: str, theirs: str, ours: str) -> None:
+    assert flexible_extract(text) == theirs
+    assert last_number(text) == Decimal(ours)
 
 
 @pytest.mark.filterwarnings("ignore:invalid escape")  # in the data set
