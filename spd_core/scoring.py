@@ -6,11 +6,11 @@ grouping (1,23,456), words (seventy, 2 million), powers (3 × 10^5).
 
 import ast
 import re
-import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Protocol, TypeAlias
+from unicodedata import normalize, numeric
 
 from spd_core.capability import Example, Scorer, Settings
 from spd_core.errors import InputError
@@ -77,14 +77,13 @@ def score(example: Example, settings: Settings, completion: str, finish: str, ru
 
 
 def answer_part(completion: str, settings: Settings) -> str:
-    """The completion up to where the model ends its turn in so many words, or begins a question as the template does."""
+    """The completion up to where the model ends its turn in so many words, or begins a question of its own."""
     opening = settings.template.split("{prompt}")[0].strip()
     openings = {words for words in (opening, opening.rpartition("\n")[2]) if re.search(r"[^\W\d]", words)}  # not "1."
     # The last part: no word goes on where the opening ends, lest "Q" end an answer at "Quite".
     ends = [_TURN_ENDS, *(rf"(?<=\n)(?:#+ ?|\*\*| )?{re.escape(words)}(?:(?<!\w)|(?!\w))" for words in openings)]
     for found in re.finditer("|".join(ends), completion, re.MULTILINE):
-        # Before any answer it is the question repeated.
-        if completion[: found.start()].strip() or found.group().startswith("<"):
+        if completion[: found.start()].strip() or found.group().startswith("<"):  # else it is the question repeated
             return completion[: found.start()]
     return completion
 
@@ -154,8 +153,7 @@ def last_number(text: str, fractions: bool = False) -> Decimal | None:
 
 def _one_notation(text: str) -> str:
     r"""The text with 1½ as 1.5, \frac{1}{2} as 1/2, 1{,}000 as 1,000, and without exponents of units (cm^2)."""
-    glyph = r"([0-9]{0,9})[ \u00a0]?([¼-¾⅐-⅞])"
-    text = re.sub(glyph, lambda mixed: f"{int(mixed[1] or 0) + unicodedata.numeric(mixed[2]):.9f}", text)
+    text = re.sub(r"([0-9]{0,9})[ \u00a0]?([¼-¾⅐-⅞])", lambda m: f"{int(m[1] or 0) + numeric(m[2]):.9f}", text)
     text = re.sub(r"\\[dt]?frac\{([0-9]+)\}\{([0-9]+)\}", r" \1/\2", text.replace("{,}", ","))
     return re.sub(r"(?<=[A-Za-z}])\^\{?[0-9]+\}?", "", text)
 
@@ -219,7 +217,7 @@ def first_letter(text: str, letters: str = "ABCD") -> str | None:
 
 def normalised(text: str) -> str:
     """The first line that is not empty: NFKC, lower case, without "the answer is", outer brackets and punctuation."""
-    lines = [line for line in unicodedata.normalize("NFKC", text).splitlines() if line.strip()]
+    lines = [line for line in normalize("NFKC", text).splitlines() if line.strip()]
     line = re.sub(r"\s+", " ", lines[0].casefold()).strip() if lines else ""
     bare = re.sub(r"^\W*(?:(?:so|thus|therefore),? )?(?:the )?(?:correct |final )?answer(?: is:?|:) ?(?=.)", "", line)
     outer = r"\s,:;!\"'“”\u2018\u2019()\[\]*_`"
@@ -227,8 +225,8 @@ def normalised(text: str) -> str:
 
 
 # --- code ----------------------------------------------------------------------------------------------------
-_BEGINNING = re.compile(r"""\s*(?:(?:async|def|class|import|from|if|for|with|try)\b|[@#"']|>>>|\w[\w, :]*=[^=])""")
-_ATTEMPTS = 30  # to shorten a text that does not parse: a model may repeat "x = (" for a thousand lines
+_BEGINNING = re.compile(r"""\s*((async|def|class|import|from|if|for|with|try)\b|[@#"']|>>>|\w[\w., :]*(=[^=]|\())""")
+_ATTEMPTS = 30  # at where code begins, and where it ends: a model may repeat "x = (" for a thousand lines
 _DEFINED = re.compile(r"^(?:(?:async )?def |class |(?=\w+ *=[^=]))(\w+)", re.MULTILINE)
 _CODE = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom, ast.Assign, ast.AugAssign)
 
@@ -241,8 +239,7 @@ def code_in(text: str, tests: Sequence[str] = ()) -> str:
     """
     lines = re.sub(r"\r\n?", "\n", text).split("\n")
     fences = [at for at, line in enumerate(lines) if re.match(r"\s*(?:```|~~~)", line)] + [len(lines)]
-    begins = [_BEGINNING.match(line) is not None for line in lines]
-    places = [(at, fences[0]) for at in range(fences[0]) if begins[at] and not (at and begins[at - 1])][:_ATTEMPTS]
+    places = [(at, fences[0]) for at in range(fences[0]) if _BEGINNING.match(lines[at])][:_ATTEMPTS]
     places += [(start + 1, stop) for start, stop in zip(fences[::2], fences[1::2], strict=False)]
     found, covered = [], 0
     for start, stop in places:
@@ -264,6 +261,8 @@ def _whole_statements(lines: list[str]) -> str:
             prose = next((statement.lineno - 1 for statement in tree.body if _is_prose(statement)), end)
             return "\n".join(lines[:prose]).rstrip()
         end = max((at for at in margins if at < min(end, tree.lineno or end)), default=0)
+        if not end:
+            break
     return ""
 
 

@@ -10,12 +10,13 @@ from spd_core.evaluation_files import About, Cell, ItemRecord, write_cell
 
 def records(right: Sequence[int], **fields: Any) -> list[ItemRecord]:
     """An item for each 1 (right) or 0 (wrong)."""
-    known = {"early": None, "ended": True, "tokens": 4, "finish": "eos"}
-    return [
-        ItemRecord(**{**known, "id": f"i{at}", "prompt": f"p{at}", "gold": "1", "completion": str(one), "extracted": str(one),
-                      "correct": bool(one), **fields, "early": bool(one) if fields.get("early") is None else fields["early"]})
-        for at, one in enumerate(right)
-    ]  # fmt: skip
+    known = {"early": None, "ended": True, "tokens": 4, "finish": "eos", **fields}
+    made = []
+    for at, one in enumerate(right):
+        early = bool(one) if known["early"] is None else known["early"]
+        answer = {"completion": str(one), "extracted": str(one), "correct": bool(one)}
+        made.append(ItemRecord(**{**known, "id": f"i{at}", "prompt": f"p{at}", "gold": "1", **answer, "early": early}))
+    return made
 
 
 def likelihoods(nats: Sequence[float]) -> list[ItemRecord]:

@@ -132,7 +132,7 @@ def test_ctrl_c_keeps_what_is_finished_and_it_goes_on(config: Path, tmp_path: Pa
         time.sleep(0.05)
     assert records is not None
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    _out, err = process.communicate(timeout=60)
     if process.returncode == 0:
         pytest.skip("it was finished before the interruption arrived")
     assert process.returncode == 130, err

@@ -14,7 +14,8 @@ ORDER = [
     *("gradients", "spectrum", "nulls", "subspace", "sampling", "lane_specs", "row_files", "events", "recipes"),
     *("plans", "adapter_cards", "evaluation_recipes", "run_records", "texts", "differences", "report"),
     *("corpus_files", "study", "adapters", "projection", "generation", "reading", "comparison", "attribution"),
-    *("causal", "arm_subspaces", "corpus", "distill", "stages", "arms", "run_files", "processes", "runs", "costs"),
+    *("causal", "arm_subspaces", "corpus", "distill", "stages", "arms", "run_files", "processes", "runs"),
+    "costs",
     *(
         "job",
         "plain",

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as effort
 from hypothesis import strategies as st
 
 from spd_core import scoring
@@ -286,6 +287,7 @@ def test_numbers_scored(gold: str, completion: str, extracted: str | None, corre
     assert scored("number", gold, completion) == Score(extracted, correct, early, completion.count("Question") > 0)
 
 
+@effort(deadline=None)
 @given(st.integers(-(10**30), 10**30))
 def test_an_integer_is_read_back_in_every_dress(number: int) -> None:
     for written in (f"{number}", f"{number:,}", f"{number:,}.00", f"{number:,}".replace(",", "\u202f")):
@@ -302,17 +304,20 @@ def test_an_integer_is_read_back_in_every_dress(number: int) -> None:
     assert last_number(f"They pay {money}.") == number
 
 
+@effort(deadline=None)
 @given(st.decimals(-(10**9), 10**9, places=3))
 def test_a_decimal_is_read_back(number: Decimal) -> None:
     for text in (f"{number}", f"{number:,}", f"x = {number}.", f"1 and {number}\n", f"{number}".replace("-", "−")):
         assert last_number(text) == number, text
 
 
+@effort(deadline=None)
 @given(st.integers(0, 23), st.integers(0, 59))
 def test_a_time_is_read_back(hours: int, minutes: int) -> None:
     assert last_number(f"at {hours}:{minutes:02}") == pytest.approx(Decimal(hours) + Decimal(minutes) / 60)
 
 
+@effort(deadline=None)
 @given(st.sampled_from([" 18", " It is 18.", " 2 + 16 = 18", " 7", " none", "\n\n18 kg"]), st.text(), st.booleans())
 def test_what_follows_the_answer_leaves_early_alone(answer: str, prose: str, marked: bool) -> None:
     gold, prose = "#### 18" if marked else "18", prose.replace("#", "")
@@ -703,6 +708,7 @@ NASTY = (
 )
 
 
+@effort(deadline=None)
 @given(NASTY, NASTY, st.sampled_from(["number", "letter", "exact", "python"]), st.sampled_from(["eos", "length"]))
 def test_no_text_raises(completion: str, gold: str, scorer: str, finish: str) -> None:
     found = scored(scorer, gold or "x", completion, finish, tests=TESTS)
@@ -712,6 +718,7 @@ def test_no_text_raises(completion: str, gold: str, scorer: str, finish: str) ->
     assert "fine" not in scorer_fits(settings(scorer), [fine, Example(id="x", prompt="p", answer=gold or "x")])
 
 
+@effort(deadline=None)
 @given(NASTY)
 def test_a_text_that_is_not_blank_is_its_own_fixed_answer(text: str) -> None:
     assert scored("exact", text or "x", text).correct is bool(text.split("\nQuestion:")[0].strip())

@@ -1,4 +1,4 @@
-"""Whole evaluations on a tiny model: cells, arms that are trained for it, seeds, stops, and everything that is wrong."""
+"""Whole evaluations on a tiny model: cells, arms that are trained for it, seeds, stops, and all that can be wrong."""
 
 import json
 from collections.abc import Callable
