@@ -13,13 +13,12 @@ from hypothesis import given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
 
-from spd_core import scoring
+from spd_core import written_code
 from spd_core.capability import INSTRUCTION, QUESTION, Example, Settings, read_builtin
 from spd_core.errors import InputError
 from spd_core.scoring import (
     Score,
     answer_part,
-    code_in,
     first_letter,
     last_number,
     normalised,
@@ -28,6 +27,7 @@ from spd_core.scoring import (
     scorer_fits,
 )
 from spd_core.tasks import read_task
+from spd_core.written_code import code_in
 
 
 def settings(scorer: Any, template: str = "") -> Settings:
@@ -651,7 +651,7 @@ def test_code_repeated_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch, 
         calls.append(code)
         return compile(code, "code", "exec", ast.PyCF_ONLY_AST)
 
-    monkeypatch.setattr(scoring.ast, "parse", parse)
+    monkeypatch.setattr(written_code.ast, "parse", parse)
     assert code_in(line * 300) == line * 300
     assert len(calls) <= 1000  # not the square of the lines
 
