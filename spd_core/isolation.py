@@ -80,8 +80,16 @@ def limit(seconds: int) -> None:
         resource.setrlimit(kind, (size, size))
     if sys.platform == "linux":
         _control(ctypes.CDLL(None, use_errno=True), _PR_SET_PDEATHSIG, 9)
+        _go_first()
+
+
+def _go_first() -> None:
+    """Short of memory, the kernel shall end this process and not the app; no wall, so it may fail."""
+    try:
         with open("/proc/self/oom_score_adj", "w") as file:
-            file.write("1000")  # short of memory, the kernel ends this process and not the app
+            file.write("1000")
+    except OSError:
+        pass
 
 
 def _control(libc: ctypes.CDLL, *arguments: int) -> None:

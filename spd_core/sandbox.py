@@ -59,22 +59,27 @@ def check_isolation() -> str:
     """Why this machine cannot isolate code, with the remedy; "" when it can. Tries it (about 50 ms)."""
     try:
         verdict = run_tests("def one(): return 1", ["assert one() == 1"])
-    except InputError as error:
+    except (InputError, OSError) as error:
         return str(error)
-    return "" if verdict.passed else f"a trial of right code failed ({verdict.reason}); is the Python at {sys.executable} in order?"
+    if verdict.passed:
+        return ""
+    return f"right code did not pass ({verdict.reason}); is the Python at {sys.executable} in order?"
 
 
 def run_tests(code: str, tests: Sequence[str], setup: str = "", reference: str = "") -> Verdict:
     """Whether code passes its tests, within CODE_SECONDS.
 
+    Tests can call, construct and iterate what the code defines, and compare plain values. They cannot pass it
+    functions or objects of their own, nor compare objects of its classes: that fails, with the reason.
+
+    With SPD_ALLOW_CODE=unisolated code runs without Landlock and seccomp: limits on time, memory and file size hold,
+    and it still cannot pass by a trick within its own process; but it has the user's rights over files, network,
+    processes (also over the judge's), and what it starts may outlive the trial.
+
     Args:
         setup: executed before the tests, and before the code too as far as it does not need it.
         reference: the data set's own solution. The tests see what it defines, of the code; without one, the names
             that the tests use and that are neither built in nor defined by the setup.
-
-    With SPD_ALLOW_CODE=unisolated code runs without Landlock and seccomp: limits on time, memory and file size hold,
-    and it still cannot pass by a trick within its own process; but it has the user's rights over files, network,
-    processes (also over the judge's) and whatever outlives the trial.
 
     Raises:
         InputError: this machine cannot isolate the code.
@@ -86,7 +91,7 @@ def run_tests(code: str, tests: Sequence[str], setup: str = "", reference: str =
         task = pack((code, setup, imports, names, list(tests)), id)
     except ValueError:
         return Verdict(False, "the code is too long")
-    reply = _reply(b"%08x" % len(task) + task)
+    reply = _reply(b"%08x" % len(task) + task) if os.name == "posix" else b"!only Linux can, and this is Windows"
     kind, reason = reply[:1], reply[1:].decode("utf-8", "replace")
     if kind == b"!":
         raise InputError(
@@ -122,7 +127,7 @@ def _process(role: str, end: socket.socket, *others: socket.socket) -> Iterator[
     walls = UNISOLATED if os.environ.get(ALLOW) == UNISOLATED else "sealed"
     numbers = [other.fileno() for other in others]
     process = subprocess.Popen(
-        [*_PYTHON, _ROOT, role, str(CODE_SECONDS), walls, *map(str, numbers)],
+        [*_PYTHON, _ROOT, role, str(CODE_SECONDS), walls, *map(str, (os.getpid(), *numbers))],
         cwd="/",
         env={},
         stdin=end.fileno(),
@@ -134,7 +139,7 @@ def _process(role: str, end: socket.socket, *others: socket.socket) -> Iterator[
     try:
         yield
     finally:
-        with suppress(ProcessLookupError):
+        with suppress(ProcessLookupError, PermissionError):  # it has ended; the second is macOS' word for that
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
@@ -175,7 +180,11 @@ def _modules(texts: Sequence[str]) -> set[str]:
 def _imports(reference: str, used: Collection[str]) -> list[str]:
     """The reference's import statements that give a name which the tests use."""
     nodes = [node for node in _nodes(reference) if isinstance(node, (ast.Import, ast.ImportFrom))]
-    return [ast.unparse(node) for node in nodes if {alias.asname or alias.name for alias in node.names} & {*used, "*"}]
+    return [ast.unparse(node) for node in nodes if _given(node) & {*used, "*"}]
+
+
+def _given(node: ast.Import | ast.ImportFrom) -> set[str]:
+    return {alias.asname or alias.name.partition(".")[0] for alias in node.names}
 
 
 def _nodes(text: str) -> list[ast.AST]:

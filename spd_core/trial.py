@@ -262,7 +262,7 @@ def _described(error: BaseException) -> str:
 # --- a process -----------------------------------------------------------------------------------------------
 
 
-def main(role: str, seconds: str, walls: str, other: str = "") -> None:
+def main(role: str, seconds: str, walls: str, caller: str, other: str = "") -> None:
     """One of the two processes, with its connection as standard input.
 
     The judge gets its task there and says `+` when the code passes, `-` and the reason when not, and `!` and the
@@ -271,6 +271,7 @@ def main(role: str, seconds: str, walls: str, other: str = "") -> None:
     Args:
         role: "worker" or "judge".
         walls: "sealed", or anything else to have limits only.
+        caller: the process that started this one, and with which it ends.
         other: the judge's connection to the worker.
     """
     end, nothing = os.dup(0), os.open(os.devnull, os.O_RDWR)
@@ -281,6 +282,8 @@ def main(role: str, seconds: str, walls: str, other: str = "") -> None:
         (seal if walls == "sealed" else limit)(int(seconds))
     except SealError as error:
         os.write(end, f"!{error}".encode())
+        return
+    if os.getppid() != int(caller):  # it ended before we asked the kernel to end us with it
         return
     if role == "worker":
         work(Channel(end))

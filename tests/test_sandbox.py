@@ -4,6 +4,7 @@ import ast
 import itertools
 import os
 import socket
+import subprocess
 import sys
 import textwrap
 import time
@@ -44,7 +45,7 @@ def marked() -> list[psutil.Process]:
 @pytest.fixture
 def unharmed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Short trials; afterwards no process is left, no child of ours waits to be reaped, and right code passes."""
-    monkeypatch.setattr(sandbox, "CODE_SECONDS", 3)
+    monkeypatch.setattr(sandbox, "CODE_SECONDS", 2)
     python, *rest = sandbox._PYTHON
     monkeypatch.setattr(sandbox, "_PYTHON", (python, "-X", f"trial={os.getpid()}", *rest))
     children, files = set(psutil.Process().children()), len(os.listdir("/proc/self/fd"))
@@ -214,7 +215,7 @@ def test_bad_tests_do_not_pass(tests: list[str], reason: str) -> None:
 
 
 def test_tests_without_an_end_are_ended(unharmed: None) -> None:
-    assert run_tests(ADD, ["while True: pass"]) == Verdict(False, "out of time (3 s)")
+    assert run_tests(ADD, ["while True: pass"]) == Verdict(False, "out of time (2 s)")
 
 
 # --- tricks: none may make a false assertion true ------------------------------------------------------------
@@ -386,7 +387,7 @@ def test_runaway_code_is_ended(runaway: str, unharmed: None) -> None:
     assert not run_tests(
         RUNAWAYS[runaway] + "\ndef add(a, b): return 0" * ("def add" not in RUNAWAYS[runaway]), TESTS
     ).passed
-    assert time.monotonic() - started < 3 + 2
+    assert time.monotonic() - started < 2 + 3
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**16
     assert not os.path.exists("/tmp/spd-bomb-0")
 
@@ -401,8 +402,6 @@ def test_an_interrupted_caller_leaves_nothing(unharmed: None, monkeypatch: pytes
 
 
 def test_the_processes_end_with_a_caller_that_is_killed(unharmed: None) -> None:
-    import subprocess
-
     program = f"""from spd_core import sandbox
 sandbox._PYTHON = {sandbox._PYTHON!r}
 sandbox.run_tests("import time; time.sleep(60)", ["assert f()"])"""
@@ -413,6 +412,14 @@ sandbox.run_tests("import time; time.sleep(60)", ["assert f()"])"""
     wait_for(lambda: not marked())
 
 
+def test_a_process_that_starts_after_its_caller_ended_does_nothing() -> None:
+    """The kernel ends it with its caller from the moment it asks for that; the caller may be gone before."""
+    ours, theirs = socket.socketpair()  # ours stays open, so that it could wait for a request for ever
+    with ours, theirs:
+        arguments = (sandbox._ROOT, "worker", "5", "sealed", "999999999")
+        subprocess.run([*sandbox._PYTHON, *arguments], stdin=theirs.fileno(), timeout=10, check=True)
+
+
 def wait_for(condition: Callable[[], bool]) -> None:
     until = time.monotonic() + 10
     while not condition():
@@ -421,6 +428,12 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 
 # --- harm: files ---------------------------------------------------------------------------------------------
+
+
+def state(folder: Path) -> dict[Path, tuple[int, ...]]:
+    """What can be seen of the files below a folder, but for when they were read."""
+    found = {path: path.stat() for path in folder.rglob("*")}
+    return {path: (one.st_mode, one.st_size, one.st_mtime_ns, one.st_nlink) for path, one in found.items()}
 
 
 @pytest.mark.parametrize(
@@ -451,9 +464,9 @@ def wait_for(condition: Callable[[], bool]) -> None:
 def test_nothing_is_written(tmp_path: Path, body: str) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "old").write_text("kept")
-    before = {path: path.stat() for path in tmp_path.rglob("*")}
+    before = state(tmp_path)
     assert outcome(body, str(tmp_path)) == "PermissionError"
-    assert {path: path.stat() for path in tmp_path.rglob("*")} == before
+    assert state(tmp_path) == before
     assert (tmp_path / "old").read_text() == "kept"
 
 
@@ -697,6 +710,7 @@ def real(datasets_folder: Path) -> list[Example]:
 @pytest.mark.parametrize("told", [True, False], ids=["with reference", "without"])
 def test_reference_solutions_pass_and_broken_ones_do_not(real: list[Example], told: bool) -> None:
     assert len(real) >= 200
+    chosen = real if told else real[::4]
 
     def disagrees(example: Example) -> str:
         reference = example.answer if told else ""
@@ -707,4 +721,4 @@ def test_reference_solutions_pass_and_broken_ones_do_not(real: list[Example], to
         return "" if agreed else f"{example.id}: {verdicts}"
 
     with ThreadPoolExecutor(2) as pool:
-        assert [found for found in pool.map(disagrees, real) if found] == []
+        assert [found for found in pool.map(disagrees, chosen) if found] == []
