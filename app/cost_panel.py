@@ -8,7 +8,7 @@ import streamlit as st
 from app.resources import preparation
 from app.run_panel import duration
 from app.widgets import gib, plain, small
-from spd_core.costs import cost_of, measured_rates
+from spd_core.costs import Cost, Rates, cost_of, measured_rates
 from spd_core.errors import InputError
 from spd_core.recipes import Recipe
 from spd_core.storage import spd_home
@@ -26,18 +26,12 @@ def panel(recipe: Recipe) -> None:
     if recipe.capability in TASKS:
         small("What it costs is known once its data set is loaded: that happens when the run starts.")
         return
+    prepared, rates = preparation(recipe.model, recipe.revision).result, measured_rates(recipe.model)
     try:
-        prompts = find_capability(recipe.capability, split=recipe.corpus.split)
-        examples = len(find_capability(recipe.capability).examples)
+        cost, texts = cost_and_prompts(recipe, prepared, rates)
     except InputError as error:
         st.warning(plain(str(error)), icon=":material/warning:")
         return
-    prepared = preparation(recipe.model, recipe.revision).result
-    chosen = prompts.limited(recipe.corpus.prompts).examples
-    texts = [prompts.settings.template.replace("{prompt}", example.prompt) for example in chosen]
-    length = _mean_tokens(texts, prepared)
-    rates = measured_rates(recipe.model)
-    cost = cost_of(recipe, len(prompts.examples), length, examples, rates, prepared.card if prepared else None)
     time = "not measured yet for this model" if cost.seconds is None else f"at most {duration(cost.seconds)}"
     parts = [f"**{time}**", f"{cost.corpus_tokens:,} new tokens", f"{cost.train_tokens:,} tokens trained on"]
     if prepared is not None:
@@ -54,6 +48,20 @@ def panel(recipe: Recipe) -> None:
     st.markdown(f"Cost: {' · '.join(parts)}")
     if rates is not None:
         small(f"Rates: {plain(rates.source)}. Completions are often shorter than allowed, so it is less.")
+
+
+def cost_and_prompts(recipe: Recipe, prepared: "Prepared | None", rates: Rates | None) -> tuple[Cost, list[str]]:
+    """What a distillation costs, and the prompts that it writes on; for a public data set, it asks the hub.
+
+    Raises:
+        InputError: the capability is not there, or a split of it is empty.
+    """
+    prompts = find_capability(recipe.capability, split=recipe.corpus.split)
+    examples = len(find_capability(recipe.capability).examples)
+    chosen = prompts.limited(recipe.corpus.prompts).examples
+    texts = [prompts.settings.template.replace("{prompt}", example.prompt) for example in chosen]
+    card = prepared.card if prepared else None
+    return cost_of(recipe, len(prompts.examples), _mean_tokens(texts, prepared), examples, rates, card), texts
 
 
 def _mean_tokens(texts: list[str], prepared: "Prepared | None") -> float:

@@ -160,8 +160,15 @@ def pick_specs(analysis: "Analysis", base: LaneSpec) -> tuple[LaneSpec, ...]:
             format_func=told_apart(names, shell.label),
             placeholder="none" if names else "there is no other one",
         )  # fmt: skip
-    return chosen_specs(base, more or [], parse_ranks(ranks or "", analysis.d_kv), parse_strengths(strengths or ""),
-                        [name for name in others if name in names], pick_distilled(analysis))  # fmt: skip
+        seed = st.number_input("Seed of the random subspace", 0, 2**31 - 1, 0, key=session.RANDOM_SEED,
+                               bind="query-params", disabled=RANDOM not in (more or []),
+                               help="The same seed draws the same subspace again.")  # fmt: skip
+    chosen_lanes = chosen_specs(
+        base, more or [], parse_ranks(ranks or "", analysis.d_kv), parse_strengths(strengths or ""),
+        [name for name in others if name in names], pick_distilled(analysis),
+    )  # fmt: skip
+    drawn = session.clamped(seed, 0, 2**31 - 1)
+    return tuple(spec.model_copy(update={"seed": drawn}) if spec.kind == "random" else spec for spec in chosen_lanes)
 
 
 def pick_distilled(analysis: "Analysis") -> list[str]:

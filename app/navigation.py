@@ -3,7 +3,7 @@
 import streamlit as st
 
 from app.resources import preparation
-from app.session import ATTRIBUTIONS, FINE_TUNE, HOME, ROOT, SIDE_BY_SIDE, SPECTRUM
+from app.session import ATTRIBUTIONS, EVALUATION, FINE_TUNE, HOME, ROOT, SIDE_BY_SIDE, SPECTRUM
 
 st.set_page_config(page_title="SPD Lab", page_icon=ROOT / "app" / "icon.svg", layout="wide")
 st.navigation(
@@ -13,6 +13,7 @@ st.navigation(
         st.Page(ATTRIBUTIONS, title="Token attributions", icon=":material/format_color_text:", url_path="attributions"),
         st.Page(SIDE_BY_SIDE, title="Side by side", icon=":material/splitscreen_right:", url_path="side-by-side"),
         st.Page(FINE_TUNE, title="Fine-tune", icon=":material/model_training:", url_path="fine-tune"),
+        st.Page(EVALUATION, title="Evaluation", icon=":material/fact_check:", url_path="evaluation"),
     ],
     position="top",
 ).run()

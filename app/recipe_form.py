@@ -1,7 +1,7 @@
 """The form of a recipe: a preset, the arms, and every setting. What the settings mean is in `spd_core/recipes.py`."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin
@@ -71,6 +71,12 @@ _RUN = {
     "review": Label("Wait for my review", "Pause when the corpora are written, so that rows can be rejected."),
     "seed": Label("Seed", "Of the corpus' noise and of the random subspace."),
 }
+GROUPS: tuple[tuple[str, type[Record], Mapping[str, Label]], ...] = (
+    ("capture", CaptureSettings, _CAPTURE),
+    ("corpus", CorpusSettings, _CORPUS),
+    ("train", TrainSettings, _TRAIN),
+)
+"""The settings that a recipe and an evaluation share."""
 _ARM_LABELS = {name: arm.label for name, arm in ARMS.items()}
 
 
@@ -89,17 +95,12 @@ def pick_recipe() -> Recipe | None:
     capability, arms, below = _pick_first(base)
     with st.expander("All settings", icon=":material/tune:", key=session.RECIPE_OPEN, on_change="rerun"):
         tabs = st.tabs(["Capture", "Corpus", "Training", "Model and run"])
-        groups: tuple[tuple[str, type[Record], Mapping[str, Label]], ...] = (
-            ("capture", CaptureSettings, _CAPTURE),
-            ("corpus", CorpusSettings, _CORPUS),
-            ("train", TrainSettings, _TRAIN),
-        )
         chosen: dict[str, Any] = {"capability": capability, "arms": arms}
-        for tab, (name, kind, labels) in zip(tabs, groups, strict=False):
+        for tab, (name, kind, labels) in zip(tabs, GROUPS, strict=False):
             with tab:
-                chosen[name] = _fields(kind, labels, base[name], name)
+                chosen[name] = fields(kind, labels, base[name], _key(name))
         with tabs[-1]:
-            chosen |= _fields(Recipe, _RUN, base, "run")
+            chosen |= fields(Recipe, _RUN, base, _key("run"))
     try:
         recipe: Recipe | None = recipe_from(chosen)
     except InputError as error:
@@ -155,20 +156,20 @@ def _key(name: str) -> str:
     return f"recipe_{st.session_state.get(session.RECIPE_FORM, 0)}_{name}"
 
 
-def _fields(kind: type[Record], labels: Mapping[str, Label], base: Mapping[str, Any], group: str) -> dict[str, Any]:
-    """A widget for every field that has a label, three in a row."""
+def fields(kind: type[Record], labels: Mapping[str, Label], base: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """A widget for every field that has a label, three in a row; their keys begin with `key`."""
     found: dict[str, Any] = {}
     for at, (name, label) in enumerate(labels.items()):
         if at % 3 == 0:
             columns = st.columns(3, gap="medium", vertical_alignment="bottom")
         with columns[at % 3]:
-            found[name] = _field(kind.model_fields[name].annotation, label, base[name], f"{group}_{name}")
+            found[name] = _field(kind.model_fields[name].annotation, label, base[name], f"{key}_{name}")
     return found
 
 
 def _field(annotation: Any, label: Label, value: Any, key: str) -> Any:
     """The widget that suits a field's type."""
-    common: dict[str, Any] = {"key": _key(key), "persist_state": "session", "help": label.help or None}
+    common: dict[str, Any] = {"key": key, "persist_state": "session", "help": label.help or None}
     optional = NoneType in get_args(annotation)
     kinds = [kind for kind in get_args(annotation) if kind is not NoneType] if optional else [annotation]
     kind = kinds[0]
@@ -190,25 +191,30 @@ def _field(annotation: Any, label: Label, value: Any, key: str) -> Any:
 # --- files ---------------------------------------------------------------------------------------------------
 
 
-def to_file(recipe: Recipe) -> bytes:
-    """The recipe as `python -m spd_core distill` reads it."""
+def to_file(recipe: Record) -> bytes:
+    """A recipe as `python -m spd_core distill` reads it, or an evaluation as `table` does."""
     return (json.dumps(recipe.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n").encode()
 
 
-def pick_file() -> None:
-    """Take a recipe from a JSON file."""
-    file = st.file_uploader("Recipe as JSON", type="json", key=session.RECIPE_FILE)
-    if file is None or not st.button("Fill the form with it", key="recipe_fill"):
+def pick_file(what: str, key: str, fill: Callable[[Any], None]) -> None:
+    """Take settings from a JSON file; `fill` puts what it says into the form, or raises `InputError`."""
+    file = st.file_uploader(f"{what.capitalize()} as JSON", type="json", key=key)
+    if file is None or not st.button("Fill the form with it", key=f"{key}_fill"):
         return
     try:
-        load(recipe_from(json.loads(file.getvalue().decode("utf-8"))))
+        fill(json.loads(file.getvalue().decode("utf-8")))
     except (ValueError, RecursionError) as error:
-        failure("This file is no recipe:", f"{file.name} is not JSON ({error})")
+        failure(f"This file is no {what}:", f"{file.name} is not JSON ({error})")
         return
     except InputError as error:
-        failure("This file is no recipe:", str(error))
+        failure(f"This file is no {what}:", str(error))
         return
     st.rerun()
+
+
+def fill(settings: Any) -> None:
+    """Fill the form with what a file says; `InputError` where that is no recipe."""
+    load(recipe_from(settings))
 
 
 def arm_names(arms: Sequence[str]) -> str:

@@ -1,21 +1,20 @@
-"""All runs on this machine: search, open, delete, and compare two to four of them."""
+"""All runs of one kind on this machine: search, open, delete, and compare two to four of them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import streamlit as st
 
-from app import run_charts
-from app.exports import to_csv
+from app import run_compare, session
 from app.recipe_form import arm_names
 from app.ribbons import table_html
-from app.run_panel import duration
+from app.run_panel import delete, duration
 from app.run_view import RunView
-from app.widgets import chart, counted, deletion, download, failure, is_dark, plain, small, told_apart
+from app.widgets import counted, deletion, failure, plain, small, told_apart
 from spd_core import runs
-from spd_core.errors import InputError, SpdError
+from spd_core.errors import InputError
+from spd_core.evaluation_recipes import EvaluationRecipe
 from spd_core.families import BUILTIN
 from spd_core.recipes import PRESETS, Recipe, recipe_from
 from spd_core.report import opening
@@ -23,7 +22,7 @@ from spd_core.run_files import Damaged, Run, all_runs, size_of
 from spd_core.run_records import RunRecord, State, Status
 
 SEARCH, CHOSEN, COMPARED = "runs_search", "runs_chosen", "runs_compared"
-DAMAGED, AXIS = "runs_damaged", "runs_axis"
+DAMAGED = "runs_damaged"
 SHOWN = 25
 """Rows of the table; older runs are found by searching."""
 _BUSY = ("starting", "running")
@@ -38,37 +37,68 @@ class Listed:
     status: Status
 
 
+@dataclass(frozen=True)
+class Shelf:
+    """In what the lists of two kinds of runs differ.
+
+    Attributes:
+        kind: of their recipes.
+        noun: what one is called.
+        key: where their page keeps the run that it shows.
+        keys: what the keys of widgets begin with.
+        none: said when there is none.
+        hint: what a search looks at.
+        holds: said of the disk space of one.
+        row: one in the table.
+        compare: draws several beside each other.
+    """
+
+    kind: type[Recipe] | type[EvaluationRecipe]
+    noun: str
+    key: str
+    keys: str
+    none: str
+    hint: str
+    holds: str
+    row: Callable[[Listed], dict[str, str]]
+    compare: Callable[[Sequence[Listed]], None] | None = None
+
+
 # --- what there is -----------------------------------------------------------------------------------------------
 
 
-def all_runs_panel(open_run: Callable[[str], None]) -> None:
-    """Everything about the runs on this machine; `open_run` turns to the run of a name, and is used as a callback."""
+def all_runs_panel(open_run: Callable[[str], None], shelf: Shelf | None = None) -> None:
+    """Everything about the runs of one kind, distillations unless another is named; `open_run` is used as a callback,
+    and turns to the run of a name."""
+    shelf = shelf or DISTILLATIONS
     try:
-        listed, damaged = _listed()
+        listed, damaged = _listed(shelf.kind)
     except InputError as error:
         failure("The runs cannot be listed:", str(error))
         return
     if not listed and not damaged:
-        small("There is no run yet. Start one under **New run**; every run is kept here.")
+        small(shelf.none)
     if listed:
-        hint = "Title, capability, model, arm, state or notes"
-        query = st.text_input("Search", key=SEARCH, persist_state="session", width=620, placeholder=hint) or ""
+        query = st.text_input("Search", key=f"{shelf.keys}_search", persist_state="session", width=620,
+                              placeholder=shelf.hint) or ""  # fmt: skip
         found = [one for one in listed if matches(one.run, one.status, query)]
-        _table(found, len(listed), query)
+        _table(found, len(listed), query, shelf)
         if found:
-            _one(found, open_run)
-    _damaged(damaged)
-    if len(listed) > 1:
-        _compare(listed)
+            _one(found, open_run, shelf)
+    _damaged(damaged, shelf)
+    if len(listed) > 1 and shelf.compare is not None:
+        shelf.compare(listed)
 
 
-def _listed() -> tuple[list[Listed], list[Damaged]]:
-    """All runs, the newest first, and the directories that cannot be read."""
+def _listed(kind: type[Recipe] | type[EvaluationRecipe]) -> tuple[list[Listed], list[Damaged]]:
+    """All runs of a kind, the newest first, and the directories that cannot be read."""
     listed, damaged = [], []
     for run in all_runs():
         if isinstance(run, Damaged):
             damaged.append(run)
             continue
+        if not isinstance(run.record.recipe, kind):
+            continue  # it has a page of its own
         try:
             listed.append(Listed(run, runs.status_of(run)))
         except InputError as error:  # damaged between two looks
@@ -86,10 +116,16 @@ def matches(run: Run, status: Status, query: str) -> bool:
         notes = run.notes()
     except InputError:
         notes = ""
-    arms = " ".join(recipe.arms)
-    text = " ".join((run.id, run.record.title, recipe.capability, recipe.model, arms, arm_names(recipe.arms),
+    text = " ".join((run.id, run.record.title, recipe.capability, recipe.model, *recipe.arms, *parts(recipe),
                      status.state, said_state(status), notes)).casefold()  # fmt: skip
     return all(word in text for word in words)
+
+
+def parts(recipe: Recipe | EvaluationRecipe) -> tuple[str, ...]:
+    """What a run is made of: arms, or subjects and sets."""
+    if isinstance(recipe, Recipe):
+        return (arm_names(recipe.arms),)
+    return ("; ".join(one.title for one in recipe.subjects), ", ".join(one.name for one in recipe.sets))
 
 
 def said_state(status: Status) -> str:
@@ -103,9 +139,9 @@ def title(record: RunRecord) -> str:
 
 
 def label(record: RunRecord) -> str:
-    """A run in a list to choose from: when, what, which arms."""
+    """A run in a list to choose from: when, what, made of what."""
     when = record.created.replace("T", " ")
-    return f"{when} · {opening(title(record), 60)} · {arm_names(record.recipe.arms)}"
+    return f"{when} · {opening(title(record), 60)} · {opening(' on '.join(parts(record.recipe)), 90)}"
 
 
 def summary(recipe: Recipe) -> str:
@@ -130,7 +166,7 @@ def _is_preset(recipe: Recipe, name: str) -> bool:
 # --- what is read of each, once ----------------------------------------------------------------------------------
 
 
-def _stamp(one: Listed) -> tuple[float, float]:
+def stamp(one: Listed) -> tuple[float, float]:
     """Changes with every beat of a run at work, and with its state."""
     return one.status.since, one.run.last_beat()
 
@@ -149,26 +185,26 @@ def _size(folder: str, stamp: tuple[float, float]) -> int:
     return size_of(Path(folder))
 
 
-def _told(one: Listed) -> RunView:
+def told(one: Listed) -> RunView:
     """The same; nothing where its events cannot be read."""
     try:
-        return _view(one.run, str(one.run.folder), _stamp(one))
+        return _view(one.run, str(one.run.folder), stamp(one))
     except InputError:
         return RunView()
 
 
-def mib(size: int) -> str:
-    """A number of bytes for people."""
-    return f"{size / 2**20:,.1f} MiB"
+def on_disk(one: Listed) -> str:
+    """What a run takes, for people."""
+    return f"{_size(str(one.run.folder), stamp(one)) / 2**20:,.1f} MiB"
 
 
 # --- the table ---------------------------------------------------------------------------------------------------
 
 
-def _table(found: Sequence[Listed], known: int, query: str) -> None:
+def _table(found: Sequence[Listed], known: int, query: str, shelf: Shelf) -> None:
     """The newest of those found; drawn again by itself while one of them waits or works."""
     if not found:
-        small(f"None of {counted(known, 'run')} matches {plain(repr(query))}.")
+        small(f"None of {counted(known, shelf.noun)} matches {plain(repr(query))}.")
         return
     rows = found[:SHOWN]
     changing = any(one.status.state in (*_BUSY, "queued") for one in rows)
@@ -181,7 +217,7 @@ def _table(found: Sequence[Listed], known: int, query: str) -> None:
             st.rerun()
         if [one.status.state for one in now] != [one.status.state for one in rows]:
             st.rerun()
-        st.html(table_html([_row(one) for one in now], "Runs, the newest first"))
+        st.html(table_html([shelf.row(one) for one in now], f"{shelf.noun.capitalize()}s, the newest first"))
 
     draw()
     if len(found) > SHOWN:
@@ -190,7 +226,7 @@ def _table(found: Sequence[Listed], known: int, query: str) -> None:
 
 def _row(one: Listed) -> dict[str, str]:
     record = one.run.record
-    recipe, worked = record.recipe, _told(one).worked
+    recipe, worked = record.distillation, told(one).worked
     return {
         "Run": opening(title(record), 80),
         "Capability": recipe.capability,
@@ -200,44 +236,37 @@ def _row(one: Listed) -> dict[str, str]:
         "State": said_state(one.status),
         "Created": record.created.replace("T", " "),
         "Worked": duration(worked) if worked else "–",
-        "On disk": mib(_size(str(one.run.folder), _stamp(one))),
+        "On disk": on_disk(one),
     }
 
 
-def _one(found: Sequence[Listed], open_run: Callable[[str], None]) -> None:
+def _one(found: Sequence[Listed], open_run: Callable[[str], None], shelf: Shelf) -> None:
     """Choose one run, to open or to delete it."""
     known = {one.run.id: one for one in found}
     chosen = st.selectbox(
-        f"{counted(len(found), 'run')}, the newest first", tuple(known), key=CHOSEN, persist_state="session",
-        format_func=told_apart(tuple(known), lambda id: label(known[id].run.record)), width=620,
+        f"{counted(len(found), shelf.noun)}, the newest first", tuple(known), key=f"{shelf.keys}_chosen", width=620,
+        format_func=told_apart(tuple(known), lambda id: label(known[id].run.record)), persist_state="session",
     )  # fmt: skip
     one = known.get(chosen, found[0])
     row = st.container(horizontal=True)
-    row.button("Open run", icon=":material/folder_open:", on_click=open_run, args=(one.run.id,))
-    what = f"{label(one.run.record)}, {mib(_size(str(one.run.folder), _stamp(one)))} with its adapters"
-    deletion("Delete run", what, row, delete=lambda: _delete(one.run), disabled=one.status.state in _BUSY)
+    row.button(f"Open {shelf.noun}", icon=":material/folder_open:", on_click=open_run, args=(one.run.id,))
+    what = f"{label(one.run.record)}, {on_disk(one)} {shelf.holds}"
+    deletion(f"Delete {shelf.noun}", what, row, delete=lambda: delete(one.run, shelf.key),
+             disabled=one.status.state in _BUSY)  # fmt: skip
 
 
-def _damaged(damaged: Sequence[Damaged]) -> None:
+def _damaged(damaged: Sequence[Damaged], shelf: Shelf) -> None:
     if not damaged:
         return
     st.warning(f"{counted(len(damaged), 'damaged run')} cannot be read.", icon=":material/warning:")
     st.html(table_html([{"Directory": one.id, "What is wrong": one.reason} for one in damaged], "Damaged runs"))
     known = {one.id: one for one in damaged}
-    chosen = st.selectbox("Damaged run", tuple(known), key=DAMAGED, format_func=lambda id: opening(id, 60), width=620)
+    chosen = st.selectbox(
+        "Damaged run", tuple(known), key=f"{shelf.keys}_damaged", format_func=lambda id: opening(id, 60), width=620
+    )
     one = known.get(chosen, damaged[0])
-    deletion("Delete damaged run", opening(one.id, 60), st.container(horizontal=True), delete=lambda: _delete(one),
-             disabled=False)  # fmt: skip
-
-
-def _delete(run: Run | Damaged) -> None:
-    try:
-        freed = runs.delete(run)
-    except SpdError as error:
-        failure("It was not deleted:", str(error))
-        return
-    st.toast(f"Deleted; {mib(freed)} are free again.")
-    st.rerun()
+    row = st.container(horizontal=True)
+    deletion("Delete damaged run", opening(one.id, 60), row, delete=lambda: delete(one, shelf.key), disabled=False)
 
 
 # --- several runs beside each other ------------------------------------------------------------------------------
@@ -255,44 +284,10 @@ def _compare(listed: Sequence[Listed]) -> None:
         small("Choose at least two: settings that differ, losses and their last values are shown.")
         return
     names = [name(one.run.id) for one in picked]
-    rows = differing([one.run.record for one in picked], names)
-    if rows:
-        st.html(table_html(rows, "Settings that differ"))
-    else:
-        small("All were asked for with the same settings, on the same versions.")
-    views = {name: _told(one) for name, one in zip(names, picked, strict=True)}
-    curves: run_charts.Views = {name: view.curves for name, view in views.items()}
-    if not any(curves.values()):
-        small("None of them has trained yet.")
-        return
-    axes: tuple[run_charts.Axis, ...] = ("step", "epoch")
-    by = st.segmented_control("Along x", axes, default="step", required=True, key=AXIS)
-    chart(run_charts.losses(curves, is_dark(), by), key="chart_runs_losses", alt=run_charts.losses_alt(curves))
-    small("How to read this: colour and dash are the arm, the shape of the marks is the run. Thin lines are the rows "
-          "of each step, thick ones the held-out rows. Each arm is scored on its own text, so a lower line of another "
-          "arm is no better model.")  # fmt: skip
-    st.html(table_html(run_charts.finals_table(views), "Last losses, in nats per token"))
-    download("Losses of these runs as CSV", lambda: to_csv(run_charts.losses_table(curves)), "runs-losses.csv")
+    run_compare.panel([one.run.record for one in picked], dict(zip(names, map(told, picked), strict=True)))
 
 
-def differing(records: Sequence[RunRecord], names: Sequence[str]) -> list[dict[str, str]]:
-    """Settings and versions that are not the same in all runs, a column a run; `names` are all different."""
-    settings = [_flat({**record.recipe.model_dump(mode="json"), "version": record.versions}) for record in records]
-    rows = []
-    for name in dict.fromkeys(name for one in settings for name in one):
-        values = [one.get(name, "–") for one in settings]
-        if len(set(values)) > 1:
-            rows.append({"Setting": name, **dict(zip(names, values, strict=True))})
-    return rows
-
-
-def _flat(settings: dict[str, Any], before: str = "") -> dict[str, str]:
-    """`{"train.epochs": "5", …}`: groups drawn apart, values in words."""
-    found: dict[str, str] = {}
-    for name, value in settings.items():
-        if isinstance(value, dict):
-            found |= _flat(value, f"{before}{name}.")
-        else:
-            words = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-            found[before + name] = "–" if value is None else words
-    return found
+DISTILLATIONS = Shelf(
+    Recipe, "run", session.RUN, "runs", "There is no run yet. Start one under **New run**; every run is kept here.",
+    "Title, capability, model, arm, state or notes", "with its adapters", _row, _compare,
+)  # fmt: skip

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, TypeVar, cast, get_args
 
 import streamlit as st
 
@@ -19,9 +19,10 @@ from spd_core.report import shown
 from spd_core.run_files import open_run
 
 if TYPE_CHECKING:
-    from spd_core.run_files import Run
+    from spd_core.run_files import Damaged, Run
     from spd_core.run_records import Status
 
+_View = TypeVar("_View", bound=RunView)
 LIVE = ("queued", "starting", "running")
 _BADGES = {
     "queued": ":gray-badge[:material/hourglass_empty: queued]",
@@ -39,34 +40,34 @@ CURVES, CORPORA, SAMPLES, DRIFT, LOG, ABOUT = "Curves", "Corpora", "Completions"
 # --- which run ---------------------------------------------------------------------------------------------------
 
 
-def chosen() -> str:
-    """Name of the run that is shown; empty for none."""
+def chosen(key: str = session.RUN) -> str:
+    """Name of the run that is shown; empty for none. Each page has its own, under a URL key of its own."""
     state = st.session_state
-    if session.RUN not in state:  # the first run of a session
-        state[session.RUN] = st.query_params.get(session.RUN, "")
-    name: str = state[session.RUN]
-    if name and st.query_params.get(session.RUN) != name:
-        st.query_params[session.RUN] = name
+    if key not in state:  # the first run of a session
+        state[key] = st.query_params.get(key, "")
+    name: str = state[key]
+    if name and st.query_params.get(key) != name:
+        st.query_params[key] = name
     return name
 
 
-def choose(name: str) -> None:
+def choose(name: str, key: str = session.RUN) -> None:
     """Show this run from now on; none for an empty name."""
-    st.session_state[session.RUN] = name
+    st.session_state[key] = name
     if not name:
-        st.query_params.pop(session.RUN, None)
+        st.query_params.pop(key, None)
 
 
-def watched(run: "Run") -> RunView:
+def watched(run: "Run", kind: type[_View]) -> _View:
     """What the run has told so far; only what is new is read."""
-    state = st.session_state
-    known = state.get("run_watched")
-    if known is None or known[0] != run.id:
-        known = (run.id, 0, RunView())
-    said = run.events(known[1])
-    known[2].take(said.events, said.damaged)
-    state["run_watched"] = (run.id, said.offset, known[2])
-    return known[2]
+    state, key = st.session_state, f"watched_{kind.__name__}"
+    id, offset, view = state.get(key, ("", 0, None))
+    if id != run.id:
+        offset, view = 0, kind()
+    said = run.events(offset)
+    view.take(said.events, said.damaged)
+    state[key] = (run.id, said.offset, view)
+    return cast(_View, view)
 
 
 # --- the panel ---------------------------------------------------------------------------------------------------
@@ -76,36 +77,40 @@ def panel(name: str, to_form: Callable[[], None]) -> None:
     """Everything of one run; while it works, drawn again every second and a half."""
     try:
         run = open_run(name)
-        status = runs.status_of(run)
+        recipe, status = run.record.distillation, runs.status_of(run)
     except InputError as error:
         failure("This run cannot be opened:", str(error))
         return
     live = status.state in LIVE
 
+    def clone() -> None:
+        recipe_form.load(recipe)
+        to_form()
+
     @st.fragment(run_every=1.5 if live else None)
     def draw() -> None:
         try:
-            now, view = runs.status_of(run), watched(run)
+            now, view = runs.status_of(run), watched(run, RunView)
         except InputError as error:
             failure("This run cannot be read:", str(error))
             return
         if (now.state in LIVE) != live or (now.state == "review") != (status.state == "review"):
             st.rerun()
-        _head(run, now)
+        head(run, now, recipe_form.arm_names(recipe.arms))
         _progress(run, now, view)
-        _actions(run, now, to_form)
+        actions(run, now, clone)
         _parts(run, now, view)
 
     draw()
 
 
-def _head(run: "Run", status: "Status") -> None:
-    record = run.record
-    recipe = record.recipe
+def head(run: "Run", status: "Status", parts: str) -> None:
+    """Title, state and what was asked, `parts` among it; why it ended, where that has to be said."""
+    record, recipe = run.record, run.record.recipe
     st.markdown(f"#### {plain(shown(record.title or recipe.capability))} {_BADGES[status.state]}")
     model = "the built-in model" if recipe.model == "builtin" else recipe.model
     where = "" if record.launcher == "local" else f" · launched with {record.launcher}"
-    said = f"{recipe_form.arm_names(recipe.arms)} · {model} · created {record.created.replace('T', ' ')}{where}"
+    said = f"{parts} · {model} · created {record.created.replace('T', ' ')}{where}"
     small(plain(f"{recipe.capability} · {said}" if record.title else said))
     if status.state == "failed":
         failure("It failed:", status.reason)
@@ -114,15 +119,19 @@ def _head(run: "Run", status: "Status") -> None:
 
 
 def _progress(run: "Run", status: "Status", view: RunView) -> None:
-    done, planned = overall(view, run.record.recipe)
+    done, planned = overall(view, run.record.distillation)
+    what = f"Step {min(done + 1, planned)} of {planned}: {describe_stage(view)}"
+    progress(status, what, done / max(planned, 1), tokens_per_second(view), eta(view))
+
+
+def progress(status: "Status", what: str, share: float, speed: float | None, left: float | None) -> None:
+    """What a waiting or working run does now, how fast (tokens a second), and seconds to the end of the step."""
     if status.state == "queued":
         st.info("It waits for its turn: one run works at a time. You can close this page.", icon=":material/queue:")
         return
     if status.state not in LIVE:
         return
-    share, facts = done / max(planned, 1), [f"Step {min(done + 1, planned)} of {planned}: {describe_stage(view)}"]
-    speed, left = tokens_per_second(view), eta(view)
-    facts += [f"{speed:.0f} tokens/s"] if speed else []
+    facts = [what, *([f"{speed:.0f} tokens/s"] if speed else [])]
     facts += [f"about {duration(left)} to the end of this step"] if left is not None else []
     st.progress(min(share, 1.0), text=plain(" · ".join(facts)))
     small("It works in a process of its own: you can close this page, or the app, and come back.")
@@ -147,7 +156,8 @@ def _try(action: Callable[[], object]) -> None:
         st.session_state[session.RUN_TROUBLE] = str(error)
 
 
-def _actions(run: "Run", status: "Status", to_form: Callable[[], None]) -> None:
+def actions(run: "Run", status: "Status", clone: Callable[[], None], key: str = session.RUN) -> None:
+    """Stop, kill, resume, clone (a callback), delete: what the state allows. `key` is where the page keeps its run."""
     trouble = st.session_state.pop(session.RUN_TROUBLE, "")
     if trouble:
         failure("That did not work:", trouble)
@@ -159,8 +169,8 @@ def _actions(run: "Run", status: "Status", to_form: Callable[[], None]) -> None:
         waited = max(0.0, time.time() - run.asked_at())
         row.button("Stopping after this step…", disabled=True, icon=":material/stop_circle:")
         row.button("Kill it now", on_click=_try, args=(lambda: runs.kill(run),), icon=":material/dangerous:",
-                   help=f"It is killed by itself {runs.GRACE:.0f} s after it was asked ({waited:.0f} s ago). Its last "
-                   "checkpoint stays.")  # fmt: skip
+                   help=f"It is killed by itself {runs.GRACE:.0f} s after it was asked ({waited:.0f} s ago). What it "
+                   "has finished stays.")  # fmt: skip
     elif status.state in LIVE:
         row.button("Stop this run", on_click=_try, args=(lambda: runs.stop(run),), icon=":material/stop_circle:",
                    help="It ends at its next step, and keeps everything; resume goes on from there.")  # fmt: skip
@@ -168,25 +178,23 @@ def _actions(run: "Run", status: "Status", to_form: Callable[[], None]) -> None:
         row.button("Train on these corpora", type="primary", on_click=_try, args=(lambda: runs.approve(run),))
     elif status.state in ("stopped", "failed", "lost"):
         row.button("Resume", type="primary", on_click=_try, args=(lambda: runs.resume(run),), icon=":material/resume:",
-                   help="Goes on from its last checkpoint, to the same weights as if it had not stopped.")  # fmt: skip
-
-    def clone() -> None:
-        recipe_form.load(run.record.recipe)
-        to_form()
-
-    row.button("Clone with changes", on_click=clone, icon=":material/content_copy:")
+                   help="Goes on where it stood, to the same result as if it had not stopped.")  # fmt: skip
+    if row.button("Clone with changes", on_click=clone, icon=":material/content_copy:"):
+        st.rerun()  # the whole page, and not this fragment alone
     if status.state not in LIVE:
         title = f"{shown(run.record.title or run.record.recipe.capability)} of {run.record.created.replace('T', ' ')}"
-        deletion("Delete this run", title, row, delete=lambda: _delete(run), disabled=False)
+        deletion("Delete this run", title, row, delete=lambda: delete(run, key), disabled=False)
 
 
-def _delete(run: "Run") -> None:
+def delete(run: "Run | Damaged", key: str) -> None:
+    """Delete a run that somebody has confirmed; the page that shows it under `key` turns away from it."""
     try:
         freed = runs.delete(run)
     except SpdError as error:
         failure("It was not deleted:", str(error))
         return
-    choose("")
+    if st.session_state.get(key) == run.id:
+        choose("", key)
     st.toast(f"Deleted; {freed / 2**20:,.1f} MiB are free again.")
     st.rerun()
 
@@ -209,10 +217,9 @@ def _parts(run: "Run", status: "Status", view: RunView) -> None:
     elif part == DRIFT:
         _drift(run, view)
     elif part == LOG:
-        st.code("\n".join(run.log().splitlines()[-30:]) or "Nothing was printed yet.", language=None, wrap_lines=True)
-        download("Whole log", lambda: run.log(2**24).encode(), f"{run.id}.txt")
+        log(run)
     elif part == ABOUT:
-        _about(run)
+        about(run)
     else:
         _curves(run, view)
 
@@ -252,7 +259,7 @@ def _samples(view: RunView) -> None:
 
 def _drift(run: "Run", view: RunView) -> None:
     if not view.drifts:
-        asked = run.record.recipe.drift
+        asked = run.record.distillation.drift
         small("Measured when an arm is trained." if asked else "This run does not measure it; see its settings.")
         return
     chart(run_charts.drift(view.drifts, is_dark()), key="chart_drift", alt=run_charts.drift_alt(view.drifts))
@@ -266,11 +273,19 @@ def _drift(run: "Run", view: RunView) -> None:
     download("Drift as CSV", lambda: to_csv(table), f"{run.id}-drift.csv")
 
 
-def _about(run: "Run") -> None:
+def log(run: "Run") -> None:
+    """The end of what its job printed."""
+    st.code("\n".join(run.log().splitlines()[-30:]) or "Nothing was printed yet.", language=None, wrap_lines=True)
+    download("Whole log", lambda: run.log(2**24).encode(), f"{run.id}.txt")
+
+
+def about(run: "Run") -> None:
+    """Its command, its recipe as a file, notes, versions."""
     small("The command that carries it out:")
     st.code(run.record.command, language="bash", wrap_lines=True)
-    download("Recipe as JSON", lambda: recipe_form.to_file(run.record.recipe), f"{run.id}-recipe.json",
-             help="python -m spd_core distill reads it, and so does this page.")  # fmt: skip
+    recipe = run.record.recipe
+    download("Recipe as JSON", lambda: recipe_form.to_file(recipe), f"{run.id}-recipe.json",
+             help=f"python -m spd_core {runs.COMMANDS[recipe.kind]} reads it, and so does this page.")  # fmt: skip
     notes = st.text_area("Notes", run.notes(), key=f"{session.RUN_NOTES}_{run.id}", height=100,
                          placeholder="What you want to remember of this run")  # fmt: skip
     st.button("Save the notes", disabled=notes == run.notes(), on_click=_try,

@@ -1,7 +1,7 @@
 """What a run's events add up to: where it is, its curves, what it has found. Pure: no Streamlit, plotly or torch."""
 
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from spd_core.adapter_cards import short_name
@@ -158,16 +158,22 @@ def tokens_per_second(view: RunView) -> float | None:
 
 
 def overall(view: RunView, recipe: Recipe) -> tuple[int, int]:
-    """Finished and planned pieces of work: captures, corpora, trainings, drifts.
+    """Finished and planned pieces of work: captures, corpora, trainings, drifts."""
+    planned = plan(recipe)
+    return reached(view, planned), len(planned)
 
-    They come in a known order, and a resume leaves out what is finished: what comes before the one that was reached is
-    finished, told or not.
+
+def reached(view: RunView, planned: Sequence[Unit]) -> int:
+    """How many pieces of work are finished.
+
+    They come in the order planned, and a resume leaves out what is finished: what comes before the one that was reached
+    is finished, told or not.
     """
-    planned, at, ended = plan(recipe), -1, False
+    at, ended = -1, False
     for unit, its_end in view.units:
         if unit in planned[max(at, 0) :]:
             at, ended = planned.index(unit, max(at, 0)), its_end
-    return max(at + ended, 0), len(planned)
+    return max(at + ended, 0)
 
 
 # --- in words ----------------------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
 _PAGES = ROOT / "pages"
 HOME, SPECTRUM = _PAGES / "home.py", _PAGES / "spectrum.py"
 ATTRIBUTIONS, SIDE_BY_SIDE = _PAGES / "attributions.py", _PAGES / "side_by_side.py"
-FINE_TUNE = _PAGES / "fine_tune.py"
+FINE_TUNE, EVALUATION = _PAGES / "fine_tune.py", _PAGES / "evaluation.py"
 
 # In the URL of every page, written by the shell: what is in hand, and the selection
 CAPTURE, LAYER, KIND, DIRECTION, EXAMPLE, TOKEN = "capture", "layer", "kind", "direction", "text", "token"
@@ -49,6 +49,11 @@ ATTRIBUTION_VIEW, ASIDE, SUMS = "view", "aside", "sums"
 
 # In the URL: Fine-tune
 RUN, RUNS_VIEW, RUN_PART, LOSS_AXIS = "run", "runs_view", "part", "loss_axis"
+# In the URL: Evaluation
+EVALUATION_RUN, EVALUATIONS_VIEW = "evaluation", "evaluations_view"
+
+# In the URL: results of an evaluation, and the seed of Side by side's random lane
+RESULTS_PART, RANDOM_SEED = "results", "random_seed"
 
 # For the session only
 MODEL_SOURCE, MODEL_NAME, REVISION, DTYPE = "model_source", "model_name", "revision", "dtype"
@@ -66,6 +71,10 @@ _TAKEN, _UNSAVED = "taken", "unsaved"
 TEXT_SOURCE, OWN_TEXT, OWN_TOKEN, SCORED = "text_source", "own_text", "own_token", "scored"
 TOKEN_TABLE, TOKEN_TABLE_OPEN = "token_table", "token_table_open"
 RECIPE_BASE, RECIPE_FORM, RECIPE_OPEN, RECIPE_FILE = "recipe_base", "recipe_form", "recipe_open", "recipe_file"
+EVALUATION_BASE, EVALUATION_FORM, EVALUATION_OPEN = "evaluation_base", "evaluation_form", "evaluation_open"
+EVALUATION_FILE, EVALUATION_TITLE = "evaluation_file", "evaluation_title"
+ITEM_SUBJECT, ITEM_SET, ITEM_SEED, ITEM_FILTER = "item_subject", "item_set", "item_seed", "item_filter"
+ITEM_SEARCH, ITEM_PAGE, ITEM_TABLE, ITEM, ANSWERS_SET = "item_search", "item_page", "item_table", "item", "answers_set"
 LAUNCHER, RUN_TITLE, RUN_TROUBLE, RUN_NOTES = "launcher", "run_title", "run_trouble", "run_notes"
 CORPUS_SHOWN, CORPUS_TABLE, EXPORT_ARM, EXPORT_JOB = "corpus_shown", "corpus_table", "export_arm", "export_job"
 READ_JOB, LENS_JOB, CHECK_JOB = "read_job", "lens_job", "check_job"

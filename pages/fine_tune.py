@@ -57,7 +57,7 @@ def form() -> None:
         if recipe is not None:
             download("Recipe as JSON", lambda: recipe_form.to_file(recipe), "recipe.json")
         with st.popover("Import a recipe", icon=":material/upload:"):
-            recipe_form.pick_file()
+            recipe_form.pick_file("recipe", session.RECIPE_FILE, recipe_form.fill)
         small("It goes on when you close this page.")
     if recipe is not None:
         with st.expander("The same from a shell", icon=":material/terminal:"):

@@ -33,15 +33,15 @@ class AnswerRates(Record):
 
     tokens: float
     item: float
-    sets: dict[str, float] = {}
+    sets: dict[str, float]
     source: str
 
 
 BUILTIN_ANSWERS = AnswerRates(
-    tokens=20.0, item=0.15, sets={"arithmetic": 0.7, "multiple-choice": 0.45, "python-functions": 3.0},
-    source="the built-in model on another machine, with one of its two cores, both busy",
+    tokens=25.0, item=0.22, sets={"arithmetic": 0.83, "multiple-choice": 0.27, "python-functions": 7.4},
+    source="the built-in model on another machine, with one of its two cores while both were busy",
 )  # fmt: skip
-"""Items of the built-in sets, batch size 32, 24 November 2026."""
+"""The slowest of base, projected and a random subspace, on 16 to 48 items in batches of 16 and more; November 2026."""
 
 
 class EvaluationCost(Record):
@@ -61,25 +61,24 @@ class EvaluationCost(Record):
 
 
 def cost_of_evaluation(
-    recipe: EvaluationRecipe, items: Mapping[str, int | None], scorers: Mapping[str, Scorer], examples: int,
-    answers: AnswerRates | None, stages: Rates | None, arms: Sequence[Cost] = (),
+    recipe: EvaluationRecipe, items: Mapping[str, int | None], scorers: Mapping[str, Scorer], examples: int | None,
+    answers: AnswerRates | None, stages: Rates | None, arms: Sequence[Cost | None] = (),
 ) -> EvaluationCost:  # fmt: skip
     """What all stages cost together.
 
     Args:
         items, scorers: of each set, by its name; None items where the number is not known before it is loaded.
-        examples: how many calibration examples there are.
+        examples: how many calibration examples there are; None where that is not known either.
         answers, stages: rates of the model that answers; a checkpoint counts as quick as that.
-        arms: of each run that is still to train arms.
+        arms: of each run that is still to train arms; None where that is not known.
     """
     lanes = sum(len(recipe.seeds_of(subject)) for subject in recipe.subjects)
     counts = [items[wanted.name] for wanted in recipe.sets]
     known = [count for count in counts if count is not None]
     captures = len(_captures(recipe))
     parts: list[float | None] = [START * (1 + sum(subject.kind == "checkpoint" for subject in recipe.subjects))]
-    parts += [one.seconds for one in arms]
-    examples = min(examples, recipe.capture.examples or examples)
-    parts.append((captures * examples / stages.capture if stages else None) if captures else 0.0)
+    parts += [None if one is None else one.seconds for one in arms]
+    parts.append(captures and _capturing(recipe, captures, examples, stages))
     for wanted, count in zip(recipe.sets, counts, strict=True):
         each = _seconds(wanted, scorers[wanted.name], answers, stages)
         parts.append(None if each is None or count is None else lanes * count * each)
@@ -88,6 +87,12 @@ def cost_of_evaluation(
         cells=lanes * len(recipe.sets), items=lanes * sum(known) if len(known) == len(counts) else None,
         captures=captures, seconds=sum(whole) if len(whole) == len(parts) else None,
     )  # fmt: skip
+
+
+def _capturing(recipe: EvaluationRecipe, captures: int, examples: int | None, stages: Rates | None) -> float | None:
+    if stages is None or examples is None:
+        return None
+    return captures * min(examples, recipe.capture.examples or examples) / stages.capture
 
 
 def _captures(recipe: EvaluationRecipe) -> set[tuple[str, str, int | None]]:
@@ -127,7 +132,11 @@ def measured_answers(model: str) -> AnswerRates | None:
     for run in all_runs():
         if len(found) == _LOOKED_AT:
             break
-        if isinstance(run, Run) and isinstance(run.record.recipe, EvaluationRecipe) and run.record.recipe.model == model:
+        if (
+            isinstance(run, Run)
+            and isinstance(run.record.recipe, EvaluationRecipe)
+            and run.record.recipe.model == model
+        ):
             with suppress(InputError):  # a damaged run has measured nothing
                 found += [one] if (one := answers_of(run)) is not None else []
     if not found:
@@ -139,7 +148,9 @@ def measured_answers(model: str) -> AnswerRates | None:
 
 
 def answers_of(run: Run) -> AnswerRates | None:
-    """What an evaluation's finished cells have measured; None when none has written anything anew.
+    """What an evaluation's finished cells have measured; None when none was answered anew from end to end.
+
+    A cell that was partly known says nothing: whole batches are answered again for the items that are missing.
 
     Raises:
         InputError: its events cannot be read.
@@ -147,10 +158,10 @@ def answers_of(run: Run) -> AnswerRates | None:
     recipe = run.record.evaluation
     by_name = {wanted.name: asked(wanted) for wanted in recipe.sets}
     cells = [event for event in run.events().events if isinstance(event, CellDone) and event.set in by_name]
-    fresh = [cell for cell in cells if cell.n > cell.reused and cell.tokens and cell.seconds]
+    fresh = [cell for cell in cells if not cell.reused and cell.tokens and cell.seconds]
     if not fresh:
         return None
-    each = [(by_name[cell.set], cell.seconds / (cell.n - cell.reused)) for cell in fresh]
+    each = [(by_name[cell.set], cell.seconds / cell.n) for cell in fresh]
     sets: dict[str, float] = {}
     for name, seconds in each:
         sets[name] = max(seconds, sets.get(name, 0.0))

@@ -195,12 +195,18 @@ def to_latex(table: Table) -> str:
     import pandas as pd
 
     styled = pd.DataFrame(grid(table)).set_index("Arm")
-    caption = " ".join(notes(table)).replace("%", r"\%")
-    text: str = styled.to_latex(escape=True, caption=caption)
+    text: str = styled.to_latex(escape=True, caption=_latex(" ".join(notes(table))))
     for sign, spelled in (("▲", r"$\blacktriangle$"), ("▼", r"$\blacktriangledown$"), ("·", r"$\cdot$"), ("−", "$-$"),
                           ("–", "--")):  # fmt: skip
         text = text.replace(sign, spelled)
     return text
+
+
+def _latex(text: str) -> str:
+    """Text whose signs LaTeX takes as they are; pandas does so for cells alone."""
+    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}",
+               ">": r"\textgreater{}", **{sign: f"\\{sign}" for sign in "&%$#_{}"}}  # fmt: skip
+    return "".join(special.get(sign, sign) for sign in text)
 
 
 def to_html(table: Table, title: str) -> str:

@@ -3,9 +3,12 @@
 Reads the cells of a run, finished ones only. Knows nothing of how they are drawn; imports no torch.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +17,9 @@ from spd_core.claims import Claim, claim
 from spd_core.evaluation_files import Cell, ItemRecord, read_cell
 from spd_core.evaluation_recipes import CONTROLS, NAMED, EvaluationRecipe, Subject
 from spd_core.significance import Difference, Estimate, estimate, holm, paired
+
+Scores: TypeAlias = tuple[tuple[float, ...], ...]
+"""[seeds][n]"""
 
 
 @dataclass(frozen=True)
@@ -116,20 +122,26 @@ def read_table(recipe: EvaluationRecipe, folder: Path) -> Table:
 
 
 def _answered(subject: Subject, found: Sequence[tuple[Cell, list[ItemRecord]]]) -> Answered:
-    scores = [[record.value for record in records] for _, records in found]
+    scores = tuple(tuple(record.value for record in records) for _, records in found)
     cells = tuple(cell for cell, _ in found)
     return Answered(subject, cells, tuple(tuple(records) for _, records in found),
-                    estimate(scores, cells[0].about.scorer != "nll"))  # fmt: skip
+                    _estimate(scores, cells[0].about.scorer != "nll"))  # fmt: skip
 
 
 def _columns(recipe: EvaluationRecipe, answered: Mapping[tuple[str, str], Answered]) -> tuple[Column, ...]:
-    columns = []
-    for wanted in recipe.sets:
-        first = next((one for (_, name), one in answered.items() if name == wanted.name), None)
-        title = first.cells[0].title if first is not None else wanted.name
-        columns.append(Column(wanted.name, title, wanted.capability == recipe.capability,
-                              first is not None and first.likelihood))  # fmt: skip
-    return tuple(columns)
+    firsts = {name: one for (_, name), one in answered.items()}
+    titles = {name: one.cells[0].title for name, one in firsts.items()}
+    repeated = {title for title, count in Counter(titles.values()).items() if count > 1}
+    return tuple(
+        Column(
+            wanted.name,
+            f"{titles[wanted.name]} ({wanted.name})" if titles.get(wanted.name) in repeated
+            else titles.get(wanted.name, wanted.name),
+            wanted.capability == recipe.capability,
+            wanted.name in firsts and firsts[wanted.name].likelihood,
+        )
+        for wanted in recipe.sets
+    )  # fmt: skip
 
 
 # --- claims ------------------------------------------------------------------------------------------------------
@@ -147,7 +159,22 @@ def role(subject: Subject) -> str:
 
 def difference(base: Answered, other: Answered) -> Difference:
     """What `other` scored beyond `base`, item by item."""
-    return paired(base.scores, other.scores, not base.likelihood)
+    return _paired(_hashable(base.scores), _hashable(other.scores), not base.likelihood)
+
+
+def _hashable(scores: NDArray[np.float64]) -> Scores:
+    return tuple(map(tuple, scores.tolist()))
+
+
+@lru_cache(maxsize=2000)
+def _paired(base: Scores, other: Scores, binary: bool) -> Difference:
+    """Kept: while a table fills, a page reads it again with every cell, and resampling takes a third of a second."""
+    return paired(base, other, binary)
+
+
+@lru_cache(maxsize=2000)
+def _estimate(scores: Scores, binary: bool) -> Estimate:
+    return estimate(scores, binary)
 
 
 def _claims(recipe: EvaluationRecipe, answered: Mapping[tuple[str, str], Answered]) -> dict[tuple[str, str], Claim]:
@@ -184,7 +211,7 @@ def _claim(
     return claim(
         subject=mine.subject.title, against=base.subject.title, set_name=base.cells[0].title, difference=found,
         p_adjusted=adjusted, comparisons=comparisons, lower_is_better=not binary, controls=controls,
-        early=paired(base.early, mine.early, True) if binary else None,
+        early=_paired(_hashable(base.early), _hashable(mine.early), True) if binary else None,
         format_rates=(base.share("read"), mine.share("read")) if binary else None,
         estimate=mine.estimate, chance=base.cells[0].chance if binary else None,
     )  # fmt: skip

@@ -152,3 +152,19 @@ def test_the_model_is_known_by_its_name(model: str) -> None:
     assert reported(model, "spd", "svamp") == 32.0
     assert reported(model, "projected", "svamp") is None
     assert reported("Qwen/Qwen2.5-1.5B-Instruct", "spd", "svamp") is None
+
+
+def test_latex_escapes_the_caption_too(tmp_path: Path) -> None:
+    put(tmp_path, "base", records(BASE), title=r"a_b & 5 % {c} \x ^~#$")
+    text = to_latex(read_table(evaluation_from({"subjects": ["base"], "sets": ["arithmetic"]}), tmp_path))
+    caption = next(line for line in text.splitlines() if line.startswith(r"\caption"))
+    assert r"a\_b \& 5 \% \{c\} \textbackslash{}x \textasciicircum{}\textasciitilde{}\#\$ 60" in caption
+
+
+def test_sets_of_one_title_stay_apart(tmp_path: Path) -> None:
+    for name, right in (("arithmetic", BASE), ("code", BETTER)):
+        put(tmp_path, "base", records(right), set_name=name, title="Sums")
+    found = read_table(evaluation_from({"subjects": ["base"], "sets": ["arithmetic", "code"]}), tmp_path)
+    (row,) = grid(found)
+    assert row["Sums (arithmetic)"].startswith("20.0 %")
+    assert row["Sums (code)"].startswith("60.0 %")
