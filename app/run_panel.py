@@ -282,7 +282,7 @@ def log(run: "Run") -> None:
 def about(run: "Run") -> None:
     """Its command, its recipe as a file, notes, versions."""
     small("The command that carries it out:")
-    st.code(run.record.command, language="bash", wrap_lines=True)
+    st.code(run.record.command, language=None, wrap_lines=True)
     recipe = run.record.recipe
     download("Recipe as JSON", lambda: recipe_form.to_file(recipe), f"{run.id}-recipe.json",
              help=f"python -m spd_core {runs.COMMANDS[recipe.kind]} reads it, and so does this page.")  # fmt: skip

@@ -59,7 +59,7 @@ def form() -> None:
         evaluation_form.say_refusal(chosen)
         with st.expander("The same from a shell", icon=":material/terminal:"):
             words = ["python", "-m", "spd_core", "table", "evaluation.json", *(["--title", title] if title else [])]
-            st.code(shlex.join(words), language="bash")
+            st.code(shlex.join(words), language=None, wrap_lines=True)
             st.code(recipe_form.to_file(recipe).decode(), language="json")
         with power:  # the last, since it imports scipy: the page is drawn by then
             evaluation_cost_panel.say_power(chosen)

@@ -62,7 +62,7 @@ def form() -> None:
     if recipe is not None:
         with st.expander("The same from a shell", icon=":material/terminal:"):
             words = ["python", "-m", "spd_core", "distill", "recipe.json", *(["--title", title] if title else [])]
-            st.code(shlex.join(words), language="bash")
+            st.code(shlex.join(words), language=None, wrap_lines=True)
             st.code(recipe_form.to_file(recipe).decode(), language="json")
 
 

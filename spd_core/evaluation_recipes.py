@@ -79,7 +79,8 @@ class Subject(Record):
         known = {subject.model_dump_json(): name for name, subject in NAMED.items()}
         plain = self.model_copy(update={"rank": None, "strength": None, "capture": "", "kinds": ("key", "value"),
                                         "layers": None})  # fmt: skip
-        return known.get(plain.model_dump_json(), f"{self.kind}-{self.of.partition(' ')[0]}")
+        called = known.get(plain.model_dump_json(), f"{self.kind}-{self.of.partition(' ')[0]}")
+        return f"{called}-{self.capture}" if self.capture else called
 
     @property
     def title(self) -> str:

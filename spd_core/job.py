@@ -204,7 +204,8 @@ def _carry_out(run: Run, work: Work | None, stop: _Stop, tell: Callable[[AnyEven
         from spd_core.arms import carry_out
 
         work = carry_out
-    return work(
+    chosen: Work = work
+    return chosen(
         run.record.recipe, run.folder, run=run.id, tell=tell, stop=stop, rejected=run.rejected(), reviewed=run.reviewed
     )
 
