@@ -25,7 +25,7 @@ lint: .venv/dev.done
 	$(BIN)/pip install --no-deps --editable .
 	@touch $@
 
-.venv/dev.done: requirements-dev.txt .venv/app.done
+.venv/dev.done: requirements-dev.txt requirements-eval.txt .venv/app.done
 	$(BIN)/pip install -r requirements-dev.txt
 	@touch $@
 

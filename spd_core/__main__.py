@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 import typer
 from typer.exceptions import TyperException
 
-from spd_core import run_commands, table_commands
+from spd_core import harness_commands, run_commands, table_commands
 from spd_core.capability import Loss, Style
 from spd_core.console import INTERRUPTED, Json, bars, print_result
 from spd_core.errors import InputError, SpdError
@@ -209,6 +209,7 @@ def demo(
 app.command()(run_commands.distill)
 app.command()(run_commands.runs)
 app.command()(table_commands.table)
+app.command()(harness_commands.harness)
 
 
 def _load(

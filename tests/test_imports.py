@@ -18,7 +18,7 @@ ORDER = [
     *("costs", "job", "plain", "isolation", "trial", "sandbox", "written_code", "scoring", "evaluation_files"),
     *("subjects", "evaluation", "paper"),
     *("significance", "claims", "evaluation_table", "evaluation_report", "table_runs", "evaluation_costs", "console"),
-    *("run_commands", "table_commands", "harness", "harness_commands", "export", "demo", "__main__"),
+    *("run_commands", "table_commands", "harness_tasks", "harness", "harness_commands", "export", "demo", "__main__"),
 ]
 FORBIDDEN = {
     "spd_core": {"streamlit", "plotly", "app", "pages"},
