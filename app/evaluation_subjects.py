@@ -140,13 +140,13 @@ def _pick_ready(base: Choice, model: str, key: str) -> Choice:
     adapters = left.multiselect(
         "Adapters that are there", refs, base.adapters, key=f"{key}_adapters", persist_state="session",
         format_func=told_apart(refs, lambda ref: _adapter_label(ref, cards.get(ref))), placeholder=_none(refs),
-        disabled=not refs, help="Trained on this model on Fine-tune.",
+        help="Trained on this model on Fine-tune.",
     )  # fmt: skip
     saved = (name for name in (*saved_names(), *recorded_names()) if same_model(_captured_on(name), model))
     names = tuple(dict.fromkeys((*saved, *base.captures)))
     captures = middle.multiselect(
         "Saved captures", names, base.captures, key=f"{key}_captures", persist_state="session",
-        format_func=told_apart(names, shell.label), placeholder=_none(names), disabled=not names,
+        format_func=told_apart(names, shell.label), placeholder=_none(names),
         help="Projected into while it answers, instead of a subspace that is captured anew.",
     )  # fmt: skip
     exports = sorted(str(path.parent) for path in (spd_home() / "exports").glob("[!.]*/config.json"))

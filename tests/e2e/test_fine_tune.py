@@ -1,11 +1,6 @@
 """Fine-tune in a browser, with the quick preset on the built-in model: one button, a closed tab, a killed server."""
 
-import os
 import re
-import signal
-import socket
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,49 +8,17 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.e2e.conftest import wait_until_healthy
+from tests.e2e.server import Server, own_server
 from tests.e2e.steps import accessible, button, go_to, main, set_number, settled
 
-ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.builtin
-
-
-class Server:
-    """The app on one port, with a home of its own; it can be killed and started again."""
-
-    def __init__(self, home: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.home, self.log = home, home / "server.log"
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.start()
-
-    def start(self) -> None:
-        command = [sys.executable, "-m", "streamlit", "run", str(ROOT / "app" / "main.py"),
-                   "--server.port", str(self.port)]  # fmt: skip
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(command, cwd=self.home, stdout=log, stderr=subprocess.STDOUT,
-                                            env={**os.environ, "SPD_HOME": str(self.home)})  # fmt: skip
-        wait_until_healthy(f"{self.url}/_stcore/health", self.process)
-
-    def kill(self, number: int = signal.SIGKILL) -> None:
-        self.process.send_signal(number)
-        self.process.wait(30)
 
 
 @pytest.fixture(scope="module")
 def server(spd_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    subprocess.run([sys.executable, "-c", "from spd_core.builtin import builtin_model; builtin_model()"], check=True,
-                   cwd=ROOT)  # fmt: skip
-    home = tmp_path_factory.mktemp("fine-tune")
-    (home / "models").symlink_to(spd_home / "models")
-    running = Server(home)
+    running = own_server(spd_home, tmp_path_factory.mktemp("fine-tune"))
     yield running
-    running.kill(signal.SIGINT)
-    text = running.log.read_text()
-    assert "Traceback" not in text, text
-    assert "deprecat" not in text.lower(), text
+    running.end()
 
 
 @pytest.fixture

@@ -1,0 +1,49 @@
+"""The app in a process of its own, with a home of its own; it can be killed and started again."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.e2e.conftest import ROOT, wait_until_healthy
+
+
+class Server:
+    """The app on one port, with a home of its own; it can be killed and started again."""
+
+    def __init__(self, home: Path) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.home, self.log = home, home / "server.log"
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.start()
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "streamlit", "run", str(ROOT / "app" / "main.py"),
+                   "--server.port", str(self.port)]  # fmt: skip
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(command, cwd=self.home, stdout=log, stderr=subprocess.STDOUT,
+                                            env={**os.environ, "SPD_HOME": str(self.home)})  # fmt: skip
+        wait_until_healthy(f"{self.url}/_stcore/health", self.process)
+
+    def kill(self, number: int = signal.SIGKILL) -> None:
+        self.process.send_signal(number)
+        self.process.wait(30)
+
+    def end(self) -> None:
+        """Stop it as a user does; its log must be clean."""
+        self.kill(signal.SIGINT)
+        text = self.log.read_text()
+        assert "Traceback" not in text, text
+        assert "deprecat" not in text.lower(), text
+
+
+def own_server(spd_home: Path, home: Path) -> Server:
+    """A server whose home has the converted model alone."""
+    convert = "from spd_core.builtin import builtin_model; builtin_model()"
+    subprocess.run([sys.executable, "-c", convert], check=True, cwd=ROOT)
+    (home / "models").symlink_to(spd_home / "models")
+    return Server(home)
