@@ -6,9 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +14,8 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from tests.browser import find_chromium
+from tests.e2e.server import ROOT, Server, own_server, wait_until_healthy
 from tests.e2e.steps import settled
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="session")
@@ -56,18 +53,6 @@ def base_url(spd_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         assert word not in text.lower().replace("traceback", "Traceback"), text
 
 
-def wait_until_healthy(url: str, server: "subprocess.Popen[bytes]") -> None:
-    """Return when a server that was just started answers."""
-    for _ in range(150):
-        assert server.poll() is None, "the server has ended"
-        try:
-            with urllib.request.urlopen(url, timeout=2):
-                return
-        except OSError:
-            time.sleep(0.2)
-    raise AssertionError("the server does not answer")
-
-
 @pytest.fixture
 def open_app(browser: Browser, base_url: str) -> Any:
     """Opens the app in a session of its own; no page may ask for anything outside this machine."""
@@ -93,3 +78,31 @@ def open_app(browser: Browser, base_url: str) -> Any:
 
 def _is_outside(url: str) -> bool:
     return not re.match(r"(https?|wss?)://127\.0\.0\.1[:/]|data:|blob:", url)
+
+
+@pytest.fixture(scope="module")
+def server(spd_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server of this file's own, whose home holds nothing but the model; it can be killed."""
+    running = own_server(spd_home, tmp_path_factory.mktemp("home"))
+    yield running
+    running.end()
+
+
+@pytest.fixture
+def visit(browser: Browser, server: Server) -> Iterator[Callable[..., Page]]:
+    """Opens pages of that server, each in a browser session of its own."""
+    contexts: list[BrowserContext] = []
+
+    def open_page(path: str, **options: Any) -> Page:
+        context = browser.new_context(viewport={"width": 1366, "height": 768}, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.goto(server.url + path)
+        settled(page)
+        return page
+
+    yield open_page
+    for context in contexts:
+        for page in context.pages:
+            expect(page.get_by_test_id("stException")).to_have_count(0)
+        context.close()

@@ -5,9 +5,11 @@ import signal
 import socket
 import subprocess
 import sys
+import time
+import urllib.request
 from pathlib import Path
 
-from tests.e2e.conftest import ROOT, wait_until_healthy
+ROOT = Path(__file__).resolve().parents[2]
 
 
 class Server:
@@ -47,3 +49,15 @@ def own_server(spd_home: Path, home: Path) -> Server:
     subprocess.run([sys.executable, "-c", convert], check=True, cwd=ROOT)
     (home / "models").symlink_to(spd_home / "models")
     return Server(home)
+
+
+def wait_until_healthy(url: str, server: "subprocess.Popen[bytes]") -> None:
+    """Return when a server that was just started answers."""
+    for _ in range(150):
+        assert server.poll() is None, "the server has ended"
+        try:
+            with urllib.request.urlopen(url, timeout=2):
+                return
+        except OSError:
+            time.sleep(0.2)
+    raise AssertionError("the server does not answer")

@@ -2,45 +2,19 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
-from tests.e2e.server import Server, own_server
+from tests.e2e.server import Server
 from tests.e2e.steps import accessible, button, main, settled
 
 pytestmark = pytest.mark.builtin
 ITEMS = 12
 SUBJECTS = {"base": "Base", "projected": "Projected", "projected-random": "Projected, random subspace"}
-
-
-@pytest.fixture(scope="module")
-def server(spd_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    running = own_server(spd_home, tmp_path_factory.mktemp("evaluation"))
-    yield running
-    running.end()
-
-
-@pytest.fixture
-def visit(browser: Browser, server: Server) -> Iterator[Callable[..., Page]]:
-    contexts = []
-
-    def open_page(path: str = "/evaluation", **options: Any) -> Page:
-        context = browser.new_context(viewport={"width": 1366, "height": 900}, **options)
-        contexts.append(context)
-        page = context.new_page()
-        page.goto(server.url + path)
-        settled(page)
-        return page
-
-    yield open_page
-    for context in contexts:
-        for page in context.pages:
-            expect(page.get_by_test_id("stException")).to_have_count(0)
-        context.close()
 
 
 def turn_to(page: Page, part: str) -> None:
@@ -58,7 +32,7 @@ def counted_on_disk(folder: Path) -> dict[str, list[dict[str, Any]]]:
 
 
 def test_the_page_shows_the_run_cell_by_cell(server: Server, visit: Callable[..., Page]) -> None:
-    page = visit()
+    page = visit("/evaluation")
     expect(main(page)).to_contain_text("Quick look")
     field = page.get_by_role("spinbutton", name="Items of arithmetic")
     field.fill(str(ITEMS))

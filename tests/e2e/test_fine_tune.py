@@ -1,47 +1,19 @@
 """Fine-tune in a browser, with the quick preset on the built-in model: one button, a closed tab, a killed server."""
 
 import re
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
-from tests.e2e.server import Server, own_server
+from tests.e2e.server import Server
 from tests.e2e.steps import accessible, button, go_to, main, set_number, settled
 
 pytestmark = pytest.mark.builtin
 
 
-@pytest.fixture(scope="module")
-def server(spd_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    running = own_server(spd_home, tmp_path_factory.mktemp("fine-tune"))
-    yield running
-    running.end()
-
-
-@pytest.fixture
-def visit(browser: Browser, server: Server) -> Iterator[Callable[..., Page]]:
-    contexts = []
-
-    def open_page(path: str = "/fine-tune", **options: Any) -> Page:
-        context = browser.new_context(viewport={"width": 1366, "height": 768}, **options)
-        contexts.append(context)
-        page = context.new_page()
-        page.goto(server.url + path)
-        settled(page)
-        return page
-
-    yield open_page
-    for context in contexts:
-        for page in context.pages:
-            expect(page.get_by_test_id("stException")).to_have_count(0)
-        context.close()
-
-
 def test_one_button_a_closed_tab_and_a_killed_server(server: Server, visit: Callable[..., Page]) -> None:
-    page = visit()
+    page = visit("/fine-tune")
     expect(main(page)).to_contain_text("at most")
     button(page, "Start fine-tuning").click()
     expect(main(page)).to_contain_text(re.compile("Step [1-9] of 10"), timeout=60_000)
@@ -82,7 +54,7 @@ def test_one_button_a_closed_tab_and_a_killed_server(server: Server, visit: Call
 
 
 def test_a_run_is_stopped_resumed_and_deleted(visit: Callable[..., Page]) -> None:
-    page = visit()
+    page = visit("/fine-tune")
     button(page, "Start fine-tuning").click()
     expect(main(page)).to_contain_text(re.compile("Step [1-9] of 10"), timeout=60_000)
     button(page, "Stop this run").click()
