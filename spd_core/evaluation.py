@@ -3,12 +3,14 @@
 How an answer is judged is in `scoring.py`, what differences mean in `significance.py`.
 """
 
+import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import torch
 
@@ -132,27 +134,27 @@ def evaluate(
     """
     store = ItemStore(items.about(fingerprint))
     texts = _texts(lm, items)
-    wanted = [(example.id, texts[example.id], example.answer) for example in items.capability.examples]
+    asked = {one.id: ItemRecord(**_identity(one, texts[one.id])).asked for one in items.capability.examples}
     asking = _Asking(lm, lane, items, texts, stop)
     tokens = 0
     with store.writing(stop):
         known = store.records()
-        reused = sum(one in known for one in wanted)
+        reused = sum(one in known for one in asked.values())
         for batch in _batches(items, texts, batch_size):
-            missing = [example for example in batch if (example.id, texts[example.id], example.answer) not in known]
+            missing = [example for example in batch if asked[example.id] not in known]
             if not missing:
                 continue
             if stop is not None and stop():
                 break
-            asked = batch if items.scorer != "nll" else missing  # the same batch: the same rounding
+            whole = batch if items.scorer != "nll" else missing  # the same batch: the same rounding
             ids = {example.id for example in missing}
-            new = [record for record in asking.records(asked) if record.id in ids]
+            new = [record for record in asking.records(whole) if record.id in ids]
             store.add(new)
-            known |= {(record.id, record.prompt, record.gold): record for record in new}
+            known |= {record.asked: record for record in new}
             tokens += sum(record.tokens for record in new)
             if on_items is not None:
-                on_items(sum(one in known for one in wanted), len(wanted), tokens)
-    return Evaluated(tuple(known[one] for one in wanted if one in known), len(wanted), tokens, reused)
+                on_items(sum(one in known for one in asked.values()), len(asked), tokens)
+    return Evaluated(tuple(known[one] for one in asked.values() if one in known), len(asked), tokens, reused)
 
 
 def _texts(lm: LanguageModel, items: Items) -> dict[str, str]:
@@ -162,6 +164,12 @@ def _texts(lm: LanguageModel, items: Items) -> dict[str, str]:
         example.id: generation_prompt(example.prompt, settings, items.style, lm.tokenizer)[0]
         for example in items.capability.examples
     }
+
+
+def _identity(example: Example, text: str) -> dict[str, Any]:
+    """What makes a record this item's: the first fields of an `ItemRecord`."""
+    tests = hashlib.sha256(repr((example.tests, example.setup)).encode()).hexdigest() if example.tests else ""
+    return {"id": example.id, "prompt": text, "gold": example.answer, "tests": tests}
 
 
 def _batches(items: Items, texts: dict[str, str], size: int) -> Iterator[list[Example]]:
@@ -196,7 +204,7 @@ class _Asking:
             example, one = pair
             found = score(example, settings, one.text, one.finish, run_tests)
             return ItemRecord(
-                id=example.id, prompt=one.prompt, gold=example.answer, completion=one.text, extracted=found.extracted,
+                **_identity(example, one.prompt), completion=one.text, extracted=found.extracted,
                 correct=found.correct, early=found.early, ended=found.ended, tokens=len(one.tokens),
                 finish="eos" if one.finish == "eos" else "length", reason=found.reason,
             )  # fmt: skip
@@ -210,7 +218,7 @@ class _Asking:
         losses = reference_nll(self.lm, encoded, len(batch), self.lane)
         supervised = {example.id: len(example.supervised) for example in encoded.examples}
         return [
-            ItemRecord(id=example.id, prompt=self.texts[example.id], gold=example.answer, nll=losses[example.id],
+            ItemRecord(**_identity(example, self.texts[example.id]), nll=losses[example.id],
                        tokens=supervised[example.id])
             for example in batch if example.id in losses
         ]  # fmt: skip

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from spd_core.capability import Scorer
 from spd_core.errors import InputError
@@ -36,6 +36,7 @@ class ItemRecord(Record):
     Attributes:
         prompt: what the model read.
         gold: the right answer as the set has it.
+        tests: sha256 of the tests and setup that decide about code; empty of other items.
         extracted: the answer that was read out of the completion; None where there is none.
         correct: None where the scorer knows no right or wrong (`nll`).
         early: whether it would be right had the model stopped after the first line that holds an answer.
@@ -49,6 +50,7 @@ class ItemRecord(Record):
     id: str
     prompt: str
     gold: str
+    tests: str = ""
     completion: str = ""
     extracted: str | None = None
     correct: bool | None = None
@@ -60,9 +62,18 @@ class ItemRecord(Record):
     reason: str = ""
 
     @property
+    def asked(self) -> "Asked":
+        """What was asked and how it is judged: another item under the same id is another one."""
+        return self.id, self.prompt, self.gold, self.tests
+
+    @property
     def value(self) -> float:
         """1 or 0 for right or wrong, or nats."""
         return float(bool(self.correct)) if self.nll is None else self.nll
+
+
+Asked: TypeAlias = tuple[str, str, str, str]
+"""Id, prompt, gold and tests of an item."""
 
 
 class About(Record):
@@ -148,14 +159,14 @@ class ItemStore:
         finally:
             os.close(handle)
 
-    def records(self) -> dict[tuple[str, str, str], ItemRecord]:
-        """All records by id, prompt and gold; of an item that was edited, those of both forms.
+    def records(self) -> "dict[Asked, ItemRecord]":
+        """All records by what was asked; of an item that was edited, those of both forms.
 
         Raises:
             InputError: a line is damaged (named, with the remedy).
         """
         found = read_rows(ItemRecord, self.path, "evaluation records") if self.path.exists() else []
-        return {(record.id, record.prompt, record.gold): record for record in found}
+        return {record.asked: record for record in found}
 
     def add(self, records: Sequence[ItemRecord]) -> None:
         """Add records; errors as of `append_rows`."""

@@ -212,6 +212,23 @@ def test_an_edited_item_is_asked_anew(lm: Any, sums: Path) -> None:
     assert [r.prompt for r in found.records if r.id == "i2"] == ["Q: two and two\nA:"]
 
 
+def test_code_whose_tests_were_edited_is_judged_anew(lm: Any, tmp_path: Path) -> None:
+    rows = [
+        {
+            "id": "f",
+            "split": "heldout",
+            "prompt": "Write f.",
+            "answer": "def f(): return 1",
+            "tests": ["assert f() == 1"],
+        }
+    ]
+    path = written(tmp_path / "code.jsonl", rows, scorer="python")
+    evaluate(lm, Lane(), items_of(path), "f")
+    assert evaluate(lm, Lane(), items_of(path), "f").reused == 1
+    path.write_text(path.read_text().replace("f() == 1", "f() == 2"))
+    assert evaluate(lm, Lane(), items_of(path), "f").reused == 0
+
+
 def test_two_that_ask_the_same_take_turns(lm: Any, sums: Path) -> None:
     items = items_of(sums)
     store = ItemStore(items.about("f"))
