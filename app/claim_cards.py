@@ -90,11 +90,11 @@ def _facts(claim: Claim, mine: Answered) -> Iterator[tuple[str, str]]:
 def subspace_answer(claim: Claim) -> str:
     """Whether a gain is due to the capability subspace, in words."""
     if claim.specific is not None:
-        return ("yes: it is better than every control that was run" if claim.specific
-                else "no: a control that it should beat does as well, as far as these items tell")  # fmt: skip
+        return ("yes: it is better than every control" if claim.specific
+                else "not shown: these items do not show it to be better than every control")  # fmt: skip
     if claim.headline != "helps":
         return "not known: no gain is shown that it could explain"
-    return "not known: no control was run"
+    return "not known: a control was not run"
 
 
 def _listed(lines: list[str]) -> str:

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable
 
 from spd_core.capability import Capability, Style
+from spd_core.errors import CaptureError
 from spd_core.families import parse_layers
 from spd_core.gradients import Progress, capture
 from spd_core.models import LanguageModel
@@ -40,11 +41,16 @@ def captured_subspace(
     loss = "full" if kind == "full loss" else wanted.loss
     capability = shuffled(calibration, seed) if kind == "shuffled answers" else calibration
     settings = StudySettings(layers, loss, style, None, wanted.batch_size, wanted.center)
-    captured = capture(
-        lm, encoded_examples(lm, capability, settings), layers, batch_size=wanted.batch_size, stop=stop,
-        on_batch=on_batch,
-    )  # fmt: skip
-    if captured.used < captured.requested:
+    try:
+        captured = capture(
+            lm, encoded_examples(lm, capability, settings), layers, batch_size=wanted.batch_size, stop=stop,
+            on_batch=on_batch,
+        )  # fmt: skip
+    except CaptureError:
+        if stop is not None and stop():  # before its first batch
+            return None
+        raise
+    if captured.used + len(captured.skipped) < captured.requested:
         return None
     return fit(
         captured, lm, rank=wanted.rank, center=wanted.center, cap=True, loss=loss, prompt_style=style,

@@ -66,9 +66,12 @@ class Claim:
 
     @property
     def specific(self) -> bool | None:
-        """Whether a gain outlasts its controls: False when one failed; None without a gain or without any control."""
-        states = {control.state for control in self.controls} - {"not run"}
-        return "failed" not in states if states and self.headline == "helps" else None
+        """Whether a gain outlasts its controls: False when one failed, True when all passed; None without a gain, and
+        while a control was not run."""
+        states = {control.state for control in self.controls}
+        if self.headline != "helps" or not states:
+            return None
+        return False if "failed" in states else True if states == {"passed"} else None
 
 
 def headline(difference: Difference, p_adjusted: float, lower_is_better: bool) -> Headline:
@@ -191,11 +194,14 @@ def _sentence(made: Claim) -> str:
 def _limits(made: Claim) -> str:
     """What the sentence must not leave out: what could not be seen, or what else may have made the gain."""
     n, least = made.difference.n, made.minimum_detectable
-    failed = [control.name for control in made.controls if control.state == "failed"]
-    if made.headline == "helps" and failed:
-        return f"; it is not shown to be better than {' or '.join(failed)}"
+    failed, absent = (
+        [control.name for control in made.controls if control.state == state] for state in ("failed", "not run")
+    )
     if made.headline == "helps":
-        return "; no control was run" if made.specific is None else ""
+        doubts = [f"it is not shown to be better than {' or '.join(failed)}"] if failed else []
+        doubts += [f"not compared with {' or '.join(absent)}"] if absent else []
+        doubts += [] if made.controls else ["no control was run"]
+        return "".join(f"; {doubt}" for doubt in doubts)
     if made.headline == "hurts" or least == 0:  # zero: every item differs by the same, which no spread can limit
         return ""
     if math.isinf(least):

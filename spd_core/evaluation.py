@@ -7,7 +7,7 @@ import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from spd_core.capability import Capability, Example, Scorer, Style
-from spd_core.errors import ModelError
+from spd_core.errors import InputError, ModelError
 from spd_core.evaluation_files import About, ItemRecord, ItemStore
 from spd_core.evaluation_recipes import EvalSet, answer_length
 from spd_core.generation import Completion, generate
@@ -25,7 +25,7 @@ from spd_core.projection import Lane, projecting
 from spd_core.sampling import Sampling
 from spd_core.sandbox import run_tests
 from spd_core.scoring import option_letters, score, scorer_fits
-from spd_core.spans import EncodedSet, encode_all, generation_prompt
+from spd_core.spans import Encoded, EncodedSet, encode, encode_all, generation_prompt
 from spd_core.tasks import find_capability
 
 _REFERENCE_TOKENS = 1024
@@ -67,6 +67,22 @@ class Items:
         settings = self.capability.settings
         return About(subject=subject, set=self.capability.name, template=settings.template, scorer=settings.scorer,
                      style=self.style, max_new_tokens=self.max_new_tokens)  # fmt: skip
+
+
+def fit_to(lm: LanguageModel, items: Items) -> Items:
+    """The items without those whose likelihood this model cannot take: too long, or no token of the answer survives."""
+    if items.scorer != "nll":
+        return items
+    settings, longest = items.capability.settings, min(_REFERENCE_TOKENS, lm.card.context)
+    found = {
+        one.id: encode(one, settings, lm.tokenizer, items.style, "full", 10**9) for one in items.capability.examples
+    }
+    fits = {name for name, one in found.items() if isinstance(one, Encoded) and len(one.ids) <= longest}
+    if not fits:
+        raise InputError(f"{items.name}: no item has an answer within {longest} tokens; choose another set")
+    kept = tuple(example for example in items.capability.examples if example.id in fits)
+    unfit = tuple(sorted((*items.unfit, *(name for name in found if name not in fits))))
+    return replace(items, capability=Capability(settings, kept), unfit=unfit)
 
 
 @dataclass(frozen=True)
@@ -116,8 +132,8 @@ def evaluate(
 ) -> Evaluated:
     """Answer every item that has no record yet, greedily, and score it.
 
-    Items of similar length are asked together, in batches that the set alone decides, so that subjects differ by
-    nothing else. Every batch is on the disk before the next one begins.
+    Items of similar length are asked together, in batches that the set and the batch size alone decide, so that
+    subjects differ by nothing else. Every batch is on the disk before the next one begins.
 
     Args:
         fingerprint: of the subject (see `subjects.Ready`).
@@ -137,7 +153,9 @@ def evaluate(
     asked = {one.id: ItemRecord(**_identity(one, texts[one.id])).asked for one in items.capability.examples}
     asking = _Asking(lm, lane, items, texts, stop)
     tokens = 0
-    with store.writing(stop):
+    with store.writing(stop) as mine:
+        if not mine:
+            return Evaluated((), len(asked), 0, 0)
         known = store.records()
         reused = sum(one in known for one in asked.values())
         for batch in _batches(items, texts, batch_size):

@@ -108,7 +108,7 @@ class Cell(Record):
         seen: items whose prompts the subspace was captured from or a corpus was written on.
         chance: expected share of right guesses, of a set with options; None of others.
         tokens, seconds, reused: see `events.CellDone`.
-        fingerprint: sha256 of the set's items.
+        fingerprint: sha256 of the set as it was read.
     """
 
     format: int = 1
@@ -139,8 +139,8 @@ class ItemStore:
         self.path = self.folder / "items.jsonl"
 
     @contextmanager
-    def writing(self, stop: Callable[[], bool] | None = None) -> Iterator[None]:
-        """Have it alone: another process that writes the same records is waited for, or until `stop` says so.
+    def writing(self, stop: Callable[[], bool] | None = None) -> Iterator[bool]:
+        """Have it alone: another process that writes the same records is waited for. False when `stop` said so first.
 
         Raises:
             StorageError: the disk refuses.
@@ -150,12 +150,15 @@ class ItemStore:
             self.folder.mkdir(parents=True, exist_ok=True)
             handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
         try:
-            while not _locks(handle) and not (stop is not None and stop()):
+            while not _locks(handle):
+                if stop is not None and stop():
+                    yield False
+                    return
                 time.sleep(0.2)
             if not (self.folder / "about.json").exists():
                 write_text(self.folder / "about.json", to_json(self.about.model_dump(mode="json")))
             cut_torn_line(self.path)
-            yield
+            yield True
         finally:
             os.close(handle)
 
@@ -214,3 +217,16 @@ def read_cell(folder: Path, subject: str, seed: int, set_name: str) -> tuple[Cel
     if not items:
         raise InputError(f"{path.with_suffix('.jsonl')} holds no item; delete {path}, and run the table again")
     return cell, items
+
+
+def is_filled(folder: Path, subject: str, seed: int, set_name: str, fingerprint: str, about: About) -> bool:
+    """Whether a cell is there, of the items of this fingerprint, asked as `about` says, whoever the subject was.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    path = cell_path(folder, subject, seed, set_name)
+    if not path.exists():
+        return False
+    cell = read_record(Cell, path)
+    return cell.fingerprint == fingerprint and cell.about.model_copy(update={"subject": about.subject}) == about

@@ -1,11 +1,12 @@
 """What an evaluation is asked to do, as settings: subjects, sets, seeds. Imports no torch: pages write it, too."""
 
+import hashlib
 import os
 import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field, field_validator, model_validator
 
@@ -27,7 +28,15 @@ from spd_core.recipes import (
 )
 from spd_core.tasks import TASKS
 
+Seed: TypeAlias = Annotated[int, Field(ge=0, lt=2**31)]
 SubjectKind: TypeAlias = Literal["base", "projected", "distilled", "checkpoint"]
+
+
+def _file_name(text: str) -> str:
+    """A short name for files; where it would say too little or too much, a part of its sha256 does."""
+    found = re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-")
+    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+    return f"{found[:50]}-{digest}" if len(found) > 60 else found or digest
 
 
 class Subject(Record):
@@ -55,7 +64,7 @@ class Subject(Record):
     arm: ArmName | None = None
     adapter: str = ""
     model: str = ""
-    label: str = ""
+    label: str = Field(default="", max_length=120)
 
     @model_validator(mode="after")
     def _fits(self) -> "Subject":
@@ -71,16 +80,16 @@ class Subject(Record):
     def name(self) -> str:
         """Short name, for files and configurations."""
         if self.label:
-            return re.sub(r"[^a-z0-9]+", "-", self.label.lower()).strip("-") or "subject"
+            return _file_name(self.label.lower())
         if self.kind == "distilled":
-            return self.arm or re.sub(r"[^A-Za-z0-9]+", "-", self.adapter)
+            return self.arm or _file_name(self.adapter)
         if self.kind == "checkpoint":
-            return f"checkpoint-{re.sub(r'[^A-Za-z0-9]+', '-', Path(self.model).name)}"
+            return f"checkpoint-{_file_name(Path(self.model).name)}"
         known = {subject.model_dump_json(): name for name, subject in NAMED.items()}
         plain = self.model_copy(update={"rank": None, "strength": None, "capture": "", "kinds": ("key", "value"),
                                         "layers": None})  # fmt: skip
         called = known.get(plain.model_dump_json(), f"{self.kind}-{self.of.partition(' ')[0]}")
-        return f"{called}-{self.capture}" if self.capture else called
+        return f"{called}-{_file_name(self.capture)}" if self.capture else called
 
     @property
     def title(self) -> str:
@@ -96,7 +105,8 @@ class Subject(Record):
             return "Base"
         whose = {"capability": "", "random": ", random subspace", "full loss": ", full-loss subspace",
                  "shuffled answers": ", shuffled answers"}[self.of]  # fmt: skip
-        return f"Projected{whose}{', complement' if self.complement else ''}"
+        of = f" of {self.capture}" if self.capture else ""
+        return f"Projected{whose}{', complement' if self.complement else ''}{of}"
 
     @property
     def seeded(self) -> bool:
@@ -141,11 +151,12 @@ class EvalSet(Record):
     split: Split = "heldout"
     limit: int | None = Field(default=None, ge=1)
     max_new_tokens: int | None = Field(default=None, ge=1)
+    label: str = Field(default="", max_length=120)
 
     @property
     def name(self) -> str:
         """Short name, for files and tables."""
-        return re.sub(r"[^A-Za-z0-9]+", "-", Path(self.capability).stem).strip("-") or "set"
+        return _file_name(self.label or Path(self.capability).stem)
 
 
 _LENGTH: Mapping[Scorer, int] = {"number": 32, "letter": 4, "python": 128, "exact": 16, "nll": 1}
@@ -180,7 +191,7 @@ class EvaluationRecipe(Record):
     corpus: CorpusSettings = CorpusSettings()
     train: TrainSettings = TrainSettings()
     rounds: int = Field(default=1, ge=1)
-    seeds: tuple[int, ...] = Field(default=(42,), min_length=1)
+    seeds: tuple[Seed, ...] = Field(default=(42,), min_length=1)
     prompt_style: Style = "raw"
     batch_size: int = Field(default=32, ge=1)
     allow_code: bool = False

@@ -54,7 +54,14 @@ def cell_text(one: Answered, found: Claim | None) -> str:
     if found is None:
         return own
     change = shown_change(found.difference.effect, one.likelihood)
-    return f"{own} {change} {MARKS[found.headline]} {found.headline}"
+    return f"{own} {change} {MARKS[found.headline]} {found.headline}{_reservation(found)}"
+
+
+def _reservation(found: Claim) -> str:
+    """What a gain that stands by itself must not hide."""
+    if found.headline != "helps" or not found.controls:
+        return ""
+    return {True: ", controls passed", False: ", a control failed", None: ", not all controls run"}[found.specific]
 
 
 # --- rows --------------------------------------------------------------------------------------------------------
@@ -76,7 +83,8 @@ def _cell(table: Table, subject: str, column: Column) -> str:
 
 def _paper_rows(table: Table) -> Iterator[dict[str, str]]:
     for subject in table.recipe.subjects:
-        found = {column: reported(table.recipe.model, role(subject), column.name) for column in table.columns}
+        public = {wanted.name: wanted.capability for wanted in table.recipe.sets}
+        found = {column: reported(table.recipe.model, role(subject), public[column.name]) for column in table.columns}
         if any(value is not None for value in found.values()):
             values = {column.title: "–" if value is None else f"{value} nats" if column.likelihood else f"{value} %"
                       for column, value in found.items()}  # fmt: skip
@@ -86,10 +94,11 @@ def _paper_rows(table: Table) -> Iterator[dict[str, str]]:
 def long_rows(table: Table) -> list[dict[str, str | float | int]]:
     """A row for each cell, with all its digits: what a statistics program wants."""
     rows: list[dict[str, str | float | int]] = []
+    titles = {column.name: column.title for column in table.columns}
     for (name, set_name), one in table.answered.items():
         cell, found = one.cells[0], table.claims.get((name, set_name))
         row: dict[str, str | float | int] = {
-            "subject": one.subject.title, "set": cell.title, "scorer": cell.about.scorer, "n": one.estimate.n,
+            "subject": one.subject.title, "set": titles[set_name], "scorer": cell.about.scorer, "n": one.estimate.n,
             "seeds": one.estimate.seeds, "value": one.estimate.value, "low": one.estimate.interval.low,
             "high": one.estimate.interval.high, "interval": one.estimate.method, "mean_tokens": one.length,
         }  # fmt: skip
@@ -111,13 +120,14 @@ def long_rows(table: Table) -> list[dict[str, str | float | int]]:
 
 def diagnostics(table: Table) -> list[dict[str, str]]:
     """Length, stopping and format of every subject's answers."""
+    titles = {column.name: column.title for column in table.columns}
     return [
-        {"Arm": one.subject.title, "Set": one.cells[0].title, "Tokens": f"{one.length:.1f}",
+        {"Arm": one.subject.title, "Set": titles[name], "Tokens": f"{one.length:.1f}",
          "Ended by themselves": "–" if one.likelihood else f"{100 * one.share('ended'):.0f} %",
          "Answer could be read": "–" if one.likelihood else f"{100 * one.share('read'):.0f} %",
          "Right if cut at the first answer": "–" if one.likelihood else f"{100 * float(one.early.mean()):.1f} %",
          "Right": shown_value(one.estimate.value, one.likelihood)}
-        for one in table.answered.values()
+        for (_, name), one in table.answered.items()
     ]  # fmt: skip
 
 
@@ -132,7 +142,8 @@ def control_text(control: Control, likelihood: bool) -> str:
 
 def notes(table: Table) -> list[str]:
     """What a reader must know: items, tests, what was left out, what had been seen before."""
-    counts = {one.cells[0].title: one.estimate.n for one in table.answered.values()}
+    titles = {column.name: column.title for column in table.columns}
+    counts = {titles[name]: one.estimate.n for (_, name), one in table.answered.items()}
     said = ["n: " + ", ".join(f"{title} {n}" for title, n in counts.items()) + "."] if counts else []
     said.append(
         "In brackets 95 % intervals. Differences are to the base on the same items (exact McNemar test, or over items "
@@ -142,10 +153,19 @@ def notes(table: Table) -> list[str]:
     for one in {one.cells[0].set: one for one in table.answered.values()}.values():
         cell = one.cells[0]
         if cell.unfit:
-            said.append(f"{cell.title}: {cell.unfit} items that its scorer cannot score are left out of every subject.")
+            said.append(
+                f"{titles[cell.set]}: {cell.unfit} items that its scorer cannot score are left out of every subject."
+            )
         if cell.seen:
-            said.append(f"{cell.title}: the prompts of {cell.seen} of {one.estimate.n} items were captured from or "
-                        "trained on: no held-out set.")  # fmt: skip
+            said.append(
+                f"{titles[cell.set]}: the prompts of {cell.seen} of {one.estimate.n} items were captured from or "
+                "trained on: no held-out set."
+            )
+    for (_, name), found in table.claims.items():
+        if found.headline == "helps":
+            column = next(column for column in table.columns if column.name == name)
+            controls = "; ".join(control_text(control, column.likelihood) for control in found.controls)
+            said.append(f"Controls of {found.subject} on {column.title}: {controls or 'none was run'}.")
     if any(True for _ in _paper_rows(table)):
         said.append(f"The paper's figures are of {MODEL}, {ITEMS} items a set.")
     if table.done < table.planned:
@@ -160,7 +180,13 @@ def frame(table: Table) -> "DataFrame":
     """`long_rows` as a data frame."""
     import pandas as pd
 
-    return pd.DataFrame(long_rows(table))
+    safe = [{name: _no_formula(value) for name, value in row.items()} for row in long_rows(table)]
+    return pd.DataFrame(safe)
+
+
+def _no_formula(value: str | float | int) -> str | float | int:
+    """A spreadsheet takes a text that begins so for a formula, whoever wrote it."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@")) else value
 
 
 def to_markdown(table: Table) -> str:

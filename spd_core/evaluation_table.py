@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spd_core.claims import Claim, claim
+from spd_core.errors import InputError
 from spd_core.evaluation_files import Cell, ItemRecord, read_cell
 from spd_core.evaluation_recipes import CONTROLS, NAMED, EvaluationRecipe, Subject
 from spd_core.significance import Difference, Estimate, estimate, holm, paired
@@ -118,7 +119,21 @@ def read_table(recipe: EvaluationRecipe, folder: Path) -> Table:
             planned, done = planned + len(seeds), done + len(whole)
             if len(whole) == len(seeds):
                 answered[subject.name, wanted.name] = _answered(subject, whole)
+    _check_pairs(answered)
     return Table(recipe, _columns(recipe, answered), answered, _claims(recipe, answered), planned, done)
+
+
+def _check_pairs(answered: Mapping[tuple[str, str], Answered]) -> None:
+    """Refuse cells of one set that are of different items: they are no pairs."""
+    firsts: dict[str, Answered] = {}
+    for (name, set_name), one in answered.items():
+        first = firsts.setdefault(set_name, one)
+        asked = [[record.asked for record in records] for records in (*first.items, *one.items)]
+        if any(records != asked[0] for records in asked):
+            raise InputError(
+                f"{first.subject.name} and {name} have answered different items of {set_name}, which was edited while "
+                "the table was filled; resume the run, which asks anew what is out of date"
+            )
 
 
 def _answered(subject: Subject, found: Sequence[tuple[Cell, list[ItemRecord]]]) -> Answered:
@@ -131,7 +146,7 @@ def _answered(subject: Subject, found: Sequence[tuple[Cell, list[ItemRecord]]]) 
 def _columns(recipe: EvaluationRecipe, answered: Mapping[tuple[str, str], Answered]) -> tuple[Column, ...]:
     firsts = {name: one for (_, name), one in answered.items()}
     titles = {name: one.cells[0].title for name, one in firsts.items()}
-    repeated = {title for title, count in Counter(titles.values()).items() if count > 1}
+    repeated = {"Arm", *(title for title, count in Counter(titles.values()).items() if count > 1)}
     return tuple(
         Column(
             wanted.name,
@@ -148,13 +163,26 @@ def _columns(recipe: EvaluationRecipe, answered: Mapping[tuple[str, str], Answer
 
 
 def role(subject: Subject) -> str:
-    """The name under which `CONTROLS` knows a subject: its arm, or what it is projected into, at whatever rank."""
+    """The name under which `CONTROLS` and the paper know a subject, whatever it is called here; empty for none."""
+    if subject.kind == "base":
+        return "base"
     if subject.kind == "distilled":
         return subject.arm or subject.adapter.partition("/")[2]
     if subject.kind == "projected" and not subject.complement:
         return {"capability": "projected", "random": "projected-random", "full loss": "projected-full",
                 "shuffled answers": "projected-shuffled"}[subject.of]  # fmt: skip
-    return subject.name
+    return ""
+
+
+def _made(subject: Subject) -> tuple[object, ...]:
+    """How a subject was made, its role left out: a control must be made in the same way."""
+    run = subject.adapter.partition("/")[0]
+    return subject.rank, subject.strength, subject.kinds, subject.layers, subject.capture, run
+
+
+def _alike(first: Subject, second: Subject) -> bool:
+    """Whether they differ by nothing but their role."""
+    return _made(first) == _made(second)
 
 
 def difference(base: Answered, other: Answered) -> Difference:
@@ -183,9 +211,11 @@ def _claims(recipe: EvaluationRecipe, answered: Mapping[tuple[str, str], Answere
         key: difference(answered[base, key[1]], one) for key, one in answered.items()
         if key[0] != base and (base, key[1]) in answered
     }  # fmt: skip
-    adjusted = dict(zip(found, holm([one.p for one in found.values()]), strict=True)) if found else {}
+    comparisons = (len(recipe.subjects) - 1) * len(recipe.sets)  # those still to come, too: they may come out anyhow
+    p_values = [*(one.p for one in found.values()), *[1.0] * (comparisons - len(found))]
+    adjusted = dict(zip(found, holm(p_values), strict=False)) if found else {}
     return {
-        key: _claim(answered[base, key[1]], answered[key], one, adjusted[key], len(found),
+        key: _claim(answered[base, key[1]], answered[key], one, adjusted[key], comparisons,
                     _controls(answered, key))
         for key, one in found.items()
     }  # fmt: skip
@@ -196,11 +226,15 @@ def _controls(
 ) -> dict[str, tuple[str, Difference | None]]:
     """The controls of a subject on a set: question, and subject − control where it was run."""
     mine = answered[key]
-    roles = {role(one.subject): one for (_, name), one in answered.items() if name == key[1]}
+    others = {
+        role(one.subject): one for (_, name), one in answered.items()
+        if name == key[1] and _alike(mine.subject, one.subject)
+    }  # fmt: skip
     return {
-        NAMED[control].title: (question, difference(roles[control], mine) if control in roles else None)
+        others[control].subject.title if control in others else NAMED[control].title:
+            (question, difference(others[control], mine) if control in others else None)
         for control, question in CONTROLS.get(role(mine.subject), {}).items()
-    }
+    }  # fmt: skip
 
 
 def _claim(

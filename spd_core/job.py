@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from spd_core import processes, runs
 from spd_core.errors import InputError, MemoryLimitError, SpdError, StorageError
@@ -100,6 +100,7 @@ class _Stop:
     def __init__(self, run: Run) -> None:
         self.run = run
         self.reason = ""
+        self._before: dict[signal.Signals, Any] = {}
 
     def __call__(self) -> bool:
         if not self.reason and self.run.asked_to_stop():
@@ -113,6 +114,7 @@ class _Stop:
             yield self
             return
         before = {number: signal.signal(number, self._heard) for number in (signal.SIGTERM, signal.SIGINT)}
+        self._before = before
         try:
             yield self
         finally:
@@ -122,6 +124,9 @@ class _Stop:
     def _heard(self, number: int, _frame: FrameType | None) -> None:
         name = "Ctrl+C" if number == signal.SIGINT else signal.Signals(number).name
         self.reason = f"stopped by {name}"
+        outer = getattr(self._before.get(signal.Signals(number)), "__self__", None)
+        if isinstance(outer, _Stop):  # of the job that this one is a part of
+            outer.reason = self.reason
         if number == signal.SIGINT:
             signal.signal(signal.SIGINT, signal.default_int_handler)
             print("\nending after this step; Ctrl+C again ends at once", file=sys.stderr)

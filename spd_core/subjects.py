@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from spd_core.adapter_cards import adapter_folder
@@ -89,7 +89,8 @@ class Subjects:
 
     def _captured(self, kind: SubspaceOf, rank: str, seed: int) -> Subspace:
         wanted: CaptureSettings = self.recipe.capture.model_copy(update={"rank": rank})
-        asked = json.dumps([kind, rank, seed if kind == "shuffled answers" else None])
+        asked = json.dumps([kind, rank, seed if kind == "shuffled answers" else None, self._calibration.fingerprint,
+                            content_of(self.lm.name) or self.lm.revision])  # fmt: skip
         name = f"{kind.partition(' ')[0]}-{hashlib.sha256(asked.encode()).hexdigest()[:8]}"
         if name in self._made:
             return self._made[name]
@@ -110,13 +111,34 @@ def fingerprint(lm: LanguageModel, lane: Lane) -> str:
     """sha256 of what answers: the model at its revision and dtype, where it is projected to, what it is tuned by."""
     projected = lane.subspace is not None and lane.strength != 0
     facts = {
-        "model": lm.name if lm.revision == "unknown" else lm.revision,
+        "model": content_of(lm.name) or (lm.name if lm.revision == "unknown" else lm.revision),
         "dtype": str(lm.dtype),
         "subspace": subspace_fingerprint(lane.subspace) if projected else "",
         "how": [lane.strength, list(lane.kinds), lane.layers, lane.complement] if projected else None,
         "adapter": lane.adapter.fingerprint if lane.adapter is not None else "",
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def content_of(model: str) -> str:
+    """sha256 of all files of a model's folder; empty where the name is no folder.
+
+    A model's revision samples its weights, which does not tell a checkpoint with folded projections from its base.
+    """
+    folder = Path(model).expanduser()
+    if not folder.is_dir():
+        return ""
+    files = sorted(path for end in ("*.safetensors", "*.json", "*.jinja", "*.model") for path in folder.glob(end))
+    return _digest(tuple((str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in files))
+
+
+@lru_cache(maxsize=16)
+def _digest(files: tuple[tuple[str, int, int], ...]) -> str:
+    digest = hashlib.sha256()
+    for path, _, size in files:
+        with open(path, "rb") as file:
+            digest.update(f"{Path(path).name}:{size}:{hashlib.file_digest(file, 'sha256').hexdigest()}".encode())
+    return digest.hexdigest()
 
 
 def check_names(recipe: EvaluationRecipe) -> None:

@@ -16,8 +16,8 @@ from typing import Any
 from spd_core import runs
 from spd_core.arms import Outcome, carry_out
 from spd_core.errors import InputError
-from spd_core.evaluation import Items, evaluate, read_set
-from spd_core.evaluation_files import Cell, cell_path, write_cell
+from spd_core.evaluation import Items, evaluate, fit_to, read_set
+from spd_core.evaluation_files import Cell, is_filled, write_cell
 from spd_core.evaluation_recipes import EvaluationRecipe, Subject
 from spd_core.evaluation_report import write_reports
 from spd_core.events import AnyEvent, CellDone, Progress, Stage, StageBegun
@@ -27,9 +27,11 @@ from spd_core.packing import forget_packed
 from spd_core.projection import Lane
 from spd_core.recipes import Recipe
 from spd_core.run_files import Run, all_runs
+from spd_core.run_records import read_bytes
 from spd_core.sandbox import ALLOW, check_isolation, code_allowed
 from spd_core.stages import Stopped
-from spd_core.subjects import CaptureStopped, Ready, Subjects, check_names, fingerprint
+from spd_core.storage import to_json, write_text
+from spd_core.subjects import CaptureStopped, Ready, Subjects, check_names, content_of, fingerprint
 from spd_core.tasks import find_capability
 
 
@@ -58,12 +60,26 @@ def carry_out_table(
     work = _Work(recipe, folder, tell, stop)
     try:
         work.check()
-        trained = {seed: work.distilled(wanted) for seed in recipe.seeds if (wanted := recipe.distillation(seed))}
-        work.fill(trained)
+        work.fill()
     except (Stopped, CaptureStopped):
         return "stopped"
     write_reports(recipe, folder)
     return "done"
+
+
+_SOURCES = "sources.json"
+"""In a run that was made for a table: what the names in its recipe meant then."""
+
+
+def _sources(recipe: Recipe) -> dict[str, str]:
+    """sha256 of what a recipe's names mean now: a file that was edited makes another model."""
+    return {
+        "calibration": find_capability(recipe.capability).limited(recipe.capture.examples).fingerprint,
+        "prompts": find_capability(recipe.capability, split=recipe.corpus.split)
+        .limited(recipe.corpus.prompts)
+        .fingerprint,
+        "model": content_of(recipe.model),
+    }
 
 
 @dataclass
@@ -127,16 +143,27 @@ class _Work:
 
     # --- arms --------------------------------------------------------------------------------------------------
 
-    def distilled(self, recipe: Recipe) -> str:
-        """Name of a run that has carried out this recipe: one that is there, gone on with, or a new one."""
-        wanted = runs.anchored(recipe)
-        known = [run for run in all_runs() if isinstance(run, Run) and run.record.recipe == wanted]
+    def trained(self, seeds: set[int]) -> dict[int, str]:
+        """By seed, the run that has trained the arms."""
+        wanted = {seed: self.recipe.distillation(seed) for seed in self.recipe.seeds if seed in seeds}
+        return {seed: self._distilled(recipe) for seed, recipe in wanted.items() if recipe is not None}
+
+    def _distilled(self, recipe: Recipe) -> str:
+        """Name of a run that has carried out this recipe on what its names mean now: one that is there, gone on with,
+        or a new one."""
+        wanted, sources = runs.anchored(recipe), to_json(_sources(recipe))
+        known = [
+            run for run in all_runs()
+            if isinstance(run, Run) and run.record.recipe == wanted and not run.rejected()
+            and read_bytes(run.folder / _SOURCES, missing_ok=True) == sources.encode()
+        ]  # fmt: skip
         states = {run.id: runs.state_of(run) for run in known}
         done = next((run for run in known if states[run.id] == "done"), None)
         if done is not None:
             return done.id
         left = next((run for run in known if states[run.id] in ("stopped", "failed", "lost")), None)
         run = left or runs.create_here(recipe, f"arms of {self.folder.name}")
+        write_text(run.folder / _SOURCES, sources)
 
         def work(*args: Any, stop: Callable[[], bool], **options: Any) -> Outcome:
             return carry_out(*args, stop=lambda: stop() or (self.stop is not None and self.stop()), **options)
@@ -154,23 +181,29 @@ class _Work:
 
     # --- cells -------------------------------------------------------------------------------------------------
 
-    def fill(self, trained: dict[int, str]) -> None:
-        """Every cell: of subjects of the base model first, then of checkpoints, each loaded by itself."""
+    def fill(self) -> None:
+        """Every cell that is missing: of subjects of the base model first, then of checkpoints, each by itself."""
         cells = [(subject, seed) for subject in self.recipe.subjects for seed in self.recipe.seeds_of(subject)]
         missing = [(subject, seed) for subject, seed in cells if any(self._is_missing(subject, seed, items)
                                                                      for items in self.sets)]  # fmt: skip
+        runs_by_seed = self.trained({seed for subject, seed in missing if subject.arm is not None})
         own = [(subject, seed) for subject, seed in missing if subject.kind != "checkpoint"]
         if own:
-            self._fill_own(own, trained)
+            self._fill_own(own, runs_by_seed)
         for subject, seed in missing:
             if subject.kind == "checkpoint":
-                forget_packed()
-                gc.collect()  # the model before it
-                lm, lane = self._loaded(subject.model, None, subject.name), Lane(name=subject.title)
-                self._fill_cells(lm, subject, seed, Ready(lane, fingerprint(lm, lane)))
+                self._fill_checkpoint(subject, seed)
 
     def _is_missing(self, subject: Subject, seed: int, items: Items) -> bool:
-        return not cell_path(self.folder, subject.name, seed, items.name).exists()
+        """Whether a cell is not there, or of items that were edited since: it would be paired with others' answers."""
+        return not is_filled(self.folder, subject.name, seed, items.name, items.capability.fingerprint, items.about(""))
+
+    def _fill_checkpoint(self, subject: Subject, seed: int) -> None:
+        """By itself, so that its model is gone when the next one is loaded."""
+        forget_packed()
+        gc.collect()
+        lm, lane = self._loaded(subject.model, None, subject.name), Lane(name=subject.title)
+        self._fill_cells(lm, subject, seed, Ready(lane, fingerprint(lm, lane)))
 
     def _loaded(self, name: str, revision: str | None, arm: str = "") -> LanguageModel:
         from transformers.utils import logging
@@ -200,17 +233,18 @@ class _Work:
     def _fill_cell(self, lm: LanguageModel, subject: Subject, seed: int, ready: Ready, items: Items) -> None:
         where: dict[str, Any] = {"arm": subject.name, "round": self.recipe.seeds.index(seed) + 1, "set": items.name}
         self.begin("evaluate", **where)
+        fitting = fit_to(lm, items)
         found = evaluate(
-            lm, ready.lane, items, ready.fingerprint, batch_size=self.recipe.batch_size, stop=self.stop,
+            lm, ready.lane, fitting, ready.fingerprint, batch_size=self.recipe.batch_size, stop=self.stop,
             on_items=lambda done, total, tokens: self.progress("evaluate", done, total, tokens, **where),
         )  # fmt: skip
         if not found.whole:
             raise Stopped
-        examples = items.capability.examples
+        examples = fitting.capability.examples
         cell = Cell(
             subject=subject.name, seed=seed, set=items.name, title=items.capability.settings.title or items.name,
             about=items.about(ready.fingerprint), model=lm.name, revision=lm.revision,
-            dtype=str(lm.dtype).removeprefix("torch."), unfit=len(items.unfit),
+            dtype=str(lm.dtype).removeprefix("torch."), unfit=len(fitting.unfit),
             seen=sum(example.prompt in self.seen for example in examples), tokens=found.tokens, reused=found.reused,
             chance=items.chance, seconds=round(time.monotonic() - self.since, 3),
             fingerprint=items.capability.fingerprint, created=datetime.now().isoformat(timespec="seconds"),

@@ -86,7 +86,8 @@ def test_controls_pass_only_beyond_zero_in_the_good_direction() -> None:
 @pytest.mark.parametrize(
     ("found", "controls", "specific"),
     [
-        (GAIN, {"random": (PROJECTION, GAIN), "shuffled": (LABELS, None)}, True),
+        (GAIN, {"random": (PROJECTION, GAIN), "shuffled": (LABELS, GAIN)}, True),
+        (GAIN, {"random": (PROJECTION, GAIN), "shuffled": (LABELS, None)}, None),
         (GAIN, {"random": (PROJECTION, GAIN), "shuffled": (LABELS, UNCLEAR)}, False),
         (GAIN, {"random": (PROJECTION, None)}, None),
         (GAIN, {}, None),

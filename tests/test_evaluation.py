@@ -13,7 +13,7 @@ import torch
 from spd_core import evaluation
 from spd_core.capability import INSTRUCTION, Example, Settings
 from spd_core.errors import InputError, ModelError
-from spd_core.evaluation import Items, evaluate, read_set
+from spd_core.evaluation import Items, evaluate, fit_to, read_set
 from spd_core.evaluation_files import SCORING, ItemStore
 from spd_core.evaluation_recipes import EvalSet
 from spd_core.projection import Lane, folded
@@ -242,10 +242,13 @@ def test_two_that_ask_the_same_take_turns(lm: Any, sums: Path) -> None:
     assert results[0].whole
 
 
-def test_waiting_for_another_ends_when_asked_to(lm: Any, sums: Path) -> None:
+def test_waiting_for_another_ends_when_asked_to_and_touches_nothing(lm: Any, sums: Path) -> None:
     items = items_of(sums)
-    with ItemStore(items.about("f")).writing():
+    store = ItemStore(items.about("f"))
+    with store.writing():
+        store.path.write_text("a line that is being writ")
         assert not evaluate(lm, Lane(), items, "f", stop=lambda: True).whole
+        assert store.path.read_text() == "a line that is being writ"
 
 
 # --- likelihood ----------------------------------------------------------------------------------------------
@@ -293,6 +296,17 @@ def test_a_likelihood_set_has_no_right_or_wrong(lm: Any, tmp_path: Path, tokeniz
     for record in found.records:
         assert record.tokens == len(f" {ANSWERS[record.id]}".encode()), "of the answer alone, one token a byte"
     assert evaluate(lm, Lane(), items, "f").reused == 3
+
+
+def test_items_too_long_for_the_model_are_left_out_before_anybody_answers(lm: Any, tmp_path: Path) -> None:
+    answers = {"short": "x = 1", "long": "y" * 300}
+    rows = [{"id": k, "split": "heldout", "prompt": "Do it.", "answer": v} for k, v in answers.items()]
+    items = fit_to(lm, items_of(written(tmp_path / "code.jsonl", rows, template=INSTRUCTION, scorer="nll")))
+    assert ([example.id for example in items.capability.examples], items.unfit) == (["short"], ("long",))
+    assert evaluate(lm, Lane(), items, "f").whole
+    rows = rows[1:]
+    with pytest.raises(InputError, match="code: no item has an answer within 256 tokens; choose another set"):
+        fit_to(lm, items_of(written(tmp_path / "code.jsonl", rows, template=INSTRUCTION, scorer="nll")))
 
 
 def test_a_likelihood_that_is_no_number_is_refused(lm: Any, tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -214,7 +214,7 @@ def test_cards_tell_everything_and_not_shown_is_a_card_like_any_other(table: Tab
     assert "</span> helps</p>" in spd
     assert all(card.startswith('<article class="spd-claim') for card in cards)
     assert "no effect" not in "".join(cards)
-    for words in ("+50.0 points", "20 better, 0 worse", "after Holm over 9", "not known: no control was run",
+    for words in ("+50.0 points", "20 better, 0 worse", "after Holm over 9", "not known: a control was not run",
                   "– Random subspace: not run", "12.5 s, 1,200 tokens written; 3 answers of earlier runs",
                   REVISION, "float32", "items sha256 e5ed8a4ae5ed", "subject sha256 ab12ab12ab12",
                   "seed 42"):  # fmt: skip
@@ -229,7 +229,7 @@ def test_a_gain_that_its_controls_share_is_not_specific(tmp_path: Path) -> None:
         put(tmp_path, subject, "arithmetic", answered(right))
     found = read_table(recipe(["base", "ssd", "spd"]), tmp_path)
     card = list(claim_cards.cards(found, found.columns[0]))[1]
-    assert "no: a control that it should beat does as well" in card
+    assert "not shown: these items do not show it to be better than every control" in card
     assert "✗ SSD: failed" in card
 
 

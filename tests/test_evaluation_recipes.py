@@ -16,7 +16,7 @@ def test_named_subjects_keep_their_names() -> None:
 @pytest.mark.parametrize(
     ("subject", "name", "title"),
     [
-        (Subject(kind="projected", capture="c1"), "projected-c1", "Projected"),
+        (Subject(kind="projected", capture="c1"), "projected-c1", "Projected of c1"),
         (Subject(kind="projected", of="random", rank="4"), "projected-random", "Projected, random subspace"),
         (Subject(kind="distilled", adapter="run-1/spd"), "run-1-spd", "SPD (run-1)"),
         (Subject(kind="checkpoint", model="/x/My folded"), "checkpoint-My-folded", "Checkpoint My folded"),
@@ -91,3 +91,19 @@ def test_files_that_cannot_be_read_say_why(tmp_path: Path, text: str, said: str)
     with pytest.raises(InputError, match=said) as refused:
         read_evaluation(path)
     assert str(path) in str(refused.value)
+
+
+def test_sets_and_subjects_of_one_name_are_told_apart_by_a_label() -> None:
+    with pytest.raises(InputError, match="give it a label"):
+        evaluation_from({"sets": ["mmlu", {"capability": "mmlu", "split": "train"}]})
+    recipe = evaluation_from({"sets": ["mmlu", {"capability": "mmlu", "split": "train", "label": "mmlu, trained on"}]})
+    assert [one.name for one in recipe.sets] == ["mmlu", "mmlu-trained-on"]
+    labels = ["随机", "投影"]
+    subjects = ["base", *({"kind": "projected", "label": label, "strength": 0.5} for label in labels)]
+    assert len({one.name for one in evaluation_from({"subjects": subjects}).subjects}) == 3
+
+
+@pytest.mark.parametrize("seed", [-1, 2**70])
+def test_seeds_are_those_of_a_recipe(seed: int) -> None:
+    with pytest.raises(InputError, match="seeds.0: Input should be"):
+        evaluation_from({"seeds": [seed]})

@@ -41,7 +41,7 @@ def table(tmp_path: Path) -> Table:
 def test_the_grid_says_value_interval_difference_and_headline(table: Table) -> None:
     base, spd, random = grid(table)
     assert base["Arithmetic"] == "20.0 % (11.8 to 31.8)"  # Wilson for 12 of 60
-    assert re.fullmatch(r"60\.0 % \(47\.4 to 71\.4\) \+40\.0 points ▲ helps", spd["Arithmetic"])
+    assert re.fullmatch(r"60\.0 % \(47\.4 to 71\.4\) \+40\.0 points ▲ helps, not all controls run", spd["Arithmetic"])
     assert spd["Code"].endswith("+0.000 nats · not shown")
     assert (random["Arm"], random["Arithmetic"], random["Code"]) == ("Random subspace", "–", "–")
 
@@ -168,3 +168,20 @@ def test_sets_of_one_title_stay_apart(tmp_path: Path) -> None:
     (row,) = grid(found)
     assert row["Sums (arithmetic)"].startswith("20.0 %")
     assert row["Sums (code)"].startswith("60.0 %")
+
+
+def test_a_spreadsheet_reads_no_formula(tmp_path: Path) -> None:
+    put(tmp_path, "base", records(BASE), title='=HYPERLINK("http://x")')
+    found = read_table(evaluation_from({"subjects": ["base"], "sets": ["arithmetic"]}), tmp_path)
+    assert frame(found)["set"].tolist() == ['\'=HYPERLINK("http://x")']
+
+
+def test_a_set_called_like_the_first_column_leaves_it_alone(tmp_path: Path) -> None:
+    put(tmp_path, "base", records(BASE), title="Arm")
+    (row,) = grid(read_table(evaluation_from({"subjects": ["base"], "sets": ["arithmetic"]}), tmp_path))
+    assert row == {"Arm": "Base", "Arm (arithmetic)": "20.0 % (11.8 to 31.8)"}
+
+
+def test_a_gain_brings_its_controls_into_every_form(table: Table) -> None:
+    for text in (to_markdown(table), to_latex(table), to_html(table, "t")):
+        assert "Controls of SPD on Arithmetic: Random subspace: not run" in text

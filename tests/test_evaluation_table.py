@@ -38,7 +38,8 @@ def test_values_and_differences_by_hand(tmp_path: Path) -> None:
     }  # fmt: skip
     control = next(control.difference for control in found.controls if control.difference is not None)
     assert (control.gained, control.lost) == (12, 0)  # BETTER against OTHER: the 1st and 4th of each ten
-    assert found.specific is True
+    assert found.specific is None, "three controls were not run"
+    assert found.comparisons == 2
 
 
 def test_a_control_that_does_as_well_fails(tmp_path: Path) -> None:
@@ -130,9 +131,41 @@ def test_every_control_is_a_subject_that_can_be_named() -> None:
         (Subject(kind="projected", rank="8", strength=0.5), "projected"),
         (Subject(kind="projected", of="random", capture="mine"), "projected-random"),
         (Subject(kind="projected", label="My own"), "projected"),
-        (Subject(kind="projected", complement=True), "complement"),
-        (Subject(kind="checkpoint", model="/x/folded"), "checkpoint-folded"),
+        (Subject(kind="projected", complement=True), ""),
+        (Subject(kind="projected", complement=True, label="SPD"), ""),
+        (Subject(kind="checkpoint", model="/x/folded", label="Random"), ""),
     ],
 )
 def test_a_subject_plays_its_role_whatever_it_is_called(subject: Subject, name: str) -> None:
     assert role(subject) == name
+
+
+def test_a_control_of_another_strength_is_no_control(tmp_path: Path) -> None:
+    weak = {"kind": "projected", "of": "random", "strength": 0.1, "label": "weak"}
+    for name in ("base", "projected", "weak"):
+        put(tmp_path, name, records(BETTER if name == "projected" else BASE))
+    found = read_table(recipe_of("base", "projected", weak), tmp_path).claims["projected", "arithmetic"]
+    assert {control.state for control in found.controls} == {"not run"}
+
+
+def test_adapters_are_controls_of_each_other_within_a_run(tmp_path: Path) -> None:
+    subjects = ["base", "run1/spd", "run1/random", "run2/random"]
+    for name, right in (("base", BASE), ("run1-spd", BETTER), ("run1-random", BASE), ("run2-random", BETTER)):
+        put(tmp_path, name, records(right))
+    found = read_table(recipe_of(*subjects), tmp_path).claims["run1-spd", "arithmetic"]
+    first = found.controls[0]
+    assert (first.name, first.state) == ("Random subspace (run1)", "passed")
+
+
+def test_holm_counts_comparisons_that_are_still_to_come(tmp_path: Path) -> None:
+    for name, right in (("base", BASE), ("spd", BETTER)):
+        put(tmp_path, name, records(right))
+    found = read_table(recipe_of("base", "spd", "ssd", "psr", "random"), tmp_path).claims["spd", "arithmetic"]
+    assert (found.comparisons, found.p_adjusted) == (4, pytest.approx(4 * 2 * 0.5**12))
+
+
+def test_cells_of_different_items_are_no_pairs(tmp_path: Path) -> None:
+    put(tmp_path, "base", records(BASE))
+    put(tmp_path, "spd", [item.model_copy(update={"prompt": f"edited {item.prompt}"}) for item in records(BASE)])
+    with pytest.raises(InputError, match="base and spd have answered different items of arithmetic.*resume the run"):
+        read_table(recipe_of("base", "spd"), tmp_path)

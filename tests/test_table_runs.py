@@ -1,6 +1,7 @@
 """Whole evaluations on a tiny model: cells, arms that are trained for it, seeds, stops, and all that can be wrong."""
 
 import json
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from spd_core.export import export_folded
 from spd_core.projection import Lane
 from spd_core.recipes import Recipe
 from spd_core.run_files import Run, all_runs
+from spd_core.subjects import content_of
 from spd_core.subspace import load_subspace
 from spd_core.table_runs import carry_out_table
 from tests.lora import adapter_of, peft_model
@@ -148,6 +150,45 @@ def test_items_that_were_captured_from_are_counted(make: Make, tmp_path: Path) -
     assert "6 of 6 items were captured from" in (tmp_path / "run" / "table.md").read_text()
 
 
+def test_a_set_that_is_edited_between_a_stop_and_going_on_is_asked_anew(make: Make, tmp_path: Path) -> None:
+    recipe = make(subjects=["base", "projected"])
+    there = cell_path(tmp_path / "run", "base", 42, "inside")
+    assert carry_out_table(recipe, tmp_path / "run", stop=there.exists) == "stopped"
+    before = [record.prompt for record in filled(tmp_path / "run", "base")]
+    path = Path(recipe.sets[0].capability)
+    path.write_text(path.read_text().replace("heldout 2 of inside", "an edited one"))
+    assert carry_out_table(recipe, tmp_path / "run") == "done"
+    asked = {name: [r.prompt for r in filled(tmp_path / "run", name)] for name in ("base", "projected")}
+    assert asked["base"] == asked["projected"] != before
+    assert "Q: an edited one" in asked["base"]
+
+
+def test_a_checkpoint_that_differs_in_any_weight_is_another_subject(tmp_path: Path, tiny_lm: Any) -> None:
+    """Also where a sample of the weights, which a revision is, does not tell."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    lm = tiny_lm("llama")
+    folders = [tmp_path / "one", tmp_path / "two"]
+    for folder in folders:
+        lm.model.save_pretrained(folder)
+    tensors = load_file(folders[1] / "model.safetensors")
+    tensors["model.layers.1.self_attn.k_proj.weight"][3, 3] += 1e-3
+    save_file(tensors, folders[1] / "model.safetensors", metadata={"format": "pt"})
+    assert not torch.equal(
+        *(load_file(f / "model.safetensors")["model.layers.1.self_attn.k_proj.weight"] for f in folders)
+    )
+    assert content_of(str(folders[0])) != content_of(str(folders[1]))
+    assert content_of("builtin") == ""
+
+
+def test_a_calibration_example_without_a_number_is_left_out_and_stops_nothing(make: Make, tmp_path: Path) -> None:
+    path = Path(make().capability)
+    path.write_text(path.read_text().replace("it is 3", "none", 1))
+    recipe = make(subjects=["base", "projected", "spd"], sets=[{"capability": str(path), "max_new_tokens": 5}])
+    assert carry_out_table(recipe, tmp_path / "run") == "done"
+
+
 # --- arms ----------------------------------------------------------------------------------------------------
 
 
@@ -172,6 +213,38 @@ def _of(recipe: EvaluationRecipe, run: Run) -> Recipe:
     found = recipe.distillation(run.record.distillation.seed)
     assert found is not None
     return found
+
+
+def test_arms_are_trained_again_when_their_capability_was_edited(make: Make, tmp_path: Path) -> None:
+    recipe = make(subjects=["base", "psr"])
+    carry_out_table(recipe, tmp_path / "run")
+    path = Path(recipe.capability)
+    path.write_text(path.read_text().replace("train 1 of inside", "another prompt"))
+    carry_out_table(recipe, tmp_path / "other")
+    assert len(all_runs()) == 2
+    first, second = (read_cell(tmp_path / name, "psr", 42, "outside") for name in ("run", "other"))
+    assert first is not None
+    assert second is not None
+    assert first[0].about.subject != second[0].about.subject
+
+
+def test_a_finished_table_trains_nothing_when_its_arms_were_deleted(make: Make, tmp_path: Path) -> None:
+    recipe = make(subjects=["base", "psr"])
+    carry_out_table(recipe, tmp_path / "run")
+    (trained,) = all_runs()
+    runs.delete(trained)
+    assert carry_out_table(recipe, tmp_path / "run") == "done"
+    assert all_runs() == []
+
+
+def test_a_signal_during_a_training_stops_the_table_too(make: Make, tmp_path: Path) -> None:
+    from spd_core.job import _Stop
+
+    run = runs.create_here(make(subjects=["base"]))
+    inner, outer = _Stop(runs.create_here(make(subjects=["base"]))), _Stop(run)
+    with outer.listening(), inner.listening():
+        signal.raise_signal(signal.SIGTERM)
+    assert (inner.reason, outer.reason) == ("stopped by SIGTERM", "stopped by SIGTERM")
 
 
 def test_a_stopped_training_is_gone_on_with(make: Make, tmp_path: Path) -> None:
