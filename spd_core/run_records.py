@@ -113,7 +113,8 @@ def first_error(error: Exception) -> str:
     """The first thing that is wrong, in a line."""
     if isinstance(error, ValidationError):
         wrong = error.errors()[0]
-        return f"{'.'.join(map(str, wrong['loc']))}: {wrong['msg']}".lstrip(": ")
+        place = [part for part in wrong["loc"] if part not in ("distillation", "evaluation")]  # pydantic's own, no keys
+        return f"{'.'.join(map(str, place))}: {wrong['msg']}".lstrip(": ")
     return str(error).splitlines()[0]
 
 

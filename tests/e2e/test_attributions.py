@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -52,8 +53,14 @@ def test_the_strip_is_read_and_chosen_with_mouse_and_keys(open_app: Callable[...
     page = open_app("/attributions")
     tokens = main(page).get_by_role("listbox").first.get_by_role("option")
     expect(tokens.nth(5)).to_have_attribute("aria-label", re.compile(r"position 5 · token id \d+\nenergy share"))
-    tokens.nth(5).hover()
-    expect(main(page).locator(".tip").first).to_contain_text("nats per unit")
+    tip = main(page).locator(".tip").first
+    for _ in range(5):  # charts that are drawn meanwhile can move the strip away under the mouse
+        tokens.nth(4).hover()
+        tokens.nth(5).hover()
+        with suppress(AssertionError):
+            expect(tip).to_contain_text("nats per unit", timeout=5_000)
+            break
+    expect(tip).to_contain_text("nats per unit")
     tokens.nth(5).click()
     expect(page).to_have_url(re.compile("token=5"))
     settled(page)
