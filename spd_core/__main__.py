@@ -215,12 +215,9 @@ app.command()(harness_commands.harness)
 def _load(
     name: str, revision: str | None, dtype: Dtype, bar: Callable[[float, str], None], **needs: Any
 ) -> "LanguageModel":
-    from transformers.utils import logging
+    from spd_core.models import load, quiet
 
-    from spd_core.models import load
-
-    logging.disable_progress_bar()  # one bar is enough
-    logging.set_verbosity_error()
+    quiet()
     return load(name, revision, dtype, bar, **needs)
 
 

@@ -10,7 +10,7 @@ from spd_core.adapter_cards import read_card
 from spd_core.adapters import joined, load_adapter, merged, save_adapter
 from spd_core.distill import ADAPTER
 from spd_core.events import AnyEvent
-from spd_core.models import LanguageModel, load
+from spd_core.models import LanguageModel, load, quiet
 from spd_core.recipes import ARMS, ArmName, Recipe
 from spd_core.stages import Stages, Stopped
 from spd_core.storage import new_folder
@@ -66,10 +66,7 @@ def carry_out(
 
 
 def _loaded(recipe: Recipe) -> LanguageModel:
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
+    quiet()
     return load(
         recipe.model, recipe.revision, recipe.dtype, purpose="generation", rows=recipe.corpus.batch_size,
         new_tokens=recipe.corpus.max_new_tokens,

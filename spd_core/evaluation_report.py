@@ -94,13 +94,13 @@ def _paper_rows(table: Table) -> Iterator[dict[str, str]]:
 def long_rows(table: Table) -> list[dict[str, str | float | int]]:
     """A row for each cell, with all its digits: what a statistics program wants."""
     rows: list[dict[str, str | float | int]] = []
-    titles = {column.name: column.title for column in table.columns}
     for (name, set_name), one in table.answered.items():
         cell, found = one.cells[0], table.claims.get((name, set_name))
         row: dict[str, str | float | int] = {
-            "subject": one.subject.title, "set": titles[set_name], "scorer": cell.about.scorer, "n": one.estimate.n,
-            "seeds": one.estimate.seeds, "value": one.estimate.value, "low": one.estimate.interval.low,
-            "high": one.estimate.interval.high, "interval": one.estimate.method, "mean_tokens": one.length,
+            "subject": one.subject.title, "set": table.column(set_name).title, "scorer": cell.about.scorer,
+            "n": one.estimate.n, "seeds": one.estimate.seeds, "value": one.estimate.value,
+            "low": one.estimate.interval.low, "high": one.estimate.interval.high, "interval": one.estimate.method,
+            "mean_tokens": one.length,
         }  # fmt: skip
         if not one.likelihood:
             row |= {"ended_share": one.share("ended"), "format_rate": one.share("read")}
@@ -120,9 +120,8 @@ def long_rows(table: Table) -> list[dict[str, str | float | int]]:
 
 def diagnostics(table: Table) -> list[dict[str, str]]:
     """Length, stopping and format of every subject's answers."""
-    titles = {column.name: column.title for column in table.columns}
     return [
-        {"Arm": one.subject.title, "Set": titles[name], "Tokens": f"{one.length:.1f}",
+        {"Arm": one.subject.title, "Set": table.column(name).title, "Tokens": f"{one.length:.1f}",
          "Ended by themselves": "–" if one.likelihood else f"{100 * one.share('ended'):.0f} %",
          "Answer could be read": "–" if one.likelihood else f"{100 * one.share('read'):.0f} %",
          "Right if cut at the first answer": "–" if one.likelihood else f"{100 * float(one.early.mean()):.1f} %",
@@ -142,8 +141,7 @@ def control_text(control: Control, likelihood: bool) -> str:
 
 def notes(table: Table) -> list[str]:
     """What a reader must know: items, tests, what was left out, what had been seen before."""
-    titles = {column.name: column.title for column in table.columns}
-    counts = {titles[name]: one.estimate.n for (_, name), one in table.answered.items()}
+    counts = {table.column(name).title: one.estimate.n for (_, name), one in table.answered.items()}
     said = ["n: " + ", ".join(f"{title} {n}" for title, n in counts.items()) + "."] if counts else []
     said.append(
         "In brackets 95 % intervals. Differences are to the base on the same items (exact McNemar test, or over items "
@@ -151,19 +149,17 @@ def notes(table: Table) -> list[str]:
         f"p < 0.05 after Holm over {len(table.claims)} comparisons."
     )
     for one in {one.cells[0].set: one for one in table.answered.values()}.values():
-        cell = one.cells[0]
+        cell, title = one.cells[0], table.column(one.cells[0].set).title
         if cell.unfit:
-            said.append(
-                f"{titles[cell.set]}: {cell.unfit} items that its scorer cannot score are left out of every subject."
-            )
+            said.append(f"{title}: {cell.unfit} items that its scorer cannot score are left out of every subject.")
         if cell.seen:
             said.append(
-                f"{titles[cell.set]}: the prompts of {cell.seen} of {one.estimate.n} items were captured from or "
+                f"{title}: the prompts of {cell.seen} of {one.estimate.n} items were captured from or "
                 "trained on: no held-out set."
             )
     for (_, name), found in table.claims.items():
         if found.headline == "helps":
-            column = next(column for column in table.columns if column.name == name)
+            column = table.column(name)
             controls = "; ".join(control_text(control, column.likelihood) for control in found.controls)
             said.append(f"Controls of {found.subject} on {column.title}: {controls or 'none was run'}.")
     if any(True for _ in _paper_rows(table)):
@@ -193,7 +189,7 @@ def to_markdown(table: Table) -> str:
     """The table, its notes, a line for each claim with its controls, and the diagnostics."""
     parts = [_markdown(grid(table)), "\n".join(f"- {_plain(note)}" for note in notes(table)), "### Claims"]
     for (_, name), found in table.claims.items():
-        likelihood = next(column.likelihood for column in table.columns if column.name == name)
+        likelihood = table.column(name).likelihood
         lines = [f"- **{found.headline}**: {_plain(found.sentence)}"]
         lines += [f"  - control {_plain(control_text(control, likelihood))}" for control in found.controls]
         lines += [f"  - flag {_plain(flag)}" for flag in found.flags]
@@ -241,7 +237,7 @@ def to_html(table: Table, title: str) -> str:
     parts += [f"<p>{html.escape(note)}</p>" for note in notes(table)]
     parts.append("<h2>Claims</h2>")
     for (_, name), found in table.claims.items():
-        likelihood = next(column.likelihood for column in table.columns if column.name == name)
+        likelihood = table.column(name).likelihood
         more = [f"Control {control_text(control, likelihood)}" for control in found.controls]
         more += [f"Flag {flag}" for flag in found.flags]
         items = "".join(f"<li>{html.escape(line)}</li>" for line in more)

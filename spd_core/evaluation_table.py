@@ -97,6 +97,10 @@ class Table:
     planned: int
     done: int
 
+    def column(self, name: str) -> Column:
+        """The set of a name."""
+        return next(column for column in self.columns if column.name == name)
+
     @property
     def base(self) -> Subject:
         """What all others are compared with."""

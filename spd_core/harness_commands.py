@@ -57,12 +57,9 @@ def harness(
     lane = _lane(subspace, strength, kinds, layers, complement, random, adapter)
     check_tasks(names, include_path)
     with bars() as bar:
-        from transformers.utils import logging
+        from spd_core.models import load, quiet
 
-        from spd_core.models import load
-
-        logging.disable_progress_bar()  # one bar is enough
-        logging.set_verbosity_error()
+        quiet()
         lm = load(model, revision, dtype, bar, purpose="generation", rows=batch_size)
     found = harness_results(
         lm, lane, names, include_path=include_path, limit=limit, batch_size=batch_size, num_fewshot=num_fewshot,

@@ -129,6 +129,14 @@ def estimate(config: Any, dtype: str = "auto", layers: tuple[int, ...] | None = 
     return estimate_memory(config, choose_dtype(dtype, choose_device()).itemsize, targets, **sizes)
 
 
+def quiet() -> None:
+    """Let transformers draw no bars and say nothing below an error: commands and jobs have a bar of their own."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+
+
 def load(
     name: str,
     revision: str | None = None,

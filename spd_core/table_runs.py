@@ -22,7 +22,7 @@ from spd_core.evaluation_recipes import EvaluationRecipe, Subject
 from spd_core.evaluation_report import write_reports
 from spd_core.events import AnyEvent, CellDone, Progress, Stage, StageBegun
 from spd_core.job import run_job
-from spd_core.models import LanguageModel, load
+from spd_core.models import LanguageModel, load, quiet
 from spd_core.packing import forget_packed
 from spd_core.projection import Lane
 from spd_core.recipes import Recipe
@@ -39,7 +39,6 @@ def carry_out_table(
     recipe: EvaluationRecipe,
     folder: Path,
     *,
-    run: str = "",
     tell: Callable[[AnyEvent], None] | None = None,
     stop: Callable[[], bool] | None = None,
     **_of_distillations: Any,
@@ -47,8 +46,7 @@ def carry_out_table(
     """Fill every cell that `folder` does not hold yet.
 
     Args:
-        run: name of the run.
-        tell: told every event, as it happens; those of the distillations among them.
+        tell: told every event, as it happens, and of the distillations what they do and how far they are.
         stop: asked between tokens and steps; true ends it there. Called again on the same folder, it goes on.
 
     Raises:
@@ -206,11 +204,8 @@ class _Work:
         self._fill_cells(lm, subject, seed, Ready(lane, fingerprint(lm, lane)))
 
     def _loaded(self, name: str, revision: str | None, arm: str = "") -> LanguageModel:
-        from transformers.utils import logging
-
         self.begin("load", arm=arm)
-        logging.disable_progress_bar()
-        logging.set_verbosity_error()
+        quiet()
         longest = max(items.max_new_tokens for items in self.sets)
         return load(name, revision, self.recipe.dtype, purpose="generation", rows=self.recipe.batch_size,
                     new_tokens=longest)  # fmt: skip
