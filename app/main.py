@@ -19,8 +19,8 @@ if str(ROOT) not in sys.path:  # `streamlit run` puts only this folder there
 
 import streamlit as st  # noqa: E402
 
-_FIRST = ("app.spectrum_parts", "app.energy_sums", "app.live_attributions", "app.results", "pandas",
-          "plotly.graph_objects", "plotly.subplots")  # fmt: skip
+_FIRST = ("app.spectrum.parts", "app.attributions.energy_sums", "app.attributions.live", "app.side_by_side.results",
+          "pandas", "plotly.graph_objects", "plotly.subplots")  # fmt: skip
 
 SUPERVISION = 2.0
 """Seconds between two looks at the queue of runs."""
@@ -33,13 +33,13 @@ def _import_first() -> None:
 
 def supervise(over: threading.Event) -> None:
     """Start queued runs, and end those that do not stop; jobs themselves outlive this server."""
-    from spd_core import runs
+    from spd_core.runs import queue
 
     said = ""
     while not over.wait(SUPERVISION):
         try:
-            runs.start_next()
-            runs.enforce_stops()
+            queue.start_next()
+            queue.enforce_stops()
             said = ""
         except Exception as error:  # the next look may succeed; one line in the log is enough until then
             if str(error) != said:

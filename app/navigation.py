@@ -2,8 +2,9 @@
 
 import streamlit as st
 
-from app.resources import preparation
-from app.session import ATTRIBUTIONS, EVALUATION, FINE_TUNE, HOME, ROOT, SIDE_BY_SIDE, SPECTRUM
+from app.jobs.models import preparation
+from app.ui.session import ATTRIBUTIONS, EVALUATION, FINE_TUNE, HOME, SIDE_BY_SIDE, SPECTRUM
+from spd_core.storage import ROOT
 
 st.set_page_config(page_title="SPD Lab", page_icon=ROOT / "app" / "icon.svg", layout="wide")
 st.navigation(

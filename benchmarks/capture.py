@@ -27,11 +27,13 @@ def main(
     """Print the ratios."""
     import torch
 
-    from spd_core import gradients, models, spans, tasks
+    from spd_core.data import public, spans
+    from spd_core.models import loading
+    from spd_core.subspace import capture as gradients
 
-    lm = models.load("builtin", dtype=dtype)
-    layers = models.parse_layers("middle,last", lm.card.layers)
-    found = tasks.find_capability("gsm8k", data)
+    lm = loading.load("builtin", dtype=dtype)
+    layers = loading.parse_layers("middle,last", lm.card.layers)
+    found = public.find_capability("gsm8k", data)
     encoded = spans.encode_all(found.examples, found.settings, lm.tokenizer)
     if memory_of:
         rows = [dataclasses.replace(encoded.examples[i % len(encoded.examples)], id=str(i)) for i in range(memory_of)]

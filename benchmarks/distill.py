@@ -18,18 +18,21 @@ from benchmarks.machine import describe, ratios, report
 
 def main(rounds: int = 3, rows: int = 24, new_tokens: int = 32) -> None:
     """Print the ratios."""
-    from spd_core import distill, gradients, models, spans, subspace, tasks
-    from spd_core.corpus import tasks_of, write_corpus
-    from spd_core.corpus_files import CorpusRow
-    from spd_core.projection import Lane
-    from spd_core.recipes import TrainSettings
-    from spd_core.sampling import Sampling
+    from spd_core.data import public, spans
+    from spd_core.distill import train as distill
+    from spd_core.distill.corpus import CorpusRow
+    from spd_core.distill.write import tasks_of, write_corpus
+    from spd_core.intervention.projection import Lane
+    from spd_core.models import loading
+    from spd_core.recipes.distill import TrainSettings
+    from spd_core.recipes.sampling import Sampling
+    from spd_core.subspace import capture, subspace
 
-    lm = models.load("builtin", dtype="float32")
-    calibration = tasks.find_capability("arithmetic").limited(8)
+    lm = loading.load("builtin", dtype="float32")
+    calibration = public.find_capability("arithmetic").limited(8)
     encoded = spans.encode_all(calibration.examples, calibration.settings, lm.tokenizer)
-    projected = Lane(subspace.fit(gradients.capture(lm, encoded, (15, 29)), lm), name="projected")
-    asked = tasks_of(lm, tasks.find_capability("arithmetic", split="train").limited(rows))
+    projected = Lane(subspace.fit(capture.capture(lm, encoded, (15, 29)), lm), name="projected")
+    asked = tasks_of(lm, public.find_capability("arithmetic", split="train").limited(rows))
     sampling = Sampling(max_new_tokens=new_tokens)
     settings = TrainSettings(epochs=1, batch_size=8, completions=0, learning_rate=1e-4)
 
@@ -74,7 +77,7 @@ def _trl(lm: Any, corpus: Sequence[Any], settings: Any, folder: str, config: dic
     from peft import LoraConfig
     from trl import SFTConfig, SFTTrainer
 
-    from spd_core.distill import _left_alone, encode_row, target_modules
+    from spd_core.distill.train import _left_alone, encode_row, target_modules
 
     rows = [encode_row(lm, row, settings.loss_on) for row in corpus]
     lora = LoraConfig(r=settings.lora_r, lora_alpha=settings.lora_alpha, lora_dropout=settings.lora_dropout,

@@ -14,15 +14,17 @@ from benchmarks.machine import describe, ratios, report
 
 def main(items: int = 150, rounds: int = 3, batch_size: int = 32) -> None:
     """Print the ratios."""
-    from spd_core import gradients, models, spans, subspace, tasks
-    from spd_core.evaluation import Evaluated, evaluate, read_set
-    from spd_core.evaluation_recipes import EvalSet
-    from spd_core.projection import Lane
+    from spd_core.data import public, spans
+    from spd_core.evaluation.answers import Evaluated, evaluate, read_set
+    from spd_core.intervention.projection import Lane
+    from spd_core.models import loading
+    from spd_core.recipes.evaluation import EvalSet
+    from spd_core.subspace import capture, subspace
 
-    lm = models.load("builtin", dtype="float32")
-    calibration = tasks.find_capability("arithmetic").limited(8)
+    lm = loading.load("builtin", dtype="float32")
+    calibration = public.find_capability("arithmetic").limited(8)
     encoded = spans.encode_all(calibration.examples, calibration.settings, lm.tokenizer)
-    projected = Lane(subspace.fit(gradients.capture(lm, encoded, (15, 29)), lm), name="projected")
+    projected = Lane(subspace.fit(capture.capture(lm, encoded, (15, 29)), lm), name="projected")
 
     with tempfile.TemporaryDirectory() as home:
         os.environ["SPD_HOME"] = home

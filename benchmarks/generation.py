@@ -17,22 +17,25 @@ PROMPT = "Question: Tom has 7 apples and buys 5 more. How many apples does he ha
 
 def main(dtype: str = "auto", new_tokens: int = 48, rounds: int = 7) -> None:
     """Print the ratios."""
-    from spd_core import generation, gradients, models, packing, spans, subspace, tasks
-    from spd_core.projection import Lane, folded
+    from spd_core.data import public, spans
+    from spd_core.generation import decode
+    from spd_core.intervention.projection import Lane, folded
+    from spd_core.models import loading, packing
+    from spd_core.subspace import capture, subspace
 
-    lm = models.load("builtin", dtype=dtype)
+    lm = loading.load("builtin", dtype=dtype)
     lm.model.generation_config.eos_token_id = None  # every lane writes all its tokens
     lm.tokenizer.eos_token = None
-    found = tasks.find_capability("arithmetic").limited(8)
+    found = public.find_capability("arithmetic").limited(8)
     encoded = spans.encode_all(found.examples, found.settings, lm.tokenizer)
-    space = subspace.fit(gradients.capture(lm, encoded, (15, 29)), lm)
+    space = subspace.fit(capture.capture(lm, encoded, (15, 29)), lm)
     raw, projected = Lane(), Lane(space, name="projected")
-    sampling = generation.Sampling(max_new_tokens=new_tokens)
+    sampling = decode.Sampling(max_new_tokens=new_tokens)
 
     def write(lanes: Sequence[Lane]) -> float:
         """Median seconds of a decoding step (the prompt's own step left out)."""
         ticks = [time.perf_counter()]
-        generation.generate(lm, [PROMPT], lanes, sampling, on_step=lambda _: ticks.append(time.perf_counter()))
+        decode.generate(lm, [PROMPT], lanes, sampling, on_step=lambda _: ticks.append(time.perf_counter()))
         steps = sorted(b - a for a, b in pairwise(ticks[1:]))
         return steps[len(steps) // 2]
 
@@ -41,12 +44,12 @@ def main(dtype: str = "auto", new_tokens: int = 48, rounds: int = 7) -> None:
             return write([raw])
 
     def plain(lanes: Sequence[Lane]) -> float:
-        packed = generation.packed_linears
-        generation.packed_linears = lambda *_: nullcontext()
+        packed = decode.packed_linears
+        decode.packed_linears = lambda *_: nullcontext()
         try:
             return write(lanes)
         finally:
-            generation.packed_linears = packed
+            decode.packed_linears = packed
 
     print(describe())
     print(f"built-in model in {lm.dtype}, {new_tokens} tokens, median of {rounds} interleaved rounds\n")

@@ -135,25 +135,25 @@ def page_changes(browser: Any, rounds: int) -> dict[str, float]:
 @contextmanager
 def a_run_that_trains() -> Iterator[None]:
     """In a home of its own, a job that trains the built-in model until the block ends."""
-    from spd_core import runs
-    from spd_core.builtin import builtin_model
-    from spd_core.events import Loss
-    from spd_core.recipes import recipe_from
+    from spd_core.models.builtin import builtin_model
+    from spd_core.recipes.distill import recipe_from
+    from spd_core.runs import queue
+    from spd_core.runs.events import Loss
 
     models, before = builtin_model().parent, os.environ.get("SPD_HOME")
     recipe = {"preset": "quick", "capability": "arithmetic", "arms": ["psr"], "drift": False, "train": {"epochs": 100}}
     with tempfile.TemporaryDirectory() as home:
         (Path(home) / "models").symlink_to(models)
         os.environ["SPD_HOME"] = home
-        run = runs.create(recipe_from(recipe))
+        run = queue.create(recipe_from(recipe))
         try:
             while not any(isinstance(event, Loss) for event in run.events().events):
-                if runs.state_of(run) not in ("starting", "running"):
+                if queue.state_of(run) not in ("starting", "running"):
                     raise RuntimeError(f"the job has ended: {run.log()[-500:]}")
                 time.sleep(0.5)
             yield
         finally:
-            runs.kill(run)
+            queue.kill(run)
             os.environ.pop("SPD_HOME")
             if before is not None:
                 os.environ["SPD_HOME"] = before
@@ -172,7 +172,7 @@ def _wait_for(url: str) -> None:
 def conversion() -> float:
     """Seconds of `builtin_model()` in an empty home, imports included."""
     with tempfile.TemporaryDirectory() as home:
-        code = "from spd_core.builtin import builtin_model; builtin_model()"
+        code = "from spd_core.models.builtin import builtin_model; builtin_model()"
         start = time.perf_counter()
         environment = {**os.environ, "SPD_HOME": home}
         subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, check=True, capture_output=True)

@@ -2,13 +2,14 @@
 
 import streamlit as st
 
-from app import attributions, energy_sums, live_attributions, session
-from app.session import Selection
-from app.shell import header
-from app.widgets import empty, provenance
-from spd_core.analysis import Analysis
-from spd_core.families import Site
-from spd_core.token_tables import direction_table
+from app.attributions import energy_sums, live, recorded
+from app.ui import session
+from app.ui.header import header
+from app.ui.session import Selection
+from app.ui.widgets import empty, provenance
+from spd_core.attribution.tables import direction_table
+from spd_core.models.families import Site
+from spd_core.subspace.analysis import Analysis
 
 VIEWS = ("Energy shares", "Coordinates", "Logit lens", "Causal check")
 CALIBRATION, OWN = "Calibration text", "Your own text"
@@ -16,13 +17,13 @@ CALIBRATION, OWN = "Calibration text", "Your own text"
 
 def energy(analysis: Analysis, site: Site, at: Selection) -> None:
     """Which tokens the direction is made of."""
-    if not attributions.was_kept(analysis, at):
+    if not recorded.was_kept(analysis, at):
         return
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        attributions.pick_example(analysis, at)
-        hide = attributions.pick_aside()
-    table = direction_table(analysis, site, at.direction, attributions.special_ids(analysis))
-    attributions.energy(table, at, hide)
+        recorded.pick_example(analysis, at)
+        hide = recorded.pick_aside()
+    table = direction_table(analysis, site, at.direction, recorded.special_ids(analysis))
+    recorded.energy(table, at, hide)
     energy_sums.sums(table, analysis, at, hide)
     provenance(analysis, f"{site.label}, direction {at.direction + 1}")
 
@@ -35,13 +36,13 @@ def coordinates(analysis: Analysis, site: Site, at: Selection) -> None:
             persist_state="session", label_visibility="collapsed",
         )  # fmt: skip
         if source != OWN:
-            attributions.pick_example(analysis, at)
-        hide = attributions.pick_aside()
+            recorded.pick_example(analysis, at)
+        hide = recorded.pick_aside()
     if source == OWN:
-        live_attributions.own_text(analysis, site, at, hide)
-    elif attributions.was_kept(analysis, at):
-        table = direction_table(analysis, site, at.direction, attributions.special_ids(analysis))
-        attributions.coordinates(table, at, hide)
+        live.own_text(analysis, site, at, hide)
+    elif recorded.was_kept(analysis, at):
+        table = direction_table(analysis, site, at.direction, recorded.special_ids(analysis))
+        recorded.coordinates(table, at, hide)
         provenance(analysis, f"{site.label}, direction {at.direction + 1}")
 
 
@@ -55,9 +56,9 @@ if analysis is None:
 else:
     at = session.selection(analysis)
     site = analysis.site(at.layer, at.kind)
-    attributions.pick_direction(analysis, at)
-    attributions.what_it_is(analysis, site, at.direction)
-    draw = (energy, coordinates, live_attributions.lens, live_attributions.check)
+    recorded.pick_direction(analysis, at)
+    recorded.what_it_is(analysis, site, at.direction)
+    draw = (energy, coordinates, live.lens, live.check)
     for tab, part in zip(st.tabs(VIEWS, key=session.ATTRIBUTION_VIEW, bind="query-params"), draw, strict=True):
         if tab.open:
             with tab:

@@ -4,12 +4,15 @@ import shlex
 
 import streamlit as st
 
-from app import evaluation_cost_panel, evaluation_form, evaluation_run, recipe_form, run_list, run_panel, session
-from app.shell import header
-from app.widgets import download, failure, plain, small
-from spd_core import runs
+from app.evaluation import cost, run
+from app.evaluation import form as evaluation_form
+from app.runs import all_runs, panel, recipe_form
+from app.ui import session
+from app.ui.header import header
+from app.ui.widgets import download, failure, plain, small
 from spd_core.errors import SpdError
-from spd_core.evaluation_recipes import EvaluationRecipe
+from spd_core.recipes.evaluation import EvaluationRecipe
+from spd_core.runs import queue
 
 NEW, ONE, ALL = "New evaluation", "This evaluation", "All evaluations"
 
@@ -21,14 +24,14 @@ def show(view: str) -> None:
 
 def open_run(name: str) -> None:
     """Turn to an evaluation."""
-    run_panel.choose(name, session.EVALUATION_RUN)
+    panel.choose(name, session.EVALUATION_RUN)
     show(ONE)
 
 
 def start(recipe: EvaluationRecipe, title: str) -> None:
     """Put an evaluation into the queue, and turn to it."""
     try:
-        open_run(runs.create(recipe, title).id)
+        open_run(queue.create(recipe, title).id)
     except SpdError as error:
         st.session_state[session.RUN_TROUBLE] = str(error)
 
@@ -38,7 +41,7 @@ def form() -> None:
     chosen = evaluation_form.pick_evaluation()
     recipe = chosen.recipe if chosen is not None else None
     if chosen is not None:
-        evaluation_cost_panel.panel(chosen)
+        cost.panel(chosen)
     power = st.container()
     trouble = st.session_state.pop(session.RUN_TROUBLE, "")
     if trouble:
@@ -62,11 +65,11 @@ def form() -> None:
             st.code(shlex.join(words), language=None, wrap_lines=True)
             st.code(recipe_form.to_file(recipe).decode(), language="json")
         with power:  # the last, since it imports scipy: the page is drawn by then
-            evaluation_cost_panel.say_power(chosen)
+            cost.say_power(chosen)
 
 
 header("Evaluation", "Did it help, and was it the subspace?", shows=())
-name = run_panel.chosen(session.EVALUATION_RUN)
+name = panel.chosen(session.EVALUATION_RUN)
 views = (NEW, *((ONE,) if name else ()), ALL)
 if st.session_state.get(session.EVALUATIONS_VIEW) not in (None, *views):
     show(NEW)
@@ -75,10 +78,10 @@ view = st.segmented_control(
     bind="query-params", label_visibility="collapsed",
 )  # fmt: skip
 if view == ALL:
-    run_list.all_runs_panel(open_run, evaluation_run.SHELF)
+    all_runs.all_runs_panel(open_run, run.SHELF)
 elif view == ONE and name:
-    evaluation_run.panel(name, lambda: show(NEW))
+    run.panel(name, lambda: show(NEW))
 else:
     form()
 if view != ONE:
-    small(f"Evaluations are kept on this machine, in {plain(str(runs.runs_folder()))}")
+    small(f"Evaluations are kept on this machine, in {plain(str(queue.runs_folder()))}")

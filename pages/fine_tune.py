@@ -4,12 +4,14 @@ import shlex
 
 import streamlit as st
 
-from app import cost_panel, recipe_form, run_list, run_panel, session
-from app.shell import header
-from app.widgets import download, failure, plain, small
-from spd_core import runs
+from app.fine_tune import cost
+from app.runs import all_runs, panel, recipe_form
+from app.ui import session
+from app.ui.header import header
+from app.ui.widgets import download, failure, plain, small
 from spd_core.errors import SpdError
-from spd_core.recipes import Recipe
+from spd_core.recipes.distill import Recipe
+from spd_core.runs import queue
 
 NEW, ONE, ALL = "New run", "This run", "All runs"
 
@@ -21,14 +23,14 @@ def show(view: str) -> None:
 
 def open_run(name: str) -> None:
     """Turn to a run."""
-    run_panel.choose(name)
+    panel.choose(name)
     show(ONE)
 
 
 def start(recipe: Recipe, title: str, launcher: str) -> None:
     """Put a run into the queue, and turn to it."""
     try:
-        open_run(runs.create(recipe, title, launcher or "local").id)
+        open_run(queue.create(recipe, title, launcher or "local").id)
     except SpdError as error:
         st.session_state[session.RUN_TROUBLE] = str(error)
 
@@ -45,7 +47,7 @@ def form() -> None:
             "srun --gres=gpu:1.",
         )  # fmt: skip
     if recipe is not None:
-        cost_panel.panel(recipe)
+        cost.panel(recipe)
     trouble = st.session_state.pop(session.RUN_TROUBLE, "")
     if trouble:
         failure("It was not started:", trouble)
@@ -71,7 +73,7 @@ header(
     "Does it help to train a model on text that it wrote itself, inside its capability subspace?",
     shows=(session.EXPORT_JOB,),
 )
-name = run_panel.chosen()
+name = panel.chosen()
 views = (NEW, *((ONE,) if name else ()), ALL)
 if st.session_state.get(session.RUNS_VIEW) not in (None, *views):
     show(NEW)
@@ -80,10 +82,10 @@ view = st.segmented_control(
     label_visibility="collapsed",
 )  # fmt: skip
 if view == ALL:
-    run_list.all_runs_panel(open_run)
+    all_runs.all_runs_panel(open_run)
 elif view == ONE and name:
-    run_panel.panel(name, lambda: show(NEW))
+    panel.panel(name, lambda: show(NEW))
 else:
     form()
 if view != ONE:
-    small(f"Runs are kept on this machine, in {plain(str(runs.runs_folder()))}")
+    small(f"Runs are kept on this machine, in {plain(str(queue.runs_folder()))}")

@@ -2,14 +2,15 @@
 
 import streamlit as st
 
-from app import launch, pickers, session
-from app.capture_panel import running, summary, welcome
-from app.request import Request
-from app.resources import preparation
-from app.shell import header
-from app.widgets import failure, plain, provenance
+from app.home import pickers
+from app.home.capture import running, summary, welcome
+from app.jobs.models import preparation
+from app.jobs.requests import Request
+from app.ui import launch, session
+from app.ui.header import header
+from app.ui.widgets import failure, plain, provenance
 from spd_core.errors import InputError
-from spd_core.families import parse_layers
+from spd_core.models.families import parse_layers
 
 analysis = header(
     "SPD Lab",

@@ -4,39 +4,38 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from app import history, lane_pickers, launch, results, session
-from app.lanes import SWEEP, WriteRequest
-from app.shell import header
-from app.widgets import counted, empty, failure, plain
-from spd_core import report
+from app.side_by_side import history, pickers, results
+from app.side_by_side.lanes import SWEEP, WriteRequest
+from app.ui import launch, session
+from app.ui.header import header
+from app.ui.widgets import counted, empty, failure, plain
 from spd_core.errors import InputError
-from spd_core.lane_specs import sweep_specs
+from spd_core.generation import report
+from spd_core.recipes.lanes import sweep_specs
 
 if TYPE_CHECKING:
-    from spd_core.analysis import Analysis
+    from spd_core.subspace.analysis import Analysis
 
 
 def pick(analysis: "Analysis") -> WriteRequest | None:
     """All settings; None with the reason on the page when they cannot be used."""
-    example, style, mode = lane_pickers.pick_task(analysis)
+    example, style, mode = pickers.pick_task(analysis)
     left, right = st.columns(2, gap="medium")
     with left:
-        prompt, answer = lane_pickers.pick_prompt(example)
+        prompt, answer = pickers.pick_prompt(example)
     with right:
         above = st.container()
         row = st.container(horizontal=True, vertical_alignment="center", gap="small")
         with row.popover("Projection", icon=":material/tune:"):
-            base = lane_pickers.pick_base(analysis)
+            base = pickers.pick_base(analysis)
         with row.popover("Sampling", icon=":material/casino:"):
-            sampling = lane_pickers.pick_sampling()
-        row.markdown(
-            f":small[{lane_pickers.described(base, mode == SWEEP)} · {plain(report.how(sampling))}]", width=290
-        )
+            sampling = pickers.pick_sampling()
+        row.markdown(f":small[{pickers.described(base, mode == SWEEP)} · {plain(report.how(sampling))}]", width=290)
         try:
             with above:
-                grid = lane_pickers.pick_grid(analysis) if mode == SWEEP else None
-                specs = lane_pickers.pick_specs(analysis, base) if grid is None else tuple(sweep_specs(grid, base))
-            others = lane_pickers.open_others(specs)
+                grid = pickers.pick_grid(analysis) if mode == SWEEP else None
+                specs = pickers.pick_specs(analysis, base) if grid is None else tuple(sweep_specs(grid, base))
+            others = pickers.open_others(specs)
         except InputError as error:
             failure("These lanes cannot be written:", str(error))
             return None

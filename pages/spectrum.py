@@ -4,22 +4,24 @@ from functools import partial
 
 import streamlit as st
 
-from app import session, spectra, spectrum_parts
-from app.charts import HEADS
-from app.shell import header
-from app.widgets import empty, provenance
-from spd_core.analysis import Analysis
+from app.spectrum import panels as spectra
+from app.spectrum import parts
+from app.spectrum.charts import HEADS
+from app.ui import session
+from app.ui.header import header
+from app.ui.widgets import empty, provenance
+from spd_core.subspace.analysis import Analysis
 
 VIEWS = ("Singular values", "Cumulative energy", "Overlap", "Gradient rows")
 
 
 def spectrum(which: str, analysis: Analysis, rank: int) -> None:
     """The spectra and what they are compared with."""
-    layers, look = spectrum_parts.pick_look(analysis)
+    layers, look = parts.pick_look(analysis)
     panels = spectra.panels_of(analysis, layers, heads=HEADS in look.overlays)
     capped = [panel.label for panel in panels if panel.nonzero < rank]
-    spectrum_parts.nulls(analysis)
-    spectrum_parts.figure(which, analysis, panels, rank, look)
+    parts.nulls(analysis)
+    parts.figure(which, analysis, panels, rank, look)
     if capped:
         st.info(
             f"Rank {rank} exceeds the non-zero singular values of {', '.join(capped)}: all of those are kept there. "
@@ -31,12 +33,12 @@ analysis = header("Spectrum", "How many directions carry this capability?", show
 if analysis is None:
     empty("The spectrum of captured gradients appears here.")
 else:
-    rank = spectrum_parts.pick_rank(analysis.d_kv)
+    rank = parts.pick_rank(analysis.d_kv)
     draw = (
-        partial(spectrum, spectrum_parts.VALUES),
-        partial(spectrum, spectrum_parts.ENERGY),
-        spectrum_parts.overlaps,
-        spectrum_parts.rows,
+        partial(spectrum, parts.VALUES),
+        partial(spectrum, parts.ENERGY),
+        parts.overlaps,
+        parts.rows,
     )
     for tab, part in zip(st.tabs(VIEWS, key=session.SPECTRUM_VIEW, bind="query-params"), draw, strict=True):
         if tab.open:

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from spd_core.capability import Scorer
-from spd_core.evaluation_files import About, Cell, ItemRecord, write_cell
+from spd_core.data.capability import Scorer
+from spd_core.evaluation.store import About, Cell, ItemRecord, write_cell
 
 
 def records(right: Sequence[int], **fields: Any) -> list[ItemRecord]:

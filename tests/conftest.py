@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from tests import ROOT
+
 # Before torch loads: threads that wait must not spin, or runs side by side on few cores slow each other tenfold.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared" / "datasets"
 
 
@@ -30,18 +31,18 @@ def spd_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture
 def empty_history(spd_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A history of its own; the converted model stays where it is."""
-    from spd_core import texts
+    from spd_core.generation import comparison
 
     (tmp_path / "models").symlink_to(spd_home / "models")
     monkeypatch.setenv("SPD_HOME", str(tmp_path))
-    monkeypatch.setattr(texts, "RECORDED", tmp_path / "recorded")
+    monkeypatch.setattr(comparison, "RECORDED", tmp_path / "recorded")
     return tmp_path
 
 
 @pytest.fixture(scope="session")
 def builtin_lm(spd_home: Path) -> Any:
     """The real built-in model, float32 on the CPU."""
-    from spd_core.models import load
+    from spd_core.models.loading import load
 
     return load("builtin", dtype="float32")
 
@@ -83,7 +84,7 @@ def family_folder(tmp_path_factory: pytest.TempPathFactory, tokenizer: Any) -> C
 @pytest.fixture(scope="session")
 def tiny_lm(family_folder: Callable[[str], Path]) -> Callable[[str], Any]:
     """A loaded tiny model of a family, float32."""
-    from spd_core.models import load
+    from spd_core.models.loading import load
 
     loaded: dict[str, Any] = {}
 

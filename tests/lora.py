@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 
-from spd_core.adapter_cards import AdapterCard, write_card
-from spd_core.adapters import Adapter, load_adapter
-from spd_core.distill import target_modules
-from spd_core.recipes import TrainSettings
+from spd_core.distill.train import target_modules
+from spd_core.intervention.adapters import Adapter, load_adapter
+from spd_core.intervention.cards import AdapterCard, write_card
+from spd_core.recipes.distill import TrainSettings
 
 
 def a_card(lm: Any, **changes: Any) -> AdapterCard:

@@ -11,12 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from spd_core import processes, runs
 from spd_core.errors import InputError, TrainingError
-from spd_core.events import Progress
-from spd_core.job import run_job
-from spd_core.recipes import Recipe
-from spd_core.run_files import open_run
+from spd_core.recipes.distill import Recipe
+from spd_core.runs import processes, queue
+from spd_core.runs.events import Progress
+from spd_core.runs.folder import open_run
+from spd_core.runs.job import run_job
 
 STEPS = 4
 
@@ -75,7 +75,7 @@ def main(argv: list[str]) -> None:
     processes.job_command = command  # type: ignore[assignment]
     if argv[0] == "serve":
         for title in argv[1:]:
-            print(runs.create(Recipe(capability="arithmetic"), title).id, flush=True)
+            print(queue.create(Recipe(capability="arithmetic"), title).id, flush=True)
         time.sleep(600)
     run = open_run(argv[0])
     work = WORK[run.record.title]

@@ -10,9 +10,9 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from spd_core import __main__ as cli
+from spd_core.cli import main as cli
+from tests import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 ROWS = [{"prompt": f"{i} + 4?", "answer": f"It is {i + 4}", "spans": "number"} for i in range(1, 7)]
 
 

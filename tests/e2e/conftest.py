@@ -33,7 +33,7 @@ def base_url(spd_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     # Converted before the browser waits for it: on a busy machine the conversion takes longer than any page should.
-    convert = "from spd_core.builtin import builtin_model; builtin_model()"
+    convert = "from spd_core.models.builtin import builtin_model; builtin_model()"
     subprocess.run([sys.executable, "-c", convert], cwd=ROOT, check=True)
     folder = tmp_path_factory.mktemp("server")
     command = [sys.executable, "-m", "streamlit", "run", str(ROOT / "app" / "main.py"), "--server.port", str(port)]

@@ -9,7 +9,7 @@ import time
 import urllib.request
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests import ROOT
 
 
 class Server:
@@ -45,7 +45,7 @@ class Server:
 
 def own_server(spd_home: Path, home: Path) -> Server:
     """A server whose home has the converted model alone."""
-    convert = "from spd_core.builtin import builtin_model; builtin_model()"
+    convert = "from spd_core.models.builtin import builtin_model; builtin_model()"
     subprocess.run([sys.executable, "-c", convert], check=True, cwd=ROOT)
     (home / "models").symlink_to(spd_home / "models")
     return Server(home)

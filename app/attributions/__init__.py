@@ -1,0 +1,1 @@
+"""The page Token attributions: which tokens make a direction, and what it does."""

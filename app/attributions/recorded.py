@@ -1,0 +1,247 @@
+"""Parts of Token attributions that need no model: direction stepper, energy shares, coordinates of calibration texts.
+
+What needs the model is in `attributions/live.py`.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from app.jobs.models import shared
+from app.ui import session
+from app.ui.exports import to_csv
+from app.ui.session import Selection
+from app.ui.token_strip import Scale, strip_data, token_strip
+from app.ui.tokens import visible
+from app.ui.widgets import download, plain, small
+from spd_core.attribution import tables
+from spd_core.attribution.tables import scale_of
+from spd_core.generation.report import signed
+from spd_core.subspace.analysis import Analysis
+from spd_core.subspace.spectrum import numerical_rank
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from spd_core.models.families import Site
+
+THREE = "+.3g"
+"""A signed number with three digits."""
+LETTER = {"key": "k", "value": "v"}
+_SYMBOLS = (
+    "u is the direction, k or v the token's key or value, g the gradient of the loss with respect to it. v·u: how far "
+    "the token points along u. g·u: how fast the loss grows as the token moves along u."
+)
+_LAYER, _KIND, _DIRECTION, _EXAMPLE = "pick_layer", "pick_kind", "pick_direction", "pick_example"
+
+
+# --- the selection -------------------------------------------------------------------------------------------
+
+
+def pick_direction(analysis: Analysis, at: Selection) -> None:
+    """Layer, keys or values, and the direction stepper; all pages follow."""
+    for key, value in ((_LAYER, at.layer), (_KIND, at.kind), (_DIRECTION, at.direction + 1)):
+        st.session_state[key] = value
+    state, last = st.session_state, analysis.d_kv - 1
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        st.selectbox("Layer", analysis.layers, key=_LAYER, width=110,
+                     on_change=lambda: session.select(layer=state[_LAYER]))  # fmt: skip
+        st.segmented_control("Keys or values", ("key", "value"), key=_KIND, required=True, width="content",
+                             format_func=lambda kind: f"{kind}s",
+                             on_change=lambda: session.select(kind=state[_KIND]))  # fmt: skip
+        st.number_input(f"Direction of {last + 1}", 1, last + 1, key=_DIRECTION, width=120,
+                        on_change=lambda: session.select(direction=state[_DIRECTION] - 1))  # fmt: skip
+        for label, key, to in (("Previous", "K", at.direction - 1), ("Next", "J", at.direction + 1)):
+            st.button(label, shortcut=key, disabled=not 0 <= to <= last, on_click=session.select,
+                      kwargs={"direction": to})  # fmt: skip
+
+
+def what_it_is(analysis: Analysis, site: "Site", direction: int) -> None:
+    """The direction in one sentence, with its share of all energy."""
+    values = analysis.sites[site].values
+    share = values[direction] ** 2 / (values**2).sum()
+    small(
+        f"A direction is one way to change the {site.kind}s of layer {site.layer}, {site.d_kv} numbers a token: "
+        f"one way of {site.d_kv} at right angles. The loss on {plain(analysis.provenance.capability)} reacts most to "
+        f"changes along direction 1, less along each later one. **Direction {direction + 1}** holds **{share:.2%}** of "
+        f"the gradient's energy, σ = {values[direction]:.3g} nats per unit."
+    )
+
+
+def was_kept(analysis: Analysis, at: Selection) -> bool:
+    """Whether single tokens are known for the direction; else says what to do."""
+    kept = analysis.kept_directions
+    values = analysis.sites[analysis.site(at.layer, at.kind)].values
+    nonzero = numerical_rank(values, analysis.provenance.dtype)
+    if at.direction >= nonzero:
+        st.info(f"Direction {at.direction + 1} holds no energy: its σ is 0 up to rounding. More calibration examples "
+                f"give more directions than these {nonzero}.")  # fmt: skip
+        last = min(kept, nonzero) or nonzero
+        st.button(f"Show direction {last}", on_click=session.select, kwargs={"direction": last - 1})
+        return False
+    if at.direction < kept:
+        return True
+    if not kept:
+        st.info("This capture kept no single tokens: they did not fit in memory. Capture fewer examples or layers. "
+                "Your own text, the logit lens and the causal check still work.")  # fmt: skip
+        return False
+    st.info(f"This capture keeps single tokens for directions 1 to {kept} only. Your own text, the logit lens and the "
+            "causal check work for all.")  # fmt: skip
+    st.button(f"Show direction {kept}", on_click=session.select, kwargs={"direction": kept - 1})
+    return False
+
+
+def pick_example(analysis: Analysis, at: Selection) -> None:
+    """Which calibration text is drawn."""
+    st.session_state[_EXAMPLE] = at.example + 1
+    st.number_input(
+        f"Calibration text of {len(analysis.examples)}", 1, len(analysis.examples), key=_EXAMPLE, width=200,
+        on_change=lambda: session.select(example=st.session_state[_EXAMPLE] - 1, token=0),
+    )  # fmt: skip
+
+
+def pick_aside() -> bool:
+    """Whether outliers by position are left out of colours and lists."""
+    return st.toggle(
+        "Set aside the first position and special tokens", True, key=session.ASIDE, bind="query-params",
+        help="Models park attention on the first token (an attention sink), so its numbers are often outliers. Set "
+        "aside, they have no colour and are in no list; sums always hold all tokens.",
+    )  # fmt: skip
+
+
+def special_ids(analysis: Analysis) -> frozenset[int]:
+    """Ids of special tokens, when the tokenizer is at hand; without it they are known by having no text."""
+    key = session.model_key(analysis)
+    job = shared().prepared.get((key.name, key.revision))
+    return frozenset(job.result.tokenizer.all_special_ids) if job is not None and job.result else frozenset()
+
+
+# --- strips and tables ---------------------------------------------------------------------------------------
+
+
+def tips(rows: "DataFrame", numbers: Callable[[Any], list[str]]) -> list[str]:
+    """What each token says when it is hovered or focused: who it is, then its numbers with units."""
+    said = []
+    for row in rows.itertuples():
+        part = "further part of " if row.continued else ""
+        who = f"{part}“{visible(row.text) or '∅'}” · position {row.position} · token id {row.id}"
+        said.append("\n".join([who, *numbers(row), *(["the loss is taken on it"] if row.supervised else [])]))
+    return said
+
+
+def _numbers(at: Selection) -> Callable[[Any], list[str]]:
+    return lambda row: [
+        f"energy share {100 * row.share:.3g}% of σ²",
+        f"g·u = {signed(row.gradient, THREE)} nats per unit, {LETTER[at.kind]}·u = {signed(row.coordinate, THREE)}",
+        f"gradient × activation {signed(row.baseline, THREE)} nats",
+    ]
+
+
+def _strip(rows: "DataFrame", column: str, scale: Scale, at: Selection, hide: bool, label: str) -> None:
+    data = strip_data(rows, column, scale, tips(rows, _numbers(at)), label=label, selected=at.token, hide=hide)
+    token_strip(data, key=f"strip_{column}", on_pick=lambda token: session.select(token=token))
+
+
+def chosen_token(rows: "DataFrame", position: int, numbers: Callable[[Any], list[str]]) -> None:
+    """One line about the selected token: for touch screens, where nothing hovers."""
+    said = tips(rows[rows.position == position], numbers)[0]
+    line = plain(" · ".join(part for part in said.split("\n") if part))
+    st.markdown(f":small[Selected: {line}]", help=_SYMBOLS)
+
+
+def readable(table: "DataFrame") -> "DataFrame":
+    """White space made visible and texts counted from 1, as on screen."""
+    one_line = {"text": lambda t: [visible(text).replace("\n", "") or "∅" for text in t.text]}
+    return table.assign(
+        **(one_line if "text" in table else {}), **({"example": table.example + 1} if "example" in table else {})
+    )
+
+
+COLUMNS: dict[str, Any] = {
+    "text": st.column_config.TextColumn("Token"),
+    "id": st.column_config.NumberColumn("Token id", format="%d"),
+    "example": st.column_config.NumberColumn("Text"),
+    "position": st.column_config.NumberColumn("Position"),
+    "role": st.column_config.TextColumn("What it is"),
+    "tokens": st.column_config.NumberColumn("Tokens"),
+    "share": st.column_config.NumberColumn("Share of σ²", format="percent"),
+    "gradient": st.column_config.NumberColumn("g·u", format="%.3g", help="Nats per unit"),
+    "coordinate": st.column_config.NumberColumn("Coordinate", format="%.3g", help="k·u or v·u, in units of activation"),
+    "baseline": st.column_config.NumberColumn("Gradient × activation", format="%.3g", help="Nats"),
+}
+
+
+def ends(table: "DataFrame", hide: bool, *, key: str, pick: Callable[[int, int], None] | None = None) -> None:
+    """The tokens with the largest coordinates of either sign; choosing a row selects its token."""
+    lists = tables.extremes(table[~table.aside] if hide else table, "coordinate")
+    for column, rows, title in zip(st.columns(2), lists, ("Most positive", "Most negative"), strict=True):
+        with column:
+            st.markdown(f"**{title}**")
+            if rows.empty:
+                small("none")
+                continue
+            name = f"{key}_{title}"
+
+            def chosen(name: str = name, rows: "DataFrame" = rows) -> None:
+                for at in st.session_state[name].selection.rows if pick else []:
+                    pick(int(rows.example.iloc[at]), int(rows.position.iloc[at]))  # type: ignore[misc]
+
+            order = ["text", "coordinate", *(["example"] if pick else []), "position", "id"]
+            st.dataframe(
+                readable(rows)[order], hide_index=True, column_config=COLUMNS, key=name, selection_mode="single-row",
+                on_select=chosen if pick else "ignore", alt=f"{title} coordinates",
+            )  # fmt: skip
+
+
+# --- energy shares -------------------------------------------------------------------------------------------
+
+
+def energy(table: "DataFrame", at: Selection, hide: bool) -> None:
+    """Energy shares and the baseline on one text, beside each other."""
+    rows, free = table[table.example == at.example], table[~table.aside] if hide else table
+    left, right = st.columns(2, gap="medium")
+    with left:
+        st.subheader(f"Energy share of direction {at.direction + 1}", anchor=False)
+        scale = Scale(scale_of(free.share), "of σ²", percent=True, diverging=False)
+        _strip(rows, "share", scale, at, hide, f"Energy shares of the tokens of calibration text {at.example + 1}")
+    with right:
+        st.subheader("Baseline: gradient × activation", anchor=False)
+        scale = Scale(scale_of(free.baseline), "nats")
+        _strip(rows, "baseline", scale, at, hide, f"Gradient × activation of calibration text {at.example + 1}")
+    chosen_token(rows, at.token, _numbers(at))
+    st.markdown(
+        "**How to read this:** the deeper a token's green, the more of this direction comes from the loss's gradient "
+        "at that token. The baseline, the usual attribution, asks how much each token moves the loss in *any* "
+        "direction; colours have the same scale on all texts."
+    )
+
+
+def named(at: Selection) -> str:
+    """What a file of a direction is called."""
+    return f"layer-{at.layer}-{at.kind}-direction-{at.direction + 1}"
+
+
+# --- coordinates ---------------------------------------------------------------------------------------------
+
+
+def coordinates(table: "DataFrame", at: Selection, hide: bool) -> None:
+    """Signed coordinates of one calibration text, and the extremes over all of them."""
+    rows = table[table.example == at.example]
+    letter, free = LETTER[at.kind], table[~table.aside] if hide else table
+    scale = Scale(scale_of(free.coordinate), f"{letter}·u, units of activation")
+    _strip(rows, "coordinate", scale, at, hide, f"Coordinates of the tokens of calibration text {at.example + 1}")
+    chosen_token(rows, at.token, _numbers(at))
+    how_to_read_coordinates(at)
+    st.subheader("Over all calibration texts", anchor=False)
+    ends(table, hide, key="ends", pick=lambda example, token: session.select(example=example, token=token))
+    download("Every token as CSV", lambda: to_csv(table), f"tokens-{named(at)}.csv")
+
+
+def how_to_read_coordinates(at: Selection) -> None:
+    """One sentence for both kinds of text."""
+    st.markdown(
+        f"**How to read this:** the number says how far a token's {at.kind} points along the direction u: orange along "
+        "it, blue against it, uncoloured neither. The five largest are underlined, dotted below 0. The sign of u "
+        "itself is arbitrary."
+    )

@@ -1,0 +1,1 @@
+"""The page Evaluation: subjects, sets, results, claims and every item."""

@@ -1,0 +1,116 @@
+"""A card for each comparison: what it shows, with every number that speaks for or against it. All text escaped.
+
+"not shown" is a card like any other: it is never hidden, and never told as "no effect".
+"""
+
+from collections.abc import Iterator
+
+import streamlit as st
+
+from app.evaluation.charts import changed, compared, interval_text, where
+from app.ui.widgets import counted, plain, small
+from spd_core.evaluation.claims import Claim
+from spd_core.evaluation.report import MARKS, control_text, shown_change, shown_p
+from spd_core.evaluation.table import Answered, Column, Table, role
+from spd_core.generation.report import literal
+from spd_core.models.families import BUILTIN
+from spd_core.recipes.evaluation import CONTROLS
+
+_STATES = {"passed": "✓", "failed": "✗", "not run": "–"}
+
+
+def panel(table: Table) -> None:
+    """All cards, set by set, as in the recipe."""
+    columns = compared(table)
+    if not columns:
+        small("A card for each comparison appears here with the first cell beside the base's: whether it helps, hurts, "
+              "or nothing is shown, with effect, interval, controls and reasons to doubt.")  # fmt: skip
+        return
+    st.markdown(overview(table))
+    small(
+        "How to read this: **helps** and **hurts** need a 95 % interval without zero and p < 0.05 after Holm over all "
+        "comparisons. **not shown** means that these items do not tell; it does not mean that there is no effect."
+    )
+    for column in columns:
+        st.markdown(f"#### {plain(where(column))}")
+        st.html(f'<div class="spd-claims">{"".join(cards(table, column))}</div>')
+
+
+def overview(table: Table) -> str:
+    """All comparisons in a line of markdown: how many show what."""
+    claims = list(table.claims.values())
+    counts = {word: sum(one.headline == word for one in claims) for word in MARKS}
+    said = ", ".join(f"{MARKS[word]} **{count}** {word}" for word, count in counts.items())
+    missing = (len(table.recipe.subjects) - 1) * len(table.columns) - len(claims)
+    rest = f"; {counted(missing, 'comparison')} still to come" if missing else ""
+    return f"{counted(len(claims), 'comparison')} with the base: {said}{rest}"
+
+
+def cards(table: Table, column: Column) -> Iterator[str]:
+    """HTML of a set's cards, subjects as in the recipe."""
+    for subject in table.recipe.subjects:
+        found = table.claims.get((subject.name, column.name))
+        if found is not None:
+            yield card(found, table.answered[subject.name, column.name])
+
+
+def card(claim: Claim, mine: Answered) -> str:
+    """HTML of one card.
+
+    Args:
+        mine: the subject's own answers.
+    """
+    word = claim.headline
+    facts = "".join(f"<dt>{literal(name)}</dt><dd>{value}</dd>" for name, value in _facts(claim, mine))
+    return (
+        f'<article class="spd-claim spd-{word.replace(" ", "-")}" aria-label="{literal(f"{claim.subject}: {word}")}">'
+        f'<p class="spd-headline"><span aria-hidden="true">{MARKS[word]}</span> {word}</p>'
+        f'<p class="spd-who">{literal(claim.subject)}</p><p>{literal(claim.sentence)}</p>'
+        f'<dl>{facts}</dl><p class="spd-origin">{literal(" · ".join(_origin(mine)))}</p></article>'
+    )
+
+
+def _facts(claim: Claim, mine: Answered) -> Iterator[tuple[str, str]]:
+    """Name and escaped HTML of what a card lists."""
+    found, low = claim.difference, claim.lower_is_better
+    yield "Effect", literal(f"{shown_change(found.effect, low)}, 95 % interval "
+                            f"{interval_text(found.interval, low, signed=True)}")  # fmt: skip
+    yield "Items", literal(f"n = {found.n}: {changed(claim)}")
+    yield "Test", literal(f"p {shown_p(found.p)}, after Holm over {claim.comparisons}: {shown_p(claim.p_adjusted)} "
+                          f"({found.test})")  # fmt: skip
+    if role(mine.subject) in CONTROLS:
+        yield "Was it the subspace?", literal(subspace_answer(claim))
+    if claim.controls:
+        yield "Controls", _listed([f"{_STATES[one.state]} {control_text(one, low)}" for one in claim.controls])
+    if claim.flags:
+        yield "Reasons to doubt", _listed([f"⚑ {flag}" for flag in claim.flags])
+    yield "Cost", literal(_cost(mine))
+
+
+def subspace_answer(claim: Claim) -> str:
+    """Whether a gain is due to the capability subspace, in words."""
+    if claim.specific is not None:
+        return ("yes: it is better than every control" if claim.specific
+                else "not shown: these items do not show it to be better than every control")  # fmt: skip
+    if claim.headline != "helps":
+        return "not known: no gain is shown that it could explain"
+    return "not known: a control was not run"
+
+
+def _listed(lines: list[str]) -> str:
+    return f"<ul>{''.join(f'<li>{literal(line)}</li>' for line in lines)}</ul>"
+
+
+def _cost(mine: Answered) -> str:
+    tokens, reused = sum(cell.tokens for cell in mine.cells), sum(cell.reused for cell in mine.cells)
+    again = f"; {counted(reused, 'answer')} of earlier runs read again" if reused else ""
+    return f"{mine.seconds:,.1f} s, {counted(tokens, 'token')} {'scored' if mine.likelihood else 'written'}{again}"
+
+
+def _origin(mine: Answered) -> Iterator[str]:
+    """Provenance: model, items and subject by their fingerprints, seeds."""
+    cell = mine.cells[0]
+    yield f"{cell.revision if cell.model == BUILTIN else f'{cell.model}@{cell.revision}'}, {cell.dtype}"
+    yield f"items sha256 {cell.fingerprint[:12]}"
+    yield "subject sha256 " + ", ".join(dict.fromkeys(one.about.subject[:12] for one in mine.cells))
+    yield f"{'seeds' if len(mine.cells) > 1 else 'seed'} {', '.join(str(one.seed) for one in mine.cells)}"

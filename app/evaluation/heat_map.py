@@ -1,0 +1,160 @@
+"""The map of arms × sets: each cell's colour and text are its difference to the base. Pure: no Streamlit."""
+
+import textwrap
+from typing import TYPE_CHECKING
+
+from app.evaluation.charts import LEAST_NATS, LEAST_POINTS, claim_hover, compared, where
+from app.ui.figures import INK, KEY, VALUE, Drawing, build, literal
+from spd_core.evaluation.claims import Claim
+from spd_core.evaluation.report import MARKS, shown_change
+from spd_core.evaluation.table import Column, Table
+from spd_core.generation.report import opening, shown
+from spd_core.recipes.evaluation import Subject
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+Cell = tuple[str, str]
+"""Names of a subject and a set."""
+
+_MIDDLE = ("#f3f5f7", "#2a353f")
+_WORDY = 3  # sets beside each other whose cells have room for words, on a phone too
+
+
+def rows_of(table: Table) -> list[Subject]:
+    """The subjects that are compared: all but the base."""
+    return [subject for subject in table.recipe.subjects if subject.kind != "base"]
+
+
+def full_colours(table: Table) -> tuple[float, float]:
+    """The differences with the full colour: a share for right answers, nats for likelihoods."""
+    sizes = {True: [LEAST_NATS], False: [LEAST_POINTS]}
+    for one in table.claims.values():
+        sizes[one.lower_is_better].append(abs(one.difference.effect))
+    return max(sizes[False]), max(sizes[True])
+
+
+def shade(one: Claim, table: Table) -> float:
+    """Where a comparison's colour lies between worst, −1, and best, 1; likelihoods have a scale of their own."""
+    points, nats = full_colours(table)
+    return -one.difference.effect / nats if one.lower_is_better else one.difference.effect / points
+
+
+def heat(table: Table, selected: Cell | None, dark: bool) -> "go.Figure":
+    """Arms × sets; better is blue, worse orange. The selected cell is framed.
+
+    Squares that cannot be seen lie above the cells, since a heatmap does not tell which cell was clicked; their
+    `customdata` are the names of subject and set.
+    """
+    columns, subjects = compared(table), rows_of(table)
+    places = [(row, at) for row in range(len(subjects)) for at in range(len(columns))]
+    claims = {(row, at): table.claims.get((subjects[row].name, columns[at].name)) for row, at in places}
+    z = [[None if (one := claims[row, at]) is None else shade(one, table) for at in range(len(columns))]
+         for row in range(len(subjects))]  # fmt: skip
+    scale = [[0, VALUE[dark]], [0.5, _MIDDLE[dark]], [1, KEY[dark]]]
+    cells = {"type": "heatmap", "z": z, "zmin": -1, "zmax": 1, "colorscale": scale, "xgap": 3, "ygap": 3,
+             "hoverinfo": "skip", "colorbar": _colour_bar(table)}  # fmt: skip
+    squares = {
+        "type": "scatter", "mode": "markers", "opacity": 0, "marker": {"size": 50, "symbol": "square"},
+        "x": [at for _, at in places], "y": [row for row, _ in places], "showlegend": False,
+        "customdata": [[subjects[row].name, columns[at].name] for row, at in places],
+        "text": [_hover(claims[place], subjects[place[0]], columns[place[1]]) for place in places],
+        "hovertemplate": "%{text}<extra></extra>",
+    }  # fmt: skip
+    labels = {
+        "type": "scatter", "mode": "text", "hoverinfo": "skip", "showlegend": False,
+        "x": [at for _, at in places], "y": [row for row, _ in places],
+        "text": [cell_label(claims[place], len(columns) <= _WORDY) for place in places],
+        "textfont": {"color": [_text_colour(claims[place], table, dark) for place in places]},
+    }  # fmt: skip
+    return build([cells, squares, labels], _layout(subjects, columns, selected), dark=dark)
+
+
+def cell_label(one: Claim | None, wordy: bool) -> str:
+    """What stands in a cell: `+3.1 points`, and below it its mark, in words where there is room."""
+    if one is None:
+        return "–"
+    change = shown_change(one.difference.effect, one.lower_is_better)
+    mark = MARKS[one.headline]
+    return f"{change.partition(' ')[0]}<br>{mark} {one.headline}" if wordy else f"{change.partition(' ')[0]}<br>{mark}"
+
+
+def _hover(one: Claim | None, subject: Subject, column: Column) -> str:
+    title = f"<b>{literal(shown(subject.title))}</b>, {literal(where(column))}"
+    return f"{title}<br>not there yet" if one is None else f"{claim_hover(one, column)}<br>click: look at its items"
+
+
+def _colour_bar(table: Table) -> Drawing:
+    points, nats = full_colours(table)
+    kinds = {one.lower_is_better for one in table.claims.values()}
+
+    def end(sign: int) -> str:
+        said = [shown_change(sign * points, False)] * (False in kinds) + [shown_change(-sign * nats, True)] * (
+            True in kinds
+        )
+        return "<br>".join(said)
+
+    return {"orientation": "h", "thickness": 12, "len": 0.9, "y": 0, "yanchor": "top", "ypad": 12, "outlinewidth": 0,
+            "tickvals": [-0.94, 0, 0.94], "ticktext": [f"worse<br>{end(-1)}", "as the base", f"better<br>{end(1)}"],
+            "ticks": ""}  # fmt: skip
+
+
+def _layout(subjects: list[Subject], columns: list[Column], selected: Cell | None) -> Drawing:
+    names = [subject.name for subject in subjects]
+    sets = [column.name for column in columns]
+    heads = ["<br>".join(map(literal, _head(column))) for column in columns]
+    layout: Drawing = {
+        "height": 150 + 54 * len(subjects), "margin": {"l": 8, "r": 8, "t": 8, "b": 84}, "hoverdistance": -1,
+        "xaxis": {"side": "top", "tickvals": list(range(len(sets))), "ticktext": heads, "showgrid": False,
+                  "zeroline": False, "range": [-0.5, len(sets) - 0.5], "tickangle": 0},
+        "yaxis": {"tickvals": list(range(len(names))), "showgrid": False, "zeroline": False,
+                  "ticktext": [literal(opening(subject.title, 22)) for subject in subjects],
+                  "range": [len(names) - 0.5, -0.5]},
+    }  # fmt: skip
+    if selected is not None and selected[0] in names and selected[1] in sets:
+        row, at = names.index(selected[0]), sets.index(selected[1])
+        frame = {"type": "rect", "x0": at - 0.48, "x1": at + 0.48, "y0": row - 0.45, "y1": row + 0.45}
+        layout["shapes"] = [  # dark around light: seen on any cell
+            frame | {"line": {"color": colour, "width": wide}} for colour, wide in ((INK[0], 6), ("#ffffff", 2.5))
+        ]
+    return layout
+
+
+def _head(column: Column) -> list[str]:
+    """A set's title in two short lines, and whose domain it is of."""
+    lines = textwrap.wrap(shown(column.title), 14, max_lines=2, placeholder="…")
+    return [*lines, "in-domain" if column.in_domain else "out-of-dom."]
+
+
+def heat_alt(table: Table) -> str:
+    """The map in a sentence."""
+    counts = {word: sum(one.headline == word for one in table.claims.values()) for word in MARKS}
+    said = ", ".join(f"{count} {word}" for word, count in counts.items())
+    return f"Map of differences to the base: {len(rows_of(table))} arms by {len(compared(table))} sets. {said}."
+
+
+# --- colours -----------------------------------------------------------------------------------------------------
+
+
+def _text_colour(one: Claim | None, table: Table, dark: bool) -> str:
+    """Black or white, whichever is easier to read on the cell; a cell without a colour shows the page."""
+    if one is None:
+        return INK[dark]
+    light = _luminance(_mixed(shade(one, table), dark))
+    return "#000000" if (light + 0.05) / 0.05 > 1.05 / (light + 0.05) else "#ffffff"
+
+
+def _mixed(at: float, dark: bool) -> tuple[float, ...]:
+    """The colour of a cell, as plotly mixes it: red, green, blue from 0 to 1."""
+    middle, end = _rgb(_MIDDLE[dark]), _rgb((KEY if at >= 0 else VALUE)[dark])
+    return tuple(a + abs(at) * (b - a) for a, b in zip(middle, end, strict=True))
+
+
+def _rgb(colour: str) -> tuple[float, ...]:
+    return tuple(int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5))
+
+
+def _luminance(colour: tuple[float, ...]) -> float:
+    """Relative luminance (WCAG 2.2)."""
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in colour]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

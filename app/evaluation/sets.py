@@ -1,0 +1,150 @@
+"""What an evaluation asks: widgets for its sets, and what is known of a set before it runs."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import streamlit as st
+
+from app.ui.widgets import failure, plain, small
+from spd_core.data.capability import BUILTIN_FOLDER, Scorer, Split, builtin_names
+from spd_core.data.public import TASKS, find_capability, saved_folder, saved_names
+from spd_core.errors import InputError
+from spd_core.recipes.evaluation import EvalSet, answer_length
+
+LIMIT = 60
+_SCORED = {
+    "number": "last number of the answer", "letter": "option letter", "python": "its tests are run",
+    "exact": "exact match", "nll": "likelihood of the reference",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class SetFacts:
+    """What is known of a set.
+
+    Attributes:
+        items: how many will be asked; None where that is known only when it is loaded from the hub.
+        whole: how many the split has.
+    """
+
+    scorer: Scorer
+    items: int | None
+    whole: int | None
+
+
+def known_names() -> tuple[str, ...]:
+    """Sets that have a name: built in, saved, public."""
+    return (*builtin_names(), *saved_names(), *TASKS)
+
+
+def facts_of(wanted: EvalSet) -> SetFacts:
+    """What is known of a set without asking the hub.
+
+    Raises:
+        InputError: nothing of that name, no such file, or no item in the split.
+    """
+    if wanted.capability in TASKS and not wanted.data:
+        return SetFacts(TASKS[wanted.capability].settings.scorer, wanted.limit, None)
+    scorer, whole = _read(wanted.capability, wanted.data, wanted.split, _stamp(wanted))
+    return SetFacts(scorer, whole if wanted.limit is None else min(whole, wanted.limit), whole)
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _read(capability: str, data: str, split: Split, stamp: float) -> tuple[Scorer, int]:
+    found = find_capability(capability, Path(data).expanduser() if data else None, split)
+    return found.settings.scorer, len(found.examples)
+
+
+def _stamp(wanted: EvalSet) -> float:
+    """When the file was changed that a set is read from; 0 if there is none."""
+    own = f"{wanted.capability}.jsonl"
+    for path in (Path(wanted.data or wanted.capability).expanduser(), saved_folder() / own, BUILTIN_FOLDER / own):
+        if path.is_file():
+            return path.stat().st_mtime
+    return 0.0
+
+
+def split_of(capability: str, data: str, kept: Split = "heldout") -> Split:
+    """The split that is asked: held out, but where a public data set has none."""
+    return kept if data or capability not in TASKS or kept in TASKS[capability].splits else "train"
+
+
+# --- widgets -----------------------------------------------------------------------------------------------------
+
+
+def pick_sets(base: Sequence[EvalSet], in_domain: str, key: str) -> tuple[EvalSet, ...]:
+    """The sets, each with how many items are asked, and a local file where it would come from the hub."""
+    st.markdown("##### What is asked")
+    before = {wanted.capability: wanted for wanted in base}
+    names = st.multiselect(
+        "Sets", tuple(dict.fromkeys((*known_names(), *before))), tuple(before), key=f"{key}_sets",
+        persist_state="session", accept_new_options=True, placeholder="Choose, or type the path of a capability file",
+        help="Built in, your own (import them on Home), public data sets, or the path of a capability file. Items of "
+        "the held-out split are asked: nothing is captured from or trained on those.",
+    )  # fmt: skip
+    if not names:
+        small("Choose at least one set.")
+    return tuple(_pick_one(name, before.get(name), name == in_domain, f"{key}_set_{name}") for name in names)
+
+
+def _pick_one(name: str, before: EvalSet | None, in_domain: bool, key: str) -> EvalSet:
+    """A row: what it is, how many items, where from."""
+    wanted = before or EvalSet(capability=name, limit=LIMIT)
+    left, middle, right = st.columns((5, 2, 4), gap="medium", vertical_alignment="bottom")
+    limit = middle.number_input(
+        f"Items of {plain(wanted.name)}", 1, None, wanted.limit, key=f"{key}_limit", persist_state="session",
+        help="The first so many; empty takes all.", placeholder="all",
+    )  # fmt: skip
+    data = wanted.data
+    if name in TASKS:
+        data = right.text_input(
+            f"Local file of {plain(name)}", data, key=f"{key}_data", persist_state="session",
+            placeholder="from the hub", help="A JSONL file with the data set's columns, instead of the hub.",
+        )  # fmt: skip
+    data = (data or "").strip()
+    wanted = wanted.model_copy(update={"limit": int(limit) if limit else None, "data": data,
+                                       "split": split_of(name, data, wanted.split)})  # fmt: skip
+    with left:
+        _describe(wanted, in_domain)
+    return wanted
+
+
+def _describe(wanted: EvalSet, in_domain: bool) -> None:
+    domain = ":blue-badge[in-domain]" if in_domain else ":gray-badge[out-of-domain]"
+    try:
+        facts = facts_of(wanted)
+    except InputError:  # said below, once
+        st.markdown(f"**{plain(wanted.name)}** {domain}")
+        return
+    size = f"{facts.items} of {facts.whole} items" if facts.whole is not None else "from the hub when it runs"
+    split = "held-out" if wanted.split == "heldout" else wanted.split
+    st.markdown(f"**{plain(wanted.name)}** {domain}  \n:small[{size}, {split} · scored by: {_SCORED[facts.scorer]}]")
+
+
+def pick_lengths(sets: Sequence[EvalSet], facts: Mapping[str, SetFacts], key: str) -> tuple[EvalSet, ...]:
+    """The sets with the longest answer of each, three in a row."""
+    chosen = []
+    for at, wanted in enumerate(sets):
+        if at % 3 == 0:
+            columns = st.columns(3, gap="medium", vertical_alignment="bottom")
+        known = facts.get(wanted.name)
+        usual = "" if known is None else str(answer_length(EvalSet(capability=wanted.capability), known.scorer))
+        most = columns[at % 3].number_input(
+            f"Most new tokens, {plain(wanted.name)}", 1, None, wanted.max_new_tokens, placeholder=usual or "usual",
+            key=f"{key}_set_{wanted.capability}_tokens", persist_state="session",
+            help="Empty takes what its scorer needs.",
+        )  # fmt: skip
+        chosen.append(wanted.model_copy(update={"max_new_tokens": int(most) if most else None}))
+    return tuple(chosen)
+
+
+def read_facts(sets: Sequence[EvalSet]) -> dict[str, SetFacts]:
+    """What is known of each set, by its name; what is wrong with one is said on the page, and that one left out."""
+    found = {}
+    for wanted in sets:
+        try:
+            found[wanted.name] = facts_of(wanted)
+        except InputError as error:
+            failure(f"The set {plain(wanted.name)} cannot be read:", str(error))
+    return found

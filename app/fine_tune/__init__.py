@@ -1,0 +1,1 @@
+"""The page Fine-tune: corpora, training, adapters."""

@@ -1,0 +1,124 @@
+"""What a run has trained: its adapters in a table, one click from Side by side, and their export."""
+
+import io
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from app.side_by_side.lanes import MOST_LANES
+from app.side_by_side.pickers import distilled_models
+from app.side_by_side.ribbons import table_html
+from app.ui import launch, progress, session
+from app.ui.widgets import download, failure, plain, small
+from spd_core.intervention.cards import AdapterCard, finished_adapters
+from spd_core.models.families import BUILTIN
+from spd_core.recipes.distill import ARMS
+from spd_core.runs.view import RunView
+from spd_core.storage import spd_home
+from spd_core.subspace.store import recorded_names
+
+if TYPE_CHECKING:
+    from app.jobs.models import Job
+    from spd_core.runs.folder import Run
+
+
+def adapters(run: "Run", view: RunView) -> None:
+    """The table of what is trained already, and what to do with it."""
+    arms = run.record.distillation.arms
+    cards = [card for arm in arms for card in finished_adapters() if card.ref == f"{run.id}/{arm}"]
+    if not cards:
+        return
+    st.html(table_html([_row(card, view) for card in cards], "Trained adapters"))
+    row = st.container(horizontal=True, vertical_alignment="bottom")
+    if row.button(
+        "Compare side by side",
+        type="primary",
+        icon=":material/splitscreen_right:",
+        help="Raw, and each distilled model in a lane of its own, on the same prompt with the same noise",
+    ):
+        _to_side_by_side(cards)
+    _export(cards, row)
+
+
+def _row(card: AdapterCard, view: RunView) -> dict[str, str]:
+    done = view.done.get((str(card.arm), card.rounds))
+    return {
+        "Arm": card.label,
+        "Rows": str(card.rows),
+        "Steps": f"{card.steps} of {card.planned}" + ("" if card.finished else ", stopped"),
+        "Train loss": "" if card.train_loss is None else f"{card.train_loss:.3f} nats",
+        "Held-out loss": "" if card.held_out_loss is None else f"{card.held_out_loss:.3f} nats",
+        "Time": "" if done is None else f"{done.seconds:.0f} s",
+        "What it isolates": ARMS[card.arm].isolates if card.arm else "",
+    }
+
+
+def _to_side_by_side(cards: list[AdapterCard]) -> None:
+    capture = cards[0].capability
+    if cards[0].base == BUILTIN and capture in recorded_names():  # its prompts, and the same model
+        session.take(capture)
+    analysis = session.in_hand()
+    fitting, label = distilled_models(analysis) if analysis is not None else ({}, str)
+    chosen = [label(card.ref) for card in cards if card.ref in fitting]
+    if not chosen:
+        st.warning("Side by side writes with the model of the capture in hand, and these were trained on another one: "
+                   "capture a capability on it on Home first.", icon=":material/warning:")  # fmt: skip
+        return
+    st.session_state.pop(session.DISTILLED, None)  # the link says it
+    st.switch_page(session.SIDE_BY_SIDE, query_params={session.DISTILLED: chosen[: MOST_LANES - 2]})
+
+
+# --- export --------------------------------------------------------------------------------------------------
+
+
+def _export(cards: list[AdapterCard], row: Any) -> None:
+    with row.popover("Export", icon=":material/ios_share:"):
+        labels = {card.ref: card.label for card in cards}
+        ref = st.selectbox("Adapter", tuple(labels), format_func=labels.__getitem__, key=session.EXPORT_ARM)
+        card = next((card for card in cards if card.ref == ref), cards[0])
+        folder = _folder(card)
+        download("Adapter (peft, zip)", lambda: zipped(folder), f"{card.run}-{card.arm}.zip",
+                 help="LoRA weights with their card, as peft loads them")  # fmt: skip
+        target = spd_home() / "exports" / f"{card.run}-{card.arm}"
+        if st.button("Write the merged checkpoint", help="The whole model with the adapter in its weights: "
+                     "transformers and any engine of this architecture loads it"):  # fmt: skip
+            launch.start_merging(card, target)
+            st.rerun()
+        small(f"It goes to {plain(str(target))}")
+    job = session.job(session.EXPORT_JOB)
+    if job is not None and job.running:
+        progress.ticking(job, "Stop writing")
+    elif job is not None and job.error:
+        failure("The checkpoint was not written:", job.error)
+    elif job is not None and job.result is not None:
+        st.success(f"The merged checkpoint lies in {plain(str(job.result))}", icon=":material/check_circle:")
+
+
+def _folder(card: AdapterCard) -> Path:
+    from spd_core.intervention.cards import adapter_folder
+
+    return adapter_folder(card.ref)
+
+
+def zipped(folder: Path) -> bytes:
+    """All files of a folder as a zip archive."""
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(folder.iterdir()):
+            archive.write(path, path.name)
+    return made.getvalue()
+
+
+def merge(job: "Job[Path, None]", card: AdapterCard, target: Path, store: Any) -> Path:
+    """Load the model, and write it with the adapter merged in; on the job's thread."""
+    from app.jobs.models import ModelKey
+    from spd_core.intervention.adapters import load_adapter
+    from spd_core.intervention.export import export_merged
+
+    pinned = None if card.base == BUILTIN or card.revision.startswith("sha256:") else card.revision
+    lm = store.get(ModelKey(card.base, pinned, card.dtype), job.progress)
+    job.progress(0.6, "Merging and writing")
+    export_merged(lm, load_adapter(_folder(card)), target, overwrite=True)
+    return target

@@ -1,0 +1,68 @@
+"""Capturing on Home: a welcome that leads to the recorded results, the running capture, and what came of it."""
+
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from app.jobs.requests import Request
+from app.ui import progress, session
+
+if TYPE_CHECKING:
+    from spd_core.subspace.analysis import Analysis
+
+
+def welcome() -> None:
+    """For a first visit: what a direction is, and where to see one at once."""
+    with st.container(border=True):
+        st.markdown(
+            "**New here?** For every token that a model reads, each layer stores a *key* (when to look back here) and "
+            "a *value* (what to take from here): two lists of numbers. Nudge them, and the right answer becomes more "
+            "or less likely. A *direction* is one such nudge; the few directions that matter most span the *capability "
+            "subspace*. Recorded results of the built-in model are open: look first, capture later."
+        )
+        with st.container(horizontal=True):
+            for where, label in (
+                (session.ATTRIBUTIONS, "See which tokens make a direction"),
+                (session.SPECTRUM, "See how many directions matter"),
+                (session.SIDE_BY_SIDE, "Read what projecting does to the text"),
+            ):
+                st.page_link(where, label=label, icon=":material/arrow_forward:")
+
+
+def running() -> None:
+    """The running capture, ticking."""
+    job = session.job(session.CAPTURE_JOB)
+    if job is None:
+        return
+
+    def numbers() -> None:
+        news = job.news
+        if news is None:
+            st.markdown(f"{job.elapsed:.0f} s so far; the first numbers come with the first batch.")
+        else:
+            st.markdown(
+                f"**{news.done} of {news.total}** examples · {news.speed:.1f} examples/s · at most "
+                f"{news.remaining:.0f} s to go · loss of the last batch **{news.loss:.2f} nats**"
+            )
+
+    progress.ticking(job, "Stop capturing", stopping="Stopping after this batch…", more=numbers)
+
+
+def summary(analysis: "Analysis", now: Request | None) -> None:
+    """What was captured, and what was left out."""
+    record = analysis.provenance
+    if now is not None and not now.made(analysis):
+        st.info("Settings have changed since this capture; it stays until you capture again.", icon=":material/edit:")
+    if record.examples_used + len(record.skipped) < record.examples_requested:
+        st.info(f"Stopped early: what {record.examples_used} examples gave is kept.", icon=":material/stop_circle:")
+    left, right = st.columns(2, wrap=False)
+    left.markdown(
+        f"Examples used: **{record.examples_used} of {record.examples_requested}**  \n"
+        f"Mean loss: **{record.mean_loss:.2f} nats**  \nTime: **{record.seconds or 0:.1f} s**"
+    )
+    right.markdown(
+        f"Tokens (gradient rows): **{record.tokens:,}**  \nTokens under the loss: **{record.supervised_tokens:,}**"
+    )
+    if record.skipped:
+        with st.expander(f"{len(record.skipped)} skipped, and why"):
+            st.text("\n".join(f"{name}: {reason}" for name, reason in record.skipped.items()))

@@ -1,0 +1,154 @@
+"""What Token attributions asks of a model, on background threads: read a text, logit lenses, a causal check.
+
+Imports torch only where it computes, so that pages can name requests and results at once.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from app.jobs.models import Job, ModelKey, ModelStore
+from spd_core.models.families import Site
+from spd_core.subspace.analysis import Analysis
+
+if TYPE_CHECKING:
+    from spd_core.attribution.causal import CausalCheck
+    from spd_core.attribution.lens import Lens, ReadText
+    from spd_core.data.spans import Encoded
+    from spd_core.models.loading import LanguageModel
+
+Request = TypeVar("Request")
+Found = TypeVar("Found")
+SEED = 0
+"""Of the random direction beside the causal check."""
+_LENSES_AT_ONCE = 16
+
+
+def same(first: Analysis, second: Analysis) -> bool:
+    """Whether two analyses are the same capture, read or changed (by nulls) at different times."""
+    return first.name == second.name and first.provenance == second.provenance
+
+
+@dataclass(frozen=True)
+class ReadRequest:
+    """A text of the user's, to be read at all sites of an analysis."""
+
+    analysis: Analysis
+    text: str
+
+
+@dataclass(frozen=True)
+class LensRequest:
+    """The logit lens of every direction of a value site; `first` (0-based) is computed before the others."""
+
+    analysis: Analysis
+    site: Site
+    first: int = 0
+
+
+@dataclass(frozen=True)
+class CheckRequest:
+    """A causal check of one direction (0-based) on the `calibration` or the `heldout` texts."""
+
+    analysis: Analysis
+    site: Site
+    direction: int
+    split: str
+
+    def asks_what(self, other: "CheckRequest") -> bool:
+        """Whether another request would give the same numbers."""
+        own, others = (self.site, self.direction, self.split), (other.site, other.direction, other.split)
+        return own == others and same(self.analysis, other.analysis)
+
+
+@dataclass(frozen=True, eq=False)
+class Probed(Generic[Request, Found]):
+    """What was asked, what was found, and the seconds that it took, loading left out."""
+
+    request: Request
+    found: Found
+    seconds: float
+
+
+def read(
+    job: "Job[Probed[ReadRequest, ReadText], None]", request: ReadRequest, key: ModelKey, store: ModelStore
+) -> "Probed[ReadRequest, ReadText]":
+    """Keys and values of every token of a text, at the sites of the analysis.
+
+    Raises:
+        SpdError: the model cannot be loaded, or the text is empty or too long.
+    """
+    from spd_core.attribution.lens import read_text
+
+    lm = _model(job, request.analysis, key, store)
+    job.progress(0.5, "Reading the text")
+    started = time.monotonic()
+    found = read_text(lm, request.text, list(request.analysis.sites))
+    return Probed(request, found, time.monotonic() - started)
+
+
+def lenses(
+    job: "Job[Probed[LensRequest, Mapping[int, Lens]], Probed[LensRequest, Mapping[int, Lens]]]",
+    request: LensRequest,
+    key: ModelKey,
+    store: ModelStore,
+) -> "Probed[LensRequest, Mapping[int, Lens]]":
+    """The logit lens of every direction of a site, by direction; those that were done when it was stopped.
+
+    Raises:
+        SpdError: the model cannot be loaded, or the site is a key site.
+    """
+    from spd_core.attribution.lens import logit_lenses
+
+    lm = _model(job, request.analysis, key, store)
+    vectors, started = request.analysis.sites[request.site].vectors, time.monotonic()
+    found: dict[int, Lens] = {}
+    order = list(dict.fromkeys((request.first, *range(vectors.shape[1]))))
+    for start in range(0, len(order), _LENSES_AT_ONCE):
+        if found and job.stopping():
+            break
+        chosen = order[start : start + _LENSES_AT_ONCE]
+        found |= zip(chosen, logit_lenses(lm, request.site, vectors[:, chosen].T), strict=True)
+        job.news = Probed(request, dict(found), time.monotonic() - started)
+        job.progress(len(found) / vectors.shape[1], f"Direction {len(found)} of {vectors.shape[1]}")
+    return Probed(request, found, time.monotonic() - started)
+
+
+def check(
+    job: "Job[Probed[CheckRequest, CausalCheck], None]", request: CheckRequest, key: ModelKey, store: ModelStore
+) -> "Probed[CheckRequest, CausalCheck]":
+    """Log-probabilities with the direction removed, and with only it kept, beside a random one.
+
+    Raises:
+        SpdError: the model cannot be loaded, no text survives, or it was stopped before its first batch.
+    """
+    from spd_core.attribution.causal import causal_check
+
+    lm = _model(job, request.analysis, key, store)
+    job.progress(0.0, "Scoring")
+    examples, started = _examples(lm, request), time.monotonic()
+    found = causal_check(
+        lm, request.analysis, request.site, request.direction, examples, seed=SEED, stop=job.stopping,
+        on_batch=lambda done, total: job.progress(done / total, f"{done} of {total} texts"),
+    )  # fmt: skip
+    return Probed(request, found, time.monotonic() - started)
+
+
+def _model(job: "Job[Any, Any]", analysis: Analysis, key: ModelKey, store: ModelStore) -> "LanguageModel":
+    from spd_core.subspace.subspace import check_model
+
+    lm = store.get(key, job.progress)
+    check_model(analysis.provenance, analysis.sites, lm)
+    return lm
+
+
+def _examples(lm: "LanguageModel", request: CheckRequest) -> "Sequence[Encoded]":
+    """The texts of the check as tokens: as many held-out ones as calibration texts were captured, at most."""
+    from spd_core.subspace.pipeline import encoded_examples, settings_of
+
+    analysis = request.analysis
+    if request.split == "calibration":
+        return analysis.examples
+    settings = replace(settings_of(analysis), examples=len(analysis.examples))
+    return encoded_examples(lm, analysis.capability, settings, "heldout").examples

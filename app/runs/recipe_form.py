@@ -1,0 +1,230 @@
+"""The form of a recipe: a preset, the arms, and every setting. What the settings mean is in `recipes/distill.py`."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin
+
+import streamlit as st
+
+from app.ui import session
+from app.ui.widgets import failure
+from spd_core.data.capability import builtin_names
+from spd_core.data.public import TASKS, saved_names
+from spd_core.errors import InputError
+from spd_core.intervention.cards import short_name
+from spd_core.recipes.distill import (
+    ARMS,
+    PRESETS,
+    CaptureSettings,
+    CorpusSettings,
+    Recipe,
+    TrainSettings,
+    recipe_from,
+)
+from spd_core.recipes.lanes import Record
+
+
+@dataclass(frozen=True)
+class Label:
+    """What a field is called, and what to know about it."""
+
+    text: str
+    help: str = ""
+
+
+_CAPTURE = {
+    "layers": Label("Target layers", "middle, last, all, or indices from 0 such as 3,7. The paper: middle,last."),
+    "rank": Label("Rank", "half (of d_kv, the paper), energy:0.95, or a number of directions."),
+    "loss": Label("Loss on", "aligned: the tokens that decide whether the answer is correct; full: all of the answer."),
+    "examples": Label("Calibration examples", "The first so many; empty takes all. The paper uses 50."),
+    "batch_size": Label("Examples at once", "Speed and memory, never the result."),
+    "center": Label("Centre the gradients", "Subtract the mean gradient before the decomposition."),
+    "strength": Label("Strength α", "0 leaves keys and values alone, 1 is the paper's hard projection."),
+}
+_CORPUS = {
+    "split": Label("Prompts from", "train: examples that the subspace was not captured from."),
+    "prompts": Label("Prompts", "The first so many of the split; empty takes all."),
+    "held_out": Label("Held-out prompts", "The last of them: what is written on them is scored, never trained on."),
+    "prompt_style": Label("Prompt style", "raw: the capability's template; chat: the model's chat template."),
+    "samples": Label("Completions per prompt"),
+    "max_new_tokens": Label("Most new tokens", "Of each completion. The paper: 256."),
+    "batch_size": Label("Rows at once", "Speed and memory of writing."),
+    "temperature": Label("Temperature", "Empty: each arm its own (0.7; Apple's 1.6). A number holds for all arms."),
+    "top_p": Label("Top-p", "Empty: each arm its own (PSR 1.0, others 0.9). A number holds for all arms."),
+    "top_k": Label("Top-k", "Empty: each arm its own (Apple's 20, others none). 0 is none."),
+    "drop": Label("Left out of training", "Rows with these faults; how many is reported."),
+}
+_TRAIN = {
+    "lora_r": Label("LoRA rank r", "The paper: 8."),
+    "lora_alpha": Label("LoRA alpha", "The adapter's output is scaled by alpha ÷ r."),
+    "lora_dropout": Label("LoRA dropout"),
+    "lora_targets": Label("LoRA on", "Maps of every layer's attention: queries, keys, values, output. The paper: all."),
+    "learning_rate": Label("Learning rate", "The paper: 1e-5; a small model on few rows needs more."),
+    "weight_decay": Label("Weight decay"),
+    "epochs": Label("Epochs"),
+    "batch_size": Label("Rows in a step"),
+    "loss_on": Label("Loss on", "Padding is never trained on."),
+    "patience": Label("Stop early after", "So many epochs without a lower held-out loss; 0 trains on."),
+    "completions": Label("Completions to look at", "Written after each epoch; they change nothing."),
+    "seed": Label("Seed of the training"),
+}
+_RUN = {
+    "model": Label("Model", "builtin, a Hugging Face id, or a local folder."),
+    "revision": Label("Revision", "Branch, tag or commit on the hub; empty takes the newest."),
+    "dtype": Label("Number format", "auto: bfloat16 where the hardware multiplies it, else float32."),
+    "rounds": Label("Rounds", "Each captures, writes and trains again, from the merged model before it."),
+    "drift": Label("Measure the drift", "Capture once more on every trained model."),
+    "review": Label("Wait for my review", "Pause when the corpora are written, so that rows can be rejected."),
+    "seed": Label("Seed", "Of the corpus' noise and of the random subspace."),
+}
+GROUPS: tuple[tuple[str, type[Record], Mapping[str, Label]], ...] = (
+    ("capture", CaptureSettings, _CAPTURE),
+    ("corpus", CorpusSettings, _CORPUS),
+    ("train", TrainSettings, _TRAIN),
+)
+"""The settings that a recipe and an evaluation share."""
+_ARM_LABELS = {name: arm.label for name, arm in ARMS.items()}
+
+
+def load(recipe: Recipe) -> None:
+    """Fill the form: from a preset, a file, or an earlier run."""
+    state = st.session_state
+    state[session.RECIPE_BASE] = recipe.model_dump(mode="json")
+    state[session.RECIPE_FORM] = state.get(session.RECIPE_FORM, 0) + 1  # new widgets, which take the new values
+
+
+def pick_recipe() -> Recipe | None:
+    """The form; None, with the reason on the page, while a setting is senseless."""
+    if session.RECIPE_BASE not in st.session_state:
+        load(recipe_from({"preset": "quick", "capability": "arithmetic"}))
+    base: dict[str, Any] = st.session_state[session.RECIPE_BASE]
+    capability, arms, below = _pick_first(base)
+    with st.expander("All settings", icon=":material/tune:", key=session.RECIPE_OPEN, on_change="rerun"):
+        tabs = st.tabs(["Capture", "Corpus", "Training", "Model and run"])
+        chosen: dict[str, Any] = {"capability": capability, "arms": arms}
+        for tab, (name, kind, labels) in zip(tabs, GROUPS, strict=False):
+            with tab:
+                chosen[name] = fields(kind, labels, base[name], _key(name))
+        with tabs[-1]:
+            chosen |= fields(Recipe, _RUN, base, _key("run"))
+    try:
+        recipe: Recipe | None = recipe_from(chosen)
+    except InputError as error:
+        failure("This cannot be run:", str(error))
+        recipe = None
+    with below:
+        _pick_preset(recipe)
+    return recipe
+
+
+def _pick_first(base: Mapping[str, Any]) -> tuple[str, list[str], Any]:
+    """What is chosen before anything else: capability and arms; and where the presets go."""
+    left, right = st.columns((2, 3), gap="medium")
+    known = list(dict.fromkeys((*builtin_names(), *saved_names(), *TASKS, base["capability"])))
+    capability = left.selectbox(
+        "Capability", known, known.index(base["capability"]), key=_key("capability"), persist_state="session",
+        help="Built in, your own (import them on Home), or a public data set.",
+    )  # fmt: skip
+    below = left.container()
+    arms = right.pills(
+        "Arms", tuple(ARMS), selection_mode="multi", default=base["arms"], key=_key("arms"), persist_state="session",
+        format_func=_ARM_LABELS.__getitem__, help="Each writes a corpus on the same prompts with the same noise, and "
+        "is trained on it with the same settings.",
+    )  # fmt: skip
+    told = ", ".join(f"**{short_name(arm)}** {ARMS[arm].isolates}" for arm in arms)
+    right.markdown(f":small[What each isolates: {told}.]" if arms else ":small[Choose at least one.]")
+    return capability or base["capability"], list(arms), below
+
+
+def _pick_preset(recipe: Recipe | None) -> None:
+    """Presets, drawn after the settings: which one these amount to is shown."""
+    made = {name: _preset(name, recipe) for name in PRESETS} if recipe is not None else {}
+    st.session_state[_key("preset")] = next((name for name, found in made.items() if found == recipe), None)
+    st.segmented_control(
+        "Preset", tuple(PRESETS), key=_key("preset"), on_change=_take_preset, args=(recipe,),
+        help="**quick**: minutes on two cores with the built-in model. **paper**: the paper's settings.",
+    )  # fmt: skip
+
+
+def _preset(name: str, recipe: Recipe) -> Recipe:
+    """A preset for the same capability, model and arms."""
+    kept = {what: getattr(recipe, what) for what in ("capability", "model", "revision", "dtype", "arms")}
+    return recipe_from({"preset": name, **kept})
+
+
+def _take_preset(recipe: Recipe | None) -> None:
+    name = st.session_state[_key("preset")]
+    if name and recipe is not None:
+        load(_preset(name, recipe))
+
+
+def _key(name: str) -> str:
+    return f"recipe_{st.session_state.get(session.RECIPE_FORM, 0)}_{name}"
+
+
+def fields(kind: type[Record], labels: Mapping[str, Label], base: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """A widget for every field that has a label, three in a row; their keys begin with `key`."""
+    found: dict[str, Any] = {}
+    for at, (name, label) in enumerate(labels.items()):
+        if at % 3 == 0:
+            columns = st.columns(3, gap="medium", vertical_alignment="bottom")
+        with columns[at % 3]:
+            found[name] = _field(kind.model_fields[name].annotation, label, base[name], f"{key}_{name}")
+    return found
+
+
+def _field(annotation: Any, label: Label, value: Any, key: str) -> Any:
+    """The widget that suits a field's type."""
+    common: dict[str, Any] = {"key": key, "persist_state": "session", "help": label.help or None}
+    optional = NoneType in get_args(annotation)
+    kinds = [kind for kind in get_args(annotation) if kind is not NoneType] if optional else [annotation]
+    kind = kinds[0]
+    if kind is bool:
+        return st.toggle(label.text, value, **common)
+    if kind is int:
+        return st.number_input(label.text, value=value, step=1, min_value=0, **common)
+    if kind is float:
+        return st.number_input(label.text, value=value, min_value=0.0, step=0.05, format="%.6g", **common)
+    if get_origin(kind) is Literal:
+        options = get_args(kind)
+        return st.selectbox(label.text, options, options.index(value), **common)
+    if get_origin(kind) is tuple:
+        return st.multiselect(label.text, get_args(get_args(kind)[0]), value, **common)
+    text = st.text_input(label.text, value or "", **common)
+    return (text or "").strip() or (None if optional else "")
+
+
+# --- files ---------------------------------------------------------------------------------------------------
+
+
+def to_file(recipe: Record) -> bytes:
+    """A recipe as `python -m spd_core distill` reads it, or an evaluation as `table` does."""
+    return (json.dumps(recipe.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def pick_file(what: str, key: str, fill: Callable[[Any], None]) -> None:
+    """Take settings from a JSON file; `fill` puts what it says into the form, or raises `InputError`."""
+    file = st.file_uploader(f"{what.capitalize()} as JSON", type="json", key=key)
+    if file is None or not st.button("Fill the form with it", key=f"{key}_fill"):
+        return
+    try:
+        fill(json.loads(file.getvalue().decode("utf-8")))
+    except (ValueError, RecursionError) as error:
+        failure(f"This file is no {what}:", f"{file.name} is not JSON ({error})")
+        return
+    except InputError as error:
+        failure(f"This file is no {what}:", str(error))
+        return
+    st.rerun()
+
+
+def fill(settings: Any) -> None:
+    """Fill the form with what a file says; `InputError` where that is no recipe."""
+    load(recipe_from(settings))
+
+
+def arm_names(arms: Sequence[str]) -> str:
+    """`PSR, SSD, SPD`."""
+    return ", ".join(map(short_name, arms))

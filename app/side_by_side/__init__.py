@@ -1,0 +1,1 @@
+"""The page Side by side: what projecting does to the text."""

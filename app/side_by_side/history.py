@@ -1,0 +1,193 @@
+"""Which result Side by side shows, and the history of all that were written."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import streamlit as st
+
+from app.side_by_side import ribbons
+from app.ui import session
+from app.ui.widgets import counted, deletion, failure, small, told_apart
+from spd_core.errors import InputError, SpdError
+from spd_core.generation import comparison as texts
+from spd_core.generation import differences, report
+from spd_core.generation.comparison import Comparison
+from spd_core.generation.report import shown
+
+if TYPE_CHECKING:
+    from spd_core.subspace.analysis import Analysis
+
+_TROUBLE = "text_trouble"
+
+
+def current(analysis: "Analysis | None") -> Comparison | None:
+    """What was written last, or what a link or the history chose; else a recorded result of the analysis in hand.
+
+    An id that cannot be opened is forgotten, and told on the page until something else is chosen.
+    """
+    state = st.session_state
+    _take_result()
+    if session.WRITTEN not in state:  # the first run of a session
+        state[session.WRITTEN] = st.query_params.get(session.WRITTEN, "")
+    name = state[session.WRITTEN]
+    if name:
+        try:
+            found = open_result(name)
+            if st.query_params.get(session.WRITTEN) != name:
+                st.query_params[session.WRITTEN] = name
+            return found
+        except InputError as error:
+            choose("")
+            state[_TROUBLE] = str(error)
+    if _TROUBLE in state:
+        failure("This result cannot be opened:", state[_TROUBLE])
+    return _recorded_of(analysis) if analysis else None
+
+
+def choose(name: str) -> None:
+    """Show the result of this id from now on; none for an empty one."""
+    st.session_state[session.WRITTEN] = name
+    for key in (session.PLACE, session.CELL, _TROUBLE):
+        st.session_state.pop(key, None)
+    if not name:
+        st.query_params.pop(session.WRITTEN, None)
+
+
+def _take_result() -> None:
+    """Take up what a job has finished since the last look."""
+    result = session.finished(session.WRITE_JOB)
+    if result is None:
+        return
+    _unsaved().pop(result.id, None)  # the disk may have taken what it refused before
+    if st.session_state[session.WRITE_JOB].notice:
+        _unsaved()[result.id] = result
+    if result.id != st.session_state.get(session.WRITTEN):
+        choose(result.id)
+
+
+def _unsaved() -> dict[str, Comparison]:
+    """Results that the disk refused."""
+    return cast(dict[str, Comparison], st.session_state.setdefault(session.UNSAVED_TEXTS, {}))
+
+
+def open_result(name: str) -> Comparison:
+    """The result of an id; raises `InputError` when there is none, or it is damaged."""
+    if name in _unsaved():
+        return _unsaved()[name]
+    path = texts.find(name)
+    try:
+        return _read(str(path), path.stat().st_mtime_ns)
+    except FileNotFoundError as error:  # another tab deletes it at this moment
+        raise InputError(f"the result {name!r} was deleted; choose another") from error
+
+
+@st.cache_resource(max_entries=200, show_spinner=False)
+def _read(path: str, stamp: int) -> Comparison:
+    return texts.read(Path(path))
+
+
+def _recorded_of(analysis: "Analysis") -> Comparison | None:
+    for name in texts.recorded_ids():
+        try:
+            found = open_result(name)
+        except InputError:  # a damaged recorded file is told where it is chosen
+            continue
+        if found.analysis == analysis.name:
+            return found
+    return None
+
+
+def label(name: str) -> str:
+    """What to call a result in a list: when, what for, how many lanes, and how its prompt begins."""
+    try:
+        found = open_result(name)
+    except InputError:
+        return f"{name} (cannot be opened)"
+    what = "sweep" if found.grid else counted(len(found.lanes), "lane")
+    when = "recorded" if found.recorded else found.created.replace("T", " ")
+    return f"{when} · {found.capability} · {what} · {report.opening(found.prompt, 60)}"
+
+
+def names() -> list[str]:
+    """Ids of all results, the newest first."""
+    return list(dict.fromkeys((*_unsaved(), *texts.saved_ids())))
+
+
+def pick(comparison: Comparison | None) -> None:
+    """Choose another result, or delete one."""
+    known = names()
+    if not known:
+        small("Nothing was written yet. Every result is kept here.")
+        return
+    chosen = st.selectbox(
+        f"{counted(len(known), 'result')}, the newest first", known, key=session.HISTORY, persist_state="session",
+        format_func=told_apart(known, label), width=620,
+    )  # fmt: skip
+    row = st.container(horizontal=True)
+    row.button(
+        "Open result",
+        icon=":material/folder_open:",
+        on_click=choose,
+        args=(chosen,),
+        disabled=comparison is not None and chosen == comparison.id,
+    )
+    own = chosen not in texts.recorded_ids()
+    deletion("Delete result", label(chosen), row, delete=lambda: _delete(chosen), disabled=not own)
+
+
+def _delete(name: str) -> None:
+    try:
+        if _unsaved().pop(name, None) is None:
+            texts.remove(name)
+    except SpdError as error:
+        failure("It was not deleted:", str(error))
+        return
+    if name == st.session_state.get(session.WRITTEN):
+        choose("")
+    st.rerun()
+
+
+# --- two results beside each other ---------------------------------------------------------------------------
+
+
+def beside(comparison: Comparison) -> None:
+    """Compare a lane of this result with a lane of any other: settings that differ, and the words."""
+    known = [name for name in names() if name != comparison.id]
+    if not known:
+        small("There is no other result yet.")
+        return
+    chosen = st.selectbox("Other result", known, key=session.OTHER_RESULT, persist_state="session",
+                          format_func=told_apart(known, label))  # fmt: skip
+    try:
+        other = open_result(chosen)
+    except InputError as error:
+        failure("This result cannot be opened:", str(error))
+        return
+    sides = []
+    for column, which, found in zip(st.columns(2), ("this", "other"), (comparison, other), strict=True):
+        labels = [lane.label for lane in found.lanes]
+        with column:
+            at = st.selectbox(f"Lane of {which} result", range(len(labels)), min(1, len(labels) - 1),
+                              format_func=labels.__getitem__, key=f"beside_{which}_{found.id}")  # fmt: skip
+        sides.append(found.lanes[at])
+    differing = [(name, *pair) for name, pair in _settings(comparison, other) if pair[0] != pair[1]]
+    if differing:
+        rows = [{"Setting": name, "This result": a, "Other result": b} for name, a, b in differing]
+        st.html(ribbons.table_html(rows, "Settings that differ"))
+    else:
+        small("Both were written with the same settings.")
+    pieces = differences.word_diff(sides[0].text, sides[1].text)
+    fork = differences.first_divergence(sides[0].ids, sides[1].ids)
+    for column, lane, words in zip(st.columns(2), sides, pieces, strict=True):
+        where = None if fork is None else len("".join(token.text for token in lane.tokens[:fork]))
+        column.html(f'<div class="spd-text">{report.diff_html(words, where)}</div>')
+
+
+def _settings(first: Comparison, second: Comparison) -> list[tuple[str, tuple[str, str]]]:
+    both = [
+        {"Prompt": shown(c.prompt), "Prompt style": c.prompt_style, "Model": f"{c.model}@{c.revision}",
+         "Number format": c.dtype, "Capture": c.analysis, "Sampling": report.how(c.sampling),
+         "Chance": report.luck(c.sampling)}
+        for c in (first, second)
+    ]  # fmt: skip
+    return [(name, (both[0][name], both[1][name])) for name in both[0]]

@@ -1,0 +1,124 @@
+"""What Side by side is asked to write: lanes and grids from what a user chose. Pure, and imports no torch."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from app.jobs.models import ModelKey
+from spd_core.errors import InputError
+from spd_core.generation.comparison import Comparison, PromptStyle
+from spd_core.models.families import Kind
+from spd_core.recipes.lanes import RAW, Grid, LaneSpec
+from spd_core.recipes.sampling import Sampling
+
+if TYPE_CHECKING:
+    from spd_core.subspace.analysis import Analysis
+
+MOST_LANES, MOST_CELLS = 6, 48
+LANES, SWEEP = "Lanes", "Sweep"
+COMPLEMENT, RANDOM, KEYS, VALUES = "complement", "random subspace", "keys only", "values only"
+KINDS: dict[str, tuple[Kind, ...]] = {
+    "keys and values": ("key", "value"), KEYS: ("key",), VALUES: ("value",)
+}  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class WriteRequest:
+    """What the lanes continue, and how.
+
+    Attributes:
+        others: analyses that lanes name, besides the one in hand.
+        answer: the correct one, where the prompt is an example's.
+        grid: the lanes are a sweep.
+    """
+
+    analysis: "Analysis"
+    key: ModelKey
+    specs: tuple[LaneSpec, ...]
+    prompt: str
+    style: PromptStyle
+    sampling: Sampling
+    others: "Mapping[str, Analysis]" = dataclasses.field(default_factory=dict)
+    answer: str | None = None
+    grid: Grid | None = None
+
+    def made(self, comparison: Comparison) -> bool:
+        """Whether writing with these settings would give this comparison again."""
+        record = self.analysis.provenance
+        wanted = (self.specs, self.prompt, self.style, self.sampling, self.analysis.name, record.revision, self.grid)
+        lanes = tuple(lane.spec for lane in comparison.lanes)
+        got = (lanes, comparison.prompt, comparison.prompt_style, comparison.sampling, comparison.analysis)
+        return wanted == (*got, comparison.revision, comparison.grid)
+
+
+def chosen_specs(
+    base: LaneSpec,
+    more: list[str] | tuple[str, ...] = (),
+    ranks: tuple[int, ...] = (),
+    strengths: tuple[float, ...] = (),
+    others: list[str] | tuple[str, ...] = (),
+    distilled: list[str] | tuple[str, ...] = (),
+) -> tuple[LaneSpec, ...]:
+    """Raw, the projected lane `base`, variants of it, and fine-tuned models; repeated ones once.
+
+    Args:
+        more: of `COMPLEMENT`, `RANDOM`, `KEYS`, `VALUES`.
+        others: names of analyses.
+        distilled: `run/arm` of adapters.
+
+    Raises:
+        InputError: more than `MOST_LANES`.
+    """
+
+    def but(**changes: Any) -> LaneSpec:
+        return base.model_copy(update=changes)
+
+    specs = [
+        RAW,
+        base,
+        *([but(kind="complement")] if COMPLEMENT in more else []),
+        *([but(kind="random")] if RANDOM in more else []),
+        *(but(kinds=KINDS[kinds]) for kinds in (KEYS, VALUES) if kinds in more),
+        *(but(rank=str(rank)) for rank in ranks),
+        *(but(strength=strength) for strength in strengths),
+        *(but(analysis=name) for name in others),
+        *(LaneSpec(kind="distilled", adapter=ref) for ref in distilled),
+    ]
+    found = tuple(dict.fromkeys(specs))
+    if len(found) > MOST_LANES:
+        raise InputError(f"{len(found)} lanes are chosen and {MOST_LANES} fit; take {len(found) - MOST_LANES} away")
+    return found
+
+
+def parse_ranks(text: str, d_kv: int) -> tuple[int, ...]:
+    """Ranks such as `24, 48`; raises `InputError` naming the first that cannot be."""
+    parts = [part.strip() for part in text.replace(";", ",").split(",") if part.strip()]
+    for part in parts:
+        if not (part.isdecimal() and 1 <= int(part[:9]) <= d_kv):
+            raise InputError(f"{part!r} is no rank here; write numbers from 1 to {d_kv} with commas between")
+    return tuple(dict.fromkeys(int(part) for part in parts))
+
+
+def parse_strengths(text: str) -> tuple[float, ...]:
+    """Strengths such as `0.25, 1`; raises `InputError` naming the first that cannot be."""
+    found = []
+    for part in (part.strip() for part in text.replace(";", ",").split(",") if part.strip()):
+        try:
+            value = float(part)
+        except ValueError:
+            value = float("nan")
+        if not 0 <= value <= 2:  # also true for NaN
+            raise InputError(
+                f"{part!r} is no strength here; write numbers from 0 to 2 with commas between, such as 0.5"
+            )
+        found.append(value)
+    return tuple(dict.fromkeys(found))
+
+
+def sweep_grid(ranks: tuple[int, ...], strengths: tuple[float, ...]) -> Grid:
+    """The grid of a sweep; raises `InputError` when it is empty or larger than `MOST_CELLS`."""
+    cells = len(ranks) * len(strengths)
+    if not 1 <= cells <= MOST_CELLS:
+        raise InputError(f"{len(ranks)} ranks × {len(strengths)} strengths are {cells} cells; choose 1 to {MOST_CELLS}")
+    return Grid(ranks=tuple(map(str, sorted(ranks))), strengths=tuple(sorted(strengths)))

@@ -1,0 +1,199 @@
+"""How an item of an evaluation is asked again on Side by side: which capture, which lanes, which settings.
+
+Whatever Side by side could not write as the table did is refused or said; nothing is opened that only looks alike.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from app.side_by_side.lanes import COMPLEMENT, KINDS, LANES, RANDOM
+from app.side_by_side.pickers import distilled_models
+from app.ui import session
+from spd_core.errors import InputError
+from spd_core.evaluation.store import Cell, ItemRecord
+from spd_core.intervention.cards import finished_adapters
+from spd_core.models.families import parse_layers
+from spd_core.recipes.evaluation import EvaluationRecipe, Subject
+from spd_core.runs import queue
+from spd_core.runs.folder import open_run
+from spd_core.subspace.store import recorded_names
+
+if TYPE_CHECKING:
+    from spd_core.subspace.analysis import Analysis
+
+_LOOKED_AT = 4  # captures that are opened in search of the one that fits
+_TOKENS = 64  # most new tokens where the table has none written
+
+
+@dataclass(frozen=True)
+class Opening:
+    """Where to go, and with what.
+
+    Attributes:
+        capture: name of the capture to have in hand.
+        rank: to keep of each site; None leaves it.
+        values: of widgets there, by their keys.
+        notes: what will be otherwise than in the table, a sentence each.
+    """
+
+    capture: str
+    rank: int | None
+    values: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def opening(recipe: EvaluationRecipe, subject: Subject, cell: Cell, record: ItemRecord) -> Opening:
+    """How to ask a subject an item again.
+
+    Raises:
+        InputError: Side by side cannot; the message says why, and what can be done.
+    """
+    if subject.kind == "checkpoint":
+        raise InputError("Side by side writes with the model of a capture, and this subject is a checkpoint of its "
+                         "own: capture a capability on that checkpoint on Home, then paste the prompt")  # fmt: skip
+    analysis, notes = _capture(recipe, subject, cell)
+    rank = _rank(subject.rank or recipe.capture.rank, analysis.d_kv) if subject.kind == "projected" else None
+    values = _asked(cell, record) | _lanes(recipe, subject, cell.seed, analysis)
+    if cell.about.scorer == "nll":
+        notes = (*notes, "The table only reads the reference answer; Side by side writes one.")
+    if cell.about.style == "chat":
+        notes = (*notes, "A tokenizer that adds a start token of its own reads it twice before a chat prompt.")
+    return Opening(analysis.name, rank, values, notes)
+
+
+def go(found: Opening) -> None:
+    """Turn to Side by side with it."""
+    session.take(found.capture)
+    if found.rank is not None:
+        session.choose_rank(found.rank)
+    st.session_state.update(found.values)
+    st.switch_page(session.SIDE_BY_SIDE, query_params={session.CAPTURE: found.capture})  # None would be refused
+
+
+# --- which capture -----------------------------------------------------------------------------------------------
+
+
+def _capture(recipe: EvaluationRecipe, subject: Subject, cell: Cell) -> "tuple[Analysis, tuple[str, ...]]":
+    """The capture that fits best, and in what it differs from the subspace that was evaluated."""
+    if subject.kind == "projected" and subject.of == "shuffled answers":
+        raise InputError("its subspace was captured from shuffled answers for this evaluation alone, and Side by side "
+                         "projects into captures; look at the projected and the random subject there")  # fmt: skip
+    found = [one for one in _candidates(recipe, subject) if (one.provenance.model, one.provenance.revision) ==
+             (cell.model, cell.revision)]  # fmt: skip
+    loss = "full" if subject.of == "full loss" else recipe.capture.loss
+    if subject.kind == "projected":
+        found = [one for one in found if one.provenance.loss == loss]
+    if not found:
+        what = f"{subject.capture or Path(recipe.capability).stem} ({loss} loss)"
+        raise InputError(f"no capture of {what} on {cell.model} is at hand, and Side by side needs one: capture it on "
+                         "Home, then come back")  # fmt: skip
+    if subject.kind != "projected":
+        return found[0], ()
+    if subject.capture:
+        return found[0], ()
+    best = min(found, key=lambda one: len(_otherwise(recipe, one)))
+    differs = _otherwise(recipe, best)
+    notes = (f"The capture at hand is close to the table's, not the same: {'; '.join(differs)}.",) if differs else ()
+    return best, notes
+
+
+def _candidates(recipe: EvaluationRecipe, subject: Subject) -> "list[Analysis]":
+    if subject.kind == "projected" and subject.capture:
+        names = [name for name in session.analysis_names() if name == subject.capture]
+    else:
+        stem = Path(recipe.capability).stem
+        names = [name for name in session.analysis_names() if name == stem or f"-{stem}-" in name]
+        recorded = [name for name in names if name in recorded_names()]
+        names = [name for name in names if name not in recorded][:_LOOKED_AT] + recorded
+        if subject.kind != "projected":  # any capture of the model will do
+            names += [name for name in session.analysis_names() if name not in names][:_LOOKED_AT]
+    found = []
+    for name in names:
+        try:
+            found.append(session.open_analysis(name))
+        except InputError:  # damaged: the page that opens it says so
+            continue
+    return found
+
+
+def _otherwise(recipe: EvaluationRecipe, analysis: "Analysis") -> list[str]:
+    """In what a capture differs from what the recipe asks for."""
+    wanted, record = recipe.capture, analysis.provenance
+    said = []
+    if wanted.examples is not None and wanted.examples != record.examples_used:
+        said.append(f"{record.examples_used} examples, the table's {wanted.examples}")
+    if not _same_layers(wanted.layers, record.layers):
+        said.append(f"layers {', '.join(map(str, record.layers))}, the table's {wanted.layers}")
+    if recipe.corpus.prompt_style != record.prompt_style:
+        said.append(f"{record.prompt_style} prompts, the table's {recipe.corpus.prompt_style}")
+    if wanted.center != record.center:
+        said.append(f"{'centred' if record.center else 'not centred'}, the table's is the other way")
+    return said
+
+
+def _same_layers(rule: str, layers: list[int]) -> bool:
+    try:
+        return list(parse_layers(rule, max(layers) + 1)) == sorted(layers)
+    except InputError:  # a layer beyond the capture's last one
+        return False
+
+
+def _rank(rule: str, d_kv: int) -> int:
+    if rule != "half" and not rule.isdecimal():
+        raise InputError(f"its rank rule {rule} gives each site a rank of its own, and Side by side has one for all")
+    return d_kv // 2 if rule == "half" else min(max(int(rule), 1), d_kv)
+
+
+# --- what is asked -----------------------------------------------------------------------------------------------
+
+
+def _asked(cell: Cell, record: ItemRecord) -> dict[str, Any]:
+    """The prompt exactly as the model read it, and greedy, as in the table."""
+    tokens = _TOKENS if cell.about.scorer == "nll" else min(cell.about.max_new_tokens, 2048)
+    return {session.PROMPT: record.prompt, session.PROMPT_FROM: "your own", session.PROMPT_STYLE: "exact",
+            session.CHOICE: "greedy", session.NEW_TOKENS: tokens, session.MODE: LANES}  # fmt: skip
+
+
+def _lanes(recipe: EvaluationRecipe, subject: Subject, seed: int, analysis: "Analysis") -> dict[str, Any]:
+    """The lane of the subject, and no more than Side by side always has."""
+    strength = recipe.capture.strength if subject.strength is None else subject.strength
+    more = [COMPLEMENT] * subject.complement + [RANDOM] * (subject.of == "random")
+    projects = next(name for name, kinds in KINDS.items() if set(kinds) == set(subject.kinds))
+    distilled = [_adapter(recipe, subject, seed, analysis)] if subject.kind == "distilled" else []
+    values: dict[str, Any] = {session.MORE_LANES: more, session.MORE_RANKS: "", session.MORE_STRENGTHS: "",
+              session.OTHER_CAPTURES: [], session.DISTILLED: distilled}  # fmt: skip
+    if subject.kind == "projected":
+        values |= {session.STRENGTH: strength, session.PROJECTS: projects, session.RANDOM_SEED: seed,
+                   session.LANE_LAYERS: list(subject.layers or ())}  # fmt: skip
+    return values
+
+
+def _adapter(recipe: EvaluationRecipe, subject: Subject, seed: int, analysis: "Analysis") -> str:
+    """`run/arm` of the adapter that was evaluated."""
+    fitting, _ = distilled_models(analysis)
+    wanted = [subject.adapter] if subject.adapter else _trained(recipe, subject, seed)
+    found = next((ref for ref in wanted if ref in fitting), None)
+    if found is None:
+        raise InputError("its adapter is not on this machine (any more), or is of another model than the capture; "
+                         "train the arm again on Fine-tune")  # fmt: skip
+    return found
+
+
+def _trained(recipe: EvaluationRecipe, subject: Subject, seed: int) -> list[str]:
+    """Adapters of an arm from runs that carried out this evaluation's training."""
+    training = recipe.distillation(seed)
+    if training is None:
+        return []
+    wanted, found = queue.anchored(training), []
+    for card in finished_adapters():
+        if card.arm == subject.arm:
+            try:
+                run = open_run(card.run)
+            except InputError:  # deleted meanwhile, or damaged: not the one
+                continue
+            if run.record.recipe == wanted:
+                found.append(card.ref)
+    return found

@@ -1,0 +1,261 @@
+"""Parts of Side by side that show what was written: live lanes, cards, ribbons, the sweep's map, exports."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from app.side_by_side import history, ribbons
+from app.side_by_side.lanes import WriteRequest
+from app.side_by_side.pickers import open_others, take_cell, take_settings
+from app.ui import launch, session
+from app.ui.exports import to_csv
+from app.ui.progress import queue_note
+from app.ui.token_strip import token_strip
+from app.ui.widgets import chart, counted, download, downloads, failure, is_dark, plain, small
+from spd_core.errors import InputError
+from spd_core.generation import comparison as texts
+from spd_core.generation import report
+from spd_core.generation.comparison import Comparison, LaneText
+from spd_core.generation.report import shown
+
+if TYPE_CHECKING:
+    from app.jobs.models import Job
+    from app.jobs.writing import LiveLane
+
+WORDS, PLAIN = "word diff", "text alone"
+_VIEWS = (WORDS, *ribbons.METRICS, PLAIN)
+_CHANGED = "Settings have changed since this was written; it stays until you generate again."
+_FINISH = {"": "writing…", **report.FINISH}
+
+
+# --- while it is written -------------------------------------------------------------------------------------
+
+
+def live(job: "Job[Any, Any]") -> None:
+    """The running job, ticking: what it does, and the lanes as they grow."""
+
+    @st.fragment(run_every=0.2)
+    def ticking() -> None:
+        job.seen()
+        if not job.running:
+            st.rerun()
+        news = job.news
+        done = f", {news.done} of {counted(news.total, 'lane')} finished" if news else ""
+        doing = "Stopping" if job.stop_asked else plain(job.phase)
+        st.progress(min(max(job.share, 0.0), 1.0), text=f"{doing}{done} ({job.elapsed:.0f} s)")
+        queue_note(job)
+        if news and news.lanes:
+            for cell, lane in zip(_cells(len(news.lanes)), news.lanes, strict=True):
+                with cell:
+                    _growing(lane)
+
+    ticking()
+
+
+def _growing(lane: "LiveLane") -> None:
+    st.subheader(plain(lane.label), anchor=False)
+    st.code(shown(lane.text) or "…", language=None, wrap_lines=True)  # as it is: st.text trims and dedents
+    speed = lane.tokens / max(lane.seconds, 1e-9)
+    small(f"{_FINISH[lane.finish]} · {counted(lane.tokens, 'token')}, {speed:.1f} a second")
+
+
+def _cells(n: int) -> list[Any]:
+    """A bordered container for each lane: two or three in a row."""
+    wide = 2 if n in (2, 4) else min(n, 3)
+    columns = [column for _ in range(0, n, wide) for column in st.columns(wide)]
+    return [column.container(border=True) for column in columns[:n]]
+
+
+# --- a result ------------------------------------------------------------------------------------------------
+
+
+def show(comparison: Comparison, request: WriteRequest | None) -> None:
+    """A finished result: what made it, its lanes, and what can be done with it."""
+    _heading(comparison, request)
+    seen = comparison.cell(_sweep(comparison)) if comparison.grid else comparison
+    view = st.segmented_control(
+        "Show", _VIEWS, default=WORDS, required=True, key=session.SHOW, bind="query-params",
+        label_visibility="collapsed",
+        help="Ribbons colour each token: hover, or step with the arrow keys, for its numbers and the likeliest tokens.",
+    )  # fmt: skip
+    view = view if view in _VIEWS else WORDS
+    _cards(seen, view)
+    _how_to_read(seen, view)
+    if not comparison.is_read:
+        _offer_reading(comparison)
+    if view in ribbons.METRICS:
+        _place(seen)
+    with st.expander("What the model read"):
+        st.code(shown(comparison.read), language=None, wrap_lines=True)
+    # Drawn only while they are open: figures and texts of other results would slow every run.
+    with st.expander("Curves and table, token by token", key=session.CURVES, on_change="rerun") as curves:
+        if curves.open:
+            _curves(seen)
+    with st.expander("Compare with another result", key=session.BESIDE, on_change="rerun") as beside:
+        if beside.open:
+            history.beside(comparison)
+    _exports(comparison)
+    small(f"Provenance: {plain(report.origin(comparison))}")
+
+
+def _heading(comparison: Comparison, request: WriteRequest | None) -> None:
+    same = request is not None and request.made(comparison)
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        if comparison.recorded:
+            st.badge("recorded", icon=":material/inventory_2:", color="gray",
+                     help="A real result that comes with SPD Lab: no model was loaded to show it.")  # fmt: skip
+        if request is None or request.prompt != comparison.prompt:
+            small(f"**Prompt:** {plain(report.opening(comparison.prompt, 150))}")
+        if not same:
+            if not comparison.recorded:
+                small(f":material/edit: {_CHANGED}")
+            st.button(
+                "Take its prompt and sampling", on_click=take_settings, args=(comparison,), icon=":material/input:"
+            )
+
+
+def _cards(comparison: Comparison, view: str) -> None:
+    most = ribbons.largest(comparison.lanes, view) if view in ribbons.METRICS else 1.0
+    for at, (cell, lane) in enumerate(zip(_cells(len(comparison.lanes)), comparison.lanes, strict=True)):
+        with cell:
+            _card(comparison, lane, view, most, f"ribbon_{comparison.id}_{at}_{view}")
+
+
+def _card(comparison: Comparison, lane: LaneText, view: str, most: float, key: str) -> None:
+    st.subheader(plain(lane.label), anchor=False)
+    bad = report.flag(lane)
+    if bad:
+        st.badge(f"degenerate: {bad}", icon=":material/repeat:", color="orange")
+    if view in ribbons.METRICS and lane.tokens:
+        other = comparison.lanes[lane.other].label if lane.other is not None else "the other lane"
+        data = ribbons.ribbon(lane, other, view, most, st.session_state.get(session.PLACE))
+        token_strip(data, key=key, on_pick=lambda at: st.session_state.update({session.PLACE: at}))
+    elif view == PLAIN or not lane.tokens:
+        st.code(shown(lane.text) or "(no text)", language=None, wrap_lines=True)
+    else:
+        st.html(f'<div class="spd-text">{report.lane_html(lane, comparison)}</div>')
+    parted = report.forked(lane, comparison)
+    small(plain(report.numbers(lane)) + (f" · **{plain(parted)}**" if parted else ""))
+    small(f"**What is projected:** {plain(report.projected(lane, comparison))}.")
+
+
+def _how_to_read(comparison: Comparison, view: str) -> None:
+    first = plain(comparison.lanes[0].label)
+    if view == WORDS:
+        small(f"**How to read this:** underlined words are not in {first}; in {first}, not in the lane beside it. ▼ "
+              "marks the first token that differs. No marks: the same text.")  # fmt: skip
+    elif view == ribbons.KL and comparison.is_read:
+        small(f"**How to read this:** the deeper the colour, the more the lane's distribution at this token differs "
+              f"from that of {first} on the same text; for {first}, from that of the lane beside it.")  # fmt: skip
+    elif view == ribbons.LOGPROB:
+        small("**How to read this:** the deeper the colour, the less likely the lane itself found the token it wrote.")
+    elif view == ribbons.ENTROPY:
+        small("**How to read this:** the deeper the colour, the more open the choice was for the lane.")
+
+
+def _offer_reading(comparison: Comparison) -> None:
+    """Say that KL is missing, and why; offer to work it out."""
+    small("The texts were not read in both lanes yet, so KL and the likeliest tokens are missing.")
+    if st.button("Read the texts token by token", icon=":material/play_arrow:"):
+        try:
+            launch.start_reading(comparison, reading_request(comparison))
+        except InputError as error:
+            failure("They cannot be read:", str(error))
+            return
+        st.rerun()
+
+
+def reading_request(comparison: Comparison) -> WriteRequest:
+    """The request that would write a comparison again; raises `InputError` when a capture of it is gone."""
+    analysis = session.open_analysis(comparison.analysis)
+    specs = tuple(lane.spec for lane in comparison.lanes)
+    return WriteRequest(
+        analysis, session.model_key(analysis), specs, comparison.prompt, comparison.prompt_style, comparison.sampling,
+        open_others(specs), comparison.answer, comparison.grid,
+    )  # fmt: skip
+
+
+def _place(comparison: Comparison) -> None:
+    """The likeliest tokens of every lane at one place, as a table."""
+    longest = max(len(lane.tokens) for lane in comparison.lanes)
+    if not longest:
+        return
+    place = session.clamped(st.session_state.get(session.PLACE, 0), 0, longest - 1)
+    st.session_state["place_shown"] = place + 1
+
+    def choose() -> None:
+        st.session_state[session.PLACE] = st.session_state["place_shown"] - 1
+
+    st.number_input(f"Token, 1 to {longest}", 1, longest, key="place_shown", width=170, on_change=choose)
+    st.html(ribbons.table_html(ribbons.at_place(comparison, place), f"Token {place + 1} in every lane"))
+
+
+def _curves(comparison: Comparison) -> None:
+    rows = ribbons.table(comparison)
+    if not rows:
+        small("No token was written.")
+        return
+    chart(
+        ribbons.curves(comparison, dark=is_dark()), key="chart_curves",
+        alt="Log-probability, entropy and KL of every token, a line for each lane; the table below has the numbers.",
+    )  # fmt: skip
+    st.dataframe(rows, hide_index=True, alt="Every token with its numbers, in nats")
+    downloads(f"curves-{comparison.id}", lambda: to_csv(rows), lambda: [ribbons.curves(comparison)],
+              f"Curves of {comparison.id}", table="Table as CSV")  # fmt: skip
+
+
+def _exports(comparison: Comparison) -> None:
+    made = {"JSON": (texts.to_json, "json"), "HTML": (report.to_html, "html"), "Python": (report.to_python, "py")}
+    with st.container(horizontal=True):
+        for name, (make, suffix) in made.items():
+            download(name, partial(_exported, make, comparison), f"side-by-side-{comparison.id}.{suffix}",
+                     help=_EXPORTS[name])  # fmt: skip
+
+
+def _exported(make: Callable[[Comparison], str], comparison: Comparison) -> bytes:
+    return make(comparison).encode()
+
+
+_EXPORTS = {
+    "JSON": "The whole record, token by token.",
+    "HTML": "A page that opens alone: no script, no network.",
+    "Python": "A program that writes these texts again with spd_core.",
+}
+
+
+# --- the sweep -----------------------------------------------------------------------------------------------
+
+
+def _sweep(comparison: Comparison) -> int:
+    """The map of a sweep; returns the chosen cell's lane."""
+    measure = st.segmented_control(
+        "Cells show", ribbons.MEASURES, default=ribbons.LIKELIHOOD, required=True, key=session.MEASURE,
+        bind="query-params",
+    )  # fmt: skip
+    measure = measure if measure in ribbons.MEASURES else ribbons.LIKELIHOOD
+    last = len(comparison.lanes) - 1
+    chosen = session.clamped(st.session_state.get(session.CELL, last), 1, last)
+    chart(
+        ribbons.sweep_map(comparison, measure, chosen, dark=is_dark()),
+        key=f"chart_sweep_{comparison.id}_{chosen}_{measure}",
+        pick=lambda cell: st.session_state.update({session.CELL: session.clamped(cell, 1, last)}),
+        alt=f"Map of the sweep, rank by strength: {measure}. The list below has the same cells.",
+    )  # fmt: skip
+    small("**How to read this:** a cell is one projected text. Click it to read that text below, beside raw: the "
+          "higher its log-probability under raw, the later its first divergence and the smaller its KL, the less the "
+          "projection changes.")  # fmt: skip
+    st.session_state["cell_shown"] = chosen
+
+    def choose() -> None:
+        st.session_state[session.CELL] = st.session_state["cell_shown"]
+
+    st.selectbox(
+        "Cell shown below, beside raw", range(1, last + 1), key="cell_shown", on_change=choose,
+        format_func=lambda at: f"{comparison.lanes[at].label}: "
+        f"{ribbons.cell_text(comparison.lanes[at], comparison, measure)}",
+    )  # fmt: skip
+    st.button("Use its rank and strength for lanes", icon=":material/splitscreen_right:", on_click=take_cell,
+              args=(comparison.lanes[chosen].spec,), help="Then add controls, and generate.")  # fmt: skip
+    return chosen

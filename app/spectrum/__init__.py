@@ -1,0 +1,1 @@
+"""The page Spectrum: singular values, nulls, overlap of subspaces, and the gradient rows."""

@@ -1,0 +1,227 @@
+"""Spectra as pages read them: panels to plot, tables, CSV, and the overlap of subspaces. Numbers come from spd_core."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.ui.figures import literal
+from app.ui.tokens import visible
+from spd_core.models.families import Site
+from spd_core.subspace.analysis import Analysis, Coordinates
+from spd_core.subspace.spectrum import (
+    choose_rank,
+    effective_rank,
+    energy,
+    numerical_rank,
+    principal_angles,
+    stable_rank,
+)
+
+Array = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """The spectrum of one site, as numbers to plot.
+
+    Attributes:
+        values: [d_kv] singular values, descending.
+        nonzero: how many of them are above rounding.
+        error: [d_kv] ‖K − K P‖² / ‖K‖² of the activations at rank 1 … d_kv.
+        nulls: singular values by the name of the null.
+        band: [2, d_kv] 5th and 95th percentile over bootstrap samples; None when there is none.
+        heads: [KV heads, head_dim] singular values of each head alone.
+    """
+
+    layer: int
+    kind: str
+    values: Array
+    nonzero: int
+    error: Array
+    nulls: Mapping[str, Array] = field(default_factory=dict)
+    band: Array | None = None
+    heads: Array | None = None
+
+    @property
+    def label(self) -> str:
+        """For people: `layer 15 key`."""
+        return f"layer {self.layer} {self.kind}"
+
+    @property
+    def energy(self) -> Array:
+        """[d_kv] share of Σσ² held by the first i directions."""
+        return energy(self.values)
+
+    def rank(self, wanted: int) -> int:
+        """The wanted rank, capped at the number of non-zero singular values."""
+        return min(wanted, self.nonzero)
+
+    def rank_for(self, share: float) -> int:
+        """The smallest rank that holds this share of the energy (the engine's rule `energy:x`)."""
+        return choose_rank(f"energy:{share}", self.values)[0]
+
+
+def panels_of(analysis: Analysis, layers: Sequence[int] | None = None, *, heads: bool = False) -> list[Panel]:
+    """What to plot, by layer, key before value; the spectra of single KV heads on demand."""
+    return [
+        Panel(
+            site.layer,
+            site.kind,
+            found.values,
+            numerical_rank(found.values, analysis.provenance.dtype),
+            found.reconstruction_error,
+            found.nulls,
+            found.band,
+            found.head_values(site.heads) if heads else None,
+        )
+        for site, found in analysis.sites.items()
+        if layers is None or site.layer in layers
+    ]
+
+
+def table(panels: Sequence[Panel], rank: int) -> list[dict[str, Any]]:
+    """The table twin of the spectrum figures, a row for each site; energy in percent, rounded down, never up."""
+    return [
+        {
+            "Site": panel.label,
+            "Rank kept": panel.rank(rank),
+            "Energy kept": float(np.floor(1e4 * panel.energy[panel.rank(rank) - 1] + 1e-6) / 100),
+            "Activations lost": float(np.ceil(1e4 * panel.error[panel.rank(rank) - 1] - 1e-6) / 100),
+            "Effective rank": effective_rank(panel.values),
+            "Stable rank": stable_rank(panel.values),
+            **{f"r at {share:.0%}": panel.rank_for(share) for share in (0.9, 0.95, 0.99)},
+            "σ₁": float(panel.values[0]),
+            "Non-zero σ": panel.nonzero,
+        }
+        for panel in panels
+    ]
+
+
+def csv_rows(panels: Sequence[Panel]) -> list[dict[str, Any]]:
+    """A row for each site, spectrum (the capability's own, or a null) and direction."""
+    return [
+        {
+            "layer": panel.layer, "kind": panel.kind, "spectrum": name, "direction": i + 1,
+            "singular_value": float(value), "cumulative_energy": float(share),
+            "reconstruction_error": float(panel.error[i]) if name == "capability" else None,
+        }
+        for panel in panels
+        for name, values in {"capability": panel.values, **panel.nulls}.items()
+        for i, (value, share) in enumerate(zip(values, energy(values), strict=True))
+    ]  # fmt: skip
+
+
+# --- overlap of subspaces ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Overlap:
+    """Principal angles between every two of some subspaces.
+
+    Attributes:
+        names: what each is.
+        angles: by (row, column), ascending, in degrees.
+        chance: [n, n] mean cos² that two random subspaces of these ranks have: the larger rank ÷ d_kv.
+    """
+
+    names: tuple[str, ...]
+    angles: Mapping[tuple[int, int], Array]
+    chance: Array
+
+    @property
+    def mean(self) -> Array:
+        """[n, n] mean principal angle in degrees; 0 for equal subspaces, 90 for orthogonal ones."""
+        n = len(self.names)
+        return np.array([[self.angles[i, j].mean() for j in range(n)] for i in range(n)])
+
+    def shared(self, i: int, j: int) -> float:
+        """Mean cos² of the angles: the share of the smaller subspace that lies inside the other."""
+        return float((np.cos(np.radians(self.angles[i, j])) ** 2).mean())
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The table twin: a row for each pair."""
+        pairs = [(i, j) for i in range(len(self.names)) for j in range(i + 1, len(self.names))]
+        return [
+            {
+                "First": self.names[i],
+                "Second": self.names[j],
+                "Smallest angle": float(self.angles[i, j][0]),
+                "Mean angle": float(self.angles[i, j].mean()),
+                "Largest angle": float(self.angles[i, j][-1]),
+                "Shared": self.shared(i, j),
+                "By chance": float(self.chance[i, j]),
+            }
+            for i, j in pairs
+        ]
+
+
+def overlap(bases: Mapping[str, Array]) -> Overlap:
+    """Angles between the column spaces of named bases `[d_kv, rank]`."""
+    columns = list(bases.values())
+    pairs = [(i, j) for i in range(len(columns)) for j in range(i, len(columns))]
+    found = {(i, j): np.degrees(principal_angles(columns[i], columns[j])) for i, j in pairs}
+    chance = np.array([[max(a.shape[1], b.shape[1]) / len(a) for b in columns] for a in columns])
+    return Overlap(tuple(bases), found | {(j, i): angles for (i, j), angles in found.items()}, chance)
+
+
+def bases_at(analysis: Analysis, site: Site, rank: int) -> dict[str, Array]:
+    """The site's subspace of this analysis, and of either half of its examples alone, all at one rank."""
+    found = analysis.sites[site]
+    kept = min(rank, numerical_rank(found.values, analysis.provenance.dtype))
+    bases = {"all examples": found.vectors[:, :kept]}
+    if found.halves is not None:
+        halves = (half[:, :kept] for half in found.halves)
+        bases |= {f"half {i + 1}": half[:, half.any(0)] for i, half in enumerate(halves)}  # its non-zero directions
+    return bases
+
+
+def bases_by_layer(analysis: Analysis, kind: str, rank: int) -> dict[str, Array]:
+    """The subspaces of one kind of site, layer by layer."""
+    return {site.label: bases_at(analysis, site, rank)["all examples"] for site in analysis.sites if site.kind == kind}
+
+
+def comparable(analysis: Analysis, other: Analysis) -> bool:
+    """Whether another analysis is of the same model, so that its directions live in the same space."""
+    return other.provenance.revision == analysis.provenance.revision
+
+
+# --- gradient rows -------------------------------------------------------------------------------------------
+
+
+def row_groups(analysis: Analysis, by: Coordinates | None, most: int = 5) -> tuple[list[str], list[str]]:
+    """For every gradient row: what it is coloured by, and what is said on hover; both escaped for plotly, which knows
+    no `&quot;`.
+
+    Coloured by whether the loss is taken there; given the coordinates of a site, by example: the `most` examples with
+    the most energy there are told apart, and the rest are "other".
+    """
+    texts = token_texts(analysis)
+    example, position = analysis.example_of, analysis.position_of
+    said = [
+        f"{literal(visible(text))}<br>{literal(analysis.examples[e].id)}, token {t}"
+        for text, e, t in zip(texts, example, position, strict=True)
+    ]
+    if by is None:
+        return ["carries the loss" if on else "context" for on in analysis.supervised], said
+    size = np.bincount(example, (by.gradient**2).sum(1))
+    named = {int(e): literal(analysis.examples[e].id) for e in np.argsort(-size)[:most]}
+    return [named.get(int(e), "other") for e in example], said
+
+
+def token_texts(analysis: Analysis) -> list[str]:
+    """The text of every token; empty for special ones."""
+    return [example.text[start:end] for example in analysis.examples for start, end in example.offsets]
+
+
+def row_table(analysis: Analysis, scores: Array) -> list[dict[str, Any]]:
+    """The table twin of the scatter: a row for each token."""
+    return [
+        {"Example": analysis.examples[e].id, "Token": int(t), "Text": visible(text), "Carries the loss": bool(on),
+         "Component 1": float(score[0]), "Component 2": float(score[1])}
+        for e, t, text, on, score in zip(
+            analysis.example_of, analysis.position_of, token_texts(analysis), analysis.supervised, scores, strict=True
+        )
+    ]  # fmt: skip

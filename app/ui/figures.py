@@ -1,0 +1,69 @@
+"""What all figures share: colours, theme, escaped text, one construction. Pure: no Streamlit, no engine."""
+
+import html
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from app.ui.tokens import visible
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+# Light page, dark page. Okabe and Ito's colours, told apart with any colour vision.
+KEY, VALUE = ("#0072B2", "#56B4E9"), ("#B84E00", "#E69F00")
+INK, GRID = ("#17212b", "#e9eef2"), ("#d5dce2", "#33404b")
+MUTED = ("#5b6875", "#9aa7b3")
+PAPER = ("#ffffff", "#1c252d")
+DASHES = ("dash", "dot", "dashdot", "longdash")
+
+Drawing = dict[str, Any]
+
+
+def literal(text: str) -> str:
+    """Any text as plotly shows it: it reads a little HTML, whose marks are spelled out, and knows no `&quot;`."""
+    return html.escape(text, quote=False)
+
+
+def token_label(text: str, most: int = 24) -> str:
+    """A token's text as a label: white space visible, cut to `most` characters, escaped."""
+    shown = visible(text).replace("\n", "") or "∅"
+    return literal(shown if len(shown) <= most else f"{shown[:most]}…")
+
+
+def build(data: Sequence[Drawing], layout: Drawing, *, dark: bool) -> "go.Figure":
+    """A figure in the app's theme, from plain dictionaries: plotly checks a whole one ten times faster than parts."""
+    import plotly.graph_objects as go
+
+    return go.Figure({"data": list(data), "layout": {**layout, "template": {"layout": _theme(dark)}}})
+
+
+def cell_labels(x: Sequence[str], y: Sequence[str], texts: Sequence[str], lightness: Sequence[float]) -> Drawing:
+    """Texts of a heatmap's cells in Cividis, black on light cells and white on dark ones.
+
+    Args:
+        lightness: of each cell, 0 (dark blue) to 1 (yellow); the page shines through where it is NaN.
+    """
+    colours = ["#808b96" if math.isnan(share) else "#000000" if share > 0.42 else "#ffffff" for share in lightness]
+    return {"type": "scatter", "x": list(x), "y": list(y), "text": list(texts), "mode": "text", "hoverinfo": "skip",
+            "textfont": {"color": colours}, "showlegend": False}  # fmt: skip
+
+
+def _theme(dark: bool) -> Drawing:
+    ink, muted = INK[dark], MUTED[dark]
+    font = {"family": "Source Sans, sans-serif", "size": 12, "color": ink}
+    axis = {"gridcolor": GRID[dark], "zerolinecolor": muted, "automargin": True,
+            "ticklabelstandoff": 4, "title": {"standoff": 6}}  # fmt: skip
+    return {
+        "font": font,
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "margin": {"l": 8, "r": 8, "t": 12, "b": 8},
+        "xaxis": axis,
+        "yaxis": axis,
+        "hovermode": "closest",
+        "hoverlabel": {"bgcolor": PAPER[dark], "bordercolor": muted, "font": font, "align": "left"},
+        "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom"},
+        "annotationdefaults": {"font": {"size": 14, "color": ink}},
+        "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": muted, "activecolor": ink},
+    }

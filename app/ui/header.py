@@ -1,0 +1,162 @@
+"""What surrounds every page: title, what is in hand and switching it, the shared selection, the device panel."""
+
+import gc
+import re
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from app.jobs.models import others_at_work, shared
+from app.ui import progress, session
+from app.ui.widgets import counted, deletion, failure, gib, model_name, plain, ranges, small, told_apart
+from spd_core.errors import InputError, SpdError
+from spd_core.subspace.store import recorded_names
+
+if TYPE_CHECKING:
+    from spd_core.subspace.analysis import Analysis
+
+_STYLE = Path(__file__).with_name("style.css")
+
+
+def header(title: str, question: str, *, shows: tuple[str, ...] = ()) -> "Analysis | None":
+    """Title, the question that the page answers, and the strip; returns the analysis in hand.
+
+    `shows` are the keys of jobs whose progress the page shows by itself.
+    """
+    st.html(_STYLE)
+    session.read_link()
+    st.title(title, anchor=False)
+    st.markdown(question)
+    strip = st.container(key="strip")
+    try:
+        analysis = session.in_hand()
+    except InputError as error:
+        failure("What the link names cannot be opened:", f"{error}. A recorded capture is shown instead.")
+        analysis = _recorded()
+    with strip:
+        _strip(analysis)
+    progress.elsewhere(shows)
+    if analysis is not None:
+        session.write_link(analysis)
+    return analysis
+
+
+def _recorded() -> "Analysis | None":
+    """The recorded capture that is there without any choice; None, with the reason, when its files are damaged."""
+    try:
+        return session.in_hand()
+    except InputError as error:
+        failure("The recorded capture cannot be opened:", f"{error}. Install SPD Lab anew, or capture your own.")
+        return None
+
+
+def _strip(analysis: "Analysis | None") -> None:
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        with st.container(width="stretch"):
+            if analysis is None:
+                small("Nothing is in hand yet: capture a capability on **Home**.")
+            else:
+                badge = ":gray-badge[recorded]" if analysis.recorded else ":blue-badge[yours]"
+                st.markdown(f":small[{badge} {describe(analysis)}]", help=_BADGE[analysis.recorded])
+        with st.container(horizontal=True, width="content", gap="small"):
+            with st.popover("Switch", icon=":material/swap_horiz:", help="Choose another capture, site or direction"):
+                _switch(analysis)
+            with st.popover("Device", icon=":material/memory:", help="The model in memory"):
+                _device()
+
+
+_BADGE = {
+    True: "Real results that come with SPD Lab: nothing is loaded until you start something.",
+    False: "Captured on this machine.",
+}
+
+
+def describe(analysis: "Analysis") -> str:
+    """Model, capability and subspace in one line, escaped."""
+    record, at = analysis.provenance, session.selection(analysis)
+    return (
+        f"**{plain(model_name(record))}** · capability **{plain(record.capability)}** "
+        f"({counted(record.examples_used, 'example')}, "
+        f"{plain(record.loss)} loss, {plain(record.prompt_style)} prompts) · "
+        f"layers {ranges(analysis.layers)} · rank {session.chosen_rank(analysis.d_kv)} of {analysis.d_kv} · "
+        f"selected: **layer {at.layer} {at.kind}, direction {at.direction + 1}**"
+    )
+
+
+# --- switching -----------------------------------------------------------------------------------------------
+
+
+def label(name: str) -> str:
+    """What to call a saved analysis: its capability, and when it was captured."""
+    found = re.fullmatch(r"(\d{8}-\d{6})-(.+)-(?:[0-9a-f]{4}|[0-9a-f]{7})", name)
+    if not found:
+        return f"{name} (recorded)" if name in recorded_names() else name
+    try:
+        when = time.strftime("%d %b %Y, %H:%M:%S", time.strptime(found[1], "%Y%m%d-%H%M%S"))
+    except ValueError:  # a folder that somebody named in our way
+        return name
+    return f"{found[2]} · {when}"
+
+
+def _switch(analysis: "Analysis | None") -> None:
+    names = session.analysis_names()
+    if not names or analysis is None:
+        small("There is no capture to switch to.")
+        return
+    chosen = st.selectbox("Capture in hand", names, names.index(analysis.name), format_func=told_apart(names, label))
+    row = st.container(horizontal=True)
+    if row.button("Take in hand", disabled=chosen == analysis.name):
+        session.take(chosen)
+        st.rerun()
+    own = chosen not in recorded_names()
+    deletion("Delete", label(chosen), row, delete=lambda: _delete(chosen, chosen == analysis.name), disabled=not own)
+    at = session.selection(analysis)
+    left, middle, right = st.columns(3)
+    layer = left.selectbox("Layer", analysis.layers, analysis.layers.index(at.layer))
+    kind = middle.selectbox("Key or value", ("key", "value"), int(at.kind == "value"))
+    direction = right.number_input("Direction", 1, analysis.d_kv, at.direction + 1)
+    if (layer, kind, direction - 1) != (at.layer, at.kind, at.direction):
+        session.select(layer=layer, kind=kind, direction=int(direction) - 1)
+        st.rerun()
+
+
+def _delete(name: str, held: bool) -> None:
+    try:
+        session.forget(name)
+    except SpdError as error:
+        failure("It was not deleted:", str(error))
+        return
+    if held:
+        session.take(recorded_names()[0]) if recorded_names() else st.session_state.pop(session.CAPTURE, None)
+    st.rerun()
+
+
+# --- the device ----------------------------------------------------------------------------------------------
+
+
+def _device() -> None:
+    lm = shared().models.resident
+    if lm is None:
+        st.markdown("**No model is in memory.** The first action that needs one loads it.")
+    else:
+        weights = sum(parameter.nbytes for parameter in lm.model.parameters())
+        dtype = str(lm.dtype).removeprefix("torch.")
+        st.markdown(f"**{plain(lm.name)}** ({plain(lm.revision)})  \n{dtype} on {lm.device}, {gib(weights)} of weights")
+    import psutil
+
+    memory = psutil.virtual_memory()
+    small(
+        f"This app uses {gib(psutil.Process().memory_info().rss)}; {gib(memory.available)} of {gib(memory.total)} free."
+    )
+    working = others_at_work()
+    if working:
+        small(f"{counted(working, 'job')} of this or other tabs at work; they take turns for every step.")
+    if st.button(
+        "Unload the model", disabled=lm is None or bool(working), help="Free its memory; nothing saved is lost"
+    ):
+        del lm
+        shared().models.unload()
+        gc.collect()
+        st.rerun()

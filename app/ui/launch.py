@@ -1,0 +1,92 @@
+"""Starts a session's jobs. The work brings torch along: it is imported on the job's thread, never on a page's."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from app.jobs.models import Job, import_engine, shared
+from app.ui import session
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from app.jobs.requests import Request
+    from app.side_by_side.lanes import WriteRequest
+    from spd_core.generation.comparison import Comparison
+    from spd_core.intervention.cards import AdapterCard
+    from spd_core.subspace.analysis import Analysis
+
+
+def start_capture(request: "Request") -> None:
+    """Start capturing in the background; one at a time for a session."""
+
+    def work(job: "Job[Any, Any]") -> Any:
+        from app.jobs import capturing
+
+        return capturing.capture(job, request, store)
+
+    store = shared().models
+    start(session.CAPTURE_JOB, work)
+
+
+def start_nulls(analysis: "Analysis") -> None:
+    """Start capturing the null spectra of an analysis in the background."""
+
+    def work(job: "Job[Any, Any]") -> Any:
+        from app.jobs import capturing
+
+        return capturing.nulls(job, analysis, key, store)
+
+    key, store = session.model_key(analysis), shared().models
+    start(session.NULLS_JOB, work)
+
+
+def start_writing(request: "WriteRequest") -> None:
+    """Start writing all lanes of a request in the background."""
+
+    def work(job: "Job[Any, Any]") -> Any:
+        from app.jobs import writing
+
+        return writing.write(job, request, store)
+
+    store = shared().models
+    start(session.WRITE_JOB, work)
+
+
+def start_reading(written: "Comparison", request: "WriteRequest") -> None:
+    """Start reading the texts of a comparison in the background; `request` holds its analyses and model."""
+
+    def work(job: "Job[Any, Any]") -> Any:
+        from app.jobs import writing
+
+        return writing.read(job, written, request, store)
+
+    store = shared().models
+    start(session.WRITE_JOB, work)
+
+
+def start(key: str, work: "Callable[[Job[Any, Any]], Any]") -> None:
+    """Run `work(job)` on a thread and keep the job under `key`, unless the last one there still runs."""
+    running = st.session_state.get(key)
+    if running is not None and running.running:
+        return
+
+    def with_engine(job: "Job[Any, Any]") -> Any:
+        job.progress(0.0, "Starting the engine")
+        import_engine()
+        return work(job)
+
+    st.session_state[key] = Job(with_engine).start()
+
+
+def start_merging(card: "AdapterCard", target: "Path") -> None:
+    """Start writing a merged checkpoint in the background."""
+
+    def work(job: "Job[Any, Any]") -> Any:
+        from app.fine_tune import adapters
+
+        return adapters.merge(job, card, target, store)
+
+    store = shared().models
+    start(session.EXPORT_JOB, work)

@@ -1,0 +1,258 @@
+"""Every session-state and URL key in one place, and what a session has in hand.
+
+Keys under "in the URL" are widget keys bound to query parameters of the same name. A prompt, a path or a model's
+name is never one of them: opening a link must not send, load or reveal anything.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import streamlit as st
+
+from app.jobs.models import Job, ModelKey, load_saved
+from spd_core.errors import InputError
+from spd_core.models.families import BUILTIN
+from spd_core.storage import ROOT, child, remove_folder
+from spd_core.subspace.store import captures_folder, recorded_names, saved_names
+
+if TYPE_CHECKING:
+    from spd_core.subspace.analysis import Analysis
+
+Number = TypeVar("Number", int, float)
+
+_PAGES = ROOT / "pages"
+HOME, SPECTRUM = _PAGES / "home.py", _PAGES / "spectrum.py"
+ATTRIBUTIONS, SIDE_BY_SIDE = _PAGES / "attributions.py", _PAGES / "side_by_side.py"
+FINE_TUNE, EVALUATION = _PAGES / "fine_tune.py", _PAGES / "evaluation.py"
+
+# In the URL of every page, written by the shell: what is in hand, and the selection
+CAPTURE, LAYER, KIND, DIRECTION, EXAMPLE, TOKEN = "capture", "layer", "kind", "direction", "text", "token"
+RANK = "rank"
+
+# In the URL: Home
+CAPABILITY, LOSS, STYLE = "capability", "loss", "style"
+EXAMPLES, LAYERS, BATCH, CENTRE = "examples", "layers", "batch", "centre"
+# In the URL: Spectrum, Side by side
+OVERLAYS, SHARED, SHAPE, COLOUR = "beside", "same_scales", "shapes", "colour"
+OVERLAP, OVERLAP_WITH, SPECTRUM_VIEW = "overlap", "overlap_with", "shown"
+STRENGTH, CHOICE, TEMPERATURE, TOP_P, NEW_TOKENS, SEED = "alpha", "choice", "temperature", "top_p", "new_tokens", "seed"
+# In the URL: Side by side
+WRITTEN, MODE, MORE_LANES, MORE_RANKS, MORE_STRENGTHS = "written", "mode", "also", "ranks", "strengths"
+PROMPT_STYLE, PROMPT_FROM, SAME_NOISE, PROJECTS, SHOW = "prompt_style", "prompt_from", "same_noise", "projects", "show"
+DISTILLED = "distilled"
+SWEEP_RANKS, SWEEP_STRENGTHS, MEASURE = "sweep_ranks", "sweep_strengths", "measure"
+# In the URL: Token attributions
+ATTRIBUTION_VIEW, ASIDE, SUMS = "view", "aside", "sums"
+
+# In the URL: Fine-tune
+RUN, RUNS_VIEW, RUN_PART, LOSS_AXIS = "run", "runs_view", "part", "loss_axis"
+# In the URL: Evaluation
+EVALUATION_RUN, EVALUATIONS_VIEW = "evaluation", "evaluations_view"
+
+# In the URL: results of an evaluation, and the seed of Side by side's random lane
+RESULTS_PART, RANDOM_SEED = "results", "random_seed"
+
+# For the session only
+MODEL_SOURCE, MODEL_NAME, REVISION, DTYPE = "model_source", "model_name", "revision", "dtype"
+CAPABILITY_PATH, CAPABILITY_UPLOAD, PREVIEW = "capability_path", "capability_upload", "preview"
+LAYERS_SHOWN, PRESET, PROMPT, RANK_SLIDER = "layers_shown", "preset", "prompt", "rank_slider"
+OTHER_CAPTURES, LANE_LAYERS, HISTORY, OTHER_RESULT = "other_captures", "lane_layers", "history", "other_result"
+PLACE, CELL, UNSAVED_TEXTS, CURVES, BESIDE = "place", "cell", "unsaved_texts", "curves_open", "beside_open"
+HISTORY_OPEN, LOST_MODELS = "history_open", "lost_models"
+FOLLOWED = "followed"
+MODEL_RECENT, CAPTURE_PRESET, IMPORT, LEAVE_OUT = "model_recent", "capture_preset", "import", "leave_out"
+EXAMPLES_VIEW, EXAMPLES_SPLIT, EXAMPLES_TABLE = "examples_view", "examples_split", "examples_table"
+DRAFT, SAVE_NAME, SAVE_REPLACE, SAVE_NEWS = "draft", "save_name", "save_replace", "save_news"
+CAPTURE_JOB, NULLS_JOB, WRITE_JOB = "capture_job", "nulls_job", "write_job"
+_TAKEN, _UNSAVED = "taken", "unsaved"
+TEXT_SOURCE, OWN_TEXT, OWN_TOKEN, SCORED = "text_source", "own_text", "own_token", "scored"
+TOKEN_TABLE, TOKEN_TABLE_OPEN = "token_table", "token_table_open"
+RECIPE_BASE, RECIPE_FORM, RECIPE_OPEN, RECIPE_FILE = "recipe_base", "recipe_form", "recipe_open", "recipe_file"
+EVALUATION_BASE, EVALUATION_FORM, EVALUATION_OPEN = "evaluation_base", "evaluation_form", "evaluation_open"
+EVALUATION_FILE, EVALUATION_TITLE = "evaluation_file", "evaluation_title"
+ITEM_SUBJECT, ITEM_SET, ITEM_SEED, ITEM_FILTER = "item_subject", "item_set", "item_seed", "item_filter"
+ITEM_SEARCH, ITEM_PAGE, ITEM_TABLE, ITEM, ANSWERS_SET = "item_search", "item_page", "item_table", "item", "answers_set"
+LAUNCHER, RUN_TITLE, RUN_TROUBLE, RUN_NOTES = "launcher", "run_title", "run_trouble", "run_notes"
+CORPUS_SHOWN, CORPUS_TABLE, EXPORT_ARM, EXPORT_JOB = "corpus_shown", "corpus_table", "export_arm", "export_job"
+READ_JOB, LENS_JOB, CHECK_JOB = "read_job", "lens_job", "check_job"
+
+
+# --- what is in hand -----------------------------------------------------------------------------------------
+
+
+def analysis_names() -> list[str]:
+    """Names that `open_analysis` knows: this machine's own, the newest first, then the recorded ones."""
+    return list(dict.fromkeys((*_unsaved(), *saved_names(), *recorded_names())))
+
+
+def open_analysis(name: str) -> "Analysis":
+    """The analysis of a name.
+
+    Raises:
+        InputError: no such name, or its files are damaged.
+    """
+    return _unsaved()[name] if name in _unsaved() else load_saved(name)
+
+
+def _unsaved() -> "dict[str, Analysis]":
+    """Analyses that the disk refused."""
+    return cast("dict[str, Analysis]", st.session_state.setdefault(_UNSAVED, {}))
+
+
+def forget(name: str) -> None:
+    """Delete the analysis of this name, saved or not.
+
+    Raises:
+        SpdError: it is not there (any more), or the disk refuses.
+    """
+    unsaved = _unsaved().pop(name, None)
+    if unsaved is None or name in saved_names():
+        remove_folder(child(captures_folder(), name))
+
+
+def take(name: str) -> None:
+    """Have the analysis of this name in hand from now on."""
+    st.session_state[CAPTURE] = name
+    for key in (RANK, RANK_SLIDER):  # a rank means nothing on another spectrum
+        st.session_state.pop(key, None)
+
+
+def in_hand() -> "Analysis | None":
+    """The analysis in hand: the last capture, or what a link or the user chose, else a recorded one.
+
+    Raises:
+        InputError: a name that nothing is saved under, or damaged files; the next call gives a recorded one.
+    """
+    _take_results()
+    name = st.session_state.get(CAPTURE)
+    if name is None:
+        recorded = recorded_names()
+        return load_saved(recorded[0]) if recorded else None
+    try:
+        return open_analysis(name)
+    except InputError:
+        del st.session_state[CAPTURE]
+        raise
+
+
+def _take_results() -> None:
+    """Take up what a job has finished since the last look."""
+    for key in (CAPTURE_JOB, NULLS_JOB):
+        result = finished(key)
+        if result is None:
+            continue
+        _unsaved().pop(result.name, None)  # the disk may have taken what it refused before
+        if st.session_state[key].notice:
+            _unsaved()[result.name] = result
+        if key == CAPTURE_JOB:
+            take(result.name)
+
+
+def model_key(analysis: "Analysis") -> ModelKey:
+    """The model that an analysis was captured on, in the same dtype."""
+    record = analysis.provenance
+    pinned = None if record.model == BUILTIN or record.revision.startswith("sha256:") else record.revision
+    return ModelKey(record.model, pinned, record.dtype)
+
+
+# --- the selection -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Selection:
+    """One site, direction, text and token, the same on all pages.
+
+    Attributes:
+        direction: 0-based.
+        example: index into the analysis' examples.
+        token: position in the example.
+    """
+
+    layer: int
+    kind: str
+    direction: int = 0
+    example: int = 0
+    token: int = 0
+
+
+def selection(analysis: "Analysis") -> Selection:
+    """The selection, inside what the analysis has; the last layer's values until another is chosen."""
+    state = st.session_state
+    layer: int = state[LAYER] if state.get(LAYER) in analysis.layers else analysis.layers[-1]
+    kind: str = state[KIND] if state.get(KIND) in ("key", "value") else "value"
+    example = clamped(state.get(EXAMPLE), 0, len(analysis.examples) - 1)
+    token = clamped(state.get(TOKEN), 0, len(analysis.examples[example].ids) - 1)
+    return Selection(layer, kind, clamped(state.get(DIRECTION), 0, analysis.d_kv - 1), example, token)
+
+
+def select(**changes: Any) -> None:
+    """Change the selection on all pages: `layer`, `kind`, `direction`, `example`, `token`."""
+    unknown = set(changes) - {field.name for field in dataclasses.fields(Selection)}
+    if unknown:
+        raise TypeError(f"no part of a selection: {sorted(unknown)}")
+    names = {"example": EXAMPLE}
+    st.session_state.update({names.get(name, name): value for name, value in changes.items()})
+
+
+def read_link() -> None:
+    """On a session's first run: take over what the link says; senseless values are left to the clamping."""
+    if "link_read" in st.session_state:
+        return
+    st.session_state["link_read"] = True
+    for key in (CAPTURE, LAYER, KIND, DIRECTION, EXAMPLE, TOKEN, RANK):
+        text = st.query_params.get(key)
+        if text is None:
+            continue
+        if key in (CAPTURE, KIND):
+            st.session_state[key] = text
+        elif text.isdecimal() and len(text) < 10:
+            st.session_state[key] = int(text) - (key in (DIRECTION, EXAMPLE))  # people count from 1
+
+
+def write_link(analysis: "Analysis") -> None:
+    """Bring the URL up to date, so that it can be copied."""
+    at = selection(analysis)
+    wanted = {CAPTURE: analysis.name, LAYER: at.layer, KIND: at.kind, DIRECTION: at.direction + 1,
+              EXAMPLE: at.example + 1, TOKEN: at.token, RANK: chosen_rank(analysis.d_kv)}  # fmt: skip
+    for key, value in wanted.items():
+        if st.query_params.get(key) != str(value):
+            st.query_params[key] = str(value)
+
+
+# --- jobs ----------------------------------------------------------------------------------------------------
+
+
+def job(key: str) -> "Job[Any, Any] | None":
+    """The job that this session started last under a key: `CAPTURE_JOB`, `NULLS_JOB`, …"""
+    return cast("Job[Any, Any] | None", st.session_state.get(key))
+
+
+def running_jobs() -> "dict[str, Job[Any, Any]]":
+    """All jobs of this session that run now, by their key."""
+    keys = (CAPTURE_JOB, NULLS_JOB, WRITE_JOB, READ_JOB, LENS_JOB, CHECK_JOB, EXPORT_JOB)
+    return {key: found for key in keys if (found := job(key)) is not None and found.running}
+
+
+def finished(key: str) -> Any:
+    """The result of the job under a key unless it was taken up before; it counts as taken up from now on."""
+    found, mark = job(key), f"{_TAKEN}_{key}"
+    if found is None or found.result is None or st.session_state.get(mark) is found.result:
+        return None
+    st.session_state[mark] = found.result
+    return found.result
+
+
+def choose_rank(rank: int) -> None:
+    """Remember the rank for all pages."""
+    st.session_state[RANK] = rank
+
+
+def chosen_rank(d_kv: int) -> int:
+    """The rank in force; d_kv // 2 (the paper's) until another is chosen."""
+    return clamped(st.session_state.get(RANK, d_kv // 2), 1, d_kv)
+
+
+def clamped(value: Any, low: Number, high: Number) -> Number:
+    """A widget's value inside its range: limits are kept by the browser, and a link can say anything."""
+    return min(max(type(low)(value if value is not None else low), low), high)

@@ -1,0 +1,157 @@
+"""Fragments that several pages repeat: escaped text, numbers in words, errors, provenance, empty pages."""
+
+import mimetypes
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from app.ui import session
+from app.ui.exports import to_html
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+    from streamlit.delta_generator import DeltaGenerator
+
+    from spd_core.subspace.analysis import Analysis
+    from spd_core.subspace.provenance import Provenance
+
+
+def plain(text: str) -> str:
+    """Text of a user, a file or a model so that Streamlit's markdown shows it as it is, and fetches nothing."""
+    if "\n" in text:  # an empty line would end the paragraph, and what is indented after it would be code
+        text = "\n".join(line if line.strip() else "\u00a0" for line in text.split("\n"))
+    unlinked = _ACTS.sub("\u2060", text)
+    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", unlinked).replace("\n", "  \n")
+
+
+# Streamlit makes links of addresses and typography of ` -> ` even where every character is escaped: a word joiner,
+# which nobody sees, stands in between.
+_ACTS = re.compile(
+    r"(?<=:)(?=//)|(?<=www)(?=\.)|(?<=[\w.+-])(?=@[\w-]+\.)|(?<=(?<!\S)[<>~-])(?=-?[>=-](?!\S))", re.IGNORECASE
+)
+
+
+def small(markdown: str) -> None:
+    """A smaller line in the full text colour: `st.caption` is too faint for a projector."""
+    st.markdown(f":small[{markdown}]")
+
+
+def told_apart(names: Sequence[str], label: Callable[[str], str]) -> Callable[[str], str]:
+    """`label` for a picker's options; a selectbox chooses by label, so equal ones get the end of their name."""
+    labels = {name: label(name) for name in names}
+    often = Counter(labels.values())
+    return lambda name: labels[name] if often[labels[name]] == 1 else f"{labels[name]} · {name[-7:]}"
+
+
+def counted(n: int, what: str) -> str:
+    """`1 token`, `2 tokens`."""
+    return f"{n:,} {what}{'s' * (n != 1)}"
+
+
+def ranges(numbers: list[int]) -> str:
+    """`3, 7–9`: ascending numbers, runs of three and more drawn together."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(f"{run[0]}–{run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs)
+
+
+def model_name(record: "Provenance") -> str:
+    """model@revision; the built-in model's revision carries its name."""
+    return record.revision if record.model == "builtin" else f"{record.model}@{record.revision}"
+
+
+def provenance(analysis: "Analysis", *more: str) -> None:
+    """One line under a result: what made it."""
+    record = analysis.provenance
+    facts = (
+        f"{model_name(record)}, {record.dtype} on {record.device}",
+        f"{record.capability} ({record.fingerprint[:12]})",
+        counted(record.examples_used, "example"),
+        f"{record.loss} loss, {record.prompt_style} prompts, batch size {record.batch_size}",
+        f"layers {ranges(record.layers)}, {'centred' if record.center else 'not centred'}",
+        *more,
+    )
+    small(f"Provenance: {plain(' · '.join(facts))}")
+
+
+def gib(size: float) -> str:
+    """A number of bytes for people."""
+    return f"{size / 2**30:.1f} GiB"
+
+
+def failure(what: str, message: str) -> None:
+    """An error with its remedy; what was there before stays."""
+    st.error(f"**{what}** {plain(message)}", icon=":material/error:")
+
+
+def empty(what: str) -> None:
+    """Say what to click when there is nothing to show yet, and end the page."""
+    st.info(f"{what} Go to **Home**, choose a capability and press **Capture gradients**.")
+    st.page_link(session.HOME, label="Go to Home", icon=":material/home:")
+    st.stop()
+
+
+def chart(figure: "Figure", *, key: str, alt: str, pick: Callable[[Any], None] | None = None) -> None:
+    """Draw a figure in its own theme, with plotly's buttons (PNG among them).
+
+    `pick` gets what a clicked point carries as `customdata`, before the page is run again.
+    """
+
+    def picked() -> None:
+        points = st.session_state[key]["selection"]["points"]
+        if pick is not None and points and points[0].get("customdata") is not None:
+            pick(points[0]["customdata"])
+
+    image = {"format": "png", "scale": 2, "filename": key.removeprefix("chart_")}
+    st.plotly_chart(
+        figure, key=key, alt=alt, theme=None, selection_mode="points", on_select=picked if pick else "ignore",
+        config={"displaylogo": False, "toImageButtonOptions": image},
+    )  # fmt: skip
+
+
+def download(label: str, make: Callable[[], bytes], file_name: str, *, help: str | None = None) -> None:
+    """A button that makes a file when it is asked for; the page does not run again."""
+    kind = mimetypes.guess_type(file_name)[0] or "application/octet-stream"
+    st.download_button(label, data=make, file_name=file_name, mime=kind, on_click="ignore", key=f"save_{file_name}",
+                       icon=":material/download:", help=help)  # fmt: skip
+
+
+def downloads(
+    name: str,
+    csv: Callable[[], bytes],
+    draw: Callable[[], Sequence["Figure"]],
+    title: str,
+    *,
+    table: str = "All values as CSV",
+) -> None:
+    """All numbers as CSV and the figures, drawn for a light page, as one HTML file."""
+    with st.container(horizontal=True):
+        download(table, csv, f"{name}.csv")
+        download("Figures as HTML", lambda: to_html(draw(), title), f"{name}.html")
+
+
+def deletion(button: str, what: str, row: "DeltaGenerator", *, delete: Callable[[], None], disabled: bool) -> None:
+    """A button in `row` that deletes what is called `what`, once that is confirmed below."""
+    asked = f"asked_{button}"
+    if row.button(button, icon=":material/delete:", disabled=disabled, help="Remove its files; recorded ones stay"):
+        st.session_state[asked] = what
+    if disabled or st.session_state.get(asked) != what:
+        return
+    st.markdown(f"**{plain(what)}** is removed from the disk for good.")
+    answers = st.container(horizontal=True)
+    answers.button("Keep it", on_click=st.session_state.pop, args=(asked, None), key=f"{asked}_no")
+    if answers.button("Remove it", type="primary", key=f"{asked}_yes"):
+        del st.session_state[asked]
+        delete()
+
+
+def is_dark() -> bool:
+    """Whether the browser shows the dark theme."""
+    return st.context.theme.type == "dark"

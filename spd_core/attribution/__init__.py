@@ -1,0 +1,1 @@
+"""Which tokens make a direction, and what the direction does."""

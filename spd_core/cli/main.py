@@ -1,0 +1,276 @@
+"""`python -m spd_core COMMAND`: the engine from a shell. Progress on stderr, results on stdout or in `--out`.
+
+Exit codes: 0 done, 1 unexpected, 2 bad input, 3 model refused, 4 does not fit in memory, 5 nothing usable
+captured, 6 disk refused, 7 training cannot go on, 130 interrupted.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+
+import typer
+from typer.exceptions import TyperException
+
+from spd_core.cli import harness, runs, tables
+from spd_core.cli.console import INTERRUPTED, Json, bars, print_result
+from spd_core.data.capability import Loss, Style
+from spd_core.errors import InputError, SpdError
+from spd_core.storage import refuse_existing, write_text
+
+if TYPE_CHECKING:
+    from spd_core.generation.decode import Completion
+    from spd_core.intervention.projection import Lane
+    from spd_core.models.loading import LanguageModel
+
+Dtype: TypeAlias = Literal["auto", "float32", "bfloat16"]
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__, rich_markup_mode=None
+)
+
+
+Model = Annotated[str, typer.Option(help="builtin, a Hugging Face id, or a local folder")]
+Revision = Annotated[str | None, typer.Option(help="branch, tag or commit of a Hugging Face id")]
+DtypeOption = Annotated[Dtype, typer.Option(help="auto: bfloat16 where the device has it natively, else float32")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace an --out that is already there")]
+Alpha = Annotated[float, typer.Option(help="α: 0 is raw, 1 the paper's hard projection")]
+
+
+@app.command()
+def models(as_json: Json = False) -> None:
+    """List the built-in model, the supported families and the capabilities."""
+    from spd_core.data import capability, public
+    from spd_core.models import builtin, families
+
+    result = {
+        "builtin": builtin.NAME,
+        "builtin_folder": str(builtin.builtin_folder()),
+        "builtin_ready": builtin.is_intact(builtin.builtin_folder()),
+        "families": sorted((*families.SEPARATE, *families.FUSED)),
+        "capabilities": capability.builtin_names(),
+        "data_sets": sorted(public.TASKS),
+    }
+    print_result(result, as_json)
+
+
+@app.command()
+def capture(
+    capability: Annotated[str, typer.Option(help="a built-in name, a public data set, or a .jsonl file")],
+    out: Annotated[Path, typer.Option(help="folder for subspace.safetensors and subspace.json")],
+    model: Model = "builtin",
+    revision: Revision = None,
+    data: Annotated[Path | None, typer.Option(help="local JSONL with the data set's columns")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="use the first N examples")] = None,
+    layers: Annotated[str, typer.Option(help="middle,last | all | i,j (0-based)")] = "middle,last",
+    loss: Annotated[Loss, typer.Option(help="tokens of the loss; solution is for code")] = "aligned",
+    rank: Annotated[str, typer.Option(help="half | energy:x | an integer")] = "half",
+    center: Annotated[bool, typer.Option("--center/--no-center", help="subtract the mean gradient")] = True,
+    per_head: Annotated[bool, typer.Option("--per-head", help="one basis per KV head")] = False,
+    prompt_style: Annotated[Style, typer.Option(help="raw template or the model's chat template")] = "raw",
+    dtype: DtypeOption = "auto",
+    batch_size: Annotated[int, typer.Option(min=1, help="examples in a batch; does not change the result")] = 8,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Capture a capability's gradients and save the subspace they span."""
+    refuse_existing(out, overwrite)
+    from spd_core.data import public, spans
+    from spd_core.models import families
+    from spd_core.subspace import capture as gradients
+    from spd_core.subspace import subspace
+
+    found = public.find_capability(capability, data).limited(limit)
+    with bars() as bar:
+        lm = _load(model, revision, dtype, bar, purpose="capture", layers=layers, batch_size=batch_size)
+        longest = spans.longest_example(lm.card.context)
+        encoded = spans.encode_all(found.examples, found.settings, lm.tokenizer, prompt_style, loss, longest)
+        captured = gradients.capture(
+            lm,
+            encoded,
+            families.parse_layers(layers, lm.card.layers),
+            batch_size=batch_size,
+            on_batch=lambda at: bar(at.done / at.total, "Capturing gradients"),
+        )
+    fitted = subspace.fit(
+        captured, lm, rank=rank, center=center, per_head=per_head, loss=loss, prompt_style=prompt_style,
+        capability=found.name, fingerprint=found.fingerprint,
+    )  # fmt: skip
+    fitted.save(out, overwrite)
+    print_result({"out": str(out), **fitted.provenance.model_dump(mode="json")}, as_json)
+
+
+@app.command()
+def generate(
+    prompts: Annotated[Path, typer.Option(help="JSONL; every row has a prompt")],
+    out: Annotated[Path, typer.Option(help="JSONL with prompt, lane, completion")],
+    model: Model = "builtin",
+    revision: Revision = None,
+    subspace: Annotated[Path | None, typer.Option(help="folder written by capture")] = None,
+    lanes: Annotated[str, typer.Option(help="comma-separated: raw, projected, complement")] = "raw,projected",
+    strength: Alpha = 1.0,
+    prompt_style: Annotated[
+        Style, typer.Option(help="raw: the prompt as it stands; chat: in the model's template")
+    ] = "raw",
+    dtype: DtypeOption = "auto",
+    temperature: Annotated[float, typer.Option(help="0 is greedy")] = 0.7,
+    top_p: Annotated[float, typer.Option(help="1 keeps every token")] = 0.9,
+    max_new_tokens: Annotated[int, typer.Option(help="longest completion")] = 256,
+    seed: Annotated[int, typer.Option(help="of the sampling noise")] = 0,
+    independent: Annotated[bool, typer.Option("--independent", help="noise of its own for every lane")] = False,
+    batch_size: Annotated[int, typer.Option(min=1, help="prompts in a batch")] = 8,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Continue prompts in one or more lanes."""
+    refuse_existing(out, overwrite)
+    from spd_core.data.capability import QUESTION, Settings, read_jsonl
+    from spd_core.data.spans import generation_prompt
+    from spd_core.generation import decode
+
+    texts = [_prompt_of(row, prompts, number) for number, row in read_jsonl(prompts)]
+    if not texts:
+        raise InputError(f'{prompts} holds no prompt; add rows such as {{"prompt": "2 + 2 ="}}')
+    sampling = decode.Sampling(temperature, top_p, max_new_tokens, seed, not independent)
+    chosen = _lanes(lanes, subspace, strength)
+
+    def on_step(completions: "list[Completion]") -> None:
+        shares = [1.0 if c.finish else len(c.tokens) / max_new_tokens for c in completions]
+        bar(sum(shares) / len(shares), "Writing")
+
+    chat = prompt_style == "chat"
+    with bars() as bar:
+        at_once = min(batch_size, len(texts)) * len(chosen)
+        lm = _load(model, revision, dtype, bar, purpose="generation", rows=at_once, new_tokens=max_new_tokens)
+        settings = Settings(capability="prompts", template=QUESTION)
+        ready = [generation_prompt(text, settings, "chat", lm.tokenizer)[0] if chat else text for text in texts]
+        completions = decode.generate(
+            lm, ready, chosen, sampling, special_tokens=not chat, batch_size=batch_size, on_step=on_step
+        )
+    rows = [
+        {"prompt": text, "lane": lane.lane.name, "completion": lane.text, "finish": lane.finish}
+        for text, lane in zip((text for text in texts for _ in chosen), completions, strict=True)
+    ]
+    write_text(out, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), overwrite)
+    print_result(
+        {"out": str(out), "prompts": len(texts), "lanes": [lane.name for lane in chosen], "rows": len(rows)}, as_json
+    )
+
+
+@app.command()
+def export(
+    out: Annotated[Path, typer.Option(help="folder for the checkpoint")],
+    subspace: Annotated[Path | None, typer.Option(help="folder written by capture, to be folded in")] = None,
+    adapter: Annotated[str | None, typer.Option(help="RUN/ARM of distill, or a folder, to be merged")] = None,
+    model: Model = "builtin",
+    revision: Revision = None,
+    strength: Alpha = 1.0,
+    dtype: DtypeOption = "auto",
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Save the model with a projection folded, or an adapter merged, into its weights, as an ordinary checkpoint."""
+    refuse_existing(out, overwrite)
+    if (subspace is None) == (adapter is None):
+        raise InputError("give either --subspace DIR or --adapter RUN/ARM: what goes into the weights")
+    from spd_core.intervention.adapters import load_adapter
+    from spd_core.intervention.cards import CARD, adapter_folder
+    from spd_core.intervention.export import export_folded, export_merged
+
+    lanes = _lanes("projected", subspace, strength) if subspace is not None else []
+    tuned = None
+    if adapter is not None:
+        tuned = load_adapter(Path(adapter) if (Path(adapter) / CARD).is_file() else adapter_folder(adapter))
+    with bars() as bar:
+        lm = _load(model, revision, dtype, bar)
+        bar(0.5, "Writing the checkpoint")
+        if tuned is not None:
+            export_merged(lm, tuned, out, overwrite)
+        else:
+            export_folded(lm, lanes[0], out, overwrite)
+        bar(1.0, "Writing the checkpoint")
+    what = {"adapter": adapter} if adapter is not None else {"strength": strength}
+    print_result({"out": str(out), "model": lm.name, "revision": lm.revision, **what}, as_json)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="folder for the bundle")],
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Record the bundle that the app opens on: captures of the built-in capabilities by the built-in model."""
+    refuse_existing(out, overwrite)
+    from spd_core.cli.demo import write_demo
+
+    with bars() as bar:
+        lm = _load("builtin", None, "float32", bar)
+        written = write_demo(lm, out, bar, overwrite=overwrite)
+    print_result({"out": str(out), **written}, as_json)
+
+
+app.command()(runs.distill)
+app.command()(runs.runs)
+app.command()(tables.table)
+app.command()(harness.harness)
+
+
+def _load(
+    name: str, revision: str | None, dtype: Dtype, bar: Callable[[float, str], None], **needs: Any
+) -> "LanguageModel":
+    from spd_core.models.loading import load, quiet
+
+    quiet()
+    return load(name, revision, dtype, bar, **needs)
+
+
+def _prompt_of(row: dict[str, Any], path: Path, number: int) -> str:
+    prompt = row.get("prompt")
+    if not isinstance(prompt, str) or not prompt:
+        raise InputError(f'{path}, line {number}: no text under "prompt"; write {{"prompt": "…"}}')
+    return prompt
+
+
+def _lanes(names: str, folder: Path | None, strength: float) -> "list[Lane]":
+    """Lanes from a comma-separated list of `raw`, `projected` and `complement`."""
+    from spd_core.intervention.projection import Lane
+    from spd_core.subspace.subspace import load_subspace
+
+    wanted = [name.strip() for name in names.split(",")]
+    unknown = [name for name in wanted if name not in ("raw", "projected", "complement")]
+    if unknown or len(set(wanted)) < len(wanted):
+        raise InputError(f"lanes {names!r}: choose each of raw, projected, complement at most once")
+    if wanted != ["raw"] and folder is None:
+        raise InputError(f"lanes {names!r} need --subspace DIR; capture one first, or use --lanes raw")
+    subspace = load_subspace(folder) if folder is not None and wanted != ["raw"] else None
+    return [
+        Lane() if name == "raw" else Lane(subspace, strength, complement=name == "complement", name=name)
+        for name in wanted
+    ]
+
+
+def main() -> None:
+    """Run the command; every expected error becomes one line on stderr and its exit code."""
+    # Read when torch loads. Threads that spin while they wait gain 10 % on an idle machine, and on a busy one lose
+    # a factor of 2.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    try:
+        code = app(standalone_mode=False)
+    except TyperException as error:  # a wrong option: typer's own words
+        print(f"error: {error.format_message()}", file=sys.stderr)
+        sys.exit(InputError.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
+    except SpdError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    if code == INTERRUPTED:  # typer turns Ctrl+C into this code, and returns it
+        print("interrupted; nothing was written, and what was there is unchanged", file=sys.stderr)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+if __name__ == "__main__":
+    main()

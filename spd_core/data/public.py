@@ -1,0 +1,276 @@
+"""Maps public data sets to capabilities: GSM8K, SVAMP, MBPP, CodeAlpaca, MMLU, BBH.
+
+Rows come from the hub through `datasets`, or from a local JSONL file with the same columns.
+"""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from spd_core.data.capability import (
+    INSTRUCTION,
+    Capability,
+    Example,
+    Settings,
+    Split,
+    builtin_names,
+    read_builtin,
+    read_capability,
+    read_jsonl,
+)
+from spd_core.errors import InputError
+from spd_core.storage import child, spd_home
+
+BBH_TASKS = (
+    *("logical_deduction_three_objects", "date_understanding", "movie_recommendation"),
+    *("boolean_expressions", "causal_judgement", "sports_understanding"),
+)
+LETTERS = "ABCD"
+
+
+class Row(BaseModel):
+    """One row of a data set, with the hub's column names."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    def example(self) -> dict[str, Any]:
+        """The fields of an `Example` that this row gives."""
+        raise NotImplementedError
+
+
+class Gsm8kRow(Row):
+    """Grade-school word problems; the answer ends in `#### number`."""
+
+    question: str
+    answer: str
+
+    def example(self) -> dict[str, Any]:
+        return {"prompt": self.question, "answer": self.answer}
+
+
+class SvampRow(Row):
+    """One-step word problems: a story, a question, a number."""
+
+    body: str = Field(alias="Body")
+    question: str = Field(alias="Question")
+    answer: float = Field(alias="Answer", allow_inf_nan=False)
+
+    def example(self) -> dict[str, Any]:
+        body = self.body.strip()
+        join = " " if body.endswith((".", "!", "?")) else ", "
+        return {"prompt": f"{body}{join}{self.question.strip()}", "answer": f"{self.answer:.12g}"}
+
+
+class MbppRow(Row):
+    """Small Python problems with assertions."""
+
+    text: str
+    code: str
+    test_list: list[str] = Field(min_length=1)
+    test_setup_code: str = ""
+
+    def example(self) -> dict[str, Any]:
+        tests = [test.strip().replace("\r\n", "\n") for test in self.test_list]
+        prompt = "\n".join([self.text.strip(), "Your code should pass these tests:", *tests])
+        code, setup = (text.replace("\r\n", "\n").strip() for text in (self.code, self.test_setup_code))
+        return {"prompt": prompt, "answer": code, "tests": tests, "setup": setup}
+
+
+class CodeAlpacaRow(Row):
+    """Instructions with a reference output."""
+
+    instruction: str
+    input: str = ""
+    output: str
+
+    def example(self) -> dict[str, Any]:
+        return {"prompt": "\n".join(filter(None, [self.instruction, self.input])), "answer": self.output}
+
+
+class MmluRow(Row):
+    """Four-option questions; the answer is an index."""
+
+    question: str
+    choices: list[str] = Field(min_length=4, max_length=4)
+    answer: int = Field(ge=0, le=3)
+
+    def example(self) -> dict[str, Any]:
+        options = [f"{letter}. {choice}" for letter, choice in zip(LETTERS, self.choices, strict=True)]
+        return {"prompt": "\n".join([self.question, *options]), "answer": LETTERS[self.answer]}
+
+
+class BbhRow(Row):
+    """Six BIG-Bench Hard tasks with short targets."""
+
+    task: Literal[BBH_TASKS]  # type: ignore[valid-type]
+    input: str
+    target: str
+
+    def example(self) -> dict[str, Any]:
+        return {"prompt": self.input, "answer": self.target}
+
+
+@dataclass(frozen=True)
+class Task:
+    """Where a data set lives, and how its rows become examples.
+
+    Attributes:
+        hub: repository id and configuration names on the hub.
+        splits: our split name → the hub's.
+        task_column: the configuration's name is added to each row as `task`.
+    """
+
+    row: type[Row]
+    hub: str
+    configs: tuple[str | None, ...]
+    splits: dict[Split, str]
+    settings: Settings
+    task_column: bool = False
+
+
+def _settings(name: str, description: str, **fields: Any) -> Settings:
+    return Settings(capability=name, title=name, description=description, **fields)
+
+
+TASKS = {
+    "gsm8k": Task(
+        Gsm8kRow, "openai/gsm8k", ("main",), {"calibration": "train", "train": "train", "heldout": "test"},
+        _settings("gsm8k", "Grade-school word problems.", spans="after:#### ", scorer="number"),
+    ),
+    "svamp": Task(
+        SvampRow, "ChilleD/SVAMP", (None,), {"calibration": "train", "train": "train", "heldout": "test"},
+        _settings("svamp", "One-step word problems.", spans="number", scorer="number"),
+    ),
+    "mbpp": Task(
+        MbppRow, "google-research-datasets/mbpp", ("full",),
+        {"calibration": "train", "train": "train", "heldout": "test"},
+        _settings("mbpp", "Small Python problems.", template=INSTRUCTION, spans="tests", scorer="python"),
+    ),
+    "codealpaca": Task(
+        CodeAlpacaRow, "sahil2801/CodeAlpaca-20k", (None,), {"calibration": "train", "train": "train"},
+        _settings("codealpaca", "Code instructions.", template=INSTRUCTION, spans="answer", scorer="nll"),
+    ),
+    "mmlu": Task(
+        MmluRow, "cais/mmlu", ("all",), {"calibration": "dev", "train": "auxiliary_train", "heldout": "test"},
+        _settings("mmlu", "Four-option questions.", spans="answer", scorer="letter"),
+    ),
+    "bbh": Task(
+        BbhRow, "lukaemon/bbh", BBH_TASKS, {"calibration": "test", "heldout": "test"},
+        _settings("bbh", "Six BIG-Bench Hard tasks.", spans="answer", scorer="exact"), task_column=True,
+    ),
+}  # fmt: skip
+
+
+def read_task(
+    name: str, data: Path | None = None, split: Split = "calibration", limit: int | None = None
+) -> Capability:
+    """Examples of a public data set, from the hub or from a local JSONL file with the hub's columns.
+
+    Raises:
+        InputError: unknown name or split, the hub cannot be reached, or a malformed row (with its number).
+    """
+    task = TASKS.get(name)
+    if task is None:
+        raise InputError(f"unknown data set {name!r}; choose {', '.join(TASKS)}")
+    if data is not None:
+        rows, where = read_jsonl(data), str(data)
+    else:
+        if split not in task.splits:
+            raise InputError(f"{name} has no {split} split; it has {', '.join(task.splits)}")
+        rows, where = list(enumerate(_hub_rows(task, task.splits[split]), 1)), task.hub
+    examples = [_example(name, task, number, row, split, where) for number, row in rows]
+    if not examples:
+        raise InputError(f"{where} holds no row; {name} needs columns {', '.join(_columns(task.row))}")
+    return Capability(task.settings, tuple(examples))
+
+
+def _columns(row: type[Row]) -> list[str]:
+    return [field.alias or name for name, field in row.model_fields.items()]
+
+
+def _example(name: str, task: Task, number: int, row: dict[str, Any], split: Split, where: str) -> Example:
+    try:
+        fields = task.row.model_validate(row).example()
+        return Example(id=f"{name}-{number}", split=split, **fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        column = ".".join(str(part) for part in first["loc"]) or "row"
+        raise InputError(
+            f"{where}, line {number}: {column}: {first['msg']}; {name} needs columns {', '.join(_columns(task.row))}"
+        ) from error
+
+
+def _hub_rows(task: Task, split: str) -> Iterable[dict[str, Any]]:
+    import datasets
+
+    rows: list[dict[str, Any]] = []
+    for config in task.configs:
+        try:
+            found = datasets.load_dataset(task.hub, config, split=split)
+        except Exception as error:  # the library raises many kinds, its own and the network's
+            first = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise InputError(f"cannot load {task.hub} from the hub: {first}; or give --data FILE.jsonl") from error
+        rows += [{"task": config, **row} if task.task_column else row for row in found]
+    return rows
+
+
+def saved_folder() -> Path:
+    """Where the user's own capabilities are kept."""
+    return spd_home() / "capabilities"
+
+
+def saved_names() -> list[str]:
+    """Names of the user's own capabilities."""
+    return sorted({path.stem for path in saved_folder().glob("[!.]*.jsonl")} - {*builtin_names(), *TASKS})
+
+
+def read_named(name: str) -> Capability:
+    """A capability that comes with SPD Lab or that the user has saved.
+
+    Raises:
+        InputError: no capability of that name, or a damaged file.
+    """
+    if name in saved_names():
+        return read_capability(child(saved_folder(), f"{name}.jsonl"))
+    return read_builtin(name)
+
+
+def find_capability(name: str, data: Path | None = None, split: Split = "calibration") -> Capability:
+    """One split of the capability that a user names.
+
+    A built-in or saved name, a public data set (from the hub, or from `data`), or the path of a capability file. A
+    name that is none of them, with `data`, reads `data` as a capability file.
+
+    Raises:
+        InputError: nothing of that name, an unreadable file, or a split without examples.
+    """
+    if name in TASKS:
+        return read_task(name, data, split)
+    found = _own(name, data)
+    chosen = found.split(split)
+    if not chosen.examples:
+        raise InputError(f'{found.name} has no {split} examples; mark some with "split": "{split}"')
+    return chosen
+
+
+def held_out_prompts(name: str) -> list[str]:
+    """Prompts that are kept for evaluation; none where the capability has no such split, or cannot be found."""
+    try:
+        return [example.prompt for example in find_capability(name, split="heldout").examples]
+    except InputError:
+        return []
+
+
+def _own(name: str, data: Path | None) -> Capability:
+    if data is not None:
+        return read_capability(data)
+    if name in builtin_names() or not (name.endswith(".jsonl") or os.path.exists(name)):
+        try:
+            return read_named(name)
+        except InputError as error:
+            raise InputError(f"{error}; public data sets: {', '.join(TASKS)}") from None
+    return read_capability(Path(name))

@@ -1,0 +1,1 @@
+"""From a corpus of the model's own text to an adapter."""

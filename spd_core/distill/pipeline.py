@@ -1,0 +1,112 @@
+"""Carries out a recipe: the stages of all arms, in their order, round by round. Knows nothing of jobs or pages."""
+
+import shutil
+from collections.abc import Callable, Collection, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from spd_core.distill.stages import Stages, Stopped
+from spd_core.distill.train import ADAPTER
+from spd_core.intervention.adapters import joined, load_adapter, merged, save_adapter
+from spd_core.intervention.cards import read_card
+from spd_core.models.loading import LanguageModel, load, quiet
+from spd_core.recipes.distill import ARMS, ArmName, Recipe
+from spd_core.runs.events import AnyEvent
+from spd_core.runs.parallel import together
+from spd_core.storage import new_folder
+
+Outcome: TypeAlias = Literal["done", "stopped", "review"]
+
+
+def carry_out(
+    recipe: Recipe,
+    folder: Path,
+    *,
+    run: str = "",
+    tell: Callable[[AnyEvent], None] | None = None,
+    stop: Callable[[], bool] | None = None,
+    rejected: Mapping[str, Collection[int]] | None = None,
+    reviewed: bool = False,
+) -> Outcome:
+    """Do everything that a recipe asks for and `folder` does not hold yet.
+
+    All corpora of the first round are written before the first arm is trained. Under `accelerate launch` all processes
+    call it; the first one captures, tells and saves. What an arm has learned lies in `folder/adapters/<arm>`, relative
+    to the untouched model.
+
+    Args:
+        run: name of the run, for the adapters' cards.
+        tell: told every event, as it happens.
+        stop: asked between tokens and steps; true ends it there. Called again on the same folder, it goes on.
+        rejected: numbers of rows that nobody shall train on, by corpus.
+        reviewed: somebody has looked at the corpora; only asked for when the recipe says `review`.
+
+    Returns:
+        `review` when it waits for somebody to look at the corpora.
+
+    Raises:
+        SpdError: of any stage; all that was finished before is kept.
+    """
+    processes = together()  # before the model is loaded: it gives each process its GPU
+    stages = Stages(recipe, folder, run, tell if processes.is_main_process else None, stop, rejected)
+    try:
+        stages.begin("load")
+        lm = _loaded(recipe)
+        for arm in recipe.arms:
+            if not _has(folder, arm, recipe.rounds):
+                stages.corpus(lm, arm, 1)
+        if recipe.review and not reviewed:
+            return "review"
+        for arm in recipe.arms:
+            _rounds(stages, lm, arm)
+    except Stopped:
+        return "stopped"
+    return "done"
+
+
+def _loaded(recipe: Recipe) -> LanguageModel:
+    quiet()
+    return load(
+        recipe.model, recipe.revision, recipe.dtype, purpose="generation", rows=recipe.corpus.batch_size,
+        new_tokens=recipe.corpus.max_new_tokens,
+    )  # fmt: skip
+
+
+def _place(folder: Path, arm: ArmName, round_: int) -> Path:
+    return folder / "arms" / arm / f"round-{round_}" / ADAPTER
+
+
+def _rounds(stages: Stages, lm: LanguageModel, arm: ArmName) -> None:
+    """Every round of an arm: train, merge, and look how far the subspace has turned."""
+    recipe, folder = stages.recipe, stages.folder
+    asked = recipe.drift or ARMS[arm].subspace in ("capability", "random")
+    base = before = stages.subspace(lm, "capability", arm, 1, "capture") if asked else None
+    current = lm
+    with ExitStack() as stack:
+        for round_ in range(1, recipe.rounds + 1):
+            adapter = stages.trained(current, arm, round_)
+            _publish(folder, arm, round_, lm)
+            if not adapter.card.finished:
+                raise Stopped
+            if recipe.drift or round_ < recipe.rounds:
+                current = stack.enter_context(merged(current, adapter))
+            if recipe.drift and base is not None and before is not None:
+                before = stages.drift(current, arm, round_, base, before)
+
+
+def _publish(folder: Path, arm: ArmName, rounds: int, lm: LanguageModel) -> None:
+    """Put what an arm has learned so far, relative to the untouched model, where lanes and exports look for it."""
+    if not together().is_main_process:
+        return
+    parts, place = [_place(folder, arm, round_) for round_ in range(1, rounds + 1)], folder / "adapters" / arm
+    if rounds > 1:
+        save_adapter(joined([load_adapter(part) for part in parts]), place, lm.model.config, overwrite=True)
+        return
+    with new_folder(place, overwrite=True) as temporary:
+        shutil.copytree(parts[0], temporary, dirs_exist_ok=True)
+
+
+def _has(folder: Path, arm: ArmName, rounds: int) -> bool:
+    last = _place(folder, arm, rounds)
+    return last.is_dir() and read_card(last).finished

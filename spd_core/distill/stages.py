@@ -1,0 +1,255 @@
+"""The stages of a distillation in a folder: a capture, a corpus, a training, a look at the drift.
+
+Each keeps what the folder holds already, and tells what it does. In which order they run is in `distill/pipeline.py`.
+"""
+
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from spd_core.data.capability import Capability
+from spd_core.data.public import find_capability, held_out_prompts
+from spd_core.distill.corpus import CorpusRow, clean, corpus_path, read_corpus
+from spd_core.distill.train import ADAPTER, CHECKPOINTS, TrainNews, train
+from spd_core.distill.write import Task, tasks_of, write_corpus
+from spd_core.errors import InputError, MemoryLimitError
+from spd_core.generation.decode import generate
+from spd_core.intervention.adapters import Adapter, load_adapter
+from spd_core.intervention.cards import CARD, read_card
+from spd_core.intervention.projection import Lane
+from spd_core.models.device import available_memory, estimate_memory
+from spd_core.models.loading import LanguageModel
+from spd_core.models.packing import forget_packed
+from spd_core.recipes.distill import ARMS, ArmName, Recipe, SubspaceOf
+from spd_core.recipes.sampling import Sampling
+from spd_core.runs.events import AnyEvent, ArmDone, Drift, HygieneFound, Loss, Progress, Sample, Stage, StageBegun
+from spd_core.runs.parallel import agreed, together
+from spd_core.storage import remove_folder
+from spd_core.subspace.arm_subspaces import captured_subspace, subspace_fingerprint
+from spd_core.subspace.spectrum import principal_angles
+from spd_core.subspace.subspace import RECORD, Subspace, load_subspace, random_subspace
+
+SHOWN = 48
+"""Most tokens of a completion that is written only to look at."""
+
+
+class Stopped(Exception):  # noqa: N818 - it is no error
+    """Somebody has asked to stop; everything finished is on the disk."""
+
+
+@dataclass
+class Stages:
+    """What the stages of one run share.
+
+    Attributes:
+        run: name of the run, for the adapters' cards.
+        listener: told every event.
+        stop: asked between tokens and steps.
+        rejected: numbers of rows that nobody trains on, by corpus.
+        arm, round, since: whose stage it is, and since when.
+    """
+
+    recipe: Recipe
+    folder: Path
+    run: str = ""
+    listener: Callable[[AnyEvent], None] | None = None
+    stop: Callable[[], bool] | None = None
+    rejected: Mapping[str, Collection[int]] | None = None
+    arm: str = ""
+    round: int = 1
+    since: float = 0.0
+
+    # --- telling -----------------------------------------------------------------------------------------------
+
+    def begin(self, stage: Stage, arm: str = "", round_: int = 1) -> None:
+        """Tell that a stage begins; raises `Stopped` when somebody has asked to."""
+        if agreed(self.stop):
+            raise Stopped
+        self.arm, self.round, self.since = arm, round_, time.monotonic()
+        self.tell(StageBegun, stage=stage)
+
+    def tell(self, event: type[Any], **facts: Any) -> None:
+        """Tell an event of the stage that runs."""
+        if self.listener is not None:
+            self.listener(event(time=time.time(), arm=self.arm, round=self.round, **facts))
+
+    def progress(self, stage: Stage, done: int, total: int, tokens: int = 0) -> None:
+        """Tell how far the stage is."""
+        seconds = round(time.monotonic() - self.since, 3)
+        self.tell(Progress, stage=stage, done=done, total=total, tokens=tokens, seconds=seconds)
+
+    # --- capture -----------------------------------------------------------------------------------------------
+
+    def subspace(self, lm: LanguageModel, kind: SubspaceOf, arm: str, round_: int, stage: Stage) -> Subspace:
+        """The subspace of this round's model; in the first round all arms share it."""
+        shared = round_ == 1
+        name = "-".join((kind.partition(" ")[0], *(() if shared else (arm,)), f"round-{round_}"))
+        place = self.folder / "captures" / name
+        if agreed(lambda: not (place / RECORD).is_file()):  # processes come here at different times
+            self.begin(stage, "" if shared else arm, round_)
+            if together().is_main_process:
+                self._capture(lm, kind, stage, place)
+            together().wait_for_everyone()
+            if not (place / RECORD).is_file():
+                raise Stopped
+        return load_subspace(place)
+
+    def _capture(self, lm: LanguageModel, kind: SubspaceOf, stage: Stage, place: Path) -> None:
+        found = captured_subspace(
+            lm, self.calibration, kind, self.recipe.capture, self.recipe.corpus.prompt_style, self.recipe.seed,
+            on_batch=lambda at: self.progress(stage, at.done, at.total), stop=self.stop,
+        )  # fmt: skip
+        if found is not None:
+            found.save(place, overwrite=True)
+
+    def drift(self, lm: LanguageModel, arm: str, round_: int, base: Subspace, before: Subspace) -> Subspace:
+        """The capability subspace of a trained model, and how far it has turned."""
+        found = self.subspace(lm, "capability", arm, round_ + 1, "drift")
+        self.arm, self.round = arm, round_
+        angles = {site.label: np.degrees(principal_angles(base.basis[site], found.basis[site])) for site in base.sites}
+        self.tell(
+            Drift, overlap=_overlaps(base, found), before=_overlaps(before, found),
+            angles={label: tuple(np.round(values, 3).tolist()) for label, values in angles.items()},
+            chance={
+                site.label: max(base.basis[site].shape[1], found.basis[site].shape[1]) / site.d_kv
+                for site in base.sites
+            },
+        )  # fmt: skip
+        return found
+
+    # --- corpus ------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def calibration(self) -> Capability:
+        """What subspaces are captured from."""
+        return find_capability(self.recipe.capability).limited(self.recipe.capture.examples)
+
+    @cached_property
+    def prompts(self) -> Capability:
+        """What the corpus is written on."""
+        wanted = self.recipe.corpus
+        found = find_capability(self.recipe.capability, split=wanted.split).limited(wanted.prompts)
+        if wanted.held_out >= len(found.examples):
+            raise InputError(
+                f"{found.name} has {len(found.examples)} {wanted.split} prompts, and {wanted.held_out} are held out; "
+                "hold out fewer"
+            )
+        return found
+
+    def tasks(self, lm: LanguageModel) -> list[Task]:
+        """One for each prompt and sample, the same for all arms."""
+        return tasks_of(lm, self.prompts, self.recipe.corpus.prompt_style, samples=self.recipe.corpus.samples)
+
+    def lane(self, lm: LanguageModel, arm: ArmName, round_: int) -> Lane:
+        """How an arm writes."""
+        kind = ARMS[arm].subspace
+        if kind == "none":
+            return Lane(name=arm)
+        found = self.subspace(lm, "capability" if kind == "random" else kind, arm, round_, "capture")
+        if kind == "random":
+            found = random_subspace(found, self.recipe.seed)
+        return Lane(found, self.recipe.capture.strength, name=arm)
+
+    def corpus_name(self, arm: ArmName, round_: int) -> str:
+        """Arms that write in the same way share a corpus, as long as they have the same model."""
+        return self.recipe.corpus_name(arm) if round_ == 1 else arm
+
+    def corpus(self, lm: LanguageModel, arm: ArmName, round_: int) -> tuple[list[CorpusRow], Lane]:
+        """All rows that an arm trains on in a round before anything is left out, and how they were written."""
+        name, lane, processes = self.corpus_name(arm, round_), self.lane(lm, arm, round_), together()
+        tasks, path = self.tasks(lm), corpus_path(self.folder, name, round_)
+        if agreed(lambda: not path.exists() or len(read_corpus(path)) < len(tasks)):
+            self.begin("corpus", name, round_)
+        rows = write_corpus(
+            lm, tasks, lane, self.recipe.sampling(arm), path,
+            batch_size=self.recipe.corpus.batch_size, stop=self.stop,
+            on_rows=lambda done, total, tokens: self.progress("corpus", done, total, tokens),
+            rank=processes.process_index, ranks=processes.num_processes, wait=processes.wait_for_everyone,
+        )  # fmt: skip
+        if len(rows) < len(tasks):
+            raise Stopped
+        return rows, lane
+
+    def cleaned(self, rows: Sequence[CorpusRow], name: str) -> tuple[list[CorpusRow], list[CorpusRow]]:
+        """Rows to train on and held-out rows, without what hygiene or a person has left out; told."""
+        capability, wanted = self.prompts, self.recipe.corpus
+        apart = {example.id for example in capability.examples[len(capability.examples) - wanted.held_out :]}
+        rejected = set((self.rejected or {}).get(name, ()))
+        found = clean(
+            [row for row in rows if row.number not in rejected],
+            {example.id: example.prompt for example in capability.examples},
+            held_out_prompts(self.recipe.capability),
+            drop=wanted.drop,
+        )
+        seen = {example.prompt for example in self.calibration.examples}
+        self.tell(
+            HygieneFound, kept=len(found.kept), counts={**found.counts, "rejected": len(rejected)},
+            examples={reason: tuple((row.number, row.completion[:200]) for row in rows[:3])
+                      for reason, rows in found.dropped.items()},
+            calibration=sum(example.prompt in seen for example in capability.examples),
+        )  # fmt: skip
+        return [row for row in found.kept if row.id not in apart], [row for row in found.kept if row.id in apart]
+
+    # --- training ----------------------------------------------------------------------------------------------
+
+    def trained(self, lm: LanguageModel, arm: ArmName, round_: int) -> Adapter:
+        """The adapter of an arm and round, trained on its corpus unless it has been."""
+        folder = self.folder / "arms" / arm / f"round-{round_}"
+        if (folder / ADAPTER / CARD).is_file() and read_card(folder / ADAPTER).finished:
+            return load_adapter(folder / ADAPTER)
+        rows, lane = self.corpus(lm, arm, round_)
+        self.begin("train", arm, round_)
+        kept, held_out = self.cleaned(rows, self.corpus_name(arm, round_))
+        self._check_memory(lm, rows)
+        forget_packed()
+        facts = {"run": self.run, "arm": arm, "capability": self.recipe.capability,
+                 "subspace": subspace_fingerprint(lane.subspace)}  # fmt: skip
+        found = train(
+            lm, kept, self.recipe.train, folder, held_out=held_out, facts=facts, on_news=self._on_news,
+            on_epoch=lambda news: self._show(lm, news), stop=self.stop,
+        )  # fmt: skip
+        card = found.card
+        if card.finished:
+            seconds = round(time.monotonic() - self.since, 3)
+            self.tell(ArmDone, steps=card.steps, planned=card.planned, rows=card.rows, seconds=seconds)
+            if together().is_main_process and (folder / CHECKPOINTS).is_dir():
+                remove_folder(folder / CHECKPOINTS)  # only a training that shall go on needs them
+        return load_adapter(found.adapter)
+
+    def _on_news(self, news: TrainNews) -> None:
+        self.tell(
+            Loss, step=news.step, steps=news.steps, epoch=round(news.epoch, 4), loss=news.loss,
+            held_out_loss=news.held_out_loss,
+        )  # fmt: skip
+        if news.loss is not None:
+            self.progress("train", news.step, news.steps, news.tokens)
+
+    def _show(self, lm: LanguageModel, news: TrainNews) -> None:
+        tasks = self.tasks(lm)
+        tasks = tasks[len(tasks) - self.recipe.train.completions :]
+        greedy = Sampling(temperature=0.0, max_new_tokens=min(SHOWN, self.recipe.corpus.max_new_tokens))
+        for task in tasks:
+            written = generate(lm, [task.prompt], [Lane()], greedy, special_tokens=task.special)[0]
+            self.tell(Sample, step=news.step, epoch=round(news.epoch, 4), prompt=task.prompt, completion=written.text)
+
+    def _check_memory(self, lm: LanguageModel, rows: Sequence[CorpusRow]) -> None:
+        """Refuse before training: on a CPU, running out of memory would end the whole process."""
+        size, batch = lm.dtype.itemsize, self.recipe.train.batch_size
+        longest = max(len(lm.tokenizer(row.prompt)["input_ids"]) + len(row.tokens) for row in rows)
+        wanted = estimate_memory(lm.model.config, size, (0,), batch_size=batch, tokens=longest)
+        needed, free = wanted.capture - wanted.load, available_memory(lm.device)
+        if needed > free:
+            raise MemoryLimitError(f"training on {batch} rows of up to {longest} tokens needs about "
+                                   f"{needed / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free; choose a smaller "
+                                   "train.batch_size, or fewer corpus.max_new_tokens")  # fmt: skip
+
+
+def _overlaps(first: Subspace, second: Subspace) -> dict[str, float]:
+    """Mean cos² of the principal angles by site: 1 for equal subspaces, of two random ones rank ÷ d_kv."""
+    pairs = {site.label: principal_angles(first.basis[site], second.basis[site]) for site in first.sites}
+    return {label: round(float(np.mean(np.cos(angles) ** 2)), 6) for label, angles in pairs.items()}

@@ -1,0 +1,301 @@
+"""Trains: the model's own text becomes a LoRA adapter on the untouched model. TRL trains; nothing here is a loop.
+
+Knows nothing of how the text was written.
+"""
+
+import hashlib
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from spd_core.distill.corpus import CorpusRow
+from spd_core.errors import InputError, TrainingError
+from spd_core.generation.decode import end_tokens
+from spd_core.intervention.cards import AdapterCard, read_card, write_card
+from spd_core.models.families import FUSED, OUTPUT_PROJECTION, ModelCard
+from spd_core.models.loading import LanguageModel
+from spd_core.recipes.distill import LossOn, Target, TrainSettings
+from spd_core.runs.parallel import agreed, share
+from spd_core.storage import new_folder, storage_errors, versions
+
+ADAPTER, CHECKPOINTS = "adapter", "checkpoints"
+
+
+@dataclass(frozen=True)
+class TrainNews:
+    """Where a training stands.
+
+    Attributes:
+        loss: mean −log p of the tokens of the last step, in nats; None for a report on the held-out rows.
+        held_out_loss: the same of the held-out rows, after an epoch.
+        tokens: that the training has gone through.
+    """
+
+    step: int
+    steps: int
+    epoch: float
+    loss: float | None = None
+    held_out_loss: float | None = None
+    tokens: int = 0
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished or stopped training: its adapter's folder and card, and the news of this call."""
+
+    adapter: Path
+    card: AdapterCard
+    news: tuple[TrainNews, ...]
+
+
+def target_modules(card: ModelCard, targets: Sequence[Target] = ("q", "k", "v", "o")) -> list[str]:
+    """Names of the attention's linear maps in this family, as peft matches them; a fused map holds q, k and v.
+
+    GPT-2's MLP has a map of the same name as the attention's output: the parent tells them apart.
+    """
+    inner = [f"{name}_proj" for name in ("q", "k", "v") if name in targets]
+    if card.model_type in FUSED and inner:
+        inner = [FUSED[card.model_type]]
+    output = OUTPUT_PROJECTION.get(card.model_type, "o_proj")
+    return [*inner, *([output if output != "c_proj" else "attn.c_proj"] if "o" in targets else [])]
+
+
+def encode_row(lm: LanguageModel, row: CorpusRow, loss_on: LossOn) -> dict[str, list[int]]:
+    """`input_ids` and `labels` of a row; −100 where nothing is trained.
+
+    The completion's own tokens follow the prompt's: text that is read again could be split in other places. A row
+    that the model ended itself is closed by the end-of-sequence token, so that ending is learned too; one that was cut
+    is not, so that it is not.
+    """
+    prompt = lm.tokenizer(row.prompt, add_special_tokens=row.special, verbose=False)["input_ids"]
+    end = row.end if row.end is not None else lm.tokenizer.eos_token_id
+    written = [*row.tokens, *([end if end is not None else min(end_tokens(lm))] if row.finish == "eos" else [])]
+    ignored = len(prompt) if loss_on == "completion" else 0
+    ids = [*prompt, *written]
+    return {"input_ids": ids, "labels": [-100] * ignored + ids[ignored:]}
+
+
+def train(
+    lm: LanguageModel,
+    rows: Sequence[CorpusRow],
+    settings: TrainSettings,
+    folder: Path,
+    *,
+    held_out: Sequence[CorpusRow] = (),
+    facts: Mapping[str, Any] | None = None,
+    on_news: Callable[[TrainNews], None] | None = None,
+    on_epoch: Callable[[TrainNews], None] | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> Trained:
+    """Fine-tune a LoRA adapter on rows and save it in `folder/adapter`; the base model is as before when this returns.
+
+    A training that was stopped, or whose process died, goes on from `folder/checkpoints` when it is called again with
+    the same arguments, and reaches the same weights as without the interruption. Under `accelerate launch` all
+    processes call it, and share the rows of each step; the first one saves.
+
+    Args:
+        held_out: rows that are only scored, after every epoch.
+        facts: what else the adapter's card says, e.g. its arm and the fingerprint of its subspace.
+        on_epoch: called after each epoch, while `lm` writes and scores as the model in training does.
+        stop: asked after each optimizer step; true ends it there, with the checkpoint and the adapter saved.
+
+    Raises:
+        InputError: no row, early stopping without held-out rows, or a batch that the processes cannot share evenly.
+        TrainingError: a loss that is not finite.
+        StorageError: the disk refuses.
+    """
+    if not rows:
+        raise InputError("no row is left to train on; write more, or drop fewer")
+    if settings.patience and not held_out:
+        raise InputError(f"patience {settings.patience} needs held-out rows; keep some, or set it to 0")
+    watch = _watch(lm, on_news, on_epoch, stop)
+    with _left_alone(lm):
+        trainer = _trainer(lm, rows, held_out, settings, folder / CHECKPOINTS, watch)
+        with storage_errors(folder / CHECKPOINTS):
+            trainer.train(resume_from_checkpoint=_last_checkpoint(folder / CHECKPOINTS))
+        if trainer.accelerator.is_main_process:
+            card = _card(lm, rows, settings, trainer.state, watch.stopped, facts or {})
+            _save_adapter(trainer.accelerator.unwrap_model(trainer.model), card, folder / ADAPTER)
+        trainer.accelerator.wait_for_everyone()
+    return Trained(folder / ADAPTER, read_card(folder / ADAPTER), tuple(watch.news))
+
+
+def _card(
+    lm: LanguageModel, rows: Sequence[CorpusRow], settings: TrainSettings, state: Any, stopped: bool,
+    facts: Mapping[str, Any],
+) -> AdapterCard:  # fmt: skip
+    losses = {name: [log[name] for log in state.log_history if name in log] for name in ("loss", "eval_loss")}
+    held_out = losses["eval_loss"]
+    return AdapterCard(
+        base=lm.name, revision=lm.revision, dtype=str(lm.dtype).removeprefix("torch."), rows=len(rows),
+        steps=state.global_step, planned=state.max_steps, finished=not stopped, settings=settings,
+        train_loss=losses["loss"][-1] if losses["loss"] else None,
+        held_out_loss=(min(held_out) if settings.patience else held_out[-1]) if held_out else None,
+        corpus=hashlib.sha256("".join(row.model_dump_json() for row in rows).encode()).hexdigest(),
+        created=datetime.now().isoformat(timespec="seconds"), versions=versions(), **facts,
+    )  # fmt: skip
+
+
+def _save_adapter(model: Any, card: AdapterCard, folder: Path) -> None:
+    with new_folder(folder, overwrite=True) as place:
+        model.save_pretrained(place, safe_serialization=True)
+        write_card(card, place)
+
+
+@contextmanager
+def _left_alone(lm: LanguageModel) -> Iterator[None]:
+    """Take back what trainers do to a model: adapters in its layers, a fused head in place of `forward`, no cache."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    cached = lm.model.config.use_cache
+    try:
+        yield
+    finally:
+        for path, module in list(lm.model.named_modules()):
+            if isinstance(module, BaseTunerLayer):
+                parent, _, name = path.rpartition(".")
+                setattr(lm.model.get_submodule(parent), name, module.get_base_layer())
+        for name in ("forward", "peft_config", "_hf_peft_config_loaded"):
+            lm.model.__dict__.pop(name, None)
+        lm.model.config.use_cache = cached
+        lm.model.eval().requires_grad_(False)
+
+
+def _trainer(
+    lm: LanguageModel,
+    rows: Sequence[CorpusRow],
+    held_out: Sequence[CorpusRow],
+    settings: TrainSettings,
+    checkpoints: Path,
+    watch: Any,
+) -> Any:
+    import torch
+    from datasets import Dataset
+    from peft import LoraConfig
+    from transformers import EarlyStoppingCallback, PrinterCallback, set_seed
+    from trl import SFTConfig, SFTTrainer
+
+    encoded, tests = ([encode_row(lm, row, settings.loss_on) for row in part] for part in (rows, held_out))
+    often = "epoch" if held_out else "no"
+    each = share(settings.batch_size)
+    config = SFTConfig(
+        output_dir=str(checkpoints), seed=settings.seed, data_seed=settings.seed, report_to="none",
+        per_device_train_batch_size=each, per_device_eval_batch_size=each,
+        num_train_epochs=settings.epochs, learning_rate=settings.learning_rate, weight_decay=settings.weight_decay,
+        lr_scheduler_type="cosine", max_length=None,
+        logging_steps=1, logging_nan_inf_filter=False, disable_tqdm=True, eval_strategy=often, save_strategy="epoch",
+        save_total_limit=2, load_best_model_at_end=bool(settings.patience), metric_for_best_model="eval_loss",
+        activation_checkpointing=False, bf16=False, use_cpu=lm.device.type == "cpu", dataloader_pin_memory=False,
+    )  # fmt: skip
+    lora = LoraConfig(
+        r=settings.lora_r, lora_alpha=settings.lora_alpha, lora_dropout=settings.lora_dropout,
+        target_modules=target_modules(lm.card, settings.lora_targets), task_type="CAUSAL_LM",
+    )  # fmt: skip
+    callbacks = [watch, *([EarlyStoppingCallback(settings.patience)] if settings.patience else [])]
+    lengths = [len(row["input_ids"]) for row in encoded]
+
+    class Trainer(SFTTrainer):
+        def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+            return _by_length(lengths, settings.batch_size, settings.seed)
+
+        def evaluate(self, *args: Any, **options: Any) -> Any:
+            with torch.random.fork_rng():  # or the dropout after it would depend on where a training was stopped
+                return super().evaluate(*args, **options)
+
+    set_seed(settings.seed)  # the adapter's first weights are drawn before the trainer sets its own seed
+    trainer = Trainer(
+        lm.model, config, train_dataset=Dataset.from_list(encoded),
+        eval_dataset=Dataset.from_list(tests) if tests else None, processing_class=lm.tokenizer, peft_config=lora,
+        callbacks=callbacks,
+    )  # fmt: skip
+    trainer.remove_callback(PrinterCallback)  # it prints to stdout, which belongs to results
+    return trainer
+
+
+def _by_length(lengths: Sequence[int], batch_size: int, seed: int) -> Any:
+    """Batches of rows of similar length, in an order that depends on the seed and the epoch alone.
+
+    transformers' own sampler draws from torch's global noise, so that a training which goes on sees another order, and
+    it groups nothing below eight batches. Here rows are sorted by length within a tenth, so that each epoch has other
+    batches; the batches are shuffled, but for the last one, which may be smaller.
+    """
+    import torch
+    from torch.utils.data import Sampler
+
+    class ByLength(Sampler[int]):
+        epoch = 0
+
+        def __len__(self) -> int:
+            return len(lengths)
+
+        def set_epoch(self, epoch: int) -> None:
+            self.epoch = epoch
+
+        def __iter__(self) -> Iterator[int]:
+            noise = torch.Generator().manual_seed(1_000_003 * seed + self.epoch)
+            about = torch.tensor(lengths) * (1 + 0.1 * torch.rand(len(lengths), generator=noise))
+            batches = about.argsort(descending=True).split(batch_size)
+            whole = len(lengths) // batch_size
+            order = torch.randperm(whole, generator=noise).tolist()
+            return iter([int(row) for at in (*order, *range(whole, len(batches))) for row in batches[at]])
+
+    return ByLength()
+
+
+def _last_checkpoint(folder: Path) -> str | None:
+    from transformers.trainer_utils import get_last_checkpoint
+
+    return get_last_checkpoint(str(folder)) if folder.is_dir() else None
+
+
+def _watch(
+    lm: LanguageModel,
+    on_news: Callable[[TrainNews], None] | None,
+    on_epoch: Callable[[TrainNews], None] | None,
+    stop: Callable[[], bool] | None,
+) -> Any:
+    """A callback of transformers that passes news on, ends when asked to, and refuses a loss that is not finite."""
+    import torch
+    from transformers import TrainerCallback
+
+    class Watch(TrainerCallback):
+        def __init__(self) -> None:
+            self.news: list[TrainNews] = []
+            self.stopped = False
+
+        def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            logs: dict[str, float] = kwargs["logs"]
+            loss, held_out = logs.get("loss"), logs.get("eval_loss")
+            value = loss if loss is not None else held_out
+            if value is None:
+                return
+            if not math.isfinite(value):
+                raise TrainingError(
+                    f"the loss is {value} at step {state.global_step}; use a lower learning rate, or float32 instead "
+                    "of bfloat16"
+                )
+            tokens = int(logs.get("num_tokens", 0))
+            self.news.append(TrainNews(state.global_step, state.max_steps, state.epoch, loss, held_out, tokens))
+            if on_news is not None:
+                on_news(self.news[-1])
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            if state.global_step < state.max_steps and agreed(stop):
+                self.stopped = control.should_training_stop = control.should_save = True
+
+        def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            if on_epoch is None or not state.is_world_process_zero:
+                return
+            training = lm.model.training
+            lm.model.eval()
+            try:
+                with torch.random.fork_rng():
+                    on_epoch(TrainNews(state.global_step, state.max_steps, state.epoch))
+            finally:
+                lm.model.train(training)
+
+    return Watch()

@@ -1,0 +1,146 @@
+"""Writes a corpus of the model's own text, row by row, so that nothing finished is lost. Knows nothing of training."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from spd_core.data.capability import Capability, Style
+from spd_core.data.spans import generation_prompt
+from spd_core.distill.corpus import CorpusRow, read_corpus
+from spd_core.errors import InputError
+from spd_core.generation.decode import generate
+from spd_core.intervention.projection import Lane
+from spd_core.models.loading import LanguageModel
+from spd_core.recipes.sampling import Sampling
+from spd_core.records import append_rows, cut_torn_line, to_lines
+from spd_core.storage import write_text
+
+
+@dataclass(frozen=True)
+class Task:
+    """A row that is still to be written: its number, and the prompt as the model shall read it."""
+
+    number: int
+    id: str
+    sample: int
+    prompt: str
+    special: bool
+
+
+def tasks_of(
+    lm: LanguageModel, capability: Capability, style: Style = "raw", *, samples: int = 1, limit: int | None = None
+) -> list[Task]:
+    """One task for each prompt of the capability and sample, in a fixed order that any process finds alike.
+
+    Raises:
+        InputError: fewer than one sample, or chat style without a chat template.
+    """
+    if samples < 1:
+        raise InputError(f"{samples} samples per prompt; choose at least 1")
+    tasks: list[Task] = []
+    for example in capability.limited(limit).examples:
+        text, _ = generation_prompt(example.prompt, capability.settings, style, lm.tokenizer)
+        for sample in range(samples):
+            tasks.append(Task(len(tasks), example.id, sample, text, style == "raw"))
+    return tasks
+
+
+def write_corpus(
+    lm: LanguageModel,
+    tasks: Sequence[Task],
+    lane: Lane,
+    sampling: Sampling,
+    path: Path,
+    *,
+    batch_size: int = 16,
+    on_rows: Callable[[int, int, int], None] | None = None,
+    stop: Callable[[], bool] | None = None,
+    rank: int = 0,
+    ranks: int = 1,
+    wait: Callable[[], object] = lambda: None,
+) -> list[CorpusRow]:
+    """Write the rows that `path` (JSONL) does not hold yet, batch by batch; returns all rows, by number.
+
+    Tasks of similar length are written together, in batches that the tasks alone decide: a row is the same whether it
+    is written in one go, after a stop, or by another process. Process `rank` of `ranks` writes every `ranks`-th batch,
+    into a file of its own beside `path`; the first one brings them together.
+
+    Args:
+        on_rows: called after each batch with how many rows are finished, of how many, and how many tokens this call has
+            written.
+        stop: asked between tokens; what was not finished then is not kept.
+        wait: returns when all processes have called it.
+
+    Raises:
+        InputError: the file's rows are damaged, or not of these tasks.
+        StorageError: the disk refuses; every batch before is kept.
+    """
+    rows = _written(path)
+    _check_same(rows, tasks, path)
+    own = path if rank == 0 else path.with_name(f"{path.stem}.part-{rank}.jsonl")
+    cut_torn_line(own)
+    tokens = 0
+    ordered = sorted(tasks, key=lambda task: (len(task.prompt), task.number))
+    for start in range(rank * batch_size, len(ordered), ranks * batch_size):
+        batch = ordered[start : start + batch_size]
+        missing = {task.number for task in batch} - rows.keys()
+        if not missing:
+            continue
+        if stop is not None and stop():
+            break
+        written = [row for row in _batch(lm, batch, lane, sampling, stop) if row.number in missing]
+        append_rows(own, written)
+        rows |= {row.number: row for row in written}
+        tokens += sum(len(row.tokens) for row in written)
+        if on_rows is not None:
+            on_rows(len(rows if ranks == 1 else _written(path)), len(tasks), tokens)
+    wait()
+    if rank == 0:
+        _bring_together(path)
+    wait()
+    rows = _written(path)
+    return [rows[number] for number in sorted(rows)]
+
+
+def _parts(path: Path) -> list[Path]:
+    return sorted(path.parent.glob(f"{path.stem}.part-*.jsonl"))
+
+
+def _written(path: Path) -> dict[int, CorpusRow]:
+    """The rows on disk by number, of all processes."""
+    files = [file for file in (path, *_parts(path)) if file.exists()]
+    return {row.number: row for file in files for row in read_corpus(file)}
+
+
+def _bring_together(path: Path) -> None:
+    parts = _parts(path)
+    if parts:
+        write_text(path, to_lines([row for _, row in sorted(_written(path).items())]))
+        for part in parts:
+            part.unlink()
+
+
+def _batch(
+    lm: LanguageModel, tasks: Sequence[Task], lane: Lane, sampling: Sampling, stop: Callable[[], bool] | None
+) -> Iterator[CorpusRow]:
+    for special in (True, False):
+        mine = [task for task in tasks if task.special == special]
+        completions = generate(
+            lm, [task.prompt for task in mine], [lane], sampling, special_tokens=special, batch_size=len(mine) or 1,
+            numbers=[task.number for task in mine], stop=stop,
+        )  # fmt: skip
+        for task, done in zip(mine, completions, strict=True):
+            if done.finish == "eos" or done.finish == "length":
+                yield CorpusRow(
+                    number=task.number, id=task.id, sample=task.sample, prompt=task.prompt, special=task.special,
+                    completion=done.text, tokens=tuple(done.tokens), finish=done.finish, end=done.end,
+                )  # fmt: skip
+
+
+def _check_same(rows: dict[int, CorpusRow], tasks: Sequence[Task], path: Path) -> None:
+    wanted = {task.number: task for task in tasks}
+    for number, row in rows.items():
+        task = wanted.get(number)
+        if task is None or (row.id, row.sample, row.prompt) != (task.id, task.sample, task.prompt):
+            raise InputError(f"{path} holds row {number} of {row.id!r}, which is not what is asked for; it is of other "
+                             "prompts. Choose another folder, or delete the file")  # fmt: skip

@@ -1,0 +1,179 @@
+"""What an evaluation will cost, before it starts, from rates that earlier ones have measured on this machine.
+
+Imports no torch: the page asks on every change. Answers that are there already cost nothing; which ones, only the run
+finds out.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+
+from spd_core.data.capability import Scorer
+from spd_core.errors import InputError
+from spd_core.models.families import BUILTIN
+from spd_core.recipes.evaluation import EvalSet, EvaluationRecipe, Subject, answer_length
+from spd_core.recipes.lanes import Record
+from spd_core.runs.costs import START, Cost, Rates
+from spd_core.runs.events import CellDone
+from spd_core.runs.folder import Run, all_runs
+from spd_core.runs.queue import anchored, state_of
+
+_LOOKED_AT = 5
+"""Runs whose cells are read."""
+
+
+class AnswerRates(Record):
+    """How fast a model answers.
+
+    Attributes:
+        tokens: new tokens a second.
+        item: seconds of the quickest item: reading a prompt, and hardly writing.
+        sets: seconds an item, of the slowest subject, by `asked`.
+        source: where and when it was measured.
+    """
+
+    tokens: float
+    item: float
+    sets: dict[str, float]
+    source: str
+
+
+BUILTIN_ANSWERS = AnswerRates(
+    tokens=25.0, item=0.22, sets={"arithmetic": 0.83, "multiple-choice": 0.27, "python-functions": 7.4},
+    source="the built-in model on another machine, with one of its two cores while both were busy",
+)  # fmt: skip
+"""The slowest of base, projected and a random subspace, on 16 to 48 items in batches of 16 and more; November 2026."""
+
+
+class EvaluationCost(Record):
+    """An upper bound: answers are often shorter than allowed.
+
+    Attributes:
+        cells: subjects × sets, each seed counted.
+        items: answers; None where the size of a set is not known yet.
+        captures: subspaces that are captured for it, those of its arms' runs left out.
+        seconds: None where something was not measured yet.
+    """
+
+    cells: int
+    items: int | None
+    captures: int
+    seconds: float | None
+
+
+def cost_of_evaluation(
+    recipe: EvaluationRecipe, items: Mapping[str, int | None], scorers: Mapping[str, Scorer], examples: int | None,
+    answers: AnswerRates | None, stages: Rates | None, arms: Sequence[Cost | None] = (),
+) -> EvaluationCost:  # fmt: skip
+    """What all stages cost together.
+
+    Args:
+        items, scorers: of each set, by its name; None items where the number is not known before it is loaded.
+        examples: how many calibration examples there are; None where that is not known either.
+        answers, stages: rates of the model that answers; a checkpoint counts as quick as that.
+        arms: of each run that is still to train arms; None where that is not known.
+    """
+    lanes = sum(len(recipe.seeds_of(subject)) for subject in recipe.subjects)
+    counts = [items[wanted.name] for wanted in recipe.sets]
+    known = [count for count in counts if count is not None]
+    captures = len(_captures(recipe))
+    parts: list[float | None] = [START * (1 + sum(subject.kind == "checkpoint" for subject in recipe.subjects))]
+    parts += [None if one is None else one.seconds for one in arms]
+    parts.append(captures and _capturing(recipe, captures, examples, stages))
+    for wanted, count in zip(recipe.sets, counts, strict=True):
+        each = _seconds(wanted, scorers[wanted.name], answers, stages)
+        parts.append(None if each is None or count is None else lanes * count * each)
+    whole = [part for part in parts if part is not None]
+    return EvaluationCost(
+        cells=lanes * len(recipe.sets), items=lanes * sum(known) if len(known) == len(counts) else None,
+        captures=captures, seconds=sum(whole) if len(whole) == len(parts) else None,
+    )  # fmt: skip
+
+
+def _capturing(recipe: EvaluationRecipe, captures: int, examples: int | None, stages: Rates | None) -> float | None:
+    if stages is None or examples is None:
+        return None
+    return captures * min(examples, recipe.capture.examples or examples) / stages.capture
+
+
+def _captures(recipe: EvaluationRecipe) -> set[tuple[str, str, int | None]]:
+    """What is captured: whose gradients, at which rank, with which seed where it shuffles."""
+    new = (subject for subject in recipe.subjects if subject.kind == "projected" and not subject.capture)
+    return {
+        (recipe.source(subject), subject.rank or recipe.capture.rank, seed if _shuffles(subject) else None)
+        for subject in new
+        for seed in recipe.seeds_of(subject)
+    }
+
+
+def _shuffles(subject: Subject) -> bool:
+    return subject.of == "shuffled answers"
+
+
+def _seconds(wanted: EvalSet, scorer: Scorer, answers: AnswerRates | None, stages: Rates | None) -> float | None:
+    """Seconds of an item of a set: as measured, else as if every answer were as long as allowed."""
+    if answers is not None and asked(wanted) in answers.sets:
+        return answers.sets[asked(wanted)]
+    if scorer == "nll":  # one forward pass over prompt and reference: less than a capture's forward and backward
+        return 1 / stages.capture if stages is not None else None
+    return answers.item + answer_length(wanted, scorer) / answers.tokens if answers is not None else None
+
+
+def asked(wanted: EvalSet) -> str:
+    """What sets have in common that take equally long: the capability, and the longest answer where it is set."""
+    return wanted.capability + (f" up to {wanted.max_new_tokens}" if wanted.max_new_tokens else "")
+
+
+# --- rates -------------------------------------------------------------------------------------------------------
+
+
+def measured_answers(model: str) -> AnswerRates | None:
+    """What the newest evaluations of a model on this machine have measured; for the built-in one, else our own."""
+    found: list[AnswerRates] = []
+    for run in all_runs():
+        if len(found) == _LOOKED_AT:
+            break
+        if (
+            isinstance(run, Run)
+            and isinstance(run.record.recipe, EvaluationRecipe)
+            and run.record.recipe.model == model
+        ):
+            with suppress(InputError):  # a damaged run has measured nothing
+                found += [one] if (one := answers_of(run)) is not None else []
+    if not found:
+        return BUILTIN_ANSWERS if model == BUILTIN else None
+    sets = {name: seconds for one in reversed(found) for name, seconds in one.sets.items()}
+    if model == BUILTIN:
+        sets = {**BUILTIN_ANSWERS.sets, **sets}
+    return found[0].model_copy(update={"sets": sets})
+
+
+def answers_of(run: Run) -> AnswerRates | None:
+    """What an evaluation's finished cells have measured; None when none was answered anew from end to end.
+
+    A cell that was partly known says nothing: whole batches are answered again for the items that are missing.
+
+    Raises:
+        InputError: its events cannot be read.
+    """
+    recipe = run.record.evaluation
+    by_name = {wanted.name: asked(wanted) for wanted in recipe.sets}
+    cells = [event for event in run.events().events if isinstance(event, CellDone) and event.set in by_name]
+    fresh = [cell for cell in cells if not cell.reused and cell.tokens and cell.seconds]
+    if not fresh:
+        return None
+    each = [(by_name[cell.set], cell.seconds / cell.n) for cell in fresh]
+    sets: dict[str, float] = {}
+    for name, seconds in each:
+        sets[name] = max(seconds, sets.get(name, 0.0))
+    return AnswerRates(
+        tokens=sum(cell.tokens for cell in fresh) / sum(cell.seconds for cell in fresh),
+        item=min(seconds for _, seconds in each), sets=sets,
+        source=f"this machine, in the evaluation of {run.record.created.replace('T', ' ')}",
+    )  # fmt: skip
+
+
+def arms_are_trained(recipe: EvaluationRecipe, seed: int) -> bool:
+    """Whether a finished run has trained its arms with a seed already: then it costs nothing."""
+    wanted = recipe.distillation(seed)
+    whole = anchored(wanted) if wanted is not None else None
+    return any(isinstance(run, Run) and run.record.recipe == whole and state_of(run) == "done" for run in all_runs())

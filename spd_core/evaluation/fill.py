@@ -1,0 +1,250 @@
+"""Carries out an evaluation in a run's folder: trains the arms it names, makes its subjects, fills cell by cell.
+
+Whatever is there is kept: finished distillations of the same recipe, captures, and every item's record. What the cells
+say together is in `evaluation/table.py`.
+"""
+
+import gc
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from spd_core.data.public import find_capability
+from spd_core.distill.pipeline import Outcome, carry_out
+from spd_core.distill.stages import Stopped
+from spd_core.errors import InputError
+from spd_core.evaluation.answers import Items, evaluate, fit_to, read_set
+from spd_core.evaluation.report import write_reports
+from spd_core.evaluation.store import Cell, is_filled, write_cell
+from spd_core.evaluation.subjects import CaptureStopped, Ready, Subjects, check_names, content_of, fingerprint
+from spd_core.intervention.projection import Lane
+from spd_core.models.loading import LanguageModel, load, quiet
+from spd_core.models.packing import forget_packed
+from spd_core.recipes.distill import Recipe
+from spd_core.recipes.evaluation import EvaluationRecipe, Subject
+from spd_core.runs import queue
+from spd_core.runs.events import AnyEvent, CellDone, Progress, Stage, StageBegun
+from spd_core.runs.folder import Run, all_runs
+from spd_core.runs.job import run_job
+from spd_core.runs.record import read_bytes
+from spd_core.sandbox.run import ALLOW, check_isolation, code_allowed
+from spd_core.storage import to_json, write_text
+
+
+def carry_out_table(
+    recipe: EvaluationRecipe,
+    folder: Path,
+    *,
+    tell: Callable[[AnyEvent], None] | None = None,
+    stop: Callable[[], bool] | None = None,
+    **_of_distillations: Any,
+) -> Outcome:
+    """Fill every cell that `folder` does not hold yet.
+
+    Args:
+        tell: told every event, as it happens, and of the distillations what they do and how far they are.
+        stop: asked between tokens and steps; true ends it there. Called again on the same folder, it goes on.
+
+    Raises:
+        SpdError: a set, capture, adapter or checkpoint that is not there or does not fit, code that nobody allowed to
+            run, or of any stage; all records that were finished before are kept.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise InputError("one process fills a table; distil with a launcher first, and name the adapters RUN/ARM")
+    work = _Work(recipe, folder, tell, stop)
+    try:
+        work.check()
+        work.fill()
+    except (Stopped, CaptureStopped):
+        return "stopped"
+    write_reports(recipe, folder)
+    return "done"
+
+
+_SOURCES = "sources.json"
+"""In a run that was made for a table: what the names in its recipe meant then."""
+
+
+def _sources(recipe: Recipe) -> dict[str, str]:
+    """sha256 of what a recipe's names mean now: a file that was edited makes another model."""
+    return {
+        "calibration": find_capability(recipe.capability).limited(recipe.capture.examples).fingerprint,
+        "prompts": find_capability(recipe.capability, split=recipe.corpus.split)
+        .limited(recipe.corpus.prompts)
+        .fingerprint,
+        "model": content_of(recipe.model),
+    }
+
+
+@dataclass
+class _Work:
+    """What the parts of one evaluation share."""
+
+    recipe: EvaluationRecipe
+    folder: Path
+    listener: Callable[[AnyEvent], None] | None
+    stop: Callable[[], bool] | None
+    sets: list[Items] = field(default_factory=list)
+    seen: frozenset[str] = frozenset()
+    since: float = 0.0
+
+    # --- telling -----------------------------------------------------------------------------------------------
+
+    def begin(self, stage: Stage, **where: Any) -> None:
+        """Tell that a stage begins; raises `Stopped` when somebody has asked to."""
+        if self.stop is not None and self.stop():
+            raise Stopped
+        self.since = time.monotonic()
+        self.tell(StageBegun(time=time.time(), stage=stage, **where))
+
+    def tell(self, event: AnyEvent) -> None:
+        """Pass an event on."""
+        if self.listener is not None:
+            self.listener(event)
+
+    def progress(self, stage: Stage, done: int, total: int, tokens: int = 0, **where: Any) -> None:
+        """Tell how far the stage is."""
+        seconds = round(time.monotonic() - self.since, 3)
+        self.tell(Progress(time=time.time(), stage=stage, done=done, total=total, tokens=tokens, seconds=seconds,
+                           **where))  # fmt: skip
+
+    # --- before anything is loaded -----------------------------------------------------------------------------
+
+    def check(self) -> None:
+        """Read the sets, and look for everything that subjects name: what is wrong is told before hours of work."""
+        check_names(self.recipe)
+        self.sets = [read_set(wanted, self.recipe.prompt_style) for wanted in self.recipe.sets]
+        code = [items.name for items in self.sets if items.scorer == "python"]
+        if code and not (self.recipe.allow_code or code_allowed()):
+            raise InputError(
+                f"{code[0]} is scored by running code that a model has written. It runs isolated: without network, "
+                f"writing nothing, limited in time and memory. Set {ALLOW}=1 (or allow_code in the configuration) to "
+                "allow it, or leave the set out"
+            )
+        if code and (reason := check_isolation()):
+            raise InputError(reason)
+        self.seen = frozenset(self._seen())
+
+    def _seen(self) -> Iterator[str]:
+        """Prompts that subspaces are captured from or corpora are written on."""
+        recipe = self.recipe
+        if any(subject.kind == "projected" and not subject.capture for subject in recipe.subjects) or recipe.arms:
+            found = find_capability(recipe.capability).limited(recipe.capture.examples)
+            yield from (example.prompt for example in found.examples)
+        if recipe.arms:
+            found = find_capability(recipe.capability, split=recipe.corpus.split).limited(recipe.corpus.prompts)
+            yield from (example.prompt for example in found.examples)
+
+    # --- arms --------------------------------------------------------------------------------------------------
+
+    def trained(self, seeds: set[int]) -> dict[int, str]:
+        """By seed, the run that has trained the arms."""
+        wanted = {seed: self.recipe.distillation(seed) for seed in self.recipe.seeds if seed in seeds}
+        return {seed: self._distilled(recipe) for seed, recipe in wanted.items() if recipe is not None}
+
+    def _distilled(self, recipe: Recipe) -> str:
+        """Name of a run that has carried out this recipe on what its names mean now: one that is there, gone on with,
+        or a new one."""
+        wanted, sources = queue.anchored(recipe), to_json(_sources(recipe))
+        known = [
+            run for run in all_runs()
+            if isinstance(run, Run) and run.record.recipe == wanted and not run.rejected()
+            and read_bytes(run.folder / _SOURCES, missing_ok=True) == sources.encode()
+        ]  # fmt: skip
+        states = {run.id: queue.state_of(run) for run in known}
+        done = next((run for run in known if states[run.id] == "done"), None)
+        if done is not None:
+            return done.id
+        left = next((run for run in known if states[run.id] in ("stopped", "failed", "lost")), None)
+        run = left or queue.create_here(recipe, f"arms of {self.folder.name}")
+        write_text(run.folder / _SOURCES, sources)
+
+        def work(*args: Any, stop: Callable[[], bool], **options: Any) -> Outcome:
+            return carry_out(*args, stop=lambda: stop() or (self.stop is not None and self.stop()), **options)
+
+        outcome = run_job(run, self._overhear, work)
+        forget_packed()
+        gc.collect()  # the model that it loaded
+        if outcome != "done":
+            raise Stopped
+        return run.id
+
+    def _overhear(self, event: AnyEvent) -> None:
+        if isinstance(event, StageBegun | Progress):
+            self.tell(event)
+
+    # --- cells -------------------------------------------------------------------------------------------------
+
+    def fill(self) -> None:
+        """Every cell that is missing: of subjects of the base model first, then of checkpoints, each by itself."""
+        cells = [(subject, seed) for subject in self.recipe.subjects for seed in self.recipe.seeds_of(subject)]
+        missing = [(subject, seed) for subject, seed in cells if any(self._is_missing(subject, seed, items)
+                                                                     for items in self.sets)]  # fmt: skip
+        runs_by_seed = self.trained({seed for subject, seed in missing if subject.arm is not None})
+        own = [(subject, seed) for subject, seed in missing if subject.kind != "checkpoint"]
+        if own:
+            self._fill_own(own, runs_by_seed)
+        for subject, seed in missing:
+            if subject.kind == "checkpoint":
+                self._fill_checkpoint(subject, seed)
+
+    def _is_missing(self, subject: Subject, seed: int, items: Items) -> bool:
+        """Whether a cell is not there, or of items that were edited since: it would be paired with others' answers."""
+        return not is_filled(self.folder, subject.name, seed, items.name, items.capability.fingerprint, items.about(""))
+
+    def _fill_checkpoint(self, subject: Subject, seed: int) -> None:
+        """By itself, so that its model is gone when the next one is loaded."""
+        forget_packed()
+        gc.collect()
+        lm, lane = self._loaded(subject.model, None, subject.name), Lane(name=subject.title)
+        self._fill_cells(lm, subject, seed, Ready(lane, fingerprint(lm, lane)))
+
+    def _loaded(self, name: str, revision: str | None, arm: str = "") -> LanguageModel:
+        self.begin("load", arm=arm)
+        quiet()
+        longest = max(items.max_new_tokens for items in self.sets)
+        return load(name, revision, self.recipe.dtype, purpose="generation", rows=self.recipe.batch_size,
+                    new_tokens=longest)  # fmt: skip
+
+    def _fill_own(self, wanted: list[tuple[Subject, int]], trained: dict[int, str]) -> None:
+        lm = self._loaded(self.recipe.model, self.recipe.revision)
+        subjects = Subjects(
+            lm, self.recipe, self.folder, trained, capturing=lambda what: self.begin("capture", arm=what),
+            progress=lambda at: self.progress("capture", at.done, at.total), stop=self.stop,
+        )  # fmt: skip
+        ready = [(subject, seed, subjects.ready(subject, seed)) for subject, seed in wanted]  # refuses before it asks
+        for subject, seed, made in ready:
+            self._fill_cells(lm, subject, seed, made)
+
+    def _fill_cells(self, lm: LanguageModel, subject: Subject, seed: int, ready: Ready) -> None:
+        for items in self.sets:
+            if self._is_missing(subject, seed, items):
+                self._fill_cell(lm, subject, seed, ready, items)
+
+    def _fill_cell(self, lm: LanguageModel, subject: Subject, seed: int, ready: Ready, items: Items) -> None:
+        where: dict[str, Any] = {"arm": subject.name, "round": self.recipe.seeds.index(seed) + 1, "set": items.name}
+        self.begin("evaluate", **where)
+        fitting = fit_to(lm, items)
+        found = evaluate(
+            lm, ready.lane, fitting, ready.fingerprint, batch_size=self.recipe.batch_size, stop=self.stop,
+            on_items=lambda done, total, tokens: self.progress("evaluate", done, total, tokens, **where),
+        )  # fmt: skip
+        if not found.whole:
+            raise Stopped
+        examples = fitting.capability.examples
+        cell = Cell(
+            subject=subject.name, seed=seed, set=items.name, title=items.capability.settings.title or items.name,
+            about=items.about(ready.fingerprint), model=lm.name, revision=lm.revision,
+            dtype=str(lm.dtype).removeprefix("torch."), unfit=len(fitting.unfit),
+            seen=sum(example.prompt in self.seen for example in examples), tokens=found.tokens, reused=found.reused,
+            chance=items.chance, seconds=round(time.monotonic() - self.since, 3),
+            fingerprint=items.capability.fingerprint, created=datetime.now().isoformat(timespec="seconds"),
+        )  # fmt: skip
+        write_cell(self.folder, cell, found.records)
+        value = sum(record.value for record in found.records) / len(found.records)
+        self.tell(CellDone(time=time.time(), n=len(found.records), value=value, reused=found.reused,
+                           tokens=found.tokens, seconds=cell.seconds, **where))  # fmt: skip

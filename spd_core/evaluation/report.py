@@ -1,0 +1,270 @@
+"""A table of arms × sets as text that people take away: for a terminal, Markdown, CSV, LaTeX and HTML.
+
+Every form says n, the intervals, the test and the controls. Knows nothing of how the numbers came about.
+"""
+
+import html
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from spd_core.evaluation.claims import Claim, Control
+from spd_core.evaluation.paper import ITEMS, MODEL, reported
+from spd_core.evaluation.statistics import Interval
+from spd_core.evaluation.table import Answered, Column, Table, read_table, role
+from spd_core.recipes.evaluation import EvaluationRecipe
+from spd_core.storage import write_text
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+MARKS = {"helps": "▲", "hurts": "▼", "not shown": "·"}
+"""Before a headline, so that it is not told by colour alone."""
+
+
+# --- numbers in words --------------------------------------------------------------------------------------------
+
+
+def shown_value(value: float, likelihood: bool) -> str:
+    """`29.4 %`, or `0.683 nats`."""
+    return f"{value:.3f} nats" if likelihood else f"{100 * value:.1f} %"
+
+
+def shown_change(value: float, likelihood: bool) -> str:
+    """`+3.1 points`, or `−0.004 nats`."""
+    text = f"{value:+.3f}" if likelihood else f"{100 * value:+.1f}"
+    return f"{text.replace('-', '−')} {'nats' if likelihood else 'points'}"
+
+
+def shown_interval(interval: Interval, likelihood: bool, *, signed: bool = False) -> str:
+    """`23.3 to 36.4`: 95 % interval without its unit."""
+    ends = (interval.low, interval.high) if likelihood else (100 * interval.low, 100 * interval.high)
+    form = ("{:+.3f}" if signed else "{:.3f}") if likelihood else ("{:+.1f}" if signed else "{:.1f}")
+    return " to ".join(form.format(end).replace("-", "−") for end in ends)
+
+
+def shown_p(value: float) -> str:
+    """`< 0.001`, or `0.031`."""
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def cell_text(one: Answered, found: Claim | None) -> str:
+    """A cell in one line: value, interval, difference to the base, and what that shows."""
+    own = f"{shown_value(one.estimate.value, one.likelihood)} ({shown_interval(one.estimate.interval, one.likelihood)})"
+    if found is None:
+        return own
+    change = shown_change(found.difference.effect, one.likelihood)
+    return f"{own} {change} {MARKS[found.headline]} {found.headline}{_reservation(found)}"
+
+
+def _reservation(found: Claim) -> str:
+    """What a gain that stands by itself must not hide."""
+    if found.headline != "helps" or not found.controls:
+        return ""
+    return {True: ", controls passed", False: ", a control failed", None: ", not all controls run"}[found.specific]
+
+
+# --- rows --------------------------------------------------------------------------------------------------------
+
+
+def grid(table: Table) -> list[dict[str, str]]:
+    """A row for each subject, a column for each set; the paper's figures below, where they are of this model."""
+    rows = [
+        {"Arm": subject.title, **{column.title: _cell(table, subject.name, column) for column in table.columns}}
+        for subject in table.recipe.subjects
+    ]
+    return [*rows, *_paper_rows(table)]
+
+
+def _cell(table: Table, subject: str, column: Column) -> str:
+    one = table.answered.get((subject, column.name))
+    return "–" if one is None else cell_text(one, table.claims.get((subject, column.name)))
+
+
+def _paper_rows(table: Table) -> Iterator[dict[str, str]]:
+    for subject in table.recipe.subjects:
+        public = {wanted.name: wanted.capability for wanted in table.recipe.sets}
+        found = {column: reported(table.recipe.model, role(subject), public[column.name]) for column in table.columns}
+        if any(value is not None for value in found.values()):
+            values = {column.title: "–" if value is None else f"{value} nats" if column.likelihood else f"{value} %"
+                      for column, value in found.items()}  # fmt: skip
+            yield {"Arm": f"Paper: {subject.title} (n = {ITEMS})", **values}
+
+
+def long_rows(table: Table) -> list[dict[str, str | float | int]]:
+    """A row for each cell, with all its digits: what a statistics program wants."""
+    rows: list[dict[str, str | float | int]] = []
+    for (name, set_name), one in table.answered.items():
+        cell, found = one.cells[0], table.claims.get((name, set_name))
+        row: dict[str, str | float | int] = {
+            "subject": one.subject.title, "set": table.column(set_name).title, "scorer": cell.about.scorer,
+            "n": one.estimate.n, "seeds": one.estimate.seeds, "value": one.estimate.value,
+            "low": one.estimate.interval.low, "high": one.estimate.interval.high, "interval": one.estimate.method,
+            "mean_tokens": one.length,
+        }  # fmt: skip
+        if not one.likelihood:
+            row |= {"ended_share": one.share("ended"), "format_rate": one.share("read")}
+        if found is not None:
+            change = found.difference
+            row |= {
+                "effect": change.effect, "effect_low": change.interval.low, "effect_high": change.interval.high,
+                "p": change.p, "test": change.test, "p_holm": found.p_adjusted, "comparisons": found.comparisons,
+                "gained": change.gained, "lost": change.lost, "minimum_detectable": change.minimum_detectable,
+                "headline": found.headline, "flags": "; ".join(found.flags),
+                **{f"control: {control.name}": control.state for control in found.controls},
+            }  # fmt: skip
+        row |= {"seconds": one.seconds, "items_sha256": cell.fingerprint, "subject_sha256": cell.about.subject}
+        rows.append(row)
+    return rows
+
+
+def diagnostics(table: Table) -> list[dict[str, str]]:
+    """Length, stopping and format of every subject's answers."""
+    return [
+        {"Arm": one.subject.title, "Set": table.column(name).title, "Tokens": f"{one.length:.1f}",
+         "Ended by themselves": "–" if one.likelihood else f"{100 * one.share('ended'):.0f} %",
+         "Answer could be read": "–" if one.likelihood else f"{100 * one.share('read'):.0f} %",
+         "Right if cut at the first answer": "–" if one.likelihood else f"{100 * float(one.early.mean()):.1f} %",
+         "Right": shown_value(one.estimate.value, one.likelihood)}
+        for (_, name), one in table.answered.items()
+    ]  # fmt: skip
+
+
+def control_text(control: Control, likelihood: bool) -> str:
+    """`Projected, random subspace: passed, +9.3 points (1.2 to 17.1); does any projection do it?`"""
+    if control.difference is None:
+        return f"{control.name}: not run; {control.question}"
+    change = shown_change(control.difference.effect, likelihood)
+    ends = shown_interval(control.difference.interval, likelihood, signed=True)
+    return f"{control.name}: {control.state}, {change} ({ends}); {control.question}"
+
+
+def notes(table: Table) -> list[str]:
+    """What a reader must know: items, tests, what was left out, what had been seen before."""
+    counts = {table.column(name).title: one.estimate.n for (_, name), one in table.answered.items()}
+    said = ["n: " + ", ".join(f"{title} {n}" for title, n in counts.items()) + "."] if counts else []
+    said.append(
+        "In brackets 95 % intervals. Differences are to the base on the same items (exact McNemar test, or over items "
+        "where seeds are pooled or scores are likelihoods); 'helps' and 'hurts' need an interval without zero and "
+        f"p < 0.05 after Holm over {len(table.claims)} comparisons."
+    )
+    for one in {one.cells[0].set: one for one in table.answered.values()}.values():
+        cell, title = one.cells[0], table.column(one.cells[0].set).title
+        if cell.unfit:
+            said.append(f"{title}: {cell.unfit} items that its scorer cannot score are left out of every subject.")
+        if cell.seen:
+            said.append(
+                f"{title}: the prompts of {cell.seen} of {one.estimate.n} items were captured from or "
+                "trained on: no held-out set."
+            )
+    for (_, name), found in table.claims.items():
+        if found.headline == "helps":
+            column = table.column(name)
+            controls = "; ".join(control_text(control, column.likelihood) for control in found.controls)
+            said.append(f"Controls of {found.subject} on {column.title}: {controls or 'none was run'}.")
+    if any(True for _ in _paper_rows(table)):
+        said.append(f"The paper's figures are of {MODEL}, {ITEMS} items a set.")
+    if table.done < table.planned:
+        said.append(f"{table.done} of {table.planned} cells are filled so far.")
+    return said
+
+
+# --- forms -------------------------------------------------------------------------------------------------------
+
+
+def frame(table: Table) -> "DataFrame":
+    """`long_rows` as a data frame."""
+    import pandas as pd
+
+    safe = [{name: _no_formula(value) for name, value in row.items()} for row in long_rows(table)]
+    return pd.DataFrame(safe)
+
+
+def _no_formula(value: str | float | int) -> str | float | int:
+    """A spreadsheet takes a text that begins so for a formula, whoever wrote it."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@")) else value
+
+
+def to_markdown(table: Table) -> str:
+    """The table, its notes, a line for each claim with its controls, and the diagnostics."""
+    parts = [_markdown(grid(table)), "\n".join(f"- {_plain(note)}" for note in notes(table)), "### Claims"]
+    for (_, name), found in table.claims.items():
+        likelihood = table.column(name).likelihood
+        lines = [f"- **{found.headline}**: {_plain(found.sentence)}"]
+        lines += [f"  - control {_plain(control_text(control, likelihood))}" for control in found.controls]
+        lines += [f"  - flag {_plain(flag)}" for flag in found.flags]
+        parts.append("\n".join(lines))
+    return "\n\n".join([*parts, "### Length, stopping, format", _markdown(diagnostics(table))]) + "\n"
+
+
+def _markdown(rows: list[dict[str, str]]) -> str:
+    if not rows:
+        return "No cell is filled yet."
+    names = list(rows[0])
+    lines = [names, ["---"] * len(names), *([row.get(name, "") for name in names] for row in rows)]
+    return "\n".join(f"| {' | '.join(map(_plain, line))} |" for line in lines)
+
+
+def _plain(text: str) -> str:
+    """Text whose marks Markdown leaves alone."""
+    for mark in "\\|*_`<>[]":
+        text = text.replace(mark, f"\\{mark}")
+    return " ".join(text.split())
+
+
+def to_latex(table: Table) -> str:
+    """The table for a paper (booktabs), its notes as the caption."""
+    import pandas as pd
+
+    styled = pd.DataFrame(grid(table)).set_index("Arm")
+    text: str = styled.to_latex(escape=True, caption=_latex(" ".join(notes(table))))
+    for sign, spelled in (("▲", r"$\blacktriangle$"), ("▼", r"$\blacktriangledown$"), ("·", r"$\cdot$"), ("−", "$-$"),
+                          ("–", "--")):  # fmt: skip
+        text = text.replace(sign, spelled)
+    return text
+
+
+def _latex(text: str) -> str:
+    """Text whose signs LaTeX takes as they are; pandas does so for cells alone."""
+    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}",
+               ">": r"\textgreater{}", **{sign: f"\\{sign}" for sign in "&%$#_{}"}}  # fmt: skip
+    return "".join(special.get(sign, sign) for sign in text)
+
+
+def to_html(table: Table, title: str) -> str:
+    """One page that needs no network: table, notes, claims, diagnostics; all text escaped."""
+    parts = [f"<h1>{html.escape(title)}</h1>", _html_table(grid(table))]
+    parts += [f"<p>{html.escape(note)}</p>" for note in notes(table)]
+    parts.append("<h2>Claims</h2>")
+    for (_, name), found in table.claims.items():
+        likelihood = table.column(name).likelihood
+        more = [f"Control {control_text(control, likelihood)}" for control in found.controls]
+        more += [f"Flag {flag}" for flag in found.flags]
+        items = "".join(f"<li>{html.escape(line)}</li>" for line in more)
+        parts.append(f"<h3>{html.escape(f'{found.subject}, {found.set_name}: {found.headline}')}</h3>"
+                     f"<p>{html.escape(found.sentence)}</p><ul>{items}</ul>")  # fmt: skip
+    parts += ["<h2>Length, stopping, format</h2>", _html_table(diagnostics(table))]
+    head = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(title)}</title>'
+    style = "<style>body{font-family:sans-serif}td,th{border:1px solid #999;padding:4px 8px;text-align:left}</style>"
+    return f"{head}{style}<body>{''.join(parts)}</body></html>"
+
+
+def _html_table(rows: list[dict[str, str]]) -> str:
+    if not rows:
+        return "<p>No cell is filled yet.</p>"
+    head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in rows[0])
+    body = "".join(
+        "<tr>" + "".join(f"<td>{html.escape(row.get(name, ''))}</td>" for name in rows[0]) + "</tr>" for row in rows
+    )
+    return f'<table style="border-collapse:collapse"><tr>{head}</tr>{body}</table>'
+
+
+def write_reports(recipe: EvaluationRecipe, folder: Path) -> None:
+    """Put the table into the run, so that the folder explains itself.
+
+    Raises:
+        SpdError: a cell is damaged, or the disk refuses.
+    """
+    table = read_table(recipe, folder)
+    write_text(folder / "table.md", to_markdown(table))
+    write_text(folder / "table.csv", frame(table).to_csv(index=False))

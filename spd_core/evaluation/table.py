@@ -1,0 +1,255 @@
+"""Arms × sets as numbers: what each subject scored, how it differs from the base, and what that may be said to show.
+
+Reads the cells of a run, finished ones only. Knows nothing of how they are drawn; imports no torch.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spd_core.errors import InputError
+from spd_core.evaluation.claims import Claim, claim
+from spd_core.evaluation.statistics import Difference, Estimate, estimate, holm, paired
+from spd_core.evaluation.store import Cell, ItemRecord, read_cell
+from spd_core.recipes.evaluation import CONTROLS, NAMED, EvaluationRecipe, Subject
+
+Scores: TypeAlias = tuple[tuple[float, ...], ...]
+"""[seeds][n]"""
+
+
+@dataclass(frozen=True)
+class Answered:
+    """One subject on one set, all its seeds.
+
+    Attributes:
+        cells: one for each seed.
+        items: `[seeds][n]` records, items in the same order for all seeds and subjects.
+        estimate: mean score, a share right or nats.
+    """
+
+    subject: Subject
+    cells: tuple[Cell, ...]
+    items: tuple[tuple[ItemRecord, ...], ...]
+    estimate: Estimate
+
+    @property
+    def likelihood(self) -> bool:
+        """Whether it is scored in nats, where lower is better."""
+        return self.cells[0].about.scorer == "nll"
+
+    @property
+    def scores(self) -> NDArray[np.float64]:
+        """[seeds, n] scores: 1 or 0, or nats."""
+        return np.array([[record.value for record in records] for records in self.items])
+
+    @property
+    def early(self) -> NDArray[np.float64]:
+        """[seeds, n] scores if each answer had ended with the first line that holds one."""
+        return np.array([[float(bool(record.early)) for record in records] for records in self.items])
+
+    def share(self, name: str) -> float:
+        """Share of answers with a property: `ended` (by themselves), `read` (an answer could be read from them)."""
+        every = [record for records in self.items for record in records]
+        return float(np.mean([record.ended if name == "ended" else record.extracted is not None for record in every]))
+
+    @property
+    def length(self) -> float:
+        """Mean number of tokens of an answer."""
+        return float(np.mean([record.tokens for records in self.items for record in records]))
+
+    @property
+    def seconds(self) -> float:
+        """What its answers took, those that were read from earlier records left out."""
+        return sum(cell.seconds for cell in self.cells)
+
+
+@dataclass(frozen=True)
+class Column:
+    """A set of the table; `in_domain` when it is the one that the subspaces and corpora are of."""
+
+    name: str
+    title: str
+    in_domain: bool
+    likelihood: bool
+
+
+@dataclass(frozen=True)
+class Table:
+    """All finished cells, and what they say.
+
+    Attributes:
+        answered: by subject's and set's names.
+        claims: of every subject but the base, on every set, by the same names.
+        planned: cells that the recipe asks for, each seed counted.
+        done: of those, finished ones.
+    """
+
+    recipe: EvaluationRecipe
+    columns: tuple[Column, ...]
+    answered: Mapping[tuple[str, str], Answered]
+    claims: Mapping[tuple[str, str], Claim]
+    planned: int
+    done: int
+
+    def column(self, name: str) -> Column:
+        """The set of a name."""
+        return next(column for column in self.columns if column.name == name)
+
+    @property
+    def base(self) -> Subject:
+        """What all others are compared with."""
+        return next(subject for subject in self.recipe.subjects if subject.kind == "base")
+
+
+def read_table(recipe: EvaluationRecipe, folder: Path) -> Table:
+    """The table of a run, as far as it is filled.
+
+    Raises:
+        InputError: a cell is damaged.
+    """
+    answered: dict[tuple[str, str], Answered] = {}
+    planned = done = 0
+    for subject in recipe.subjects:
+        for wanted in recipe.sets:
+            seeds = recipe.seeds_of(subject)
+            found = [read_cell(folder, subject.name, seed, wanted.name) for seed in seeds]
+            whole = [one for one in found if one is not None]
+            planned, done = planned + len(seeds), done + len(whole)
+            if len(whole) == len(seeds):
+                answered[subject.name, wanted.name] = _answered(subject, whole)
+    _check_pairs(answered)
+    return Table(recipe, _columns(recipe, answered), answered, _claims(recipe, answered), planned, done)
+
+
+def _check_pairs(answered: Mapping[tuple[str, str], Answered]) -> None:
+    """Refuse cells of one set that are of different items: they are no pairs."""
+    firsts: dict[str, Answered] = {}
+    for (name, set_name), one in answered.items():
+        first = firsts.setdefault(set_name, one)
+        asked = [[record.asked for record in records] for records in (*first.items, *one.items)]
+        if any(records != asked[0] for records in asked):
+            raise InputError(
+                f"{first.subject.name} and {name} have answered different items of {set_name}, which was edited while "
+                "the table was filled; resume the run, which asks anew what is out of date"
+            )
+
+
+def _answered(subject: Subject, found: Sequence[tuple[Cell, list[ItemRecord]]]) -> Answered:
+    scores = tuple(tuple(record.value for record in records) for _, records in found)
+    cells = tuple(cell for cell, _ in found)
+    return Answered(subject, cells, tuple(tuple(records) for _, records in found),
+                    _estimate(scores, cells[0].about.scorer != "nll"))  # fmt: skip
+
+
+def _columns(recipe: EvaluationRecipe, answered: Mapping[tuple[str, str], Answered]) -> tuple[Column, ...]:
+    firsts = {name: one for (_, name), one in answered.items()}
+    titles = {name: one.cells[0].title for name, one in firsts.items()}
+    repeated = {"Arm", *(title for title, count in Counter(titles.values()).items() if count > 1)}
+    return tuple(
+        Column(
+            wanted.name,
+            f"{titles[wanted.name]} ({wanted.name})" if titles.get(wanted.name) in repeated
+            else titles.get(wanted.name, wanted.name),
+            wanted.capability == recipe.capability,
+            wanted.name in firsts and firsts[wanted.name].likelihood,
+        )
+        for wanted in recipe.sets
+    )  # fmt: skip
+
+
+# --- claims ------------------------------------------------------------------------------------------------------
+
+
+def role(subject: Subject) -> str:
+    """The name under which `CONTROLS` and the paper know a subject, whatever it is called here; empty for none."""
+    if subject.kind == "base":
+        return "base"
+    if subject.kind == "distilled":
+        return subject.arm or subject.adapter.partition("/")[2]
+    if subject.kind == "projected" and not subject.complement:
+        return {"capability": "projected", "random": "projected-random", "full loss": "projected-full",
+                "shuffled answers": "projected-shuffled"}[subject.of]  # fmt: skip
+    return ""
+
+
+def _made(subject: Subject) -> tuple[object, ...]:
+    """How a subject was made, its role left out: a control must be made in the same way."""
+    run = subject.adapter.partition("/")[0]
+    return subject.rank, subject.strength, subject.kinds, subject.layers, subject.capture, run
+
+
+def _alike(first: Subject, second: Subject) -> bool:
+    """Whether they differ by nothing but their role."""
+    return _made(first) == _made(second)
+
+
+def difference(base: Answered, other: Answered) -> Difference:
+    """What `other` scored beyond `base`, item by item."""
+    return _paired(_hashable(base.scores), _hashable(other.scores), not base.likelihood)
+
+
+def _hashable(scores: NDArray[np.float64]) -> Scores:
+    return tuple(map(tuple, scores.tolist()))
+
+
+@lru_cache(maxsize=2000)
+def _paired(base: Scores, other: Scores, binary: bool) -> Difference:
+    """Kept: while a table fills, a page reads it again with every cell, and resampling takes a third of a second."""
+    return paired(base, other, binary)
+
+
+@lru_cache(maxsize=2000)
+def _estimate(scores: Scores, binary: bool) -> Estimate:
+    return estimate(scores, binary)
+
+
+def _claims(recipe: EvaluationRecipe, answered: Mapping[tuple[str, str], Answered]) -> dict[tuple[str, str], Claim]:
+    base = next(subject.name for subject in recipe.subjects if subject.kind == "base")
+    found = {
+        key: difference(answered[base, key[1]], one) for key, one in answered.items()
+        if key[0] != base and (base, key[1]) in answered
+    }  # fmt: skip
+    comparisons = (len(recipe.subjects) - 1) * len(recipe.sets)  # those still to come, too: they may come out anyhow
+    p_values = [*(one.p for one in found.values()), *[1.0] * (comparisons - len(found))]
+    adjusted = dict(zip(found, holm(p_values), strict=False)) if found else {}
+    return {
+        key: _claim(answered[base, key[1]], answered[key], one, adjusted[key], comparisons,
+                    _controls(answered, key))
+        for key, one in found.items()
+    }  # fmt: skip
+
+
+def _controls(
+    answered: Mapping[tuple[str, str], Answered], key: tuple[str, str]
+) -> dict[str, tuple[str, Difference | None]]:
+    """The controls of a subject on a set: question, and subject − control where it was run."""
+    mine = answered[key]
+    others = {
+        role(one.subject): one for (_, name), one in answered.items()
+        if name == key[1] and _alike(mine.subject, one.subject)
+    }  # fmt: skip
+    return {
+        others[control].subject.title if control in others else NAMED[control].title:
+            (question, difference(others[control], mine) if control in others else None)
+        for control, question in CONTROLS.get(role(mine.subject), {}).items()
+    }  # fmt: skip
+
+
+def _claim(
+    base: Answered, mine: Answered, found: Difference, adjusted: float, comparisons: int,
+    controls: Mapping[str, tuple[str, Difference | None]],
+) -> Claim:  # fmt: skip
+    binary = not base.likelihood
+    return claim(
+        subject=mine.subject.title, against=base.subject.title, set_name=base.cells[0].title, difference=found,
+        p_adjusted=adjusted, comparisons=comparisons, lower_is_better=not binary, controls=controls,
+        early=_paired(_hashable(base.early), _hashable(mine.early), True) if binary else None,
+        format_rates=(base.share("read"), mine.share("read")) if binary else None,
+        estimate=mine.estimate, chance=base.cells[0].chance if binary else None,
+    )  # fmt: skip

@@ -1,0 +1,241 @@
+"""Writes text: several lanes in one batch, streamed, seeded, stoppable. Knows nothing of scores or corpora."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Literal, TypeAlias
+
+import torch
+from torch import Tensor
+
+from spd_core.errors import InputError
+from spd_core.intervention.projection import Lane, active, plan_rows
+from spd_core.models.loading import LanguageModel
+from spd_core.models.packing import packed_linears
+from spd_core.recipes.sampling import Sampling
+
+Finish: TypeAlias = Literal["", "eos", "length", "stopped"]
+
+
+@dataclass
+class Completion:
+    """What one lane writes after one prompt; grows while it is written.
+
+    Attributes:
+        prompt: the text that was continued.
+        lane: how it was written.
+        tokens: ids, without the end-of-sequence token.
+        logprobs: log-probability of each token under the lane's own model, in nats, before any
+            truncation or temperature.
+        entropies: entropy of that distribution at each token, in nats.
+        finish: `eos`, `length` or `stopped`; empty while it grows.
+        end: the id that ended it, for `eos`; chat models have several.
+    """
+
+    prompt: str
+    lane: Lane
+    tokenizer: Any = field(repr=False)
+    tokens: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    entropies: list[float] = field(default_factory=list)
+    finish: Finish = ""
+    end: int | None = None
+
+    @property
+    def text(self) -> str:
+        """The completion as text, special tokens left out."""
+        decoded: str = self.tokenizer.decode(self.tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return decoded
+
+
+def end_tokens(lm: LanguageModel) -> frozenset[int]:
+    """Ids that end a completion: the tokenizer's and those that the checkpoint names (chat models have several)."""
+    named = lm.model.generation_config.eos_token_id
+    ids = named if isinstance(named, list) else [named]
+    return frozenset(i for i in (*ids, lm.tokenizer.eos_token_id) if i is not None)
+
+
+def generate(
+    lm: LanguageModel,
+    prompts: Sequence[str],
+    lanes: Sequence[Lane],
+    sampling: Sampling,
+    *,
+    special_tokens: bool = True,
+    batch_size: int = 8,
+    first_lane: int = 0,
+    numbers: Sequence[int] | None = None,
+    on_step: Callable[[list[Completion]], None] | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> list[Completion]:
+    """Continue every prompt in every lane; all lanes of a prompt run in the same batch.
+
+    What a row writes does not depend on what else is in its batch (up to float rounding): noise is drawn per
+    prompt, and padding is masked.
+
+    Args:
+        lm: the model; its lock is held for each step, so that users take turns.
+        prompts: texts to continue, exactly as the model shall read them.
+        lanes: at least one.
+        sampling: how tokens are chosen.
+        special_tokens: let the tokenizer add its default special tokens (not after a chat template).
+        batch_size: prompts in one batch.
+        first_lane: how many lanes of these prompts were written before: their noise is not drawn again.
+        numbers: of each prompt, on which its noise depends; 0, 1, … unless told. A prompt that is written again, or
+            in another batch, or by another process, writes the same under its number.
+        on_step: called after each token with all completions, in the order prompt by lane; those of later batches
+            are still empty.
+        stop: asked before each step; true ends all that is being written, and keeps it.
+
+    Returns:
+        completions, prompt by prompt, lanes in the order given.
+
+    Raises:
+        InputError: no lane, an empty prompt, or a prompt that leaves no room in the model's context.
+        ModelError: a lane's subspace was captured on another model.
+    """
+    if not lanes or batch_size < 1:
+        raise InputError(f"{len(lanes)} lanes and batch size {batch_size}: choose at least one of each")
+    numbers = range(len(prompts)) if numbers is None else numbers
+    if len(numbers) != len(prompts):
+        raise InputError(f"{len(numbers)} numbers for {len(prompts)} prompts; give one for each")
+    encoded = [_encode_prompt(lm, prompt, sampling, special_tokens) for prompt in prompts]
+    completions = [Completion(prompt, lane, lm.tokenizer) for prompt in prompts for lane in lanes]
+    step = len(lanes)
+    for start in range(0, len(prompts), batch_size):
+        batch = completions[start * step : (start + batch_size) * step]
+        noise = [
+            _generator(sampling.seed, number, 0 if sampling.shared_randomness else first_lane + k)
+            for number in numbers[start : start + batch_size]
+            for k in range(step)
+        ]
+        tell = None if on_step is None else partial(on_step, completions)
+        _write(lm, encoded[start : start + batch_size], batch, step, sampling, noise, tell, stop)
+    return completions
+
+
+def _encode_prompt(lm: LanguageModel, prompt: str, sampling: Sampling, special_tokens: bool) -> list[int]:
+    ids: list[int] = lm.tokenizer(prompt, add_special_tokens=special_tokens, verbose=False)["input_ids"]
+    if not ids:
+        raise InputError("a prompt is empty; write at least one character")
+    room = lm.card.context - sampling.max_new_tokens
+    if len(ids) > room:
+        raise InputError(
+            f"the prompt {prompt[:30]!r}… is {len(ids)} tokens long, and the model's context of {lm.card.context} "
+            f"leaves {max(room, 0)} beside {sampling.max_new_tokens} new ones; shorten it, or "
+            "allow fewer new tokens"
+        )
+    return ids
+
+
+def _generator(seed: int, prompt: int, lane: int) -> torch.Generator:
+    """Noise of one row: depends on the seed, the prompt and (when not shared) the lane alone."""
+    mixed = int(torch.tensor([seed, prompt, lane]).mul(torch.tensor([1_000_003, 8191, 131])).sum())
+    return torch.Generator().manual_seed(mixed)
+
+
+def _write(
+    lm: LanguageModel,
+    prompts: Sequence[Sequence[int]],
+    batch: list[Completion],
+    n_lanes: int,
+    sampling: Sampling,
+    noise: list[torch.Generator],
+    on_step: Callable[[], None] | None,
+    stop: Callable[[], bool] | None,
+) -> None:
+    """Write one batch to its end. Rows that have ended leave the batch, so that they cost nothing."""
+    from transformers import DynamicCache
+
+    ids, mask = _left_padded([prompt for prompt in prompts for _ in range(n_lanes)], lm.device)  # [rows, seq] each
+    positions = (mask.cumsum(1) - 1).clamp(min=0)  # [rows, seq]
+    padded = not bool(mask.all())
+    cache = DynamicCache(config=lm.model.config)
+    ends = end_tokens(lm)
+    live = list(range(len(batch)))
+    plan, packed = plan_rows(lm, [row.lane for row in batch]), packed_linears(lm, len(batch))
+    for _ in range(sampling.max_new_tokens):
+        if stop is not None and stop():
+            break
+        with lm.lock, torch.inference_mode(), active(plan), packed:
+            logits = lm.model(
+                input_ids=ids,
+                attention_mask=mask if padded else None,
+                position_ids=positions,
+                past_key_values=cache,
+                logits_to_keep=1,
+            ).logits[:, -1]  # [rows, vocabulary]
+            chosen, logprobs, entropies = _choose(logits.float(), sampling, [noise[i] for i in live])
+        for row, token, logprob, entropy in zip(live, chosen.tolist(), logprobs, entropies, strict=True):
+            _append(batch[row], token, logprob, entropy, ends)
+        keep = [at for at, row in enumerate(live) if not batch[row].finish]
+        if on_step is not None:
+            on_step()
+        if not keep:
+            break
+        if len(keep) < len(live):
+            index = torch.tensor(keep, device=lm.device)
+            with torch.inference_mode():
+                cache.batch_select_indices(index)
+            chosen, mask, positions = chosen[index], mask[index], positions[index]
+            live = [live[at] for at in keep]
+            plan = plan_rows(lm, [batch[row].lane for row in live])
+        ids, positions = chosen[:, None], positions[:, -1:] + 1
+        mask = torch.cat([mask, mask.new_ones(len(live), 1)], 1)
+    else:
+        for row in live:
+            batch[row].finish = batch[row].finish or "length"
+    for completion in batch:
+        completion.finish = completion.finish or "stopped"
+
+
+def _append(completion: Completion, token: int, logprob: float, entropy: float, ends: frozenset[int]) -> None:
+    if token in ends:
+        completion.finish, completion.end = "eos", token
+        return
+    completion.tokens.append(token)
+    completion.logprobs.append(logprob)
+    completion.entropies.append(entropy)
+
+
+def _left_padded(rows: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:
+    """[rows, seq] ids padded on the left with 0, and the mask that is 1 on real tokens."""
+    longest = max(len(row) for row in rows)
+    ids = torch.tensor([[0] * (longest - len(row)) + list(row) for row in rows], device=device)
+    mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows], device=device)
+    return ids, mask
+
+
+def _choose(
+    logits: Tensor, sampling: Sampling, noise: Sequence[torch.Generator]
+) -> tuple[Tensor, list[float], list[float]]:
+    """Next tokens [rows], with the log-probability and entropy (nats) of the untouched distribution.
+
+    Sampling is the Gumbel-max trick: argmax of log p plus Gumbel noise is a draw from p. Rows that share their
+    generator's seed share the noise.
+    """
+    logp = logits.log_softmax(-1)  # [rows, vocabulary]
+    if sampling.temperature == 0:
+        chosen = logits.argmax(-1)
+    else:
+        scores = _truncated(logits / sampling.temperature, sampling)
+        chosen = (scores + _gumbel(noise, logits.shape[-1]).to(logits.device)).argmax(-1)
+    picked = logp.gather(1, chosen[:, None])[:, 0]
+    entropies = -(logp.exp() * logp).nan_to_num(0.0).sum(-1)  # 0 · −∞ counts 0
+    return chosen, picked.tolist(), entropies.tolist()
+
+
+def _truncated(logits: Tensor, sampling: Sampling) -> Tensor:
+    from transformers import TopKLogitsWarper, TopPLogitsWarper
+
+    if sampling.top_k:
+        logits = TopKLogitsWarper(sampling.top_k)(None, logits)
+    if sampling.top_p < 1:
+        logits = TopPLogitsWarper(sampling.top_p)(None, logits)
+    return logits
+
+
+def _gumbel(noise: Sequence[torch.Generator], vocabulary: int) -> Tensor:
+    """[rows, vocabulary] standard Gumbel noise: −log of exponential noise."""
+    draws = [torch.empty(vocabulary).exponential_(generator=generator) for generator in noise]
+    return -torch.stack(draws).clamp(min=torch.finfo(torch.float32).tiny).log()

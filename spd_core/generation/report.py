@@ -1,0 +1,296 @@
+"""Tells a comparison to people and other tools: sentences, HTML that opens alone, Python that reproduces it.
+
+What a model wrote is always shown literally: escaped, and without characters that act on what surrounds them.
+"""
+
+import html
+import unicodedata
+from collections.abc import Iterable
+
+from spd_core.generation.comparison import Comparison, LaneText, Token
+from spd_core.generation.differences import Piece, degeneration, first_divergence, word_diff
+from spd_core.models.families import BUILTIN
+from spd_core.recipes.lanes import LaneSpec
+from spd_core.recipes.sampling import Sampling
+
+FINISH = {"eos": "ended by itself", "length": "reached the limit", "stopped": "stopped"}
+SHARED = (
+    "Shared randomness: all lanes see the same noise at each step, so that lanes with the same probabilities write "
+    "the same text and a difference is never luck."
+)
+_LETS_THROUGH = "\n\t\u200c\u200d"  # joiners shape letters and emoji, and act on nothing else
+
+
+def shown(text: str) -> str:
+    """Text with control and formatting characters as escapes such as ⟨U+202E⟩: ANSI codes, bidirectional controls."""
+    return "".join(
+        f"⟨U+{ord(char):04X}⟩"
+        if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp") and char not in _LETS_THROUGH
+        else char
+        for char in text
+    )
+
+
+def opening(text: str, most: int) -> str:
+    """How a text begins: its first line, at most so many characters, as it is `shown`."""
+    line = next(iter(shown(text).strip().splitlines()), "")
+    return line if len(line) <= most else line[: most - 1] + "…"
+
+
+def literal(text: str) -> str:
+    """HTML that shows a text as it is."""
+    return html.escape(shown(text))
+
+
+# --- sentences -----------------------------------------------------------------------------------------------
+
+
+def projected(lane: LaneText, comparison: Comparison) -> str:
+    """What is projected in a lane: kinds, layers, rank, strength, and which tokens; and in which model."""
+    spec, model = lane.spec, _tuned(lane) or "the untouched model"
+    if not spec.projects or not lane.ranks or spec.strength == 0:
+        return f"nothing is projected: {model}"
+    low, high = min(lane.ranks.values()), max(lane.ranks.values())
+    rank = f"{low}" if low == high else f"{low} to {high}"
+    into = {
+        "projected": f"into {rank} of {lane.d_kv} directions of {lane.capability}",
+        "complement": f"out of {rank} of {lane.d_kv} directions of {lane.capability}, into all the others",
+        "random": f"into {rank} random directions of {lane.d_kv} (seed {spec.seed})",
+    }[spec.kind]
+    capped = f"; fewer at {', '.join(lane.capped)}, which has no more that are not zero" if lane.capped else ""
+    return (
+        f"{' and '.join(f'{kind}s' for kind in spec.kinds)} of {_layers(lane)} {into}, with strength "
+        f"{spec.strength:g}, at all {comparison.prompt_tokens} prompt tokens and {len(lane.tokens)} generated "
+        f"ones{capped}{f'; in {model}' if lane.adapter else ''}"
+    )
+
+
+def _tuned(lane: LaneText) -> str:
+    """The fine-tuned model of a lane in words; empty when it is the untouched one."""
+    if lane.adapter is None:
+        return ""
+    run, _, arm = lane.adapter.ref.partition("/")
+    return (
+        f"the model fine-tuned on its own text, {lane.adapter.name} (arm {arm} of run {run}, adapter "
+        f"{lane.adapter.fingerprint[:12]} on {_model(lane.adapter.base, lane.adapter.revision)})"
+    )
+
+
+def _model(name: str, revision: str) -> str:
+    return revision if name == BUILTIN else f"{name}@{revision}"
+
+
+def _layers(lane: LaneText) -> str:
+    layers = sorted({int(site.split()[1]) for site in lane.ranks})
+    return f"layer{'s' * (len(layers) > 1)} {', '.join(map(str, layers))}"
+
+
+def luck(sampling: Sampling) -> str:
+    """One sentence on chance."""
+    if sampling.greedy:
+        return "Greedy: each lane takes its most probable token, so that there is no luck."
+    return SHARED if sampling.shared_randomness else "Every lane draws its own noise: a difference can be luck."
+
+
+def how(sampling: Sampling) -> str:
+    """Sampling settings in one line."""
+    noise = "" if sampling.greedy or sampling.shared_randomness else ", noise of each lane its own"
+    top_k = f", top-k {sampling.top_k}" if sampling.top_k else ""
+    drawn = "greedy" if sampling.greedy else f"temperature {sampling.temperature:g}, top-p {sampling.top_p:g}{top_k}"
+    return f"{drawn}, seed {sampling.seed}, at most {sampling.max_new_tokens} tokens{noise}"
+
+
+def flag(lane: LaneText) -> str:
+    """Why a lane's text counts as degenerate; empty when it does not, or when it was never written."""
+    if lane.finish == "stopped" and not lane.tokens:
+        return ""
+    return degeneration(lane.ids, lane.text)
+
+
+def divergence(lane: LaneText, comparison: Comparison) -> int | None:
+    """Index of the first token that differs from the first lane's (for the first lane: from the second's)."""
+    return first_divergence(lane.ids, _reference(lane, comparison).ids)
+
+
+def forked(lane: LaneText, comparison: Comparison) -> str:
+    """Where a lane parts from the one it is compared with, in words."""
+    other, at = _reference(lane, comparison), divergence(lane, comparison)
+    if other is lane:
+        return ""
+    return f"the same tokens as {other.label}" if at is None else f"differs from {other.label} at token {at + 1}"
+
+
+def origin(comparison: Comparison) -> str:
+    """What made a comparison, in one line."""
+    facts = (
+        f"{_model(comparison.model, comparison.revision)}, {comparison.dtype} on {comparison.device}",
+        f"{comparison.capability} ({comparison.fingerprint[:12]}), {comparison.loss} loss",
+        f"capture {comparison.analysis}",
+        how(comparison.sampling),
+        f"written {comparison.created.replace('T', ' ')} in {comparison.seconds:.1f} s, "
+        f"read in {comparison.reading_seconds:.1f} s",
+    )
+    return " · ".join(facts)
+
+
+def _reference(lane: LaneText, comparison: Comparison) -> LaneText:
+    first, *rest = comparison.lanes
+    return rest[0] if lane is first and rest else first
+
+
+def numbers(lane: LaneText) -> str:
+    """How a lane ended, its length, speed and means."""
+    parts = [
+        f"{FINISH[lane.finish]} · {len(lane.tokens)} token{'s' * (len(lane.tokens) != 1)}, {lane.speed:.1f} a second"
+    ]
+    if lane.tokens:
+        parts.append(f"mean log-probability {signed(lane.mean_logprob)} nats")
+    if lane.other is not None and lane.tokens:
+        parts.append(f"mean KL {lane.mean_kl:.3f} nats")
+    return " · ".join(parts)
+
+
+def signed(value: float, form: str = ".2f") -> str:
+    """A number with a true minus sign; two decimals unless `form` says otherwise."""
+    return f"{value:{form}}".replace("-", "−")
+
+
+# --- HTML ----------------------------------------------------------------------------------------------------
+
+_STYLE = """
+:root { color-scheme: light dark; }
+body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 75rem; padding: 0 1rem; }
+.text { white-space: pre-wrap; overflow-wrap: anywhere; font-family: ui-monospace, monospace; font-size: .95rem;
+  border: 1px solid; border-radius: .4rem; padding: .8rem; }
+.lanes { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fit, minmax(min(26rem, 100%), 1fr)); }
+ins { text-decoration: underline; text-decoration-thickness: 2px; text-underline-offset: 3px; font-weight: 700; }
+.fork { background: CanvasText; color: Canvas; border-radius: 3px; padding: 0 3px; }
+table { border-collapse: collapse; } th, td { text-align: left; padding: .15rem 1rem .15rem 0; vertical-align: top; }
+"""
+
+
+def diff_html(pieces: Iterable[Piece], fork: int | None) -> str:
+    """A text as escaped HTML: changed words in `<ins>`, a marker before the character `fork` if there is one."""
+    parts, at = [], 0
+    for piece in pieces:
+        inside = fork is not None and at <= fork < at + len(piece.text)
+        cut = fork - at if inside and fork is not None else 0
+        for text, marked in ((piece.text[:cut], False), (piece.text[cut:], inside)):
+            parts.append(_FORK if marked else "")
+            escaped = literal(text)
+            parts.append(f"<ins>{escaped}</ins>" if piece.changed and text.strip() else escaped)
+        at += len(piece.text)
+    return "".join(parts) + (_FORK if fork is not None and fork >= at else "")
+
+
+_FORK = '<b class="fork" title="The first token that differs">▼</b>'
+
+
+def lane_html(lane: LaneText, comparison: Comparison) -> str:
+    """A lane's text as escaped HTML, its words compared with the first lane's and the first divergence marked."""
+    other = _reference(lane, comparison)
+    at = divergence(lane, comparison)
+    fork = None if at is None else len("".join(token.text for token in lane.tokens[:at]))
+    return diff_html(word_diff(lane.text, other.text)[0], fork) or "<i>(no text)</i>"
+
+
+def to_html(comparison: Comparison) -> str:
+    """The comparison as one page that needs nothing else: no script, no network."""
+    facts = {
+        "Prompt": comparison.prompt,
+        **({} if comparison.answer is None else {"Correct answer": comparison.answer}),
+        "Origin": origin(comparison),
+    }
+    rows = "".join(f"<tr><th>{name}</th><td>{literal(value)}</td></tr>" for name, value in facts.items())
+    lanes = "".join(f"<section>{_lane_section(lane, comparison)}</section>" for lane in comparison.lanes)
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
+        f"<title>Side by side, {literal(comparison.created)}</title><style>{_STYLE}</style></head><body>"
+        f"<h1>Side by side</h1><table>{rows}</table><p>{literal(luck(comparison.sampling))} Underlined words are "
+        f"not in the text they are compared with: the first lane's, or for the first lane the second's. {_FORK} marks "
+        f'the first token that differs.</p><div class="lanes">{lanes}</div><h2>What the model read</h2>'
+        f'<div class="text">{literal(comparison.read)}</div></body></html>\n'
+    )
+
+
+def _lane_section(lane: LaneText, comparison: Comparison) -> str:
+    bad = flag(lane)
+    lines = [
+        numbers(lane),
+        forked(lane, comparison),
+        projected(lane, comparison),
+        *([f"Degenerate: {bad}"] if bad else []),
+    ]
+    told = "<br>".join(literal(line) for line in lines)
+    return (
+        f'<h2>{literal(lane.label)}</h2><div class="text">{lane_html(lane, comparison)}</div><p>{told}</p>'
+        f"{_token_table(lane)}"
+    )
+
+
+def _token_table(lane: LaneText) -> str:
+    if lane.other is None:
+        return ""
+    head = "".join(f"<th>{name}</th>" for name in ("Token", "log p", "entropy", "KL", "likeliest here", "in the other"))
+    rows = "".join(
+        "<tr>" + "".join(f"<td>{literal(cell)}</td>" for cell in _cells(token)) + "</tr>" for token in lane.tokens
+    )
+    return f"<details><summary>Token by token (nats)</summary><table><tr>{head}</tr>{rows}</table></details>"
+
+
+def _cells(token: Token) -> tuple[str, ...]:
+    tops = (", ".join(f"{text!r} {p:.0%}" for text, p in top) for top in (token.top, token.other_top))
+    kl = float("nan") if token.kl is None else token.kl
+    return (repr(token.text), signed(token.logprob), f"{token.entropy:.2f}", f"{kl:.3f}", *tops)
+
+
+# --- Python --------------------------------------------------------------------------------------------------
+
+
+def to_python(comparison: Comparison) -> str:
+    """A program that writes the same texts with spd_core (on the same kind of machine)."""
+    names = dict.fromkeys(
+        [comparison.analysis, *(lane.spec.analysis for lane in comparison.lanes if lane.spec.analysis)]
+    )
+    pinned = comparison.revision if comparison.model.count("/") == 1 and ":" not in comparison.revision else None
+    lanes = "".join(f"    {_lane_code(lane.spec, lane.label, comparison.analysis)},\n" for lane in comparison.lanes)
+    captures = "".join(f"    {name!r}: open_capture({name!r}),\n" for name in names)
+    tuned = dict.fromkeys(lane.spec.adapter for lane in comparison.lanes if lane.spec.adapter)
+    adapters = "".join(f"    {ref!r}: load_adapter(adapter_folder({ref!r})),\n" for ref in tuned)
+    return (
+        '"""Writes the texts of a comparison again."""\n\n' + f"from spd_core import {', '.join(_uses(comparison))}\n\n"
+        f"lm = load({comparison.model!r}, {pinned!r}, {comparison.dtype!r})\n"
+        f"captures = {{\n{captures}}}\n" + f"adapters = {{\n{adapters}}}\n" * bool(tuned) + f"lanes = [\n{lanes}]\n"
+        f"prompt = {comparison.read!r}\n"
+        f"sampling = {comparison.sampling!r}\n"
+        "for start in range(0, len(lanes), ROWS):\n"
+        "    for completion in generate(\n"
+        "        lm, [prompt], lanes[start : start + ROWS], sampling,\n"
+        f"        special_tokens={comparison.special_tokens}, first_lane=start,\n"
+        "    ):\n"
+        '        print(f"--- {completion.lane.name}\\n{completion.text}")\n'
+    )
+
+
+def _uses(comparison: Comparison) -> list[str]:
+    """Names of the public face that the program needs."""
+    kinds = {lane.spec.kind for lane in comparison.lanes}
+    tuned = any(lane.spec.adapter for lane in comparison.lanes)
+    wanted = {
+        "adapter_folder": tuned, "load_adapter": tuned, "random_subspace": "random" in kinds,
+        "subspace_of": any(lane.spec.projects for lane in comparison.lanes),
+    }  # fmt: skip
+    always = ("ROWS", "Lane", "Sampling", "generate", "load", "open_capture")
+    return sorted((*always, *(name for name, used in wanted.items() if used)))
+
+
+def _lane_code(spec: LaneSpec, label: str, analysis: str) -> str:
+    adapter = f", adapter=adapters[{spec.adapter!r}]" if spec.adapter else ""
+    if not spec.projects:
+        return f"Lane(name={label!r}{adapter})"
+    subspace = f"subspace_of(captures[{spec.analysis or analysis!r}], {spec.rank!r})"
+    if spec.kind == "random":
+        subspace = f"random_subspace({subspace}, {spec.seed})"
+    options = f"strength={spec.strength!r}, kinds={spec.kinds!r}, layers={spec.layers!r}"
+    return f"Lane({subspace}, {options}, complement={spec.kind == 'complement'}, name={label!r}{adapter})"

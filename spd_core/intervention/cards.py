@@ -1,0 +1,135 @@
+"""What is known of a finished adapter without loading it: its card, and where it lies. Imports no torch.
+
+A run keeps one adapter for each arm that has finished, relative to the untouched model, in
+`SPD_HOME/runs/<run>/adapters/<arm>/`: peft's own files, and `card.json`.
+"""
+
+import json
+from contextlib import suppress
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from spd_core.errors import InputError
+from spd_core.recipes.distill import ARMS, ArmName, TrainSettings
+from spd_core.recipes.lanes import Record
+from spd_core.storage import child, spd_home, to_json, write_text
+
+CARD = "card.json"
+
+
+class AdapterCard(Record):
+    """What an adapter says of itself.
+
+    Attributes:
+        run: name of the run that trained it; empty outside a run.
+        base, revision, dtype: the untouched model, as `loading.load` takes it.
+        rounds: how many rounds it sums up.
+        rows, steps, planned: rows trained on and optimizer steps, in the last round.
+        finished: false when the training was stopped before its end.
+        subspace: sha256 of the files of the subspace that the corpus was written in; empty for raw ones.
+        corpus: sha256 of the rows trained on.
+        held_out_loss: in nats, at the end; None without held-out rows.
+    """
+
+    format: int = 1
+    run: str = ""
+    arm: ArmName | None = None
+    capability: str = ""
+    base: str
+    revision: str
+    dtype: str
+    rounds: int = 1
+    rows: int
+    steps: int
+    planned: int
+    finished: bool
+    subspace: str = ""
+    corpus: str = ""
+    train_loss: float | None = None
+    held_out_loss: float | None = None
+    settings: TrainSettings
+    created: str
+    versions: dict[str, str]
+
+    @property
+    def ref(self) -> str:
+        """Its name in lanes and links: run and arm."""
+        return f"{self.run}/{self.arm}"
+
+    @property
+    def label(self) -> str:
+        """What to call it: its arm in short."""
+        return short_name(self.arm) if self.arm is not None else "Adapter"
+
+
+def short_name(arm: str) -> str:
+    """`SPD`, `SSD (Apple)`, `Random subspace`; an unknown name as it is."""
+    if arm == "apple":
+        return "SSD (Apple)"
+    found = {str(name): known for name, known in ARMS.items()}.get(arm)
+    return arm if found is None else found.label.partition(",")[0]
+
+
+def runs_folder() -> Path:
+    """Where runs are kept."""
+    return spd_home() / "runs"
+
+
+def adapter_folder(ref: str) -> Path:
+    """The folder of a finished adapter.
+
+    Raises:
+        InputError: a name that could lead elsewhere, or nothing is there.
+    """
+    run, _, arm = ref.partition("/")
+    if arm not in ARMS:
+        raise InputError(f"{ref!r} names no adapter; write run/arm, with one of {', '.join(ARMS)}")
+    folder = child(child(runs_folder(), run) / "adapters", arm)
+    if not (folder / CARD).is_file():
+        raise InputError(f"no adapter {ref!r} on this machine; it was deleted, or its run has not finished")
+    return folder
+
+
+def read_card(folder: Path) -> AdapterCard:
+    """The card of an adapter.
+
+    Raises:
+        InputError: it is missing, damaged, or of a newer format.
+    """
+    try:
+        card = AdapterCard.model_validate_json((folder / CARD).read_text("utf-8"))
+    except OSError as error:
+        raise InputError(f"no adapter at {folder}: {error.strerror}; train one first") from error
+    except (ValidationError, UnicodeDecodeError) as error:
+        raise InputError(f"{folder / CARD} is no valid card ({str(error).splitlines()[0]}); train again") from error
+    if card.format > 1:
+        raise InputError(f"{folder} was written by a newer SPD Lab (format {card.format}); update this one")
+    return card
+
+
+def write_card(card: AdapterCard, folder: Path) -> None:
+    """Write an adapter's card twice: for SPD Lab, and as the model card that hubs show."""
+    write_text(folder / CARD, to_json(card.model_dump(mode="json")))
+    front = {"base_model": card.base, "library_name": "peft", "tags": ["lora", "self-policy-distillation"]}
+    facts = {
+        "Base": f"{card.base}, revision {card.revision}, {card.dtype}",
+        "Arm": ARMS[card.arm].label if card.arm is not None else "none",
+        "Capability": card.capability or "none",
+        "Subspace (sha256)": card.subspace or "none: written without projection",
+        "Corpus (sha256)": card.corpus,
+        "Trained": f"{card.rows} rows, {card.steps} of {card.planned} steps, rounds: {card.rounds}",
+    }
+    lines = ["---", *(f"{name}: {json.dumps(value)}" for name, value in front.items()), "---", "",
+             "A LoRA adapter that was trained on text of its own base model, by SPD Lab.", "",
+             "| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in facts.items())]  # fmt: skip
+    write_text(folder / "README.md", "\n".join(lines) + "\n")
+
+
+def finished_adapters() -> list[AdapterCard]:
+    """Cards of all adapters of runs on this machine, the newest run first; damaged ones are left out."""
+    cards = []
+    for path in runs_folder().glob(f"[!.]*/adapters/[!.]*/{CARD}"):
+        with suppress(InputError):
+            cards.append(read_card(path.parent))
+    return sorted(cards, key=lambda card: (card.run, card.created), reverse=True)

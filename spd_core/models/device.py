@@ -1,0 +1,78 @@
+"""Estimates memory from a model's configuration, before a weight is read, and asks how much is free."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from spd_core.models.families import card_of
+
+
+@dataclass(frozen=True)
+class MemoryEstimate:
+    """Estimated peak bytes of each activity; `capture` and `generation` include the loaded weights."""
+
+    parameters: int
+    load: int
+    capture: int
+    generation: int
+
+
+def available_memory(device: torch.device) -> int:
+    """Free bytes on the device: GPU memory for CUDA, else memory that the system can still hand out."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    import psutil
+
+    return int(psutil.virtual_memory().available)
+
+
+def estimate_memory(
+    config: Any,
+    itemsize: int,
+    layers: tuple[int, ...],
+    *,
+    batch_size: int = 8,
+    tokens: int = 256,
+    supervised: int = 16,
+    rows: int = 2,
+    new_tokens: int = 256,
+) -> MemoryEstimate:
+    """Peak bytes for loading, capturing and generating.
+
+    Parameters are counted exactly, on the `meta` device. Activations are counted for the layers that stay in
+    the autograd graph, from the lowest target layer up: for each token about 8 hidden-sized, 3 attention-sized
+    and 4 MLP-sized tensors. Logits are counted at the supervised positions alone, with their log-softmax.
+
+    Args:
+        config: a transformers configuration.
+        itemsize: bytes of one weight.
+        layers: target layers of the capture.
+        batch_size: examples in a capture batch.
+        tokens: longest example, in tokens (also the prompt length when generating).
+        supervised: correctness-defining tokens of an example.
+        rows: lanes × prompts in a generation batch.
+        new_tokens: tokens to write.
+    """
+    from transformers import AutoModelForCausalLM
+
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    text = config.get_text_config()
+    card = card_of(config, "")
+    mlp = getattr(text, "intermediate_size", None) or 4 * card.hidden
+    weights = parameters * itemsize
+    graph_layers = card.layers - min(layers)
+    per_token = 8 * card.hidden + 3 * card.heads * card.head_dim + 4 * card.d_kv + 4 * mlp
+    activations = batch_size * tokens * graph_layers * per_token * itemsize
+    head = batch_size * supervised * card.vocabulary * (itemsize + 12)
+    grams = 2 * len(layers) * card.d_kv * card.d_kv * 8
+    cache = 2 * card.layers * card.d_kv * (tokens + new_tokens) * rows * itemsize
+    prefill = rows * tokens * per_token * itemsize + rows * card.vocabulary * 16
+    return MemoryEstimate(
+        parameters=parameters,
+        load=weights,
+        capture=weights + activations + head + grams,
+        generation=weights + cache + prefill,
+    )

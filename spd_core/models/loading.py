@@ -1,0 +1,242 @@
+"""Loads a causal language model with its tokenizer: built in, from a hub, or from a folder.
+
+Safetensors only, no remote code, refused before loading when it cannot fit. Knows nothing of capabilities.
+"""
+
+import hashlib
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors import SafetensorError
+
+from spd_core.errors import InputError, MemoryLimitError, ModelError
+from spd_core.models import builtin
+from spd_core.models.device import MemoryEstimate, available_memory, estimate_memory
+from spd_core.models.families import BUILTIN, ModelCard, Site, card_of, check_family, list_sites, parse_layers
+
+DTYPES = ("auto", "float32", "bfloat16")
+
+
+@dataclass(frozen=True, eq=False)
+class LanguageModel:
+    """A causal language model in evaluation mode with frozen weights, its tokenizer and its sites.
+
+    Attributes:
+        name: what the user asked for: `builtin`, a hub id, or a folder.
+        revision: commit hash (hub), checksum of the GGUF (built-in) or of a sample of the weights (folder).
+        sites: all key and value sites, by layer, key before value.
+        lock: held for every forward pass; users of one model take turns.
+    """
+
+    name: str
+    revision: str
+    model: Any
+    tokenizer: Any
+    card: ModelCard
+    sites: tuple[Site, ...]
+    lock: threading.RLock = field(default_factory=threading.RLock)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """dtype of the weights."""
+        found: torch.dtype = self.model.dtype
+        return found
+
+    @property
+    def device(self) -> torch.device:
+        """Where the inputs go."""
+        found: torch.device = self.model.device
+        return found
+
+    def sites_at(self, layers: tuple[int, ...]) -> tuple[Site, ...]:
+        """The key and value sites of the given layers."""
+        return tuple(site for site in self.sites if site.layer in layers)
+
+
+def native_bfloat16(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 in hardware (emulated bfloat16 is slower than float32)."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    capabilities = torch.cpu.get_capabilities()
+    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16"))
+
+
+def choose_device() -> torch.device:
+    """A CUDA GPU when there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def choose_dtype(name: str, device: torch.device) -> torch.dtype:
+    """The dtype for `auto` (bfloat16 where it is native, else float32), `float32` or `bfloat16`.
+
+    Raises:
+        InputError: another name.
+    """
+    if name not in DTYPES:
+        raise InputError(f"unknown dtype {name!r}; choose {', '.join(DTYPES)}")
+    if name == "auto":
+        return torch.bfloat16 if native_bfloat16(device) else torch.float32
+    dtype: torch.dtype = getattr(torch, name)
+    return dtype
+
+
+# --- loading -------------------------------------------------------------------------------------------------
+
+
+def _no_progress(share: float, doing: str) -> None: ...
+
+
+def resolve(name: str, progress: builtin.Progress = _no_progress) -> str:
+    """Where to load from: the built-in model's folder, a local folder that exists, else the name as a hub id.
+
+    Raises:
+        ModelError: the name looks like a path and nothing is there.
+    """
+    if name == BUILTIN:
+        return str(builtin.builtin_model(progress))
+    if Path(name).expanduser().exists():
+        return str(Path(name).expanduser())
+    if name.startswith((".", "/", "~")) or name.count("/") > 1:
+        raise ModelError(f"no model folder at {name}; check the path, or give a hub id such as org/model")
+    return name
+
+
+def read_config(name: str, revision: str | None = None, progress: builtin.Progress = _no_progress) -> Any:
+    """The configuration of a supported model; no weight is read.
+
+    Raises:
+        ModelError: not found, needs remote code, or an unsupported family.
+    """
+    return _config_at(resolve(name, progress), revision)
+
+
+def _config_at(source: str, revision: str | None) -> Any:
+    from transformers import AutoConfig
+
+    config = _from_pretrained(AutoConfig.from_pretrained, source, revision)
+    check_family(config)
+    return config
+
+
+def estimate(config: Any, dtype: str = "auto", layers: tuple[int, ...] | None = None, **sizes: int) -> MemoryEstimate:
+    """Bytes for loading, capturing and generating, from the configuration alone (see `models/device.py`)."""
+    card = card_of(config, "")
+    targets = layers or parse_layers("middle,last", card.layers)
+    return estimate_memory(config, choose_dtype(dtype, choose_device()).itemsize, targets, **sizes)
+
+
+def quiet() -> None:
+    """Let transformers draw no bars and say nothing below an error: commands and jobs have a bar of their own."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+
+
+def load(
+    name: str,
+    revision: str | None = None,
+    dtype: str = "auto",
+    progress: builtin.Progress = _no_progress,
+    *,
+    purpose: Literal["load", "capture", "generation"] = "load",
+    layers: str = "middle,last",
+    **sizes: int,
+) -> LanguageModel:
+    """Load a causal language model: safetensors only, no remote code, weights frozen, evaluation mode.
+
+    `purpose`, the target layers and the sizes (see `device.estimate_memory`) say what must fit beside the weights.
+
+    Raises:
+        ModelError: not found, unsupported, no safetensors, or no fast tokenizer.
+        MemoryLimitError: the estimate exceeds the memory that is free.
+        InputError: an unknown dtype.
+    """
+    from transformers import AutoModelForCausalLM
+
+    device = choose_device()
+    torch_dtype = choose_dtype(dtype, device)
+    source = resolve(name, progress)
+    config = _config_at(source, revision)
+    card = card_of(config, name)
+    wanted = estimate(config, dtype, parse_layers(layers, card.layers), **sizes)
+    needed, free = getattr(wanted, purpose), available_memory(device)
+    if needed > free:
+        gib = 2**30
+        raise MemoryLimitError(
+            f"{name} needs about {needed / gib:.1f} GiB for {purpose} in {torch_dtype} ({wanted.load / gib:.1f} GiB of "
+            f"it weights), and {free / gib:.1f} GiB are free; choose a smaller batch size, later layers, a smaller "
+            "model, or bfloat16 instead of float32"
+        )
+    progress(0.1, f"Loading {name}")
+    model, found = _from_pretrained(
+        AutoModelForCausalLM.from_pretrained, source, revision,
+        use_safetensors=True, dtype=torch_dtype, output_loading_info=True,
+    )  # fmt: skip
+    absent = sorted(found["missing_keys"])
+    if absent:  # transformers would go on with random numbers
+        raise ModelError(f"{name} lacks {len(absent)} weights (the first: {absent[0]}); its files are incomplete")
+    tokenizer = load_tokenizer(source, revision)
+    model = model.to(device).eval().requires_grad_(False)
+    progress(1.0, f"{name} is loaded")
+    return LanguageModel(name, _revision(name, source, model), model, tokenizer, card, list_sites(model, card))
+
+
+def load_tokenizer(source: str, revision: str | None = None) -> Any:
+    """The tokenizer at a folder or hub id (see `resolve`); no weight is read.
+
+    Raises:
+        ModelError: not found, needs remote code, or without character offsets.
+    """
+    from transformers import AutoTokenizer
+
+    tokenizer = _from_pretrained(AutoTokenizer.from_pretrained, source, revision)
+    if not tokenizer.is_fast:
+        raise ModelError(f"{source} has no fast tokenizer, and spans need its character offsets; choose another model")
+    return tokenizer
+
+
+def _from_pretrained(loader: Callable[..., Any], source: str, revision: str | None, **options: Any) -> Any:
+    """Call a transformers loader without remote code; its many errors become one `ModelError`."""
+    local = Path(source).is_dir()
+    if not local:
+        options["revision"] = revision
+    try:
+        return loader(source, trust_remote_code=False, local_files_only=local, **options)
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        where = "folder" if local else "hub id"
+        remedy = (
+            "connect this machine, check the id, or give a local folder"
+            if "couldn't connect" in first
+            else "SPD Lab needs a transformers checkpoint with safetensors and without remote code"
+        )
+        raise ModelError(f"cannot load {where} {source}: {first} ({remedy})") from error
+
+
+def _revision(name: str, source: str, model: Any) -> str:
+    if name == BUILTIN:
+        return f"{builtin.NAME}@{builtin.GGUF_SHA256[:12]}"
+    if Path(source).is_dir():
+        return f"sha256:{sampled_checksum(Path(source))[:16]}"
+    return str(getattr(model.config, "_commit_hash", None) or "unknown")
+
+
+def sampled_checksum(folder: Path, pieces: int = 64, size: int = 65536) -> str:
+    """A sha256 over the configuration, the size of every safetensors file and `pieces` evenly spaced parts of it.
+
+    Tells two checkpoints of one architecture apart without reading all of tens of gigabytes.
+    """
+    digest = hashlib.sha256((folder / "config.json").read_bytes())
+    for path in sorted(folder.glob("*.safetensors")):
+        length = path.stat().st_size
+        digest.update(f"{path.name}:{length}".encode())
+        with path.open("rb") as file:
+            for piece in range(pieces):
+                file.seek(length * piece // pieces)
+                digest.update(file.read(size))
+    return digest.hexdigest()

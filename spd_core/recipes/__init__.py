@@ -1,0 +1,1 @@
+"""What can be asked for, as settings; imports no torch."""

@@ -1,0 +1,261 @@
+"""What a distillation is asked to do, as settings: arms, sampling, training. Imports no torch: pages write it, too."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, TypeVar
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from spd_core.data.capability import Loss, Style
+from spd_core.errors import InputError
+from spd_core.recipes.lanes import Record
+from spd_core.recipes.sampling import Sampling
+
+ArmName: TypeAlias = Literal["psr", "ssd", "apple", "spd", "random", "full", "shuffled"]
+SubspaceOf: TypeAlias = Literal["none", "capability", "random", "full loss", "shuffled answers"]
+LossOn: TypeAlias = Literal["prompt_and_completion", "completion"]
+Target: TypeAlias = Literal["q", "k", "v", "o"]
+Reason: TypeAlias = Literal["leakage", "empty", "degenerate", "duplicate"]
+_R = TypeVar("_R", bound=Record)
+REASONS: tuple[Reason, ...] = ("leakage", "empty", "degenerate", "duplicate")
+
+
+class Arm(Record):
+    """One way of writing the corpus; all arms write on the same prompts with the same noise.
+
+    Attributes:
+        subspace: where keys and values are projected to while the corpus is written.
+        isolates: what a comparison with this arm shows.
+    """
+
+    name: ArmName
+    label: str
+    isolates: str
+    subspace: SubspaceOf = "none"
+    temperature: float = 0.7
+    top_p: float = 0.9
+    top_k: int = 0
+
+
+ARMS: Mapping[ArmName, Arm] = {
+    arm.name: arm
+    for arm in (
+        Arm(name="psr", label="PSR, plain self-retraining", isolates="training on one's own text", top_p=1.0),
+        Arm(name="ssd", label="SSD, simple self-distillation", isolates="truncated sampling"),
+        Arm(name="apple", label="SSD, as Apple set it", isolates="truncated sampling, hotter", temperature=1.6,
+            top_p=0.8, top_k=20),
+        Arm(name="spd", label="SPD, self-policy distillation", isolates="the method", subspace="capability"),
+        Arm(name="random", label="Random subspace", isolates="any projection", subspace="random"),
+        Arm(name="full", label="Full-loss subspace", isolates="which tokens count", subspace="full loss"),
+        Arm(name="shuffled", label="Shuffled answers", isolates="whether the labels matter",
+            subspace="shuffled answers"),
+    )
+}  # fmt: skip
+
+
+class CaptureSettings(Record):
+    """How the capability subspace of a run is captured; see `pipeline.StudySettings`."""
+
+    layers: str = "middle,last"
+    rank: str = "half"
+    loss: Loss = "aligned"
+    examples: int | None = Field(default=None, ge=1)
+    batch_size: int = Field(default=8, ge=1)
+    center: bool = True
+    strength: float = Field(default=1.0, ge=0, le=1)
+
+
+class CorpusSettings(Record):
+    """Which prompts are written on, and how long; what an arm does not say of sampling.
+
+    Attributes:
+        split: whose prompts; `train` has none that the subspace was captured from.
+        prompts: the first so many of them; None takes all.
+        held_out: the last so many of those prompts: what is written on them is scored, never trained on.
+        temperature, top_p, top_k: for all arms alike; None leaves each arm its own.
+        drop: rows that are left out of training.
+    """
+
+    split: Literal["calibration", "train"] = "train"
+    prompts: int | None = Field(default=None, ge=1)
+    held_out: int = Field(default=0, ge=0)
+    prompt_style: Style = "raw"
+    samples: int = Field(default=1, ge=1)
+    max_new_tokens: int = Field(default=256, ge=1)
+    batch_size: int = Field(default=16, ge=1)
+    temperature: float | None = Field(default=None, ge=0)
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    top_k: int | None = Field(default=None, ge=0)
+    drop: tuple[Reason, ...] = REASONS
+
+
+class TrainSettings(Record):
+    """How an adapter is trained; the defaults are the paper's, where it says so.
+
+    Attributes:
+        lora_alpha: the adapter's output is scaled by alpha ÷ r.
+        lora_targets: maps of the attention that get an adapter: queries, keys, values, output.
+        batch_size: rows in an optimizer step; the paper leaves it open.
+        loss_on: the tokens that are trained on. Padding never is.
+        patience: end when the held-out loss has not fallen for so many epochs, and keep the best; 0 trains on.
+        completions: how many prompts are continued after each epoch, to look at; they change nothing.
+        seed: of the adapter's first weights, dropout and the order of rows.
+    """
+
+    lora_r: int = Field(default=8, ge=1)
+    lora_alpha: int = Field(default=8, ge=1)
+    lora_dropout: float = Field(default=0.05, ge=0, lt=1)
+    lora_targets: tuple[Target, ...] = Field(default=("q", "k", "v", "o"), min_length=1)
+    learning_rate: float = Field(default=1e-5, gt=0)
+    weight_decay: float = Field(default=0.01, ge=0)
+    epochs: int = Field(default=5, ge=1)
+    batch_size: int = Field(default=8, ge=1)
+    loss_on: LossOn = "prompt_and_completion"
+    patience: int = Field(default=0, ge=0)
+    completions: int = Field(default=2, ge=0)
+    seed: int = Field(default=42, ge=0, lt=2**31)
+
+
+class Recipe(Record):
+    """A whole distillation: one capability, several arms.
+
+    Attributes:
+        capability: a built-in name, the name of an own one, a public data set, or a file.
+        rounds: how often it is captured, written and trained; each round starts from the merged model before it.
+        drift: capture once more on every trained model, to see how far its subspace has turned.
+        review: wait after the corpus is written, until somebody has looked at it.
+        seed: of the corpus' noise and of the random subspace.
+    """
+
+    kind: Literal["distillation"] = "distillation"
+    capability: str = Field(min_length=1)
+    model: str = "builtin"
+    revision: str | None = None
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    arms: tuple[ArmName, ...] = ("psr", "ssd", "spd")
+    capture: CaptureSettings = CaptureSettings()
+    corpus: CorpusSettings = CorpusSettings()
+    train: TrainSettings = TrainSettings()
+    rounds: int = Field(default=1, ge=1)
+    drift: bool = True
+    review: bool = False
+    seed: int = Field(default=42, ge=0, lt=2**31)
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Recipe":
+        if self.train.patience and not self.corpus.held_out:
+            raise ValueError(f"train.patience {self.train.patience} needs corpus.held_out above 0, or set it to 0")
+        if self.corpus.prompts is not None and self.corpus.held_out >= self.corpus.prompts:
+            raise ValueError(
+                f"corpus.held_out {self.corpus.held_out} of {self.corpus.prompts} prompts leaves none to train on; "
+                "hold out fewer"
+            )
+        return self
+
+    @field_validator("arms")
+    @classmethod
+    def _some_and_different(cls, arms: tuple[ArmName, ...]) -> tuple[ArmName, ...]:
+        if not arms or len(set(arms)) < len(arms):
+            raise InputError(f"arms {list(arms)}: name at least one, each once; there are {', '.join(ARMS)}")
+        return arms
+
+    def sampling(self, arm: ArmName) -> Sampling:
+        """How an arm's corpus is sampled; the noise is the same for all."""
+        own, all_alike = ARMS[arm], self.corpus
+        return Sampling(
+            own.temperature if all_alike.temperature is None else all_alike.temperature,
+            own.top_p if all_alike.top_p is None else all_alike.top_p,
+            all_alike.max_new_tokens,
+            self.seed,
+            top_k=own.top_k if all_alike.top_k is None else all_alike.top_k,
+        )
+
+    def corpus_name(self, arm: ArmName) -> str:
+        """Name of the corpus that an arm trains on: of the first arm that writes in the same way."""
+        own = (ARMS[arm].subspace, self.sampling(arm))
+        return next(name for name in self.arms if (ARMS[name].subspace, self.sampling(name)) == own)
+
+
+PresetName: TypeAlias = Literal["quick", "paper"]
+PRESETS: Mapping[PresetName, Mapping[str, Any]] = {
+    "quick": {
+        "capture": {"examples": 30},
+        "corpus": {"prompts": 48, "held_out": 8, "max_new_tokens": 24},
+        "train": {"epochs": 2, "learning_rate": 2e-4},
+    },
+    "paper": {"capture": {"examples": 50}},
+}
+"""`paper`: the paper's settings, where it says them. `quick`: minutes on two cores with the built-in model."""
+
+
+def read_recipe(path: Path) -> Recipe:
+    """A recipe from a JSON file; `"preset": "quick"` in it starts from that preset.
+
+    Raises:
+        InputError: the file cannot be read, or a setting is unknown or out of range; the message names it.
+    """
+    return read_settings(path, recipe_from)
+
+
+def recipe_from(settings: Any) -> Recipe:
+    """A recipe from what a JSON file or a page says.
+
+    Raises:
+        InputError: a setting or preset is unknown or out of range; the message names it.
+    """
+    return validated(Recipe, preset_under(settings), "the recipe")
+
+
+def read_settings(path: Path, make: Callable[[Any], _R]) -> _R:
+    """What `make` makes of a JSON file; every error names the file.
+
+    Raises:
+        InputError: the file cannot be read, or `make` refuses what it says.
+    """
+    try:
+        return make(json.loads(path.read_text("utf-8")))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read {path}: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is not JSON ({error}); correct it and start again") from error
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def preset_under(settings: Any) -> dict[str, Any]:
+    """Settings over those of the preset that they name (`paper` when they name none).
+
+    Raises:
+        InputError: they are no object, or the preset is unknown.
+    """
+    if not isinstance(settings, dict):
+        raise InputError(f'a JSON {type(settings).__name__}, expected an object such as {{"preset": "quick", …}}')
+    own = dict(settings)
+    preset = own.pop("preset", "paper")
+    if preset not in PRESETS:
+        raise InputError(f"unknown preset {preset!r}; choose {', '.join(PRESETS)}")
+    return _merged(PRESETS[preset], own)
+
+
+def validated(kind: type[_R], settings: Mapping[str, Any], whole: str) -> _R:
+    """A record from settings as JSON has them.
+
+    Raises:
+        InputError: a setting is unknown or out of range; the message names it, or else calls the record `whole`.
+    """
+    try:
+        return kind.model_validate_json(json.dumps(settings))
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        where = ".".join(map(str, wrong["loc"])) or whole
+        given = f" (given: {wrong['input']!r})" if wrong["loc"] and wrong["type"] != "missing" else ""
+        reason = wrong["msg"].removeprefix("Value error, ")
+        raise InputError(f"{where}: {reason}{given}; correct it and start again") from error
+
+
+def _merged(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """`own` over `base`, group by group."""
+    both = {name: _merged(base[name], own[name]) for name in base.keys() & own.keys()
+            if isinstance(base[name], Mapping) and isinstance(own[name], Mapping)}  # fmt: skip
+    return {**base, **own, **both}

@@ -1,0 +1,269 @@
+"""What an evaluation is asked to do, as settings: subjects, sets, seeds. Imports no torch: pages write it, too."""
+
+import hashlib
+import os
+import re
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import Field, field_validator, model_validator
+
+from spd_core.data.capability import Scorer, Split, Style
+from spd_core.data.public import TASKS
+from spd_core.intervention.cards import short_name
+from spd_core.models.families import Kind
+from spd_core.recipes.distill import (
+    ARMS,
+    ArmName,
+    CaptureSettings,
+    CorpusSettings,
+    Recipe,
+    SubspaceOf,
+    TrainSettings,
+    preset_under,
+    read_settings,
+    validated,
+)
+from spd_core.recipes.lanes import Record
+
+Seed: TypeAlias = Annotated[int, Field(ge=0, lt=2**31)]
+SubjectKind: TypeAlias = Literal["base", "projected", "distilled", "checkpoint"]
+
+
+def _file_name(text: str) -> str:
+    """A short name for files; where it would say too little or too much, a part of its sha256 does."""
+    found = re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-")
+    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+    return f"{found[:50]}-{digest}" if len(found) > 60 else found or digest
+
+
+class Subject(Record):
+    """One model to be evaluated, in words.
+
+    Attributes:
+        kind: the untouched model; projected while it answers; tuned by an adapter; or a checkpoint of its own.
+        of: of a projected one, whose subspace.
+        complement: project onto I − P instead (a control).
+        capture: name of a saved capture whose subspace it is; empty captures one for this evaluation.
+        rank, strength: None takes the evaluation's own.
+        arm: of a distilled one: the arm that this evaluation trains.
+        adapter: or the adapter `RUN/ARM` that is there already.
+        model: of a checkpoint: its folder or id, e.g. a folded or merged one.
+    """
+
+    kind: SubjectKind = "base"
+    of: Literal["capability", "random", "full loss", "shuffled answers"] = "capability"
+    complement: bool = False
+    capture: str = ""
+    rank: str | None = None
+    strength: float | None = Field(default=None, ge=0, le=1)
+    kinds: tuple[Kind, ...] = Field(default=("key", "value"), min_length=1)
+    layers: tuple[int, ...] | None = None
+    arm: ArmName | None = None
+    adapter: str = ""
+    model: str = ""
+    label: str = Field(default="", max_length=120)
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Subject":
+        if (self.kind == "distilled") != (self.arm is not None or bool(self.adapter)) or (self.arm and self.adapter):
+            raise ValueError("a distilled subject names either an arm to train or an adapter RUN/ARM, others neither")
+        if (self.kind == "checkpoint") != bool(self.model):
+            raise ValueError("a checkpoint names its model, other subjects none")
+        if self.capture and self.of in ("full loss", "shuffled answers"):
+            raise ValueError(f"the capture {self.capture!r} has one subspace; {self.of} is captured anew, without it")
+        return self
+
+    @property
+    def name(self) -> str:
+        """Short name, for files and configurations."""
+        if self.label:
+            return _file_name(self.label.lower())
+        if self.kind == "distilled":
+            return self.arm or _file_name(self.adapter)
+        if self.kind == "checkpoint":
+            return f"checkpoint-{_file_name(Path(self.model).name)}"
+        known = {subject.model_dump_json(): name for name, subject in NAMED.items()}
+        plain = self.model_copy(update={"rank": None, "strength": None, "capture": "", "kinds": ("key", "value"),
+                                        "layers": None})  # fmt: skip
+        called = known.get(plain.model_dump_json(), f"{self.kind}-{self.of.partition(' ')[0]}")
+        return f"{called}-{_file_name(self.capture)}" if self.capture else called
+
+    @property
+    def title(self) -> str:
+        """What people call it."""
+        if self.label:
+            return self.label
+        if self.kind == "distilled":
+            run, _, arm = self.adapter.partition("/")
+            return short_name(self.arm) if self.arm else f"{short_name(arm)} ({run})"
+        if self.kind == "checkpoint":
+            return f"Checkpoint {Path(self.model).name}"
+        if self.kind == "base":
+            return "Base"
+        whose = {"capability": "", "random": ", random subspace", "full loss": ", full-loss subspace",
+                 "shuffled answers": ", shuffled answers"}[self.of]  # fmt: skip
+        of = f" of {self.capture}" if self.capture else ""
+        return f"Projected{whose}{', complement' if self.complement else ''}{of}"
+
+    @property
+    def seeded(self) -> bool:
+        """Whether it comes out differently with another seed."""
+        drawn = self.kind == "projected" and self.of in ("random", "shuffled answers")
+        return drawn or self.arm is not None
+
+
+NAMED: Mapping[str, Subject] = {
+    "base": Subject(),
+    "projected": Subject(kind="projected"),
+    "projected-random": Subject(kind="projected", of="random"),
+    "projected-full": Subject(kind="projected", of="full loss"),
+    "projected-shuffled": Subject(kind="projected", of="shuffled answers"),
+    "complement": Subject(kind="projected", complement=True),
+    **{arm: Subject(kind="distilled", arm=arm) for arm in ARMS},
+}
+"""Subjects that a configuration can simply name."""
+
+CONTROLS: Mapping[str, Mapping[str, str]] = {
+    "projected": {"projected-random": "does any projection do it?", "projected-full": "does it matter which tokens?",
+                  "projected-shuffled": "do the right answers matter?"},
+    "spd": {"random": "does any projection do it?", "full": "does it matter which tokens?",
+            "shuffled": "do the right answers matter?", "ssd": "does plain self-distillation do it?",
+            "psr": "does training on one's own text do it?"},
+}  # fmt: skip
+"""What each subject that claims to use the capability subspace is to be better than, and the question that answers."""
+
+
+class EvalSet(Record):
+    """One set of items with right answers.
+
+    Attributes:
+        capability: a built-in, saved or public set, or a capability file.
+        data: a local JSONL file with a public set's columns, instead of the hub.
+        limit: the first so many items; None takes all.
+        max_new_tokens: None takes what the scorer needs (see `answer_length`).
+    """
+
+    capability: str = Field(min_length=1)
+    data: str = ""
+    split: Split = "heldout"
+    limit: int | None = Field(default=None, ge=1)
+    max_new_tokens: int | None = Field(default=None, ge=1)
+    label: str = Field(default="", max_length=120)
+
+    @property
+    def name(self) -> str:
+        """Short name, for files and tables."""
+        return _file_name(self.label or Path(self.capability).stem)
+
+
+_LENGTH: Mapping[Scorer, int] = {"number": 32, "letter": 4, "python": 128, "exact": 16, "nll": 1}
+
+
+def answer_length(wanted: EvalSet, scorer: Scorer) -> int:
+    """Most new tokens of an answer: the public word and code problems need room to reason in (the paper allows 256)."""
+    reasoned = wanted.capability in TASKS and scorer in ("number", "python")
+    return wanted.max_new_tokens or (256 if reasoned else _LENGTH[scorer])
+
+
+class EvaluationRecipe(Record):
+    """A whole evaluation: subjects × sets.
+
+    Attributes:
+        capability: what subspaces are captured from and corpora are written on: the in-domain set.
+        subjects: the first one that is untouched is what the others are compared with.
+        capture, corpus, train, rounds: as in `distill.Recipe`, for the subspaces and arms named among the subjects.
+        seeds: each arm and control is made once for every seed; scores are pooled by item.
+        batch_size: prompts in a batch.
+        allow_code: somebody allows that code which a model has written is run; `SPD_ALLOW_CODE=1` does so, too.
+    """
+
+    kind: Literal["evaluation"] = "evaluation"
+    capability: str = Field(default="arithmetic", min_length=1)
+    model: str = "builtin"
+    revision: str | None = None
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    subjects: tuple[Subject, ...] = (NAMED["base"], NAMED["projected"], NAMED["projected-random"])
+    sets: tuple[EvalSet, ...] = Field(default=(EvalSet(capability="arithmetic"),), min_length=1)
+    capture: CaptureSettings = CaptureSettings()
+    corpus: CorpusSettings = CorpusSettings()
+    train: TrainSettings = TrainSettings()
+    rounds: int = Field(default=1, ge=1)
+    seeds: tuple[Seed, ...] = Field(default=(42,), min_length=1)
+    prompt_style: Style = "raw"
+    batch_size: int = Field(default=32, ge=1)
+    allow_code: bool = False
+
+    @field_validator("subjects", mode="before")
+    @classmethod
+    def _named_subjects(cls, subjects: Any) -> Any:
+        return [_named(one) for one in subjects] if isinstance(subjects, list | tuple) else subjects
+
+    @field_validator("sets", mode="before")
+    @classmethod
+    def _named_sets(cls, sets: Any) -> Any:
+        listed = isinstance(sets, list | tuple)
+        return [{"capability": one} if isinstance(one, str) else one for one in sets] if listed else sets
+
+    @model_validator(mode="after")
+    def _fits(self) -> "EvaluationRecipe":
+        for what, names in (("subject", [s.name for s in self.subjects]), ("set", [s.name for s in self.sets]),
+                            ("seed", list(map(str, self.seeds)))):  # fmt: skip
+            repeated = [name for name, count in Counter(names).items() if count > 1]
+            if repeated:
+                raise ValueError(f"the {what} {repeated[0]!r} is named twice; name it once, or give it a label")
+        if sum(subject.kind == "base" for subject in self.subjects) != 1:
+            raise ValueError("name the subject 'base' once: it is what all others are compared with")
+        for seed in self.seeds:
+            self.distillation(seed)
+        return self
+
+    @property
+    def arms(self) -> tuple[ArmName, ...]:
+        """The arms that are trained for it."""
+        return tuple(subject.arm for subject in self.subjects if subject.arm is not None)
+
+    def seeds_of(self, subject: Subject) -> tuple[int, ...]:
+        """The seeds that a subject is made with; one for a subject that does not depend on it."""
+        return self.seeds if subject.seeded else self.seeds[:1]
+
+    def distillation(self, seed: int) -> Recipe | None:
+        """The recipe that trains all arms with a seed; None without arms."""
+        if not self.arms:
+            return None
+        return Recipe(
+            capability=self.capability, model=self.model, revision=self.revision, dtype=self.dtype, arms=self.arms,
+            capture=self.capture, corpus=self.corpus, train=self.train.model_copy(update={"seed": seed}),
+            rounds=self.rounds, drift=False, seed=seed,
+        )  # fmt: skip
+
+    def source(self, subject: Subject) -> SubspaceOf:
+        """Whose gradients a projected subject's subspace comes from."""
+        return "capability" if subject.of == "random" else subject.of
+
+
+def _named(subject: Any) -> Any:
+    if not isinstance(subject, str):
+        return subject
+    if subject in NAMED:
+        return NAMED[subject]
+    if "/" in subject and not os.path.exists(subject):
+        return {"kind": "distilled", "adapter": subject}
+    raise ValueError(f"unknown arm {subject!r}; there are {', '.join(NAMED)}, RUN/ARM of a finished run, or an object "
+                     'such as {"kind": "checkpoint", "model": "FOLDER"}')  # fmt: skip
+
+
+def read_evaluation(path: Path) -> EvaluationRecipe:
+    """An evaluation from a JSON file; `"preset": "quick"` in it starts from that preset of `distill.PRESETS`.
+
+    Raises:
+        InputError: the file cannot be read, or a setting is unknown or out of range; the message names it.
+    """
+    return read_settings(path, evaluation_from)
+
+
+def evaluation_from(settings: Any) -> EvaluationRecipe:
+    """An evaluation from what a JSON file or a page says; errors as in `read_evaluation`."""
+    return validated(EvaluationRecipe, preset_under(settings), "the evaluation")

@@ -1,0 +1,116 @@
+"""A lane in words: what a page, a link or a file says of one way of generating. Imports no torch."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from spd_core.models.families import Kind
+
+LaneKind: TypeAlias = Literal["raw", "projected", "complement", "random", "distilled"]
+
+
+class Record(BaseModel):
+    """Base of what is saved: frozen, and strict about names."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+
+
+class LaneSpec(Record):
+    """One way of generating, in words; `compare.lanes_of` makes the `Lane`.
+
+    Attributes:
+        rank: rank rule (see `spectrum.choose_rank`).
+        strength: α of K + α(K P − K).
+        layers: None takes all of the subspace's.
+        analysis: name of the analysis whose subspace it is; empty for the comparison's own.
+        seed: of a random subspace.
+        adapter: `run/arm` of the adapter that tunes the model; a distilled lane is tuned and not projected.
+    """
+
+    kind: LaneKind = "projected"
+    rank: str = "half"
+    strength: float = 1.0
+    kinds: tuple[Kind, ...] = ("key", "value")
+    layers: tuple[int, ...] | None = None
+    analysis: str = ""
+    seed: int = 0
+    adapter: str = ""
+
+    @model_validator(mode="after")
+    def _fits(self) -> "LaneSpec":
+        if self.kind in ("raw", "distilled") and (self.kind == "distilled") != bool(self.adapter):
+            raise ValueError(
+                f"a {self.kind} lane with the adapter {self.adapter!r}; a distilled one needs it, raw none"
+            )
+        return self
+
+    @property
+    def projects(self) -> bool:
+        """Whether it has a subspace."""
+        return self.kind not in ("raw", "distilled")
+
+
+RAW = LaneSpec(kind="raw")
+
+
+class Grid(Record):
+    """A sweep: lane 0 is raw, then a lane for each rank and strength, strengths running fastest."""
+
+    ranks: tuple[str, ...]
+    strengths: tuple[float, ...]
+
+
+def sweep_specs(grid: Grid, base: LaneSpec) -> list[LaneSpec]:
+    """The lanes of a sweep: raw, then `base` with each rank and strength."""
+    cells = [(rank, strength) for rank in grid.ranks for strength in grid.strengths]
+    return [RAW, *(base.model_copy(update={"rank": rank, "strength": strength}) for rank, strength in cells)]
+
+
+_NAMES = {"raw": "Raw", "projected": "Projected", "complement": "Complement", "random": "Random subspace"}
+
+
+def labels(
+    specs: Sequence[LaneSpec], capabilities: Mapping[str, str], adapters: Mapping[str, str] | None = None
+) -> list[str]:
+    """A short name for each lane: its kind, and what sets it apart from others of the same kind.
+
+    Args:
+        capabilities: of each analysis that a spec names, by its name.
+        adapters: what each adapter that a spec names is called, by its `run/arm`.
+    """
+    tuned = dict(adapters or {})
+    found = [
+        _distilled(spec, specs, tuned) if spec.kind == "distilled" else
+        _label(spec, [other for other in specs if other.kind == spec.kind], capabilities, tuned)
+        for spec in specs
+    ]  # fmt: skip
+    repeated = {label for label, count in Counter(found).items() if count > 1}
+    return [
+        f"{label} ({found[:at].count(label) + 1})" if label in repeated else label for at, label in enumerate(found)
+    ]
+
+
+def _distilled(spec: LaneSpec, specs: Sequence[LaneSpec], tuned: Mapping[str, str]) -> str:
+    """Its arm; where several adapters are called the same, also the arm's own name or the run, as they differ."""
+    name = tuned.get(spec.adapter, spec.adapter)
+    run, _, arm = spec.adapter.partition("/")
+    alike = [ref.partition("/") for ref in (other.adapter for other in specs) if tuned.get(ref, ref) == name]
+    apart = [arm] if len({parts[2] for parts in alike}) > 1 else []
+    apart += [run] if len({parts[0] for parts in alike}) > 1 else []
+    return ", ".join((f"Distilled ({name})", *apart))
+
+
+def _label(spec: LaneSpec, alike: Sequence[LaneSpec], capabilities: Mapping[str, str], tuned: Mapping[str, str]) -> str:
+    says = {
+        "analysis": capabilities.get(spec.analysis, spec.analysis),
+        "rank": f"rank {spec.rank}",
+        "strength": f"α {spec.strength:g}",
+        "kinds": f"{' and '.join(spec.kinds)}s only" if len(spec.kinds) == 1 else "keys and values",
+        "layers": "all layers" if spec.layers is None else f"layers {', '.join(map(str, spec.layers))}",
+        "seed": f"seed {spec.seed}",
+        "adapter": f"distilled ({tuned.get(spec.adapter, spec.adapter)})" if spec.adapter else "not distilled",
+    }
+    apart = [words for name, words in says.items() if len({getattr(other, name) for other in alike}) > 1]
+    return ", ".join((_NAMES[spec.kind], *apart)) if spec.kind != "raw" else _NAMES["raw"]

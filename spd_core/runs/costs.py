@@ -1,0 +1,142 @@
+"""What a recipe will cost, before it starts: tokens, minutes from rates that earlier runs have measured, disk.
+
+Imports no torch: the page asks on every change.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
+
+from spd_core.errors import InputError
+from spd_core.models.families import BUILTIN, ModelCard
+from spd_core.recipes.distill import Recipe, Target
+from spd_core.recipes.lanes import Record
+from spd_core.recipes.plans import plan
+from spd_core.runs.events import Progress, StageBegun
+from spd_core.runs.folder import Run, all_runs
+from spd_core.runs.queue import state_of
+
+
+class Rates(Record):
+    """How fast a model goes through each stage.
+
+    Attributes:
+        capture: examples a second.
+        corpus: new tokens a second.
+        train: tokens a second, prompts among them; scoring and looking after each epoch included.
+        source: where and when it was measured.
+    """
+
+    capture: float
+    corpus: float
+    train: float
+    source: str
+
+
+BUILTIN_RATES = Rates(
+    capture=7.3, corpus=41.0, train=54.0, source="the built-in model on another machine, with one of its two cores"
+)
+"""Preset quick, 24 November 2026; a job takes all cores but one."""
+START = 15.0
+"""Seconds to start Python, import the engine and load a small model."""
+
+
+class Cost(Record):
+    """An upper bound: completions are often shorter than allowed.
+
+    Attributes:
+        corpus_tokens: new tokens of all corpora.
+        train_tokens: of all epochs of all arms.
+        seconds: None where nothing was measured yet.
+        disk: bytes; None without the model's card.
+    """
+
+    corpora: int
+    captures: int
+    corpus_tokens: int
+    train_tokens: int
+    seconds: float | None
+    disk: int | None
+
+
+def cost_of(
+    recipe: Recipe, prompts: int, prompt_tokens: float, examples: int, rates: Rates | None, card: ModelCard | None
+) -> Cost:
+    """What all stages cost together.
+
+    Args:
+        prompts: how many the split has.
+        prompt_tokens: mean length of a prompt.
+        examples: how many calibration examples there are.
+    """
+    prompts = min(prompts, recipe.corpus.prompts or prompts)
+    arms = len(recipe.arms)
+    rows, trained = prompts * recipe.corpus.samples, (prompts - recipe.corpus.held_out) * recipe.corpus.samples
+    stages = [stage for stage, _, _ in plan(recipe)]
+    corpora, captures = stages.count("corpus"), stages.count("capture") + stages.count("drift")
+    corpus_tokens = corpora * rows * recipe.corpus.max_new_tokens
+    length = prompt_tokens + recipe.corpus.max_new_tokens
+    train_tokens = round(arms * recipe.rounds * recipe.train.epochs * trained * length)
+    examples = min(examples, recipe.capture.examples or examples)
+    seconds = None
+    if rates is not None:
+        seconds = (START + captures * examples / rates.capture + corpus_tokens / rates.corpus
+                   + train_tokens / rates.train)  # fmt: skip
+    disk = None
+    if card is not None:
+        disk = arms * recipe.rounds * 2 * adapter_bytes(card, recipe.train.lora_r, recipe.train.lora_targets)
+    return Cost(corpora=corpora, captures=captures, corpus_tokens=corpus_tokens, train_tokens=train_tokens,
+                seconds=seconds, disk=disk)  # fmt: skip
+
+
+def adapter_bytes(card: ModelCard, rank: int, targets: Collection[Target] = ("q", "k", "v", "o")) -> int:
+    """Bytes of a float32 LoRA adapter of these maps of every layer (of a fused map: about)."""
+    attention = card.heads * card.head_dim
+    widths = sum(card.hidden + (card.d_kv if target in ("k", "v") else attention) for target in targets)  # in + out
+    return 4 * rank * widths * card.layers
+
+
+# --- rates ---------------------------------------------------------------------------------------------------
+
+
+def measured_rates(model: str) -> Rates | None:
+    """What the newest finished run of a model on this machine has measured; for the built-in one, else our own."""
+    for run in all_runs():
+        if not isinstance(run, Run) or not isinstance(run.record.recipe, Recipe) or run.record.recipe.model != model:
+            continue
+        with suppress(InputError):  # a damaged run has measured nothing
+            if state_of(run) == "done" and (found := rates_of(run)) is not None:
+                return found
+    return BUILTIN_RATES if model == BUILTIN else None
+
+
+def rates_of(run: Run) -> Rates | None:
+    """What a run has measured; None when a stage is missing (it was resumed, or wrote no raw corpus).
+
+    Raises:
+        InputError: its events cannot be read.
+    """
+    sums: dict[str, tuple[float, float]] = {}
+    for stage, last in _last_of_each(run.events().events):
+        amount = last.done if stage in ("capture", "drift") else last.tokens
+        name = "capture" if stage == "drift" else stage
+        done, seconds = sums.get(name, (0.0, 0.0))
+        sums[name] = (done + amount, seconds + last.seconds)
+    rates: Mapping[str, float] = {name: done / seconds for name, (done, seconds) in sums.items() if done and seconds}
+    if not {"corpus", "train"} <= rates.keys():
+        return None
+    return Rates(capture=rates.get("capture", BUILTIN_RATES.capture), corpus=rates["corpus"], train=rates["train"],
+                 source=f"this machine, in the run of {run.record.created.replace('T', ' ')}")  # fmt: skip
+
+
+def _last_of_each(events: Iterable[object]) -> Iterable[tuple[str, Progress]]:
+    """The last progress of each stage that was gone through in one go."""
+    last: Progress | None = None
+    for event in events:
+        if isinstance(event, StageBegun):
+            if last is not None:
+                yield last.stage, last
+            last = None
+        elif isinstance(event, Progress):
+            last = event
+    if last is not None:
+        yield last.stage, last

@@ -1,0 +1,260 @@
+"""Carries out a run in this process, and keeps its directory up to date. Knows nothing of how it came to be started.
+
+Of the processes that `accelerate launch` starts, only the first writes; the others do their part of the work.
+"""
+
+import errno
+import fcntl
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from spd_core.errors import InputError, MemoryLimitError, SpdError, StorageError
+from spd_core.runs import processes, queue
+from spd_core.runs.events import AnyEvent
+from spd_core.runs.folder import Run
+from spd_core.runs.record import State, Status
+from spd_core.storage import storage_errors
+
+if TYPE_CHECKING:
+    from spd_core.distill.pipeline import Outcome
+
+BEAT = 5.0
+"""Seconds between two heartbeats."""
+_NICENESS = 5
+Work: TypeAlias = Callable[..., "Outcome"]
+
+
+def run_job(run: Run, show: Callable[[AnyEvent], None] | None = None, work: Work | None = None) -> "Outcome":
+    """Carry out a run, or go on with it; then start the next of the queue.
+
+    Args:
+        show: called with every event, after it was written down.
+        work: like `pipeline.carry_out`, which it is by default for a distillation.
+
+    Raises:
+        InputError: another process carries it out.
+        SpdError: it failed; the run knows why.
+        KeyboardInterrupt: Ctrl+C for the second time.
+    """
+    if os.environ.get(processes.JOB) == run.id:  # leave the app what it needs
+        os.setpriority(os.PRIO_PROCESS, 0, max(_NICENESS, os.getpriority(os.PRIO_PROCESS, 0)))
+    _join()
+    with _Stop(run).listening() as stop:
+        if not is_main():
+            return _carry_out(run, work, stop, None)
+        with _alone(run):
+            started = _begin(run)
+            try:
+                return _to_its_end(run, work, stop, show, started)
+            finally:
+                _start_next(started)
+
+
+def is_main() -> bool:
+    """Whether this is the first process of a launch, or the only one."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def named_by_main(name: Callable[[], str]) -> str:
+    """What `name` returns in the first process of a launch, which alone calls it; the same in all of them."""
+    if not _join():
+        return name()
+    from accelerate.utils import broadcast_object_list
+
+    box = [name() if is_main() else ""]
+    broadcast_object_list(box)
+    return box[0]
+
+
+def _join() -> bool:
+    """Connect the processes of a launch; false where this one is alone.
+
+    Raises:
+        InputError: they do not find each other.
+    """
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    if count == 1:
+        return False
+    from spd_core.runs.parallel import together
+
+    found = together().num_processes
+    if found != count:
+        raise InputError(f"{count} processes were launched, but accelerate sees {found}; use accelerate launch")
+    return True
+
+
+# --- stopping ----------------------------------------------------------------------------------------------------
+
+
+class _Stop:
+    """Whether the job shall end: it was asked to, or got a signal."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.reason = ""
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __call__(self) -> bool:
+        if not self.reason and self.run.asked_to_stop():
+            self.reason = "stopped on request"
+        return bool(self.reason)
+
+    @contextmanager
+    def listening(self) -> Iterator["_Stop"]:
+        """Hear SIGTERM (a reboot, a cluster) and Ctrl+C, whose second time ends the process at once."""
+        if threading.current_thread() is not threading.main_thread():
+            yield self
+            return
+        before = {number: signal.signal(number, self._heard) for number in (signal.SIGTERM, signal.SIGINT)}
+        self._before = before
+        try:
+            yield self
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _heard(self, number: int, _frame: FrameType | None) -> None:
+        name = "Ctrl+C" if number == signal.SIGINT else signal.Signals(number).name
+        self.reason = f"stopped by {name}"
+        outer = getattr(self._before.get(signal.Signals(number)), "__self__", None)
+        if isinstance(outer, _Stop):  # of the job that this one is a part of
+            outer.reason = self.reason
+        if number == signal.SIGINT:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            print("\nending after this step; Ctrl+C again ends at once", file=sys.stderr)
+
+
+# --- the course of a job -----------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _alone(run: Run) -> Iterator[None]:
+    """Hold the run's lock, which the system lets go of when the process dies."""
+    path = run.folder / "lock"
+    with storage_errors(path):
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(_is_taken(run)) from error
+        yield
+    finally:
+        os.close(handle)
+
+
+def _is_taken(run: Run) -> str:
+    job = run.status().job
+    who = f" (pid {job.pid} on {job.host})" if job is not None else ""
+    return (
+        f"another process{who} carries out {run.id}; wait for it, or stop it: python -m spd_core runs --stop {run.id}"
+    )
+
+
+def _begin(run: Run) -> Status:
+    """Take the run over; returns the status from before that, with this process in it."""
+    with queue.locked():  # whoever starts jobs writes that down before letting go of it
+        before = queue.status_of(run)
+        mine = processes.owner_of(os.getpid())
+        elsewhere = before.job is not None and not processes.is_here(before.job)
+        if before.state == "running" and elsewhere:
+            raise InputError(_is_taken(run))
+        if os.environ.get(processes.JOB) != run.id:  # somebody typed the command
+            run.forget_stop()
+        run.load_ballast()
+        launcher = before.launcher if before.state == "starting" else mine
+        status = Status(state="running", since=time.time(), launcher=launcher, job=mine)
+        run.write_status(status)
+    return status
+
+
+def _to_its_end(
+    run: Run, work: Work | None, stop: _Stop, show: Callable[[AnyEvent], None] | None, started: Status
+) -> "Outcome":
+    def end(state: State, reason: str = "", code: int = 0) -> None:
+        run.write_status(
+            started.model_copy(update={"state": state, "since": time.time(), "reason": reason, "exit_code": code})
+        )
+        run.forget_stop()
+
+    def tell(event: AnyEvent) -> None:
+        run.tell(event)
+        if show is not None:
+            show(event)
+
+    try:
+        with _beating(run):
+            outcome = _carry_out(run, work, stop, tell)
+    except KeyboardInterrupt:
+        end("stopped", "interrupted by Ctrl+C; what was finished is kept", 130)
+        raise
+    except Exception as error:  # the only chance to say why
+        failure = _failure(run, error)
+        end("failed", str(failure), failure.exit_code)
+        raise failure from error
+    end(outcome, stop.reason if outcome == "stopped" else "")
+    return outcome
+
+
+def _carry_out(run: Run, work: Work | None, stop: _Stop, tell: Callable[[AnyEvent], None] | None) -> "Outcome":
+    if work is None:  # torch is loaded here, where a failure to load it becomes the run's reason
+        from spd_core.distill.pipeline import carry_out
+
+        work = carry_out
+    chosen: Work = work
+    return chosen(
+        run.record.recipe, run.folder, run=run.id, tell=tell, stop=stop, rejected=run.rejected(), reviewed=run.reviewed
+    )
+
+
+@contextmanager
+def _beating(run: Run) -> Iterator[None]:
+    """Show every few seconds that the process works."""
+    over = threading.Event()
+
+    def beat() -> None:
+        run.beat()
+        while not over.wait(BEAT):
+            run.beat()
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def _failure(run: Run, error: Exception) -> SpdError:
+    """What a run says of an error; the log gets the details of one that was not expected."""
+    if isinstance(error, SpdError):
+        return error
+    with suppress(OSError), run.open_log() as log:
+        log.write("".join(traceback.format_exception(error)).encode())
+    said = " ".join(f"{type(error).__name__}: {error}".split())
+    if isinstance(error, MemoryError) or "OutOfMemoryError" in said or "can't allocate memory" in said:
+        return MemoryLimitError(
+            "out of memory; close other programs and resume, or start a run with a smaller train.batch_size, "
+            "corpus.batch_size, capture.batch_size or model; the log has the details"
+        )
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StorageError("the disk is full; free space, e.g. by deleting old runs, and resume; nothing is lost")
+    return SpdError(f"unexpected {said}; the log has the details: {run.folder / 'log.txt'}")
+
+
+def _start_next(status: Status) -> None:
+    """Start the next of the queue, unless this job was sent to another machine: jobs are started where the queue is."""
+    if status.launcher is None or processes.is_here(status.launcher):
+        try:
+            queue.start_next()
+        except SpdError as error:  # how this run ended is not to be hidden by it
+            print(f"cannot start the next run: {error}", file=sys.stderr)

@@ -1,0 +1,310 @@
+"""States of runs and their queue: creates, starts, stops, kills, resumes and deletes them. Imports no torch.
+
+All is files, so that the queue holds over restarts, and one lock, so that two servers do not start one run twice. What
+a job does in its own process is in `runs/job.py`.
+"""
+
+import fcntl
+import os
+import shlex
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from spd_core import storage
+from spd_core.data.capability import builtin_names
+from spd_core.data.public import TASKS
+from spd_core.errors import InputError, SpdError
+from spd_core.intervention.cards import runs_folder
+from spd_core.models.families import BUILTIN
+from spd_core.runs import processes
+from spd_core.runs.folder import Damaged, Run, all_runs, names, open_run, size_of, write_record, write_status
+from spd_core.runs.processes import LOCAL, Owner
+from spd_core.runs.record import AnyRecipe, RunRecord, State, Status
+
+COMMANDS = {"distillation": "distill", "evaluation": "table"}
+"""What carries out a run of each kind."""
+GRACE = 60.0
+"""Seconds that a job has between being asked to stop and being killed."""
+_SILENCE = 120.0  # seconds without a heartbeat, after which a job on another machine counts as lost
+_BUSY: tuple[State, ...] = ("starting", "running")
+_RESUMABLE: tuple[State, ...] = ("lost", "stopped", "failed")
+
+
+@contextmanager
+def locked() -> Iterator[None]:
+    """Hold the lock of all runs, which the system lets go of when the process dies; errors as of a full disk."""
+    path = runs_folder() / ".lock"
+    with storage.storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+# --- states ------------------------------------------------------------------------------------------------------
+
+
+def status_of(run: Run) -> Status:
+    """How a run stands: what it wrote last, or `lost` when its process is gone without a last word.
+
+    Raises:
+        InputError: its status is damaged.
+    """
+    status = run.status()
+    if status.state not in _BUSY or _is_there(run, status):
+        return status
+    again = run.status()
+    if again != status:  # it wrote its last word between the two looks
+        return status_of(run)
+    return _gone(run, status)
+
+
+def state_of(run: Run) -> State:
+    """The state alone; errors as in `status_of`."""
+    return status_of(run).state
+
+
+def _is_there(run: Run, status: Status) -> bool:
+    owner = status.job or status.launcher
+    if owner is None:
+        return False
+    if processes.is_here(owner):
+        return processes.is_alive(owner)
+    return time.time() - max(run.last_beat(), status.since) < _SILENCE
+
+
+def _gone(run: Run, status: Status) -> Status:
+    if run.asked_to_stop():
+        reason = "its process ended without a last word after it was asked to stop; resume goes on where it stood"
+        return status.model_copy(update={"state": "stopped", "reason": reason})
+    reason = "its process is gone without a last word (killed, or the machine was switched off); resume goes on"
+    if status.state == "starting":
+        reason = "its process ended before the work began; the log says why"
+    return status.model_copy(update={"state": "lost", "reason": reason})
+
+
+# --- creating ----------------------------------------------------------------------------------------------------
+
+
+def create(recipe: AnyRecipe, title: str = "", launcher: str = LOCAL) -> Run:
+    """Put a new run into the queue, and start it if it is its turn.
+
+    Raises:
+        SpdError: the launcher is no command of this machine, `SPD_JOBS` is no number, or the disk refuses.
+    """
+    _jobs_at_once()
+    name = storage.new_name(Path(recipe.capability).stem)
+    command = shlex.join(processes.job_command(launcher, name, COMMANDS[recipe.kind]))
+    run = _new(name, recipe, title, launcher, command, Status(state="queued", since=time.time()))
+    start_next()
+    return run
+
+
+def create_here(recipe: AnyRecipe, title: str = "") -> Run:
+    """A new run that this process is about to carry out itself; `StorageError` when the disk refuses."""
+    mine = processes.owner_of(os.getpid())
+    status = Status(state="starting", since=time.time(), launcher=mine, job=mine)
+    return _new(storage.new_name(Path(recipe.capability).stem), recipe, title, LOCAL, storage.command_line(), status)
+
+
+def _new(name: str, recipe: AnyRecipe, title: str, launcher: str, command: str, status: Status) -> Run:
+    record = RunRecord(
+        id=name, created=datetime.now().isoformat(timespec="seconds"), recipe=anchored(recipe), launcher=launcher,
+        command=command, versions=storage.versions(), title=title,
+    )  # fmt: skip
+    with storage.new_folder(runs_folder() / name) as folder:
+        write_record(folder, record)
+        write_status(folder, status)
+    return open_run(name)
+
+
+def anchored(recipe: AnyRecipe) -> AnyRecipe:
+    """The same with whole paths: a job has another working directory."""
+    return type(recipe).model_validate(_anchored(recipe.model_dump()))
+
+
+def _anchored(settings: Any) -> Any:
+    if isinstance(settings, tuple | list):
+        return [_anchored(one) for one in settings]
+    if not isinstance(settings, dict):
+        return settings
+    whole = {name: _anchored(value) for name, value in settings.items()}
+    for name in ("capability", "model", "data"):
+        path = os.path.expanduser(whole.get(name) or "")
+        if path and path not in (*TASKS, *builtin_names(), BUILTIN) and os.path.exists(path):
+            whole[name] = os.path.abspath(path)
+    return whole
+
+
+# --- the queue ---------------------------------------------------------------------------------------------------
+
+
+def start_next() -> list[Run]:
+    """Start as many queued runs, the oldest first, as may run at a time: one, or `SPD_JOBS`; returns them.
+
+    Raises:
+        SpdError: `SPD_JOBS` is no number, the folder of runs cannot be read, or the disk refuses.
+    """
+    at_once = _jobs_at_once()
+    if not names():
+        return []
+    with locked():
+        processes.reap()
+        standing = [(status_of(run), run) for run in all_runs() if isinstance(run, Run)]
+        room = at_once - sum(status.state in _BUSY for status, _ in standing)
+        queue = sorted((status.since, run.id, run) for status, run in standing if status.state == "queued")
+        return [run for _, _, run in queue[: max(0, room)] if _start(run)]
+
+
+def _jobs_at_once() -> int:
+    text = os.environ.get("SPD_JOBS", "1")
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise InputError(f"SPD_JOBS={text!r} is no number of jobs at a time; set it to 1 or more, or unset it")
+    return int(text)
+
+
+def _start(run: Run) -> bool:
+    """Start a run's job; false when it cannot be, which becomes the run's state."""
+    launcher = run.record.launcher
+    try:
+        command = processes.job_command(launcher, run.id, COMMANDS[run.record.recipe.kind])
+        with run.open_log() as log:
+            owner = processes.start(command, processes.job_environment(launcher, run.id), runs_folder(), log)
+    except (OSError, SpdError) as error:
+        _write(run, "failed", f"cannot start: {error}")
+        return False
+    _write(run, "starting", launcher=owner)
+    return True
+
+
+def _write(run: Run, state: State, reason: str = "", launcher: Owner | None = None) -> None:
+    run.write_status(Status(state=state, since=time.time(), reason=reason, launcher=launcher))
+
+
+# --- stopping ----------------------------------------------------------------------------------------------------
+
+
+def stop(run: Run) -> State:
+    """Ask a job to end after its step, or take a run out of the queue; returns the state it is in then.
+
+    Raises:
+        SpdError: its status is damaged, or the disk refuses.
+    """
+    with locked():
+        state = state_of(run)
+        if state in _BUSY:
+            run.ask_to_stop()
+        elif state in ("queued", "review"):
+            _write(run, "stopped", "stopped on request")
+        return state_of(run)
+
+
+def kill(run: Run, reason: str = "killed on request") -> None:
+    """End a job's processes at once; it can be resumed from its last checkpoint.
+
+    Raises:
+        SpdError: it works on another machine, its status is damaged, or a process does not end.
+    """
+    with locked():
+        status = status_of(run)
+        if status.state not in _BUSY:
+            return
+        _end_processes(run, status)
+        if run.status().state in _BUSY:  # or it wrote a last word just before
+            _write(run, "stopped", reason)
+        run.forget_stop()
+
+
+def _works_here(status: Status) -> bool:
+    return any(owner is not None and processes.is_here(owner) for owner in (status.launcher, status.job))
+
+
+def _end_processes(run: Run, status: Status) -> None:
+    owners = [owner for owner in (status.launcher, status.job) if owner is not None]
+    if status.state in _BUSY and not _works_here(status):
+        raise InputError(f"{run.id} runs on {owners[0].host if owners else 'another machine'}; end it there")
+    processes.end_all(run.id, owners)
+
+
+def enforce_stops(grace: float = GRACE) -> list[Run]:
+    """Kill the jobs of this machine that were asked to stop more than `grace` seconds ago; returns them.
+
+    Raises:
+        SpdError: the folder of runs cannot be read, or a process does not end.
+    """
+    late = []
+    for run in all_runs():
+        if isinstance(run, Run) and run.asked_to_stop():
+            waited, status = time.time() - run.asked_at(), status_of(run)
+            if waited > grace and status.state in _BUSY and _works_here(status):
+                kill(run, f"killed {waited:.0f} seconds after it was asked to stop: it had not ended by itself")
+                late.append(run)
+    return late
+
+
+# --- going on ----------------------------------------------------------------------------------------------------
+
+
+def resume(run: Run) -> None:
+    """Put a stopped, failed or lost run at the end of the queue again; it goes on from its last checkpoint.
+
+    Raises:
+        InputError: it is in another state.
+        SpdError: the disk refuses, or what is left of its processes does not end.
+    """
+    _queue_again(run, "resume", _RESUMABLE)
+
+
+def approve(run: Run) -> None:
+    """Let a run go on that waits for a look at its corpus.
+
+    Raises:
+        SpdError: it does not wait for one, or the disk refuses.
+    """
+    _queue_again(run, "approve", ("review",))
+
+
+def _queue_again(run: Run, what: Literal["resume", "approve"], states: tuple[State, ...]) -> None:
+    _jobs_at_once()
+    with locked():
+        status = status_of(run)
+        if status.state not in states:
+            raise InputError(f"{run.id} is {status.state}; to {what} it, it must be {' or '.join(states)}")
+        _end_processes(run, status)  # a lost job may have left some behind
+        run.forget_stop()
+        if what == "approve":
+            run.set_reviewed()
+        _write(run, "queued")
+    start_next()
+
+
+# --- deleting ----------------------------------------------------------------------------------------------------
+
+
+def delete(run: Run | Damaged) -> int:
+    """Delete a run and all it made, adapters included; returns the bytes that are free again.
+
+    Links in it are removed, and what they lead to stays.
+
+    Raises:
+        SpdError: it runs or is not there, or the disk refuses.
+    """
+    with locked():
+        if run.id not in names():
+            raise InputError(f"no run {run.id!r} on this machine; it was deleted already")
+        if isinstance(run, Run) and state_of(run) in _BUSY:
+            raise InputError(f"{run.id} is {state_of(run)}; stop it first, then delete it")
+        folder = runs_folder() / run.id
+        if folder.is_symlink():
+            folder.unlink()
+            return 0
+        size = size_of(folder)
+        storage.remove_folder(folder)
+        return size

@@ -1,0 +1,210 @@
+"""What a run's events add up to: where it is, its curves, what it has found. Pure: no Streamlit, plotly or torch."""
+
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from spd_core.intervention.cards import short_name
+from spd_core.recipes.distill import Recipe
+from spd_core.recipes.plans import Unit, plan
+from spd_core.runs.events import AnyEvent, ArmDone, Drift, HygieneFound, Loss, Progress, Sample, Stage, StageBegun
+
+ArmRound = tuple[str, int]
+"""An arm and its round, from 1."""
+
+
+@dataclass
+class Curve:
+    """The losses of one training, in nats per token.
+
+    Attributes:
+        steps, epochs, losses: a value for each optimizer step that was told, ascending.
+        held_out: step, epoch and loss of the held-out rows.
+        planned: optimizer steps.
+    """
+
+    steps: list[int] = field(default_factory=list)
+    epochs: list[float] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)
+    held_out: list[tuple[int, float, float]] = field(default_factory=list)
+    planned: int = 0
+
+    def take(self, event: Loss) -> None:
+        """Add a loss. What was known of its step and later ones was told before a resume, and is replaced."""
+        self.planned = event.steps
+        if event.loss is not None:
+            at = bisect_left(self.steps, event.step)
+            self.steps[at:], self.epochs[at:], self.losses[at:] = [event.step], [event.epoch], [event.loss]
+        self.held_out = [point for point in self.held_out if point[0] < event.step]
+        if event.held_out_loss is not None:
+            self.held_out.append((event.step, event.epoch, event.held_out_loss))
+
+
+@dataclass
+class Final:
+    """The last losses of an arm, in nats per token; None for what was not measured."""
+
+    round: int
+    train: float | None
+    held_out: float | None
+
+
+@dataclass
+class RunView:
+    """What a run has told so far.
+
+    Attributes:
+        stage, arm, round: what it does now; of a drift, the round whose training is looked at.
+        origin, progress: the first and the last progress of this stage.
+        ended: the stage has told its result.
+        units: pieces of work that were begun or ended (true), in order; see `overall`.
+        worked: seconds that its processes have worked; neither waiting nor pauses count.
+        damaged: lines that nobody could read.
+    """
+
+    stage: Stage | None = None
+    arm: str = ""
+    round: int = 1
+    origin: Progress | None = None
+    progress: Progress | None = None
+    ended: bool = False
+    curves: dict[ArmRound, Curve] = field(default_factory=dict)
+    samples: list[Sample] = field(default_factory=list)
+    hygiene: dict[ArmRound, HygieneFound] = field(default_factory=dict)
+    drifts: dict[ArmRound, Drift] = field(default_factory=dict)
+    done: dict[ArmRound, ArmDone] = field(default_factory=dict)
+    units: list[tuple[Unit, bool]] = field(default_factory=list)
+    worked: float = 0.0
+    damaged: int = 0
+    _last: float | None = None
+
+    def take(self, events: Iterable[AnyEvent], damaged: int = 0) -> None:
+        """Add the events that came after those taken before, and how many lines between them were damaged."""
+        self.damaged += damaged
+        for event in events:
+            self._clock(event)
+            self._take(event)
+
+    def _clock(self, event: AnyEvent) -> None:
+        begins = isinstance(event, StageBegun) and event.stage == "load"  # a process begins: what was before is a pause
+        if self._last is not None and not begins:
+            self.worked += max(0.0, event.time - self._last)
+        self._last = event.time
+
+    def _take(self, event: AnyEvent) -> None:
+        key = (event.arm, event.round)
+        match event:
+            case StageBegun():
+                self._enter(event)
+            case Progress():
+                if (event.stage, event.arm, _round(event)) != (self.stage, self.arm, self.round):
+                    self._enter(event)  # the line that said so is damaged
+                self.origin, self.progress = self.origin or event, event
+            case Loss():
+                self.curves.setdefault(key, Curve()).take(event)
+                if event.loss is not None:  # of before a resume, as in the curve
+                    self.samples = [s for s in self.samples if (s.arm, s.round) != key or s.step < event.step]
+            case Sample():
+                self.samples.append(event)
+            case HygieneFound():
+                self.hygiene[key] = event
+            case ArmDone():
+                self.done[key] = event
+                self._end(("train", *key))
+            case Drift():  # told again by every resume
+                self.drifts[key] = event
+                self._end(("drift", *key))
+
+    def _enter(self, event: StageBegun | Progress) -> None:
+        self.stage, self.arm, self.round = event.stage, event.arm, _round(event)
+        self.origin = self.progress = None
+        self.ended = False
+        self.units.append(((self.stage, self.arm, self.round), False))
+
+    def _end(self, unit: Unit) -> None:
+        self.units.append((unit, True))
+        self.ended = self.ended or unit == (self.stage, self.arm, self.round)
+
+
+def _round(event: StageBegun | Progress) -> int:
+    """A drift is captured on the next round's model, and belongs to the training before it."""
+    return max(1, event.round - 1) if event.stage == "drift" else event.round
+
+
+# --- speed -------------------------------------------------------------------------------------------------------
+
+
+def eta(view: RunView) -> float | None:
+    """Seconds to the end of the stage, at the rate since its first progress; None until there are two.
+
+    The first one is the origin: what a resumed stage had before, this process has not done.
+    """
+    first, last = view.origin, view.progress
+    if first is None or last is None or last.done <= first.done or last.seconds <= first.seconds:
+        return None
+    each = (last.seconds - first.seconds) / (last.done - first.done)
+    return max(0, last.total - last.done) * each
+
+
+def tokens_per_second(view: RunView) -> float | None:
+    """Tokens a second since the first progress of the stage; None until there are two, and where none are counted."""
+    first, last = view.origin, view.progress
+    if first is None or last is None or last.tokens <= first.tokens or last.seconds <= first.seconds:
+        return None
+    return (last.tokens - first.tokens) / (last.seconds - first.seconds)
+
+
+# --- the whole ---------------------------------------------------------------------------------------------------
+
+
+def overall(view: RunView, recipe: Recipe) -> tuple[int, int]:
+    """Finished and planned pieces of work: captures, corpora, trainings, drifts."""
+    planned = plan(recipe)
+    return reached(view, planned), len(planned)
+
+
+def reached(view: RunView, planned: Sequence[Unit]) -> int:
+    """How many pieces of work are finished.
+
+    They come in the order planned, and a resume leaves out what is finished: what comes before the one that was reached
+    is finished, told or not.
+    """
+    at, ended = -1, False
+    for unit, its_end in view.units:
+        if unit in planned[max(at, 0) :]:
+            at, ended = planned.index(unit, max(at, 0)), its_end
+    return max(at + ended, 0)
+
+
+# --- in words ----------------------------------------------------------------------------------------------------
+
+
+def describe_stage(view: RunView) -> str:
+    """What it does now: `Training SPD, round 1: step 7 of 18`. Plain text: names come from a file."""
+    name, at = short_name(view.arm), view.progress
+    later = f", round {view.round}" if view.round > 1 else ""
+    of = f" of {name}{later}" if name else ""
+    what = {
+        None: "Waiting for its first word",
+        "load": "Loading the model",
+        "capture": f"Capturing gradients{of}",
+        "corpus": f"Writing the corpus{of}",
+        "train": f"Training {name}, round {view.round}",
+        "drift": f"Measuring the drift{of}",
+    }[view.stage]
+    if view.ended:
+        return f"{what}: finished"
+    if at is None:
+        return what
+    if at.stage == "train":
+        return f"{what}: step {at.done} of {at.total}"
+    return f"{what}: {at.done} of {at.total} {'rows' if at.stage == 'corpus' else 'examples'}"
+
+
+def final_losses(view: RunView) -> dict[str, Final]:
+    """The last losses of each arm, in its last round."""
+    found = {}
+    for (arm, round_), curve in sorted(view.curves.items(), key=lambda item: item[0][1]):
+        train = curve.losses[-1] if curve.losses else None
+        found[arm] = Final(round_, train, curve.held_out[-1][2] if curve.held_out else None)
+    return {arm: found[arm] for arm in dict.fromkeys(arm for arm, _ in view.curves)}

@@ -1,0 +1,202 @@
+"""What is known of one capture, as frozen numbers that are saved and read back: spectra with their nulls, bases,
+and the coordinates of every token.
+
+Imports no torch, so that a saved analysis opens at once. How the numbers come about is in `subspace/pipeline.py`.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spd_core.data.capability import Capability
+from spd_core.data.spans import Encoded
+from spd_core.errors import InputError
+from spd_core.models.families import Site
+from spd_core.subspace.provenance import Provenance
+from spd_core.subspace.spectrum import numerical_rank
+
+Floats = NDArray[np.floating[Any]]
+SHUFFLED, FULL, RANDOM = "shuffled answers", "full-sequence loss", "random directions"
+"""Names of the nulls (see `subspace/nulls.py`)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Coordinates:
+    """Every captured token of a site in the basis of its singular vectors; row t is the token t of the analysis.
+
+    Attributes:
+        gradient: [M, k] (g_t − μ)·uᵢ of the first k directions, in nats per unit; μ = 0 when not centred.
+        activation: [M, k] k_t·uᵢ or v_t·uᵢ.
+        product: [M] g_t·k_t, gradient × activation over all directions, in nats.
+        scores: [M, p] the rows on their first principal components (scikit-learn's PCA, always centred).
+        explained: [p] share of the variance that each component holds.
+        axes: [p, k] each direction uᵢ on the components: of length 1 when it lies wholly in them.
+    """
+
+    gradient: Floats
+    activation: Floats
+    product: Floats
+    scores: Floats
+    explained: Floats
+    axes: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class SiteAnalysis:
+    """The spectrum of one site and what it is compared with.
+
+    Attributes:
+        values: [d_kv] singular values σ of the gradient rows, descending, in nats per unit.
+        vectors: [d_kv, d_kv] column i is the direction uᵢ.
+        activation_energy: [d_kv] share of Σ‖k_t‖² (or v_t) that lies along each direction; sums to 1.
+        nulls: [d_kv] singular values by the name of the null.
+        band: [2, d_kv] 5th and 95th percentile of σ over bootstrap samples of the examples.
+        halves: [2, d_kv, d_kv] directions of either half of the examples alone; columns beyond its rank are 0.
+        coordinates: of every token; None when the rows did not fit in memory.
+    """
+
+    values: Floats
+    vectors: Floats
+    activation_energy: Floats
+    nulls: Mapping[str, Floats] = field(default_factory=dict)
+    band: Floats | None = None
+    halves: Floats | None = None
+    coordinates: Coordinates | None = None
+
+    @property
+    def reconstruction_error(self) -> Floats:
+        """[d_kv] ‖K − K P‖² / ‖K‖² over all tokens, for P of rank 1 … d_kv: the share that projecting removes."""
+        error: Floats = np.clip(1 - self.activation_energy.cumsum(), 0, 1)
+        return error
+
+    def head_values(self, heads: int) -> Floats:
+        """[heads, head_dim] singular values of each KV head's own gradient rows, descending."""
+        vectors = self.vectors.astype(np.float64)
+        gram = (vectors * self.values**2) @ vectors.T  # [d_kv, d_kv]
+        width = len(gram) // heads
+        blocks = np.stack([gram[at : at + width, at : at + width] for at in range(0, len(gram), width)])
+        values: Floats = np.sqrt(np.linalg.eigvalsh(blocks)[:, ::-1].clip(min=0))
+        return values
+
+    def shares(self, direction: int) -> Floats:
+        """[M] share of σᵢ² that each token holds: (g_t·uᵢ)² / σᵢ². They sum to 1 (method, step 5).
+
+        Args:
+            direction: 0-based.
+
+        Raises:
+            InputError: tokens were not kept, or not for this direction; or its σ is 0 up to rounding.
+        """
+        nonzero = numerical_rank(self.values)
+        if direction >= nonzero:
+            raise InputError(f"direction {direction + 1} has no energy to share; choose 1 to {nonzero}")
+        column = self.gradient(direction).astype(np.float64)
+        share: Floats = column**2 / self.values[direction] ** 2
+        return share
+
+    def gradient(self, direction: int) -> Floats:
+        """[M] (g_t − μ)·uᵢ of every token; raises `InputError` like `shares`."""
+        return self._kept(direction).gradient[:, direction]
+
+    def activation(self, direction: int) -> Floats:
+        """[M] k_t·uᵢ of every token; raises `InputError` like `shares`."""
+        return self._kept(direction).activation[:, direction]
+
+    def _kept(self, direction: int) -> Coordinates:
+        if self.coordinates is None:
+            raise InputError("this capture kept no single tokens: they did not fit; capture fewer examples or layers")
+        kept = self.coordinates.gradient.shape[1]
+        if not 0 <= direction < kept:
+            raise InputError(f"direction {direction + 1} was not kept for single tokens; choose 1 to {kept}")
+        return self.coordinates
+
+
+@dataclass(frozen=True, eq=False)
+class Analysis:
+    """A capture as pages and exports read it.
+
+    Attributes:
+        name: unique among the saved ones; file and link.
+        sites: by layer, key before value.
+        examples: the captured examples in the order of their tokens.
+        provenance: how it came about; its ranks are empty, for none is chosen yet.
+        recorded: it comes with SPD Lab.
+    """
+
+    name: str
+    provenance: Provenance
+    capability: Capability
+    sites: Mapping[Site, SiteAnalysis]
+    examples: tuple[Encoded, ...]
+    recorded: bool = False
+
+    @property
+    def d_kv(self) -> int:
+        """Width of a site."""
+        return next(iter(self.sites)).d_kv
+
+    @property
+    def layers(self) -> list[int]:
+        """Target layers, ascending."""
+        return sorted({site.layer for site in self.sites})
+
+    @property
+    def kept_directions(self) -> int:
+        """How many directions have coordinates of single tokens; 0 when none were kept."""
+        found = next(iter(self.sites.values())).coordinates
+        return 0 if found is None else found.gradient.shape[1]
+
+    def site(self, layer: int, kind: str) -> Site:
+        """The site of a layer; raises `InputError` when it was not captured."""
+        for site in self.sites:
+            if (site.layer, site.kind) == (layer, kind):
+                return site
+        raise InputError(f"no {kind} site at layer {layer}; this capture has layers {self.layers}")
+
+    @property
+    def example_of(self) -> NDArray[np.int64]:
+        """[M] index into `examples` of every token."""
+        return np.repeat(np.arange(len(self.examples)), [len(example.ids) for example in self.examples])
+
+    @property
+    def position_of(self) -> NDArray[np.int64]:
+        """[M] position of every token in its example."""
+        return np.concatenate([np.arange(len(example.ids)) for example in self.examples])
+
+    @property
+    def supervised(self) -> NDArray[np.bool_]:
+        """[M] whether the loss was taken on the token."""
+        return np.concatenate([np.isin(np.arange(len(e.ids)), e.supervised) for e in self.examples])
+
+    def rows_of(self, example: int) -> slice:
+        """Which tokens of the analysis are those of `examples[example]`."""
+        lengths = [len(e.ids) for e in self.examples[: example + 1]]
+        return slice(sum(lengths[:-1]), sum(lengths))
+
+    def limited(self, directions: int) -> "Analysis":
+        """The same with coordinates of the first `directions` directions only: smaller on disk."""
+        return dataclasses.replace(
+            self, sites={site: _limited(found, directions) for site, found in self.sites.items()}
+        )
+
+
+def _limited(found: SiteAnalysis, directions: int) -> SiteAnalysis:
+    kept = found.coordinates
+    if kept is None:
+        return found
+    fewer = dataclasses.replace(
+        kept,
+        gradient=kept.gradient[:, :directions],
+        activation=kept.activation[:, :directions],
+        axes=kept.axes[:, :directions],
+    )
+    return dataclasses.replace(found, coordinates=fewer)
+
+
+def nulls_of(analysis: Analysis) -> tuple[str, ...]:
+    """The nulls that need passes of their own: shuffled answers, and the full-sequence loss unless it is that."""
+    return (SHUFFLED, FULL) if analysis.provenance.loss != "full" else (SHUFFLED,)

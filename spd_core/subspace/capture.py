@@ -1,0 +1,286 @@
+"""Runs backward: streams key and value gradients of the correctness-aligned loss into Gram matrices.
+
+Knows nothing of bases or ranks; `subspace/subspace.py` reads what is accumulated here.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from spd_core.data.spans import Encoded, EncodedSet
+from spd_core.errors import CaptureError, InputError
+from spd_core.models.families import Site
+from spd_core.models.loading import LanguageModel
+from spd_core.subspace.rows import RowStore
+
+
+class GradientGram:
+    """Accumulates GᵀG and the column sum of gradient rows, in float64; never keeps a row.
+
+    Attributes:
+        gram: [d, d] sum of g gᵀ over rows.
+        total: [d] sum of rows.
+        rows: number of rows M.
+    """
+
+    def __init__(self, d: int) -> None:
+        self.gram = torch.zeros(d, d, dtype=torch.float64)
+        self.total = torch.zeros(d, dtype=torch.float64)
+        self.rows = 0
+
+    def update(self, rows: Tensor) -> "GradientGram":
+        """Add gradient rows, `[n, d]` of any float dtype and device."""
+        rows = rows.to(torch.float64)
+        self.gram += (rows.T @ rows).cpu()
+        self.total += rows.sum(0).cpu()
+        self.rows += len(rows)
+        return self
+
+    def merge(self, other: "GradientGram") -> "GradientGram":
+        """Add what another accumulator of the same width has seen."""
+        self.gram += other.gram
+        self.total += other.total
+        self.rows += other.rows
+        return self
+
+    def centred(self) -> Tensor:
+        """[d, d] Gram matrix of the rows less their mean: GᵀG − M·μμᵀ (method, step 5)."""
+        return self.gram - torch.outer(self.total, self.total) / max(self.rows, 1)
+
+
+@dataclass(frozen=True)
+class Capture:
+    """What a capture accumulated, and on what.
+
+    Attributes:
+        grams: one accumulator a site.
+        activations: the same for the keys or values themselves, at the same tokens; when they were asked for.
+        rows: gradient rows and activations, when they were asked for and fitted.
+        losses: mean −log p over the supervised tokens of each example, in nats, by example id.
+        tokens: real tokens seen (= rows of each Gram).
+        supervised: tokens on which the loss was taken.
+        requested: examples that were to be captured; more than were used when it was stopped.
+        skipped: why examples were left out, by id.
+    """
+
+    grams: dict[Site, GradientGram]
+    losses: dict[str, float] = field(default_factory=dict)
+    tokens: int = 0
+    supervised: int = 0
+    requested: int = 0
+    skipped: dict[str, str] = field(default_factory=dict)
+    activations: dict[Site, GradientGram] = field(default_factory=dict)
+    rows: RowStore | None = None
+
+    @property
+    def used(self) -> int:
+        """Number of examples that contributed."""
+        return len(self.losses)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a capture stands: examples done of how many, and the last batch's mean loss in nats."""
+
+    done: int
+    total: int
+    loss: float
+
+
+def capture(
+    lm: LanguageModel,
+    encoded: EncodedSet,
+    layers: tuple[int, ...],
+    *,
+    batch_size: int = 8,
+    activations: bool = False,
+    rows: RowStore | None = None,
+    on_batch: Callable[[Progress], None] | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> Capture:
+    """Gradients of the aligned loss at every token position of the key and value sites of `layers`.
+
+    Per example the loss is the mean of −log p over its supervised tokens; a batch sums its examples, so the
+    result does not depend on `batch_size` (SPD paper, phase 1). Batches go from the longest examples to the
+    shortest: what does not fit in memory fails at once. `stop` is asked before each batch; what was captured
+    until then is returned. `activations` asks for the Gram matrices of the keys and values too; `rows` takes up every
+    token's gradient and activation, while they fit.
+
+    Raises:
+        CaptureError: a loss or gradient is not finite (names the example), or it was stopped before the first.
+        InputError: no layer, or a batch size below 1.
+    """
+    if not layers or batch_size < 1:
+        raise InputError(f"layers {layers} and batch size {batch_size}: choose at least one layer and one example")
+    sites = lm.sites_at(layers)
+    grams = {site: GradientGram(site.d_kv) for site in sites}
+    outputs_seen = {site: GradientGram(site.d_kv) for site in sites} if activations else {}
+    total = len(encoded.examples)
+    losses: dict[str, float] = {}
+    done = tokens = supervised = 0
+    for batch in longest_first(encoded.examples, batch_size):
+        if stop is not None and stop():
+            break
+        with lm.lock:
+            batch_losses, gradients, outputs = batch_gradients(lm, batch, sites)
+        _check_finite(lm, batch, batch_losses, gradients)
+        mask = _real_tokens(batch, lm.device)  # [batch, seq]
+        for site in sites:
+            grams[site].update(gradients[site][mask])  # [tokens, d_kv]
+        for site, gram in outputs_seen.items():
+            gram.update(outputs[site][mask])
+        if rows is not None:
+            rows.add(batch, *({s: by_site[s][mask].float().cpu().numpy() for s in sites}
+                              for by_site in (gradients, outputs)))  # fmt: skip
+        losses |= {example.id: float(loss) for example, loss in zip(batch, batch_losses, strict=True)}
+        done += len(batch)
+        tokens += sum(len(example.ids) for example in batch)
+        supervised += sum(len(example.supervised) for example in batch)
+        if on_batch is not None:
+            on_batch(Progress(done, total, float(batch_losses.mean())))
+    if not losses:
+        raise CaptureError("the capture was stopped before its first batch; nothing was kept")
+    kept = rows if rows is not None and not rows.overflowed else None
+    requested = total + len(encoded.skipped)
+    return Capture(grams, losses, tokens, supervised, requested, dict(encoded.skipped), outputs_seen, kept)
+
+
+def longest_first(examples: Sequence[Encoded], batch_size: int) -> Iterator[list[Encoded]]:
+    """Batches of examples of like length, from the longest to the shortest."""
+    ordered = sorted(examples, key=lambda example: len(example.ids), reverse=True)
+    for start in range(0, len(ordered), batch_size):
+        yield ordered[start : start + batch_size]
+
+
+def batch_gradients(
+    lm: LanguageModel, batch: Sequence[Encoded], sites: Sequence[Site]
+) -> tuple[Tensor, dict[Site, Tensor], dict[Site, Tensor]]:
+    """Losses, key/value gradients, and the keys and values themselves, of one batch of examples.
+
+    Examples are padded on the right and no attention mask is given: under a causal mask no real token attends
+    to what follows it, so padding contributes nothing and its gradient is zero.
+
+    Returns:
+        losses: [batch] mean −log p of each example, in nats.
+        gradients: per site [batch, seq, d_kv], the gradient of the summed losses; zero at padding.
+        activations: per site [batch, seq, d_kv]; meaningless at padding.
+    """
+    outputs: dict[str, Tensor] = {}
+    with torch.enable_grad(), ExitStack() as stack:
+        stack.enter_context(_frozen(lm.model))
+        for module in dict.fromkeys(site.module for site in sites):
+            stack.enter_context(_output_into(outputs, module, lm.model.get_submodule(module)))
+        losses = batch_losses(lm, batch)  # [batch]
+        grads = dict(zip(outputs, torch.autograd.grad(losses.sum(), list(outputs.values())), strict=True))
+    kept = {name: output.detach() for name, output in outputs.items()}
+    return losses.detach(), _by_site(grads, sites), _by_site(kept, sites)
+
+
+def _by_site(by_module: dict[str, Tensor], sites: Sequence[Site]) -> dict[Site, Tensor]:
+    """[batch, seq, d_kv] of each site from [batch, seq, width] of its module."""
+    return {
+        site: by_module[site.module][..., list(site.columns)] if site.fused else by_module[site.module]
+        for site in sites
+    }
+
+
+def batch_losses(lm: LanguageModel, batch: Sequence[Encoded]) -> Tensor:
+    """[batch] mean −log p over the supervised tokens of each example, in nats; float32 at least.
+
+    Logits are computed at the supervised positions alone. The caller decides whether a graph is recorded, and
+    holds the model's lock.
+    """
+    nll, row = token_losses(lm, batch)
+    counts = torch.bincount(row, minlength=len(batch))
+    return torch.zeros(len(batch), dtype=nll.dtype, device=nll.device).index_add(0, row, nll) / counts
+
+
+def token_losses(lm: LanguageModel, batch: Sequence[Encoded]) -> tuple[Tensor, Tensor]:
+    """[n] −log p of every supervised token, in nats, example by example; and [n] which example each belongs to."""
+    ids = _padded_ids(batch).to(lm.device)  # [batch, seq]
+    row, position = _supervised_positions(batch, lm.device)  # [n] each
+    with _head_sees_only(lm.model, row, position - 1):  # the token at t is predicted at t − 1
+        logits = lm.model(input_ids=ids, use_cache=False).logits[0]  # [n, vocabulary]
+    precise = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    return F.cross_entropy(precise, ids[row, position], reduction="none"), row
+
+
+def _padded_ids(batch: Sequence[Encoded]) -> Tensor:
+    """[batch, seq] ids, padded on the right with 0 (any valid id will do: it is never attended to)."""
+    rows = [torch.tensor(example.ids) for example in batch]
+    return nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=0)
+
+
+def _real_tokens(batch: Sequence[Encoded], device: torch.device) -> Tensor:
+    """[batch, seq] bool, true where there is a token and not padding."""
+    lengths = torch.tensor([len(example.ids) for example in batch], device=device)
+    return torch.arange(int(lengths.max()), device=device)[None] < lengths[:, None]
+
+
+def _supervised_positions(batch: Sequence[Encoded], device: torch.device) -> tuple[Tensor, Tensor]:
+    pairs = [(row, t) for row, example in enumerate(batch) for t in example.supervised]
+    row, position = torch.tensor(pairs, device=device).T
+    return row, position
+
+
+@contextmanager
+def _frozen(model: nn.Module) -> Iterator[None]:
+    """No parameter requires a gradient inside; so nothing below the lowest target site enters the graph."""
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    for parameter in trainable:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in trainable:
+            parameter.requires_grad_(True)
+
+
+@contextmanager
+def _head_sees_only(model: Any, row: Tensor, position: Tensor) -> Iterator[None]:
+    """Hand the output embedding only the hidden states at (row, position), as `[1, n, hidden]`.
+
+    Whatever the family does to its logits afterwards (soft-capping, scaling) still happens.
+    """
+
+    def select(_module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor]:
+        return (args[0][row, position][None],)
+
+    handle = model.get_output_embeddings().register_forward_pre_hook(select)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def _output_into(outputs: dict[str, Tensor], name: str, module: nn.Module) -> Iterator[None]:
+    """Keep the module's output in `outputs`; it becomes a leaf when nothing before it is in the graph."""
+
+    def keep(_module: nn.Module, _args: Any, output: Tensor) -> None:
+        outputs[name] = output if output.requires_grad else output.requires_grad_()
+
+    handle = module.register_forward_hook(keep)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _check_finite(lm: LanguageModel, batch: Sequence[Encoded], losses: Tensor, gradients: dict[Site, Tensor]) -> None:
+    remedy = "try float32 weights" if lm.dtype != torch.float32 else "leave the example out, or check the model"
+    for example, loss in zip(batch, losses, strict=True):
+        if not torch.isfinite(loss):
+            raise CaptureError(f"example {example.id}: the loss is {float(loss)} in {lm.dtype}; {remedy}")
+    for site, gradient in gradients.items():
+        if torch.isfinite(gradient.sum()):  # one pass over the batch; a sum is finite only if all terms are
+            continue
+        bad = int((~torch.isfinite(gradient).flatten(1).all(1)).nonzero()[0])
+        raise CaptureError(
+            f"example {batch[bad].id}: the gradient at {site.label} is not finite in {lm.dtype}; {remedy}"
+        )

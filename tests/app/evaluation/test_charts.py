@@ -1,0 +1,253 @@
+"""Figures of an evaluation hold the numbers of its cells, tell headlines apart without colour, and hold no tag."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.evaluation import answer_charts, charts, claim_cards, heat_map
+from spd_core.evaluation.store import About, Cell, ItemRecord, write_cell
+from spd_core.evaluation.table import Table, read_table
+from spd_core.recipes.evaluation import EvaluationRecipe, Subject, evaluation_from
+
+EVIL = "<img src=x onerror=alert(1)> ![x](http://evil.example/i.png)"
+REVISION = "SmolLM2-135M-Instruct@b179c9523d0e"
+SETS = ["arithmetic", "multiple-choice", "codealpaca"]
+
+
+def recipe(subjects: Sequence[Any] = ("base", "projected", "projected-random", "spd"), **more: Any) -> EvaluationRecipe:
+    asked = [one.model_dump() if isinstance(one, Subject) else one for one in subjects]
+    return evaluation_from({"subjects": asked, "sets": SETS, **more})
+
+
+def answered(right: int, n: int = 40, text: str = " 7", **more: Any) -> list[ItemRecord]:
+    """The first so many of n items right."""
+    return [
+        ItemRecord(id=f"item-{i}", prompt=f"Question: {i}?\nAnswer:", gold=str(i), completion=text, tokens=i % 4,
+                   **{"extracted": str(i), "correct": i < right, "early": i < right, "ended": True, "finish": "eos",
+                      **more})
+        for i in range(n)
+    ]  # fmt: skip
+
+
+def read(nats: float, n: int = 40) -> list[ItemRecord]:
+    return [
+        ItemRecord(id=f"item-{i}", prompt=f"Code {i}", gold="x", nll=nats + i % 5 / 100, tokens=9) for i in range(n)
+    ]
+
+
+def put(folder: Path, subject: str, set_name: str, items: list[ItemRecord], seed: int = 42, title: str = "") -> None:
+    """A finished cell."""
+    scorer: Any = {"arithmetic": "number", "multiple-choice": "letter"}.get(set_name, "nll")
+    about = About(subject="ab12" * 16, set=set_name, template="math", scorer=scorer, style="raw", max_new_tokens=32)
+    cell = Cell(
+        subject=subject, seed=seed, set=set_name, title=title or set_name.title(), about=about, model="builtin",
+        revision=REVISION, dtype="float32", tokens=1200, seconds=12.5, reused=3, fingerprint="e5ed8a4a" * 8,
+        chance=0.25 if scorer == "letter" else None, created="2026-01-01T00:00:00",
+    )  # fmt: skip
+    write_cell(folder, cell, items)
+
+
+def fill(folder: Path, title: str = "") -> None:
+    """Arithmetic: the base has 10 of 40 right, projected 8, random none, SPD 30; and nats that fall and rise."""
+    for subject, right in (("base", 10), ("projected", 8), ("projected-random", 0), ("spd", 30)):
+        put(folder, subject, "arithmetic", answered(right), title=title)
+        put(folder, subject, "multiple-choice", answered(10))
+    for subject, nats in (("base", 0.7), ("projected", 0.71), ("projected-random", 0.7), ("spd", 0.69)):
+        put(folder, subject, "codealpaca", read(nats))
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Table:
+    folder = tmp_path_factory.mktemp("cells")
+    fill(folder)
+    return read_table(recipe(), folder)
+
+
+def on(figure: Any, number: str) -> list[Any]:
+    return [trace for trace in figure.data if (trace.xaxis or "x") == f"x{number}"]
+
+
+# --- scores ------------------------------------------------------------------------------------------------------
+
+
+def test_scores_have_a_panel_for_each_set_and_n_in_its_title(table: Table) -> None:
+    figure = charts.values(table, False)
+    titles = [note.text for note in figure.layout.annotations]
+    assert titles == ["<b>Arithmetic, in-domain</b><br>n = 40", "<b>Multiple-Choice, out-of-domain</b><br>n = 40",
+                      "<b>Codealpaca, out-of-domain</b><br>n = 40"]  # fmt: skip
+    base, scores = on(figure, "")
+    assert (list(base.x), base.name) == ([25, 25], "base")
+    assert list(scores.x) == [25, 20, 0, 75]
+    wilson = table.answered["spd", "arithmetic"].estimate.interval
+    assert scores.error_x.array[3] == pytest.approx(100 * wilson.high - 75)
+    assert scores.error_x.arrayminus[3] == pytest.approx(75 - 100 * wilson.low)
+    assert "75.0 %, 95 % interval" in scores.text[3]
+    assert list(figure.layout.yaxis.ticktext) == ["Base", "Projected", "Projected, random subspace", "SPD"]
+    assert figure.layout.xaxis.range == figure.layout.xaxis2.range, "shared by all sets in percent"
+    assert "chance" in [trace.name for trace in on(figure, "2")]
+    assert figure.layout.xaxis3.autorange == "reversed", "better is on the right"
+    assert "nats" in figure.layout.xaxis3.title.text
+    assert "nats" in on(figure, "3")[-1].text[0]
+
+
+def test_the_papers_figures_have_their_own_mark(tmp_path: Path) -> None:
+    put(tmp_path, "base", "gsm8k", answered(4))
+    paper = evaluation_from({"model": "Qwen/Qwen2.5-0.5B-Instruct", "subjects": ["base", "spd"], "sets": ["gsm8k"]})
+    figure = charts.values(read_table(paper, tmp_path), True)
+    (mark,) = [trace for trace in figure.data if trace.name == "the paper's"]
+    assert (list(mark.x), mark.marker.symbol) == ([11.0], "diamond-open")
+
+
+def test_the_alt_text_and_the_half_filled_table(tmp_path: Path) -> None:
+    put(tmp_path, "base", "arithmetic", answered(10))
+    half = read_table(recipe(), tmp_path)
+    assert charts.values_alt(half) == "Scores with 95 % intervals. Arithmetic, in-domain: Base 25.0 %."
+    assert len(charts.values(half, False).layout.annotations) == 1
+    assert charts.compared(half) == []
+
+
+# --- differences -------------------------------------------------------------------------------------------------
+
+
+def test_differences_are_subject_minus_base_with_a_mark_for_each_headline(table: Table) -> None:
+    figure = charts.differences(table, False)
+    zero, *marks = on(figure, "")
+    assert list(zero.x) == [0, 0]
+    found = {trace.name: trace for trace in marks}
+    assert set(found) == {"▲ helps", "▼ hurts", "· not shown"}
+    assert (list(found["▲ helps"].x), list(found["▲ helps"].y)) == ([50], [2])
+    assert list(found["▼ hurts"].x) == [-25]
+    assert found["· not shown"].x[0] == pytest.approx(-5)
+    assert len({trace.marker.symbol for trace in marks}) == 3, "told apart without colour"
+    assert all(word in found["▲ helps"].text[0] for word in ("points", "Holm", "20 better, 0 worse", "n = 40"))
+    named = [trace.name for trace in figure.data if trace.showlegend]
+    assert len(named) == len(set(named))
+
+
+def test_the_axis_of_likelihoods_runs_backwards_and_better_is_called_better(table: Table) -> None:
+    figure = charts.differences(table, False)
+    low, high = figure.layout.xaxis3.range
+    assert low > 0 > high
+    helps = next(trace for trace in on(figure, "3") if trace.name == "▲ helps")
+    assert helps.x[0] == pytest.approx(-0.01)
+    assert "40 better, 0 worse" in helps.text[0]
+    assert "−0.010 nats" in helps.text[0]
+
+
+def test_the_table_twin_of_differences(table: Table) -> None:
+    rows = charts.differences_table(table)
+    assert len(rows) == 9
+    spd = next(row for row in rows if row["Arm"] == "SPD" and row["Set"] == "Arithmetic, in-domain")
+    assert (spd["Shows"], spd["Difference to base"], spd["Items"]) == (
+        "▲ helps", "+50.0 points", "20 better, 0 worse, 20 as the base")  # fmt: skip
+    assert "SPD +50.0 points (helps)" in charts.differences_alt(table)
+
+
+def test_few_items_have_no_bounds_and_no_bar(tmp_path: Path) -> None:
+    for subject in ("base", "projected"):
+        put(tmp_path, subject, "codealpaca", read(0.7 if subject == "base" else 0.6, n=4))
+    few = read_table(recipe(), tmp_path)
+    figure = charts.differences(few, False)
+    assert list(figure.data[1].error_x.array) == [0]
+    assert "no bounds" in figure.data[1].text[0]
+    assert not {"infinity", "nan"} & set(re.findall(r"\w+", figure.to_json().lower()))
+
+
+# --- the map -----------------------------------------------------------------------------------------------------
+
+
+def test_the_map_is_centred_at_zero_and_likelihoods_have_their_own_scale(table: Table) -> None:
+    figure = heat_map.heat(table, ("spd", "arithmetic"), False)
+    cells, squares, labels = figure.data
+    assert (cells.zmin, cells.zmax) == (-1, 1)
+    assert list(cells.z[2]) == pytest.approx([1, 0, 0.5]), "+50 of 50 points, nothing, −0.01 of 0.02 nats: better"
+    assert cells.z[0][2] == pytest.approx(-0.5)
+    assert heat_map.full_colours(table) == pytest.approx((0.5, 0.02))
+    assert labels.text[6] == "+50.0<br>▲ helps"
+    assert list(squares.customdata[6]) == ["spd", "arithmetic"]
+    assert squares.opacity == 0
+    assert len(figure.layout.shapes) == 2, "the chosen cell is framed"
+    assert heat_map.heat(table, ("gone", "arithmetic"), True).layout.shapes == ()
+    assert "3 arms by 3 sets" in heat_map.heat_alt(table)
+
+
+def test_small_differences_do_not_get_the_full_colour(tmp_path: Path) -> None:
+    put(tmp_path, "base", "arithmetic", answered(10))
+    put(tmp_path, "spd", "arithmetic", answered(11))
+    figure = heat_map.heat(read_table(recipe(), tmp_path), None, False)
+    assert figure.data[0].z[2][0] == pytest.approx(0.25), "2.5 of 10 points"
+    assert figure.data[2].text[0] == "–", "what is not there yet"
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_texts_on_the_map_can_be_read(table: Table, dark: bool) -> None:
+    for step in range(-20, 21):
+        light = heat_map._luminance(heat_map._mixed(step / 20, dark))
+        black, white = (light + 0.05) / 0.05, 1.05 / (light + 0.05)
+        assert max(black, white) >= 4.5
+
+
+# --- answers -----------------------------------------------------------------------------------------------------
+
+
+def test_bars_of_answers_have_patterns(table: Table) -> None:
+    figure = answer_charts.answers(table, table.columns[0], False)
+    assert [trace.name for trace in figure.data] == [
+        "ended by themselves", "answer could be read", "right if cut at the first answer", "right"]  # fmt: skip
+    assert list(figure.data[3].x) == [25, 20, 0, 75]
+    assert len({trace.marker.pattern.shape for trace in figure.data}) == 4
+    assert "1.5 tokens" in figure.layout.yaxis.ticktext[0]
+    assert "SPD: 1.5 tokens, 100 % ended by themselves" in answer_charts.answers_alt(table, table.columns[0])
+
+
+# --- cards -------------------------------------------------------------------------------------------------------
+
+
+def test_cards_tell_everything_and_not_shown_is_a_card_like_any_other(table: Table) -> None:
+    cards = list(claim_cards.cards(table, table.columns[0]))
+    projected, random, spd = cards
+    assert "</span> not shown</p>" in projected
+    assert "</span> hurts</p>" in random
+    assert "</span> helps</p>" in spd
+    assert all(card.startswith('<article class="spd-claim') for card in cards)
+    assert "no effect" not in "".join(cards)
+    for words in ("+50.0 points", "20 better, 0 worse", "after Holm over 9", "not known: a control was not run",
+                  "– Random subspace: not run", "12.5 s, 1,200 tokens written; 3 answers of earlier runs",
+                  REVISION, "float32", "items sha256 e5ed8a4ae5ed", "subject sha256 ab12ab12ab12",
+                  "seed 42"):  # fmt: skip
+        assert words in spd, words
+    assert "not known: no gain is shown" in projected
+    assert "✓ Projected, random subspace: passed, +20.0 points" in projected
+    assert "Was it the subspace?" not in random, "a control does not claim to be"
+
+
+def test_a_gain_that_its_controls_share_is_not_specific(tmp_path: Path) -> None:
+    for subject, right in (("base", 5), ("ssd", 30), ("spd", 31)):
+        put(tmp_path, subject, "arithmetic", answered(right))
+    found = read_table(recipe(["base", "ssd", "spd"]), tmp_path)
+    card = list(claim_cards.cards(found, found.columns[0]))[1]
+    assert "not shown: these items do not show it to be better than every control" in card
+    assert "✗ SSD: failed" in card
+
+
+def test_the_overview_counts_all(table: Table, tmp_path: Path) -> None:
+    assert claim_cards.overview(table) == "9 comparisons with the base: ▲ **2** helps, ▼ **2** hurts, · **5** not shown"
+    put(tmp_path, "base", "arithmetic", answered(3))
+    put(tmp_path, "spd", "arithmetic", answered(3))
+    assert claim_cards.overview(read_table(recipe(), tmp_path)).endswith("; 8 comparisons still to come")
+
+
+def test_no_text_is_a_tag(tmp_path: Path) -> None:
+    evil = recipe(["base", {"kind": "projected", "label": f"p {EVIL}"}], sets=["arithmetic"])
+    for subject in evil.subjects:
+        put(tmp_path, subject.name, "arithmetic", answered(9), title=f"t {EVIL}")
+    found = read_table(evil, tmp_path)
+    figures = (charts.values(found, False), charts.differences(found, False),
+               heat_map.heat(found, None, False),
+               answer_charts.answers(found, found.columns[0], False))  # fmt: skip
+    for figure in figures:
+        assert "<img" not in figure.to_json().replace("\\u003c", "<")
+    assert "<img" not in "".join(claim_cards.cards(found, found.columns[0]))

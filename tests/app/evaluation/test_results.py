@@ -1,0 +1,360 @@
+"""Results of an evaluation without a browser: states of its cells, the explorer's filters, ways to Side by side."""
+
+import os
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from app.evaluation import items as item_explorer
+from app.evaluation import results
+from app.evaluation.items import ALL, FALLS, GAINED, LIMIT, LOST, RISES, UNREAD, Pair
+from app.side_by_side import opening
+from app.side_by_side.lanes import COMPLEMENT, RANDOM
+from app.ui import session
+from spd_core.errors import InputError
+from spd_core.evaluation.store import Cell, ItemRecord, cell_path, read_cell
+from spd_core.evaluation.table import read_table
+from spd_core.intervention.cards import AdapterCard, write_card
+from spd_core.recipes.evaluation import NAMED, Subject
+from spd_core.runs import queue
+from spd_core.runs.folder import Run
+from spd_core.runs.record import Status
+from spd_core.subspace.store import open_capture, recorded_names
+from tests.test_evaluation_charts import EVIL, REVISION, answered, fill, put, read, recipe
+from tests.test_pages import press, text_of
+from tests.test_side_by_side import html_of
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, spd_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home of its own, in which no job is really started."""
+    (tmp_path / "models").symlink_to(spd_home / "models")
+    monkeypatch.setenv("SPD_HOME", str(tmp_path))
+    monkeypatch.setattr(queue, "start_next", lambda: [])
+    st.cache_resource.clear()
+    return tmp_path
+
+
+def made(**settings: Any) -> Run:
+    run = queue.create(recipe(**settings), f"title {EVIL}")
+    run.write_status(Status(state="running", since=time.time()))
+    return run
+
+
+def script(name: str) -> None:
+    import streamlit as st
+
+    from app.ui import session
+
+    def page() -> None:
+        from app.evaluation.results import panel
+        from spd_core.runs.folder import open_run
+
+        panel(open_run(name))
+
+    st.navigation([st.Page(page, default=True), st.Page(session.SIDE_BY_SIDE, url_path="side-by-side")]).run()
+
+
+def opened(run: Run, part: str = "", **state: Any) -> AppTest:
+    at = AppTest.from_function(script, kwargs={"name": run.id}, default_timeout=60)
+    if part:
+        at.query_params[session.RESULTS_PART] = part
+    for key, value in state.items():
+        at.session_state[key] = value
+    at.run()
+    assert not at.exception
+    return at
+
+
+# --- the panel ---------------------------------------------------------------------------------------------------
+
+
+def test_without_a_cell_it_says_what_will_be_there() -> None:
+    at = opened(made())
+    assert "a card for each comparison" in text_of(at)
+    assert not at.get("segmented_control")
+
+
+def test_half_filled_every_part_says_what_is_missing() -> None:
+    run = made()
+    put(run.folder, "base", "arithmetic", answered(10))
+    says = {"Claims": "A card for each comparison appears here", "Table": "1 of 12 cells are filled so far",
+            "Differences": "appear here when", "Items": "40 items of 40", "Answers": "How to read this"}  # fmt: skip
+    for part, words in says.items():
+        shown = text_of(opened(run, part))
+        assert words in shown, part
+    assert f"table --run {run.id}" in opened(run, "Export").code[0].value
+
+
+@pytest.mark.parametrize("part", ["Claims", "Table", "Differences", "Items", "Answers", "Export"])
+def test_full_with_hostile_titles(part: str) -> None:
+    run = made()
+    fill(run.folder, title=f"Sums {EVIL}")
+    at = opened(run, part)
+    assert "<img" not in html_of(at)
+    for element in at.markdown:
+        assert "![x](http" not in element.value
+    if part == "Claims":
+        assert "9 comparisons with the base" in text_of(at)
+        assert html_of(at).count("<article") == 9
+    if part == "Table":
+        assert "in-domain" in html_of(at)
+        assert "75.0 %" in html_of(at)
+    if part == "Answers":
+        assert "Right if cut at the first answer" in html_of(at)
+
+
+def test_a_set_of_likelihoods_alone() -> None:
+    run = made(sets=["codealpaca"])
+    put(run.folder, "base", "codealpaca", read(0.7))
+    put(run.folder, "projected", "codealpaca", read(0.6))
+    assert "−0.100 nats" in html_of(opened(run))
+    assert "Likelihoods have no such thing" in text_of(opened(run, "Answers"))
+    at = opened(run, "Items", **{session.ITEM: "item-3"})
+    assert at.selectbox(key=session.ITEM_FILTER).options == [f"{ALL} (40)", f"{FALLS} (40)", f"{RISES} (0)"]
+    assert "0.6300 nats per token of the right answer" in text_of(at)
+
+
+def test_a_damaged_cell_is_a_sentence() -> None:
+    run = made()
+    put(run.folder, "base", "arithmetic", answered(10))
+    cell_path(run.folder, "base", 42, "arithmetic").with_suffix(".jsonl").write_text("{broken}\n")
+    shown = text_of(opened(run))
+    assert "These results cannot be read" in shown
+    assert "line 1" in shown
+
+
+def test_statistics_are_computed_once_for_each_state_of_the_cells(monkeypatch: pytest.MonkeyPatch) -> None:
+    run, read_tables = made(), []
+
+    def counting(*args: Any) -> Any:
+        read_tables.append(args)
+        return read_table(*args)
+
+    monkeypatch.setattr(results, "read_table", counting)
+    put(run.folder, "base", "arithmetic", answered(10))
+    first = results.table_of(run)
+    assert results.table_of(run) is first
+    put(run.folder, "spd", "arithmetic", answered(12))
+    assert results.table_of(run).done == 2
+    path = cell_path(run.folder, "spd", 42, "arithmetic").with_suffix(".jsonl")
+    os.utime(path, ns=(1, 1))
+    results.table_of(run)
+    assert len(read_tables) == 3
+
+
+def test_all_figures_go_into_one_file() -> None:
+    run = made()
+    put(run.folder, "base", "arithmetic", answered(10))
+    assert len(results.figures(results.table_of(run))) == 2
+    fill(run.folder)
+    assert len(results.figures(results.table_of(run))) == 5
+
+
+# --- items -------------------------------------------------------------------------------------------------------
+
+
+def item(name: str, right: bool, **more: Any) -> ItemRecord:
+    return ItemRecord(id=name, prompt=f"Q {name}", gold="1", **{"completion": " 1", "extracted": "1", "correct": right,
+                      "ended": True, "finish": "eos", **more})  # fmt: skip
+
+
+PAIRS = [
+    Pair(item("a", True), item("a", False)),
+    Pair(item("b", False), item("b", True)),
+    Pair(item("c", False, extracted=None, finish="length", completion="Needle"), item("c", False)),
+    Pair(item("d", True), item("d", True)),
+    Pair(item("e", True, finish="length"), item("e", True)),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "search", "left"),
+    [(ALL, "", "abcde"), (GAINED, "", "a"), (LOST, "", "b"), ("both wrong", "", "c"), ("both right", "", "de"),
+     (UNREAD, "", "c"), (LIMIT, "", "ce"), (ALL, "needle", "c"), (ALL, " q D ", "d"), (GAINED, "needle", "")],
+)  # fmt: skip
+def test_filters_by_hand(name: str, search: str, left: str) -> None:
+    assert "".join(pair.mine.id for pair in item_explorer.chosen(PAIRS, name, search)) == left
+    assert name in item_explorer.filters(PAIRS, False)
+
+
+def test_falls_and_rises_the_largest_first() -> None:
+    def nats(name: str, base: float, mine: float) -> Pair:
+        return Pair(item(name, False, nll=mine), item(name, False, nll=base))
+
+    pairs = [nats("a", 1.0, 0.9), nats("b", 1.0, 0.5), nats("c", 1.0, 1.2), nats("d", 1.0, 1.0)]
+    assert [pair.mine.id for pair in item_explorer.chosen(pairs, FALLS)] == ["b", "a"]
+    assert [pair.mine.id for pair in item_explorer.chosen(pairs, RISES)] == ["c"]
+    assert item_explorer.filters(pairs, True) == (ALL, FALLS, RISES)
+
+
+def test_texts_of_rows_are_one_short_line() -> None:
+    (row,) = item_explorer.rows([Pair(item("a", False, completion=f"x\n\n{EVIL}\x1b" * 9, reason="no code"))], False)
+    assert (row["subject_right"], row["reason"], row["subject_answer"]) == ("✗ wrong", "no code", "1")
+    assert len(row["subject_text"]) == 160
+    assert "\n" not in row["subject_text"]
+    assert "⟨U+001B⟩" in row["subject_text"]
+
+
+def test_one_item_in_full_is_text_alone() -> None:
+    run = made(subjects=["base", "projected"], sets=["arithmetic"])
+    put(run.folder, "base", "arithmetic", answered(10, text=f"base {EVIL}"))
+    put(run.folder, "projected", "arithmetic", answered(9, text=f"mine {EVIL}", reason=f"why {EVIL}"))
+    at = opened(run, "Items", **{session.ITEM: "item-9"})
+    assert [code.value for code in at.code] == ["Question: 9?\nAnswer:", "9", f"base {EVIL}", f"mine {EVIL}"]
+    assert at.selectbox(key=session.ITEM_FILTER).options[1:3] == [f"{GAINED} (0)", f"{LOST} (1)"]
+    assert not any("![x](http" in element.value for element in at.markdown)
+    at.selectbox(key=session.ITEM_FILTER).select(LOST).run()
+    assert "1 item of 40" in text_of(at)
+    at.text_input(key=session.ITEM_SEARCH).set_value("nothing like it").run()
+    assert "0 items of 40" in text_of(at)
+    assert not at.code, "an item that is filtered away is not shown"
+
+
+def test_pages_of_items_and_a_choice_that_is_gone() -> None:
+    run = made(subjects=["base", "projected"], sets=["arithmetic"])
+    put(run.folder, "base", "arithmetic", answered(10, n=250))
+    at = opened(run, "Items", **{session.ITEM_SUBJECT: "gone", session.ITEM_SET: "gone", session.ITEM_FILTER: "gone"})
+    assert at.selectbox(key=session.ITEM_SUBJECT).value == "base"
+    assert at.selectbox(key=session.ITEM_FILTER).options == [
+        "all (250)", "right (10)", "wrong (240)", "could not be read (0)", "ran into the length limit (0)"]  # fmt: skip
+    assert len(at.dataframe[0].value) == 100
+    at.number_input[0].set_value(3).run()
+    assert at.dataframe[0].value["item"].iloc[0] == "item-200"
+    assert len(at.dataframe[0].value) == 50
+
+
+def test_seeds_are_looked_at_one_by_one() -> None:
+    run = made(subjects=["base", "projected-random"], sets=["arithmetic"], seeds=[1, 2])
+    put(run.folder, "base", "arithmetic", answered(10), seed=1)
+    for seed, right in ((1, 10), (2, 12)):
+        put(run.folder, "projected-random", "arithmetic", answered(right), seed=seed)
+    at = opened(run, "Items")
+    assert f"{GAINED} (0)" in at.selectbox(key=session.ITEM_FILTER).options
+    at.selectbox(key=session.ITEM_SEED).select(2).run()
+    assert f"{GAINED} (2)" in at.selectbox(key=session.ITEM_FILTER).options
+
+
+def test_from_the_map_to_the_items() -> None:
+    run = made()
+    fill(run.folder)
+    at = opened(run, "Differences", **{session.ITEM_SUBJECT: "spd", session.ITEM_SET: "multiple-choice"})
+    press(at, "Look at its items")
+    assert at.selectbox(key=session.ITEM_SUBJECT).value == "spd"
+    assert at.selectbox(key=session.ITEM_SET).value == "multiple-choice"
+
+
+# --- on Side by side ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def at_hand(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Have captures at hand: recorded ones."""
+
+    def have(*names: str) -> None:
+        monkeypatch.setattr(session, "analysis_names", lambda: list(names))
+        monkeypatch.setattr(session, "open_analysis", open_capture)
+
+    have(*recorded_names())
+    return have
+
+
+def cell_of(folder: Path, subject: Subject, set_name: str = "arithmetic", **more: Any) -> Cell:
+    items = read(0.7) if set_name == "codealpaca" else answered(3)
+    put(folder, subject.name, set_name, items, **more)
+    found = read_cell(folder, subject.name, more.get("seed", 42), set_name)
+    assert found is not None
+    return found[0]
+
+
+@pytest.mark.parametrize(
+    ("subject", "more", "rank", "strength"),
+    [
+        (Subject(kind="projected"), [], 96, 1.0),
+        (Subject(kind="projected", of="random", rank="24"), [RANDOM], 24, 1.0),
+        (Subject(kind="projected", complement=True, strength=0.5), [COMPLEMENT], 96, 0.5),
+        (Subject(kind="projected", capture="arithmetic", rank="999"), [], 192, 1.0),
+    ],
+)
+def test_projected_subjects_open_with_their_lanes(
+    tmp_path: Path, at_hand: Any, subject: Subject, more: list[str], rank: int, strength: float
+) -> None:
+    asked = recipe(["base", subject])
+    found = opening.opening(asked, subject, cell_of(tmp_path, subject), answered(1)[0])
+    assert (found.capture, found.rank, found.notes) == ("arithmetic", rank, ())
+    assert found.values[session.MORE_LANES] == more
+    assert (found.values[session.STRENGTH], found.values[session.RANDOM_SEED]) == (strength, 42)
+    assert found.values[session.PROMPT] == "Question: 0?\nAnswer:"
+    assert (found.values[session.PROMPT_STYLE], found.values[session.CHOICE]) == ("exact", "greedy")
+    assert found.values[session.NEW_TOKENS] == 32
+
+
+def test_what_will_be_otherwise_is_said(tmp_path: Path, at_hand: Any) -> None:
+    subject = NAMED["projected"]
+    other = recipe(["base", subject], capture={"examples": 24, "layers": "all"})
+    (note,) = opening.opening(other, subject, cell_of(tmp_path, subject), answered(1)[0]).notes
+    assert "50 examples, the table's 24" in note
+    assert "layers 15, 29, the table's all" in note
+    likelihood = opening.opening(recipe(), subject, cell_of(tmp_path, subject, "codealpaca"), read(1)[0])
+    assert "Side by side writes one" in likelihood.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("subject", "names", "why"),
+    [
+        (Subject(kind="checkpoint", model="folder"), ["arithmetic"], "a checkpoint of its own"),
+        (Subject(kind="projected", of="shuffled answers"), ["arithmetic"], "shuffled answers for this evaluation"),
+        (Subject(kind="projected", of="full loss"), ["arithmetic"], "no capture of arithmetic (full loss)"),
+        (Subject(kind="projected"), [], "no capture of arithmetic (aligned loss) on builtin is at hand"),
+        (Subject(kind="projected", rank="energy:0.9"), ["arithmetic"], "its rank rule energy:0.9"),
+        (Subject(kind="distilled", arm="spd"), ["arithmetic"], "its adapter is not on this machine"),
+    ],
+)
+def test_what_cannot_be_opened_says_why(
+    tmp_path: Path, at_hand: Any, subject: Subject, names: list[str], why: str
+) -> None:
+    at_hand(*names)
+    cell = cell_of(tmp_path, subject)
+    with pytest.raises(InputError, match=re.escape(why)):
+        opening.opening(recipe(["base", subject]), subject, cell, answered(1)[0])
+
+
+def test_a_distilled_subject_opens_the_adapter_of_its_own_training(tmp_path: Path, at_hand: Any) -> None:
+    asked, subject = recipe(), NAMED["spd"]
+    training = asked.distillation(42)
+    assert training is not None
+    for title, one in (("another", training.model_copy(update={"seed": 7})), ("its own", training)):
+        run = queue.create(one, title)
+        folder = run.folder / "adapters" / "spd"
+        folder.mkdir(parents=True)
+        card = AdapterCard(
+            run=run.id, arm="spd", base="builtin", revision=REVISION, dtype="float32", capability="arithmetic",
+            rows=1, steps=1, planned=1, finished=True, settings=training.train, created="2026",
+            versions={},
+        )  # fmt: skip
+        write_card(card, folder)
+    found = opening.opening(asked, subject, cell_of(tmp_path, subject), answered(1)[0])
+    assert found.values[session.DISTILLED] == [f"{run.id}/spd"]
+    assert found.rank is None
+
+
+@pytest.mark.builtin
+def test_one_press_opens_the_item_there() -> None:
+    run = made(subjects=["base", "projected-random"], sets=["arithmetic"])
+    for subject in ("base", "projected-random"):
+        put(run.folder, subject, "arithmetic", answered(10))
+    at = opened(run, "Items", **{session.ITEM: "item-3"})
+    press(at, "Open in Side by side")
+    at.run()
+    assert at.title[0].value == "Side by side"
+    assert at.text_area(key=session.PROMPT).value == "Question: 3?\nAnswer:"
+    assert at.number_input(key=session.RANDOM_SEED).value == 42
+    assert at.number_input(key=session.NEW_TOKENS).value == 32
+    assert "greedy" in text_of(at)
+    assert "3 lanes" in text_of(at)

@@ -1,0 +1,242 @@
+"""Fine-tune without a browser: the form, runs in every state, corpora and rejections, adapters, bad links."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from app.fine_tune.adapters import zipped
+from app.runs import panel, recipe_form
+from app.ui import session
+from spd_core.distill.corpus import CorpusRow, corpus_path
+from spd_core.intervention.cards import AdapterCard, write_card
+from spd_core.recipes.distill import PRESETS, TrainSettings, recipe_from
+from spd_core.runs import queue
+from spd_core.runs.events import ArmDone, Drift, HygieneFound, Loss, Sample, StageBegun
+from spd_core.runs.folder import Run, open_run
+from spd_core.runs.record import State, Status
+from tests import ROOT
+from tests.test_pages import go_to, prepared, press, text_of
+from tests.test_side_by_side import html_of
+from tests.test_texts import HOSTILE
+
+pytestmark = pytest.mark.builtin
+QUICK = recipe_from({"preset": "quick", "capability": "arithmetic"})
+
+
+@pytest.fixture(autouse=True)
+def nothing_starts(empty_history: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A home of its own, in which no job is really started."""
+    monkeypatch.setattr(queue, "start_next", lambda: [])
+
+
+def opened(**link: str) -> AppTest:
+    app = AppTest.from_file(str(ROOT / "app" / "navigation.py"), default_timeout=60)
+    app.query_params.update(link)
+    app.run()
+    return prepared(go_to(app, session.FINE_TUNE))
+
+
+def made(state: State, reason: str = "", **recipe: Any) -> Run:
+    run = queue.create(recipe_from({"preset": "quick", "capability": "arithmetic", **recipe}), HOSTILE)
+    run.write_status(Status(state=state, since=time.time(), reason=reason))
+    return run
+
+
+def widget(at: AppTest, kind: str, label: str) -> Any:
+    return next(element for element in at.get(kind) if element.label == label)
+
+
+def test_the_form_starts_with_quick_and_tells_what_it_costs() -> None:
+    at = opened()
+    shown = text_of(at)
+    assert "at most" in shown
+    assert "3,456 new tokens" in shown, "3 corpora of 48 completions of at most 24 tokens"
+    assert "PSR** training on one's own text" in shown
+    press(at, "Start fine-tuning")
+    (run,) = (one for one in queue.all_runs() if isinstance(one, Run))
+    assert run.record.recipe == QUICK
+    assert at.query_params[session.RUN] in (run.id, [run.id])
+    assert "It waits for its turn" in text_of(at)
+
+
+def test_settings_presets_and_what_cannot_be() -> None:
+    at = opened()
+    widget(at, "number_input", "Epochs").set_value(4)
+    widget(at, "number_input", "Temperature").set_value(0.5)
+    widget(at, "toggle", "Wait for my review").set_value(True)
+    at.run()
+    press(at, "Start fine-tuning")
+    (run,) = (one for one in queue.all_runs() if isinstance(one, Run))
+    recipe = run.record.recipe
+    assert (recipe.train.epochs, recipe.corpus.temperature, recipe.review) == (4, 0.5, True)
+    assert recipe.corpus.max_new_tokens == PRESETS["quick"]["corpus"]["max_new_tokens"]
+    at = opened()
+    widget(at, "number_input", "Held-out prompts").set_value(48).run()
+    assert "corpus.held_out 48 of 48 prompts leaves none to train on" in text_of(at)
+    assert next(button for button in at.button if button.label == "Start fine-tuning").disabled
+    at = opened()
+    widget(at, "text_input", "Launcher").set_value("no-such-launcher -n 2").run()
+    press(at, "Start fine-tuning")
+    assert "no-such-launcher" in text_of(at)
+    assert len(queue.all_runs()) == 1, "nothing was created"
+
+
+@pytest.mark.parametrize(
+    ("state", "says", "button"),
+    [
+        ("queued", "It waits for its turn", "Stop this run"),
+        ("review", "The corpora are written", "Train on these corpora"),
+        ("stopped", "stopped on request", "Resume"),
+        ("failed", "the loss is nan at step 3", "Resume"),
+        ("done", "finished", "Delete this run"),
+    ],
+)
+def test_every_state_says_what_to_do(state: State, says: str, button: str) -> None:
+    run = made(state, "the loss is nan at step 3" if state == "failed" else "stopped on request")
+    at = opened(run=run.id)
+    assert says.lower() in text_of(at).lower()
+    assert button in [one.label for one in at.button]
+    assert "<script" not in html_of(at)
+    press(at, "Clone with changes")
+    assert at.session_state[session.RUNS_VIEW] == "New run"
+
+
+def test_a_lost_run_is_resumed() -> None:
+    run = made("running")  # nobody works on it
+    at = opened(run=run.id)
+    assert "lost" in text_of(at)
+    press(at, "Resume")
+    assert queue.state_of(run) == "queued"
+    press(at, "Stop this run")
+    assert queue.state_of(run) == "stopped"
+
+
+def rows_of(run: Run, n: int = 4) -> list[CorpusRow]:
+    train = [f"train prompt {i}" for i in range(n)]
+    rows = [
+        CorpusRow(number=i, id=f"arithmetic-train-{i}", sample=0, prompt=prompt, special=True,
+                  completion=HOSTILE if i == 1 else f" {i}", tokens=(5, 6), finish="eos")
+        for i, prompt in enumerate(train)
+    ]  # fmt: skip
+    path = corpus_path(run.folder, "psr", 1)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(row.model_dump_json() + "\n" for row in rows))
+    return rows
+
+
+def test_rows_are_rejected_before_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = made("review", review=True)
+    rows_of(run)
+    at = opened(run=run.id)
+    assert "**4 rows**, 8 tokens written, 4 ended by themselves" in text_of(at)
+    table = f"{session.CORPUS_TABLE}_{run.id}_psr-round-1"
+    at.session_state[table] = {"edited_rows": {2: {"keep": False}}, "added_rows": [], "deleted_rows": []}
+    at.run()
+    assert not at.exception
+    press(at, "Save what I rejected")
+    assert run.rejected() == {"psr": {2}}
+    press(at, "Train on these corpora")
+    assert (queue.state_of(run), run.reviewed) == ("queued", True)
+
+
+def test_a_damaged_corpus_names_its_line() -> None:
+    run = made("done")
+    rows_of(run)
+    path = corpus_path(run.folder, "psr", 1)
+    path.write_text(path.read_text() + '{"number": 4, "id": "x"}\n')
+    at = opened(run=run.id, part="Corpora")
+    assert "line 5: sample: Field required" in text_of(at)
+
+
+def adapter(run: Run, arm: str, finished: bool = True) -> None:
+    folder = run.folder / "adapters" / arm
+    folder.mkdir(parents=True)
+    card = AdapterCard(
+        run=run.id, arm=arm, capability="arithmetic", base="builtin", revision="r", dtype="float32", rows=40,  # type: ignore[arg-type]
+        steps=10 if finished else 3, planned=10, finished=finished, held_out_loss=2.0625, train_loss=1.5,
+        settings=TrainSettings(), created="2026-11-24T10:00:00", versions={},
+    )  # fmt: skip
+    write_card(card, folder)
+
+
+def test_a_finished_run_shows_everything_it_made() -> None:
+    run = made("done")
+    for arm in ("psr", "spd"):
+        adapter(run, arm, finished=arm == "psr")
+    step = {"steps": 10, "epoch": 0.5, "arm": "psr"}
+    for event in (
+        StageBegun(time=1, stage="train", arm="psr"),
+        HygieneFound(time=1, arm="psr", kept=40, counts={"empty": 2}, examples={}),
+        Loss(time=2, step=1, loss=2.5, **step), Loss(time=3, step=10, held_out_loss=2.0625, **step),
+        Sample(time=3, arm="psr", step=10, epoch=1.0, prompt="Q", completion=HOSTILE),
+        ArmDone(time=4, arm="psr", steps=10, planned=10, rows=40, seconds=51.5),
+        Drift(time=5, arm="psr", overlap={"layer 1 key": 0.75}, before={"layer 1 key": 0.75},
+              angles={"layer 1 key": (1.0, 45.0)}, chance={"layer 1 key": 0.5}),
+    ):  # fmt: skip
+        run.tell(event)
+    at = opened(run=run.id)
+    shown = html_of(at)
+    for fact in ("PSR", "10 of 10", "3 of 10, stopped", "2.062 nats", "1.500 nats", "52 s"):
+        assert fact in shown
+    assert "2.0625" not in shown, "the table twin of the curves is drawn when it is opened"
+    assert len(at.get("plotly_chart")) == 1
+    for part, says in (("Completions", "greedy"), ("Drift", "0.75"), ("Log", "Nothing was printed yet"),
+                       ("Command and notes", "Versions")):  # fmt: skip
+        at = opened(run=run.id, part=part)
+        everything = html_of(at) + text_of(at) + "".join(code.value for code in at.code)
+        assert says in everything
+        assert "<script" not in html_of(at)
+        assert "<img" not in html_of(at)
+        assert not {"\x1b", "\u202e"} & set(everything), "shown as what they are"
+    at.text_area(key=f"{session.RUN_NOTES}_{run.id}").set_value("worth another look").run()
+    press(at, "Save the notes")
+    assert open_run(run.id).notes() == "worth another look"
+
+
+def test_deleting_asks_first() -> None:
+    run = made("done")
+    at = opened(run=run.id)
+    press(at, "Delete this run")
+    assert run.folder.exists()
+    press(at, "Remove it")
+    assert not run.folder.exists()
+    assert "New run" in at.session_state[session.RUNS_VIEW]
+
+
+@pytest.mark.parametrize("name", ["nothing", "../../etc", "a\0b", "."])
+def test_links_to_no_run_are_a_sentence(name: str) -> None:
+    assert "This run cannot be opened" in text_of(opened(run=name))
+
+
+def test_all_runs_are_listed_and_one_opens() -> None:
+    run = made("done")
+    at = opened(runs_view="All runs")
+    assert not at.exception
+    press(at, "Open run")
+    assert at.session_state[session.RUN] == run.id
+
+
+# --- parts -------------------------------------------------------------------------------------------------------
+
+
+def test_recipes_go_through_files() -> None:
+    assert recipe_from(json.loads(recipe_form.to_file(QUICK))) == QUICK
+
+
+def test_durations_in_words() -> None:
+    assert [panel.duration(seconds) for seconds in (5, 89, 100, 3600, 7500)] == [
+        "5 s", "89 s", "2 min", "60 min", "2 h 5 min",
+    ]  # fmt: skip
+
+
+def test_an_adapter_as_zip(tmp_path: Path) -> None:
+    import io
+    import zipfile
+
+    (tmp_path / "a.json").write_text("{}")
+    with zipfile.ZipFile(io.BytesIO(zipped(tmp_path))) as archive:
+        assert archive.read("a.json") == b"{}"

@@ -1,0 +1,266 @@
+"""Coordinates, logit lens and causal check against explicit hooks and hand computations on tiny models."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from spd_core.attribution.causal import (
+    ONLY,
+    ONLY_RANDOM,
+    RANDOM_REMOVED,
+    REMOVED,
+    UNCHANGED,
+    CausalCheck,
+    causal_check,
+)
+from spd_core.attribution.lens import LONGEST_TEXT, activations, lens_scores, logit_lenses, read_text
+from spd_core.data.public import find_capability
+from spd_core.data.spans import Encoded
+from spd_core.errors import CaptureError, InputError, ModelError
+from spd_core.subspace.analysis import Analysis
+from spd_core.subspace.pipeline import StudySettings, study
+from tests.tiny import FAMILIES
+
+IDS = tuple(range(5, 25))
+
+
+def direction_of(d_kv: int, seed: int = 3) -> torch.Tensor:
+    u = torch.randn(d_kv, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return u / u.norm()
+
+
+def analysis_of(lm: Any, examples: int = 4) -> Analysis:
+    return study(lm, find_capability("arithmetic"), StudySettings((1, 2), examples=examples), name="tiny")
+
+
+# --- any text ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_activations_are_the_columns_of_the_projection(family: str, double_lm: Callable[[str], Any]) -> None:
+    lm = double_lm(family)
+    seen: dict[str, torch.Tensor] = {}
+    handles = [
+        lm.model.get_submodule(path).register_forward_hook(lambda _m, _a, out, path=path: seen.update({path: out[0]}))
+        for path in {site.module for site in lm.sites}
+    ]
+    lm.model(input_ids=torch.tensor([IDS]))
+    for handle in handles:
+        handle.remove()
+    found = activations(lm, IDS, lm.sites)
+    assert set(found) == set(lm.sites)
+    for site, rows in found.items():
+        assert rows.shape == (len(IDS), site.d_kv)
+        torch.testing.assert_close(rows, seen[site.module].detach()[:, list(site.columns)], rtol=1e-6, atol=1e-8)
+
+
+def test_coordinates_of_a_text_are_explicit_products(tiny_lm: Callable[[str], Any]) -> None:
+    lm = tiny_lm("qwen2")
+    site = lm.sites_at((2,))[1]
+    read = read_text(lm, "a <b>\n \u202ex", [site])
+    u = direction_of(site.d_kv).numpy()
+    rows = activations(lm, read.encoded.ids, [site])[site].numpy()
+    np.testing.assert_allclose(read.coordinates(site, u), [row @ u for row in rows], rtol=1e-5)
+    assert read.encoded.text == "a <b>\n \u202ex"
+    assert len(read.encoded.offsets) == len(read.encoded.ids)
+    assert read.encoded.supervised == ()
+    assert {0, 1} <= read.special_ids
+
+
+@pytest.mark.parametrize(("text", "message"), [("", "the text is empty"), ("x" * 300, "has 300 tokens, and at most")])
+def test_senseless_texts_are_refused(text: str, message: str, tiny_lm: Callable[[str], Any]) -> None:
+    assert LONGEST_TEXT > 300
+    with pytest.raises(InputError, match=message):
+        read_text(tiny_lm("llama"), text, tiny_lm("llama").sites)
+
+
+# --- logit lens ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("family", ["llama", "llama_bias", "llama_mqa"])
+def test_the_lens_equals_a_hand_computation(family: str, double_lm: Callable[[str], Any]) -> None:
+    lm = double_lm(family)
+    site = lm.sites_at((1,))[1]
+    u = direction_of(site.d_kv)
+    weight = lm.model.model.layers[1].self_attn.o_proj.weight.double()  # [hidden, heads · head_dim]
+    head_dim, group = lm.card.head_dim, lm.card.heads // lm.card.kv_heads
+    residual = sum(
+        weight[:, q * head_dim : (q + 1) * head_dim] @ u[q // group * head_dim : (q // group + 1) * head_dim]
+        for q in range(lm.card.heads)
+    )
+    norm = lm.model.model.norm
+    normed = residual / (residual.square().mean() + norm.variance_epsilon).sqrt() * norm.weight
+    expected = lm.model.lm_head.weight.double() @ normed
+    expected -= expected.mean()
+    torch.testing.assert_close(
+        lens_scores(lm, site, u[None])[0].double(), expected, rtol=1e-5, atol=1e-6
+    )  # the norm rounds
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_lens_works_in_every_family_and_is_odd(family: str, double_lm: Callable[[str], Any]) -> None:
+    lm = double_lm(family)
+    site = lm.sites_at((2,))[1]
+    directions = torch.stack([direction_of(site.d_kv, seed) for seed in range(3)])
+    every = lens_scores(lm, site, directions)
+    assert every.shape == (3, lm.card.vocabulary)
+    torch.testing.assert_close(lens_scores(lm, site, directions[1:2])[0], every[1])
+    torch.testing.assert_close(lens_scores(lm, site, -directions), -every)
+    scores = every[1]
+    assert scores.abs().max() > 0
+    assert abs(float(scores.mean())) < 1e-6
+    lens = logit_lenses(lm, site, directions.numpy(), top=5)[1]
+    assert [token.id for token in lens.promoted] == scores.topk(5).indices.tolist()
+    assert lens.suppressed[0].score == pytest.approx(float(scores.min()), rel=1e-6)
+    assert lens.promoted[0].score >= lens.promoted[4].score >= lens.suppressed[4].score >= lens.suppressed[0].score
+
+
+@pytest.mark.parametrize("family", ["gpt2", "phi", "gpt_neox"])
+def test_the_lens_is_what_a_value_writes_when_biases_are_gone(family: str, double_lm: Callable[[str], Any]) -> None:
+    """One token attends only to itself, so that adding u to its value adds exactly what the lens follows."""
+    lm = double_lm(family)
+    site = lm.sites_at((2,))[1]
+    u = direction_of(site.d_kv)
+    attention = lm.model.get_submodule(site.module.rpartition(".")[0])
+    outputs = []
+    for scale in (0.0, 1.0):
+
+        def add(_m: Any, _a: Any, out: torch.Tensor, scale: float = scale) -> torch.Tensor:
+            changed = out.clone()
+            changed[..., list(site.columns)] += scale * u
+            return changed
+
+        handles = [
+            lm.model.get_submodule(site.module).register_forward_hook(add),
+            attention.register_forward_hook(lambda _m, _a, out: outputs.append(out[0].detach().flatten())),
+        ]
+        lm.model(input_ids=torch.tensor([[7]]))
+        for handle in handles:
+            handle.remove()
+    residual = (outputs[1] - outputs[0])[None]
+    decoder = lm.model.get_decoder()
+    norm = next(getattr(decoder, n) for n in ("ln_f", "final_layernorm", "final_layer_norm") if hasattr(decoder, n))
+    head = lm.model.get_output_embeddings()
+    expected = ((head(norm(residual)) - head(norm(-residual)))[0] / 2).detach()
+    torch.testing.assert_close(lens_scores(lm, site, u[None])[0], expected - expected.mean(), rtol=1e-5, atol=1e-7)
+
+
+def test_keys_have_no_lens(tiny_lm: Callable[[str], Any]) -> None:
+    site = tiny_lm("llama").sites_at((1,))[0]
+    with pytest.raises(InputError, match="layer 1 key: keys are not written to the residual stream"):
+        logit_lenses(tiny_lm("llama"), site, direction_of(site.d_kv)[None])
+
+
+# --- causal check --------------------------------------------------------------------------------------------
+
+
+def slow_logp(lm: Any, examples: Any, site: Any, matrix: torch.Tensor | None) -> dict[tuple[str, int], float]:
+    """log p by (example, position), from full logits, one example at a time, the matrix applied by a hook."""
+
+    def change(_m: Any, _a: Any, out: torch.Tensor) -> torch.Tensor:
+        if matrix is None:
+            return out
+        changed = out.clone()
+        changed[..., list(site.columns)] = out[..., list(site.columns)] @ matrix.T
+        return changed
+
+    handle = lm.model.get_submodule(site.module).register_forward_hook(change)
+    found = {}
+    for e in examples:
+        logp = lm.model(input_ids=torch.tensor([e.ids])).logits[0].double().log_softmax(-1)
+        found |= {(e.id, t): float(logp[t - 1, e.ids[t]]) for t in e.supervised}
+    handle.remove()
+    return found
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen3", "gpt2", "gpt_neox"])
+@pytest.mark.parametrize("kind", ["key", "value"])
+def test_the_causal_check_equals_explicit_hooks(family: str, kind: str, double_lm: Callable[[str], Any]) -> None:
+    lm = double_lm(family)
+    analysis = analysis_of(lm)
+    site = analysis.site(1, kind)
+    check = causal_check(lm, analysis, site, 0, batch_size=3)
+    u = torch.from_numpy(analysis.sites[site].vectors[:, 0]).double()
+    projector = torch.outer(u, u)
+    identity = torch.eye(len(u), dtype=torch.float64)
+    for name, matrix in ((UNCHANGED, None), (REMOVED, identity - projector), (ONLY, projector)):
+        slow = slow_logp(lm, analysis.examples, site, matrix)
+        mine = {(check.examples[e].id, int(t)): p for e, t, p in
+                zip(check.example, check.position, check.logp[name], strict=True)}  # fmt: skip
+        assert mine.keys() == slow.keys()
+        for at, logp in slow.items():
+            assert mine[at] == pytest.approx(logp, rel=1e-5, abs=1e-7), (name, at)
+    assert np.abs(check.change(REMOVED)).max() > 1e-4, "the direction does something at all"
+    for control in (RANDOM_REMOVED, ONLY_RANDOM):
+        assert not np.allclose(check.change(control), check.change(REMOVED))
+
+
+def test_the_table_and_the_mean_say_the_same(tiny_lm: Callable[[str], Any]) -> None:
+    lm = tiny_lm("llama")
+    analysis = analysis_of(lm)
+    check = causal_check(lm, analysis, analysis.site(2, "value"), 0)
+    table = check.table()
+    assert len(table) == sum(len(e.supervised) for e in analysis.examples)
+    by_id = {e.id: e for e in analysis.examples}
+    assert all(by_id[row.example_id].ids[row.position] == row.id for row in table.itertuples())
+    np.testing.assert_allclose(table[REMOVED], check.logp[REMOVED] - check.logp[UNCHANGED])
+    mean, low, high = check.mean(REMOVED)
+    assert mean == pytest.approx(table[REMOVED].mean())
+    assert low <= mean <= high
+    assert check.mean(REMOVED) == check.mean(REMOVED), "seeded"
+    one = causal_check(lm, analysis, analysis.site(2, "value"), 0, analysis.examples[:1])
+    assert np.isnan(one.mean(REMOVED)[1:]).all(), "one example tells nothing of the spread"
+
+
+def test_the_interval_is_of_the_mean_over_tokens() -> None:
+    texts = tuple(Encoded(f"{n}", "", (2,) * 9, ((0, 0),) * 9, tuple(range(1, n + 1))) for n in (1, 3, 8))
+    example = np.repeat(np.arange(3), (1, 3, 8))
+    position = np.concatenate([text.supervised for text in texts])
+    changes = {UNCHANGED: np.full(12, -2.0), REMOVED: np.full(12, -3.0), ONLY: np.arange(12) / 10}
+    check = CausalCheck(texts, example, position, changes, 3)
+    assert check.mean(REMOVED) == pytest.approx((-1, -1, -1)), "texts of different length weigh by their tokens"
+    mean, low, high = check.mean(ONLY)
+    assert (mean, low, high) == (pytest.approx(2.55), pytest.approx(2.0), pytest.approx(2.75))
+
+
+def test_the_check_leaves_no_trace(tiny_lm: Callable[[str], Any]) -> None:
+    lm = tiny_lm("llama")
+    analysis = analysis_of(lm)
+    ids = torch.tensor([IDS])
+    causal_check(lm, analysis, analysis.site(1, "key"), 2)  # the permanent hooks are installed now
+    hooks = [len(module._forward_hooks) for module in lm.model.modules()]
+    before = lm.model(ids).logits
+    causal_check(lm, analysis, analysis.site(1, "value"), 1)
+    activations(lm, IDS, lm.sites)
+    lens_scores(lm, analysis.site(1, "value"), direction_of(analysis.d_kv)[None])
+    with pytest.raises(IndexError):
+        activations(lm, (5, 999_999), lm.sites)
+    assert torch.equal(lm.model(ids).logits, before)
+    assert [len(module._forward_hooks) for module in lm.model.modules()] == hooks
+
+
+def test_stopping_keeps_whole_batches(tiny_lm: Callable[[str], Any]) -> None:
+    lm = tiny_lm("llama")
+    analysis = analysis_of(lm)
+    site, told = analysis.site(1, "key"), list[tuple[int, int]]()
+    check = causal_check(
+        lm, analysis, site, 0, batch_size=1, on_batch=lambda *at: told.append(at), stop=lambda: len(told) == 2
+    )
+    assert told == [(1, 4), (2, 4)]
+    assert (len(check.examples), check.requested) == (2, 4)
+    assert all(len(logp) == len(check.example) for logp in check.logp.values())
+    with pytest.raises(CaptureError, match="stopped before the first batch"):
+        causal_check(lm, analysis, site, 0, stop=lambda: True)
+
+
+def test_another_model_and_unknown_directions_are_refused(tiny_lm: Callable[[str], Any]) -> None:
+    lm = tiny_lm("llama")
+    analysis = analysis_of(lm)
+    site = analysis.site(1, "key")
+    with pytest.raises(InputError, match=f"no direction {site.d_kv + 1}; choose 1 to {site.d_kv}"):
+        causal_check(lm, analysis, site, site.d_kv)
+    with pytest.raises(ModelError, match="captured on"):
+        causal_check(tiny_lm("mistral"), analysis, site, 0)

@@ -1,0 +1,194 @@
+"""`python -m spd_core`: what each command writes, and that it never writes over anything unasked."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests import shell
+from tests.shell import ROWS, Run, process, read
+
+run, llama, sums, prompts, subspace = shell.run, shell.llama, shell.sums, shell.prompts, shell.subspace
+
+
+# --- models, help, options -----------------------------------------------------------------------------------
+
+
+def test_models_lists_what_there_is(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPD_HOME", str(tmp_path))
+    found = json.loads(run("models", "--json").out)
+    assert found["capabilities"] == ["arithmetic", "multiple-choice", "python-functions"]
+    assert found["data_sets"] == ["bbh", "codealpaca", "gsm8k", "mbpp", "mmlu", "svamp"]
+    assert {"llama", "qwen2", "qwen3", "gemma3_text", "gpt2", "phi3", "gpt_neox"} <= set(found["families"])
+    assert (found["builtin"], found["builtin_ready"]) == ("SmolLM2-135M-Instruct", False)
+    assert "data sets: bbh, codealpaca, gsm8k" in run("models").out
+
+
+def test_a_real_process_lists_models() -> None:
+    done = process("models", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["builtin"] == "SmolLM2-135M-Instruct"
+
+
+def test_help_says_the_exit_codes_and_every_command(run: Run) -> None:
+    done = run("--help")
+    assert done.code == 0
+    for word in ("130 interrupted", "capture", "generate", "export", "models"):
+        assert word in done.out
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["train"], "No such command 'train'"),
+        (["models", "--colour"], "No such option"),
+        (["capture", "--out", "x"], "Missing option '--capability'"),
+        (["capture", "--capability", "x", "--out", "y", "--limit", "0"], "Invalid value for '--limit'"),
+        (["capture", "--capability", "x", "--out", "y", "--loss", "best"], "Invalid value for '--loss'"),
+        (["generate", "--prompts", "x", "--out", "y", "--seed", "one"], "Invalid value for '--seed'"),
+    ],
+)
+def test_a_wrong_option_is_exit_2(run: Run, argv: list[str], message: str) -> None:
+    done = run(*argv)
+    assert done.code == 2
+    assert message in done.err
+    assert not Path("y").exists()
+
+
+# --- capture, generate, export: what is written --------------------------------------------------------------
+
+
+def test_capture_in_a_real_process(llama: Path, sums: Path, tmp_path: Path) -> None:
+    out = tmp_path / "subspace"
+    done = process("capture", "--model", llama, "--capability", sums, "--out", out, "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)  # progress goes to stderr
+    assert (result["out"], result["examples_used"]) == (str(out), 6)
+    assert "Capturing gradients" in done.stderr
+    assert json.loads((out / "subspace.json").read_text())["command"].startswith("python -m spd_core capture --model")
+
+
+def test_capture_writes_the_documented_tensors(subspace: Path) -> None:
+    assert {path.name for path in subspace.iterdir()} == {"subspace.safetensors", "subspace.json"}
+    tensors = load_file(subspace / "subspace.safetensors")
+    modules = [f"model.layers.{layer}.self_attn.{kind}_proj" for layer in (1, 2) for kind in "kv"]
+    assert set(tensors) == {f"{module}.{what}" for module in modules for what in ("basis", "singular_values")}
+    for module in modules:
+        basis = tensors[f"{module}.basis"]
+        assert (basis.shape, basis.dtype) == ((16, 8), torch.float32)  # half of d_kv
+        torch.testing.assert_close(basis.T @ basis, torch.eye(8), atol=1e-5, rtol=0)
+        values = tensors[f"{module}.singular_values"]
+        assert values.shape == (16,)
+        assert bool((values.diff() <= 0).all())
+
+
+def test_capture_records_what_it_did(subspace: Path, llama: Path) -> None:
+    record = json.loads((subspace / "subspace.json").read_text())
+    assert (record["model"], record["layers"], record["rank_rule"]) == (str(llama), [1, 2], "half")
+    assert (record["examples_used"], record["skipped"], record["capability"]) == (6, {}, "sums")
+    # byte by byte: the prompt's template, the answer, and the one or two digits of each sum (5 to 10)
+    assert record["tokens"] == sum(len(f"Question: {row['prompt']}\nAnswer: {row['answer']}") for row in ROWS)
+    assert record["supervised_tokens"] == 7
+
+
+def test_a_fused_family_tells_keys_from_values(run: Run, family_folder: Any, sums: Path, tmp_path: Path) -> None:
+    done = run("capture", "--model", family_folder("gpt2"), "--capability", sums, "--out", tmp_path / "s",
+               "--layers", "0", "--rank", "3")  # fmt: skip
+    assert done.code == 0, done.err
+    tensors = load_file(tmp_path / "s" / "subspace.safetensors")
+    names = [f"transformer.h.0.attn.c_attn:{kind}" for kind in ("key", "value")]
+    assert {name: tuple(tensor.shape) for name, tensor in tensors.items()} == {
+        **{f"{name}.basis": (32, 3) for name in names},
+        **{f"{name}.singular_values": (32,) for name in names},
+    }
+
+
+def test_generate_writes_prompt_by_lane(run: Run, llama: Path, subspace: Path, prompts: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.jsonl"
+    done = run("generate", "--model", llama, "--subspace", subspace, "--prompts", prompts, "--out", out,
+               "--lanes", "raw,projected,complement", "--max-new-tokens", 5, "--json")  # fmt: skip
+    assert done.code == 0, done.err
+    assert json.loads(done.out) == {
+        "out": str(out), "prompts": 2, "rows": 6, "lanes": ["raw", "projected", "complement"]
+    }  # fmt: skip
+    rows = read(out)
+    texts = ["2 + 2 =", "A much longer prompt"]
+    assert [(row["prompt"], row["lane"]) for row in rows] == [
+        (text, lane) for text in texts for lane in ("raw", "projected", "complement")
+    ]
+    assert all(isinstance(row["completion"], str) for row in rows)
+
+
+def test_generate_gives_the_same_text_for_the_same_seed(run: Run, llama: Path, prompts: Path, tmp_path: Path) -> None:
+    outs = [tmp_path / f"{name}.jsonl" for name in "abc"]
+    for out, seed in zip(outs, (1, 1, 2), strict=True):
+        run("generate", "--model", llama, "--prompts", prompts, "--out", out, "--lanes", "raw",
+            "--max-new-tokens", 20, "--seed", seed)  # fmt: skip
+    first, second, third = (out.read_text() for out in outs)
+    assert first == second != third
+
+
+def test_export_writes_an_ordinary_checkpoint(run: Run, llama: Path, subspace: Path, tmp_path: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    done = run("export", "--model", llama, "--subspace", subspace, "--out", tmp_path / "folded", "--json")
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["out"] == str(tmp_path / "folded")
+    before, after = (AutoModelForCausalLM.from_pretrained(path).state_dict() for path in (llama, tmp_path / "folded"))
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {f"model.layers.{layer}.self_attn.{kind}_proj.weight" for layer in (1, 2) for kind in "kv"}
+    name = "model.layers.1.self_attn.k_proj"
+    basis = load_file(subspace / "subspace.safetensors")[f"{name}.basis"]
+    torch.testing.assert_close(after[f"{name}.weight"], basis @ basis.T @ before[f"{name}.weight"])
+    assert json.loads((tmp_path / "folded" / "spd_export.json").read_text())["folded"]["strength"] == 1.0
+
+
+def test_export_merges_an_adapter(run: Run, llama: Path, subspace: Path, tmp_path: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    from spd_core.models.loading import load
+    from tests.lora import adapter_of, peft_model
+
+    lm, made = load(str(llama), dtype="float32"), tmp_path / "adapter"
+    tuned = peft_model(lm)
+    adapter_of(lm, tuned, made)
+    done = run("export", "--model", llama, "--dtype", "float32", "--adapter", made, "--out", tmp_path / "merged")
+    assert done.code == 0, done.err
+    ids = torch.tensor([[5, 9, 70]])
+    with torch.no_grad():
+        found = AutoModelForCausalLM.from_pretrained(tmp_path / "merged")(ids).logits
+        torch.testing.assert_close(found, tuned(ids).logits, rtol=0, atol=1e-4)
+    both = run("export", "--model", llama, "--adapter", made, "--subspace", subspace, "--out", tmp_path / "b")
+    assert (both.code, "either" in both.err) == (2, True)
+    gone = run("export", "--model", llama, "--adapter", "nothing/spd", "--out", tmp_path / "b")
+    assert (gone.code, "no adapter 'nothing/spd'" in gone.err) == (2, True)
+
+
+# --- an output that is already there -------------------------------------------------------------------------
+
+
+def test_an_existing_out_is_refused_unless_overwritten(run: Run, llama: Path, sums: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "mine").write_text("old")
+    command = ["capture", "--model", llama, "--capability", sums, "--out", out]
+    refused = run(*command)
+    assert refused.code == 6
+    assert f"error: {out} already exists; choose another --out, or add --overwrite" in refused.err
+    assert [path.name for path in out.iterdir()] == ["mine"]
+    assert run(*command, "--overwrite").code == 0
+    assert {path.name for path in out.iterdir()} == {"subspace.safetensors", "subspace.json"}
+
+
+@pytest.mark.parametrize("command", ["generate", "export"])
+def test_the_other_commands_refuse_it_too(
+    run: Run, command: str, llama: Path, subspace: Path, prompts: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "out").write_text("old")
+    more = ["--prompts", prompts] if command == "generate" else []
+    done = run(command, "--model", llama, "--subspace", subspace, "--out", tmp_path / "out", *more)
+    assert (done.code, (tmp_path / "out").read_text()) == (6, "old")
+    assert "already exists" in done.err

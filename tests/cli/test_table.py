@@ -1,0 +1,158 @@
+"""`python -m spd_core table`, on a tiny model."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spd_core.recipes.evaluation import evaluation_from
+from spd_core.runs import queue
+from spd_core.runs.folder import Run as RunFolder
+from spd_core.runs.folder import all_runs, open_run
+from tests import shell
+from tests.shell import ROOT, Run, write
+
+run, llama = shell.run, shell.llama
+
+
+@pytest.fixture
+def config(tmp_path: Path, llama: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An evaluation of a second, and an empty SPD_HOME."""
+    monkeypatch.setenv("SPD_HOME", str(tmp_path / "home"))
+    rows = [{"prompt": f"{split} {i} + 4?", "answer": f"It is {i + 4}", "split": split}
+            for split in ("calibration", "heldout") for i in range(6)]  # fmt: skip
+    write(tmp_path / "sums.jsonl", {"capability": "sums", "scorer": "number", "spans": "number"}, *rows)
+    return written(tmp_path, llama)
+
+
+def written(folder: Path, model: Path, **more: Any) -> Path:
+    settings = {
+        "capability": str(folder / "sums.jsonl"), "model": str(model), "dtype": "float32",
+        "subjects": ["base", "projected"], "sets": [{"capability": str(folder / "sums.jsonl"), "max_new_tokens": 4}],
+        "batch_size": 2, **more,
+    }  # fmt: skip
+    path = folder / "config.json"
+    path.write_text(json.dumps(settings))
+    return path
+
+
+def test_a_table_is_printed_and_kept(run: Run, config: Path) -> None:
+    done = run("table", config, "--title", "Mine")
+    assert done.code == 0, done.err
+    assert done.out.startswith("| Arm | sums |")
+    assert "### Claims" in done.out
+    (made,) = all_runs()
+    assert isinstance(made, RunFolder)
+    assert (made.record.title, made.record.recipe.kind, made.status().state) == ("Mine", "evaluation", "done")
+    assert f"run: {made.id}" in done.out
+    assert "Answering projected sums" in done.err
+    again = run("table", "--run", made.id, "--json")
+    cells = json.loads(again.out)["cells"]
+    assert [(cell["subject"], cell["n"]) for cell in cells] == [("Base", 6), ("Projected", 6)]
+
+
+def test_asking_again_only_reads(run: Run, config: Path) -> None:
+    first = json.loads(run("table", config, "--json").out)
+    second = json.loads(run("table", config, "--json").out)
+    assert second["run"] != first["run"]
+    strip = [{k: v for k, v in cell.items() if k != "seconds"} for cell in first["cells"]]
+    assert [{k: v for k, v in cell.items() if k != "seconds"} for cell in second["cells"]] == strip
+    events = open_run(second["run"]).events().events
+    assert {event.reused for event in events if event.kind == "cell"} == {6}
+
+
+def test_detached_it_waits_in_the_queue(run: Run, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue, "start_next", lambda: [])
+    found = json.loads(run("table", config, "--detach", "--json").out)
+    assert found["state"] == "queued"
+    assert open_run(found["run"]).record.command.endswith(f"-m spd_core table --run {found['run']}")
+
+
+def test_commands_refuse_runs_of_the_other_kind(run: Run, config: Path) -> None:
+    name = json.loads(run("table", config, "--json").out)["run"]
+    refused = run("distill", "--run", name)
+    assert (refused.code, refused.err) == (2, f"error: {name} is an evaluation and trains nothing; open it on the page "
+                                              "Evaluation\n")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        ([], "name either a CONFIG.json, or --run ID"),
+        (["absent.json"], "cannot read absent.json"),
+        (["--run", "absent"], "no run 'absent' on this machine"),
+    ],
+)
+def test_wrong_calls(run: Run, config: Path, argv: list[str], said: str) -> None:
+    done = run("table", *argv)
+    assert done.code == 2
+    assert said in done.err
+
+
+def test_a_configuration_that_names_an_unknown_arm(run: Run, config: Path, tmp_path: Path, llama: Path) -> None:
+    done = run("table", written(tmp_path, llama, subjects=["base", "sdp"]))
+    assert done.code == 2
+    assert "config.json: subjects: unknown arm 'sdp'; there are base, projected" in done.err
+    assert all_runs() == []
+
+
+def test_a_public_set_without_a_network_says_what_to_do(
+    run: Run, config: Path, tmp_path: Path, llama: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import datasets
+
+    def unreachable(*_: Any, **__: Any) -> None:
+        raise ConnectionError("Couldn't reach the Hugging Face Hub")
+
+    monkeypatch.setattr(datasets, "load_dataset", unreachable)
+    done = run("table", written(tmp_path, llama, sets=["gsm8k"]))
+    assert done.code == 2
+    assert "cannot load openai/gsm8k from the hub: Couldn't reach the Hugging Face Hub; or give" in done.err
+    (failed,) = all_runs()
+    assert isinstance(failed, RunFolder)
+    assert failed.status().state == "failed"
+
+
+def test_ctrl_c_keeps_what_is_finished_and_it_goes_on(config: Path, tmp_path: Path, llama: Path) -> None:
+    """In a process of its own, interrupted after the first batch."""
+    sets = [{"capability": str(tmp_path / "sums.jsonl"), "max_new_tokens": 120}]
+    path = written(tmp_path, llama, sets=sets, subjects=["base"], batch_size=1)
+    process = subprocess.Popen([sys.executable, "-m", "spd_core", "table", str(path)], cwd=ROOT, text=True,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
+    records = None
+    for _ in range(1200):
+        records = next((tmp_path / "home").glob("evaluations/*/items.jsonl"), None)
+        if process.poll() is not None or (records is not None and records.stat().st_size):
+            break
+        time.sleep(0.05)
+    assert records is not None
+    process.send_signal(signal.SIGINT)
+    _out, err = process.communicate(timeout=60)
+    if process.returncode == 0:
+        pytest.skip("it was finished before the interruption arrived")
+    assert process.returncode == 130, err
+    assert "stopped; what was finished is kept. To go on: python -m spd_core table --run" in err
+    kept = records.read_bytes()
+    (made,) = all_runs()
+    again = shell.process("table", "--run", made.id, "--json")
+    assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout)["state"] == "done"
+    assert records.read_bytes().startswith(kept)
+
+
+def test_a_record_of_a_run_without_a_kind_is_a_distillation(tmp_path: Path) -> None:
+    """As runs were written before there were evaluations."""
+    from spd_core.recipes.distill import Recipe
+    from spd_core.runs.record import RunRecord
+
+    record = RunRecord(id="r", created="c", recipe=Recipe(capability="arithmetic"), command="x", versions={})
+    dumped = record.model_dump(mode="json")
+    del dumped["recipe"]["kind"]
+    assert RunRecord.model_validate(dumped) == record
+    other = record.model_copy(update={"recipe": evaluation_from({"subjects": ["base"]})})
+    assert RunRecord.model_validate_json(other.model_dump_json()) == other

@@ -1,0 +1,360 @@
+"""Whole evaluations on a tiny model: cells, arms that are trained for it, seeds, stops, and all that can be wrong."""
+
+import json
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spd_core.errors import InputError, ModelError
+from spd_core.evaluation import answers as evaluation
+from spd_core.evaluation import fill
+from spd_core.evaluation.fill import carry_out_table
+from spd_core.evaluation.store import ItemRecord, cell_path, read_cell
+from spd_core.evaluation.subjects import content_of
+from spd_core.evaluation.table import read_table
+from spd_core.intervention.adapters import save_adapter
+from spd_core.intervention.export import export_folded
+from spd_core.intervention.projection import Lane
+from spd_core.recipes.distill import Recipe
+from spd_core.recipes.evaluation import EvaluationRecipe, evaluation_from
+from spd_core.runs import queue
+from spd_core.runs.events import AnyEvent, CellDone, StageBegun
+from spd_core.runs.folder import Run, all_runs
+from spd_core.subspace.subspace import load_subspace
+from tests.lora import adapter_of, peft_model
+
+Make = Callable[..., EvaluationRecipe]
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A SPD_HOME without runs or records, where no code is allowed."""
+    monkeypatch.setenv("SPD_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("SPD_ALLOW_CODE", raising=False)
+    return tmp_path / "home"
+
+
+def write_set(path: Path, scorer: str = "number", **fields: Any) -> Path:
+    rows: list[dict[str, Any]] = [
+        {"capability": path.stem, "template": "Q: {prompt}", "spans": "number", "scorer": scorer}
+    ]
+    for split, n in (("calibration", 6), ("train", 6), ("heldout", 5)):
+        for i in range(n):
+            rows.append({"id": f"{split}{i}", "split": split, "prompt": f"{split} {i} of {path.stem}",
+                         "answer": f"it is {i}", **fields})  # fmt: skip
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.fixture
+def make(tmp_path: Path, family_folder: Callable[[str], Path]) -> Make:
+    """An evaluation of a second or two."""
+    inside, outside = write_set(tmp_path / "inside.jsonl"), write_set(tmp_path / "outside.jsonl")
+
+    def made(**changes: Any) -> EvaluationRecipe:
+        settings: dict[str, Any] = {
+            "capability": str(inside), "model": str(family_folder("llama")), "dtype": "float32",
+            "subjects": ["base", "projected", "projected-random"], "sets": [
+                {"capability": str(inside), "max_new_tokens": 5}, {"capability": str(outside), "max_new_tokens": 5}],
+            "corpus": {"max_new_tokens": 5, "drop": []},
+            "train": {"epochs": 1, "batch_size": 3, "learning_rate": 1e-2}, "batch_size": 3,
+        }  # fmt: skip
+        return evaluation_from({**settings, **changes})
+
+    return made
+
+
+def filled(folder: Path, subject: str, set_name: str = "inside", seed: int = 42) -> list[ItemRecord]:
+    found = read_cell(folder, subject, seed, set_name)
+    assert found is not None, f"{subject} on {set_name} was not filled"
+    return found[1]
+
+
+# --- cells ---------------------------------------------------------------------------------------------------
+
+
+def test_every_subject_answers_every_set(make: Make, tmp_path: Path) -> None:
+    heard: list[AnyEvent] = []
+    names = ["base", "projected", "projected-random", "projected-full", "projected-shuffled", "complement"]
+    recipe = make(subjects=names)
+    assert carry_out_table(recipe, tmp_path / "run", run="r", tell=heard.append) == "done"
+    answers = {}
+    for name in names:
+        for set_name in ("inside", "outside"):
+            records = filled(tmp_path / "run", name, set_name)
+            assert [record.id for record in records] == [f"heldout{i}" for i in range(5)]
+            answers[name, set_name] = [record.completion for record in records]
+    assert len({tuple(texts) for (_, name), texts in answers.items() if name == "inside"}) == len(names), "all differ"
+    cells = [event for event in heard if isinstance(event, CellDone)]
+    assert [(cell.arm, cell.set) for cell in cells] == [(name, s) for name in names for s in ("inside", "outside")]
+    assert {cell.n for cell in cells} == {5}
+    captures = [event.arm for event in heard if isinstance(event, StageBegun) and event.stage == "capture"]
+    assert captures == ["capability", "full loss", "shuffled answers"], "one for all subjects that use it"
+    table = read_table(recipe, tmp_path / "run")
+    assert (table.done, table.planned) == (12, 12)
+    assert [column.in_domain for column in table.columns] == [True, False]
+    assert (tmp_path / "run" / "table.md").read_text().startswith("| Arm | ")
+    assert (tmp_path / "run" / "table.csv").read_text().count("\n") == 13
+
+
+def test_what_is_there_is_only_read(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    carry_out_table(make(), tmp_path / "first")
+    monkeypatch.setattr(fill, "load", lambda *_, **__: pytest.fail("nothing is missing"))
+    assert carry_out_table(make(), tmp_path / "first") == "done"
+    monkeypatch.undo()
+    monkeypatch.setenv("SPD_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(evaluation, "generate", lambda *_, **__: pytest.fail("it was asked before"))
+    heard: list[AnyEvent] = []
+    assert carry_out_table(make(), tmp_path / "second", tell=heard.append) == "done"
+    cells = [event for event in heard if isinstance(event, CellDone)]
+    assert {(cell.reused, cell.tokens) for cell in cells} == {(5, 0)}
+    for name in ("base", "projected", "projected-random"):
+        assert filled(tmp_path / "second", name) == filled(tmp_path / "first", name)
+
+
+def test_a_stop_again_and_again_gives_the_same_table(make: Make, tmp_path: Path, home: Path) -> None:
+    whole = make()
+    carry_out_table(whole, tmp_path / "once")
+    (home / "evaluations").rename(tmp_path / "aside")
+    outcomes = []
+    for _ in range(40):
+        left = iter(range(9))
+        outcomes.append(carry_out_table(whole, tmp_path / "often", stop=lambda left=left: next(left, None) is None))
+        if outcomes[-1] == "done":
+            break
+    assert outcomes.count("stopped") >= 3
+    assert outcomes[-1] == "done"
+    for name in ("base", "projected", "projected-random"):
+        for set_name in ("inside", "outside"):
+            assert filled(tmp_path / "often", name, set_name) == filled(tmp_path / "once", name, set_name)
+
+
+def test_a_folded_checkpoint_answers_like_the_projected_model(make: Make, tmp_path: Path, tiny_lm: Any) -> None:
+    carry_out_table(make(), tmp_path / "run")
+    (place,) = (path for path in (tmp_path / "run" / "captures").iterdir())
+    export_folded(tiny_lm("llama"), Lane(load_subspace(place)), tmp_path / "folded")
+    recipe = make(subjects=["base", "projected", {"kind": "checkpoint", "model": str(tmp_path / "folded")}])
+    carry_out_table(recipe, tmp_path / "other")
+    checkpoint, projected = filled(tmp_path / "other", "checkpoint-folded"), filled(tmp_path / "other", "projected")
+    assert [record.completion for record in checkpoint] == [record.completion for record in projected]
+    assert [record.completion for record in checkpoint] != [r.completion for r in filled(tmp_path / "other", "base")]
+
+
+def test_items_that_were_captured_from_are_counted(make: Make, tmp_path: Path) -> None:
+    recipe = make(sets=[{"capability": make().capability, "split": "calibration", "max_new_tokens": 5}])
+    carry_out_table(recipe, tmp_path / "run")
+    found = read_cell(tmp_path / "run", "base", 42, "inside")
+    assert found is not None
+    assert found[0].seen == 6
+    assert "6 of 6 items were captured from" in (tmp_path / "run" / "table.md").read_text()
+
+
+def test_a_set_that_is_edited_between_a_stop_and_going_on_is_asked_anew(make: Make, tmp_path: Path) -> None:
+    recipe = make(subjects=["base", "projected"])
+    there = cell_path(tmp_path / "run", "base", 42, "inside")
+    assert carry_out_table(recipe, tmp_path / "run", stop=there.exists) == "stopped"
+    before = [record.prompt for record in filled(tmp_path / "run", "base")]
+    path = Path(recipe.sets[0].capability)
+    path.write_text(path.read_text().replace("heldout 2 of inside", "an edited one"))
+    assert carry_out_table(recipe, tmp_path / "run") == "done"
+    asked = {name: [r.prompt for r in filled(tmp_path / "run", name)] for name in ("base", "projected")}
+    assert asked["base"] == asked["projected"] != before
+    assert "Q: an edited one" in asked["base"]
+
+
+def test_a_checkpoint_that_differs_in_any_weight_is_another_subject(tmp_path: Path, tiny_lm: Any) -> None:
+    """Also where a sample of the weights, which a revision is, does not tell."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    lm = tiny_lm("llama")
+    folders = [tmp_path / "one", tmp_path / "two"]
+    for folder in folders:
+        lm.model.save_pretrained(folder)
+    tensors = load_file(folders[1] / "model.safetensors")
+    tensors["model.layers.1.self_attn.k_proj.weight"][3, 3] += 1e-3
+    save_file(tensors, folders[1] / "model.safetensors", metadata={"format": "pt"})
+    assert not torch.equal(
+        *(load_file(f / "model.safetensors")["model.layers.1.self_attn.k_proj.weight"] for f in folders)
+    )
+    assert content_of(str(folders[0])) != content_of(str(folders[1]))
+    assert content_of("builtin") == ""
+
+
+def test_a_calibration_example_without_a_number_is_left_out_and_stops_nothing(make: Make, tmp_path: Path) -> None:
+    path = Path(make().capability)
+    path.write_text(path.read_text().replace("it is 3", "none", 1))
+    recipe = make(subjects=["base", "projected", "spd"], sets=[{"capability": str(path), "max_new_tokens": 5}])
+    assert carry_out_table(recipe, tmp_path / "run") == "done"
+
+
+# --- arms ----------------------------------------------------------------------------------------------------
+
+
+def test_arms_are_trained_in_runs_of_their_own_once_for_each_seed(make: Make, tmp_path: Path) -> None:
+    recipe = make(subjects=["base", "psr", "spd"], seeds=[1, 2])
+    assert carry_out_table(recipe, tmp_path / "run") == "done"
+    trained = [run for run in all_runs() if isinstance(run, Run)]
+    assert sorted(run.record.distillation.seed for run in trained) == [1, 2]
+    assert {queue.state_of(run) for run in trained} == {"done"}
+    assert all(run.record.distillation == queue.anchored(_of(recipe, run)) for run in trained)
+    assert not cell_path(tmp_path / "run", "base", 2, "inside").exists(), "the base does not depend on the seed"
+    for arm in ("psr", "spd"):
+        first, second = (filled(tmp_path / "run", arm, seed=seed) for seed in (1, 2))
+        assert [r.completion for r in first] != [r.completion for r in second]
+    table = read_table(recipe, tmp_path / "run")
+    assert table.answered["spd", "inside"].estimate.seeds == 2
+    assert carry_out_table(make(subjects=["base", "psr", "spd"], seeds=[2]), tmp_path / "more") == "done"
+    assert len(all_runs()) == 2, "finished ones are used again"
+
+
+def _of(recipe: EvaluationRecipe, run: Run) -> Recipe:
+    found = recipe.distillation(run.record.distillation.seed)
+    assert found is not None
+    return found
+
+
+def test_arms_are_trained_again_when_their_capability_was_edited(make: Make, tmp_path: Path) -> None:
+    recipe = make(subjects=["base", "psr"])
+    carry_out_table(recipe, tmp_path / "run")
+    path = Path(recipe.capability)
+    path.write_text(path.read_text().replace("train 1 of inside", "another prompt"))
+    carry_out_table(recipe, tmp_path / "other")
+    assert len(all_runs()) == 2
+    first, second = (read_cell(tmp_path / name, "psr", 42, "outside") for name in ("run", "other"))
+    assert first is not None
+    assert second is not None
+    assert first[0].about.subject != second[0].about.subject
+
+
+def test_a_finished_table_trains_nothing_when_its_arms_were_deleted(make: Make, tmp_path: Path) -> None:
+    recipe = make(subjects=["base", "psr"])
+    carry_out_table(recipe, tmp_path / "run")
+    (trained,) = all_runs()
+    queue.delete(trained)
+    assert carry_out_table(recipe, tmp_path / "run") == "done"
+    assert all_runs() == []
+
+
+def test_a_signal_during_a_training_stops_the_table_too(make: Make, tmp_path: Path) -> None:
+    from spd_core.runs.job import _Stop
+
+    run = queue.create_here(make(subjects=["base"]))
+    inner, outer = _Stop(queue.create_here(make(subjects=["base"]))), _Stop(run)
+    with outer.listening(), inner.listening():
+        signal.raise_signal(signal.SIGTERM)
+    assert (inner.reason, outer.reason) == ("stopped by SIGTERM", "stopped by SIGTERM")
+
+
+def test_a_stopped_training_is_gone_on_with(make: Make, tmp_path: Path) -> None:
+    recipe = make(subjects=["base", "psr"])
+    left = iter(range(4))
+    assert carry_out_table(recipe, tmp_path / "run", stop=lambda: next(left, None) is None) == "stopped"
+    (half,) = all_runs()
+    assert isinstance(half, Run)
+    assert queue.state_of(half) == "stopped"
+    assert carry_out_table(recipe, tmp_path / "run") == "done"
+    assert [run.id for run in all_runs()] == [half.id]
+    assert queue.state_of(half) == "done"
+
+
+# --- what is wrong -------------------------------------------------------------------------------------------
+
+
+def test_an_unknown_arm_is_named_with_those_there_are(make: Make) -> None:
+    with pytest.raises(InputError, match=r"subjects: unknown arm 'sdp'; there are base, projected, .*spd"):
+        make(subjects=["base", "sdp"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"subjects": ["projected"]}, "name the subject 'base' once"),
+        ({"subjects": ["base", "spd", "spd"]}, "the subject 'spd' is named twice"),
+        ({"sets": ["arithmetic", "arithmetic"]}, "the set 'arithmetic' is named twice"),
+        ({"seeds": []}, "seeds: Tuple should have at least 1 item"),
+        ({"subjects": ["base", {"kind": "checkpoint"}]}, "a checkpoint names its model"),
+        ({"subjects": ["base", {"kind": "distilled"}]}, "names either an arm to train or an adapter"),
+        ({"subjects": ["base", {"kind": "projected", "strength": 2}]}, "strength: Input should be less than or equal"),
+        ({"subjects": ["base", "spd"], "train": {"patience": 2}}, "train.patience 2 needs corpus.held_out above 0"),
+        ({"batch": 3}, "batch: Extra inputs are not permitted"),
+    ],
+)
+def test_a_configuration_that_cannot_be(make: Make, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        make(**changes)
+
+
+def test_an_adapter_that_is_not_there_stops_before_anything_is_loaded(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fill, "load", lambda *_, **__: pytest.fail("it was loaded"))
+    with pytest.raises(InputError, match="no adapter 'r1/spd' on this machine"):
+        carry_out_table(make(subjects=["base", "r1/spd"]), tmp_path / "run")
+
+
+def test_an_adapter_of_another_base_names_both(
+    make: Make, tmp_path: Path, home: Path, tiny_lm: Callable[[str], Any]
+) -> None:
+    other = tiny_lm("llama_bias")
+    adapter = adapter_of(other, peft_model(other), tmp_path / "adapter", run="r1")
+    save_adapter(adapter, home / "runs" / "r1" / "adapters" / "spd", other.model.config)
+    heard: list[AnyEvent] = []
+    with pytest.raises(ModelError, match=r"this adapter was trained on .*llama_bias0.*and the model is .*llama0"):
+        carry_out_table(make(subjects=["base", "r1/spd"]), tmp_path / "run", tell=heard.append)
+    assert not any(isinstance(event, CellDone) for event in heard), "before anything is asked"
+
+
+def test_an_adapter_of_this_base_is_evaluated(
+    make: Make, tmp_path: Path, home: Path, tiny_lm: Callable[[str], Any]
+) -> None:
+    lm = tiny_lm("llama")
+    save_adapter(adapter_of(lm, peft_model(lm), tmp_path / "adapter", run="r1"),
+                 home / "runs" / "r1" / "adapters" / "spd", lm.model.config)  # fmt: skip
+    carry_out_table(make(subjects=["base", "r1/spd"]), tmp_path / "run")
+    tuned, base = filled(tmp_path / "run", "r1-spd"), filled(tmp_path / "run", "base")
+    assert [record.completion for record in tuned] != [record.completion for record in base]
+
+
+def test_a_capture_that_is_not_there(make: Make, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="nowhere"):
+        carry_out_table(make(subjects=["base", {"kind": "projected", "capture": "nowhere"}]), tmp_path / "run")
+
+
+def test_a_folder_that_is_no_checkpoint(make: Make, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="empty holds no config.json; name the folder of a checkpoint"):
+        carry_out_table(make(subjects=["base", {"kind": "checkpoint", "model": str(tmp_path / "empty")}]),
+                        tmp_path / "run")  # fmt: skip
+
+
+def test_code_is_not_run_unless_somebody_allows_it(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_set(tmp_path / "code.jsonl", "python", tests=["assert f() == 1"])
+    recipe = make(sets=[{"capability": str(path), "max_new_tokens": 4}], subjects=["base"])
+    with pytest.raises(InputError, match="code is scored by running code that a model has written.*SPD_ALLOW_CODE=1"):
+        carry_out_table(recipe, tmp_path / "run")
+    assert carry_out_table(recipe.model_copy(update={"allow_code": True}), tmp_path / "switch") == "done"
+    monkeypatch.setenv("SPD_ALLOW_CODE", "1")
+    assert carry_out_table(recipe, tmp_path / "variable") == "done"
+    assert {record.correct for record in filled(tmp_path / "switch", "base", "code")} == {False}
+    monkeypatch.setattr(fill, "check_isolation", lambda: "this machine cannot isolate code: no Landlock")
+    with pytest.raises(InputError, match="no Landlock"):
+        carry_out_table(recipe, tmp_path / "elsewhere")
+
+
+def test_a_public_set_that_cannot_be_reached_keeps_what_is_there(make: Make, tmp_path: Path) -> None:
+    carry_out_table(make(), tmp_path / "run")
+    before = filled(tmp_path / "run", "base")
+    sets = [make().sets[0].model_dump(), {"capability": "gsm8k", "data": str(tmp_path / "absent.jsonl")}]
+    with pytest.raises(InputError, match=r"cannot read .*absent.jsonl: No such file or directory; check the path"):
+        carry_out_table(make(sets=sets), tmp_path / "run")
+    assert filled(tmp_path / "run", "base") == before
+
+
+def test_several_processes_are_refused(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(InputError, match="one process fills a table"):
+        carry_out_table(make(), tmp_path / "run")

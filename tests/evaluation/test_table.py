@@ -1,0 +1,171 @@
+"""The table against hand counts: values, pairing by item, Holm over all comparisons, which control belongs to whom."""
+
+from pathlib import Path
+
+import pytest
+
+from spd_core.errors import InputError
+from spd_core.evaluation.table import read_table, role
+from spd_core.recipes.evaluation import CONTROLS, NAMED, EvaluationRecipe, Subject, evaluation_from
+from tests.cells import likelihoods, put, records
+
+BASE = [1, 1, 0, 0, 0, 0, 0, 0, 0, 0] * 6  # 12 of 60
+BETTER = [1, 1, 1, 1, 0, 0, 0, 0, 0, 0] * 6  # 24 of 60: 12 gained, none lost
+OTHER = [0, 1, 1, 0, 0, 0, 0, 0, 0, 0] * 6  # 12 of 60: 6 gained, 6 lost
+
+
+def recipe_of(*subjects: object, **more: object) -> EvaluationRecipe:
+    return evaluation_from({"subjects": list(subjects), "sets": ["arithmetic"], **more})
+
+
+def test_values_and_differences_by_hand(tmp_path: Path) -> None:
+    for name, right in (("base", BASE), ("spd", BETTER), ("random", OTHER)):
+        put(tmp_path, name, records(right))
+    table = read_table(recipe_of("base", "spd", "random"), tmp_path)
+    assert (table.done, table.planned) == (3, 3)
+    assert table.answered["spd", "arithmetic"].estimate.value == pytest.approx(24 / 60)
+    found = table.claims["spd", "arithmetic"]
+    assert (found.difference.gained, found.difference.lost, found.difference.n) == (12, 0, 60)
+    assert found.difference.effect == pytest.approx(0.2)
+    assert found.difference.p == pytest.approx(2 * 0.5**12)  # exact McNemar: 12 of 12 discordant pairs one way
+    assert found.p_adjusted == pytest.approx(2 * 2 * 0.5**12)  # Holm: the smaller of two
+    assert table.claims["random", "arithmetic"].p_adjusted == 1
+    assert found.headline == "helps"
+    states = {control.name: control.state for control in found.controls}
+    assert states == {
+        "Random subspace": "passed", "Full-loss subspace": "not run", "Shuffled answers": "not run", "SSD": "not run",
+        "PSR": "not run",
+    }  # fmt: skip
+    control = next(control.difference for control in found.controls if control.difference is not None)
+    assert (control.gained, control.lost) == (12, 0)  # BETTER against OTHER: the 1st and 4th of each ten
+    assert found.specific is None, "three controls were not run"
+    assert found.comparisons == 2
+
+
+def test_a_control_that_does_as_well_fails(tmp_path: Path) -> None:
+    for name, right in (("base", BASE), ("projected", BETTER), ("projected-random", BETTER)):
+        put(tmp_path, name, records(right))
+    found = read_table(recipe_of("base", "projected", "projected-random"), tmp_path).claims["projected", "arithmetic"]
+    assert found.headline == "helps"
+    assert [control.state for control in found.controls] == ["failed", "not run", "not run"]
+    assert found.specific is False
+
+
+def test_a_gain_that_comes_from_stopping_alone_is_flagged(tmp_path: Path) -> None:
+    put(tmp_path, "base", records(BASE, early=True))  # right every time, had it stopped
+    put(tmp_path, "spd", records(BETTER, early=True))
+    (found,) = read_table(recipe_of("base", "spd"), tmp_path).claims.values()
+    assert any(flag.startswith("stops early: +20.0 percentage points, but 0.0") for flag in found.flags)
+
+
+def test_a_format_that_got_better_is_flagged(tmp_path: Path) -> None:
+    unread = [item.model_copy(update={"extracted": None}) for item in records(BASE)]
+    put(tmp_path, "base", unread)
+    put(tmp_path, "spd", records(BETTER))
+    table = read_table(recipe_of("base", "spd"), tmp_path)
+    assert (table.answered["base", "arithmetic"].share("read"), table.answered["spd", "arithmetic"].share("read")) == (
+        0,
+        1,
+    )
+    assert any(flag.startswith("format: ") for flag in table.claims["spd", "arithmetic"].flags)
+
+
+def test_seeds_are_pooled_by_item(tmp_path: Path) -> None:
+    put(tmp_path, "base", records(BASE))
+    put(tmp_path, "spd", records(BETTER), seed=1)
+    put(tmp_path, "spd", records(OTHER), seed=2)
+    put(tmp_path, "base", records(BASE), seed=1)
+    table = read_table(recipe_of("base", "spd", seeds=[1, 2]), tmp_path)
+    one = table.answered["spd", "arithmetic"]
+    assert one.scores.shape == (2, 60)
+    assert (one.estimate.value, one.estimate.n, one.estimate.seeds) == (pytest.approx(18 / 60), 60, 2)
+    found = table.claims["spd", "arithmetic"].difference
+    assert (found.effect, found.n) == (pytest.approx(0.1), 60)
+    assert (found.gained, found.lost) == (12, 6)  # by item: 3rd ↑ (1, ½·2), 4th ↑ ½, 1st ↓ ½ of each ten
+
+
+def test_a_subject_counts_when_all_its_seeds_are_there(tmp_path: Path) -> None:
+    put(tmp_path, "base", records(BASE), seed=1)
+    put(tmp_path, "spd", records(BETTER), seed=1)
+    table = read_table(recipe_of("base", "spd", seeds=[1, 2]), tmp_path)
+    assert (table.done, table.planned, list(table.answered)) == (2, 3, [("base", "arithmetic")])
+    assert table.claims == {}
+
+
+def test_likelihoods_are_lower_better_and_in_nats(tmp_path: Path) -> None:
+    put(tmp_path, "base", likelihoods([1.0 + i / 10 for i in range(12)]), scorer="nll")
+    put(tmp_path, "spd", likelihoods([0.9 + i / 10 for i in range(12)]), scorer="nll")
+    table = read_table(recipe_of("base", "spd"), tmp_path)
+    assert table.columns[0].likelihood
+    assert table.answered["base", "arithmetic"].estimate.value == pytest.approx(1.55)
+    found = table.claims["spd", "arithmetic"]
+    assert found.difference.effect == pytest.approx(-0.1)
+    assert found.difference.p == pytest.approx(2 / 2**12)  # exact sign flips: all twelve fell
+    assert (found.headline, found.lower_is_better) == ("helps", True)
+
+
+def test_nothing_is_there_yet(tmp_path: Path) -> None:
+    table = read_table(recipe_of("base", "spd"), tmp_path)
+    assert (table.done, table.planned, dict(table.answered), dict(table.claims)) == (0, 2, {}, {})
+    assert [column.title for column in table.columns] == ["arithmetic"]
+
+
+@pytest.mark.parametrize("end", [".json", ".jsonl"])
+def test_a_damaged_cell_is_named(tmp_path: Path, end: str) -> None:
+    put(tmp_path, "base", records(BASE))
+    (tmp_path / "cells" / f"base--42--arithmetic{end}").write_text("{\n")
+    with pytest.raises(InputError, match=f"base--42--arithmetic{end}"):
+        read_table(recipe_of("base", "spd"), tmp_path)
+
+
+def test_every_control_is_a_subject_that_can_be_named() -> None:
+    for subject, controls in CONTROLS.items():
+        assert role(NAMED[subject]) == subject
+        assert {role(NAMED[control]) for control in controls} == set(controls)
+
+
+@pytest.mark.parametrize(
+    ("subject", "name"),
+    [
+        (Subject(kind="distilled", adapter="run1/spd"), "spd"),
+        (Subject(kind="projected", rank="8", strength=0.5), "projected"),
+        (Subject(kind="projected", of="random", capture="mine"), "projected-random"),
+        (Subject(kind="projected", label="My own"), "projected"),
+        (Subject(kind="projected", complement=True), ""),
+        (Subject(kind="projected", complement=True, label="SPD"), ""),
+        (Subject(kind="checkpoint", model="/x/folded", label="Random"), ""),
+    ],
+)
+def test_a_subject_plays_its_role_whatever_it_is_called(subject: Subject, name: str) -> None:
+    assert role(subject) == name
+
+
+def test_a_control_of_another_strength_is_no_control(tmp_path: Path) -> None:
+    weak = {"kind": "projected", "of": "random", "strength": 0.1, "label": "weak"}
+    for name in ("base", "projected", "weak"):
+        put(tmp_path, name, records(BETTER if name == "projected" else BASE))
+    found = read_table(recipe_of("base", "projected", weak), tmp_path).claims["projected", "arithmetic"]
+    assert {control.state for control in found.controls} == {"not run"}
+
+
+def test_adapters_are_controls_of_each_other_within_a_run(tmp_path: Path) -> None:
+    subjects = ["base", "run1/spd", "run1/random", "run2/random"]
+    for name, right in (("base", BASE), ("run1-spd", BETTER), ("run1-random", BASE), ("run2-random", BETTER)):
+        put(tmp_path, name, records(right))
+    found = read_table(recipe_of(*subjects), tmp_path).claims["run1-spd", "arithmetic"]
+    first = found.controls[0]
+    assert (first.name, first.state) == ("Random subspace (run1)", "passed")
+
+
+def test_holm_counts_comparisons_that_are_still_to_come(tmp_path: Path) -> None:
+    for name, right in (("base", BASE), ("spd", BETTER)):
+        put(tmp_path, name, records(right))
+    found = read_table(recipe_of("base", "spd", "ssd", "psr", "random"), tmp_path).claims["spd", "arithmetic"]
+    assert (found.comparisons, found.p_adjusted) == (4, pytest.approx(4 * 2 * 0.5**12))
+
+
+def test_cells_of_different_items_are_no_pairs(tmp_path: Path) -> None:
+    put(tmp_path, "base", records(BASE))
+    put(tmp_path, "spd", [item.model_copy(update={"prompt": f"edited {item.prompt}"}) for item in records(BASE)])
+    with pytest.raises(InputError, match="base and spd have answered different items of arithmetic.*resume the run"):
+        read_table(recipe_of("base", "spd"), tmp_path)

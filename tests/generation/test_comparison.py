@@ -1,0 +1,236 @@
+"""The record of a comparison: to disk and back, labels, sentences, HTML that is only text."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spd_core.errors import InputError
+from spd_core.generation import comparison as texts
+from spd_core.generation import report
+from spd_core.generation.comparison import AdapterFacts, Comparison, LaneText, Token
+from spd_core.generation.report import projected, shown, to_html
+from spd_core.recipes.lanes import RAW, Grid, LaneSpec, labels
+from spd_core.recipes.sampling import Sampling
+
+HOSTILE = "<script>alert(1)</script> ![x](http://evil/i.png) \x1b[31mred \u202egnp.exe <img src=http://evil>"
+
+
+def lane(label: str, words: list[str], *, spec: LaneSpec = RAW, finish: str = "length", **more: Any) -> LaneText:
+    tokens = tuple(
+        Token(id=sum(map(ord, w)), text=w, logprob=-1.0, entropy=0.5, kl=0.25, other_logprob=-2.0,
+              top=((w, 0.5), ("<b>", 0.25)), other_top=(("\u202e", 0.125),))
+        for w in words
+    )  # fmt: skip
+    known: dict[str, Any] = {
+        "label": label,
+        "spec": spec,
+        "tokens": tokens,
+        "finish": finish,
+        "seconds": 2.0,
+        "other": 0,
+    }
+    return LaneText(**{**known, **more})
+
+
+def comparison(*lanes: LaneText, **more: Any) -> Comparison:
+    known: dict[str, Any] = {
+        "id": "20260102-030405-abcd", "created": "2026-01-02T03:04:05", "model": "builtin", "revision": "tiny@1",
+        "dtype": "float32", "device": "cpu", "analysis": "sums", "capability": "sums", "fingerprint": "f" * 64,
+        "loss": "aligned", "prompt_style": "raw", "prompt": "2 + 2?", "read": "Question: 2 + 2?\nAnswer:",
+        "special_tokens": True, "prompt_tokens": 9, "answer": "4", "sampling": Sampling(seed=3), "lanes": lanes,
+        "seconds": 2.5, "versions": {"python": "3"},
+    }  # fmt: skip
+    return Comparison(**{**known, **more})
+
+
+PROJECTED = lane(
+    "Projected", [" 4", ".", "\n"], spec=LaneSpec(rank="8"), capability="sums", d_kv=16,
+    ranks={"layer 1 key": 8, "layer 1 value": 8, "layer 2 key": 8, "layer 2 value": 7}, capped=("layer 2 value",),
+)  # fmt: skip
+TWO = comparison(lane("Raw", [" 4", ",", " yes"]), PROJECTED)
+
+TUNED = lane(
+    "Distilled (SPD)", [" 5"], spec=LaneSpec(kind="distilled", adapter="run/spd"),
+    adapter=AdapterFacts(ref="run/spd", name="SPD", capability="sums", base="builtin", revision="tiny@1",
+                         fingerprint="0123456789abcdef", created="2026-01-02T03:04:05"),
+)  # fmt: skip
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("SPD_HOME", str(tmp_path))
+    monkeypatch.setattr(texts, "RECORDED", tmp_path / "recorded")
+    return tmp_path
+
+
+def test_a_record_comes_back_from_disk_as_it_was(home: Path) -> None:
+    odd = comparison(lane("Raw", [HOSTILE, "é", "\x00"]), PROJECTED, grid=Grid(ranks=("8",), strengths=(1.0,)))
+    path = texts.save(odd)
+    assert path == home / "texts" / f"{odd.id}.json"
+    assert texts.load(odd.id) == odd
+    assert [found.name for found in path.parent.iterdir()] == [path.name], "nothing temporary is left"
+
+
+def test_results_from_before_distilled_lanes_are_read(home: Path) -> None:
+    path = texts.save(TWO)
+    record = json.loads(path.read_text())
+    assert record["format"] == 2
+    record["format"] = 1
+    for one in record["lanes"]:
+        del one["adapter"], one["spec"]["adapter"]
+    path.write_text(json.dumps(record))
+    assert texts.load(TWO.id).lanes == TWO.lanes
+
+
+def test_a_distilled_lane_comes_back_with_what_tuned_it(home: Path) -> None:
+    texts.save(comparison(TWO.lanes[0], TUNED))
+    assert texts.load(TWO.id).lanes[1] == TUNED
+    for kind, adapter in (("distilled", ""), ("raw", "run/spd")):
+        with pytest.raises(ValueError, match="a distilled one needs it, raw none"):
+            LaneSpec(kind=kind, adapter=adapter)  # type: ignore[arg-type]
+
+
+def test_infinite_numbers_survive(home: Path) -> None:
+    token = Token(id=1, text="a", logprob=float("-inf"), entropy=0.0, kl=float("inf"))
+    texts.save(comparison(lane("Raw", [], tokens=(token,))))
+    assert texts.load(TWO.id).lanes[0].tokens == (token,)
+
+
+def test_ids_are_listed_newest_first_then_recorded_ones(home: Path) -> None:
+    for name in ("20260101-000000-aaaa", "20260301-000000-bbbb"):
+        texts.save(TWO.model_copy(update={"id": name}))
+    texts.save(TWO.model_copy(update={"id": "arithmetic"}), texts.RECORDED)
+    (home / "texts" / ".half.json").write_text("{")
+    assert texts.saved_ids() == ["20260301-000000-bbbb", "20260101-000000-aaaa", "arithmetic"]
+    assert texts.load("arithmetic").recorded
+    assert not texts.load("20260101-000000-aaaa").recorded
+    texts.remove("20260101-000000-aaaa")
+    with pytest.raises(InputError, match="nothing was deleted"):
+        texts.remove("arithmetic")
+
+
+@pytest.mark.parametrize("name", ["../secret", "a/b", "", ".hidden", "nothing-there"])
+def test_unknown_and_leading_elsewhere_is_refused(home: Path, name: str) -> None:
+    with pytest.raises(InputError):
+        texts.load(name)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda text: text[: len(text) // 2], "holds no valid result"),
+        (lambda text: "[]", "holds no valid result"),
+        (lambda text: "", "holds no valid result"),
+        (lambda text: json.dumps({**json.loads(text), "lanes": []}), "holds no valid result"),
+        (lambda text: json.dumps({**json.loads(text), "sampling": {"temperature": -1}}), "temperature -1"),
+        (lambda text: json.dumps({**json.loads(text), "grid": {"ranks": ["4"], "strengths": [1, 0.5]}}), "no valid"),
+        (lambda text: json.dumps({**json.loads(text), "id": 'x"""; print()'}), "under another name"),
+        (lambda text: json.dumps({**json.loads(text), "format": 99}), "newer SPD Lab \\(format 99\\)"),
+    ],
+)
+def test_damaged_files_are_a_sentence(home: Path, change: Any, message: str) -> None:
+    path = texts.save(TWO)
+    path.write_text(change(path.read_text()))
+    with pytest.raises(InputError, match=message):
+        texts.load(TWO.id)
+
+
+def test_means_and_speed() -> None:
+    raw = TWO.lanes[0]
+    assert (raw.mean_logprob, raw.mean_other_logprob, raw.mean_kl, raw.speed) == (-1.0, -2.0, 0.25, 1.5)
+    assert raw.text == " 4, yes"
+    empty = lane("Raw", [])
+    assert empty.mean_logprob != empty.mean_logprob, "NaN: there is nothing to average"
+
+
+def test_labels_say_what_sets_lanes_apart() -> None:
+    base = LaneSpec(rank="96")
+
+    def but(**changes: Any) -> LaneSpec:
+        return base.model_copy(update=changes)
+
+    assert labels([RAW, base], {}) == ["Raw", "Projected"]
+    assert labels([RAW, base, but(rank="8"), but(kind="random")], {}) == [
+        "Raw", "Projected, rank 96", "Projected, rank 8", "Random subspace"
+    ]  # fmt: skip
+    assert labels([base, but(strength=0.5, analysis="b")], {"": "sums", "b": "code"}) == [
+        "Projected, sums, α 1", "Projected, code, α 0.5"
+    ]  # fmt: skip
+    assert labels([base, but(kinds=("key",))], {}) == ["Projected, keys and values", "Projected, keys only"]
+    assert labels([RAW, RAW], {}) == ["Raw (1)", "Raw (2)"]
+
+
+def test_distilled_lanes_are_told_apart_by_arm_and_run() -> None:
+    one, two, three = (LaneSpec(kind="distilled", adapter=ref) for ref in ("a/spd", "b/spd", "a/psr"))
+    names = {"a/spd": "SPD", "b/spd": "SPD", "a/psr": "PSR", "a/ssd": "SSD", "a/apple": "SSD"}
+    assert labels([RAW, one, three], {}, names) == ["Raw", "Distilled (SPD)", "Distilled (PSR)"]
+    assert labels([one, two, three], {}, names) == ["Distilled (SPD), a", "Distilled (SPD), b", "Distilled (PSR)"]
+    same = [LaneSpec(kind="distilled", adapter=ref) for ref in ("a/ssd", "a/apple")]
+    assert labels(same, {}, names) == ["Distilled (SSD), ssd", "Distilled (SSD), apple"]
+    assert labels([LaneSpec(), LaneSpec(adapter="a/spd")], {}, names) == [
+        "Projected, not distilled", "Projected, distilled (SPD)"
+    ]  # fmt: skip
+
+
+def test_what_a_distilled_lane_is_in_a_sentence() -> None:
+    model = "the model fine-tuned on its own text, SPD (arm spd of run run, adapter 0123456789ab on tiny@1)"
+    assert projected(TUNED, TWO) == f"nothing is projected: {model}"
+    both = PROJECTED.model_copy(update={"adapter": TUNED.adapter})
+    assert projected(both, TWO) == f"{projected(PROJECTED, TWO)}; in {model}"
+    assert "arm spd of run run" in to_html(comparison(TWO.lanes[0], TUNED))
+
+
+def test_what_is_projected_in_a_sentence() -> None:
+    assert projected(TWO.lanes[0], TWO) == "nothing is projected: the untouched model"
+    assert projected(TWO.lanes[1], TWO) == (
+        "keys and values of layers 1, 2 into 7 to 8 of 16 directions of sums, with strength 1, at all 9 prompt tokens "
+        "and 3 generated ones; fewer at layer 2 value, which has no more that are not zero"
+    )
+    still = PROJECTED.model_copy(update={"spec": LaneSpec(strength=0.0)})
+    assert "untouched" in projected(still, TWO)
+    assert "seed 5" in projected(PROJECTED.model_copy(update={"spec": LaneSpec(kind="random", seed=5)}), TWO)
+
+
+def test_characters_that_act_on_others_are_shown_as_escapes() -> None:
+    assert (
+        shown("a\x1b[31m\u202eb\u2066c\ufeff\n\t👩\u200d💻é")
+        == "a⟨U+001B⟩[31m⟨U+202E⟩b⟨U+2066⟩c⟨U+FEFF⟩\n\t👩\u200d💻é"
+    )
+
+
+def test_how_a_text_begins() -> None:
+    assert [report.opening(text, 5) for text in ("", " \n", "\n one\ntwo", "123456", "\u202ea")] == [
+        "", "", "one", "1234…", "⟨U+2…"
+    ]  # fmt: skip
+
+
+def test_html_opens_alone_and_holds_text_only() -> None:
+    hostile = lane(f"Raw {HOSTILE}", [HOSTILE, " end"], capability=HOSTILE)
+    page = to_html(comparison(hostile, PROJECTED, prompt=HOSTILE, read=HOSTILE, answer=HOSTILE, capability=HOSTILE))
+    for forbidden in ("<script", "<img", "\x1b", "\u202e", "src=http", "href", "@import", "url("):
+        assert forbidden not in page.replace("&lt;img src=http://evil&gt;", "")
+    assert "default-src 'none'" in page
+    assert "&lt;script&gt;" in page
+    assert "⟨U+202E⟩" in page
+    assert page.count("▼") == 3, "the legend, and once in each text"
+
+
+def test_the_divergence_is_marked_where_the_tokens_differ() -> None:
+    assert report.lane_html(TWO.lanes[0], TWO) == f" <ins>4</ins>{report._FORK}<ins>, yes</ins>"
+    same = comparison(lane("Raw", ["a"]), lane("Projected", ["a"]))
+    assert report.lane_html(same.lanes[1], same) == "a"
+    longer = comparison(lane("Raw", ["a"]), lane("Projected", ["a", " b"]))
+    assert report.lane_html(longer.lanes[0], longer) == f"a{report._FORK}"
+    assert report.lane_html(longer.lanes[1], longer) == f"a{report._FORK}<ins> b</ins>"
+
+
+def test_a_lane_that_was_never_written_is_not_called_degenerate() -> None:
+    assert report.flag(lane("x", [], finish="stopped")) == ""
+    assert report.flag(lane("x", [], finish="eos")) == "empty"
+
+
+def test_a_sweep_fills_its_grid() -> None:
+    with pytest.raises(ValueError, match="do not fill"):
+        comparison(lane("Raw", []), grid=Grid(ranks=("4", "8"), strengths=(1.0,)))

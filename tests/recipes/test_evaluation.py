@@ -1,0 +1,109 @@
+"""Evaluations in words: names, seeds, what a configuration amounts to."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from spd_core.errors import InputError
+from spd_core.recipes.evaluation import NAMED, EvalSet, Subject, answer_length, evaluation_from, read_evaluation
+
+
+def test_named_subjects_keep_their_names() -> None:
+    assert {name: subject.name for name, subject in NAMED.items()} == {name: name for name in NAMED}
+
+
+@pytest.mark.parametrize(
+    ("subject", "name", "title"),
+    [
+        (Subject(kind="projected", capture="c1"), "projected-c1", "Projected of c1"),
+        (Subject(kind="projected", of="random", rank="4"), "projected-random", "Projected, random subspace"),
+        (Subject(kind="distilled", adapter="run-1/spd"), "run-1-spd", "SPD (run-1)"),
+        (Subject(kind="checkpoint", model="/x/My folded"), "checkpoint-My-folded", "Checkpoint My folded"),
+        (Subject(label="../Odd name!"), "odd-name", "../Odd name!"),
+    ],
+)
+def test_names_are_fit_for_files_and_titles_for_people(subject: Subject, name: str, title: str) -> None:
+    assert (subject.name, subject.title) == (name, title)
+
+
+def test_two_captures_are_two_subjects() -> None:
+    two = [{"kind": "projected", "capture": name} for name in ("c1", "c2")]
+    assert len(evaluation_from({"subjects": ["base", *two]}).subjects) == 3
+
+
+def test_only_what_is_drawn_or_trained_depends_on_the_seed() -> None:
+    recipe = evaluation_from({"subjects": list(NAMED), "seeds": [1, 2]})
+    once = {subject.name for subject in recipe.subjects if recipe.seeds_of(subject) == (1,)}
+    assert once == {"base", "projected", "projected-full", "complement"}
+
+
+def test_arms_are_trained_with_the_evaluations_settings() -> None:
+    recipe = evaluation_from({"preset": "quick", "capability": "python-functions", "subjects": ["base", "psr", "spd"]})
+    trained = recipe.distillation(7)
+    assert trained is not None
+    assert (trained.arms, trained.capability, trained.seed, trained.train.seed) == (
+        ("psr", "spd"),
+        "python-functions",
+        7,
+        7,
+    )
+    assert (trained.corpus.prompts, trained.train.epochs) == (48, 2)
+    assert evaluation_from({"subjects": ["base", "projected"]}).distillation(7) is None
+
+
+@pytest.mark.parametrize(
+    ("wanted", "scorer", "tokens"),
+    [
+        (EvalSet(capability="arithmetic"), "number", 32),
+        (EvalSet(capability="gsm8k"), "number", 256),
+        (EvalSet(capability="mbpp"), "python", 256),
+        (EvalSet(capability="mmlu"), "letter", 4),
+        (EvalSet(capability="gsm8k", max_new_tokens=9), "number", 9),
+    ],
+)
+def test_answers_have_the_room_they_need(wanted: EvalSet, scorer: str, tokens: int) -> None:
+    assert answer_length(wanted, scorer) == tokens  # type: ignore[arg-type]
+
+
+def test_a_file_is_read_and_written_the_same(tmp_path: Path) -> None:
+    recipe = evaluation_from(
+        {"subjects": ["base", "spd", "r/ssd"], "sets": ["arithmetic", {"capability": "mmlu", "limit": 5}]}
+    )
+    path = tmp_path / "table.json"
+    path.write_text(recipe.model_dump_json())
+    assert read_evaluation(path) == recipe
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "is not JSON"),
+        ("[]", "a JSON list, expected an object"),
+        (json.dumps({"preset": "huge"}), "unknown preset 'huge'; choose quick, paper"),
+        (json.dumps({"sets": [{"capability": "arithmetic", "limit": 0}]}), "sets.0.limit: Input should be greater"),
+        (json.dumps({"subjects": "base"}), "subjects: Input should be a valid"),
+    ],
+)
+def test_files_that_cannot_be_read_say_why(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "table.json"
+    path.write_text(text)
+    with pytest.raises(InputError, match=said) as refused:
+        read_evaluation(path)
+    assert str(path) in str(refused.value)
+
+
+def test_sets_and_subjects_of_one_name_are_told_apart_by_a_label() -> None:
+    with pytest.raises(InputError, match="give it a label"):
+        evaluation_from({"sets": ["mmlu", {"capability": "mmlu", "split": "train"}]})
+    recipe = evaluation_from({"sets": ["mmlu", {"capability": "mmlu", "split": "train", "label": "mmlu, trained on"}]})
+    assert [one.name for one in recipe.sets] == ["mmlu", "mmlu-trained-on"]
+    labels = ["随机", "投影"]
+    subjects = ["base", *({"kind": "projected", "label": label, "strength": 0.5} for label in labels)]
+    assert len({one.name for one in evaluation_from({"subjects": subjects}).subjects}) == 3
+
+
+@pytest.mark.parametrize("seed", [-1, 2**70])
+def test_seeds_are_those_of_a_recipe(seed: int) -> None:
+    with pytest.raises(InputError, match="seeds.0: Input should be"):
+        evaluation_from({"seeds": [seed]})
