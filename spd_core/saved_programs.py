@@ -32,4 +32,4 @@ class _OldModules:
         module.__dict__["__getattr__"] = spd_core.__getattr__
 
 
-sys.meta_path.append(_OldModules())  # type: ignore[arg-type]  # last: it is asked for what nobody else has found
+sys.meta_path.append(_OldModules())  # last: it is asked for what nobody else has found

@@ -23,7 +23,7 @@ from spd_core.data.public import TASKS, find_capability, read_named, read_task, 
 from spd_core.data.tables import read_table
 from spd_core.errors import InputError, StorageError
 from tests import ROOT
-from tests.test_tasks import FILES
+from tests.data.test_public import FILES
 
 SETTINGS = Settings(capability="own")
 

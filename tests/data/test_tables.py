@@ -7,7 +7,7 @@ import pytest
 from spd_core.data.importing import CUSTOM, convert, recognise
 from spd_core.data.tables import LARGEST_FILE, MOST_ROWS, read_file, read_table
 from spd_core.errors import InputError
-from tests.test_importing import SETTINGS, imported, texts, told
+from tests.data.test_importing import SETTINGS, imported, texts, told
 
 CSV = 'question,reply\n"2 + 2, please?",4\n"two\nlines",7\n'
 EXPECTED = [("2 + 2, please?", "4"), ("two\nlines", "7")]

@@ -18,9 +18,9 @@ from spd_core.evaluation.harness_tasks import check_tasks
 from spd_core.intervention.projection import Lane, projecting
 from spd_core.subspace.subspace import random_subspace
 from tests import shell
+from tests.intervention.test_projection import subspace_of
 from tests.lora import adapter_of, peft_model
 from tests.shell import Run, write
-from tests.test_projection import subspace_of
 
 run, llama, sums, subspace = shell.run, shell.llama, shell.sums, shell.subspace
 CHOICES = [  # of like length: the model decides, and not the number of tokens

@@ -11,7 +11,7 @@ import torch
 from spd_core.errors import InputError
 from spd_core.generation.decode import Completion, Sampling, generate
 from spd_core.intervention.projection import Lane, projecting
-from tests.test_projection import subspace_of
+from tests.intervention.test_projection import subspace_of
 from tests.tiny import FAMILIES
 
 GREEDY = Sampling(temperature=0, max_new_tokens=20)

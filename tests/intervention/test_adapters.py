@@ -26,8 +26,8 @@ from spd_core.intervention.adapters import (
 )
 from spd_core.intervention.projection import Lane, plan_rows, projecting
 from spd_core.recipes.sampling import Sampling
+from tests.intervention.test_projection import IDS, Int8Linear, logits
 from tests.lora import a_card, adapter_of, peft_logits, peft_model
-from tests.test_projection import IDS, Int8Linear, logits
 from tests.tiny import FAMILIES
 
 FEW = ["llama", "phi3", "gpt2", "gpt_neox"]

@@ -12,8 +12,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from spd_core.errors import InputError, StorageError
 from spd_core.intervention.export import export_folded, export_merged
 from spd_core.intervention.projection import Lane, projecting
+from tests.intervention.test_projection import IDS, logits, subspace_of
 from tests.lora import adapter_of, peft_logits, peft_model
-from tests.test_projection import IDS, logits, subspace_of
 
 
 @pytest.mark.parametrize("family", ["llama", "qwen2", "phi3", "gpt2", "gpt_neox"])

@@ -16,7 +16,7 @@ from spd_core.intervention.projection import Lane, active, folded, install_hooks
 from spd_core.subspace.capture import capture
 from spd_core.subspace.subspace import Subspace, fit
 from tests.lora import adapter_of, peft_logits, peft_model
-from tests.test_gradients import random_examples
+from tests.subspace.test_capture import random_examples
 from tests.tiny import FAMILIES
 
 IDS = torch.arange(2, 22)[None]

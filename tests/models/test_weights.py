@@ -9,7 +9,7 @@ import torch
 from spd_core.errors import ModelError
 from spd_core.models.packing import packed_linears
 from spd_core.models.weights import overwrite, rewriting, weight_of
-from tests.test_projection import logits
+from tests.intervention.test_projection import logits
 
 PATHS = {"llama": "model.layers.1.self_attn.o_proj", "gpt2": "transformer.h.1.attn.c_attn"}
 

@@ -233,10 +233,10 @@ def test_ballast_makes_room_for_the_last_word(run: Run, monkeypatch: pytest.Monk
 SMALL_DISK = """
 mount -t tmpfs -o size=1m none "$SPD_HOME" && exec "$0" -c '
 import os, time
-from spd_core import processes, runs
+from spd_core.runs import processes, queue
 from spd_core.runs.job import run_job
 from spd_core.recipes.distill import Recipe
-run = runs.create_here(Recipe(capability="x"))
+run = queue.create_here(Recipe(capability="x"))
 def work(recipe, folder, **_):
     with open(folder / "big", "wb", buffering=0) as file:
         while True:

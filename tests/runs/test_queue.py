@@ -106,7 +106,7 @@ def test_spd_jobs_lets_more_run_at_a_time(monkeypatch: pytest.MonkeyPatch) -> No
 
 SERVER = """
 import sys, time
-from spd_core import processes, runs
+from spd_core.runs import processes, queue
 from tests import pretended_job
 start = processes.start
 def slowly(*given):
@@ -115,7 +115,7 @@ def slowly(*given):
 processes.job_command, processes.start = pretended_job.command, slowly
 print("ready", flush=True)
 sys.stdin.read(1)
-print(len(runs.start_next()))
+print(len(queue.start_next()))
 """
 
 

@@ -402,9 +402,9 @@ def test_an_interrupted_caller_leaves_nothing(unharmed: None, monkeypatch: pytes
 
 
 def test_the_processes_end_with_a_caller_that_is_killed(unharmed: None) -> None:
-    program = f"""from spd_core import sandbox
-sandbox._PYTHON = {run._PYTHON!r}
-sandbox.run_tests("import time; time.sleep(60)", ["assert f()"])"""
+    program = f"""from spd_core.sandbox import run
+run._PYTHON = {run._PYTHON!r}
+run.run_tests("import time; time.sleep(60)", ["assert f()"])"""
     caller = subprocess.Popen([sys.executable, "-c", program], cwd=run._ROOT)
     wait_for(lambda: len(marked()) == 2)
     caller.kill()

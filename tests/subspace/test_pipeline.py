@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-import spd_core.captures
 import torch
 from safetensors.numpy import load_file, save_file
 
 from spd_core.data.capability import Capability, Example, Settings
 from spd_core.data.spans import encode_all
 from spd_core.errors import CaptureError, InputError, ModelError, StorageError
+from spd_core.subspace import store
 from spd_core.subspace.analysis import FULL, RANDOM, SHUFFLED, Analysis, nulls_of
 from spd_core.subspace.capture import capture
 from spd_core.subspace.gram import decompose
@@ -195,8 +195,8 @@ def test_a_capture_that_vanishes_while_it_is_listed(tmp_path: Path, monkeypatch:
         def glob(self, _: str) -> list[Path]:
             return [tmp_path / name / "analysis.json" for name in ("gone", "kept")]
 
-    monkeypatch.setattr(spd_core.captures, "captures_folder", Shelf)
-    assert spd_core.captures.saved_names() == ["kept"]
+    monkeypatch.setattr(store, "captures_folder", Shelf)
+    assert store.saved_names() == ["kept"]
 
 
 def _damage(folder: Path, how: str) -> None:

@@ -17,7 +17,7 @@ from spd_core.subspace.gram import decompose, truncate
 from spd_core.subspace.spectrum import choose_rank, principal_angles
 from spd_core.subspace.subspace import fit, load_subspace
 from tests.reference import right_singular_vectors
-from tests.test_gradients import random_examples
+from tests.subspace.test_capture import random_examples
 
 
 def gradient_like(rows: int = 400, d: int = 16) -> torch.Tensor:

@@ -15,7 +15,7 @@ from app.ui import session
 from spd_core.attribution.tables import direction_table, summed
 from spd_core.errors import InputError
 from spd_core.subspace.store import recorded_names
-from tests.test_pages import ROOT, go_to, press, text_of
+from tests.app.test_pages import ROOT, go_to, press, text_of
 
 JOBS = (session.READ_JOB, session.LENS_JOB, session.CHECK_JOB)
 

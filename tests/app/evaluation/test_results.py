@@ -26,9 +26,9 @@ from spd_core.runs import queue
 from spd_core.runs.folder import Run
 from spd_core.runs.record import Status
 from spd_core.subspace.store import open_capture, recorded_names
-from tests.test_evaluation_charts import EVIL, REVISION, answered, fill, put, read, recipe
-from tests.test_pages import press, text_of
-from tests.test_side_by_side import html_of
+from tests.app.evaluation.test_charts import EVIL, REVISION, answered, fill, put, read, recipe
+from tests.app.side_by_side.test_page import html_of
+from tests.app.test_pages import press, text_of
 
 
 @pytest.fixture(autouse=True)

@@ -19,9 +19,9 @@ from spd_core.runs.events import ArmDone, Drift, HygieneFound, Loss, Sample, Sta
 from spd_core.runs.folder import Run, open_run
 from spd_core.runs.record import State, Status
 from tests import ROOT
-from tests.test_pages import go_to, prepared, press, text_of
-from tests.test_side_by_side import html_of
-from tests.test_texts import HOSTILE
+from tests.app.side_by_side.test_page import html_of
+from tests.app.test_pages import go_to, prepared, press, text_of
+from tests.generation.test_comparison import HOSTILE
 
 pytestmark = pytest.mark.builtin
 QUICK = recipe_from({"preset": "quick", "capability": "arithmetic"})

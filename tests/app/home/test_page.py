@@ -14,7 +14,7 @@ from spd_core.data.capability import read_capability
 from spd_core.data.importing import CUSTOM, save_capability
 from spd_core.data.public import read_named, saved_names
 from tests import ROOT
-from tests.test_pages import prepared, press, text_of
+from tests.app.test_pages import prepared, press, text_of
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from spd_core.runs import queue
 from spd_core.runs.events import Loss, StageBegun
 from spd_core.runs.folder import Run
 from spd_core.runs.record import State, Status
-from tests.test_pages import press, text_of
-from tests.test_side_by_side import html_of
+from tests.app.side_by_side.test_page import html_of
+from tests.app.test_pages import press, text_of
 
 HOSTILE = "<script>alert(1)</script> [x](http://a) ![y](http://b)"
 Make = Callable[..., Run]

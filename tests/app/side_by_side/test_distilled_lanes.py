@@ -14,9 +14,9 @@ from spd_core.intervention.adapters import TENSORS, Adapter, Delta, save_adapter
 from spd_core.intervention.cards import adapter_folder
 from spd_core.models.loading import read_config
 from spd_core.subspace.store import recorded_names
+from tests.app.side_by_side.test_page import finished, opened, write
+from tests.app.test_pages import press, text_of
 from tests.lora import a_card
-from tests.test_pages import press, text_of
-from tests.test_side_by_side import finished, opened, write
 
 pytestmark = pytest.mark.builtin
 

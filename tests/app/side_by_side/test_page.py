@@ -16,8 +16,8 @@ from spd_core.generation.comparison import Comparison
 from spd_core.generation.report import shown as shown_text
 from spd_core.subspace.store import recorded_names
 from tests import ROOT
-from tests.test_pages import go_to, prepared, press, text_of
-from tests.test_texts import HOSTILE, PROJECTED, comparison, lane
+from tests.app.test_pages import go_to, prepared, press, text_of
+from tests.generation.test_comparison import HOSTILE, PROJECTED, comparison, lane
 
 pytestmark = pytest.mark.builtin
 

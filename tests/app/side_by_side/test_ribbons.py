@@ -22,7 +22,7 @@ from app.ui.tokens import visible
 from spd_core.errors import InputError
 from spd_core.generation.comparison import Comparison
 from spd_core.recipes.lanes import RAW, Grid, LaneSpec
-from tests.test_texts import HOSTILE, PROJECTED, TWO, comparison, lane
+from tests.generation.test_comparison import HOSTILE, PROJECTED, TWO, comparison, lane
 
 BASE = LaneSpec(rank="96")
 

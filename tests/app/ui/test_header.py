@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import spd_core.captures
 from streamlit.testing.v1 import AppTest
 
 from app.jobs import models
@@ -16,6 +15,7 @@ from app.jobs.models import Job, load_saved, shared
 from app.ui import header, session
 from spd_core.errors import InputError, ModelError
 from spd_core.storage import remove_folder
+from spd_core.subspace import store
 from spd_core.subspace.store import load_analysis, save_analysis
 from tests import ROOT
 
@@ -216,7 +216,7 @@ def test_the_selection_can_be_changed_in_the_strip(home: Path) -> None:
 
 
 def test_without_anything_recorded_pages_say_what_to_do(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spd_core.captures, "RECORDED", home / "none")
+    monkeypatch.setattr(store, "RECORDED", home / "none")
     at = opened()
     assert "press **Capture gradients**" in at.info[0].value
 
@@ -229,7 +229,7 @@ def test_a_capture_deleted_between_two_looks_is_a_sentence(home: Path, monkeypat
 
 def test_pages_know_the_model_of_a_capture_without_torch() -> None:
     check = (
-        "import sys; from app import session; from spd_core.subspace.store import open_capture, recorded_names; "
+        "import sys; from app.ui import session; from spd_core.subspace.store import open_capture, recorded_names; "
         "session.model_key(open_capture(recorded_names()[0])); sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", check], cwd=ROOT, check=False).returncode == 0
