@@ -1,21 +1,92 @@
-"""Files of rows that grow while a model writes: one record a line, on the disk before the next batch begins.
+"""Records: what is kept as JSON or as rows of JSON, how it is read, and what is said when it cannot be.
 
-A crash can tear off the last line; whatever was whole before is kept. Imports no torch.
+Rows grow while a model writes, and each is on the disk before the next batch begins. A crash can tear off the last
+line; whatever was whole before is kept. Imports no torch.
 """
 
+import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-from spd_core.data.capability import json_object
 from spd_core.errors import InputError, StorageError
-from spd_core.recipes.lanes import Record
+from spd_core.storage import read_bytes
+
+
+class Record(BaseModel):
+    """Base of what is saved: frozen, and strict about names."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+
 
 _R = TypeVar("_R", bound=Record)
+_TAGS = ("distillation", "evaluation")  # pydantic's own names for forms of a field, which no file contains
+
+
+# --- one record --------------------------------------------------------------------------------------------------
+
+
+def read_record(
+    kind: type[_R],
+    path: Path,
+    *,
+    newest: int = 1,
+    called: str = "",
+    fault: str = "is damaged",
+    remedy: str = "delete the run, and start it again",
+) -> _R:
+    """A record from its JSON file.
+
+    Args:
+        newest: the highest `format` that this version reads.
+        called: what errors call it; the path by default.
+        fault: what errors say of it when it cannot be read as this kind of record.
+        remedy: what to do when it is missing or damaged.
+
+    Raises:
+        InputError: it is missing, damaged, or of a newer format.
+    """
+    name = called or str(path)
+    try:
+        found = json.loads(read_bytes(path, remedy=remedy))
+        refuse_newer(found, newest, name)
+        return kind.model_validate(found)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{name} {fault} ({first_error(error)}); {remedy}") from error
+
+
+def refuse_newer(record: Any, newest: int, name: str) -> None:
+    """Raise `InputError` where a record's `format` is above the newest that this version reads."""
+    written = record.get("format") if isinstance(record, Mapping) else None
+    if isinstance(written, int) and written > newest:
+        raise InputError(f"{name} was written by a newer SPD Lab (format {written}); update this one")
+
+
+def first_error(error: Exception) -> str:
+    """The first thing that is wrong, in a line: of a validation the setting and the reason."""
+    if isinstance(error, ValidationError):
+        wrong = error.errors()[0]
+        place = ".".join(str(part) for part in wrong["loc"] if part not in _TAGS)
+        return f"{place}: {wrong['msg'].removeprefix('Value error, ')}".lstrip(": ")
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
+def json_object(line: str) -> dict[str, Any]:
+    """The JSON object that a line holds; raises `ValueError` with the reason and the remedy when it holds none."""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"not JSON ({error}); write one object a line") from error
+    if not isinstance(row, dict):
+        raise ValueError(f"a JSON {type(row).__name__}, expected an object {{…}}")
+    return row
+
+
+# --- rows --------------------------------------------------------------------------------------------------------
 
 
 def read_rows(kind: type[_R], path: Path, what: str) -> list[_R]:
@@ -36,12 +107,9 @@ def read_rows(kind: type[_R], path: Path, what: str) -> list[_R]:
     for number, line in enumerate(lines, 1):
         try:
             rows.append(kind.model_validate(json_object(line)))
-        except ValidationError as error:
-            wrong = error.errors()[0]
-            where = ".".join(map(str, wrong["loc"]))
-            raise InputError(f"{path}, line {number}: {where}: {wrong['msg']}; correct or remove the line") from error
         except (ValueError, InputError) as error:
-            raise InputError(f"{path}, line {number}: {error}; correct or remove the line") from error
+            reason = first_error(error)
+            raise InputError(f"{path}, line {number}: {reason}; correct or remove the line") from error
     return rows
 
 
@@ -79,5 +147,6 @@ def _refusals(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StorageError(f"cannot write {path}: {error.strerror or error}; every row before it is kept. Free space "
-                           "and go on") from error  # fmt: skip
+        raise StorageError(
+            f"cannot write {path}: {error.strerror or error}; every row before it is kept. Free space and go on"
+        ) from error

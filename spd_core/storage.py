@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from safetensors import SafetensorError
 
@@ -30,6 +30,11 @@ _VERSIONED = ("torch", "transformers", "safetensors", "tokenizers", "numpy")
 def spd_home() -> Path:
     """The folder for converted models and results: `SPD_HOME`, or `~/.spd-lab`."""
     return Path(os.environ.get("SPD_HOME") or Path.home() / ".spd-lab").expanduser()
+
+
+def runs_folder() -> Path:
+    """Where runs are kept."""
+    return spd_home() / "runs"
 
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
@@ -171,3 +176,45 @@ def remove_folder(path: Path) -> None:
             path.rename(aside / path.name)
         finally:
             shutil.rmtree(aside, ignore_errors=True)  # empty when the rename failed, and else out of sight
+
+
+# --- files that others may have made ----------------------------------------------------------------------------
+
+
+def read_bytes(
+    path: Path, offset: int = 0, *, missing_ok: bool = False, remedy: str = "delete the run, and start it again"
+) -> bytes:
+    """A file's bytes from an offset on. A link is refused, and a pipe does not block.
+
+    Raises:
+        InputError: it is missing, or cannot be read.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with os.fdopen(handle, "rb") as file:
+            file.seek(offset)
+            return file.read() or b""
+    except FileNotFoundError as error:
+        if missing_ok:
+            return b""
+        raise InputError(f"{path} is missing; {remedy}") from error
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}; {remedy}") from error
+
+
+def append_to(path: Path) -> BinaryIO:
+    """A file to add to. A link is refused: what it leads to is not the run's.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
+    return os.fdopen(handle, "ab+")
+
+
+def modified(path: Path) -> float:
+    """When a file was changed last, in seconds since the epoch; 0 if it is not there."""
+    try:
+        return path.lstat().st_mtime
+    except OSError:
+        return 0.0

@@ -4,6 +4,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
+from spd_core.text import signed
 
 from app.attributions import charts as figures
 from app.attributions.recorded import COLUMNS, named, readable
@@ -14,7 +15,6 @@ from app.ui.widgets import chart, counted, downloads, is_dark, plain, small
 from spd_core.attribution import tables
 from spd_core.attribution.tables import ASIDE, ROLES
 from spd_core.errors import InputError
-from spd_core.generation.report import signed
 from spd_core.subspace.analysis import Analysis
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ Each starts from a button and runs as a job; its result stays until it is replac
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
+from spd_core.text import signed
 
 from app.attributions import charts as figures
 from app.attributions.recorded import (
@@ -38,7 +39,6 @@ from app.ui.widgets import (
     small,
 )
 from spd_core.attribution.tables import scale_of, tokens_of
-from spd_core.generation.report import signed
 from spd_core.subspace.analysis import Analysis
 
 if TYPE_CHECKING:

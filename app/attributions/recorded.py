@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
+from spd_core.text import signed
 
 from app.jobs.models import shared
 from app.ui import session
@@ -17,7 +18,6 @@ from app.ui.tokens import visible
 from app.ui.widgets import download, plain, small
 from spd_core.attribution import tables
 from spd_core.attribution.tables import scale_of
-from spd_core.generation.report import signed
 from spd_core.subspace.analysis import Analysis
 from spd_core.subspace.spectrum import numerical_rank
 

@@ -2,10 +2,11 @@
 
 from typing import TYPE_CHECKING
 
+from spd_core.text import opening
+
 from app.evaluation.charts import where
 from app.ui.figures import INK, KEY, MUTED, VALUE, Drawing, build, literal
 from spd_core.evaluation.table import Answered, Column, Table
-from spd_core.generation.report import opening
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

@@ -6,13 +6,13 @@
 from collections.abc import Iterator
 
 import streamlit as st
+from spd_core.text import literal
 
 from app.evaluation.charts import changed, compared, interval_text, where
 from app.ui.widgets import counted, plain, small
 from spd_core.evaluation.claims import Claim
 from spd_core.evaluation.report import MARKS, control_text, shown_change, shown_p
 from spd_core.evaluation.table import Answered, Column, Table, role
-from spd_core.generation.report import literal
 from spd_core.models.families import BUILTIN
 from spd_core.recipes.evaluation import CONTROLS
 

@@ -3,12 +3,13 @@
 import textwrap
 from typing import TYPE_CHECKING
 
+from spd_core.text import opening, shown
+
 from app.evaluation.charts import LEAST_NATS, LEAST_POINTS, claim_hover, compared, where
 from app.ui.figures import INK, KEY, VALUE, Drawing, build, literal
 from spd_core.evaluation.claims import Claim
 from spd_core.evaluation.report import MARKS, shown_change
 from spd_core.evaluation.table import Column, Table
-from spd_core.generation.report import opening, shown
 from spd_core.recipes.evaluation import Subject
 
 if TYPE_CHECKING:

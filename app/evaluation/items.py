@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
+from spd_core.text import shown
 
 from app.evaluation.charts import filled, where
 from app.side_by_side import opening
@@ -14,7 +15,6 @@ from app.ui.widgets import counted, plain, small, told_apart
 from spd_core.errors import SpdError
 from spd_core.evaluation.store import Cell, ItemRecord
 from spd_core.evaluation.table import Answered, Table
-from spd_core.generation.report import shown
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
+from spd_core.text import shown
 
 from app.evaluation import answer_charts, charts, claim_cards, heat_map, items
 from app.evaluation.charts import where
@@ -19,7 +20,6 @@ from app.ui.widgets import chart, download, failure, is_dark, plain, small
 from spd_core.errors import InputError
 from spd_core.evaluation import report
 from spd_core.evaluation.table import Column, Table, read_table
-from spd_core.generation.report import shown
 from spd_core.recipes.evaluation import EvaluationRecipe
 
 if TYPE_CHECKING:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 
 import streamlit as st
+from spd_core.text import opening
 
 from app.evaluation import form
 from app.runs import panel as run_panel
@@ -22,7 +23,6 @@ from spd_core.evaluation.progress import (
     speed,
     steps,
 )
-from spd_core.generation.report import opening
 from spd_core.models.families import BUILTIN
 from spd_core.recipes.evaluation import EvaluationRecipe
 from spd_core.runs import queue

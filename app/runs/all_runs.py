@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import streamlit as st
+from spd_core.text import opening
 
 from app.fine_tune import compare as run_compare
 from app.runs.panel import delete, duration
@@ -13,7 +14,6 @@ from app.side_by_side.ribbons import table_html
 from app.ui import session
 from app.ui.widgets import counted, deletion, failure, plain, small, told_apart
 from spd_core.errors import InputError
-from spd_core.generation.report import opening
 from spd_core.models.families import BUILTIN
 from spd_core.recipes.distill import PRESETS, Recipe, recipe_from
 from spd_core.recipes.evaluation import EvaluationRecipe

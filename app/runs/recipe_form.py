@@ -23,7 +23,7 @@ from spd_core.recipes.distill import (
     TrainSettings,
     recipe_from,
 )
-from spd_core.recipes.lanes import Record
+from spd_core.records import Record
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from spd_core.errors import InputError, SpdError
 from spd_core.generation import comparison as texts
 from spd_core.generation import differences, report
 from spd_core.generation.comparison import Comparison
-from spd_core.generation.report import shown
+from spd_core.text import opening, shown
 
 if TYPE_CHECKING:
     from spd_core.subspace.analysis import Analysis
@@ -105,7 +105,7 @@ def label(name: str) -> str:
         return f"{name} (cannot be opened)"
     what = "sweep" if found.grid else counted(len(found.lanes), "lane")
     when = "recorded" if found.recorded else found.created.replace("T", " ")
-    return f"{when} · {found.capability} · {what} · {report.opening(found.prompt, 60)}"
+    return f"{when} · {found.capability} · {what} · {opening(found.prompt, 60)}"
 
 
 def names() -> list[str]:

@@ -22,12 +22,11 @@ from app.side_by_side.lanes import (
 )
 from app.ui import header, session
 from app.ui.widgets import failure, plain, small, told_apart
-from spd_core.generation import report
 from spd_core.generation.comparison import Comparison, PromptStyle
-from spd_core.generation.report import shown
 from spd_core.intervention.cards import AdapterCard, finished_adapters
 from spd_core.recipes.lanes import Grid, LaneSpec
 from spd_core.recipes.sampling import Sampling
+from spd_core.text import opening, shown
 
 if TYPE_CHECKING:
     from spd_core.data.capability import Example
@@ -89,7 +88,7 @@ def _pick_example(examples: "dict[str, Example]", analysis: "Analysis") -> "Exam
         state[session.FOLLOWED] = follows
     preset = st.selectbox(
         "Example", tuple(examples), key=session.PRESET, persist_state="session", on_change=take, width="stretch",
-        format_func=lambda name: report.opening(examples[name].prompt, 90),
+        format_func=lambda name: opening(examples[name].prompt, 90),
     )  # fmt: skip
     return examples.get(preset)
 

@@ -18,7 +18,7 @@ from spd_core.errors import InputError
 from spd_core.generation import comparison as texts
 from spd_core.generation import report
 from spd_core.generation.comparison import Comparison, LaneText
-from spd_core.generation.report import shown
+from spd_core.text import opening, shown
 
 if TYPE_CHECKING:
     from app.jobs.models import Job
@@ -107,7 +107,7 @@ def _heading(comparison: Comparison, request: WriteRequest | None) -> None:
             st.badge("recorded", icon=":material/inventory_2:", color="gray",
                      help="A real result that comes with SPD Lab: no model was loaded to show it.")  # fmt: skip
         if request is None or request.prompt != comparison.prompt:
-            small(f"**Prompt:** {plain(report.opening(comparison.prompt, 150))}")
+            small(f"**Prompt:** {plain(opening(comparison.prompt, 150))}")
         if not same:
             if not comparison.recorded:
                 small(f":material/edit: {_CHANGED}")

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import streamlit as st
+from spd_core.text import signed
 
 from app.ui.tokens import visible
-from spd_core.generation.report import signed
 
 if TYPE_CHECKING:
     from pandas import DataFrame

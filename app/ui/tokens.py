@@ -6,7 +6,7 @@ Its looks are in `style.css`.
 import html
 from typing import TYPE_CHECKING
 
-from spd_core.generation.report import shown
+from spd_core.text import shown
 
 if TYPE_CHECKING:
     from spd_core.data.spans import Encoded

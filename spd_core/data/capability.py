@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeAlias, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from spd_core.errors import InputError
+from spd_core.records import json_object
 from spd_core.storage import ASSETS
 
 BUILTIN_FOLDER = ASSETS / "capabilities"
@@ -204,17 +205,6 @@ def read_jsonl(path: Path) -> list[tuple[int, dict[str, Any]]]:
             raise InputError(f"{path}, line {number}: {error}") from error
         rows.append((number, row))
     return rows
-
-
-def json_object(line: str) -> dict[str, Any]:
-    """The JSON object that a line holds; raises `ValueError` with the reason and the remedy when it holds none."""
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"not JSON ({error}); write one object a line") from error
-    if not isinstance(row, dict):
-        raise ValueError(f"a JSON {type(row).__name__}, expected an object {{…}}")
-    return row
 
 
 def read_capability(path: Path) -> Capability:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from spd_core.data.capability import json_object
 from spd_core.errors import InputError
+from spd_core.records import json_object
 
 Encoding: TypeAlias = Literal["utf-8", "cp1252", "utf-16"]
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}

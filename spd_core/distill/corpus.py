@@ -11,8 +11,7 @@ from typing import Literal
 
 from spd_core.generation.differences import degeneration
 from spd_core.recipes.distill import REASONS, Reason
-from spd_core.recipes.lanes import Record
-from spd_core.records import read_rows
+from spd_core.records import Record, read_rows
 
 
 class CorpusRow(Record):

@@ -11,7 +11,7 @@ from spd_core.data.capability import Scorer
 from spd_core.errors import InputError
 from spd_core.models.families import BUILTIN
 from spd_core.recipes.evaluation import EvalSet, EvaluationRecipe, Subject, answer_length
-from spd_core.recipes.lanes import Record
+from spd_core.records import Record
 from spd_core.runs.costs import START, Cost, Rates
 from spd_core.runs.events import CellDone
 from spd_core.runs.folder import Run, all_runs

@@ -30,9 +30,8 @@ from spd_core.runs import queue
 from spd_core.runs.events import AnyEvent, CellDone, Progress, Stage, StageBegun
 from spd_core.runs.folder import Run, all_runs
 from spd_core.runs.job import run_job
-from spd_core.runs.record import read_bytes
 from spd_core.sandbox.run import ALLOW, check_isolation, code_allowed
-from spd_core.storage import to_json, write_text
+from spd_core.storage import read_bytes, to_json, write_text
 
 
 def carry_out_table(

@@ -20,9 +20,7 @@ from typing import Literal, TypeAlias
 
 from spd_core.data.capability import Scorer
 from spd_core.errors import InputError
-from spd_core.recipes.lanes import Record
-from spd_core.records import append_rows, cut_torn_line, read_rows, to_lines
-from spd_core.runs.record import read_record
+from spd_core.records import Record, append_rows, cut_torn_line, read_record, read_rows, to_lines
 from spd_core.storage import spd_home, storage_errors, to_json, write_text
 
 SCORING = 1

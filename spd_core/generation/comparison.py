@@ -3,7 +3,6 @@
 Imports no torch, so that a saved result opens at once. How it comes about is in `generation/compare.py`.
 """
 
-import json
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -11,8 +10,9 @@ from pydantic import Field, model_validator
 
 from spd_core.data.capability import BUILTIN_FOLDER
 from spd_core.errors import InputError, StorageError
-from spd_core.recipes.lanes import Grid, LaneSpec, Record
+from spd_core.recipes.lanes import Grid, LaneSpec
 from spd_core.recipes.sampling import Sampling
+from spd_core.records import Record, read_record
 from spd_core.storage import child, spd_home, write_text
 
 FORMAT = 2
@@ -261,19 +261,11 @@ def load(name: str) -> Comparison:
 
 def read(path: Path) -> Comparison:
     """The result in a file; raises `InputError` like `load`."""
-    try:
-        record = json.loads(path.read_text("utf-8"))
-        if record["format"] > FORMAT:
-            raise InputError(f"{path.name} was written by a newer SPD Lab (format {record['format']}); update this one")
-        found = Comparison.model_validate(record)
-        if found.id != path.stem:
-            raise ValueError(f"it is the result {found.id!r:.60}, under another name")
-        return found
-    except OSError as error:
-        raise InputError(f"cannot read {path.name}: {error.strerror}; generate again") from error
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{path.name} holds no valid result ({reason}); delete it and generate again") from error
+    fault, remedy = "holds no valid result", "delete it and generate again"
+    found = read_record(Comparison, path, newest=FORMAT, called=path.name, fault=fault, remedy=remedy)
+    if found.id != path.stem:
+        raise InputError(f"{path.name} {fault} (it is the result {found.id!r:.60}, under another name); {remedy}")
+    return found
 
 
 def remove(name: str) -> None:

@@ -8,12 +8,10 @@ import json
 from contextlib import suppress
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from spd_core.errors import InputError
 from spd_core.recipes.distill import ARMS, ArmName, TrainSettings
-from spd_core.recipes.lanes import Record
-from spd_core.storage import child, spd_home, to_json, write_text
+from spd_core.records import Record, read_record
+from spd_core.storage import child, runs_folder, to_json, write_text
 
 CARD = "card.json"
 
@@ -71,11 +69,6 @@ def short_name(arm: str) -> str:
     return arm if found is None else found.label.partition(",")[0]
 
 
-def runs_folder() -> Path:
-    """Where runs are kept."""
-    return spd_home() / "runs"
-
-
 def adapter_folder(ref: str) -> Path:
     """The folder of a finished adapter.
 
@@ -97,15 +90,9 @@ def read_card(folder: Path) -> AdapterCard:
     Raises:
         InputError: it is missing, damaged, or of a newer format.
     """
-    try:
-        card = AdapterCard.model_validate_json((folder / CARD).read_text("utf-8"))
-    except OSError as error:
-        raise InputError(f"no adapter at {folder}: {error.strerror}; train one first") from error
-    except (ValidationError, UnicodeDecodeError) as error:
-        raise InputError(f"{folder / CARD} is no valid card ({str(error).splitlines()[0]}); train again") from error
-    if card.format > 1:
-        raise InputError(f"{folder} was written by a newer SPD Lab (format {card.format}); update this one")
-    return card
+    if not (folder / CARD).exists():
+        raise InputError(f"no adapter at {folder}; train one first")
+    return read_record(AdapterCard, folder / CARD, fault="is no valid card", remedy="train again")
 
 
 def write_card(card: AdapterCard, folder: Path) -> None:

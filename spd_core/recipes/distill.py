@@ -9,8 +9,8 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from spd_core.data.capability import Loss, Style
 from spd_core.errors import InputError
-from spd_core.recipes.lanes import Record
 from spd_core.recipes.sampling import Sampling
+from spd_core.records import Record, first_error
 
 ArmName: TypeAlias = Literal["psr", "ssd", "apple", "spd", "random", "full", "shuffled"]
 SubspaceOf: TypeAlias = Literal["none", "capability", "random", "full loss", "shuffled answers"]
@@ -248,10 +248,9 @@ def validated(kind: type[_R], settings: Mapping[str, Any], whole: str) -> _R:
         return kind.model_validate_json(json.dumps(settings))
     except ValidationError as error:
         wrong = error.errors()[0]
-        where = ".".join(map(str, wrong["loc"])) or whole
+        named = first_error(error) if wrong["loc"] else f"{whole}: {first_error(error)}"
         given = f" (given: {wrong['input']!r})" if wrong["loc"] and wrong["type"] != "missing" else ""
-        reason = wrong["msg"].removeprefix("Value error, ")
-        raise InputError(f"{where}: {reason}{given}; correct it and start again") from error
+        raise InputError(f"{named}{given}; correct it and start again") from error
 
 
 def _merged(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from spd_core.recipes.distill import (
     read_settings,
     validated,
 )
-from spd_core.recipes.lanes import Record
+from spd_core.records import Record
 
 Seed: TypeAlias = Annotated[int, Field(ge=0, lt=2**31)]
 SubjectKind: TypeAlias = Literal["base", "projected", "distilled", "checkpoint"]

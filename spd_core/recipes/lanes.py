@@ -4,17 +4,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import model_validator
 
 from spd_core.models.families import Kind
+from spd_core.records import Record
 
 LaneKind: TypeAlias = Literal["raw", "projected", "complement", "random", "distilled"]
-
-
-class Record(BaseModel):
-    """Base of what is saved: frozen, and strict about names."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
 
 class LaneSpec(Record):

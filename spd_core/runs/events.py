@@ -2,7 +2,7 @@
 
 from typing import Literal, TypeAlias
 
-from spd_core.recipes.lanes import Record
+from spd_core.records import Record
 
 Stage: TypeAlias = Literal["load", "capture", "corpus", "train", "drift", "evaluate"]
 

@@ -17,10 +17,10 @@ from typing import Annotated, BinaryIO
 from pydantic import Field, NonNegativeInt, TypeAdapter, ValidationError
 
 from spd_core.errors import InputError, StorageError
-from spd_core.intervention.cards import runs_folder
+from spd_core.records import first_error, read_record
 from spd_core.runs.events import AnyEvent
-from spd_core.runs.record import RunRecord, Status, append_to, first_error, modified, read_bytes, read_record
-from spd_core.storage import child, storage_errors, to_json, write_text
+from spd_core.runs.record import RunRecord, Status
+from spd_core.storage import append_to, child, modified, read_bytes, runs_folder, storage_errors, to_json, write_text
 
 _RECORD, _STATUS, _EVENTS, _LOG, _NOTES = "run.json", "status.json", "events.jsonl", "log.txt", "notes.txt"
 _REJECTED, _REVIEWED, _CANCEL = "rejected.json", "reviewed", "CANCEL"

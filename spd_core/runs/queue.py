@@ -18,12 +18,12 @@ from spd_core import storage
 from spd_core.data.capability import builtin_names
 from spd_core.data.public import TASKS
 from spd_core.errors import InputError, SpdError
-from spd_core.intervention.cards import runs_folder
 from spd_core.models.families import BUILTIN
 from spd_core.runs import processes
 from spd_core.runs.folder import Damaged, Run, all_runs, names, open_run, size_of, write_record, write_status
 from spd_core.runs.processes import LOCAL, Owner
 from spd_core.runs.record import AnyRecipe, RunRecord, State, Status
+from spd_core.storage import runs_folder
 
 COMMANDS = {"distillation": "distill", "evaluation": "table"}
 """What carries out a run of each kind."""

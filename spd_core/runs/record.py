@@ -1,16 +1,13 @@
 """What is written of a run, as records, and how such files are read. Knows not where they lie; imports no torch."""
 
-import json
-import os
-from pathlib import Path
-from typing import Annotated, Any, BinaryIO, Literal, TypeAlias, TypeVar
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
-from pydantic import Discriminator, Tag, ValidationError
+from pydantic import Discriminator, Tag
 
 from spd_core.errors import InputError
 from spd_core.recipes.distill import Recipe
 from spd_core.recipes.evaluation import EvaluationRecipe
-from spd_core.recipes.lanes import Record
+from spd_core.records import Record
 
 FORMAT = 1
 State: TypeAlias = Literal["queued", "starting", "running", "review", "done", "stopped", "failed", "lost"]
@@ -92,64 +89,3 @@ class Status(Record):
     exit_code: int | None = None
     launcher: Owner | None = None
     job: Owner | None = None
-
-
-def read_record(kind: type[_R], path: Path) -> _R:
-    """A record from its JSON file.
-
-    Raises:
-        InputError: it is missing, damaged, or of a newer format.
-    """
-    try:
-        found: Any = json.loads(read_bytes(path))
-        if isinstance(found, dict) and isinstance(found.get("format"), int) and found["format"] > FORMAT:
-            raise InputError(f"{path} was written by a newer SPD Lab (format {found['format']}); update this one")
-        return kind.model_validate(found)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is damaged ({first_error(error)}); delete the run, and start it again") from error
-
-
-def first_error(error: Exception) -> str:
-    """The first thing that is wrong, in a line."""
-    if isinstance(error, ValidationError):
-        wrong = error.errors()[0]
-        place = [part for part in wrong["loc"] if part not in ("distillation", "evaluation")]  # pydantic's own, no keys
-        return f"{'.'.join(map(str, place))}: {wrong['msg']}".lstrip(": ")
-    return str(error).splitlines()[0]
-
-
-def read_bytes(path: Path, offset: int = 0, *, missing_ok: bool = False) -> bytes:
-    """A file's bytes from an offset on. A link is refused, and a pipe does not block.
-
-    Raises:
-        InputError: it is missing, or cannot be read.
-    """
-    try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        with os.fdopen(handle, "rb") as file:
-            file.seek(offset)
-            return file.read() or b""
-    except FileNotFoundError as error:
-        if missing_ok:
-            return b""
-        raise InputError(f"{path} is missing; delete the run, and start it again") from error
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}; delete the run if it is of no use") from error
-
-
-def append_to(path: Path) -> BinaryIO:
-    """A file to add to. A link is refused: what it leads to is not the run's.
-
-    Raises:
-        OSError: the disk refuses.
-    """
-    handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
-    return os.fdopen(handle, "ab+")
-
-
-def modified(path: Path) -> float:
-    """When a file was changed last, in seconds since the epoch; 0 if it is not there."""
-    try:
-        return path.lstat().st_mtime
-    except OSError:
-        return 0.0

@@ -10,9 +10,10 @@ from spd_core.errors import InputError
 from spd_core.generation import comparison as texts
 from spd_core.generation import report
 from spd_core.generation.comparison import AdapterFacts, Comparison, LaneText, Token
-from spd_core.generation.report import projected, shown, to_html
+from spd_core.generation.report import projected, to_html
 from spd_core.recipes.lanes import RAW, Grid, LaneSpec, labels
 from spd_core.recipes.sampling import Sampling
+from spd_core.text import opening, shown
 
 HOSTILE = "<script>alert(1)</script> ![x](http://evil/i.png) \x1b[31mred \u202egnp.exe <img src=http://evil>"
 
@@ -201,7 +202,7 @@ def test_characters_that_act_on_others_are_shown_as_escapes() -> None:
 
 
 def test_how_a_text_begins() -> None:
-    assert [report.opening(text, 5) for text in ("", " \n", "\n one\ntwo", "123456", "\u202ea")] == [
+    assert [opening(text, 5) for text in ("", " \n", "\n one\ntwo", "123456", "\u202ea")] == [
         "", "", "one", "1234…", "⟨U+2…"
     ]  # fmt: skip
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from spd_core.text import shown as shown_text
 from streamlit.testing.v1 import AppTest
 
 from app.jobs.models import load_saved
@@ -13,7 +14,6 @@ from app.ui.widgets import plain
 from spd_core.generation import comparison as texts
 from spd_core.generation import report
 from spd_core.generation.comparison import Comparison
-from spd_core.generation.report import shown as shown_text
 from spd_core.subspace.store import recorded_names
 from tests import ROOT
 from tests.app.test_pages import go_to, prepared, press, text_of
