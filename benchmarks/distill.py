@@ -25,7 +25,7 @@ def main(rounds: int = 3, rows: int = 24, new_tokens: int = 32) -> None:
     from spd_core.intervention.projection import Lane
     from spd_core.models import loading
     from spd_core.recipes.distill import TrainSettings
-    from spd_core.recipes.sampling import Sampling
+    from spd_core.recipes.lanes import Sampling
     from spd_core.subspace import capture, subspace
 
     lm = loading.load("builtin", dtype="float32")

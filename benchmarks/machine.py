@@ -14,7 +14,7 @@ def describe() -> str:
     import psutil
     import torch
 
-    from spd_core.models.loading import choose_device, choose_dtype, native_bfloat16
+    from spd_core.models.device import choose_device, choose_dtype, native_bfloat16
 
     cpu = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")

@@ -8,11 +8,11 @@ __version__ = "0.1.0"
 FACE = {
     "ROWS": "generation.compare",
     "Lane": "intervention.projection",
-    "Sampling": "recipes.sampling",
+    "Sampling": "recipes.lanes",
     "adapter_folder": "intervention.cards",
     "export_folded": "intervention.export",
     "export_merged": "intervention.export",
-    "find_capability": "data.public",
+    "find_capability": "data.catalog",
     "generate": "generation.decode",
     "load": "models.loading",
     "load_adapter": "intervention.adapters",

@@ -7,14 +7,12 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from spd_core.text import opening
-
 from app.ui.figures import INK, KEY, MUTED, VALUE, Drawing, build, literal
 from spd_core.evaluation.claims import Claim
-from spd_core.evaluation.paper import ITEMS, reported
-from spd_core.evaluation.report import MARKS, shown_change, shown_interval, shown_p, shown_value
+from spd_core.evaluation.report import ITEMS, MARKS, reported, shown_change, shown_interval, shown_p, shown_value
 from spd_core.evaluation.statistics import Interval
 from spd_core.evaluation.table import Answered, Column, Table, role
+from spd_core.text import opening
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

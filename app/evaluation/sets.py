@@ -8,7 +8,8 @@ import streamlit as st
 
 from app.ui.widgets import failure, plain, small
 from spd_core.data.capability import BUILTIN_FOLDER, Scorer, Split, builtin_names
-from spd_core.data.public import TASKS, find_capability, saved_folder, saved_names
+from spd_core.data.catalog import find_capability, saved_folder, saved_names
+from spd_core.data.public import TASKS
 from spd_core.errors import InputError
 from spd_core.recipes.evaluation import EvalSet, answer_length
 

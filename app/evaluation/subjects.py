@@ -10,8 +10,8 @@ import streamlit as st
 from app.ui import header
 from app.ui.widgets import small, told_apart
 from spd_core.errors import InputError
-from spd_core.intervention.cards import AdapterCard, adapter_folder, finished_adapters, short_name
-from spd_core.recipes.distill import ARMS, ArmName
+from spd_core.intervention.cards import AdapterCard, adapter_folder, finished_adapters
+from spd_core.recipes.distill import ARMS, ArmName, short_name
 from spd_core.recipes.evaluation import CONTROLS, NAMED, Subject
 from spd_core.storage import spd_home
 from spd_core.subspace.store import RECORD, find_capture, recorded_names, saved_names

@@ -3,12 +3,11 @@
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from spd_core.text import opening
-
 from app.side_by_side.ribbons import LANE_COLOURS
 from app.ui.figures import INK, MUTED, Drawing, build, literal
-from spd_core.intervention.cards import short_name
+from spd_core.recipes.distill import short_name
 from spd_core.runs.view import ArmRound, Curve, RunView, final_losses
+from spd_core.text import opening
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

@@ -8,11 +8,11 @@ import streamlit as st
 from app.ui import session
 from app.ui.exports import to_csv
 from app.ui.widgets import counted, download, failure, small
-from spd_core.data.public import TASKS, find_capability, held_out_prompts
+from spd_core.data.catalog import find_capability, held_out_prompts
+from spd_core.data.public import TASKS
 from spd_core.distill.corpus import CorpusRow, Hygiene, clean, read_corpus
 from spd_core.errors import InputError, SpdError
-from spd_core.intervention.cards import short_name
-from spd_core.recipes.distill import Recipe
+from spd_core.recipes.distill import Recipe, short_name
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -8,7 +8,8 @@ import streamlit as st
 from app.jobs.models import preparation
 from app.runs.panel import duration
 from app.ui.widgets import gib, plain, small
-from spd_core.data.public import TASKS, find_capability
+from spd_core.data.catalog import find_capability
+from spd_core.data.public import TASKS
 from spd_core.errors import InputError
 from spd_core.recipes.distill import Recipe
 from spd_core.runs.costs import Cost, Rates, cost_of, measured_rates

@@ -8,8 +8,8 @@ import streamlit as st
 from app.ui import session
 from app.ui.widgets import counted, failure, plain, small
 from spd_core.data.capability import Capability, Example, Split
-from spd_core.data.importing import Imported, convert, save_capability, suggested_name
-from spd_core.data.public import saved_names
+from spd_core.data.catalog import save_capability, saved_names, suggested_name
+from spd_core.data.importing import Imported, convert
 from spd_core.data.tables import Problem, Table
 from spd_core.errors import SpdError
 

@@ -10,7 +10,7 @@ from app.jobs.models import Job, ModelKey, forget_preparation
 from app.ui import session, tokens
 from app.ui.widgets import counted, failure, gib, plain, small
 from spd_core.data.capability import Capability, Loss, Style, builtin_names
-from spd_core.data.public import read_named, saved_names
+from spd_core.data.catalog import read_named, saved_names
 from spd_core.errors import InputError, SpdError
 
 if TYPE_CHECKING:

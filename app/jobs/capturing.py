@@ -12,7 +12,7 @@ from typing import Any
 from app.jobs.models import COMPUTING, Job, ModelKey, ModelStore
 from app.jobs.requests import Request
 from spd_core.models import loading
-from spd_core.models.device import MemoryEstimate, available_memory
+from spd_core.models.device import MemoryEstimate, available_memory, choose_device
 from spd_core.models.families import ModelCard, card_of
 from spd_core.recipes.distill import Recipe
 from spd_core.storage import new_name
@@ -72,7 +72,7 @@ _ENGINE_BYTES = 700 * 2**20
 
 def free_memory() -> int:
     """Free bytes where models are loaded."""
-    return available_memory(loading.choose_device())
+    return available_memory(choose_device())
 
 
 def fitting_batch(prepared: Prepared, dtype: str, layers: tuple[int, ...], batch_size: int) -> int | None:

@@ -183,7 +183,7 @@ class ModelStore:
 
     def _serves(self, key: ModelKey) -> bool:
         """Whether the model at hand is what `key` would load: `auto` may be the dtype it has."""
-        from spd_core.models.loading import choose_dtype
+        from spd_core.models.device import choose_dtype
 
         lm, at_hand = self._lm, self._key
         if lm is None or at_hand is None or key.name != lm.name:

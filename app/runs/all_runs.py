@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import streamlit as st
-from spd_core.text import opening
 
 from app.fine_tune import compare as run_compare
 from app.runs.panel import delete, duration
@@ -15,12 +14,14 @@ from app.ui import session
 from app.ui.widgets import counted, deletion, failure, plain, small, told_apart
 from spd_core.errors import InputError
 from spd_core.models.families import BUILTIN
-from spd_core.recipes.distill import PRESETS, Recipe, recipe_from
+from spd_core.recipes.distill import Recipe, recipe_from
 from spd_core.recipes.evaluation import EvaluationRecipe
+from spd_core.recipes.presets import PRESETS
 from spd_core.runs import queue
 from spd_core.runs.folder import Damaged, Run, all_runs, size_of
 from spd_core.runs.record import RunRecord, State, Status
 from spd_core.runs.view import RunView
+from spd_core.text import opening
 
 SEARCH, CHOSEN, COMPARED = "runs_search", "runs_chosen", "runs_compared"
 DAMAGED = "runs_damaged"

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar, cast, get_args
 
 import streamlit as st
-from spd_core.text import shown
 
 from app.fine_tune import charts, corpora
 from app.fine_tune.adapters import adapters
@@ -15,10 +14,11 @@ from app.ui import session
 from app.ui.exports import to_csv
 from app.ui.widgets import chart, deletion, download, failure, is_dark, plain, small
 from spd_core.errors import InputError, SpdError
-from spd_core.intervention.cards import short_name
+from spd_core.recipes.distill import short_name
 from spd_core.runs import queue
 from spd_core.runs.folder import open_run
 from spd_core.runs.view import RunView, describe_stage, eta, overall, tokens_per_second
+from spd_core.text import shown
 
 if TYPE_CHECKING:
     from spd_core.runs.folder import Damaged, Run

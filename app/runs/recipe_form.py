@@ -11,18 +11,19 @@ import streamlit as st
 from app.ui import session
 from app.ui.widgets import failure
 from spd_core.data.capability import builtin_names
-from spd_core.data.public import TASKS, saved_names
+from spd_core.data.catalog import saved_names
+from spd_core.data.public import TASKS
 from spd_core.errors import InputError
-from spd_core.intervention.cards import short_name
 from spd_core.recipes.distill import (
     ARMS,
-    PRESETS,
     CaptureSettings,
     CorpusSettings,
     Recipe,
     TrainSettings,
     recipe_from,
+    short_name,
 )
+from spd_core.recipes.presets import PRESETS
 from spd_core.records import Record
 
 

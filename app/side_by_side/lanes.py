@@ -9,8 +9,7 @@ from app.jobs.models import ModelKey
 from spd_core.errors import InputError
 from spd_core.generation.comparison import Comparison, PromptStyle
 from spd_core.models.families import Kind
-from spd_core.recipes.lanes import RAW, Grid, LaneSpec
-from spd_core.recipes.sampling import Sampling
+from spd_core.recipes.lanes import RAW, Grid, LaneSpec, Sampling
 
 if TYPE_CHECKING:
     from spd_core.subspace.analysis import Analysis

@@ -24,8 +24,7 @@ from app.ui import header, session
 from app.ui.widgets import failure, plain, small, told_apart
 from spd_core.generation.comparison import Comparison, PromptStyle
 from spd_core.intervention.cards import AdapterCard, finished_adapters
-from spd_core.recipes.lanes import Grid, LaneSpec
-from spd_core.recipes.sampling import Sampling
+from spd_core.recipes.lanes import Grid, LaneSpec, Sampling
 from spd_core.text import opening, shown
 
 if TYPE_CHECKING:

@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
     from streamlit.delta_generator import DeltaGenerator
 
-    from spd_core.subspace.analysis import Analysis
-    from spd_core.subspace.provenance import Provenance
+    from spd_core.subspace.analysis import Analysis, Provenance
 
 
 def plain(text: str) -> str:

@@ -17,8 +17,8 @@ from spd_core.errors import CaptureError, InputError
 from spd_core.intervention.projection import Lane, projecting
 from spd_core.models.families import Site
 from spd_core.models.loading import LanguageModel
+from spd_core.models.losses import longest_first, token_losses
 from spd_core.subspace.analysis import Analysis, Floats
-from spd_core.subspace.capture import longest_first, token_losses
 from spd_core.subspace.subspace import Subspace, check_model, random_subspace
 
 if TYPE_CHECKING:

@@ -9,8 +9,7 @@ from spd_core.generation import comparison
 from spd_core.generation.compare import compare
 from spd_core.models.families import parse_layers
 from spd_core.models.loading import LanguageModel
-from spd_core.recipes.lanes import RAW, LaneSpec
-from spd_core.recipes.sampling import Sampling
+from spd_core.recipes.lanes import RAW, LaneSpec, Sampling
 from spd_core.storage import command_line, new_folder, to_json, versions, write_text
 from spd_core.subspace.analysis import Analysis
 from spd_core.subspace.pipeline import StudySettings, study, with_nulls

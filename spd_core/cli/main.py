@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 import typer
 from typer.exceptions import TyperException
 
-from spd_core.cli import harness, runs, tables
+from spd_core.cli import harness, runs
+from spd_core.cli import runs as tables
 from spd_core.cli.console import INTERRUPTED, Json, bars, print_result
 from spd_core.data.capability import Loss, Style
 from spd_core.errors import InputError, SpdError
@@ -76,12 +77,12 @@ def capture(
 ) -> None:
     """Capture a capability's gradients and save the subspace they span."""
     refuse_existing(out, overwrite)
-    from spd_core.data import public, spans
+    from spd_core.data import catalog, spans
     from spd_core.models import families
     from spd_core.subspace import capture as gradients
     from spd_core.subspace import subspace
 
-    found = public.find_capability(capability, data).limited(limit)
+    found = catalog.find_capability(capability, data).limited(limit)
     with bars() as bar:
         lm = _load(model, revision, dtype, bar, purpose="capture", layers=layers, batch_size=batch_size)
         longest = spans.longest_example(lm.card.context)

@@ -4,7 +4,6 @@ Knows nothing of widgets, models or tokens.
 """
 
 import json
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,12 +11,11 @@ from typing import Any, TypeAlias
 
 from pydantic import ValidationError
 
-from spd_core.data.capability import Capability, Example, Settings, Split, builtin_names
-from spd_core.data.public import TASKS, saved_folder
+from spd_core.data.capability import Capability, Example, Settings, Split
+from spd_core.data.public import TASKS
 from spd_core.data.spans import char_spans, render
 from spd_core.data.tables import Problem, Table, no_example, shortened
-from spd_core.errors import InputError, StorageError
-from spd_core.storage import child, write_text
+from spd_core.errors import InputError
 
 Columns: TypeAlias = Mapping[str, str]
 """Which column gives which field of an example."""
@@ -242,27 +240,3 @@ def _problems(error: ValidationError, line: int, row: dict[str, Any], columns: C
 
 
 # --- saving --------------------------------------------------------------------------------------------------
-
-
-def suggested_name(text: str) -> str:
-    """A name to save under, made of any text."""
-    return re.sub(r"[^A-Za-z0-9_-]+", "-", text).strip("-_")[:60] or "mine"
-
-
-def save_capability(capability: Capability, name: str, overwrite: bool = False) -> Path:
-    """Write a capability below `SPD_HOME` under `name`, which also becomes its own.
-
-    Raises:
-        InputError: a name that is taken by SPD Lab itself or is none, or no example to save.
-        StorageError: the name is in use and `overwrite` is false, or the disk refuses.
-    """
-    if name.lower() in (*builtin_names(), *TASKS):
-        raise InputError(f"{name} comes with SPD Lab and stays as it is; choose another name, such as {name}-mine")
-    path = child(saved_folder(), f"{name}.jsonl")
-    if not capability.examples:
-        raise InputError(f"{name} has no example to save; add a row")
-    if path.exists() and not overwrite:
-        raise StorageError(f"{name} is saved already; choose another name, or replace it")
-    settings = capability.settings.model_copy(update={"capability": name})
-    write_text(path, replace(capability, settings=settings).to_jsonl())
-    return path

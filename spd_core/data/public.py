@@ -3,7 +3,6 @@
 Rows come from the hub through `datasets`, or from a local JSONL file with the same columns.
 """
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +16,9 @@ from spd_core.data.capability import (
     Example,
     Settings,
     Split,
-    builtin_names,
-    read_builtin,
-    read_capability,
     read_jsonl,
 )
 from spd_core.errors import InputError
-from spd_core.storage import child, spd_home
 
 BBH_TASKS = (
     *("logical_deduction_three_objects", "date_understanding", "movie_recommendation"),
@@ -216,61 +211,3 @@ def _hub_rows(task: Task, split: str) -> Iterable[dict[str, Any]]:
             raise InputError(f"cannot load {task.hub} from the hub: {first}; or give --data FILE.jsonl") from error
         rows += [{"task": config, **row} if task.task_column else row for row in found]
     return rows
-
-
-def saved_folder() -> Path:
-    """Where the user's own capabilities are kept."""
-    return spd_home() / "capabilities"
-
-
-def saved_names() -> list[str]:
-    """Names of the user's own capabilities."""
-    return sorted({path.stem for path in saved_folder().glob("[!.]*.jsonl")} - {*builtin_names(), *TASKS})
-
-
-def read_named(name: str) -> Capability:
-    """A capability that comes with SPD Lab or that the user has saved.
-
-    Raises:
-        InputError: no capability of that name, or a damaged file.
-    """
-    if name in saved_names():
-        return read_capability(child(saved_folder(), f"{name}.jsonl"))
-    return read_builtin(name)
-
-
-def find_capability(name: str, data: Path | None = None, split: Split = "calibration") -> Capability:
-    """One split of the capability that a user names.
-
-    A built-in or saved name, a public data set (from the hub, or from `data`), or the path of a capability file. A
-    name that is none of them, with `data`, reads `data` as a capability file.
-
-    Raises:
-        InputError: nothing of that name, an unreadable file, or a split without examples.
-    """
-    if name in TASKS:
-        return read_task(name, data, split)
-    found = _own(name, data)
-    chosen = found.split(split)
-    if not chosen.examples:
-        raise InputError(f'{found.name} has no {split} examples; mark some with "split": "{split}"')
-    return chosen
-
-
-def held_out_prompts(name: str) -> list[str]:
-    """Prompts that are kept for evaluation; none where the capability has no such split, or cannot be found."""
-    try:
-        return [example.prompt for example in find_capability(name, split="heldout").examples]
-    except InputError:
-        return []
-
-
-def _own(name: str, data: Path | None) -> Capability:
-    if data is not None:
-        return read_capability(data)
-    if name in builtin_names() or not (name.endswith(".jsonl") or os.path.exists(name)):
-        try:
-            return read_named(name)
-        except InputError as error:
-            raise InputError(f"{error}; public data sets: {', '.join(TASKS)}") from None
-    return read_capability(Path(name))

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from spd_core.data.capability import Capability
-from spd_core.data.public import find_capability, held_out_prompts
+from spd_core.data.catalog import find_capability, held_out_prompts
 from spd_core.distill.corpus import CorpusRow, clean, corpus_path, read_corpus
 from spd_core.distill.train import ADAPTER, CHECKPOINTS, TrainNews, train
 from spd_core.distill.write import Task, tasks_of, write_corpus
@@ -25,12 +25,12 @@ from spd_core.intervention.projection import Lane
 from spd_core.models.device import available_memory, estimate_memory
 from spd_core.models.loading import LanguageModel
 from spd_core.models.packing import forget_packed
-from spd_core.recipes.distill import ARMS, ArmName, Recipe, SubspaceOf
-from spd_core.recipes.sampling import Sampling
-from spd_core.runs.events import AnyEvent, ArmDone, Drift, HygieneFound, Loss, Progress, Sample, Stage, StageBegun
+from spd_core.recipes.distill import ARMS, ArmName, Recipe, Stage, SubspaceOf
+from spd_core.recipes.lanes import Sampling
+from spd_core.runs.events import AnyEvent, ArmDone, Drift, HygieneFound, Loss, Progress, Sample, StageBegun
 from spd_core.runs.parallel import agreed, together
 from spd_core.storage import remove_folder
-from spd_core.subspace.arm_subspaces import captured_subspace, subspace_fingerprint
+from spd_core.subspace.pipeline import captured_subspace, subspace_fingerprint
 from spd_core.subspace.spectrum import principal_angles
 from spd_core.subspace.subspace import RECORD, Subspace, load_subspace, random_subspace
 

@@ -11,7 +11,7 @@ from spd_core.errors import InputError
 from spd_core.generation.decode import generate
 from spd_core.intervention.projection import Lane
 from spd_core.models.loading import LanguageModel
-from spd_core.recipes.sampling import Sampling
+from spd_core.recipes.lanes import Sampling
 from spd_core.records import append_rows, cut_torn_line, to_lines
 from spd_core.storage import write_text
 

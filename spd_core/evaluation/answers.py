@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from spd_core.data.capability import Capability, Example, Scorer, Style
-from spd_core.data.public import find_capability
+from spd_core.data.catalog import find_capability
 from spd_core.data.spans import Encoded, EncodedSet, encode, encode_all, generation_prompt
 from spd_core.errors import InputError, ModelError
 from spd_core.evaluation.scoring import option_letters, score, scorer_fits
@@ -23,10 +23,10 @@ from spd_core.evaluation.store import About, ItemRecord, ItemStore
 from spd_core.generation.decode import Completion, generate
 from spd_core.intervention.projection import Lane, projecting
 from spd_core.models.loading import LanguageModel
+from spd_core.models.losses import batch_losses, longest_first
 from spd_core.recipes.evaluation import EvalSet, answer_length
-from spd_core.recipes.sampling import Sampling
+from spd_core.recipes.lanes import Sampling
 from spd_core.sandbox.run import run_tests
-from spd_core.subspace.capture import batch_losses, longest_first
 
 _REFERENCE_TOKENS = 1024
 """Longest prompt and reference answer whose likelihood is taken."""

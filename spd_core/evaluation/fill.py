@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from spd_core.data.public import find_capability
+from spd_core.data.catalog import find_capability
 from spd_core.distill.pipeline import Outcome, carry_out
 from spd_core.distill.stages import Stopped
 from spd_core.errors import InputError
@@ -24,10 +24,10 @@ from spd_core.evaluation.subjects import CaptureStopped, Ready, Subjects, check_
 from spd_core.intervention.projection import Lane
 from spd_core.models.loading import LanguageModel, load, quiet
 from spd_core.models.packing import forget_packed
-from spd_core.recipes.distill import Recipe
+from spd_core.recipes.distill import Recipe, Stage
 from spd_core.recipes.evaluation import EvaluationRecipe, Subject
 from spd_core.runs import queue
-from spd_core.runs.events import AnyEvent, CellDone, Progress, Stage, StageBegun
+from spd_core.runs.events import AnyEvent, CellDone, Progress, StageBegun
 from spd_core.runs.folder import Run, all_runs
 from spd_core.runs.job import run_job
 from spd_core.sandbox.run import ALLOW, check_isolation, code_allowed

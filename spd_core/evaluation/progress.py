@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spd_core.evaluation.store import cell_path
+from spd_core.recipes.distill import Unit, plan
 from spd_core.recipes.evaluation import EvaluationRecipe
-from spd_core.recipes.plans import Unit, plan
 from spd_core.runs.events import AnyEvent, CellDone, Progress, StageBegun
 from spd_core.runs.view import RunView, describe_stage, eta, reached, tokens_per_second
 

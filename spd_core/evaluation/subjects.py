@@ -11,7 +11,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 
 from spd_core.data.capability import Capability
-from spd_core.data.public import find_capability
+from spd_core.data.catalog import find_capability
 from spd_core.errors import InputError
 from spd_core.intervention.adapters import load_adapter
 from spd_core.intervention.cards import adapter_folder
@@ -19,8 +19,8 @@ from spd_core.intervention.projection import Lane
 from spd_core.models.loading import LanguageModel
 from spd_core.recipes.distill import CaptureSettings, SubspaceOf
 from spd_core.recipes.evaluation import EvaluationRecipe, Subject
-from spd_core.subspace.arm_subspaces import captured_subspace, subspace_fingerprint
 from spd_core.subspace.capture import Progress
+from spd_core.subspace.pipeline import captured_subspace, subspace_fingerprint
 from spd_core.subspace.store import open_capture
 from spd_core.subspace.subspace import RECORD, Subspace, load_subspace, random_subspace, subspace_of
 

@@ -18,8 +18,7 @@ from spd_core.intervention.adapters import Adapter
 from spd_core.intervention.projection import Lane
 from spd_core.models.device import available_memory, estimate_memory
 from spd_core.models.loading import LanguageModel
-from spd_core.recipes.lanes import Grid, LaneSpec, labels
-from spd_core.recipes.sampling import Sampling
+from spd_core.recipes.lanes import Grid, LaneSpec, Sampling, labels
 from spd_core.storage import new_name, versions
 from spd_core.subspace.analysis import Analysis
 from spd_core.subspace.subspace import Subspace, random_subspace, subspace_of

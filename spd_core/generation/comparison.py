@@ -10,8 +10,7 @@ from pydantic import Field, model_validator
 
 from spd_core.data.capability import BUILTIN_FOLDER
 from spd_core.errors import InputError, StorageError
-from spd_core.recipes.lanes import Grid, LaneSpec
-from spd_core.recipes.sampling import Sampling
+from spd_core.recipes.lanes import Grid, LaneSpec, Sampling
 from spd_core.records import Record, read_record
 from spd_core.storage import child, spd_home, write_text
 

@@ -12,7 +12,7 @@ from spd_core.errors import InputError
 from spd_core.intervention.projection import Lane, active, plan_rows
 from spd_core.models.loading import LanguageModel
 from spd_core.models.packing import packed_linears
-from spd_core.recipes.sampling import Sampling
+from spd_core.recipes.lanes import Sampling
 
 Finish: TypeAlias = Literal["", "eos", "length", "stopped"]
 

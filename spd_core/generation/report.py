@@ -8,8 +8,7 @@ from collections.abc import Iterable
 from spd_core.generation.comparison import Comparison, LaneText, Token
 from spd_core.generation.differences import Piece, degeneration, first_divergence, word_diff
 from spd_core.models.families import BUILTIN
-from spd_core.recipes.lanes import LaneSpec
-from spd_core.recipes.sampling import Sampling
+from spd_core.recipes.lanes import LaneSpec, Sampling
 from spd_core.text import literal, signed
 
 FINISH = {"eos": "ended by itself", "length": "reached the limit", "stopped": "stopped"}

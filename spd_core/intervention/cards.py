@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from spd_core.errors import InputError
-from spd_core.recipes.distill import ARMS, ArmName, TrainSettings
+from spd_core.recipes.distill import ARMS, ArmName, TrainSettings, short_name
 from spd_core.records import Record, read_record
 from spd_core.storage import child, runs_folder, to_json, write_text
 
@@ -59,14 +59,6 @@ class AdapterCard(Record):
     def label(self) -> str:
         """What to call it: its arm in short."""
         return short_name(self.arm) if self.arm is not None else "Adapter"
-
-
-def short_name(arm: str) -> str:
-    """`SPD`, `SSD (Apple)`, `Random subspace`; an unknown name as it is."""
-    if arm == "apple":
-        return "SSD (Apple)"
-    found = {str(name): known for name, known in ARMS.items()}.get(arm)
-    return arm if found is None else found.label.partition(",")[0]
 
 
 def adapter_folder(ref: str) -> Path:

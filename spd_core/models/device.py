@@ -1,11 +1,44 @@
-"""Estimates memory from a model's configuration, before a weight is read, and asks how much is free."""
+"""Where a model computes and in which numbers; how much memory that takes, estimated before a weight is read."""
 
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from spd_core.errors import InputError
 from spd_core.models.families import card_of
+
+DTYPES = ("auto", "float32", "bfloat16")
+
+
+def native_bfloat16(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 in hardware (emulated bfloat16 is slower than float32)."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    capabilities = torch.cpu.get_capabilities()
+    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16"))
+
+
+def choose_device() -> torch.device:
+    """A CUDA GPU when there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def choose_dtype(name: str, device: torch.device) -> torch.dtype:
+    """The dtype for `auto` (bfloat16 where it is native, else float32), `float32` or `bfloat16`.
+
+    Raises:
+        InputError: another name.
+    """
+    if name not in DTYPES:
+        raise InputError(f"unknown dtype {name!r}; choose {', '.join(DTYPES)}")
+    if name == "auto":
+        return torch.bfloat16 if native_bfloat16(device) else torch.float32
+    dtype: torch.dtype = getattr(torch, name)
+    return dtype
+
+
+# --- memory --------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

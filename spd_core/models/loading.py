@@ -13,12 +13,10 @@ from typing import Any, Literal
 import torch
 from safetensors import SafetensorError
 
-from spd_core.errors import InputError, MemoryLimitError, ModelError
+from spd_core.errors import MemoryLimitError, ModelError
 from spd_core.models import builtin
-from spd_core.models.device import MemoryEstimate, available_memory, estimate_memory
+from spd_core.models.device import MemoryEstimate, available_memory, choose_device, choose_dtype, estimate_memory
 from spd_core.models.families import BUILTIN, ModelCard, Site, card_of, check_family, list_sites, parse_layers
-
-DTYPES = ("auto", "float32", "bfloat16")
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,33 +53,6 @@ class LanguageModel:
     def sites_at(self, layers: tuple[int, ...]) -> tuple[Site, ...]:
         """The key and value sites of the given layers."""
         return tuple(site for site in self.sites if site.layer in layers)
-
-
-def native_bfloat16(device: torch.device) -> bool:
-    """Whether the device multiplies bfloat16 in hardware (emulated bfloat16 is slower than float32)."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    capabilities = torch.cpu.get_capabilities()
-    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16"))
-
-
-def choose_device() -> torch.device:
-    """A CUDA GPU when there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def choose_dtype(name: str, device: torch.device) -> torch.dtype:
-    """The dtype for `auto` (bfloat16 where it is native, else float32), `float32` or `bfloat16`.
-
-    Raises:
-        InputError: another name.
-    """
-    if name not in DTYPES:
-        raise InputError(f"unknown dtype {name!r}; choose {', '.join(DTYPES)}")
-    if name == "auto":
-        return torch.bfloat16 if native_bfloat16(device) else torch.float32
-    dtype: torch.dtype = getattr(torch, name)
-    return dtype
 
 
 # --- loading -------------------------------------------------------------------------------------------------

@@ -1,23 +1,22 @@
 """What a distillation is asked to do, as settings: arms, sampling, training. Imports no torch: pages write it, too."""
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from spd_core.data.capability import Loss, Style
 from spd_core.errors import InputError
-from spd_core.recipes.sampling import Sampling
-from spd_core.records import Record, first_error
+from spd_core.recipes.lanes import Sampling
+from spd_core.recipes.presets import preset_under, read_settings, validated
+from spd_core.records import Record
 
 ArmName: TypeAlias = Literal["psr", "ssd", "apple", "spd", "random", "full", "shuffled"]
 SubspaceOf: TypeAlias = Literal["none", "capability", "random", "full loss", "shuffled answers"]
 LossOn: TypeAlias = Literal["prompt_and_completion", "completion"]
 Target: TypeAlias = Literal["q", "k", "v", "o"]
 Reason: TypeAlias = Literal["leakage", "empty", "degenerate", "duplicate"]
-_R = TypeVar("_R", bound=Record)
 REASONS: tuple[Reason, ...] = ("leakage", "empty", "degenerate", "duplicate")
 
 
@@ -52,6 +51,14 @@ ARMS: Mapping[ArmName, Arm] = {
             subspace="shuffled answers"),
     )
 }  # fmt: skip
+
+
+def short_name(arm: str) -> str:
+    """`SPD`, `SSD (Apple)`, `Random subspace`; an unknown name as it is."""
+    if arm == "apple":
+        return "SSD (Apple)"
+    found = {str(name): known for name, known in ARMS.items()}.get(arm)
+    return arm if found is None else found.label.partition(",")[0]
 
 
 class CaptureSettings(Record):
@@ -177,18 +184,6 @@ class Recipe(Record):
         return next(name for name in self.arms if (ARMS[name].subspace, self.sampling(name)) == own)
 
 
-PresetName: TypeAlias = Literal["quick", "paper"]
-PRESETS: Mapping[PresetName, Mapping[str, Any]] = {
-    "quick": {
-        "capture": {"examples": 30},
-        "corpus": {"prompts": 48, "held_out": 8, "max_new_tokens": 24},
-        "train": {"epochs": 2, "learning_rate": 2e-4},
-    },
-    "paper": {"capture": {"examples": 50}},
-}
-"""`paper`: the paper's settings, where it says them. `quick`: minutes on two cores with the built-in model."""
-
-
 def read_recipe(path: Path) -> Recipe:
     """A recipe from a JSON file; `"preset": "quick"` in it starts from that preset.
 
@@ -207,54 +202,39 @@ def recipe_from(settings: Any) -> Recipe:
     return validated(Recipe, preset_under(settings), "the recipe")
 
 
-def read_settings(path: Path, make: Callable[[Any], _R]) -> _R:
-    """What `make` makes of a JSON file; every error names the file.
-
-    Raises:
-        InputError: the file cannot be read, or `make` refuses what it says.
-    """
-    try:
-        return make(json.loads(path.read_text("utf-8")))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read {path}: {error}") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not JSON ({error}); correct it and start again") from error
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
+# --- what a recipe amounts to --------------------------------------------------------------------------------------
 
 
-def preset_under(settings: Any) -> dict[str, Any]:
-    """Settings over those of the preset that they name (`paper` when they name none).
-
-    Raises:
-        InputError: they are no object, or the preset is unknown.
-    """
-    if not isinstance(settings, dict):
-        raise InputError(f'a JSON {type(settings).__name__}, expected an object such as {{"preset": "quick", …}}')
-    own = dict(settings)
-    preset = own.pop("preset", "paper")
-    if preset not in PRESETS:
-        raise InputError(f"unknown preset {preset!r}; choose {', '.join(PRESETS)}")
-    return _merged(PRESETS[preset], own)
+Stage: TypeAlias = Literal["load", "capture", "corpus", "train", "drift", "evaluate"]
+"""What a run does at a time; `evaluate` in evaluations alone."""
+Unit: TypeAlias = tuple[Stage, str, int]
+"""A piece of work: stage, arm (empty where arms share it), round."""
 
 
-def validated(kind: type[_R], settings: Mapping[str, Any], whole: str) -> _R:
-    """A record from settings as JSON has them.
+def plan(recipe: Recipe) -> list[Unit]:
+    """All pieces of work in the order in which `pipeline.carry_out` does them."""
+    kinds = {arm: "capability" if ARMS[arm].subspace == "random" else ARMS[arm].subspace for arm in recipe.arms}
+    units: list[Unit] = []
+    captured = {"none"}
+    for arm in recipe.arms:
+        corpus: Unit = ("corpus", recipe.corpus_name(arm), 1)
+        if corpus not in units:
+            units += [*_capture(kinds[arm], captured), corpus]
+    for arm in recipe.arms:
+        if recipe.drift:  # it is measured from the untouched model
+            units += _capture("capability", captured)
+        for round_ in range(1, recipe.rounds + 1):
+            if round_ > 1:
+                known = ("none", "capability") if recipe.drift else ("none",)  # the drift before has captured it
+                units += [("capture", arm, round_)] if kinds[arm] not in known else []
+                units.append(("corpus", arm, round_))
+            units.append(("train", arm, round_))
+            units += [("drift", arm, round_)] if recipe.drift else []
+    return units
 
-    Raises:
-        InputError: a setting is unknown or out of range; the message names it, or else calls the record `whole`.
-    """
-    try:
-        return kind.model_validate_json(json.dumps(settings))
-    except ValidationError as error:
-        wrong = error.errors()[0]
-        named = first_error(error) if wrong["loc"] else f"{whole}: {first_error(error)}"
-        given = f" (given: {wrong['input']!r})" if wrong["loc"] and wrong["type"] != "missing" else ""
-        raise InputError(f"{named}{given}; correct it and start again") from error
 
-
-def _merged(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """`own` over `base`, group by group."""
-    both = {name: _merged(base[name], own[name]) for name in base.keys() & own.keys()
-            if isinstance(base[name], Mapping) and isinstance(own[name], Mapping)}  # fmt: skip
-    return {**base, **own, **both}
+def _capture(kind: str, captured: set[str]) -> list[Unit]:
+    """The capture that a first round needs, unless an arm before has it already."""
+    new = kind not in captured
+    captured.add(kind)
+    return [("capture", "", 1)] if new else []

@@ -12,7 +12,6 @@ from pydantic import Field, field_validator, model_validator
 
 from spd_core.data.capability import Scorer, Split, Style
 from spd_core.data.public import TASKS
-from spd_core.intervention.cards import short_name
 from spd_core.models.families import Kind
 from spd_core.recipes.distill import (
     ARMS,
@@ -22,10 +21,9 @@ from spd_core.recipes.distill import (
     Recipe,
     SubspaceOf,
     TrainSettings,
-    preset_under,
-    read_settings,
-    validated,
+    short_name,
 )
+from spd_core.recipes.presets import preset_under, read_settings, validated
 from spd_core.records import Record
 
 Seed: TypeAlias = Annotated[int, Field(ge=0, lt=2**31)]

@@ -1,11 +1,14 @@
 """A lane in words: what a page, a link or a file says of one way of generating. Imports no torch."""
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from pydantic import model_validator
 
+from spd_core.errors import InputError
 from spd_core.models.families import Kind
 from spd_core.records import Record
 
@@ -109,3 +112,45 @@ def _label(spec: LaneSpec, alike: Sequence[LaneSpec], capabilities: Mapping[str,
     }
     apart = [words for name, words in says.items() if len({getattr(other, name) for other in alike}) > 1]
     return ", ".join((_NAMES[spec.kind], *apart)) if spec.kind != "raw" else _NAMES["raw"]
+
+
+# --- sampling ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the next token is chosen. Nothing is read from the checkpoint's own generation settings.
+
+    Attributes:
+        temperature: 0 is greedy.
+        top_p: smallest set of tokens with this probability mass; 1 keeps all.
+        top_k: this many most probable tokens, before top-p; 0 keeps all.
+        max_new_tokens: longest completion, in tokens.
+        seed: of the noise; the same seed gives the same text.
+        shared_randomness: all lanes of a prompt see the same noise, so that lanes with equal logits write the
+            same text and a difference is never luck.
+    """
+
+    temperature: float = 0.7
+    top_p: float = 0.9
+    max_new_tokens: int = 256
+    seed: int = 0
+    shared_randomness: bool = True
+    top_k: int = 0
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.temperature) and self.temperature >= 0):
+            raise InputError(f"temperature {self.temperature} is not a number from 0 (greedy) up")
+        if not 0 < self.top_p <= 1:
+            raise InputError(f"top-p {self.top_p} is not above 0 and at most 1")
+        if self.top_k < 0:
+            raise InputError(f"top-k {self.top_k} is below 0 (all tokens)")
+        if self.max_new_tokens < 1:
+            raise InputError(f"max new tokens {self.max_new_tokens} is below 1")
+        if not 0 <= self.seed < 2**31:
+            raise InputError(f"seed {self.seed} is not from 0 to {2**31 - 1}")
+
+    @property
+    def greedy(self) -> bool:
+        """Whether the most probable token is taken each time."""
+        return self.temperature == 0

@@ -8,8 +8,7 @@ from contextlib import suppress
 
 from spd_core.errors import InputError
 from spd_core.models.families import BUILTIN, ModelCard
-from spd_core.recipes.distill import Recipe, Target
-from spd_core.recipes.plans import plan
+from spd_core.recipes.distill import Recipe, Target, plan
 from spd_core.records import Record
 from spd_core.runs.events import Progress, StageBegun
 from spd_core.runs.folder import Run, all_runs

@@ -2,9 +2,8 @@
 
 from typing import Literal, TypeAlias
 
+from spd_core.recipes.distill import Stage
 from spd_core.records import Record
-
-Stage: TypeAlias = Literal["load", "capture", "corpus", "train", "drift", "evaluate"]
 
 
 class Event(Record):

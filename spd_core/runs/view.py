@@ -4,10 +4,8 @@ from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from spd_core.intervention.cards import short_name
-from spd_core.recipes.distill import Recipe
-from spd_core.recipes.plans import Unit, plan
-from spd_core.runs.events import AnyEvent, ArmDone, Drift, HygieneFound, Loss, Progress, Sample, Stage, StageBegun
+from spd_core.recipes.distill import Recipe, Stage, Unit, plan, short_name
+from spd_core.runs.events import AnyEvent, ArmDone, Drift, HygieneFound, Loss, Progress, Sample, StageBegun
 
 ArmRound = tuple[str, int]
 """An arm and its round, from 1."""

@@ -9,48 +9,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spd_core.data.spans import Encoded, EncodedSet
 from spd_core.errors import CaptureError, InputError
 from spd_core.models.families import Site
 from spd_core.models.loading import LanguageModel
-from spd_core.subspace.rows import RowStore
-
-
-class GradientGram:
-    """Accumulates GᵀG and the column sum of gradient rows, in float64; never keeps a row.
-
-    Attributes:
-        gram: [d, d] sum of g gᵀ over rows.
-        total: [d] sum of rows.
-        rows: number of rows M.
-    """
-
-    def __init__(self, d: int) -> None:
-        self.gram = torch.zeros(d, d, dtype=torch.float64)
-        self.total = torch.zeros(d, dtype=torch.float64)
-        self.rows = 0
-
-    def update(self, rows: Tensor) -> "GradientGram":
-        """Add gradient rows, `[n, d]` of any float dtype and device."""
-        rows = rows.to(torch.float64)
-        self.gram += (rows.T @ rows).cpu()
-        self.total += rows.sum(0).cpu()
-        self.rows += len(rows)
-        return self
-
-    def merge(self, other: "GradientGram") -> "GradientGram":
-        """Add what another accumulator of the same width has seen."""
-        self.gram += other.gram
-        self.total += other.total
-        self.rows += other.rows
-        return self
-
-    def centred(self) -> Tensor:
-        """[d, d] Gram matrix of the rows less their mean: GᵀG − M·μμᵀ (method, step 5)."""
-        return self.gram - torch.outer(self.total, self.total) / max(self.rows, 1)
+from spd_core.models.losses import batch_losses, longest_first
+from spd_core.subspace.gram import GradientGram, RowStore
 
 
 @dataclass(frozen=True)
@@ -150,13 +116,6 @@ def capture(
     return Capture(grams, losses, tokens, supervised, requested, dict(encoded.skipped), outputs_seen, kept)
 
 
-def longest_first(examples: Sequence[Encoded], batch_size: int) -> Iterator[list[Encoded]]:
-    """Batches of examples of like length, from the longest to the shortest."""
-    ordered = sorted(examples, key=lambda example: len(example.ids), reverse=True)
-    for start in range(0, len(ordered), batch_size):
-        yield ordered[start : start + batch_size]
-
-
 def batch_gradients(
     lm: LanguageModel, batch: Sequence[Encoded], sites: Sequence[Site]
 ) -> tuple[Tensor, dict[Site, Tensor], dict[Site, Tensor]]:
@@ -189,43 +148,10 @@ def _by_site(by_module: dict[str, Tensor], sites: Sequence[Site]) -> dict[Site, 
     }
 
 
-def batch_losses(lm: LanguageModel, batch: Sequence[Encoded]) -> Tensor:
-    """[batch] mean −log p over the supervised tokens of each example, in nats; float32 at least.
-
-    Logits are computed at the supervised positions alone. The caller decides whether a graph is recorded, and
-    holds the model's lock.
-    """
-    nll, row = token_losses(lm, batch)
-    counts = torch.bincount(row, minlength=len(batch))
-    return torch.zeros(len(batch), dtype=nll.dtype, device=nll.device).index_add(0, row, nll) / counts
-
-
-def token_losses(lm: LanguageModel, batch: Sequence[Encoded]) -> tuple[Tensor, Tensor]:
-    """[n] −log p of every supervised token, in nats, example by example; and [n] which example each belongs to."""
-    ids = _padded_ids(batch).to(lm.device)  # [batch, seq]
-    row, position = _supervised_positions(batch, lm.device)  # [n] each
-    with _head_sees_only(lm.model, row, position - 1):  # the token at t is predicted at t − 1
-        logits = lm.model(input_ids=ids, use_cache=False).logits[0]  # [n, vocabulary]
-    precise = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    return F.cross_entropy(precise, ids[row, position], reduction="none"), row
-
-
-def _padded_ids(batch: Sequence[Encoded]) -> Tensor:
-    """[batch, seq] ids, padded on the right with 0 (any valid id will do: it is never attended to)."""
-    rows = [torch.tensor(example.ids) for example in batch]
-    return nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=0)
-
-
 def _real_tokens(batch: Sequence[Encoded], device: torch.device) -> Tensor:
     """[batch, seq] bool, true where there is a token and not padding."""
     lengths = torch.tensor([len(example.ids) for example in batch], device=device)
     return torch.arange(int(lengths.max()), device=device)[None] < lengths[:, None]
-
-
-def _supervised_positions(batch: Sequence[Encoded], device: torch.device) -> tuple[Tensor, Tensor]:
-    pairs = [(row, t) for row, example in enumerate(batch) for t in example.supervised]
-    row, position = torch.tensor(pairs, device=device).T
-    return row, position
 
 
 @contextmanager
@@ -239,23 +165,6 @@ def _frozen(model: nn.Module) -> Iterator[None]:
     finally:
         for parameter in trainable:
             parameter.requires_grad_(True)
-
-
-@contextmanager
-def _head_sees_only(model: Any, row: Tensor, position: Tensor) -> Iterator[None]:
-    """Hand the output embedding only the hidden states at (row, position), as `[1, n, hidden]`.
-
-    Whatever the family does to its logits afterwards (soft-capping, scaling) still happens.
-    """
-
-    def select(_module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor]:
-        return (args[0][row, position][None],)
-
-    handle = model.get_output_embeddings().register_forward_pre_hook(select)
-    try:
-        yield
-    finally:
-        handle.remove()
 
 
 @contextmanager

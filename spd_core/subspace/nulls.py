@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from spd_core.data.capability import Capability, Example, RangeSpans, RegexSpans
 from spd_core.errors import CaptureError, InputError
-from spd_core.subspace.capture import GradientGram
-from spd_core.subspace.gram import decompose
+from spd_core.subspace.gram import GradientGram, decompose
 from spd_core.subspace.spectrum import numerical_rank
 
 BOOTSTRAP_SAMPLES = 50

@@ -1,6 +1,7 @@
 """From a capability to its analysis: encode, capture, decompose, and compare with nulls and resampled examples."""
 
 import dataclasses
+import hashlib
 import time
 from collections.abc import Callable
 from typing import cast
@@ -11,14 +12,14 @@ from numpy.typing import NDArray
 from spd_core.data.capability import Capability, Loss, Split, Style
 from spd_core.data.spans import EncodedSet, encode_all, longest_example
 from spd_core.errors import CaptureError
-from spd_core.models.families import Site
+from spd_core.models.families import Site, parse_layers
 from spd_core.models.loading import LanguageModel
+from spd_core.recipes.distill import CaptureSettings, SubspaceOf
 from spd_core.subspace.analysis import RANDOM, SHUFFLED, Analysis, Coordinates, Floats, SiteAnalysis, nulls_of
 from spd_core.subspace.capture import Capture, Progress, capture
-from spd_core.subspace.gram import decompose
+from spd_core.subspace.gram import ROWS_LIMIT, RowStore, decompose
 from spd_core.subspace.nulls import bootstrap, by_example, halves, random_directions, shuffled
-from spd_core.subspace.rows import ROWS_LIMIT, RowStore
-from spd_core.subspace.subspace import check_model, provenance_of
+from spd_core.subspace.subspace import Subspace, check_model, fit, provenance_of
 
 KEPT_LIMIT = 2**28
 """Default bound of the coordinates that an analysis keeps, in bytes; directions beyond it are left out."""
@@ -205,3 +206,60 @@ def with_nulls(
             nulls[site][null] = decompose(gram, center=own.center).values.numpy()
     sites = {site: dataclasses.replace(found, nulls=nulls[site]) for site, found in analysis.sites.items()}
     return dataclasses.replace(analysis, sites=sites)
+
+
+# --- subspaces that arms and subjects project into -----------------------------------------------------------------
+
+
+def captured_subspace(
+    lm: LanguageModel,
+    calibration: Capability,
+    kind: SubspaceOf,
+    wanted: CaptureSettings,
+    style: Style,
+    seed: int,
+    *,
+    on_batch: Callable[[Progress], None] | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> Subspace | None:
+    """The subspace of one kind of gradients: of the aligned loss, of the full loss, or of shuffled answers.
+
+    Args:
+        calibration: the examples to capture from.
+        seed: of the shuffling.
+
+    Returns:
+        None when it was stopped: half of a capture would be another subspace.
+
+    Raises:
+        SpdError: as `capture.capture` and `subspace.fit`.
+    """
+    layers = parse_layers(wanted.layers, lm.card.layers)
+    loss = "full" if kind == "full loss" else wanted.loss
+    capability = shuffled(calibration, seed) if kind == "shuffled answers" else calibration
+    settings = StudySettings(layers, loss, style, None, wanted.batch_size, wanted.center)
+    try:
+        captured = capture(
+            lm, encoded_examples(lm, capability, settings), layers, batch_size=wanted.batch_size, stop=stop,
+            on_batch=on_batch,
+        )  # fmt: skip
+    except CaptureError:
+        if stop is not None and stop():  # before its first batch
+            return None
+        raise
+    if captured.used + len(captured.skipped) < captured.requested:
+        return None
+    return fit(
+        captured, lm, rank=wanted.rank, center=wanted.center, cap=True, loss=loss, prompt_style=style,
+        capability=capability.name, fingerprint=capability.fingerprint,
+    )  # fmt: skip
+
+
+def subspace_fingerprint(subspace: Subspace | None) -> str:
+    """sha256 of a subspace's sites and bases; empty for none."""
+    if subspace is None:
+        return ""
+    digest = hashlib.sha256()
+    for site in subspace.sites:
+        digest.update(site.name.encode() + subspace.basis[site].numpy().tobytes())
+    return digest.hexdigest()

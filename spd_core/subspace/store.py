@@ -16,8 +16,7 @@ from spd_core.data.spans import Encoded
 from spd_core.errors import InputError
 from spd_core.models.families import Site
 from spd_core.storage import child, new_folder, spd_home, write_text
-from spd_core.subspace.analysis import Analysis, Coordinates, Floats, SiteAnalysis
-from spd_core.subspace.provenance import Provenance, site_from, site_record
+from spd_core.subspace.analysis import Analysis, Coordinates, Floats, Provenance, SiteAnalysis, site_from, site_record
 
 TENSORS, RECORD, EXAMPLES = "analysis.safetensors", "analysis.json", "capability.jsonl"
 FORMAT = 1

@@ -16,10 +16,9 @@ from spd_core.errors import CaptureError, InputError, ModelError
 from spd_core.models.families import Site
 from spd_core.models.loading import LanguageModel
 from spd_core.storage import command_line, new_folder, to_json, versions, write_text
-from spd_core.subspace.analysis import Analysis
+from spd_core.subspace.analysis import Analysis, Provenance, site_from, site_record
 from spd_core.subspace.capture import Capture
 from spd_core.subspace.gram import Spectrum, decompose, truncate
-from spd_core.subspace.provenance import Provenance, site_from, site_record
 
 TENSORS, RECORD = "subspace.safetensors", "subspace.json"
 

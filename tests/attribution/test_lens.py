@@ -17,7 +17,7 @@ from spd_core.attribution.causal import (
     causal_check,
 )
 from spd_core.attribution.lens import LONGEST_TEXT, activations, lens_scores, logit_lenses, read_text
-from spd_core.data.public import find_capability
+from spd_core.data.catalog import find_capability
 from spd_core.data.spans import Encoded
 from spd_core.errors import CaptureError, InputError, ModelError
 from spd_core.subspace.analysis import Analysis

@@ -9,7 +9,7 @@ import pytest
 
 from spd_core.attribution import tables
 from spd_core.attribution.tables import ASIDE, LOSS, OTHER
-from spd_core.data.public import find_capability
+from spd_core.data.catalog import find_capability
 from spd_core.data.spans import Encoded
 from spd_core.errors import InputError
 from spd_core.subspace.analysis import Analysis

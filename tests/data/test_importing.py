@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from spd_core.data.capability import QUESTION, Settings, read_capability
+from spd_core.data.catalog import find_capability, read_named, save_capability, saved_names, suggested_name
 from spd_core.data.importing import (
     CUSTOM,
     OWN,
@@ -15,11 +16,9 @@ from spd_core.data.importing import (
     guess_columns,
     make_settings,
     recognise,
-    save_capability,
-    suggested_name,
     take_settings,
 )
-from spd_core.data.public import TASKS, find_capability, read_named, read_task, saved_names
+from spd_core.data.public import TASKS, read_task
 from spd_core.data.tables import read_table
 from spd_core.errors import InputError, StorageError
 from tests import ROOT

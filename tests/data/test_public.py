@@ -8,7 +8,8 @@ import pytest
 
 from spd_core.data import public
 from spd_core.data.capability import Capability, Example
-from spd_core.data.public import TASKS, find_capability, read_task
+from spd_core.data.catalog import find_capability
+from spd_core.data.public import TASKS, read_task
 from spd_core.data.spans import char_spans, generation_prompt, render
 from spd_core.errors import InputError
 from spd_core.sandbox.run import run_tests

@@ -12,7 +12,7 @@ from spd_core.distill.write import tasks_of, write_corpus
 from spd_core.errors import InputError, StorageError
 from spd_core.generation.decode import generate
 from spd_core.intervention.projection import Lane
-from spd_core.recipes.sampling import Sampling
+from spd_core.recipes.lanes import Sampling
 from tests.intervention.test_projection import subspace_of
 
 SAMPLING = Sampling(temperature=1.2, top_p=1.0, max_new_tokens=6, seed=5)

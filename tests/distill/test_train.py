@@ -15,7 +15,7 @@ from spd_core.errors import InputError, StorageError, TrainingError
 from spd_core.generation.decode import generate
 from spd_core.intervention.projection import Lane
 from spd_core.recipes.distill import TrainSettings
-from spd_core.recipes.sampling import Sampling
+from spd_core.recipes.lanes import Sampling
 from spd_core.runs.parallel import together
 from tests.tiny import FAMILIES
 

@@ -107,8 +107,7 @@ def test_stop_is_seen_within_a_second(open_app: Callable[..., Page]) -> None:
 def test_two_tabs_write_at_once_and_each_gets_its_own_text(open_app: Callable[..., Page], builtin_lm: Any) -> None:
     """What each tab shows is what the engine writes when it is alone."""
     from spd_core.generation.compare import compare
-    from spd_core.recipes.lanes import RAW, LaneSpec
-    from spd_core.recipes.sampling import Sampling
+    from spd_core.recipes.lanes import RAW, LaneSpec, Sampling
     from spd_core.subspace.store import open_capture
 
     prompts = ("What is 3 + 4?", "Name the capital of France.")

@@ -13,8 +13,7 @@ import torch
 import yaml
 
 from spd_core.errors import InputError, ModelError
-from spd_core.evaluation.harness import _plain, harness_results
-from spd_core.evaluation.harness_tasks import check_tasks
+from spd_core.evaluation.harness import _plain, check_tasks, harness_results
 from spd_core.intervention.projection import Lane, projecting
 from spd_core.subspace.subspace import random_subspace
 from tests import shell

@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from spd_core.evaluation.paper import FIGURES, reported
 from spd_core.evaluation.report import (
+    FIGURES,
     control_text,
     diagnostics,
     frame,
     grid,
     long_rows,
     notes,
+    reported,
     to_html,
     to_latex,
     to_markdown,

@@ -22,8 +22,7 @@ from spd_core.generation.report import to_python
 from spd_core.generation.teacher_forcing import kl_divergence, pieces_of, prompt_ids, read_lanes, read_row
 from spd_core.intervention.adapters import merged
 from spd_core.intervention.projection import Lane, projecting
-from spd_core.recipes.lanes import RAW, Grid, LaneSpec, sweep_specs
-from spd_core.recipes.sampling import Sampling
+from spd_core.recipes.lanes import RAW, Grid, LaneSpec, Sampling, sweep_specs
 from spd_core.storage import runs_folder
 from spd_core.subspace.analysis import Analysis
 from spd_core.subspace.pipeline import StudySettings, study

@@ -11,8 +11,7 @@ from spd_core.generation import comparison as texts
 from spd_core.generation import report
 from spd_core.generation.comparison import AdapterFacts, Comparison, LaneText, Token
 from spd_core.generation.report import projected, to_html
-from spd_core.recipes.lanes import RAW, Grid, LaneSpec, labels
-from spd_core.recipes.sampling import Sampling
+from spd_core.recipes.lanes import RAW, Grid, LaneSpec, Sampling, labels
 from spd_core.text import opening, shown
 
 HOSTILE = "<script>alert(1)</script> ![x](http://evil/i.png) \x1b[31mred \u202egnp.exe <img src=http://evil>"

@@ -25,7 +25,7 @@ from spd_core.intervention.adapters import (
     save_adapter,
 )
 from spd_core.intervention.projection import Lane, plan_rows, projecting
-from spd_core.recipes.sampling import Sampling
+from spd_core.recipes.lanes import Sampling
 from tests.intervention.test_projection import IDS, Int8Linear, logits
 from tests.lora import a_card, adapter_of, peft_logits, peft_model
 from tests.tiny import FAMILIES

@@ -17,7 +17,8 @@ import psutil
 import pytest
 
 from spd_core.data.capability import Example
-from spd_core.data.public import find_capability, read_task
+from spd_core.data.catalog import find_capability
+from spd_core.data.public import read_task
 from spd_core.errors import InputError
 from spd_core.sandbox import run
 from spd_core.sandbox.run import Verdict, check_isolation, code_allowed, run_tests

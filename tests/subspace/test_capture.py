@@ -11,7 +11,8 @@ import torch
 
 from spd_core.data.spans import Encoded, EncodedSet
 from spd_core.errors import CaptureError, InputError
-from spd_core.subspace.capture import GradientGram, batch_gradients, capture
+from spd_core.subspace.capture import batch_gradients, capture
+from spd_core.subspace.gram import GradientGram
 from tests.reference import gradient_rows, stacked_gradients
 from tests.tiny import FAMILIES
 
@@ -168,7 +169,7 @@ def test_merging_halves_equals_seeing_all(double_lm: Callable[[str], Any]) -> No
 @pytest.mark.builtin
 def test_the_builtin_model_agrees_with_the_reference(builtin_lm: Any) -> None:
     """Real model, real examples; float32 on both sides, so rows agree to float32 and bases to 1e-4 (cosine)."""
-    from spd_core.data.public import find_capability
+    from spd_core.data.catalog import find_capability
     from spd_core.data.spans import encode_all
     from spd_core.subspace.gram import decompose, truncate
     from spd_core.subspace.spectrum import principal_angles

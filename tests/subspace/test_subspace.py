@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import load_file
 
 from spd_core.errors import CaptureError, InputError, ModelError, StorageError
-from spd_core.subspace.capture import GradientGram, capture
-from spd_core.subspace.gram import decompose, truncate
+from spd_core.subspace.capture import capture
+from spd_core.subspace.gram import GradientGram, decompose, truncate
 from spd_core.subspace.spectrum import choose_rank, principal_angles
 from spd_core.subspace.subspace import fit, load_subspace
 from tests.reference import right_singular_vectors

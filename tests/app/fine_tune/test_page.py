@@ -13,7 +13,8 @@ from app.runs import panel, recipe_form
 from app.ui import session
 from spd_core.distill.corpus import CorpusRow, corpus_path
 from spd_core.intervention.cards import AdapterCard, write_card
-from spd_core.recipes.distill import PRESETS, TrainSettings, recipe_from
+from spd_core.recipes.distill import TrainSettings, recipe_from
+from spd_core.recipes.presets import PRESETS
 from spd_core.runs import queue
 from spd_core.runs.events import ArmDone, Drift, HygieneFound, Loss, Sample, StageBegun
 from spd_core.runs.folder import Run, open_run

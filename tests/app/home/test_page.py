@@ -11,8 +11,8 @@ from app.home import examples, pickers, recent
 from app.jobs.models import shared
 from app.ui import session
 from spd_core.data.capability import read_capability
-from spd_core.data.importing import CUSTOM, save_capability
-from spd_core.data.public import read_named, saved_names
+from spd_core.data.catalog import read_named, save_capability, saved_names
+from spd_core.data.importing import CUSTOM
 from tests import ROOT
 from tests.app.test_pages import prepared, press, text_of
 

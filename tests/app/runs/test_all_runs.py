@@ -9,7 +9,8 @@ from streamlit.testing.v1 import AppTest
 
 from app.fine_tune import compare
 from app.runs import all_runs
-from spd_core.recipes.distill import PRESETS, Recipe, recipe_from
+from spd_core.recipes.distill import Recipe, recipe_from
+from spd_core.recipes.presets import PRESETS
 from spd_core.runs import queue
 from spd_core.runs.events import Loss, StageBegun
 from spd_core.runs.folder import Run

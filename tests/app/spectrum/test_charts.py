@@ -14,8 +14,7 @@ from app.spectrum import panels as spectra
 from app.spectrum.charts import Look
 from app.spectrum.panels import Panel, csv_rows, table
 from app.ui.exports import to_csv, to_html
-from spd_core.subspace.capture import GradientGram
-from spd_core.subspace.gram import decompose
+from spd_core.subspace.gram import GradientGram, decompose
 from spd_core.subspace.spectrum import energy, numerical_rank
 from spd_core.subspace.store import RECORDED, load_analysis, recorded_names
 

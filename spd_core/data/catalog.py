@@ -1,0 +1,93 @@
+"""Finds a capability by its name, wherever it comes from, and saves one's own."""
+
+import os
+import re
+from dataclasses import replace
+from pathlib import Path
+
+from spd_core.data.capability import Capability, Split, builtin_names, read_builtin, read_capability
+from spd_core.data.public import TASKS, read_task
+from spd_core.errors import InputError, StorageError
+from spd_core.storage import child, spd_home, write_text
+
+
+def saved_folder() -> Path:
+    """Where the user's own capabilities are kept."""
+    return spd_home() / "capabilities"
+
+
+def saved_names() -> list[str]:
+    """Names of the user's own capabilities."""
+    return sorted({path.stem for path in saved_folder().glob("[!.]*.jsonl")} - {*builtin_names(), *TASKS})
+
+
+def read_named(name: str) -> Capability:
+    """A capability that comes with SPD Lab or that the user has saved.
+
+    Raises:
+        InputError: no capability of that name, or a damaged file.
+    """
+    if name in saved_names():
+        return read_capability(child(saved_folder(), f"{name}.jsonl"))
+    return read_builtin(name)
+
+
+def find_capability(name: str, data: Path | None = None, split: Split = "calibration") -> Capability:
+    """One split of the capability that a user names.
+
+    A built-in or saved name, a public data set (from the hub, or from `data`), or the path of a capability file. A
+    name that is none of them, with `data`, reads `data` as a capability file.
+
+    Raises:
+        InputError: nothing of that name, an unreadable file, or a split without examples.
+    """
+    if name in TASKS:
+        return read_task(name, data, split)
+    found = _own(name, data)
+    chosen = found.split(split)
+    if not chosen.examples:
+        raise InputError(f'{found.name} has no {split} examples; mark some with "split": "{split}"')
+    return chosen
+
+
+def held_out_prompts(name: str) -> list[str]:
+    """Prompts that are kept for evaluation; none where the capability has no such split, or cannot be found."""
+    try:
+        return [example.prompt for example in find_capability(name, split="heldout").examples]
+    except InputError:
+        return []
+
+
+def _own(name: str, data: Path | None) -> Capability:
+    if data is not None:
+        return read_capability(data)
+    if name in builtin_names() or not (name.endswith(".jsonl") or os.path.exists(name)):
+        try:
+            return read_named(name)
+        except InputError as error:
+            raise InputError(f"{error}; public data sets: {', '.join(TASKS)}") from None
+    return read_capability(Path(name))
+
+
+def suggested_name(text: str) -> str:
+    """A name to save under, made of any text."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", text).strip("-_")[:60] or "mine"
+
+
+def save_capability(capability: Capability, name: str, overwrite: bool = False) -> Path:
+    """Write a capability below `SPD_HOME` under `name`, which also becomes its own.
+
+    Raises:
+        InputError: a name that is taken by SPD Lab itself or is none, or no example to save.
+        StorageError: the name is in use and `overwrite` is false, or the disk refuses.
+    """
+    if name.lower() in (*builtin_names(), *TASKS):
+        raise InputError(f"{name} comes with SPD Lab and stays as it is; choose another name, such as {name}-mine")
+    path = child(saved_folder(), f"{name}.jsonl")
+    if not capability.examples:
+        raise InputError(f"{name} has no example to save; add a row")
+    if path.exists() and not overwrite:
+        raise StorageError(f"{name} is saved already; choose another name, or replace it")
+    settings = capability.settings.model_copy(update={"capability": name})
+    write_text(path, replace(capability, settings=settings).to_jsonl())
+    return path
