@@ -37,7 +37,7 @@ def main(
     encoded = spans.encode_all(found.examples, found.settings, lm.tokenizer)
     if memory_of:
         rows = [dataclasses.replace(encoded.examples[i % len(encoded.examples)], id=str(i)) for i in range(memory_of)]
-        gradients.capture(lm, spans.EncodedSet(tuple(rows)), layers, batch_size=batch_size)
+        gradients.capture_gradients(lm, spans.EncodedSet(tuple(rows)), layers, batch_size=batch_size)
         print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
         return
     few = spans.EncodedSet(encoded.examples[:limit])
@@ -52,7 +52,7 @@ def main(
 
     def capture() -> float:
         start = time.perf_counter()
-        gradients.capture(lm, few, layers, batch_size=batch_size)
+        gradients.capture_gradients(lm, few, layers, batch_size=batch_size)
         return time.perf_counter() - start
 
     def one_at_a_time() -> float:

@@ -31,7 +31,7 @@ def main(rounds: int = 3, rows: int = 24, new_tokens: int = 32) -> None:
     lm = loading.load("builtin", dtype="float32")
     calibration = public.find_capability("arithmetic").limited(8)
     encoded = spans.encode_all(calibration.examples, calibration.settings, lm.tokenizer)
-    projected = Lane(subspace.fit(capture.capture(lm, encoded, (15, 29)), lm), name="projected")
+    projected = Lane(subspace.fit(capture.capture_gradients(lm, encoded, (15, 29)), lm), name="projected")
     asked = tasks_of(lm, public.find_capability("arithmetic", split="train").limited(rows))
     sampling = Sampling(max_new_tokens=new_tokens)
     settings = TrainSettings(epochs=1, batch_size=8, completions=0, learning_rate=1e-4)

@@ -24,7 +24,7 @@ def main(items: int = 150, rounds: int = 3, batch_size: int = 32) -> None:
     lm = loading.load("builtin", dtype="float32")
     calibration = public.find_capability("arithmetic").limited(8)
     encoded = spans.encode_all(calibration.examples, calibration.settings, lm.tokenizer)
-    projected = Lane(subspace.fit(capture.capture(lm, encoded, (15, 29)), lm), name="projected")
+    projected = Lane(subspace.fit(capture.capture_gradients(lm, encoded, (15, 29)), lm), name="projected")
 
     with tempfile.TemporaryDirectory() as home:
         os.environ["SPD_HOME"] = home

@@ -28,7 +28,7 @@ def main(dtype: str = "auto", new_tokens: int = 48, rounds: int = 7) -> None:
     lm.tokenizer.eos_token = None
     found = public.find_capability("arithmetic").limited(8)
     encoded = spans.encode_all(found.examples, found.settings, lm.tokenizer)
-    space = subspace.fit(capture.capture(lm, encoded, (15, 29)), lm)
+    space = subspace.fit(capture.capture_gradients(lm, encoded, (15, 29)), lm)
     raw, projected = Lane(), Lane(space, name="projected")
     sampling = decode.Sampling(max_new_tokens=new_tokens)
 

@@ -10,6 +10,8 @@ FACE = {
     "Lane": "intervention.projection",
     "Sampling": "recipes.lanes",
     "adapter_folder": "intervention.cards",
+    "capture": "subspace.pipeline",
+    "capture_at": "subspace.store",
     "export_folded": "intervention.export",
     "export_merged": "intervention.export",
     "find_capability": "data.catalog",

@@ -40,6 +40,12 @@ class StorageError(SpdError):
     exit_code = 6
 
 
+class Stopped(SpdError):  # noqa: N818 - it is no error of anybody
+    """Somebody has asked to stop, before there was anything whole to return; what is on the disk is kept."""
+
+    exit_code = 130
+
+
 class TrainingError(SpdError):
     """A training that cannot go on, e.g. because its loss is no number."""
 

@@ -14,7 +14,7 @@ from typing import Any
 from spd_core.errors import InputError, TrainingError
 from spd_core.recipes.distill import Recipe
 from spd_core.runs import processes, queue
-from spd_core.runs.events import Progress
+from spd_core.runs.events import StageProgress
 from spd_core.runs.folder import open_run
 from spd_core.runs.job import run_job
 
@@ -36,7 +36,7 @@ def _steps(folder: Path, tell: Callable[[Any], None], stop: Callable[[], bool], 
             time.sleep(0.02)
         with path.open("a") as file:
             file.write(f"{step}\n")
-        tell(Progress(time=time.time(), stage="train", done=step + 1, total=STEPS))
+        tell(StageProgress(time=time.time(), stage="train", done=step + 1, total=STEPS))
     return "done"
 
 

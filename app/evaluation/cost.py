@@ -11,8 +11,9 @@ from app.jobs.models import preparation
 from app.runs.panel import duration
 from app.ui.widgets import counted, plain, small
 from spd_core.data.public import TASKS
+from spd_core.distill.trained import trained_by
 from spd_core.errors import InputError
-from spd_core.evaluation.costs import arms_are_trained, cost_of_evaluation, measured_answers
+from spd_core.evaluation.costs import cost_of_evaluation, measured_answers
 from spd_core.evaluation.statistics import FEWEST, minimum_detectable
 from spd_core.recipes.evaluation import EvalSet, EvaluationRecipe
 from spd_core.runs.costs import Cost, Rates, measured_rates
@@ -28,7 +29,7 @@ def panel(chosen: Chosen) -> None:
     if len(facts) < len(recipe.sets):
         return
     stages, answers = measured_rates(recipe.model), measured_answers(recipe.model)
-    seeds = [seed for seed in recipe.seeds if recipe.arms and not arms_are_trained(recipe, seed)]
+    seeds = [seed for seed in recipe.seeds if recipe.arms and not _trained(recipe, seed)]
     arms = [_arms(recipe, seed, stages) for seed in seeds]
     cost = cost_of_evaluation(
         recipe, {name: one.items for name, one in facts.items()}, {name: one.scorer for name, one in facts.items()},
@@ -48,6 +49,12 @@ def panel(chosen: Chosen) -> None:
         small(f"Rates: {plain(answers.source)}. What was answered before is not asked again, and costs nothing.")
     else:
         small("Nothing was measured yet for this model or this size: the run tells, as it goes on, how long it takes.")
+
+
+def _trained(recipe: EvaluationRecipe, seed: int) -> bool:
+    """Whether a finished run has trained its arms with a seed already: then it costs nothing."""
+    wanted = recipe.distillation(seed)
+    return wanted is not None and trained_by(wanted) is not None
 
 
 def _arms(recipe: EvaluationRecipe, seed: int, stages: Rates | None) -> Cost | None:

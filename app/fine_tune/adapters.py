@@ -14,6 +14,7 @@ from app.ui import launch, progress, session
 from app.ui.widgets import download, failure, plain, small
 from spd_core.intervention.cards import AdapterCard, finished_adapters
 from spd_core.models.families import BUILTIN
+from spd_core.models.identity import pinned
 from spd_core.recipes.distill import ARMS
 from spd_core.runs.view import RunView
 from spd_core.storage import spd_home
@@ -117,8 +118,8 @@ def merge(job: "Job[Path, None]", card: AdapterCard, target: Path, store: Any) -
     from spd_core.intervention.adapters import load_adapter
     from spd_core.intervention.export import export_merged
 
-    pinned = None if card.base == BUILTIN or card.revision.startswith("sha256:") else card.revision
-    lm = store.get(ModelKey(card.base, pinned, card.dtype), job.progress)
+    revision = pinned(card.base, card.revision)
+    lm = store.get(ModelKey(card.base, revision, card.dtype), job.tell)
     job.progress(0.6, "Merging and writing")
     export_merged(lm, load_adapter(_folder(card)), target, overwrite=True)
     return target

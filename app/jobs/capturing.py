@@ -5,7 +5,6 @@ Pages import this module only inside functions, since it brings torch along.
 
 import functools
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,12 +13,13 @@ from app.jobs.requests import Request
 from spd_core.models import loading
 from spd_core.models.device import MemoryEstimate, available_memory, choose_device
 from spd_core.models.families import ModelCard, card_of
+from spd_core.progress import Progress, Tell
+from spd_core.recipes.capture import CaptureSettings
 from spd_core.recipes.distill import Recipe
 from spd_core.storage import new_name
+from spd_core.subspace import pipeline
 from spd_core.subspace.analysis import Analysis
-from spd_core.subspace.capture import Progress
-from spd_core.subspace.pipeline import StudySettings, study, with_nulls
-from spd_core.subspace.store import captures_folder, save_analysis
+from spd_core.subspace.store import captures_folder, save_capture
 
 # --- before loading ------------------------------------------------------------------------------------------
 
@@ -39,7 +39,7 @@ def prepare(job: Job[Prepared, None], name: str, revision: str | None) -> Prepar
     Raises:
         SpdError: not found, or not supported.
     """
-    source = loading.resolve(name, job.progress)
+    source = loading.resolve(name, job.tell)
     job.progress(0.98, "Reading the configuration and the tokenizer")
     config = loading.read_config(source, revision)
     return Prepared(card_of(config, name), config, loading.load_tokenizer(source, revision))
@@ -115,18 +115,22 @@ def capture(job: Job[Analysis, CaptureNews], request: Request, store: ModelStore
     Raises:
         SpdError: the model cannot be loaded, no example survives, or a gradient is not finite.
     """
-    lm = store.get(request.model, job.progress)
+    lm = store.get(request.model, job.tell)
     job.progress(0.0, "Capturing gradients")
-    settings = StudySettings(
-        request.layers, request.loss, request.style, request.examples, request.batch_size, request.center
+    settings = CaptureSettings(
+        layers=",".join(map(str, request.layers)),
+        loss=request.loss,
+        examples=request.examples,
+        batch_size=request.batch_size,
+        center=request.center,
     )
-    analysis = study(
+    analysis = pipeline.capture(
         lm,
         request.capability,
         settings,
+        request.style,
         name=new_name(request.capability.name),
-        on_batch=_telling(job, "Capturing gradients"),
-        doing=lambda share, site: job.progress(share, f"Computing the spectrum of {site}"),
+        tell=_telling(job),
         stop=job.stopping,
     )
     _save(job, analysis)
@@ -139,22 +143,23 @@ def nulls(job: Job[Analysis, CaptureNews], analysis: Analysis, key: ModelKey, st
     Raises:
         SpdError: the model cannot be loaded, or it was stopped.
     """
-    lm = store.get(key, job.progress)
+    lm = store.get(key, job.tell)
     job.progress(0.0, "Capturing the nulls")
-    analysis = with_nulls(lm, analysis, on_batch=_telling(job, "Capturing the nulls"), stop=job.stopping)
+    analysis = pipeline.with_nulls(lm, analysis, tell=_telling(job, "Capturing the nulls"), stop=job.stopping)
     _save(job, analysis)
     return analysis
 
 
-def _telling(job: Job[Any, CaptureNews], doing: str) -> Callable[[Progress], None]:
+def _telling(job: Job[Any, CaptureNews], doing: str = "") -> Tell:
     started = time.monotonic()
 
-    def tell(progress: Progress) -> None:
-        job.news = CaptureNews(progress.done, progress.total, progress.loss, time.monotonic() - started)
-        job.progress(progress.done / progress.total, doing)
+    def tell(at: Progress) -> None:
+        if at.loss is not None:
+            job.news = CaptureNews(int(at.done), int(at.total), at.loss, time.monotonic() - started)
+        job.progress(at.share, doing or at.what)
 
     return tell
 
 
 def _save(job: Job[Any, Any], analysis: Analysis) -> None:
-    job.saving(lambda: save_analysis(analysis, captures_folder() / analysis.name, overwrite=True))
+    job.saving(lambda: save_capture(analysis, captures_folder() / analysis.name, overwrite=True))

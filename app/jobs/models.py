@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import streamlit as st
 
 from spd_core.errors import InputError, SpdError, StorageError
+from spd_core.progress import Progress, Tell
 from spd_core.subspace.analysis import Analysis
-from spd_core.subspace.store import RECORD, find_capture, open_capture
+from spd_core.subspace.store import changed_at, open_capture
 
 if TYPE_CHECKING:
     from app.jobs.capturing import Prepared
@@ -75,8 +76,12 @@ class Job(Generic[Result, News]):
         return (self.ended or time.monotonic()) - self.started
 
     def progress(self, share: float, doing: str) -> None:
-        """Say what is being done; the engine's `Progress`."""
+        """Say what is being done, and how far it is."""
         self.share, self.phase = share, doing
+
+    def tell(self, at: Progress) -> None:
+        """Take the engine's progress over; where it does not say what it does, the phase stays."""
+        self.progress(at.share, at.what or self.phase)
 
     def saving(self, save: Callable[[], object]) -> None:
         """Save what the work made; when the disk refuses, it stays usable in this session, and the page says so."""
@@ -166,7 +171,7 @@ class ModelStore:
         self._key: ModelKey | None = None
         self._lm: LanguageModel | None = None
 
-    def get(self, key: ModelKey, progress: Callable[[float, str], None]) -> "LanguageModel":
+    def get(self, key: ModelKey, tell: Tell) -> "LanguageModel":
         """The model of `key`, loaded when it is not the one at hand; others wait meanwhile.
 
         Raises:
@@ -177,7 +182,7 @@ class ModelStore:
         with self._lock:
             if self._lm is None or not self._serves(key):
                 self._lm = self._key = None  # free the old one before the new one comes
-                self._lm = models.load(key.name, key.revision, key.dtype, progress)
+                self._lm = models.load(key.name, key.revision, key.dtype, tell)
                 self._key = key
             return self._lm
 
@@ -217,7 +222,7 @@ def load_saved(name: str) -> Analysis:
         InputError: no analysis of that name, or its files are damaged.
     """
     try:
-        return _loaded(name, (find_capture(name) / RECORD).stat().st_mtime_ns)
+        return _loaded(name, changed_at(name))
     except FileNotFoundError as error:  # another tab deletes it at this moment
         raise InputError(f"the capture {name!r} was deleted; choose another") from error
 

@@ -5,7 +5,7 @@ Imports torch only where it computes, so that pages can name requests and result
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from app.jobs.models import Job, ModelKey, ModelStore
@@ -130,7 +130,7 @@ def check(
     examples, started = _examples(lm, request), time.monotonic()
     found = causal_check(
         lm, request.analysis, request.site, request.direction, examples, seed=SEED, stop=job.stopping,
-        on_batch=lambda done, total: job.progress(done / total, f"{done} of {total} texts"),
+        tell=job.tell,
     )  # fmt: skip
     return Probed(request, found, time.monotonic() - started)
 
@@ -138,7 +138,7 @@ def check(
 def _model(job: "Job[Any, Any]", analysis: Analysis, key: ModelKey, store: ModelStore) -> "LanguageModel":
     from spd_core.subspace.subspace import check_model
 
-    lm = store.get(key, job.progress)
+    lm = store.get(key, job.tell)
     check_model(analysis.provenance, analysis.sites, lm)
     return lm
 
@@ -150,5 +150,6 @@ def _examples(lm: "LanguageModel", request: CheckRequest) -> "Sequence[Encoded]"
     analysis = request.analysis
     if request.split == "calibration":
         return analysis.examples
-    settings = replace(settings_of(analysis), examples=len(analysis.examples))
-    return encoded_examples(lm, analysis.capability, settings, "heldout").examples
+    settings, style = settings_of(analysis)
+    wanted = settings.model_copy(update={"examples": len(analysis.examples)})
+    return encoded_examples(lm, analysis.capability, wanted, style, "heldout").examples

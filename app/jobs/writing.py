@@ -11,14 +11,14 @@ import torch
 
 from app.jobs.models import Job, ModelStore
 from app.side_by_side.lanes import WriteRequest
-from spd_core.errors import InputError, MemoryLimitError
+from spd_core.errors import InputError, MemoryLimitError, Stopped
 from spd_core.generation import compare as engine
 from spd_core.generation import comparison
 from spd_core.generation.comparison import Comparison
 from spd_core.generation.decode import Completion
 from spd_core.generation.teacher_forcing import read_lanes
-from spd_core.intervention.adapters import Adapter, load_adapter
-from spd_core.intervention.cards import adapter_folder
+from spd_core.intervention.adapters import Adapter, saved_adapter
+from spd_core.models.identity import same_revision
 from spd_core.recipes.lanes import LaneSpec
 
 
@@ -54,7 +54,7 @@ def write(job: Job[Comparison, Live], request: WriteRequest, store: ModelStore) 
     Raises:
         SpdError: the model cannot be loaded, a setting is out of range, or memory runs out.
     """
-    lm = store.get(request.key, job.progress)
+    lm = store.get(request.key, job.tell)
     job.progress(0.0, "Reading the prompt")
     sampling, total = request.sampling, len(request.specs)
 
@@ -71,16 +71,16 @@ def write(job: Job[Comparison, Live], request: WriteRequest, store: ModelStore) 
             lm, request.analysis, request.prompt, request.specs, sampling,
             style=request.style, answer=request.answer, others=request.others, adapters=adapters, grid=request.grid,
             alternatives=5 if request.grid is None else 3, on_step=on_step,
-            on_read=lambda n: job.progress(n / total, "Reading each text in both lanes"), stop=job.stopping,
+            tell=job.tell, stop=job.stopping,
         )  # fmt: skip
     if not any(lane.tokens for lane in found.lanes) and job.stopping():
-        raise InputError("stopped before the first token; generate again")
+        raise Stopped("stopped before the first token; generate again")
     return _saved(job, found)
 
 
 def _adapters(specs: Iterable[LaneSpec]) -> dict[str, Adapter]:
     """The adapters that lanes name; raises `InputError` when one is gone or damaged."""
-    return {ref: load_adapter(adapter_folder(ref)) for ref in dict.fromkeys(spec.adapter for spec in specs) if ref}
+    return {ref: saved_adapter(ref) for ref in dict.fromkeys(spec.adapter for spec in specs) if ref}
 
 
 def _live(completion: Completion, seconds: float) -> LiveLane:
@@ -93,10 +93,10 @@ def read(job: Job[Comparison, Live], written: Comparison, request: WriteRequest,
     Raises:
         SpdError: the model cannot be loaded, or is not the one that wrote.
     """
-    lm = store.get(request.key, job.progress)
-    if lm.revision != written.revision:
+    lm = store.get(request.key, job.tell)
+    if not same_revision(written.revision, lm.name, lm.revision):
         raise InputError(f"these texts are of {written.revision}, and the model is {lm.revision}; generate again")
-    specs, total = [lane.spec for lane in written.lanes], len(written.lanes)
+    specs = [lane.spec for lane in written.lanes]
     adapters = _adapters(specs)
     for facts in (lane.adapter for lane in written.lanes if lane.adapter is not None):
         if adapters[facts.ref].fingerprint != facts.fingerprint:
@@ -104,9 +104,7 @@ def read(job: Job[Comparison, Live], written: Comparison, request: WriteRequest,
     job.progress(0.0, "Reading each text in both lanes")
     with _told_of_memory(request):
         lanes = engine.lanes_of(specs, request.analysis, request.others, adapters)
-        found = read_lanes(
-            lm, written, lanes, on_read=lambda n: job.progress(n / total, job.phase), stop=job.stopping
-        )  # fmt: skip
+        found = read_lanes(lm, written, lanes, tell=job.tell, stop=job.stopping)
     return _saved(job, found)
 
 

@@ -14,15 +14,8 @@ from spd_core.data.capability import builtin_names
 from spd_core.data.catalog import saved_names
 from spd_core.data.public import TASKS
 from spd_core.errors import InputError
-from spd_core.recipes.distill import (
-    ARMS,
-    CaptureSettings,
-    CorpusSettings,
-    Recipe,
-    TrainSettings,
-    recipe_from,
-    short_name,
-)
+from spd_core.recipes.capture import CaptureSettings
+from spd_core.recipes.distill import ARMS, CorpusSettings, Recipe, TrainSettings, recipe_from, short_name
 from spd_core.recipes.presets import PRESETS
 from spd_core.records import Record
 

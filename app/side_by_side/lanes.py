@@ -10,6 +10,7 @@ from spd_core.errors import InputError
 from spd_core.generation.comparison import Comparison, PromptStyle
 from spd_core.models.families import Kind
 from spd_core.recipes.lanes import RAW, Grid, LaneSpec, Sampling
+from spd_core.recipes.lanes import distilled as tuned_lane
 
 if TYPE_CHECKING:
     from spd_core.subspace.analysis import Analysis
@@ -76,13 +77,13 @@ def chosen_specs(
     specs = [
         RAW,
         base,
-        *([but(kind="complement")] if COMPLEMENT in more else []),
-        *([but(kind="random")] if RANDOM in more else []),
+        *([but(complement=True)] if COMPLEMENT in more else []),
+        *([but(of="random")] if RANDOM in more else []),
         *(but(kinds=KINDS[kinds]) for kinds in (KEYS, VALUES) if kinds in more),
         *(but(rank=str(rank)) for rank in ranks),
         *(but(strength=strength) for strength in strengths),
-        *(but(analysis=name) for name in others),
-        *(LaneSpec(kind="distilled", adapter=ref) for ref in distilled),
+        *(but(capture=name) for name in others),
+        *(tuned_lane(ref) for ref in distilled),
     ]
     found = tuple(dict.fromkeys(specs))
     if len(found) > MOST_LANES:

@@ -12,13 +12,11 @@ import streamlit as st
 from app.side_by_side.lanes import COMPLEMENT, KINDS, LANES, RANDOM
 from app.side_by_side.pickers import distilled_models
 from app.ui import session
+from spd_core.distill.trained import trained_by
 from spd_core.errors import InputError
 from spd_core.evaluation.store import Cell, ItemRecord
-from spd_core.intervention.cards import finished_adapters
 from spd_core.models.families import parse_layers
 from spd_core.recipes.evaluation import EvaluationRecipe, Subject
-from spd_core.runs import queue
-from spd_core.runs.folder import open_run
 from spd_core.subspace.store import recorded_names
 
 if TYPE_CHECKING:
@@ -56,7 +54,7 @@ def opening(recipe: EvaluationRecipe, subject: Subject, cell: Cell, record: Item
                          "own: capture a capability on that checkpoint on Home, then paste the prompt")  # fmt: skip
     analysis, notes = _capture(recipe, subject, cell)
     rank = _rank(subject.rank or recipe.capture.rank, analysis.d_kv) if subject.kind == "projected" else None
-    values = _asked(cell, record) | _lanes(recipe, subject, cell.seed, analysis)
+    values = _asked(cell, record) | _lanes(recipe, subject, cell, analysis)
     if cell.about.scorer == "nll":
         notes = (*notes, "The table only reads the reference answer; Side by side writes one.")
     if cell.about.style == "chat":
@@ -157,43 +155,32 @@ def _asked(cell: Cell, record: ItemRecord) -> dict[str, Any]:
             session.CHOICE: "greedy", session.NEW_TOKENS: tokens, session.MODE: LANES}  # fmt: skip
 
 
-def _lanes(recipe: EvaluationRecipe, subject: Subject, seed: int, analysis: "Analysis") -> dict[str, Any]:
+def _lanes(recipe: EvaluationRecipe, subject: Subject, cell: Cell, analysis: "Analysis") -> dict[str, Any]:
     """The lane of the subject, and no more than Side by side always has."""
-    strength = recipe.capture.strength if subject.strength is None else subject.strength
-    more = [COMPLEMENT] * subject.complement + [RANDOM] * (subject.of == "random")
-    projects = next(name for name, kinds in KINDS.items() if set(kinds) == set(subject.kinds))
-    distilled = [_adapter(recipe, subject, seed, analysis)] if subject.kind == "distilled" else []
+    spec = recipe.lane(subject, cell.seed)
+    more = [COMPLEMENT] * spec.complement + [RANDOM] * (spec.of == "random")
+    projects = next(name for name, kinds in KINDS.items() if set(kinds) == set(spec.kinds))
+    distilled = [_adapter(recipe, subject, cell, analysis)] if subject.kind == "distilled" else []
     values: dict[str, Any] = {session.MORE_LANES: more, session.MORE_RANKS: "", session.MORE_STRENGTHS: "",
               session.OTHER_CAPTURES: [], session.DISTILLED: distilled}  # fmt: skip
-    if subject.kind == "projected":
-        values |= {session.STRENGTH: strength, session.PROJECTS: projects, session.RANDOM_SEED: seed,
-                   session.LANE_LAYERS: list(subject.layers or ())}  # fmt: skip
+    if spec.projects:
+        values |= {session.STRENGTH: spec.strength, session.PROJECTS: projects, session.RANDOM_SEED: spec.seed,
+                   session.LANE_LAYERS: list(spec.layers or ())}  # fmt: skip
     return values
 
 
-def _adapter(recipe: EvaluationRecipe, subject: Subject, seed: int, analysis: "Analysis") -> str:
+def _adapter(recipe: EvaluationRecipe, subject: Subject, cell: Cell, analysis: "Analysis") -> str:
     """`run/arm` of the adapter that was evaluated."""
     fitting, _ = distilled_models(analysis)
-    wanted = [subject.adapter] if subject.adapter else _trained(recipe, subject, seed)
-    found = next((ref for ref in wanted if ref in fitting), None)
-    if found is None:
+    wanted = cell.adapter or subject.adapter or _trained(recipe, subject, cell.seed)
+    if wanted not in fitting:
         raise InputError("its adapter is not on this machine (any more), or is of another model than the capture; "
                          "train the arm again on Fine-tune")  # fmt: skip
-    return found
+    return wanted
 
 
-def _trained(recipe: EvaluationRecipe, subject: Subject, seed: int) -> list[str]:
-    """Adapters of an arm from runs that carried out this evaluation's training."""
+def _trained(recipe: EvaluationRecipe, subject: Subject, seed: int) -> str:
+    """The adapter of an arm from the run that has trained this evaluation's arms; empty when there is none."""
     training = recipe.distillation(seed)
-    if training is None:
-        return []
-    wanted, found = queue.anchored(training), []
-    for card in finished_adapters():
-        if card.arm == subject.arm:
-            try:
-                run = open_run(card.run)
-            except InputError:  # deleted meanwhile, or damaged: not the one
-                continue
-            if run.record.recipe == wanted:
-                found.append(card.ref)
-    return found
+    run = trained_by(training) if training is not None else None
+    return f"{run.id}/{subject.arm}" if run is not None else ""

@@ -166,7 +166,7 @@ def pick_specs(analysis: "Analysis", base: LaneSpec) -> tuple[LaneSpec, ...]:
         [name for name in others if name in names], pick_distilled(analysis),
     )  # fmt: skip
     drawn = session.clamped(seed, 0, 2**31 - 1)
-    return tuple(spec.model_copy(update={"seed": drawn}) if spec.kind == "random" else spec for spec in chosen_lanes)
+    return tuple(spec.model_copy(update={"seed": drawn}) if spec.of == "random" else spec for spec in chosen_lanes)
 
 
 def pick_distilled(analysis: "Analysis") -> list[str]:
@@ -228,7 +228,7 @@ def pick_grid(analysis: "Analysis") -> Grid:
 
 def open_others(specs: tuple[LaneSpec, ...]) -> "dict[str, Analysis]":
     """The analyses that lanes name; raises `InputError` when one cannot be opened."""
-    return {spec.analysis: session.open_analysis(spec.analysis) for spec in specs if spec.analysis}
+    return {spec.capture: session.open_analysis(spec.capture) for spec in specs if spec.capture}
 
 
 def pick_sampling() -> Sampling:

@@ -79,8 +79,10 @@ def cumulative_energy(panels: Sequence[Panel], rank: int, look: Look) -> "go.Fig
     traces: list[Trace] = []
     for panel in panels:
         traces += _own(panel, panel.energy, hover, look)
-        others = {name: energy(values) for name, values in _others(panel, look)}
-        traces += _comparisons(panel, {**others, "activations": 1 - panel.error}, hover, look)
+        others: dict[str, Array] = {name: energy(values) for name, values in _others(panel, look)}
+        if panel.error is not None:
+            others["activations"] = 1 - panel.error
+        traces += _comparisons(panel, others, hover, look)
     return _assembled(
         panels,
         traces,

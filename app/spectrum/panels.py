@@ -12,11 +12,10 @@ from app.ui.tokens import visible
 from spd_core.models.families import Site
 from spd_core.subspace.analysis import Analysis, Coordinates
 from spd_core.subspace.spectrum import (
+    Overlap,
     choose_rank,
     effective_rank,
     energy,
-    numerical_rank,
-    principal_angles,
     stable_rank,
 )
 
@@ -30,7 +29,7 @@ class Panel:
     Attributes:
         values: [d_kv] singular values, descending.
         nonzero: how many of them are above rounding.
-        error: [d_kv] ‖K − K P‖² / ‖K‖² of the activations at rank 1 … d_kv.
+        error: [d_kv] ‖K − K P‖² / ‖K‖² of the activations at rank 1 … d_kv; None where it was not kept.
         nulls: singular values by the name of the null.
         band: [2, d_kv] 5th and 95th percentile over bootstrap samples; None when there is none.
         heads: [KV heads, head_dim] singular values of each head alone.
@@ -40,7 +39,7 @@ class Panel:
     kind: str
     values: Array
     nonzero: int
-    error: Array
+    error: Array | None
     nulls: Mapping[str, Array] = field(default_factory=dict)
     band: Array | None = None
     heads: Array | None = None
@@ -71,7 +70,7 @@ def panels_of(analysis: Analysis, layers: Sequence[int] | None = None, *, heads:
             site.layer,
             site.kind,
             found.values,
-            numerical_rank(found.values, analysis.provenance.dtype),
+            analysis.directions(site),
             found.reconstruction_error,
             found.nulls,
             found.band,
@@ -89,7 +88,9 @@ def table(panels: Sequence[Panel], rank: int) -> list[dict[str, Any]]:
             "Site": panel.label,
             "Rank kept": panel.rank(rank),
             "Energy kept": float(np.floor(1e4 * panel.energy[panel.rank(rank) - 1] + 1e-6) / 100),
-            "Activations lost": float(np.ceil(1e4 * panel.error[panel.rank(rank) - 1] - 1e-6) / 100),
+            "Activations lost": None
+            if panel.error is None
+            else float(np.ceil(1e4 * panel.error[panel.rank(rank) - 1] - 1e-6) / 100),
             "Effective rank": effective_rank(panel.values),
             "Stable rank": stable_rank(panel.values),
             **{f"r at {share:.0%}": panel.rank_for(share) for share in (0.9, 0.95, 0.99)},
@@ -106,7 +107,7 @@ def csv_rows(panels: Sequence[Panel]) -> list[dict[str, Any]]:
         {
             "layer": panel.layer, "kind": panel.kind, "spectrum": name, "direction": i + 1,
             "singular_value": float(value), "cumulative_energy": float(share),
-            "reconstruction_error": float(panel.error[i]) if name == "capability" else None,
+            "reconstruction_error": None if panel.error is None or name != "capability" else float(panel.error[i]),
         }
         for panel in panels
         for name, values in {"capability": panel.values, **panel.nulls}.items()
@@ -117,60 +118,27 @@ def csv_rows(panels: Sequence[Panel]) -> list[dict[str, Any]]:
 # --- overlap of subspaces ------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, eq=False)
-class Overlap:
-    """Principal angles between every two of some subspaces.
-
-    Attributes:
-        names: what each is.
-        angles: by (row, column), ascending, in degrees.
-        chance: [n, n] mean cos² that two random subspaces of these ranks have: the larger rank ÷ d_kv.
-    """
-
-    names: tuple[str, ...]
-    angles: Mapping[tuple[int, int], Array]
-    chance: Array
-
-    @property
-    def mean(self) -> Array:
-        """[n, n] mean principal angle in degrees; 0 for equal subspaces, 90 for orthogonal ones."""
-        n = len(self.names)
-        return np.array([[self.angles[i, j].mean() for j in range(n)] for i in range(n)])
-
-    def shared(self, i: int, j: int) -> float:
-        """Mean cos² of the angles: the share of the smaller subspace that lies inside the other."""
-        return float((np.cos(np.radians(self.angles[i, j])) ** 2).mean())
-
-    def rows(self) -> list[dict[str, Any]]:
-        """The table twin: a row for each pair."""
-        pairs = [(i, j) for i in range(len(self.names)) for j in range(i + 1, len(self.names))]
-        return [
-            {
-                "First": self.names[i],
-                "Second": self.names[j],
-                "Smallest angle": float(self.angles[i, j][0]),
-                "Mean angle": float(self.angles[i, j].mean()),
-                "Largest angle": float(self.angles[i, j][-1]),
-                "Shared": self.shared(i, j),
-                "By chance": float(self.chance[i, j]),
-            }
-            for i, j in pairs
-        ]
-
-
-def overlap(bases: Mapping[str, Array]) -> Overlap:
-    """Angles between the column spaces of named bases `[d_kv, rank]`."""
-    columns = list(bases.values())
-    pairs = [(i, j) for i in range(len(columns)) for j in range(i, len(columns))]
-    found = {(i, j): np.degrees(principal_angles(columns[i], columns[j])) for i, j in pairs}
-    chance = np.array([[max(a.shape[1], b.shape[1]) / len(a) for b in columns] for a in columns])
-    return Overlap(tuple(bases), found | {(j, i): angles for (i, j), angles in found.items()}, chance)
+def overlap_rows(found: Overlap) -> list[dict[str, Any]]:
+    """The table twin of an overlap: a row for each pair."""
+    pairs = [(i, j) for i in range(len(found.names)) for j in range(i + 1, len(found.names))]
+    return [
+        {
+            "First": found.names[i],
+            "Second": found.names[j],
+            "Smallest angle": float(found.angles[i, j][0]),
+            "Mean angle": float(found.angles[i, j].mean()),
+            "Largest angle": float(found.angles[i, j][-1]),
+            "Shared": found.shared(i, j),
+            "By chance": float(found.chance[i, j]),
+        }
+        for i, j in pairs
+    ]
 
 
 def bases_at(analysis: Analysis, site: Site, rank: int) -> dict[str, Array]:
     """The site's subspace of this analysis, and of either half of its examples alone, all at one rank."""
     found = analysis.sites[site]
-    kept = min(rank, numerical_rank(found.values, analysis.provenance.dtype))
+    kept = min(rank, analysis.directions(site))
     bases = {"all examples": found.vectors[:, :kept]}
     if found.halves is not None:
         halves = (half[:, :kept] for half in found.halves)

@@ -14,6 +14,7 @@ from app.ui.header import label
 from app.ui.widgets import chart, downloads, failure, is_dark, plain, small, told_apart
 from spd_core.errors import InputError
 from spd_core.subspace.analysis import nulls_of
+from spd_core.subspace.spectrum import overlap
 from spd_core.subspace.store import recorded_names
 
 if TYPE_CHECKING:
@@ -165,16 +166,17 @@ def overlaps(analysis: "Analysis", rank: int) -> None:
     if len(bases) < 2:
         st.info("There is nothing to compare with: this capture has one subspace here.")
         return
-    found = spectra.overlap(bases)
+    found = overlap(bases)
     left, right = st.columns((2, 3), gap="medium")
     with left:
-        means = "; ".join(f"{row['First']} and {row['Second']} {row['Mean angle']:.0f}°" for row in found.rows())
+        pairs = spectra.overlap_rows(found)
+        means = "; ".join(f"{row['First']} and {row['Second']} {row['Mean angle']:.0f}°" for row in pairs)
         chart(charts.overlap_matrix(found, dark=is_dark()), key="chart_overlap",
               alt=f"Mean principal angles at {site.label}: {means}.")  # fmt: skip
     degrees, share = st.column_config.NumberColumn(format="%.1f°"), st.column_config.NumberColumn(format="percent")
     columns = {f"{which} angle": degrees for which in ("Smallest", "Mean", "Largest")}
     columns |= {"Shared": share, "By chance": share}
-    right.dataframe(found.rows(), hide_index=True, column_config=columns, alt="The angles as a table")
+    right.dataframe(spectra.overlap_rows(found), hide_index=True, column_config=columns, alt="The angles as a table")
     where = f"the {at.kind} sites" if view == "layers" else site.label
     st.markdown(
         f"**How to read this:** {where} at rank {rank}. 0° is the same subspace, 90° none in common. *Shared* is the "
@@ -182,7 +184,7 @@ def overlaps(analysis: "Analysis", rank: int) -> None:
         "Halves that agree no better than chance mean that the examples are too few for this rank."
     )
     title = f"Overlap of subspaces of {where}, rank {rank}"
-    downloads("overlap", lambda: to_csv(found.rows()), lambda: [charts.overlap_matrix(found)], title)
+    downloads("overlap", lambda: to_csv(spectra.overlap_rows(found)), lambda: [charts.overlap_matrix(found)], title)
 
 
 def _bases_of(analysis: "Analysis", names: list[str], layer: int, kind: str, rank: int) -> dict[str, Any]:

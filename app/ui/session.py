@@ -12,7 +12,7 @@ import streamlit as st
 
 from app.jobs.models import Job, ModelKey, load_saved
 from spd_core.errors import InputError
-from spd_core.models.families import BUILTIN
+from spd_core.models.identity import pinned
 from spd_core.storage import ROOT, child, remove_folder
 from spd_core.subspace.store import captures_folder, recorded_names, saved_names
 
@@ -152,8 +152,8 @@ def _take_results() -> None:
 def model_key(analysis: "Analysis") -> ModelKey:
     """The model that an analysis was captured on, in the same dtype."""
     record = analysis.provenance
-    pinned = None if record.model == BUILTIN or record.revision.startswith("sha256:") else record.revision
-    return ModelKey(record.model, pinned, record.dtype)
+    revision = pinned(record.model, record.revision)
+    return ModelKey(record.model, revision, record.dtype)
 
 
 # --- the selection -------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 Knows nothing of gradients; beside every change stands the same one with a random direction.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from spd_core.data.spans import Encoded
-from spd_core.errors import CaptureError, InputError
+from spd_core.errors import CaptureError, InputError, Stopped
 from spd_core.intervention.projection import Lane, projecting
 from spd_core.models.families import Site
 from spd_core.models.loading import LanguageModel
 from spd_core.models.losses import longest_first, token_losses
+from spd_core.progress import Progress, Stop, Tell, silent
 from spd_core.subspace.analysis import Analysis, Floats
 from spd_core.subspace.subspace import Subspace, check_model, random_subspace
 
@@ -92,8 +93,8 @@ def causal_check(
     *,
     batch_size: int = 4,
     seed: int = 0,
-    on_batch: Callable[[int, int], None] | None = None,
-    stop: Callable[[], bool] | None = None,
+    tell: Tell = silent,
+    stop: Stop | None = None,
 ) -> CausalCheck:
     """log p of every supervised token, with direction uᵢ of one site removed (A = I − u uᵀ) and with only it kept
     (A = u uᵀ), beside the same two changes with a random direction of that site.
@@ -103,13 +104,14 @@ def causal_check(
         batch_size: texts at once; each batch is scored five times between two looks at `stop`.
         examples: what is scored; the analysis' own examples when None.
         seed: of the random direction.
-        on_batch: told (examples done, of how many).
+        tell: told how many texts were scored.
         stop: asked before each batch; what was scored until then is returned.
 
     Raises:
         ModelError: the analysis is of another model.
         InputError: there is no such direction.
-        CaptureError: stopped before the first batch, or a log-probability is not finite.
+        CaptureError: a log-probability is not finite.
+        Stopped: before the first batch.
     """
     check_model(analysis.provenance, analysis.sites, lm)
     lanes = _lanes(analysis, site, direction, seed)
@@ -121,10 +123,9 @@ def causal_check(
             break
         found.append(torch.stack([_token_logp(lm, batch, lane) for lane in lanes.values()]))
         done += batch
-        if on_batch is not None:
-            on_batch(len(done), len(wanted))
+        tell(Progress(len(done), len(wanted), f"{len(done)} of {len(wanted)} texts"))
     if not done:
-        raise CaptureError("stopped before the first batch; nothing was scored")
+        raise Stopped("stopped before the first batch; nothing was scored")
     logp = torch.cat(found, 1).double().cpu().numpy()
     if not np.isfinite(logp).all():
         raise CaptureError(f"a log-probability is not finite in {lm.dtype}; load the model in float32")

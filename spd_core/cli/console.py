@@ -2,11 +2,13 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
+
+from spd_core.progress import Progress, Tell
 
 INTERRUPTED = 130
 """Exit code of a command that was interrupted."""
@@ -28,20 +30,20 @@ def print_result(result: dict[str, Any], as_json: bool) -> None:
 
 
 @contextmanager
-def bars() -> Iterator[Callable[[float, str], None]]:
-    """Yield a function (share, what is being done) that draws one bar on stderr for each thing that is done."""
+def bars() -> Iterator[Tell]:
+    """Yield a `Tell` that draws one bar on stderr for each thing that is done."""
     from tqdm import tqdm
 
     bar: tqdm[Any] | None = None
 
-    def show(share: float, doing: str) -> None:
+    def show(at: Progress) -> None:
         nonlocal bar
-        if bar is None or bar.desc != doing:
+        if bar is None or bar.desc != at.what:
             if bar is not None:
                 bar.close()
             form = "{desc} {bar} {n:3.0f} % [{elapsed}<{remaining}]"
-            bar = tqdm(desc=doing, total=100, file=sys.stderr, bar_format=form)
-        bar.update(100 * share - bar.n)
+            bar = tqdm(desc=at.what, total=100, file=sys.stderr, bar_format=form)
+        bar.update(100 * at.share - bar.n)
 
     try:
         yield show

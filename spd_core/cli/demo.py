@@ -1,32 +1,33 @@
 """Writes the bundle of recorded results that the app opens on: real captures of the built-in capabilities, and texts
 written inside their subspaces."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from spd_core.data.capability import builtin_names, read_builtin
 from spd_core.generation import comparison
 from spd_core.generation.compare import compare
-from spd_core.models.families import parse_layers
 from spd_core.models.loading import LanguageModel
+from spd_core.progress import Progress, Tell
+from spd_core.recipes.capture import CaptureSettings
 from spd_core.recipes.lanes import RAW, LaneSpec, Sampling
 from spd_core.storage import command_line, new_folder, to_json, versions, write_text
 from spd_core.subspace.analysis import Analysis
-from spd_core.subspace.pipeline import StudySettings, study, with_nulls
-from spd_core.subspace.store import save_analysis
+from spd_core.subspace.pipeline import capture, with_nulls
+from spd_core.subspace.store import save_capture
 
 DIRECTIONS = 16
 """Directions of which the bundle keeps every token's coordinates; more would not fit its 15 MB."""
 PROMPTS = 4
 """Held-out prompts of each capability that are written on: the first ones, not the nicest ones."""
-LANES = (RAW, LaneSpec(), LaneSpec(kind="random"))
+LANES = (RAW, LaneSpec(), LaneSpec(of="random"))
 SAMPLING = Sampling(max_new_tokens=64)
 
 
 def write_demo(
     lm: LanguageModel,
     out: Path,
-    progress: Callable[[float, str], None],
+    tell: Tell,
     *,
     overwrite: bool = False,
     names: Sequence[str] | None = None,
@@ -34,7 +35,6 @@ def write_demo(
     """Capture built-in capabilities with the app's default settings, write texts, and save all in a new folder.
 
     Args:
-        progress: told (share, what is being done).
         names: of the capabilities; None takes all of them.
 
     Returns:
@@ -43,18 +43,18 @@ def write_demo(
     Raises:
         StorageError: the folder is there and `overwrite` is false, or the disk refuses.
     """
-    settings = StudySettings(parse_layers("middle,last", lm.card.layers))
+    settings = CaptureSettings(examples=50)
     names = builtin_names() if names is None else names
     with new_folder(out, overwrite) as folder:
         for at, name in enumerate(names):
-            progress(at / len(names), "Recording")
-            analysis = with_nulls(lm, study(lm, read_builtin(name), settings, name=name))
-            save_analysis(analysis.limited(DIRECTIONS), folder / "captures" / name)
-            progress((at + 0.5) / len(names), "Recording")
+            tell(Progress(at / len(names), 1, "Recording"))
+            analysis = with_nulls(lm, capture(lm, read_builtin(name), settings, name=name))
+            save_capture(analysis.limited(DIRECTIONS), folder / "captures" / name)
+            tell(Progress((at + 0.5) / len(names), 1, "Recording"))
             _write_texts(lm, analysis, folder / "texts")
         record = {"command": command_line(), "model": lm.revision, "versions": versions()}
         write_text(folder / "demo.json", to_json(record))
-    progress(1.0, "Recording")
+    tell(Progress(1.0, 1, "Recording"))
     return {name: str(out / "captures" / name) for name in names}
 
 

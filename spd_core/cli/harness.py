@@ -1,20 +1,16 @@
 """The command `harness`: a subject's answers to tasks of lm-evaluation-harness, as one JSON file. Imports no torch."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from spd_core.cli.console import Json, bars, print_result
+from spd_core.cli.lanes import open_lane, parse_kinds, parse_numbers
 from spd_core.data.capability import Style
 from spd_core.errors import InputError
-from spd_core.models.families import Kind
+from spd_core.recipes.lanes import LaneSpec
 from spd_core.storage import refuse_existing, to_json, write_text
-
-if TYPE_CHECKING:
-    from spd_core.intervention.adapters import Adapter
-    from spd_core.intervention.projection import Lane
-    from spd_core.subspace.subspace import Subspace
 
 
 def harness(
@@ -25,7 +21,8 @@ def harness(
     ] = None,
     model: Annotated[str, typer.Option(help="builtin, a Hugging Face id, or a local folder")] = "builtin",
     revision: Annotated[str | None, typer.Option(help="branch, tag or commit of a Hugging Face id")] = None,
-    subspace: Annotated[Path | None, typer.Option(help="folder written by capture: project into it")] = None,
+    subspace: Annotated[str | None, typer.Option(help="a capture, folder or name: project into its subspace")] = None,
+    rank: Annotated[str | None, typer.Option(help="half | energy:x | an integer; else as it was captured")] = None,
     strength: Annotated[float, typer.Option(help="α: 0 is raw, 1 the paper's hard projection")] = 1.0,
     kinds: Annotated[str, typer.Option(help="what is projected: key, value, or both")] = "key,value",
     layers: Annotated[str | None, typer.Option(help="i,j (0-based): of the subspace's layers, these alone")] = None,
@@ -47,14 +44,21 @@ def harness(
 ) -> None:
     """Evaluate a model, projected or tuned or neither, on tasks of EleutherAI's lm-evaluation-harness."""
     refuse_existing(out, overwrite)
-    if subspace is None and (complement or random is not None or layers or (strength, kinds) != (1.0, "key,value")):
+    if subspace is None and (
+        rank or complement or random is not None or layers or (strength, kinds) != (1.0, "key,value")
+    ):
         raise InputError(
-            "--strength, --kinds, --layers, --complement and --random are of a projection; add --subspace DIR"
+            "--rank, --strength, --kinds, --layers, --complement and --random are of a projection; add --subspace DIR"
         )
     from spd_core.evaluation.harness import check_tasks, harness_results
 
     names = [name.strip() for name in tasks.split(",") if name.strip()]
-    lane = _lane(subspace, strength, kinds, layers, complement, random, adapter)
+    spec = LaneSpec(
+        of="none" if subspace is None else "capability" if random is None else "random",
+        complement=complement, kinds=parse_kinds(kinds), layers=parse_numbers(layers), rank=rank or "",
+        strength=strength, seed=random or 0, adapter=adapter or "",
+    )  # fmt: skip
+    lane = open_lane(spec, "lane", subspace)
     check_tasks(names, include_path)
     with bars() as bar:
         from spd_core.models.loading import load, quiet
@@ -67,44 +71,6 @@ def harness(
     )  # fmt: skip
     write_text(out, to_json(found), overwrite)
     print_result({"out": str(out), "lane": found["spd_lab"]["lane"], **_metrics(found, as_json)}, as_json)
-
-
-def _lane(
-    subspace: Path | None,
-    strength: float,
-    kinds: str,
-    layers: str | None,
-    complement: bool,
-    random: int | None,
-    adapter: str | None,
-) -> "Lane":
-    from spd_core.intervention.projection import Lane
-
-    target = None if subspace is None else _subspace(subspace, random)
-    tuned = None if adapter is None else _adapter(adapter)
-    chosen: dict[str, Kind] = {"key": "key", "value": "value"}
-    named = [name.strip() for name in kinds.split(",")]
-    if not set(named) <= set(chosen):
-        raise InputError(f"kinds {kinds!r}: choose key, value, or both: key,value")
-    try:
-        wanted = None if layers is None else tuple(int(layer) for layer in layers.split(","))
-    except ValueError as error:
-        raise InputError(f"layers {layers!r} are no numbers; write them as 12,23") from error
-    return Lane(target, strength, tuple(chosen[name] for name in named), wanted, complement, adapter=tuned)
-
-
-def _subspace(folder: Path, seed: int | None) -> "Subspace":
-    from spd_core.subspace.subspace import load_subspace, random_subspace
-
-    found = load_subspace(folder)
-    return found if seed is None else random_subspace(found, seed)
-
-
-def _adapter(ref: str) -> "Adapter":
-    from spd_core.intervention.adapters import load_adapter
-    from spd_core.intervention.cards import CARD, adapter_folder
-
-    return load_adapter(Path(ref) if (Path(ref) / CARD).is_file() else adapter_folder(ref))
 
 
 def _metrics(found: dict[str, Any], as_json: bool) -> dict[str, Any]:

@@ -4,10 +4,10 @@ Exit codes: 0 done, 1 unexpected, 2 bad input, 3 model refused, 4 does not fit i
 captured, 6 disk refused, 7 training cannot go on, 130 interrupted.
 """
 
+import dataclasses
 import json
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
@@ -17,8 +17,11 @@ from typer.exceptions import TyperException
 from spd_core.cli import harness, runs
 from spd_core.cli import runs as tables
 from spd_core.cli.console import INTERRUPTED, Json, bars, print_result
+from spd_core.cli.lanes import open_lane
 from spd_core.data.capability import Loss, Style
 from spd_core.errors import InputError, SpdError
+from spd_core.progress import Progress, Tell
+from spd_core.recipes.lanes import RAW, LaneSpec
 from spd_core.storage import refuse_existing, write_text
 
 if TYPE_CHECKING:
@@ -36,6 +39,7 @@ Model = Annotated[str, typer.Option(help="builtin, a Hugging Face id, or a local
 Revision = Annotated[str | None, typer.Option(help="branch, tag or commit of a Hugging Face id")]
 DtypeOption = Annotated[Dtype, typer.Option(help="auto: bfloat16 where the device has it natively, else float32")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace an --out that is already there")]
+Rank = Annotated[str | None, typer.Option(help="half | energy:x | an integer; else as it was captured")]
 Alpha = Annotated[float, typer.Option(help="α: 0 is raw, 1 the paper's hard projection")]
 
 
@@ -59,14 +63,16 @@ def models(as_json: Json = False) -> None:
 @app.command()
 def capture(
     capability: Annotated[str, typer.Option(help="a built-in name, a public data set, or a .jsonl file")],
-    out: Annotated[Path, typer.Option(help="folder for subspace.safetensors and subspace.json")],
+    out: Annotated[
+        Path | None, typer.Option(help="folder for the capture; by default where the app and --subspace NAME find it")
+    ] = None,
     model: Model = "builtin",
     revision: Revision = None,
     data: Annotated[Path | None, typer.Option(help="local JSONL with the data set's columns")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="use the first N examples")] = None,
     layers: Annotated[str, typer.Option(help="middle,last | all | i,j (0-based)")] = "middle,last",
     loss: Annotated[Loss, typer.Option(help="tokens of the loss; solution is for code")] = "aligned",
-    rank: Annotated[str, typer.Option(help="half | energy:x | an integer")] = "half",
+    rank: Annotated[str, typer.Option(help="of the subspace: half | energy:x | an integer")] = "half",
     center: Annotated[bool, typer.Option("--center/--no-center", help="subtract the mean gradient")] = True,
     per_head: Annotated[bool, typer.Option("--per-head", help="one basis per KV head")] = False,
     prompt_style: Annotated[Style, typer.Option(help="raw template or the model's chat template")] = "raw",
@@ -75,31 +81,25 @@ def capture(
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """Capture a capability's gradients and save the subspace they span."""
-    refuse_existing(out, overwrite)
-    from spd_core.data import catalog, spans
-    from spd_core.models import families
-    from spd_core.subspace import capture as gradients
-    from spd_core.subspace import subspace
+    """Capture a capability's gradients and save them with the subspace they span."""
+    from spd_core.data.catalog import find_whole
+    from spd_core.recipes.capture import CaptureSettings
+    from spd_core.storage import new_name
+    from spd_core.subspace import pipeline, subspace
+    from spd_core.subspace.store import captures_folder, save_capture
 
-    found = catalog.find_capability(capability, data).limited(limit)
+    place = out or captures_folder() / new_name(Path(capability).stem)
+    refuse_existing(place, overwrite)
+    settings = CaptureSettings(
+        layers=layers, rank=rank, loss=loss, examples=limit, batch_size=batch_size, center=center
+    )
+    found = find_whole(capability, data)
     with bars() as bar:
         lm = _load(model, revision, dtype, bar, purpose="capture", layers=layers, batch_size=batch_size)
-        longest = spans.longest_example(lm.card.context)
-        encoded = spans.encode_all(found.examples, found.settings, lm.tokenizer, prompt_style, loss, longest)
-        captured = gradients.capture(
-            lm,
-            encoded,
-            families.parse_layers(layers, lm.card.layers),
-            batch_size=batch_size,
-            on_batch=lambda at: bar(at.done / at.total, "Capturing gradients"),
-        )
-    fitted = subspace.fit(
-        captured, lm, rank=rank, center=center, per_head=per_head, loss=loss, prompt_style=prompt_style,
-        capability=found.name, fingerprint=found.fingerprint,
-    )  # fmt: skip
-    fitted.save(out, overwrite)
-    print_result({"out": str(out), **fitted.provenance.model_dump(mode="json")}, as_json)
+        analysis = pipeline.capture(lm, found, settings, prompt_style, name=place.name, tell=bar)
+    fitted = subspace.subspace_of(analysis, rank, per_head=per_head, cap=False)
+    save_capture(dataclasses.replace(analysis, provenance=fitted.provenance), place, overwrite)
+    print_result({"out": str(place), "capture": place.name, **fitted.provenance.model_dump(mode="json")}, as_json)
 
 
 @app.command()
@@ -108,7 +108,8 @@ def generate(
     out: Annotated[Path, typer.Option(help="JSONL with prompt, lane, completion")],
     model: Model = "builtin",
     revision: Revision = None,
-    subspace: Annotated[Path | None, typer.Option(help="folder written by capture")] = None,
+    subspace: Annotated[str | None, typer.Option(help="a capture: its folder, or its name")] = None,
+    rank: Rank = None,
     lanes: Annotated[str, typer.Option(help="comma-separated: raw, projected, complement")] = "raw,projected",
     strength: Alpha = 1.0,
     prompt_style: Annotated[
@@ -134,11 +135,11 @@ def generate(
     if not texts:
         raise InputError(f'{prompts} holds no prompt; add rows such as {{"prompt": "2 + 2 ="}}')
     sampling = decode.Sampling(temperature, top_p, max_new_tokens, seed, not independent)
-    chosen = _lanes(lanes, subspace, strength)
+    chosen = _lanes(lanes, subspace, strength, rank)
 
     def on_step(completions: "list[Completion]") -> None:
         shares = [1.0 if c.finish else len(c.tokens) / max_new_tokens for c in completions]
-        bar(sum(shares) / len(shares), "Writing")
+        bar(Progress(sum(shares), len(shares), "Writing"))
 
     chat = prompt_style == "chat"
     with bars() as bar:
@@ -162,7 +163,8 @@ def generate(
 @app.command()
 def export(
     out: Annotated[Path, typer.Option(help="folder for the checkpoint")],
-    subspace: Annotated[Path | None, typer.Option(help="folder written by capture, to be folded in")] = None,
+    subspace: Annotated[str | None, typer.Option(help="a capture, folder or name, whose subspace is folded in")] = None,
+    rank: Rank = None,
     adapter: Annotated[str | None, typer.Option(help="RUN/ARM of distill, or a folder, to be merged")] = None,
     model: Model = "builtin",
     revision: Revision = None,
@@ -175,22 +177,19 @@ def export(
     refuse_existing(out, overwrite)
     if (subspace is None) == (adapter is None):
         raise InputError("give either --subspace DIR or --adapter RUN/ARM: what goes into the weights")
-    from spd_core.intervention.adapters import load_adapter
-    from spd_core.intervention.cards import CARD, adapter_folder
+    from spd_core.intervention.adapters import adapter_at
     from spd_core.intervention.export import export_folded, export_merged
 
-    lanes = _lanes("projected", subspace, strength) if subspace is not None else []
-    tuned = None
-    if adapter is not None:
-        tuned = load_adapter(Path(adapter) if (Path(adapter) / CARD).is_file() else adapter_folder(adapter))
+    lanes = _lanes("projected", subspace, strength, rank) if subspace is not None else []
+    tuned = adapter_at(adapter) if adapter is not None else None
     with bars() as bar:
         lm = _load(model, revision, dtype, bar)
-        bar(0.5, "Writing the checkpoint")
+        bar(Progress(0.5, 1, "Writing the checkpoint"))
         if tuned is not None:
             export_merged(lm, tuned, out, overwrite)
         else:
             export_folded(lm, lanes[0], out, overwrite)
-        bar(1.0, "Writing the checkpoint")
+        bar(Progress(1, 1, "Writing the checkpoint"))
     what = {"adapter": adapter} if adapter is not None else {"strength": strength}
     print_result({"out": str(out), "model": lm.name, "revision": lm.revision, **what}, as_json)
 
@@ -217,9 +216,7 @@ app.command()(tables.table)
 app.command()(harness.harness)
 
 
-def _load(
-    name: str, revision: str | None, dtype: Dtype, bar: Callable[[float, str], None], **needs: Any
-) -> "LanguageModel":
+def _load(name: str, revision: str | None, dtype: Dtype, bar: Tell, **needs: Any) -> "LanguageModel":
     from spd_core.models.loading import load, quiet
 
     quiet()
@@ -233,22 +230,16 @@ def _prompt_of(row: dict[str, Any], path: Path, number: int) -> str:
     return prompt
 
 
-def _lanes(names: str, folder: Path | None, strength: float) -> "list[Lane]":
+def _lanes(names: str, capture: str | None, strength: float, rank: str | None) -> "list[Lane]":
     """Lanes from a comma-separated list of `raw`, `projected` and `complement`."""
-    from spd_core.intervention.projection import Lane
-    from spd_core.subspace.subspace import load_subspace
-
+    projected = LaneSpec(rank=rank or "", strength=strength)
+    known = {"raw": RAW, "projected": projected, "complement": projected.model_copy(update={"complement": True})}
     wanted = [name.strip() for name in names.split(",")]
-    unknown = [name for name in wanted if name not in ("raw", "projected", "complement")]
-    if unknown or len(set(wanted)) < len(wanted):
-        raise InputError(f"lanes {names!r}: choose each of raw, projected, complement at most once")
-    if wanted != ["raw"] and folder is None:
-        raise InputError(f"lanes {names!r} need --subspace DIR; capture one first, or use --lanes raw")
-    subspace = load_subspace(folder) if folder is not None and wanted != ["raw"] else None
-    return [
-        Lane() if name == "raw" else Lane(subspace, strength, complement=name == "complement", name=name)
-        for name in wanted
-    ]
+    if not set(wanted) <= set(known) or len(set(wanted)) < len(wanted):
+        raise InputError(f"lanes {names!r}: choose each of {', '.join(known)} at most once")
+    if wanted != ["raw"] and capture is None:
+        raise InputError(f"lanes {names!r} need --subspace: the folder or the name of a capture; or use --lanes raw")
+    return [open_lane(known[name], name, capture) for name in wanted]
 
 
 def main() -> None:

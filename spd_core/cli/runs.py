@@ -12,6 +12,7 @@ import typer
 from spd_core.cli.console import INTERRUPTED, Json, bars, print_result
 from spd_core.errors import InputError
 from spd_core.intervention.cards import CARD, read_card
+from spd_core.progress import Progress, Tell
 from spd_core.recipes.distill import Recipe, read_recipe
 from spd_core.runs import queue
 from spd_core.runs.events import AnyEvent
@@ -107,14 +108,14 @@ def _result(run: Run, outcome: "Outcome") -> dict[str, Any]:
     return {"run": run.id, "folder": str(run.folder), "state": outcome, "arms": arms}
 
 
-def on_bar(bar: Callable[[float, str], None]) -> Callable[[AnyEvent], None]:
+def on_bar(bar: Tell) -> Callable[[AnyEvent], None]:
     """Draw events as one bar for each stage."""
 
     def show(event: AnyEvent) -> None:
         if event.kind == "stage" or event.kind == "progress":
             share = event.done / max(1, event.total) if event.kind == "progress" else 0.0
             round_ = f"{'seed' if event.set else 'round'} {event.round}" if event.round > 1 else ""
-            bar(share, " ".join(filter(None, (_NAMES[event.stage], event.arm, event.set, round_))))
+            bar(Progress(share, 1, " ".join(filter(None, (_NAMES[event.stage], event.arm, event.set, round_)))))
 
     return show
 

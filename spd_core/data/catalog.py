@@ -50,6 +50,18 @@ def find_capability(name: str, data: Path | None = None, split: Split = "calibra
     return chosen
 
 
+def find_whole(name: str, data: Path | None = None) -> Capability:
+    """All splits of the capability that a user names; of a public data set the calibration split alone.
+
+    Raises:
+        InputError: as `find_capability`.
+    """
+    if name in TASKS:
+        return read_task(name, data)
+    find_capability(name, data)  # refuses what has nothing to capture
+    return _own(name, data)
+
+
 def held_out_prompts(name: str) -> list[str]:
     """Prompts that are kept for evaluation; none where the capability has no such split, or cannot be found."""
     try:

@@ -6,8 +6,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from spd_core.distill.stages import Stages, Stopped
+from spd_core.distill.stages import Stages
 from spd_core.distill.train import ADAPTER
+from spd_core.distill.trained import note_sources
+from spd_core.errors import Stopped
 from spd_core.intervention.adapters import joined, load_adapter, merged, save_adapter
 from spd_core.intervention.cards import read_card
 from spd_core.models.loading import LanguageModel, load, quiet
@@ -52,6 +54,8 @@ def carry_out(
     stages = Stages(recipe, folder, run, tell if processes.is_main_process else None, stop, rejected)
     try:
         stages.begin("load")
+        if processes.is_main_process:
+            note_sources(recipe, folder)
         lm = _loaded(recipe)
         for arm in recipe.arms:
             if not _has(folder, arm, recipe.rounds):
@@ -88,7 +92,7 @@ def _rounds(stages: Stages, lm: LanguageModel, arm: ArmName) -> None:
             adapter = stages.trained(current, arm, round_)
             _publish(folder, arm, round_, lm)
             if not adapter.card.finished:
-                raise Stopped
+                raise Stopped("stopped on request")
             if recipe.drift or round_ < recipe.rounds:
                 current = stack.enter_context(merged(current, adapter))
             if recipe.drift and base is not None and before is not None:

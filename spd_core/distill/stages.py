@@ -5,6 +5,7 @@ Each keeps what the folder holds already, and tells what it does. In which order
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,29 +18,28 @@ from spd_core.data.catalog import find_capability, held_out_prompts
 from spd_core.distill.corpus import CorpusRow, clean, corpus_path, read_corpus
 from spd_core.distill.train import ADAPTER, CHECKPOINTS, TrainNews, train
 from spd_core.distill.write import Task, tasks_of, write_corpus
-from spd_core.errors import InputError, MemoryLimitError
+from spd_core.errors import InputError, MemoryLimitError, Stopped
 from spd_core.generation.decode import generate
-from spd_core.intervention.adapters import Adapter, load_adapter
+from spd_core.intervention.adapters import Adapter, load_adapter, saved_adapter
 from spd_core.intervention.cards import CARD, read_card
+from spd_core.intervention.lanes import make_lane
 from spd_core.intervention.projection import Lane
 from spd_core.models.device import available_memory, estimate_memory
 from spd_core.models.loading import LanguageModel
 from spd_core.models.packing import forget_packed
-from spd_core.recipes.distill import ARMS, ArmName, Recipe, Stage, SubspaceOf
-from spd_core.recipes.lanes import Sampling
-from spd_core.runs.events import AnyEvent, ArmDone, Drift, HygieneFound, Loss, Progress, Sample, StageBegun
+from spd_core.progress import Progress
+from spd_core.recipes.distill import ArmName, Recipe, Stage
+from spd_core.recipes.lanes import LaneSpec, Sampling, SubspaceOf, source_of
+from spd_core.runs.events import AnyEvent, ArmDone, Drift, HygieneFound, Loss, Sample, StageBegun, StageProgress
 from spd_core.runs.parallel import agreed, together
 from spd_core.storage import remove_folder
-from spd_core.subspace.pipeline import captured_subspace, subspace_fingerprint
-from spd_core.subspace.spectrum import principal_angles
-from spd_core.subspace.subspace import RECORD, Subspace, load_subspace, random_subspace
+from spd_core.subspace.pipeline import capture_source
+from spd_core.subspace.spectrum import overlap
+from spd_core.subspace.store import is_capture, load_capture, save_capture
+from spd_core.subspace.subspace import Subspace, subspace_of
 
 SHOWN = 48
 """Most tokens of a completion that is written only to look at."""
-
-
-class Stopped(Exception):  # noqa: N818 - it is no error
-    """Somebody has asked to stop; everything finished is on the disk."""
 
 
 @dataclass
@@ -69,7 +69,7 @@ class Stages:
     def begin(self, stage: Stage, arm: str = "", round_: int = 1) -> None:
         """Tell that a stage begins; raises `Stopped` when somebody has asked to."""
         if agreed(self.stop):
-            raise Stopped
+            raise Stopped("stopped on request")
         self.arm, self.round, self.since = arm, round_, time.monotonic()
         self.tell(StageBegun, stage=stage)
 
@@ -78,10 +78,10 @@ class Stages:
         if self.listener is not None:
             self.listener(event(time=time.time(), arm=self.arm, round=self.round, **facts))
 
-    def progress(self, stage: Stage, done: int, total: int, tokens: int = 0) -> None:
+    def progress(self, stage: Stage, at: Progress) -> None:
         """Tell how far the stage is."""
         seconds = round(time.monotonic() - self.since, 3)
-        self.tell(Progress, stage=stage, done=done, total=total, tokens=tokens, seconds=seconds)
+        self.tell(StageProgress, stage=stage, done=int(at.done), total=int(at.total), tokens=at.tokens, seconds=seconds)
 
     # --- capture -----------------------------------------------------------------------------------------------
 
@@ -90,35 +90,41 @@ class Stages:
         shared = round_ == 1
         name = "-".join((kind.partition(" ")[0], *(() if shared else (arm,)), f"round-{round_}"))
         place = self.folder / "captures" / name
-        if agreed(lambda: not (place / RECORD).is_file()):  # processes come here at different times
+        if agreed(lambda: not is_capture(place)):  # processes come here at different times
             self.begin(stage, "" if shared else arm, round_)
             if together().is_main_process:
                 self._capture(lm, kind, stage, place)
             together().wait_for_everyone()
-            if not (place / RECORD).is_file():
-                raise Stopped
-        return load_subspace(place)
+            if not is_capture(place):
+                raise Stopped("stopped in the middle of a capture; it is made anew")
+        return subspace_of(load_capture(place), self.recipe.capture.rank)
 
     def _capture(self, lm: LanguageModel, kind: SubspaceOf, stage: Stage, place: Path) -> None:
-        found = captured_subspace(
-            lm, self.calibration, kind, self.recipe.capture, self.recipe.corpus.prompt_style, self.recipe.seed,
-            on_batch=lambda at: self.progress(stage, at.done, at.total), stop=self.stop,
-        )  # fmt: skip
-        if found is not None:
-            found.save(place, overwrite=True)
+        def tell(at: Progress) -> None:
+            if at.loss is not None:  # of the gradients; the spectra take a blink
+                self.progress(stage, at)
+
+        with suppress(Stopped):  # the others wait, and see that nothing is there
+            found = capture_source(
+                lm, self.calibration, kind, self.recipe.capture, self.recipe.corpus.prompt_style, self.recipe.seed,
+                name=place.name, tell=tell, stop=self.stop,
+            )  # fmt: skip
+            save_capture(found, place, overwrite=True)
 
     def drift(self, lm: LanguageModel, arm: str, round_: int, base: Subspace, before: Subspace) -> Subspace:
         """The capability subspace of a trained model, and how far it has turned."""
         found = self.subspace(lm, "capability", arm, round_ + 1, "drift")
         self.arm, self.round = arm, round_
-        angles = {site.label: np.degrees(principal_angles(base.basis[site], found.basis[site])) for site in base.sites}
+        turned = {
+            site.label: overlap({"base": base.basis[site].numpy(), "now": found.basis[site].numpy(),
+                                 "before": before.basis[site].numpy()})
+            for site in base.sites
+        }  # fmt: skip
         self.tell(
-            Drift, overlap=_overlaps(base, found), before=_overlaps(before, found),
-            angles={label: tuple(np.round(values, 3).tolist()) for label, values in angles.items()},
-            chance={
-                site.label: max(base.basis[site].shape[1], found.basis[site].shape[1]) / site.d_kv
-                for site in base.sites
-            },
+            Drift, overlap={label: round(one.shared(0, 1), 6) for label, one in turned.items()},
+            before={label: round(one.shared(2, 1), 6) for label, one in turned.items()},
+            angles={label: tuple(np.round(one.angles[0, 1], 3).tolist()) for label, one in turned.items()},
+            chance={label: float(one.chance[0, 1]) for label, one in turned.items()},
         )  # fmt: skip
         return found
 
@@ -147,13 +153,11 @@ class Stages:
 
     def lane(self, lm: LanguageModel, arm: ArmName, round_: int) -> Lane:
         """How an arm writes."""
-        kind = ARMS[arm].subspace
-        if kind == "none":
-            return Lane(name=arm)
-        found = self.subspace(lm, "capability" if kind == "random" else kind, arm, round_, "capture")
-        if kind == "random":
-            found = random_subspace(found, self.recipe.seed)
-        return Lane(found, self.recipe.capture.strength, name=arm)
+
+        def subspace(spec: LaneSpec) -> Subspace:
+            return self.subspace(lm, source_of(spec), arm, round_, "capture")
+
+        return make_lane(self.recipe.lane(arm), arm, subspace, saved_adapter)
 
     def corpus_name(self, arm: ArmName, round_: int) -> str:
         """Arms that write in the same way share a corpus, as long as they have the same model."""
@@ -168,11 +172,11 @@ class Stages:
         rows = write_corpus(
             lm, tasks, lane, self.recipe.sampling(arm), path,
             batch_size=self.recipe.corpus.batch_size, stop=self.stop,
-            on_rows=lambda done, total, tokens: self.progress("corpus", done, total, tokens),
+            tell=lambda at: self.progress("corpus", at),
             rank=processes.process_index, ranks=processes.num_processes, wait=processes.wait_for_everyone,
         )  # fmt: skip
         if len(rows) < len(tasks):
-            raise Stopped
+            raise Stopped("stopped on request")
         return rows, lane
 
     def cleaned(self, rows: Sequence[CorpusRow], name: str) -> tuple[list[CorpusRow], list[CorpusRow]]:
@@ -208,7 +212,7 @@ class Stages:
         self._check_memory(lm, rows)
         forget_packed()
         facts = {"run": self.run, "arm": arm, "capability": self.recipe.capability,
-                 "subspace": subspace_fingerprint(lane.subspace)}  # fmt: skip
+                 "subspace": lane.subspace.fingerprint if lane.subspace is not None else ""}  # fmt: skip
         found = train(
             lm, kept, self.recipe.train, folder, held_out=held_out, facts=facts, on_news=self._on_news,
             on_epoch=lambda news: self._show(lm, news), stop=self.stop,
@@ -227,7 +231,7 @@ class Stages:
             held_out_loss=news.held_out_loss,
         )  # fmt: skip
         if news.loss is not None:
-            self.progress("train", news.step, news.steps, news.tokens)
+            self.progress("train", Progress(news.step, news.steps, tokens=news.tokens))
 
     def _show(self, lm: LanguageModel, news: TrainNews) -> None:
         tasks = self.tasks(lm)
@@ -247,9 +251,3 @@ class Stages:
             raise MemoryLimitError(f"training on {batch} rows of up to {longest} tokens needs about "
                                    f"{needed / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free; choose a smaller "
                                    "train.batch_size, or fewer corpus.max_new_tokens")  # fmt: skip
-
-
-def _overlaps(first: Subspace, second: Subspace) -> dict[str, float]:
-    """Mean cos² of the principal angles by site: 1 for equal subspaces, of two random ones rank ÷ d_kv."""
-    pairs = {site.label: principal_angles(first.basis[site], second.basis[site]) for site in first.sites}
-    return {label: round(float(np.mean(np.cos(angles) ** 2)), 6) for label, angles in pairs.items()}

@@ -4,6 +4,7 @@ Knows nothing of how the text was written.
 """
 
 import hashlib
+import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -247,9 +248,16 @@ def _by_length(lengths: Sequence[int], batch_size: int, seed: int) -> Any:
 
 
 def _last_checkpoint(folder: Path) -> str | None:
-    from transformers.trainer_utils import get_last_checkpoint
+    """The newest whole checkpoint: its state is written last, so that one cut off by a kill or a full disk has none."""
+    found = [(int(path.name.rpartition("-")[2]), path) for path in folder.glob("checkpoint-*[0-9]") if _is_whole(path)]
+    return str(max(found)[1]) if found else None
 
-    return get_last_checkpoint(str(folder)) if folder.is_dir() else None
+
+def _is_whole(checkpoint: Path) -> bool:
+    try:
+        return isinstance(json.loads((checkpoint / "trainer_state.json").read_text("utf-8")), dict)
+    except (OSError, ValueError):
+        return False
 
 
 def _watch(

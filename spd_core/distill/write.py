@@ -11,6 +11,7 @@ from spd_core.errors import InputError
 from spd_core.generation.decode import generate
 from spd_core.intervention.projection import Lane
 from spd_core.models.loading import LanguageModel
+from spd_core.progress import Progress, Stop, Tell, silent
 from spd_core.recipes.lanes import Sampling
 from spd_core.records import append_rows, cut_torn_line, to_lines
 from spd_core.storage import write_text
@@ -53,8 +54,8 @@ def write_corpus(
     path: Path,
     *,
     batch_size: int = 16,
-    on_rows: Callable[[int, int, int], None] | None = None,
-    stop: Callable[[], bool] | None = None,
+    tell: Tell = silent,
+    stop: Stop | None = None,
     rank: int = 0,
     ranks: int = 1,
     wait: Callable[[], object] = lambda: None,
@@ -66,7 +67,7 @@ def write_corpus(
     into a file of its own beside `path`; the first one brings them together.
 
     Args:
-        on_rows: called after each batch with how many rows are finished, of how many, and how many tokens this call has
+        tell: called after each batch with how many rows are finished, of how many, and how many tokens this call has
             written.
         stop: asked between tokens; what was not finished then is not kept.
         wait: returns when all processes have called it.
@@ -92,8 +93,7 @@ def write_corpus(
         append_rows(own, written)
         rows |= {row.number: row for row in written}
         tokens += sum(len(row.tokens) for row in written)
-        if on_rows is not None:
-            on_rows(len(rows if ranks == 1 else _written(path)), len(tasks), tokens)
+        tell(Progress(len(rows if ranks == 1 else _written(path)), len(tasks), tokens=tokens))
     wait()
     if rank == 0:
         _bring_together(path)

@@ -5,7 +5,7 @@ How an answer is judged is in `evaluation/scoring.py`, what differences mean in 
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,6 +24,7 @@ from spd_core.generation.decode import Completion, generate
 from spd_core.intervention.projection import Lane, projecting
 from spd_core.models.loading import LanguageModel
 from spd_core.models.losses import batch_losses, longest_first
+from spd_core.progress import Progress, Stop, Tell, silent
 from spd_core.recipes.evaluation import EvalSet, answer_length
 from spd_core.recipes.lanes import Sampling
 from spd_core.sandbox.run import run_tests
@@ -127,8 +128,8 @@ def evaluate(
     fingerprint: str,
     *,
     batch_size: int = 32,
-    on_items: Callable[[int, int, int], None] | None = None,
-    stop: Callable[[], bool] | None = None,
+    tell: Tell = silent,
+    stop: Stop | None = None,
 ) -> Evaluated:
     """Answer every item that has no record yet, greedily, and score it.
 
@@ -137,7 +138,7 @@ def evaluate(
 
     Args:
         fingerprint: of the subject (see `subjects.Ready`).
-        on_items: called after each batch with how many items are known, of how many, and how many tokens were new.
+        tell: called after each batch with how many items are known, of how many, and how many tokens were new.
         stop: asked between tokens; what was not finished then is not kept.
 
     Returns:
@@ -170,8 +171,7 @@ def evaluate(
             store.add(new)
             known |= {record.asked: record for record in new}
             tokens += sum(record.tokens for record in new)
-            if on_items is not None:
-                on_items(sum(one in known for one in asked.values()), len(asked), tokens)
+            tell(Progress(sum(one in known for one in asked.values()), len(asked), tokens=tokens))
     return Evaluated(tuple(known[one] for one in asked.values() if one in known), len(asked), tokens, reused)
 
 
@@ -203,7 +203,7 @@ class _Asking:
     lane: Lane
     items: Items
     texts: dict[str, str]
-    stop: Callable[[], bool] | None
+    stop: Stop | None
 
     def records(self, batch: Sequence[Example]) -> list[ItemRecord]:
         """A record for each item that was finished."""

@@ -11,11 +11,11 @@ from spd_core.data.capability import Scorer
 from spd_core.errors import InputError
 from spd_core.models.families import BUILTIN
 from spd_core.recipes.evaluation import EvalSet, EvaluationRecipe, Subject, answer_length
+from spd_core.recipes.lanes import source_of
 from spd_core.records import Record
 from spd_core.runs.costs import START, Cost, Rates
 from spd_core.runs.events import CellDone
 from spd_core.runs.folder import Run, all_runs
-from spd_core.runs.queue import anchored, state_of
 
 _LOOKED_AT = 5
 """Runs whose cells are read."""
@@ -99,7 +99,7 @@ def _captures(recipe: EvaluationRecipe) -> set[tuple[str, str, int | None]]:
     """What is captured: whose gradients, at which rank, with which seed where it shuffles."""
     new = (subject for subject in recipe.subjects if subject.kind == "projected" and not subject.capture)
     return {
-        (recipe.source(subject), subject.rank or recipe.capture.rank, seed if _shuffles(subject) else None)
+        (source_of(subject), subject.rank or recipe.capture.rank, seed if _shuffles(subject) else None)
         for subject in new
         for seed in recipe.seeds_of(subject)
     }
@@ -170,10 +170,3 @@ def answers_of(run: Run) -> AnswerRates | None:
         item=min(seconds for _, seconds in each), sets=sets,
         source=f"this machine, in the evaluation of {run.record.created.replace('T', ' ')}",
     )  # fmt: skip
-
-
-def arms_are_trained(recipe: EvaluationRecipe, seed: int) -> bool:
-    """Whether a finished run has trained its arms with a seed already: then it costs nothing."""
-    wanted = recipe.distillation(seed)
-    whole = anchored(wanted) if wanted is not None else None
-    return any(isinstance(run, Run) and run.record.recipe == whole and state_of(run) == "done" for run in all_runs())

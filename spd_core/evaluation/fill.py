@@ -15,23 +15,23 @@ from typing import Any
 
 from spd_core.data.catalog import find_capability
 from spd_core.distill.pipeline import Outcome, carry_out
-from spd_core.distill.stages import Stopped
-from spd_core.errors import InputError
+from spd_core.distill.trained import begun_by, trained_by
+from spd_core.errors import InputError, Stopped
 from spd_core.evaluation.answers import Items, evaluate, fit_to, read_set
 from spd_core.evaluation.report import write_reports
 from spd_core.evaluation.store import Cell, is_filled, write_cell
-from spd_core.evaluation.subjects import CaptureStopped, Ready, Subjects, check_names, content_of, fingerprint
+from spd_core.evaluation.subjects import Ready, Subjects, check_names, fingerprint
 from spd_core.intervention.projection import Lane
 from spd_core.models.loading import LanguageModel, load, quiet
 from spd_core.models.packing import forget_packed
+from spd_core.progress import Progress
 from spd_core.recipes.distill import Recipe, Stage
 from spd_core.recipes.evaluation import EvaluationRecipe, Subject
+from spd_core.recipes.lanes import RAW
 from spd_core.runs import queue
-from spd_core.runs.events import AnyEvent, CellDone, Progress, StageBegun
-from spd_core.runs.folder import Run, all_runs
+from spd_core.runs.events import AnyEvent, CellDone, StageBegun, StageProgress
 from spd_core.runs.job import run_job
 from spd_core.sandbox.run import ALLOW, check_isolation, code_allowed
-from spd_core.storage import read_bytes, to_json, write_text
 
 
 def carry_out_table(
@@ -58,25 +58,10 @@ def carry_out_table(
     try:
         work.check()
         work.fill()
-    except (Stopped, CaptureStopped):
+    except Stopped:
         return "stopped"
     write_reports(recipe, folder)
     return "done"
-
-
-_SOURCES = "sources.json"
-"""In a run that was made for a table: what the names in its recipe meant then."""
-
-
-def _sources(recipe: Recipe) -> dict[str, str]:
-    """sha256 of what a recipe's names mean now: a file that was edited makes another model."""
-    return {
-        "calibration": find_capability(recipe.capability).limited(recipe.capture.examples).fingerprint,
-        "prompts": find_capability(recipe.capability, split=recipe.corpus.split)
-        .limited(recipe.corpus.prompts)
-        .fingerprint,
-        "model": content_of(recipe.model),
-    }
 
 
 @dataclass
@@ -96,7 +81,7 @@ class _Work:
     def begin(self, stage: Stage, **where: Any) -> None:
         """Tell that a stage begins; raises `Stopped` when somebody has asked to."""
         if self.stop is not None and self.stop():
-            raise Stopped
+            raise Stopped("stopped on request")
         self.since = time.monotonic()
         self.tell(StageBegun(time=time.time(), stage=stage, **where))
 
@@ -105,11 +90,15 @@ class _Work:
         if self.listener is not None:
             self.listener(event)
 
-    def progress(self, stage: Stage, done: int, total: int, tokens: int = 0, **where: Any) -> None:
+    def progress(self, stage: Stage, at: Progress, **where: Any) -> None:
         """Tell how far the stage is."""
         seconds = round(time.monotonic() - self.since, 3)
-        self.tell(Progress(time=time.time(), stage=stage, done=done, total=total, tokens=tokens, seconds=seconds,
-                           **where))  # fmt: skip
+        self.tell(
+            StageProgress(
+                time=time.time(), stage=stage, done=int(at.done), total=int(at.total), tokens=at.tokens,
+                seconds=seconds, **where,
+            )
+        )  # fmt: skip
 
     # --- before anything is loaded -----------------------------------------------------------------------------
 
@@ -148,19 +137,10 @@ class _Work:
     def _distilled(self, recipe: Recipe) -> str:
         """Name of a run that has carried out this recipe on what its names mean now: one that is there, gone on with,
         or a new one."""
-        wanted, sources = queue.anchored(recipe), to_json(_sources(recipe))
-        known = [
-            run for run in all_runs()
-            if isinstance(run, Run) and run.record.recipe == wanted and not run.rejected()
-            and read_bytes(run.folder / _SOURCES, missing_ok=True) == sources.encode()
-        ]  # fmt: skip
-        states = {run.id: queue.state_of(run) for run in known}
-        done = next((run for run in known if states[run.id] == "done"), None)
+        done = trained_by(recipe)
         if done is not None:
             return done.id
-        left = next((run for run in known if states[run.id] in ("stopped", "failed", "lost")), None)
-        run = left or queue.create_here(recipe, f"arms of {self.folder.name}")
-        write_text(run.folder / _SOURCES, sources)
+        run = begun_by(recipe) or queue.create_here(recipe, f"arms of {self.folder.name}")
 
         def work(*args: Any, stop: Callable[[], bool], **options: Any) -> Outcome:
             return carry_out(*args, stop=lambda: stop() or (self.stop is not None and self.stop()), **options)
@@ -169,11 +149,11 @@ class _Work:
         forget_packed()
         gc.collect()  # the model that it loaded
         if outcome != "done":
-            raise Stopped
+            raise Stopped("stopped on request")
         return run.id
 
     def _overhear(self, event: AnyEvent) -> None:
-        if isinstance(event, StageBegun | Progress):
+        if isinstance(event, StageBegun | StageProgress):
             self.tell(event)
 
     # --- cells -------------------------------------------------------------------------------------------------
@@ -200,7 +180,7 @@ class _Work:
         forget_packed()
         gc.collect()
         lm, lane = self._loaded(subject.model, None, subject.name), Lane(name=subject.title)
-        self._fill_cells(lm, subject, seed, Ready(lane, fingerprint(lm, lane)))
+        self._fill_cells(lm, subject, seed, Ready(RAW, lane, fingerprint(lm, lane)))
 
     def _loaded(self, name: str, revision: str | None, arm: str = "") -> LanguageModel:
         self.begin("load", arm=arm)
@@ -213,11 +193,15 @@ class _Work:
         lm = self._loaded(self.recipe.model, self.recipe.revision)
         subjects = Subjects(
             lm, self.recipe, self.folder, trained, capturing=lambda what: self.begin("capture", arm=what),
-            progress=lambda at: self.progress("capture", at.done, at.total), stop=self.stop,
+            tell=self._capturing, stop=self.stop,
         )  # fmt: skip
         ready = [(subject, seed, subjects.ready(subject, seed)) for subject, seed in wanted]  # refuses before it asks
         for subject, seed, made in ready:
             self._fill_cells(lm, subject, seed, made)
+
+    def _capturing(self, at: Progress) -> None:
+        if at.loss is not None:  # of the gradients; the spectra take a blink
+            self.progress("capture", at)
 
     def _fill_cells(self, lm: LanguageModel, subject: Subject, seed: int, ready: Ready) -> None:
         for items in self.sets:
@@ -230,13 +214,14 @@ class _Work:
         fitting = fit_to(lm, items)
         found = evaluate(
             lm, ready.lane, fitting, ready.fingerprint, batch_size=self.recipe.batch_size, stop=self.stop,
-            on_items=lambda done, total, tokens: self.progress("evaluate", done, total, tokens, **where),
+            tell=lambda at: self.progress("evaluate", at, **where),
         )  # fmt: skip
         if not found.whole:
-            raise Stopped
+            raise Stopped("stopped on request")
         examples = fitting.capability.examples
         cell = Cell(
-            subject=subject.name, seed=seed, set=items.name, title=items.capability.settings.title or items.name,
+            subject=subject.name, seed=seed, adapter=ready.spec.adapter, set=items.name,
+            title=items.capability.settings.title or items.name,
             about=items.about(ready.fingerprint), model=lm.name, revision=lm.revision,
             dtype=str(lm.dtype).removeprefix("torch."), unfit=len(fitting.unfit),
             seen=sum(example.prompt in self.seen for example in examples), tokens=found.tokens, reused=found.reused,

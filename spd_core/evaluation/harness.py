@@ -20,7 +20,6 @@ from spd_core.evaluation.subjects import fingerprint
 from spd_core.intervention.projection import Lane, folded
 from spd_core.models.loading import LanguageModel
 from spd_core.storage import command_line, versions
-from spd_core.subspace.pipeline import subspace_fingerprint
 
 _OF_THE_MACHINE = ("pretty_env_info", "git_hash", "upper_git_hash")  # of the working folder, not of the result
 _OF_TASKS = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, AssertionError)  # while they score
@@ -96,7 +95,7 @@ def _record(lm: LanguageModel, lane: Lane) -> dict[str, Any]:
                      f"{origin.capability or 'a capability'}, loss {origin.loss}, α {lane.strength:g}")  # fmt: skip
         facts["projection"] = {
             "strength": lane.strength, "kinds": lane.kinds, "layers": layers, "complement": lane.complement,
-            "fingerprint": subspace_fingerprint(subspace), "subspace": origin.model_dump(mode="json"),
+            "fingerprint": subspace.fingerprint, "subspace": origin.model_dump(mode="json"),
         }  # fmt: skip
     if adapter is not None:
         words.append(f"tuned by {adapter.card.label} of {adapter.card.run}")

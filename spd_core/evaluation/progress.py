@@ -6,7 +6,7 @@ from pathlib import Path
 from spd_core.evaluation.store import cell_path
 from spd_core.recipes.distill import Unit, plan
 from spd_core.recipes.evaluation import EvaluationRecipe
-from spd_core.runs.events import AnyEvent, CellDone, Progress, StageBegun
+from spd_core.runs.events import AnyEvent, CellDone, StageBegun, StageProgress
 from spd_core.runs.view import RunView, describe_stage, eta, reached, tokens_per_second
 
 _CAPTURED = ("capability", "full loss", "shuffled answers")
@@ -26,7 +26,7 @@ class EvaluationView(RunView):
     answering: bool = False
 
     def _take(self, event: AnyEvent) -> None:
-        if isinstance(event, StageBegun | Progress):
+        if isinstance(event, StageBegun | StageProgress):
             self.set = event.set
             self.answering = self.answering or _is_own(event)
         if isinstance(event, CellDone):
@@ -34,7 +34,7 @@ class EvaluationView(RunView):
         super()._take(event)
 
 
-def _is_own(event: StageBegun | Progress) -> bool:
+def _is_own(event: StageBegun | StageProgress) -> bool:
     return event.stage == "evaluate" or (event.stage == "capture" and event.arm in _CAPTURED)
 
 

@@ -101,6 +101,8 @@ class Cell(Record):
 
     Attributes:
         subject, seed, set: names as in the recipe.
+        adapter: `run/arm` of the adapter that the subject was tuned by; empty where there was none, and in tables made
+            before November 2026.
         model, revision, dtype: that answered.
         unfit: items that the scorer cannot score, left out of every subject alike.
         seen: items whose prompts the subspace was captured from or a corpus was written on.
@@ -115,6 +117,7 @@ class Cell(Record):
     set: str
     title: str
     about: About
+    adapter: str = ""
     model: str
     revision: str
     dtype: str

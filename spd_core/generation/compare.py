@@ -15,19 +15,20 @@ from spd_core.generation.comparison import AdapterFacts, Comparison, LaneText, P
 from spd_core.generation.decode import Completion, generate
 from spd_core.generation.teacher_forcing import pieces_of, prompt_ids, read_lanes
 from spd_core.intervention.adapters import Adapter
+from spd_core.intervention.lanes import make_lane
 from spd_core.intervention.projection import Lane
 from spd_core.models.device import available_memory, estimate_memory
 from spd_core.models.loading import LanguageModel
+from spd_core.progress import Stop, Tell, silent
 from spd_core.recipes.lanes import Grid, LaneSpec, Sampling, labels
 from spd_core.storage import new_name, versions
 from spd_core.subspace.analysis import Analysis
-from spd_core.subspace.subspace import Subspace, random_subspace, subspace_of
+from spd_core.subspace.subspace import Subspace, subspace_of
 
 ROWS = 8
 """Most lanes in one batch: as many as packed weights serve (see `models/packing.py`)."""
 
 OnStep = Callable[[list[Completion], list[float]], None]
-Stop = Callable[[], bool]
 
 
 def compare(
@@ -44,18 +45,18 @@ def compare(
     grid: Grid | None = None,
     alternatives: int = 5,
     on_step: OnStep | None = None,
-    on_read: Callable[[int], None] | None = None,
+    tell: Tell = silent,
     stop: Stop | None = None,
 ) -> Comparison:
     """Write all lanes, up to `ROWS` in one batch, then read them.
 
     Args:
         prompt: put into the capability's template or the chat template, or taken exactly, as `style` says.
-        others: analyses that specs name, besides `analysis`.
+        others: captures that specs name, besides `analysis`.
         adapters: those that specs name, by `run/arm`.
         alternatives: how many of the most probable tokens to keep at each place.
         on_step: told (all completions, seconds of each) after each token.
-        on_read: told how many lanes were read.
+        tell: told how many lanes were read.
         stop: asked before each token and each piece of reading; what was written is kept, and read no further.
 
     Raises:
@@ -93,7 +94,7 @@ def compare(
         grid=grid,
         versions=versions(),
     )
-    return read_lanes(lm, written, lanes, alternatives=alternatives, on_read=on_read, stop=stop)
+    return read_lanes(lm, written, lanes, alternatives=alternatives, tell=tell, stop=stop)
 
 
 def lanes_of(
@@ -109,26 +110,25 @@ def lanes_of(
             that cannot be met.
     """
     known = {**others, "": analysis, analysis.name: analysis}
-    absent = [spec.analysis for spec in specs if spec.analysis not in known]
-    if absent:
-        raise InputError(f"the capture {absent[0]!r} is not at hand; choose another capability for this lane")
-    tuned = {"": None, **(adapters or {})}
-    absent = [spec.adapter for spec in specs if spec.adapter not in tuned]
-    if absent:
-        raise InputError(f"the distilled model {absent[0]!r} is not at hand; choose another one for this lane")
+    tuned = adapters or {}
+    made: dict[tuple[str, str], Subspace] = {}
+
+    def subspace(spec: LaneSpec) -> Subspace:
+        if spec.capture not in known:
+            raise InputError(f"the capture {spec.capture!r} is not at hand; choose another capability for this lane")
+        key = spec.capture, spec.rank
+        if key not in made:
+            made[key] = subspace_of(known[spec.capture], spec.rank)
+        return made[key]
+
+    def adapter(ref: str) -> Adapter:
+        if ref not in tuned:
+            raise InputError(f"the distilled model {ref!r} is not at hand; choose another one for this lane")
+        return tuned[ref]
+
     capabilities = {name: found.provenance.capability for name, found in known.items()}
-    made = {(s.analysis, s.rank): subspace_of(known[s.analysis], s.rank) for s in specs if s.projects}
-    lanes = []
-    names = {ref: adapter.card.label for ref, adapter in (adapters or {}).items()}
-    for spec, label in zip(specs, labels(specs, capabilities, names), strict=True):
-        subspace = made[spec.analysis, spec.rank] if spec.projects else None
-        if subspace is not None and spec.kind == "random":
-            subspace = random_subspace(subspace, spec.seed)
-        complement = spec.kind == "complement"
-        lanes.append(
-            Lane(subspace, spec.strength, spec.kinds, spec.layers, complement, label, tuned[spec.adapter])
-        )  # fmt: skip
-    return lanes
+    names = labels(specs, capabilities, {ref: found.card.label for ref, found in tuned.items()})
+    return [make_lane(spec, name, subspace, adapter) for spec, name in zip(specs, names, strict=True)]
 
 
 def prompt_text(lm: LanguageModel, analysis: Analysis, prompt: str, style: PromptStyle) -> tuple[str, bool]:

@@ -28,11 +28,10 @@ def projected(lane: LaneText, comparison: Comparison) -> str:
         return f"nothing is projected: {model}"
     low, high = min(lane.ranks.values()), max(lane.ranks.values())
     rank = f"{low}" if low == high else f"{low} to {high}"
-    into = {
-        "projected": f"into {rank} of {lane.d_kv} directions of {lane.capability}",
-        "complement": f"out of {rank} of {lane.d_kv} directions of {lane.capability}, into all the others",
-        "random": f"into {rank} random directions of {lane.d_kv} (seed {spec.seed})",
-    }[spec.kind]
+    directions = f"{rank} of {lane.d_kv} directions of {lane.capability}"
+    into = f"out of {directions}, into all the others" if spec.complement else f"into {directions}"
+    if spec.of == "random":
+        into = f"into {rank} random directions of {lane.d_kv} (seed {spec.seed})"
     capped = f"; fewer at {', '.join(lane.capped)}, which has no more that are not zero" if lane.capped else ""
     return (
         f"{' and '.join(f'{kind}s' for kind in spec.kinds)} of {_layers(lane)} {into}, with strength "
@@ -221,9 +220,7 @@ def _cells(token: Token) -> tuple[str, ...]:
 
 def to_python(comparison: Comparison) -> str:
     """A program that writes the same texts with spd_core (on the same kind of machine)."""
-    names = dict.fromkeys(
-        [comparison.analysis, *(lane.spec.analysis for lane in comparison.lanes if lane.spec.analysis)]
-    )
+    names = dict.fromkeys([comparison.analysis, *(lane.spec.capture for lane in comparison.lanes if lane.spec.capture)])
     pinned = comparison.revision if comparison.model.count("/") == 1 and ":" not in comparison.revision else None
     lanes = "".join(f"    {_lane_code(lane.spec, lane.label, comparison.analysis)},\n" for lane in comparison.lanes)
     captures = "".join(f"    {name!r}: open_capture({name!r}),\n" for name in names)
@@ -246,12 +243,13 @@ def to_python(comparison: Comparison) -> str:
 
 def _uses(comparison: Comparison) -> list[str]:
     """Names of the public face that the program needs."""
-    kinds = {lane.spec.kind for lane in comparison.lanes}
     tuned = any(lane.spec.adapter for lane in comparison.lanes)
     wanted = {
-        "adapter_folder": tuned, "load_adapter": tuned, "random_subspace": "random" in kinds,
+        "adapter_folder": tuned,
+        "load_adapter": tuned,
+        "random_subspace": any(lane.spec.of == "random" for lane in comparison.lanes),
         "subspace_of": any(lane.spec.projects for lane in comparison.lanes),
-    }  # fmt: skip
+    }
     always = ("ROWS", "Lane", "Sampling", "generate", "load", "open_capture")
     return sorted((*always, *(name for name, used in wanted.items() if used)))
 
@@ -260,8 +258,8 @@ def _lane_code(spec: LaneSpec, label: str, analysis: str) -> str:
     adapter = f", adapter=adapters[{spec.adapter!r}]" if spec.adapter else ""
     if not spec.projects:
         return f"Lane(name={label!r}{adapter})"
-    subspace = f"subspace_of(captures[{spec.analysis or analysis!r}], {spec.rank!r})"
-    if spec.kind == "random":
+    subspace = f"subspace_of(captures[{spec.capture or analysis!r}], {spec.rank!r})"
+    if spec.of == "random":
         subspace = f"random_subspace({subspace}, {spec.seed})"
     options = f"strength={spec.strength!r}, kinds={spec.kinds!r}, layers={spec.layers!r}"
-    return f"Lane({subspace}, {options}, complement={spec.kind == 'complement'}, name={label!r}{adapter})"
+    return f"Lane({subspace}, {options}, complement={spec.complement}, name={label!r}{adapter})"

@@ -1,16 +1,18 @@
 """Reads written texts: what each lane makes of every token, its own and another lane's, in teacher-forced passes."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
+from spd_core.errors import Stopped
 from spd_core.generation.comparison import Comparison
 from spd_core.intervention.projection import Lane, Plan, active, plan_rows
 from spd_core.models.loading import LanguageModel
+from spd_core.progress import Progress, Stop, Tell, silent
 
 CHUNK = 64
 """Positions that are read at once: bounds the logits in memory, and how long a stop waits."""
@@ -44,8 +46,8 @@ def read_lanes(
     lanes: Sequence[Lane],
     *,
     alternatives: int = 5,
-    on_read: Callable[[int], None] | None = None,
-    stop: Callable[[], bool] | None = None,
+    tell: Tell = silent,
+    stop: Stop | None = None,
 ) -> Comparison:
     """The comparison with every text read under its own lane and under the first one (the first under the second).
 
@@ -54,7 +56,7 @@ def read_lanes(
     Args:
         lanes: those of `written`, in its order.
         alternatives: how many of the most probable tokens to keep at each place.
-        on_read: told how many lanes were read.
+        tell: told how many lanes were read.
         stop: asked before each piece of `CHUNK` positions; lanes read until then are kept.
     """
     started, prompt = time.monotonic(), prompt_ids(lm, written.read, written.special_tokens)
@@ -63,8 +65,9 @@ def read_lanes(
         if lane.other is not None:
             continue
         other = 0 if at else min(1, len(lanes) - 1)
-        places = read_row(lm, prompt, lane.ids, (lanes[at], lanes[other]), alternatives, stop)
-        if places is None:
+        try:
+            places = read_row(lm, prompt, lane.ids, (lanes[at], lanes[other]), alternatives, stop)
+        except Stopped:
             break
         tokens = tuple(
             token.model_copy(
@@ -73,8 +76,7 @@ def read_lanes(
             for token, place in zip(lane.tokens, places, strict=True)
         )
         done[at] = lane.model_copy(update={"tokens": tokens, "other": other})
-        if on_read is not None:
-            on_read(at + 1)
+        tell(Progress(at + 1, len(done), "Reading each text in both lanes"))
     seconds = round(written.reading_seconds + time.monotonic() - started, 3)
     return written.model_copy(update={"lanes": tuple(done), "reading_seconds": seconds})
 
@@ -85,11 +87,14 @@ def read_row(
     tokens: Sequence[int],
     lanes: tuple[Lane, Lane],
     alternatives: int = 5,
-    stop: Callable[[], bool] | None = None,
-) -> list[Place] | None:
-    """What the lane that wrote `tokens` (the first) and another one make of each of them; None when stopped.
+    stop: Stop | None = None,
+) -> list[Place]:
+    """What the lane that wrote `tokens` (the first) and another one make of each of them.
 
     Both lanes are the two rows of a batch, which is read in pieces with the lock held for each.
+
+    Raises:
+        Stopped: `stop` said so before the last piece.
     """
     from transformers import DynamicCache
 
@@ -98,7 +103,7 @@ def read_row(
     places: list[Place] = []
     for start in range(0, len(ids) - 1 if tokens else 0, CHUNK):
         if stop is not None and stop():
-            return None
+            raise Stopped("reading was stopped; what was read before is kept")
         end = min(start + CHUNK, len(ids) - 1)
         wanted = end - max(start, len(prompt) - 1)  # positions that predict a written token
         logits = _logits(lm, plan, cache, ids[start:end], max(wanted, 1))  # [2, max(wanted, 1), vocabulary]

@@ -20,8 +20,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from spd_core.errors import InputError, ModelError
-from spd_core.intervention.cards import AdapterCard, read_card, write_card
+from spd_core.intervention.cards import CARD, AdapterCard, adapter_folder, read_card, write_card
 from spd_core.models.families import BUILTIN
+from spd_core.models.identity import same_revision
 from spd_core.models.loading import LanguageModel
 from spd_core.models.weights import overwrite, rewriting, weight_of
 from spd_core.storage import new_folder, to_json, write_text
@@ -84,7 +85,7 @@ class Adapter:
     def check_model(self, lm: LanguageModel) -> None:
         """Raise `ModelError` naming both when this adapter was trained on another model."""
         misfit = next((path for path, delta in self.deltas.items() if not _fits(lm, path, delta)), "")
-        if self.card.revision != lm.revision or misfit:
+        if not same_revision(self.card.revision, lm.name, lm.revision) or misfit:
             raise ModelError(
                 f"this adapter was trained on {self.card.base} ({self.card.revision}), and the model is {lm.name} "
                 f"({lm.revision}){f', where {misfit} is not as it should be' if misfit else ''}; load the former"
@@ -126,6 +127,17 @@ def load_adapter(folder: Path) -> Adapter:
         scale = config["lora_alpha"] / (math.sqrt(rank) if config.get("use_rslora") else rank)
         deltas[path] = Delta(a, b, scale)
     return Adapter(card, deltas)
+
+
+def saved_adapter(ref: str) -> Adapter:
+    """The adapter that a run of this machine has trained, by its `run/arm`; errors as of `load_adapter`."""
+    return load_adapter(adapter_folder(ref))
+
+
+def adapter_at(where: str) -> Adapter:
+    """An adapter as the command line names it: by its folder, or by its `run/arm`; errors as of `load_adapter`."""
+    folder = Path(where).expanduser()
+    return load_adapter(folder) if (folder / CARD).is_file() else saved_adapter(where)
 
 
 def _read_config(path: Path) -> dict[str, Any]:

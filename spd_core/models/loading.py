@@ -3,7 +3,6 @@
 Safetensors only, no remote code, refused before loading when it cannot fit. Knows nothing of capabilities.
 """
 
-import hashlib
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,6 +16,8 @@ from spd_core.errors import MemoryLimitError, ModelError
 from spd_core.models import builtin
 from spd_core.models.device import MemoryEstimate, available_memory, choose_device, choose_dtype, estimate_memory
 from spd_core.models.families import BUILTIN, ModelCard, Site, card_of, check_family, list_sites, parse_layers
+from spd_core.models.identity import revision_of
+from spd_core.progress import Progress, Tell, silent
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +26,7 @@ class LanguageModel:
 
     Attributes:
         name: what the user asked for: `builtin`, a hub id, or a folder.
-        revision: commit hash (hub), checksum of the GGUF (built-in) or of a sample of the weights (folder).
+        revision: commit hash (hub), or what `identity.revision_of` says of the others.
         sites: all key and value sites, by layer, key before value.
         lock: held for every forward pass; users of one model take turns.
     """
@@ -58,17 +59,14 @@ class LanguageModel:
 # --- loading -------------------------------------------------------------------------------------------------
 
 
-def _no_progress(share: float, doing: str) -> None: ...
-
-
-def resolve(name: str, progress: builtin.Progress = _no_progress) -> str:
+def resolve(name: str, tell: Tell = silent) -> str:
     """Where to load from: the built-in model's folder, a local folder that exists, else the name as a hub id.
 
     Raises:
         ModelError: the name looks like a path and nothing is there.
     """
     if name == BUILTIN:
-        return str(builtin.builtin_model(progress))
+        return str(builtin.builtin_model(tell))
     if Path(name).expanduser().exists():
         return str(Path(name).expanduser())
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
@@ -76,13 +74,13 @@ def resolve(name: str, progress: builtin.Progress = _no_progress) -> str:
     return name
 
 
-def read_config(name: str, revision: str | None = None, progress: builtin.Progress = _no_progress) -> Any:
+def read_config(name: str, revision: str | None = None, tell: Tell = silent) -> Any:
     """The configuration of a supported model; no weight is read.
 
     Raises:
         ModelError: not found, needs remote code, or an unsupported family.
     """
-    return _config_at(resolve(name, progress), revision)
+    return _config_at(resolve(name, tell), revision)
 
 
 def _config_at(source: str, revision: str | None) -> Any:
@@ -112,7 +110,7 @@ def load(
     name: str,
     revision: str | None = None,
     dtype: str = "auto",
-    progress: builtin.Progress = _no_progress,
+    tell: Tell = silent,
     *,
     purpose: Literal["load", "capture", "generation"] = "load",
     layers: str = "middle,last",
@@ -131,7 +129,7 @@ def load(
 
     device = choose_device()
     torch_dtype = choose_dtype(dtype, device)
-    source = resolve(name, progress)
+    source = resolve(name, tell)
     config = _config_at(source, revision)
     card = card_of(config, name)
     wanted = estimate(config, dtype, parse_layers(layers, card.layers), **sizes)
@@ -143,7 +141,7 @@ def load(
             f"it weights), and {free / gib:.1f} GiB are free; choose a smaller batch size, later layers, a smaller "
             "model, or bfloat16 instead of float32"
         )
-    progress(0.1, f"Loading {name}")
+    tell(Progress(0.1, 1, f"Loading {name}"))
     model, found = _from_pretrained(
         AutoModelForCausalLM.from_pretrained, source, revision,
         use_safetensors=True, dtype=torch_dtype, output_loading_info=True,
@@ -153,8 +151,8 @@ def load(
         raise ModelError(f"{name} lacks {len(absent)} weights (the first: {absent[0]}); its files are incomplete")
     tokenizer = load_tokenizer(source, revision)
     model = model.to(device).eval().requires_grad_(False)
-    progress(1.0, f"{name} is loaded")
-    return LanguageModel(name, _revision(name, source, model), model, tokenizer, card, list_sites(model, card))
+    tell(Progress(1.0, 1, f"{name} is loaded"))
+    return LanguageModel(name, revision_of(name, source, model), model, tokenizer, card, list_sites(model, card))
 
 
 def load_tokenizer(source: str, revision: str | None = None) -> Any:
@@ -187,27 +185,3 @@ def _from_pretrained(loader: Callable[..., Any], source: str, revision: str | No
             else "SPD Lab needs a transformers checkpoint with safetensors and without remote code"
         )
         raise ModelError(f"cannot load {where} {source}: {first} ({remedy})") from error
-
-
-def _revision(name: str, source: str, model: Any) -> str:
-    if name == BUILTIN:
-        return f"{builtin.NAME}@{builtin.GGUF_SHA256[:12]}"
-    if Path(source).is_dir():
-        return f"sha256:{sampled_checksum(Path(source))[:16]}"
-    return str(getattr(model.config, "_commit_hash", None) or "unknown")
-
-
-def sampled_checksum(folder: Path, pieces: int = 64, size: int = 65536) -> str:
-    """A sha256 over the configuration, the size of every safetensors file and `pieces` evenly spaced parts of it.
-
-    Tells two checkpoints of one architecture apart without reading all of tens of gigabytes.
-    """
-    digest = hashlib.sha256((folder / "config.json").read_bytes())
-    for path in sorted(folder.glob("*.safetensors")):
-        length = path.stat().st_size
-        digest.update(f"{path.name}:{length}".encode())
-        with path.open("rb") as file:
-            for piece in range(pieces):
-                file.seek(length * piece // pieces)
-                digest.update(file.read(size))
-    return digest.hexdigest()

@@ -6,14 +6,14 @@ from typing import Any, Literal, TypeAlias
 
 from pydantic import Field, field_validator, model_validator
 
-from spd_core.data.capability import Loss, Style
+from spd_core.data.capability import Style
 from spd_core.errors import InputError
-from spd_core.recipes.lanes import Sampling
+from spd_core.recipes.capture import CaptureSettings
+from spd_core.recipes.lanes import LaneSpec, Sampling, SubspaceOf
 from spd_core.recipes.presets import preset_under, read_settings, validated
 from spd_core.records import Record
 
 ArmName: TypeAlias = Literal["psr", "ssd", "apple", "spd", "random", "full", "shuffled"]
-SubspaceOf: TypeAlias = Literal["none", "capability", "random", "full loss", "shuffled answers"]
 LossOn: TypeAlias = Literal["prompt_and_completion", "completion"]
 Target: TypeAlias = Literal["q", "k", "v", "o"]
 Reason: TypeAlias = Literal["leakage", "empty", "degenerate", "duplicate"]
@@ -59,18 +59,6 @@ def short_name(arm: str) -> str:
         return "SSD (Apple)"
     found = {str(name): known for name, known in ARMS.items()}.get(arm)
     return arm if found is None else found.label.partition(",")[0]
-
-
-class CaptureSettings(Record):
-    """How the capability subspace of a run is captured; see `pipeline.StudySettings`."""
-
-    layers: str = "middle,last"
-    rank: str = "half"
-    loss: Loss = "aligned"
-    examples: int | None = Field(default=None, ge=1)
-    batch_size: int = Field(default=8, ge=1)
-    center: bool = True
-    strength: float = Field(default=1.0, ge=0, le=1)
 
 
 class CorpusSettings(Record):
@@ -177,6 +165,11 @@ class Recipe(Record):
             self.seed,
             top_k=own.top_k if all_alike.top_k is None else all_alike.top_k,
         )
+
+    def lane(self, arm: ArmName) -> LaneSpec:
+        """How an arm's corpus is written."""
+        own = self.capture
+        return LaneSpec(of=ARMS[arm].subspace, rank=own.rank, strength=own.strength, seed=self.seed)
 
     def corpus_name(self, arm: ArmName) -> str:
         """Name of the corpus that an arm trains on: of the first arm that writes in the same way."""

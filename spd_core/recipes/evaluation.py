@@ -12,17 +12,9 @@ from pydantic import Field, field_validator, model_validator
 
 from spd_core.data.capability import Scorer, Split, Style
 from spd_core.data.public import TASKS
-from spd_core.models.families import Kind
-from spd_core.recipes.distill import (
-    ARMS,
-    ArmName,
-    CaptureSettings,
-    CorpusSettings,
-    Recipe,
-    SubspaceOf,
-    TrainSettings,
-    short_name,
-)
+from spd_core.recipes.capture import CaptureSettings
+from spd_core.recipes.distill import ARMS, ArmName, CorpusSettings, Recipe, TrainSettings, short_name
+from spd_core.recipes.lanes import LaneSpec, Projection
 from spd_core.recipes.presets import preset_under, read_settings, validated
 from spd_core.records import Record
 
@@ -37,13 +29,12 @@ def _file_name(text: str) -> str:
     return f"{found[:50]}-{digest}" if len(found) > 60 else found or digest
 
 
-class Subject(Record):
+class Subject(Projection):
     """One model to be evaluated, in words.
 
     Attributes:
         kind: the untouched model; projected while it answers; tuned by an adapter; or a checkpoint of its own.
-        of: of a projected one, whose subspace.
-        complement: project onto I − P instead (a control).
+        of, complement, kinds, layers: of a projected one, where to.
         capture: name of a saved capture whose subspace it is; empty captures one for this evaluation.
         rank, strength: None takes the evaluation's own.
         arm: of a distilled one: the arm that this evaluation trains.
@@ -52,13 +43,8 @@ class Subject(Record):
     """
 
     kind: SubjectKind = "base"
-    of: Literal["capability", "random", "full loss", "shuffled answers"] = "capability"
-    complement: bool = False
-    capture: str = ""
     rank: str | None = None
     strength: float | None = Field(default=None, ge=0, le=1)
-    kinds: tuple[Kind, ...] = Field(default=("key", "value"), min_length=1)
-    layers: tuple[int, ...] | None = None
     arm: ArmName | None = None
     adapter: str = ""
     model: str = ""
@@ -70,6 +56,8 @@ class Subject(Record):
             raise ValueError("a distilled subject names either an arm to train or an adapter RUN/ARM, others neither")
         if (self.kind == "checkpoint") != bool(self.model):
             raise ValueError("a checkpoint names its model, other subjects none")
+        if self.of == "none":
+            raise ValueError("a projected subject names whose subspace it is; the untouched model is the subject base")
         if self.capture and self.of in ("full loss", "shuffled answers"):
             raise ValueError(f"the capture {self.capture!r} has one subspace; {self.of} is captured anew, without it")
         return self
@@ -101,10 +89,7 @@ class Subject(Record):
             return f"Checkpoint {Path(self.model).name}"
         if self.kind == "base":
             return "Base"
-        whose = {"capability": "", "random": ", random subspace", "full loss": ", full-loss subspace",
-                 "shuffled answers": ", shuffled answers"}[self.of]  # fmt: skip
-        of = f" of {self.capture}" if self.capture else ""
-        return f"Projected{whose}{', complement' if self.complement else ''}{of}"
+        return ", ".join(("Projected", *self.words)) + (f" of {self.capture}" if self.capture else "")
 
     @property
     def seeded(self) -> bool:
@@ -237,9 +222,24 @@ class EvaluationRecipe(Record):
             rounds=self.rounds, drift=False, seed=seed,
         )  # fmt: skip
 
-    def source(self, subject: Subject) -> SubspaceOf:
-        """Whose gradients a projected subject's subspace comes from."""
-        return "capability" if subject.of == "random" else subject.of
+    def lane(self, subject: Subject, seed: int, run: str = "") -> LaneSpec:
+        """How a subject answers, with a seed.
+
+        Args:
+            run: that has trained the arms with this seed.
+        """
+        own = self.capture
+        return LaneSpec(
+            of=subject.of if subject.kind == "projected" else "none",
+            complement=subject.complement,
+            capture=subject.capture,
+            kinds=subject.kinds,
+            layers=subject.layers,
+            rank=subject.rank or own.rank,
+            strength=own.strength if subject.strength is None else subject.strength,
+            seed=seed,
+            adapter=subject.adapter or (f"{run}/{subject.arm}" if subject.arm else ""),
+        )
 
 
 def _named(subject: Any) -> Any:

@@ -1,56 +1,109 @@
-"""A lane in words: what a page, a link or a file says of one way of generating. Imports no torch."""
+"""How a lane writes, in words: where it projects to, by which adapter it is tuned, and how tokens are drawn.
+
+The one description that pages, links, files, arms and subjects share; `intervention/lanes.py` makes the lane of it.
+Imports no torch.
+"""
 
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from spd_core.errors import InputError
 from spd_core.models.families import Kind
 from spd_core.records import Record
 
-LaneKind: TypeAlias = Literal["raw", "projected", "complement", "random", "distilled"]
+SubspaceOf: TypeAlias = Literal["none", "capability", "random", "full loss", "shuffled answers"]
+"""Whose subspace keys and values are projected into; `none` projects nothing."""
+_OLD_KINDS: Mapping[str, Mapping[str, Any]] = {
+    "raw": {"of": "none"},
+    "distilled": {"of": "none"},
+    "projected": {},
+    "complement": {"complement": True},
+    "random": {"of": "random"},
+}
 
 
-class LaneSpec(Record):
-    """One way of generating, in words; `compare.lanes_of` makes the `Lane`.
+class Projection(Record):
+    """Where keys and values are projected to: what lanes and subjects of an evaluation have in common.
 
     Attributes:
-        rank: rank rule (see `spectrum.choose_rank`).
-        strength: α of K + α(K P − K).
+        of: whose subspace; a random one has the ranks of the capability's.
+        complement: project onto I − P instead (a control).
+        capture: name of the capture whose subspace it is; empty leaves that to whoever asks.
         layers: None takes all of the subspace's.
-        analysis: name of the analysis whose subspace it is; empty for the comparison's own.
-        seed: of a random subspace.
-        adapter: `run/arm` of the adapter that tunes the model; a distilled lane is tuned and not projected.
     """
 
-    kind: LaneKind = "projected"
+    of: SubspaceOf = "capability"
+    complement: bool = False
+    capture: str = ""
+    kinds: tuple[Kind, ...] = Field(default=("key", "value"), min_length=1)
+    layers: tuple[int, ...] | None = None
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What sets it apart from projecting into the capability's own subspace."""
+        subspace = {"random": "random subspace", "full loss": "full-loss subspace"}.get(self.of, self.of)
+        return (*([] if self.of in ("none", "capability") else [subspace]), *(["complement"] * self.complement))
+
+
+class LaneSpec(Projection):
+    """One way of writing.
+
+    Attributes:
+        rank: rule (see `spectrum.choose_rank`); empty takes the capture's own.
+        strength: α of K + α(K P − K).
+        seed: of a random subspace.
+        adapter: `run/arm` of the adapter that tunes the model.
+    """
+
     rank: str = "half"
     strength: float = 1.0
-    kinds: tuple[Kind, ...] = ("key", "value")
-    layers: tuple[int, ...] | None = None
-    analysis: str = ""
     seed: int = 0
     adapter: str = ""
 
-    @model_validator(mode="after")
-    def _fits(self) -> "LaneSpec":
-        if self.kind in ("raw", "distilled") and (self.kind == "distilled") != bool(self.adapter):
-            raise ValueError(
-                f"a {self.kind} lane with the adapter {self.adapter!r}; a distilled one needs it, raw none"
-            )
-        return self
+    @model_validator(mode="before")
+    @classmethod
+    def _of_before(cls, settings: Any) -> Any:
+        """What results of format 1 and 2 say: a kind, and the capture under another name."""
+        if not isinstance(settings, Mapping) or not settings.keys() & {"kind", "analysis"}:
+            return settings
+        own = dict(settings)
+        kind, capture = own.pop("kind", "projected"), own.pop("analysis", "")
+        if kind not in _OLD_KINDS:
+            raise ValueError(f"unknown kind of lane {kind!r}; there are {', '.join(_OLD_KINDS)}")
+        if kind in ("raw", "distilled") and (kind == "distilled") != bool(own.get("adapter")):
+            named = own.get("adapter", "")
+            raise ValueError(f"a {kind} lane with the adapter {named!r}; a distilled one needs it, raw none")
+        return {**own, "capture": capture, **_OLD_KINDS[kind]}
 
     @property
     def projects(self) -> bool:
         """Whether it has a subspace."""
-        return self.kind not in ("raw", "distilled")
+        return self.of != "none"
+
+    @property
+    def kind(self) -> str:
+        """`raw`, `distilled`, or how it projects, in short: lanes of one kind are told apart by the rest."""
+        if not self.projects:
+            return "distilled" if self.adapter else "raw"
+        return " ".join(self.words) or "projected"
 
 
-RAW = LaneSpec(kind="raw")
+RAW = LaneSpec(of="none")
+
+
+def distilled(adapter: str) -> LaneSpec:
+    """A lane that is tuned and not projected."""
+    return LaneSpec(of="none", adapter=adapter)
+
+
+def source_of(spec: Projection) -> SubspaceOf:
+    """Whose gradients the subspace comes from: a random one has the ranks of the capability's."""
+    return "capability" if spec.of == "random" else spec.of
 
 
 class Grid(Record):
@@ -66,7 +119,7 @@ def sweep_specs(grid: Grid, base: LaneSpec) -> list[LaneSpec]:
     return [RAW, *(base.model_copy(update={"rank": rank, "strength": strength}) for rank, strength in cells)]
 
 
-_NAMES = {"raw": "Raw", "projected": "Projected", "complement": "Complement", "random": "Random subspace"}
+# --- labels --------------------------------------------------------------------------------------------------
 
 
 def labels(
@@ -75,7 +128,7 @@ def labels(
     """A short name for each lane: its kind, and what sets it apart from others of the same kind.
 
     Args:
-        capabilities: of each analysis that a spec names, by its name.
+        capabilities: of each capture that a spec names, by its name.
         adapters: what each adapter that a spec names is called, by its `run/arm`.
     """
     tuned = dict(adapters or {})
@@ -102,7 +155,7 @@ def _distilled(spec: LaneSpec, specs: Sequence[LaneSpec], tuned: Mapping[str, st
 
 def _label(spec: LaneSpec, alike: Sequence[LaneSpec], capabilities: Mapping[str, str], tuned: Mapping[str, str]) -> str:
     says = {
-        "analysis": capabilities.get(spec.analysis, spec.analysis),
+        "capture": capabilities.get(spec.capture, spec.capture),
         "rank": f"rank {spec.rank}",
         "strength": f"α {spec.strength:g}",
         "kinds": f"{' and '.join(spec.kinds)}s only" if len(spec.kinds) == 1 else "keys and values",
@@ -111,7 +164,7 @@ def _label(spec: LaneSpec, alike: Sequence[LaneSpec], capabilities: Mapping[str,
         "adapter": f"distilled ({tuned.get(spec.adapter, spec.adapter)})" if spec.adapter else "not distilled",
     }
     apart = [words for name, words in says.items() if len({getattr(other, name) for other in alike}) > 1]
-    return ", ".join((_NAMES[spec.kind], *apart)) if spec.kind != "raw" else _NAMES["raw"]
+    return ", ".join((spec.kind.capitalize(), *apart)) if spec.kind != "raw" else "Raw"
 
 
 # --- sampling ------------------------------------------------------------------------------------------------------

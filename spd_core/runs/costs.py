@@ -10,7 +10,7 @@ from spd_core.errors import InputError
 from spd_core.models.families import BUILTIN, ModelCard
 from spd_core.recipes.distill import Recipe, Target, plan
 from spd_core.records import Record
-from spd_core.runs.events import Progress, StageBegun
+from spd_core.runs.events import StageBegun, StageProgress
 from spd_core.runs.folder import Run, all_runs
 from spd_core.runs.queue import state_of
 
@@ -127,15 +127,15 @@ def rates_of(run: Run) -> Rates | None:
                  source=f"this machine, in the run of {run.record.created.replace('T', ' ')}")  # fmt: skip
 
 
-def _last_of_each(events: Iterable[object]) -> Iterable[tuple[str, Progress]]:
+def _last_of_each(events: Iterable[object]) -> Iterable[tuple[str, StageProgress]]:
     """The last progress of each stage that was gone through in one go."""
-    last: Progress | None = None
+    last: StageProgress | None = None
     for event in events:
         if isinstance(event, StageBegun):
             if last is not None:
                 yield last.stage, last
             last = None
-        elif isinstance(event, Progress):
+        elif isinstance(event, StageProgress):
             last = event
     if last is not None:
         yield last.stage, last

@@ -29,7 +29,7 @@ class StageBegun(Event):
     stage: Stage
 
 
-class Progress(Event):
+class StageProgress(Event):
     """How far the stage is.
 
     Attributes:
@@ -128,4 +128,4 @@ class CellDone(Event):
     seconds: float
 
 
-AnyEvent: TypeAlias = StageBegun | Progress | Loss | Sample | HygieneFound | Drift | ArmDone | CellDone
+AnyEvent: TypeAlias = StageBegun | StageProgress | Loss | Sample | HygieneFound | Drift | ArmDone | CellDone

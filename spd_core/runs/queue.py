@@ -12,17 +12,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from spd_core import storage
-from spd_core.data.capability import builtin_names
-from spd_core.data.public import TASKS
 from spd_core.errors import InputError, SpdError
-from spd_core.models.families import BUILTIN
 from spd_core.runs import processes
 from spd_core.runs.folder import Damaged, Run, all_runs, names, open_run, size_of, write_record, write_status
 from spd_core.runs.processes import LOCAL, Owner
-from spd_core.runs.record import AnyRecipe, RunRecord, State, Status
+from spd_core.runs.record import AnyRecipe, RunRecord, State, Status, anchored
 from spd_core.storage import runs_folder
 
 COMMANDS = {"distillation": "distill", "evaluation": "table"}
@@ -123,24 +120,6 @@ def _new(name: str, recipe: AnyRecipe, title: str, launcher: str, command: str, 
         write_record(folder, record)
         write_status(folder, status)
     return open_run(name)
-
-
-def anchored(recipe: AnyRecipe) -> AnyRecipe:
-    """The same with whole paths: a job has another working directory."""
-    return type(recipe).model_validate(_anchored(recipe.model_dump()))
-
-
-def _anchored(settings: Any) -> Any:
-    if isinstance(settings, tuple | list):
-        return [_anchored(one) for one in settings]
-    if not isinstance(settings, dict):
-        return settings
-    whole = {name: _anchored(value) for name, value in settings.items()}
-    for name in ("capability", "model", "data"):
-        path = os.path.expanduser(whole.get(name) or "")
-        if path and path not in (*TASKS, *builtin_names(), BUILTIN) and os.path.exists(path):
-            whole[name] = os.path.abspath(path)
-    return whole
 
 
 # --- the queue ---------------------------------------------------------------------------------------------------

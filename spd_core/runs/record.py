@@ -1,10 +1,14 @@
 """What is written of a run, as records, and how such files are read. Knows not where they lie; imports no torch."""
 
+import os
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 from pydantic import Discriminator, Tag
 
+from spd_core.data.capability import builtin_names
+from spd_core.data.public import TASKS
 from spd_core.errors import InputError
+from spd_core.models.families import BUILTIN
 from spd_core.recipes.distill import Recipe
 from spd_core.recipes.evaluation import EvaluationRecipe
 from spd_core.records import Record
@@ -89,3 +93,21 @@ class Status(Record):
     exit_code: int | None = None
     launcher: Owner | None = None
     job: Owner | None = None
+
+
+def anchored(recipe: AnyRecipe) -> AnyRecipe:
+    """The same with whole paths: a job has another working directory."""
+    return type(recipe).model_validate(_anchored(recipe.model_dump()))
+
+
+def _anchored(settings: Any) -> Any:
+    if isinstance(settings, tuple | list):
+        return [_anchored(one) for one in settings]
+    if not isinstance(settings, dict):
+        return settings
+    whole = {name: _anchored(value) for name, value in settings.items()}
+    for name in ("capability", "model", "data"):
+        path = os.path.expanduser(whole.get(name) or "")
+        if path and path not in (*TASKS, *builtin_names(), BUILTIN) and os.path.exists(path):
+            whole[name] = os.path.abspath(path)
+    return whole

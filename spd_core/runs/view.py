@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from spd_core.recipes.distill import Recipe, Stage, Unit, plan, short_name
-from spd_core.runs.events import AnyEvent, ArmDone, Drift, HygieneFound, Loss, Progress, Sample, StageBegun
+from spd_core.runs.events import AnyEvent, ArmDone, Drift, HygieneFound, Loss, Sample, StageBegun, StageProgress
 
 ArmRound = tuple[str, int]
 """An arm and its round, from 1."""
@@ -63,8 +63,8 @@ class RunView:
     stage: Stage | None = None
     arm: str = ""
     round: int = 1
-    origin: Progress | None = None
-    progress: Progress | None = None
+    origin: StageProgress | None = None
+    progress: StageProgress | None = None
     ended: bool = False
     curves: dict[ArmRound, Curve] = field(default_factory=dict)
     samples: list[Sample] = field(default_factory=list)
@@ -94,7 +94,7 @@ class RunView:
         match event:
             case StageBegun():
                 self._enter(event)
-            case Progress():
+            case StageProgress():
                 if (event.stage, event.arm, _round(event)) != (self.stage, self.arm, self.round):
                     self._enter(event)  # the line that said so is damaged
                 self.origin, self.progress = self.origin or event, event
@@ -113,7 +113,7 @@ class RunView:
                 self.drifts[key] = event
                 self._end(("drift", *key))
 
-    def _enter(self, event: StageBegun | Progress) -> None:
+    def _enter(self, event: StageBegun | StageProgress) -> None:
         self.stage, self.arm, self.round = event.stage, event.arm, _round(event)
         self.origin = self.progress = None
         self.ended = False
@@ -124,7 +124,7 @@ class RunView:
         self.ended = self.ended or unit == (self.stage, self.arm, self.round)
 
 
-def _round(event: StageBegun | Progress) -> int:
+def _round(event: StageBegun | StageProgress) -> int:
     """A drift is captured on the next round's model, and belongs to the training before it."""
     return max(1, event.round - 1) if event.stage == "drift" else event.round
 

@@ -76,37 +76,72 @@ class Coordinates:
 
 
 @dataclass(frozen=True, eq=False)
+class HeadSpectra:
+    """The spectrum of each KV head's own gradient rows, cross terms left out.
+
+    Attributes:
+        values: [heads, head_dim] singular values, descending.
+        vectors: [heads, head_dim, head_dim] column i of head h is its direction i, in that head's own coordinates.
+    """
+
+    values: Floats
+    vectors: Floats
+
+    @staticmethod
+    def of_blocks(values: Floats, vectors: Floats, heads: int) -> "HeadSpectra":
+        """From singular values `[d]` and block-diagonal vectors `[d, d]`, block by block."""
+        width = len(values) // heads
+        blocks = np.stack([vectors[at : at + width, at : at + width] for at in range(0, len(values), width)])
+        return HeadSpectra(values.reshape(heads, width), blocks.astype(np.float32))
+
+
+@dataclass(frozen=True, eq=False)
 class SiteAnalysis:
     """The spectrum of one site and what it is compared with.
 
     Attributes:
         values: [d_kv] singular values σ of the gradient rows, descending, in nats per unit.
-        vectors: [d_kv, d_kv] column i is the direction uᵢ.
-        activation_energy: [d_kv] share of Σ‖k_t‖² (or v_t) that lies along each direction; sums to 1.
+        vectors: [d_kv, d_kv] column i is the direction uᵢ; only the first ones, [d_kv, rank], where an older version
+            kept no more.
+        activation_energy: [d_kv] share of Σ‖k_t‖² (or v_t) that lies along each direction; sums to 1. None where an
+            older version did not keep it.
         nulls: [d_kv] singular values by the name of the null.
         band: [2, d_kv] 5th and 95th percentile of σ over bootstrap samples of the examples.
         halves: [2, d_kv, d_kv] directions of either half of the examples alone; columns beyond its rank are 0.
-        coordinates: of every token; None when the rows did not fit in memory.
+        coordinates: of every token; None when the rows did not fit in memory, or were not kept.
+        heads: of every KV head; None where an older version did not keep it.
     """
 
     values: Floats
     vectors: Floats
-    activation_energy: Floats
+    activation_energy: Floats | None
     nulls: Mapping[str, Floats] = field(default_factory=dict)
     band: Floats | None = None
     halves: Floats | None = None
     coordinates: Coordinates | None = None
+    heads: HeadSpectra | None = None
 
     @property
-    def reconstruction_error(self) -> Floats:
-        """[d_kv] ‖K − K P‖² / ‖K‖² over all tokens, for P of rank 1 … d_kv: the share that projecting removes."""
+    def reconstruction_error(self) -> Floats | None:
+        """[d_kv] ‖K − K P‖² / ‖K‖² over all tokens, for P of rank 1 … d_kv: the share that projecting removes.
+
+        None where an older version kept nothing of the activations.
+        """
+        if self.activation_energy is None:
+            return None
         error: Floats = np.clip(1 - self.activation_energy.cumsum(), 0, 1)
         return error
 
+    def directions(self, dtype: str) -> int:
+        """How many directions are kept and not rounding; `dtype` is that of the gradients."""
+        return min(numerical_rank(self.values, dtype), int(self.vectors.shape[1]))
+
     def head_values(self, heads: int) -> Floats:
         """[heads, head_dim] singular values of each KV head's own gradient rows, descending."""
+        if self.heads is not None:
+            return self.heads.values
         vectors = self.vectors.astype(np.float64)
-        gram = (vectors * self.values**2) @ vectors.T  # [d_kv, d_kv]
+        gram = (vectors * self.values[: vectors.shape[1]] ** 2) @ vectors.T  # [d_kv, d_kv]
         width = len(gram) // heads
         blocks = np.stack([gram[at : at + width, at : at + width] for at in range(0, len(gram), width)])
         values: Floats = np.sqrt(np.linalg.eigvalsh(blocks)[:, ::-1].clip(min=0))
@@ -173,6 +208,10 @@ class Analysis:
     def layers(self) -> list[int]:
         """Target layers, ascending."""
         return sorted({site.layer for site in self.sites})
+
+    def directions(self, site: Site) -> int:
+        """How many directions of a site are kept and not rounding."""
+        return self.sites[site].directions(self.provenance.dtype)
 
     @property
     def kept_directions(self) -> int:

@@ -3,7 +3,7 @@
 Knows nothing of bases or ranks; `subspace/subspace.py` reads what is accumulated here.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,15 +12,16 @@ import torch
 from torch import Tensor, nn
 
 from spd_core.data.spans import Encoded, EncodedSet
-from spd_core.errors import CaptureError, InputError
+from spd_core.errors import CaptureError, InputError, Stopped
 from spd_core.models.families import Site
 from spd_core.models.loading import LanguageModel
 from spd_core.models.losses import batch_losses, longest_first
+from spd_core.progress import Progress, Stop, Tell, silent
 from spd_core.subspace.gram import GradientGram, RowStore
 
 
 @dataclass(frozen=True)
-class Capture:
+class Captured:
     """What a capture accumulated, and on what.
 
     Attributes:
@@ -49,16 +50,7 @@ class Capture:
         return len(self.losses)
 
 
-@dataclass(frozen=True)
-class Progress:
-    """Where a capture stands: examples done of how many, and the last batch's mean loss in nats."""
-
-    done: int
-    total: int
-    loss: float
-
-
-def capture(
+def capture_gradients(
     lm: LanguageModel,
     encoded: EncodedSet,
     layers: tuple[int, ...],
@@ -66,9 +58,9 @@ def capture(
     batch_size: int = 8,
     activations: bool = False,
     rows: RowStore | None = None,
-    on_batch: Callable[[Progress], None] | None = None,
-    stop: Callable[[], bool] | None = None,
-) -> Capture:
+    tell: Tell = silent,
+    stop: Stop | None = None,
+) -> Captured:
     """Gradients of the aligned loss at every token position of the key and value sites of `layers`.
 
     Per example the loss is the mean of −log p over its supervised tokens; a batch sums its examples, so the
@@ -78,7 +70,8 @@ def capture(
     token's gradient and activation, while they fit.
 
     Raises:
-        CaptureError: a loss or gradient is not finite (names the example), or it was stopped before the first.
+        CaptureError: a loss or gradient is not finite (names the example).
+        Stopped: before the first batch.
         InputError: no layer, or a batch size below 1.
     """
     if not layers or batch_size < 1:
@@ -107,13 +100,12 @@ def capture(
         done += len(batch)
         tokens += sum(len(example.ids) for example in batch)
         supervised += sum(len(example.supervised) for example in batch)
-        if on_batch is not None:
-            on_batch(Progress(done, total, float(batch_losses.mean())))
+        tell(Progress(done, total, "Capturing gradients", loss=float(batch_losses.mean())))
     if not losses:
-        raise CaptureError("the capture was stopped before its first batch; nothing was kept")
+        raise Stopped("the capture was stopped before its first batch; nothing was kept")
     kept = rows if rows is not None and not rows.overflowed else None
     requested = total + len(encoded.skipped)
-    return Capture(grams, losses, tokens, supervised, requested, dict(encoded.skipped), outputs_seen, kept)
+    return Captured(grams, losses, tokens, supervised, requested, dict(encoded.skipped), outputs_seen, kept)
 
 
 def batch_gradients(

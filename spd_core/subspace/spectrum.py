@@ -5,6 +5,8 @@ Knows nothing of models, and imports no torch: a saved spectrum is read at once.
 
 import functools
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from spd_core.errors import InputError
 
+Floats = NDArray[np.floating[Any]]
 EPS = {"bfloat16": 2.0**-7, "float16": 2.0**-10, "float32": 2.0**-23, "float64": 2.0**-52}
 """Spacing of the numbers just above 1 in each dtype."""
 
@@ -94,3 +97,37 @@ def _blas() -> Any:
     from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController()
+
+
+@dataclass(frozen=True, eq=False)
+class Overlap:
+    """Principal angles between every two of some subspaces.
+
+    Attributes:
+        names: what each is.
+        angles: by (row, column), ascending, in degrees.
+        chance: [n, n] mean cos² that two random subspaces of these ranks have: the larger rank ÷ d_kv.
+    """
+
+    names: tuple[str, ...]
+    angles: Mapping[tuple[int, int], Floats]
+    chance: Floats
+
+    @property
+    def mean(self) -> Floats:
+        """[n, n] mean principal angle in degrees; 0 for equal subspaces, 90 for orthogonal ones."""
+        n = len(self.names)
+        return np.array([[self.angles[i, j].mean() for j in range(n)] for i in range(n)])
+
+    def shared(self, i: int, j: int) -> float:
+        """Mean cos² of the angles: the share of the smaller subspace that lies inside the other."""
+        return float((np.cos(np.radians(self.angles[i, j])) ** 2).mean())
+
+
+def overlap(bases: Mapping[str, Floats]) -> Overlap:
+    """Angles between the column spaces of named bases `[d_kv, rank]`."""
+    columns = list(bases.values())
+    pairs = [(i, j) for i in range(len(columns)) for j in range(i, len(columns))]
+    found = {(i, j): np.degrees(principal_angles(columns[i], columns[j])) for i, j in pairs}
+    chance = np.array([[max(a.shape[1], b.shape[1]) / len(a) for b in columns] for a in columns])
+    return Overlap(tuple(bases), found | {(j, i): angles for (i, j), angles in found.items()}, chance)

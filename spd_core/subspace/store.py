@@ -1,4 +1,9 @@
-"""Saves an analysis as a folder of arrays and JSON, reads it back, and knows where captures lie. Imports no torch."""
+"""Captures on disk: one kind of folder, written by the page, the shell and runs alike. Imports no torch.
+
+    analysis.json  analysis.safetensors  capability.jsonl
+
+Folders that the shell wrote before November 2026 (`subspace.json`, `subspace.safetensors`) are read, too.
+"""
 
 import dataclasses
 import json
@@ -7,25 +12,38 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from spd_core.data.capability import BUILTIN_FOLDER, read_capability
+from spd_core.data.capability import BUILTIN_FOLDER, Capability, Settings, builtin_names, read_capability
+from spd_core.data.catalog import read_named
+from spd_core.data.catalog import saved_names as own_capabilities
 from spd_core.data.spans import Encoded
 from spd_core.errors import InputError
 from spd_core.models.families import Site
+from spd_core.records import first_error, refuse_newer
 from spd_core.storage import child, new_folder, spd_home, write_text
-from spd_core.subspace.analysis import Analysis, Coordinates, Floats, Provenance, SiteAnalysis, site_from, site_record
+from spd_core.subspace.analysis import (
+    Analysis,
+    Coordinates,
+    Floats,
+    HeadSpectra,
+    Provenance,
+    SiteAnalysis,
+    site_from,
+    site_record,
+)
 
 TENSORS, RECORD, EXAMPLES = "analysis.safetensors", "analysis.json", "capability.jsonl"
-FORMAT = 1
+FORMAT = 2
+"""2 since the spectra of single KV heads are kept; captures of format 1 are read as they are."""
+_OLD_TENSORS, _OLD_RECORD = "subspace.safetensors", "subspace.json"
 RECORDED = BUILTIN_FOLDER.parent / "demo" / "captures"
 """Where the captures lie that come with SPD Lab."""
 
 
-def save_analysis(analysis: Analysis, folder: Path, overwrite: bool = False) -> None:
-    """Write `analysis.safetensors`, `analysis.json` and `capability.jsonl` into a new folder, atomically.
+def save_capture(analysis: Analysis, folder: Path, overwrite: bool = False) -> None:
+    """Write a capture into a new folder, atomically.
 
     Raises:
         StorageError: the folder is there and `overwrite` is false, or the disk refuses.
@@ -48,53 +66,65 @@ def save_analysis(analysis: Analysis, folder: Path, overwrite: bool = False) -> 
 
 
 def _arrays(found: SiteAnalysis) -> dict[str, Floats]:
-    """All arrays of a site by name; `null/…` and `tokens/…` for the nested ones."""
+    """All arrays of a site by name; `null/…`, `heads/…` and `tokens/…` for the nested ones."""
     arrays = {name: getattr(found, name) for name in ("values", "vectors", "activation_energy", "band", "halves")}
     arrays |= {f"null/{name}": values for name, values in found.nulls.items()}
-    if found.coordinates is not None:
-        arrays |= {f"tokens/{f.name}": getattr(found.coordinates, f.name) for f in dataclasses.fields(Coordinates)}
+    for group, kind in (("tokens", found.coordinates), ("heads", found.heads)):
+        if kind is not None:
+            arrays |= {f"{group}/{field.name}": getattr(kind, field.name) for field in dataclasses.fields(kind)}
     return {name: array for name, array in arrays.items() if array is not None}
 
 
-def load_analysis(folder: Path, *, recorded: bool = False) -> Analysis:
-    """Read a saved analysis.
+# --- reading -------------------------------------------------------------------------------------------------
+
+
+def load_capture(folder: Path, *, recorded: bool = False) -> Analysis:
+    """Read a capture.
 
     Raises:
         InputError: a file is missing, damaged, does not fit the others, or is of a newer format.
     """
+    old = (folder / _OLD_RECORD).is_file() and not (folder / RECORD).is_file()
     try:
-        record = json.loads((folder / RECORD).read_text("utf-8"))
-        if record["format"] > FORMAT:
-            raise InputError(
-                f"{folder.name} was written by a newer SPD Lab (format {record['format']}); update this one"
-            )
-        tensors = load_file(folder / TENSORS)
-        sites = [site_from(site) for site in record["sites"]]
-        analysis = Analysis(
-            folder.name,
-            Provenance.model_validate(record["provenance"]),
-            read_capability(folder / EXAMPLES),
-            {site: _site_analysis(site, tensors) for site in sites},
-            tuple(_example(row) for row in record["examples"]),
-            recorded,
-        )
+        analysis = _read_old(folder) if old else _read(folder, recorded)
     except OSError as error:
         raise InputError(f"no capture at {folder}: {error.strerror or error}; capture one first") from error
-    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, ValidationError, RecursionError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{folder} holds no valid capture ({reason}); it may be cut off: capture again") from error
-    _check(analysis, folder)
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise InputError(
+            f"{folder} holds no valid capture ({first_error(error)}); it may be cut off: capture again"
+        ) from error
+    _check(analysis, folder, old)
     return analysis
+
+
+def _read(folder: Path, recorded: bool) -> Analysis:
+    record = json.loads((folder / RECORD).read_text("utf-8"))
+    refuse_newer(record, FORMAT, folder.name)
+    tensors = load_file(folder / TENSORS)
+    sites = [site_from(site) for site in record["sites"]]
+    return Analysis(
+        folder.name,
+        Provenance.model_validate(record["provenance"]),
+        read_capability(folder / EXAMPLES),
+        {site: _site_analysis(site, tensors) for site in sites},
+        tuple(_example(row) for row in record["examples"]),
+        recorded,
+    )
 
 
 def _site_analysis(site: Site, tensors: dict[str, Floats]) -> SiteAnalysis:
     own = {name.removeprefix(f"{site.name}/"): a for name, a in tensors.items() if name.startswith(f"{site.name}/")}
-    nulls = {name.removeprefix("null/"): array for name, array in own.items() if name.startswith("null/")}
-    kept = None
-    if "tokens/gradient" in own:
-        kept = Coordinates(**{f.name: own[f"tokens/{f.name}"] for f in dataclasses.fields(Coordinates)})
+    tokens, heads, nulls = ({n.removeprefix(g): a for n, a in own.items() if n.startswith(g)}
+                            for g in ("tokens/", "heads/", "null/"))  # fmt: skip
     return SiteAnalysis(
-        own["values"], own["vectors"], own["activation_energy"], nulls, own.get("band"), own.get("halves"), kept
+        own["values"],
+        own["vectors"],
+        own["activation_energy"],
+        nulls,
+        own.get("band"),
+        own.get("halves"),
+        Coordinates(**tokens) if tokens else None,
+        HeadSpectra(**heads) if heads else None,
     )
 
 
@@ -103,26 +133,71 @@ def _example(row: dict[str, Any]) -> Encoded:
     return Encoded(row["id"], row["text"], tuple(row["ids"]), offsets, tuple(row["supervised"]))
 
 
-def _check(analysis: Analysis, folder: Path) -> None:
+def _read_old(folder: Path) -> Analysis:
+    """What the shell wrote before: bases cut off at their rank, all singular values, and no example."""
+    record = json.loads((folder / _OLD_RECORD).read_text("utf-8"))
+    tensors = load_file(folder / _OLD_TENSORS)
+    sites = [site_from(site) for site in record.pop("sites")]
+    provenance = Provenance.model_validate(record)
+    found = {
+        site: SiteAnalysis(tensors[f"{site.name}.singular_values"], tensors[f"{site.name}.basis"], None)
+        for site in sites
+    }
+    return Analysis(folder.name, provenance, _recalled(provenance), found, ())
+
+
+def _recalled(provenance: Provenance) -> Capability:
+    """The capability that an old folder names, where it is at hand and the same still; else its name alone."""
+    name = provenance.capability
+    if name in (*builtin_names(), *own_capabilities()):
+        with suppress(InputError):  # damaged
+            found = read_named(name)
+            if found.split("calibration").limited(provenance.examples_requested).fingerprint == provenance.fingerprint:
+                return found
+    return Capability(Settings(capability=name or "unknown"), ())
+
+
+# --- checking ------------------------------------------------------------------------------------------------
+
+
+def _check(analysis: Analysis, folder: Path, old: bool) -> None:
     """Raise `InputError` when something is empty, or shapes do not fit each other."""
     examples = analysis.examples
-    if not analysis.sites or not examples:
+    if not analysis.sites or not (examples or old):
         raise InputError(f"{folder} holds no valid capture (no site or no example); capture again")
     if any(len(e.ids) != len(e.offsets) or max(e.supervised, default=0) >= len(e.ids) for e in examples):
         raise InputError(f"{folder} holds no valid capture (an example's tokens do not fit its text); capture again")
     tokens = sum(len(example.ids) for example in examples)
     for site, found in analysis.sites.items():
+        if old:
+            _check_basis(site, found, folder)
+            continue
         shapes = {name: array.shape for name, array in _arrays(found).items()}
-        if shapes != _shapes(found, site.d_kv, tokens) or not np.isfinite(found.values).all():
+        if shapes != _shapes(found, site, tokens) or not np.isfinite(found.values).all():
             raise InputError(f"{folder}: the arrays of {site.name} do not fit {tokens} tokens of width {site.d_kv}")
 
 
-def _shapes(found: SiteAnalysis, d: int, tokens: int) -> dict[str, tuple[int, ...]]:
+def _check_basis(site: Site, found: SiteAnalysis, folder: Path) -> None:
+    basis = found.vectors
+    rows, rank = basis.shape if basis.ndim == 2 else (0, 0)
+    if rows != site.d_kv or not 1 <= rank <= site.d_kv or found.values.shape != (site.d_kv,):
+        raise InputError(
+            f"{folder}: {site.name} has a basis of shape {list(basis.shape)}, expected [{site.d_kv}, rank]"
+        )
+    error = np.abs(basis.T.astype(np.float64) @ basis.astype(np.float64) - np.eye(rank)).max()
+    if not error < 1e-4:  # also true for NaN
+        raise InputError(f"{folder}: the basis of {site.name} is not orthonormal (off by {error:.1e})")
+
+
+def _shapes(found: SiteAnalysis, site: Site, tokens: int) -> dict[str, tuple[int, ...]]:
     """The shape that each of `_arrays` should have."""
+    d, width = site.d_kv, site.d_kv // site.heads
     shapes: dict[str, tuple[int, ...]] = {"values": (d,), "vectors": (d, d), "activation_energy": (d,)}
     shapes |= {f"null/{name}": (d,) for name in found.nulls}
     shapes |= {"band": (2, d)} if found.band is not None else {}
     shapes |= {"halves": (2, d, d)} if found.halves is not None else {}
+    if found.heads is not None:
+        shapes |= {"heads/values": (site.heads, width), "heads/vectors": (site.heads, width, width)}
     kept = found.coordinates
     if kept is None:
         return shapes
@@ -136,16 +211,22 @@ def _shapes(found: SiteAnalysis, d: int, tokens: int) -> dict[str, tuple[int, ..
 
 
 def captures_folder() -> Path:
-    """Where captures of this machine are saved."""
+    """Where captures of this machine are saved, by the page and by the shell."""
     return spd_home() / "captures"
+
+
+def is_capture(folder: Path) -> bool:
+    """Whether a folder holds a capture, of this version or an older one; damaged or not."""
+    return any((folder / name).is_file() for name in (RECORD, _OLD_RECORD))
 
 
 def saved_names() -> list[str]:
     """Names of the captures of this machine, the newest first."""
     stamps: dict[str, float] = {}
-    for path in captures_folder().glob(f"[!.]*/{RECORD}"):
-        with suppress(FileNotFoundError):  # another tab deletes it at this moment
-            stamps[path.parent.name] = path.stat().st_mtime
+    for name in (_OLD_RECORD, RECORD):
+        for path in captures_folder().glob(f"[!.]*/{name}"):
+            with suppress(FileNotFoundError):  # another tab deletes it at this moment
+                stamps[path.parent.name] = path.stat().st_mtime
     return sorted(stamps, key=stamps.__getitem__, reverse=True)
 
 
@@ -162,9 +243,20 @@ def find_capture(name: str) -> Path:
     """
     for folder in (captures_folder(), RECORDED):
         found = child(folder, name)
-        if (found / RECORD).is_file():
+        if is_capture(found):
             return found
     raise InputError(f"no capture {name!r} is saved on this machine; choose one, or capture again")
+
+
+def changed_at(name: str) -> int:
+    """When a saved or recorded capture was written, in nanoseconds since the epoch.
+
+    Raises:
+        InputError: none of that name.
+        FileNotFoundError: it is deleted at this moment.
+    """
+    folder = find_capture(name)
+    return (folder / (RECORD if (folder / RECORD).is_file() else _OLD_RECORD)).stat().st_mtime_ns
 
 
 def open_capture(name: str) -> Analysis:
@@ -174,4 +266,18 @@ def open_capture(name: str) -> Analysis:
         InputError: none of that name, or damaged.
     """
     folder = find_capture(name)
-    return load_analysis(folder, recorded=folder.parent == RECORDED)
+    return load_capture(folder, recorded=folder.parent == RECORDED)
+
+
+def capture_at(where: str) -> Analysis:
+    """A capture as the command line names it: by its folder, or by its name on this machine.
+
+    Raises:
+        InputError: neither is there, or it is damaged.
+    """
+    folder = Path(where).expanduser()
+    if is_capture(folder):
+        return load_capture(folder)
+    if folder.is_dir() or "/" in where:
+        raise InputError(f"no capture at {folder}: it has neither {RECORD} nor {_OLD_RECORD}; make one with capture")
+    return open_capture(where)

@@ -1,26 +1,22 @@
-"""The capability subspace as a thing: a basis for every site, where it came from, and its files."""
+"""The capability subspace as a thing: a basis for every site, and where it came from. Its files are in `store.py`."""
 
-import json
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
-from pydantic import ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from spd_core.errors import CaptureError, InputError, ModelError
 from spd_core.models.families import Site
+from spd_core.models.identity import same_revision
 from spd_core.models.loading import LanguageModel
-from spd_core.storage import command_line, new_folder, to_json, versions, write_text
-from spd_core.subspace.analysis import Analysis, Provenance, site_from, site_record
-from spd_core.subspace.capture import Capture
+from spd_core.storage import command_line, versions
+from spd_core.subspace.analysis import Analysis, Provenance, SiteAnalysis
+from spd_core.subspace.capture import Captured
 from spd_core.subspace.gram import Spectrum, decompose, truncate
-
-TENSORS, RECORD = "subspace.safetensors", "subspace.json"
+from spd_core.subspace.spectrum import choose_rank
 
 
 @dataclass(frozen=True)
@@ -51,28 +47,17 @@ class Subspace:
         """Raise `ModelError` naming both when this subspace was captured on another model."""
         check_model(self.provenance, self.sites, lm)
 
-    def save(self, folder: Path, overwrite: bool = False) -> None:
-        """Write `subspace.safetensors` and `subspace.json` into a new folder, atomically.
-
-        Raises:
-            StorageError: the folder is there and `overwrite` is false, or the disk refuses.
-        """
-        with new_folder(folder, overwrite) as temporary:
-            self.write_into(temporary)
-
-    def write_into(self, folder: Path) -> None:
-        """Write both files into a folder that exists."""
-        tensors = {}
+    @property
+    def fingerprint(self) -> str:
+        """sha256 of the sites and their bases."""
+        digest = hashlib.sha256()
         for site in self.sites:
-            tensors[f"{site.name}.basis"] = self.basis[site].contiguous()
-            tensors[f"{site.name}.singular_values"] = self.singular_values[site].contiguous()
-        save_file(tensors, folder / TENSORS, metadata={"format": "pt"})
-        sites = [site_record(site) for site in self.sites]
-        write_text(folder / RECORD, to_json({**self.provenance.model_dump(mode="json"), "sites": sites}))
+            digest.update(site.name.encode() + self.basis[site].numpy().tobytes())
+        return digest.hexdigest()
 
 
 def fit(
-    capture: Capture,
+    capture: Captured,
     lm: LanguageModel,
     *,
     rank: str = "half",
@@ -105,18 +90,55 @@ def fit(
     return _truncated(spectra, rank, cap, record.model_copy(update={"basis": "per-head" if per_head else "shared"}))
 
 
-def subspace_of(analysis: Analysis, rank: str) -> Subspace:
-    """The subspace of an analysis at a rank; where a site has fewer non-zero directions, all of those.
+def subspace_of(analysis: Analysis, rank: str = "", *, per_head: bool | None = None, cap: bool = True) -> Subspace:
+    """The subspace of a capture at a rank.
+
+    Args:
+        rank: rule; empty takes the one that the capture was made with, else `half`.
+        per_head: one basis for each KV head, to each of which the rule is applied; None as the capture was made.
+        cap: where a site has fewer non-zero directions, take all of those, as the provenance says.
 
     Raises:
-        InputError: the rank rule cannot be met at a site (named).
+        InputError: the rank rule cannot be met at a site (named), or an older version kept too few directions.
     """
-    spectra = {
-        site: Spectrum(torch.from_numpy(found.values), torch.from_numpy(found.vectors), (site.d_kv,),
-                       analysis.provenance.dtype)
-        for site, found in analysis.sites.items()
-    }  # fmt: skip
-    return _truncated(spectra, rank, True, analysis.provenance)
+    record = analysis.provenance
+    rule = rank or record.rank_rule or "half"
+    by_head = record.basis == "per-head" if per_head is None else per_head
+    if any(found.vectors.shape[1] < site.d_kv for site, found in analysis.sites.items()):
+        return _of_few(analysis, rule, by_head)
+    spectra = {site: _spectrum(site, found, by_head, record.dtype) for site, found in analysis.sites.items()}
+    basis = "per-head" if by_head else "shared"
+    return _truncated(spectra, rule, cap, record.model_copy(update={"basis": basis}))
+
+
+def _spectrum(site: Site, found: SiteAnalysis, by_head: bool, dtype: str) -> Spectrum:
+    if not by_head:
+        return Spectrum(torch.from_numpy(found.values), torch.from_numpy(found.vectors), (site.d_kv,), dtype)
+    if found.heads is None:
+        raise InputError(f"{site.label}: this capture has no bases of single KV heads; capture again with --per-head")
+    blocks = torch.block_diag(*torch.from_numpy(found.heads.vectors))  # [d_kv, d_kv]
+    return Spectrum(
+        torch.from_numpy(found.heads.values.ravel()), blocks, (site.d_kv // site.heads,) * site.heads, dtype
+    )
+
+
+def _of_few(analysis: Analysis, rule: str, by_head: bool) -> Subspace:
+    """Of a capture that an older version cut off at its rank: that one, or, of a shared basis, a smaller one."""
+    record = analysis.provenance
+    basis = {site: torch.from_numpy(found.vectors) for site, found in analysis.sites.items()}
+    values = {site: torch.from_numpy(found.values) for site, found in analysis.sites.items()}
+    if rule == record.rank_rule and by_head == (record.basis == "per-head"):
+        return Subspace(basis, values, record)
+    for site, columns in basis.items():
+        wanted, _ = choose_rank(rule, values[site].numpy(), cap=True, dtype=record.dtype)
+        if by_head or record.basis == "per-head" or wanted > columns.shape[1]:
+            raise InputError(
+                f"{site.label}: rank {rule} was asked for, and this capture of an older version kept rank "
+                f"{record.rank_rule} alone ({columns.shape[1]} directions); capture again"
+            )
+        basis[site] = columns[:, :wanted].contiguous()
+    ranks = {site.name: columns.shape[1] for site, columns in basis.items()}
+    return Subspace(basis, values, record.model_copy(update={"rank_rule": rule, "ranks": ranks, "capped": []}))
 
 
 def _truncated(spectra: Mapping[Site, Spectrum], rank: str, cap: bool, record: Provenance) -> Subspace:
@@ -147,7 +169,7 @@ def random_subspace(like: Subspace, seed: int = 0) -> Subspace:
 
 
 def provenance_of(
-    capture: Capture,
+    capture: Captured,
     lm: LanguageModel,
     *,
     center: bool,
@@ -182,42 +204,8 @@ def provenance_of(
 
 def check_model(record: Provenance, sites: Iterable[Site], lm: LanguageModel) -> None:
     """Raise `ModelError` naming both when a result was captured on another model than this one."""
-    if record.revision != lm.revision or not set(sites) <= set(lm.sites):
+    if not same_revision(record.revision, lm.name, lm.revision) or not set(sites) <= set(lm.sites):
         raise ModelError(
             f"this subspace was captured on {record.model} ({record.revision}), and the model is {lm.name} "
             f"({lm.revision}); load the former"
         )
-
-
-def load_subspace(folder: Path) -> Subspace:
-    """Read a saved subspace.
-
-    Raises:
-        InputError: a file is missing, truncated, or does not fit the other.
-    """
-    try:
-        record = json.loads((folder / RECORD).read_text("utf-8"))
-        tensors = load_file(folder / TENSORS)
-        sites = [site_from(site) for site in record.pop("sites")]
-        provenance = Provenance.model_validate(record)
-        basis = {site: tensors[f"{site.name}.basis"] for site in sites}
-        values = {site: tensors[f"{site.name}.singular_values"] for site in sites}
-    except OSError as error:
-        raise InputError(f"no subspace at {folder}: {error.strerror or error}; make one with capture") from error
-    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, ValidationError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{folder} holds no valid subspace ({reason}); it may be cut off: capture again") from error
-    for site in sites:
-        _check_basis(site, basis[site], values[site], folder)
-    return Subspace(basis, values, provenance)
-
-
-def _check_basis(site: Site, basis: Tensor, values: Tensor, folder: Path) -> None:
-    rows, rank = basis.shape if basis.dim() == 2 else (0, 0)
-    if rows != site.d_kv or not 1 <= rank <= site.d_kv or values.shape != (site.d_kv,):
-        raise InputError(
-            f"{folder}: {site.name} has a basis of shape {list(basis.shape)}, expected [{site.d_kv}, rank]"
-        )
-    error = (basis.double().T @ basis.double() - torch.eye(rank, dtype=torch.float64)).abs().max()
-    if not error < 1e-4:  # also true for NaN
-        raise InputError(f"{folder}: the basis of {site.name} is not orthonormal (off by {float(error):.1e})")

@@ -19,9 +19,11 @@ from spd_core.attribution.causal import (
 from spd_core.attribution.lens import LONGEST_TEXT, activations, lens_scores, logit_lenses, read_text
 from spd_core.data.catalog import find_capability
 from spd_core.data.spans import Encoded
-from spd_core.errors import CaptureError, InputError, ModelError
+from spd_core.errors import InputError, ModelError, Stopped
+from spd_core.progress import Progress
+from spd_core.recipes.capture import CaptureSettings
 from spd_core.subspace.analysis import Analysis
-from spd_core.subspace.pipeline import StudySettings, study
+from spd_core.subspace.pipeline import capture
 from tests.tiny import FAMILIES
 
 IDS = tuple(range(5, 25))
@@ -33,7 +35,7 @@ def direction_of(d_kv: int, seed: int = 3) -> torch.Tensor:
 
 
 def analysis_of(lm: Any, examples: int = 4) -> Analysis:
-    return study(lm, find_capability("arithmetic"), StudySettings((1, 2), examples=examples), name="tiny")
+    return capture(lm, find_capability("arithmetic"), CaptureSettings(layers="1,2", examples=examples), name="tiny")
 
 
 # --- any text ------------------------------------------------------------------------------------------------
@@ -245,14 +247,12 @@ def test_the_check_leaves_no_trace(tiny_lm: Callable[[str], Any]) -> None:
 def test_stopping_keeps_whole_batches(tiny_lm: Callable[[str], Any]) -> None:
     lm = tiny_lm("llama")
     analysis = analysis_of(lm)
-    site, told = analysis.site(1, "key"), list[tuple[int, int]]()
-    check = causal_check(
-        lm, analysis, site, 0, batch_size=1, on_batch=lambda *at: told.append(at), stop=lambda: len(told) == 2
-    )
-    assert told == [(1, 4), (2, 4)]
+    site, told = analysis.site(1, "key"), list[Progress]()
+    check = causal_check(lm, analysis, site, 0, batch_size=1, tell=told.append, stop=lambda: len(told) == 2)
+    assert [(at.done, at.total) for at in told] == [(1, 4), (2, 4)]
     assert (len(check.examples), check.requested) == (2, 4)
     assert all(len(logp) == len(check.example) for logp in check.logp.values())
-    with pytest.raises(CaptureError, match="stopped before the first batch"):
+    with pytest.raises(Stopped, match="stopped before the first batch"):
         causal_check(lm, analysis, site, 0, stop=lambda: True)
 
 

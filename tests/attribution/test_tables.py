@@ -12,8 +12,9 @@ from spd_core.attribution.tables import ASIDE, LOSS, OTHER
 from spd_core.data.catalog import find_capability
 from spd_core.data.spans import Encoded
 from spd_core.errors import InputError
+from spd_core.recipes.capture import CaptureSettings
 from spd_core.subspace.analysis import Analysis
-from spd_core.subspace.pipeline import StudySettings, study
+from spd_core.subspace.pipeline import capture
 from tests.reference import right_singular_vectors, stacked_gradients
 
 
@@ -24,13 +25,13 @@ def lm(double_lm: Callable[[str], Any]) -> Any:
 
 @pytest.fixture(scope="module")
 def analysis(lm: Any) -> Analysis:
-    return study(lm, find_capability("arithmetic"), StudySettings((1, 2), examples=4), name="tiny")
+    return capture(lm, find_capability("arithmetic"), CaptureSettings(layers="1,2", examples=4), name="tiny")
 
 
 @pytest.mark.parametrize("center", [True, False])
 def test_shares_are_those_of_the_stacked_gradients_and_sum_to_one(lm: Any, center: bool) -> None:
-    settings = StudySettings((1, 2), examples=4, center=center)
-    analysis = study(lm, find_capability("arithmetic"), settings, name="tiny")
+    settings = CaptureSettings(layers="1,2", examples=4, center=center)
+    analysis = capture(lm, find_capability("arithmetic"), settings, name="tiny")
     for site in analysis.sites:
         rows = stacked_gradients(lm.model, analysis.examples, site)
         values, vectors = right_singular_vectors(rows, center)

@@ -13,8 +13,8 @@ from spd_core.cli.demo import DIRECTIONS, PROMPTS, write_demo
 from spd_core.data.capability import builtin_names, read_builtin
 from spd_core.errors import InputError, StorageError
 from spd_core.generation import comparison
-from spd_core.subspace.pipeline import settings_of, study
-from spd_core.subspace.store import load_analysis
+from spd_core.subspace.pipeline import capture, settings_of
+from spd_core.subspace.store import load_capture
 from tests import ROOT
 
 DEMO = ROOT / "assets" / "demo"
@@ -24,7 +24,7 @@ def test_the_bundle_is_small_and_whole() -> None:
     assert sum(path.stat().st_size for path in DEMO.rglob("*") if path.is_file()) <= 15e6
     assert sorted(path.name for path in (DEMO / "captures").iterdir()) == builtin_names()
     for name in builtin_names():
-        analysis = load_analysis(DEMO / "captures" / name, recorded=True)
+        analysis = load_capture(DEMO / "captures" / name, recorded=True)
         assert analysis.capability == read_builtin(name), "it was recorded on the capability as it is now"
         assert analysis.provenance.fingerprint == read_builtin(name).fingerprint
         assert analysis.kept_directions == DIRECTIONS
@@ -61,8 +61,8 @@ def test_the_real_model_writes_the_recorded_text(builtin_lm: Any) -> None:
 
 @pytest.mark.builtin
 def test_the_real_model_gives_the_recorded_numbers(builtin_lm: Any) -> None:
-    recorded = load_analysis(DEMO / "captures" / "arithmetic")
-    again = study(builtin_lm, read_builtin("arithmetic"), settings_of(recorded), name="again")
+    recorded = load_capture(DEMO / "captures" / "arithmetic")
+    again = capture(builtin_lm, read_builtin("arithmetic"), *settings_of(recorded), name="again")
     assert again.provenance.revision == recorded.provenance.revision
     assert again.provenance.mean_loss == pytest.approx(recorded.provenance.mean_loss, rel=1e-4)
     assert again.examples == recorded.examples
@@ -78,12 +78,12 @@ def test_the_real_model_gives_the_recorded_numbers(builtin_lm: Any) -> None:
 def test_a_bundle_is_written_whole_or_not_at_all(tiny_lm: Callable[[str], Any], tmp_path: Path) -> None:
     told: list[float] = []
     written = write_demo(
-        tiny_lm("llama"), tmp_path / "demo", lambda share, _: told.append(share), names=["arithmetic"]
+        tiny_lm("llama"), tmp_path / "demo", lambda at: told.append(at.share), names=["arithmetic"]
     )  # fmt: skip
     assert written == {"arithmetic": str(tmp_path / "demo" / "captures" / "arithmetic")}
     assert told == sorted(told)
     assert told[-1] == 1
-    analysis = load_analysis(tmp_path / "demo" / "captures" / "arithmetic")
+    analysis = load_capture(tmp_path / "demo" / "captures" / "arithmetic")
     assert analysis.provenance.examples_requested == 50
     names = sorted(path.stem for path in (tmp_path / "demo" / "texts").iterdir())
     assert names == [f"arithmetic-{i}" for i in range(1, PROMPTS + 1)]

@@ -18,8 +18,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, GPT2Config
 
 from spd_core.generation import decode
-from spd_core.subspace import capture
-from spd_core.subspace import subspace as subspace_module
+from spd_core.subspace import capture, store
 from tests import shell
 from tests.shell import ROOT, ROWS, Run, write
 
@@ -157,15 +156,15 @@ def test_a_damaged_subspace(run: Run, llama: Path, subspace: Path, tmp_path: Pat
     if damage != "absent":
         shutil.copytree(subspace, copy)
     if damage == "truncated":
-        os.truncate(copy / "subspace.safetensors", 2000)
+        os.truncate(copy / "analysis.safetensors", 2000)
     elif damage == "without weights":
-        (copy / "subspace.safetensors").unlink()
+        (copy / "analysis.safetensors").unlink()
     elif damage == "record cut":
-        os.truncate(copy / "subspace.json", 100)
+        os.truncate(copy / "analysis.json", 100)
     done = run("export", "--model", llama, "--subspace", copy, "--out", tmp_path / "out")
     assert done.code == 2
     cut = damage in ("truncated", "record cut")
-    expected = "holds no valid subspace .*it may be cut off: capture again" if cut else "no subspace at .*capture"
+    expected = "holds no valid capture .*it may be cut off: capture again" if cut else "no capture at .*capture"
     assert matches(expected, done.err)
     assert str(copy) in done.err
 
@@ -198,7 +197,7 @@ def test_bad_prompts(run: Run, llama: Path, tmp_path: Path, text: str | None, me
     [
         (["--lanes", "raw,random"], "lanes 'raw,random': choose each of raw, projected, complement"),
         (["--lanes", "raw,raw"], "at most once"),
-        (["--lanes", "projected"], "need --subspace DIR"),
+        (["--lanes", "projected"], "need --subspace: the folder or the name of a capture"),
         (["--lanes", "raw", "--temperature", "-1"], "temperature -1.0 is not a number from 0"),
         (["--lanes", "raw", "--temperature", "nan"], "temperature nan"),
         (["--lanes", "raw", "--top-p", "0"], "top-p 0.0 is not above 0"),
@@ -216,7 +215,7 @@ def test_bad_generation_settings(
 # --- a full disk, and interrupts -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("where", [(subspace_module, "save_file", full_safetensors), (os, "fsync", full_disk)])
+@pytest.mark.parametrize("where", [(store, "save_file", full_safetensors), (os, "fsync", full_disk)])
 def test_a_full_disk_while_capturing(
     run: Run, llama: Path, sums: Path, old: Path, monkeypatch: pytest.MonkeyPatch, where: tuple[Any, str, Any]
 ) -> None:
@@ -243,7 +242,7 @@ def test_a_full_disk_while_writing(
     ("command", "where"),
     [
         ("capture", (capture, "batch_gradients")),
-        ("capture", (subspace_module, "save_file")),
+        ("capture", (store, "save_file")),
         ("generate", (decode, "_choose")),
         ("generate", (os, "fsync")),
         ("export", (os, "fsync")),

@@ -58,6 +58,10 @@ def test_a_wrong_option_is_exit_2(run: Run, argv: list[str], message: str) -> No
     assert not Path("y").exists()
 
 
+FILES = {"analysis.safetensors", "analysis.json", "capability.jsonl"}
+"""Of a capture."""
+
+
 # --- capture, generate, export: what is written --------------------------------------------------------------
 
 
@@ -68,42 +72,45 @@ def test_capture_in_a_real_process(llama: Path, sums: Path, tmp_path: Path) -> N
     result = json.loads(done.stdout)  # progress goes to stderr
     assert (result["out"], result["examples_used"]) == (str(out), 6)
     assert "Capturing gradients" in done.stderr
-    assert json.loads((out / "subspace.json").read_text())["command"].startswith("python -m spd_core capture --model")
+    assert json.loads((out / "analysis.json").read_text())["provenance"]["command"].startswith(
+        "python -m spd_core capture --model"
+    )
 
 
 def test_capture_writes_the_documented_tensors(subspace: Path) -> None:
-    assert {path.name for path in subspace.iterdir()} == {"subspace.safetensors", "subspace.json"}
-    tensors = load_file(subspace / "subspace.safetensors")
+    assert {path.name for path in subspace.iterdir()} == FILES
+    tensors = load_file(subspace / "analysis.safetensors")
     modules = [f"model.layers.{layer}.self_attn.{kind}_proj" for layer in (1, 2) for kind in "kv"]
-    assert set(tensors) == {f"{module}.{what}" for module in modules for what in ("basis", "singular_values")}
+    assert {name.partition("/")[0] for name in tensors} == set(modules)
     for module in modules:
-        basis = tensors[f"{module}.basis"]
-        assert (basis.shape, basis.dtype) == ((16, 8), torch.float32)  # half of d_kv
-        torch.testing.assert_close(basis.T @ basis, torch.eye(8), atol=1e-5, rtol=0)
-        values = tensors[f"{module}.singular_values"]
+        vectors, values = tensors[f"{module}/vectors"], tensors[f"{module}/values"]
+        assert (vectors.shape, vectors.dtype) == ((16, 16), torch.float32)
+        torch.testing.assert_close(vectors.T @ vectors, torch.eye(16), atol=1e-5, rtol=0)
         assert values.shape == (16,)
         assert bool((values.diff() <= 0).all())
 
 
 def test_capture_records_what_it_did(subspace: Path, llama: Path) -> None:
-    record = json.loads((subspace / "subspace.json").read_text())
+    record = json.loads((subspace / "analysis.json").read_text())["provenance"]
     assert (record["model"], record["layers"], record["rank_rule"]) == (str(llama), [1, 2], "half")
     assert (record["examples_used"], record["skipped"], record["capability"]) == (6, {}, "sums")
     # byte by byte: the prompt's template, the answer, and the one or two digits of each sum (5 to 10)
     assert record["tokens"] == sum(len(f"Question: {row['prompt']}\nAnswer: {row['answer']}") for row in ROWS)
     assert record["supervised_tokens"] == 7
+    assert set(record["ranks"].values()) == {8}, "half of d_kv"
 
 
 def test_a_fused_family_tells_keys_from_values(run: Run, family_folder: Any, sums: Path, tmp_path: Path) -> None:
     done = run("capture", "--model", family_folder("gpt2"), "--capability", sums, "--out", tmp_path / "s",
                "--layers", "0", "--rank", "3")  # fmt: skip
     assert done.code == 0, done.err
-    tensors = load_file(tmp_path / "s" / "subspace.safetensors")
+    tensors = load_file(tmp_path / "s" / "analysis.safetensors")
     names = [f"transformer.h.0.attn.c_attn:{kind}" for kind in ("key", "value")]
-    assert {name: tuple(tensor.shape) for name, tensor in tensors.items()} == {
-        **{f"{name}.basis": (32, 3) for name in names},
-        **{f"{name}.singular_values": (32,) for name in names},
-    }
+    assert {
+        name: tuple(tensor.shape)
+        for name, tensor in tensors.items()
+        if name.endswith((":key/vectors", ":value/vectors"))
+    } == {f"{name}/vectors": (32, 32) for name in names}
 
 
 def test_generate_writes_prompt_by_lane(run: Run, llama: Path, subspace: Path, prompts: Path, tmp_path: Path) -> None:
@@ -141,7 +148,7 @@ def test_export_writes_an_ordinary_checkpoint(run: Run, llama: Path, subspace: P
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert changed == {f"model.layers.{layer}.self_attn.{kind}_proj.weight" for layer in (1, 2) for kind in "kv"}
     name = "model.layers.1.self_attn.k_proj"
-    basis = load_file(subspace / "subspace.safetensors")[f"{name}.basis"]
+    basis = load_file(subspace / "analysis.safetensors")[f"{name}/vectors"][:, :8]
     torch.testing.assert_close(after[f"{name}.weight"], basis @ basis.T @ before[f"{name}.weight"])
     assert json.loads((tmp_path / "folded" / "spd_export.json").read_text())["folded"]["strength"] == 1.0
 
@@ -180,7 +187,7 @@ def test_an_existing_out_is_refused_unless_overwritten(run: Run, llama: Path, su
     assert f"error: {out} already exists; choose another --out, or add --overwrite" in refused.err
     assert [path.name for path in out.iterdir()] == ["mine"]
     assert run(*command, "--overwrite").code == 0
-    assert {path.name for path in out.iterdir()} == {"subspace.safetensors", "subspace.json"}
+    assert {path.name for path in out.iterdir()} == FILES
 
 
 @pytest.mark.parametrize("command", ["generate", "export"])

@@ -65,11 +65,11 @@ def test_a_stopped_corpus_goes_on_to_the_same_rows(
     first = write_corpus(lm, tasks, lane, SAMPLING, path, batch_size=3, stop=stop)
     assert 3 <= len(first) < 10
     kept = path.read_text()
-    rest = write_corpus(lm, tasks, lane, SAMPLING, path, batch_size=3, on_rows=lambda *at: told.append(at))
+    rest = write_corpus(lm, tasks, lane, SAMPLING, path, batch_size=3, tell=told.append)
     assert rest == whole
     assert path.read_text().startswith(kept), "finished rows are not written again"
-    assert told[-1][:2] == (10, 10)
-    assert told[-1][2] == sum(len(row.tokens) for row in rest) - sum(len(row.tokens) for row in first)
+    assert (told[-1].done, told[-1].total) == (10, 10)
+    assert told[-1].tokens == sum(len(row.tokens) for row in rest) - sum(len(row.tokens) for row in first)
     assert write_corpus(lm, tasks, lane, SAMPLING, path) == whole, "nothing is left to do"
 
 

@@ -17,6 +17,7 @@ from spd_core.evaluation import answers as evaluation
 from spd_core.evaluation.answers import Items, evaluate, fit_to, read_set
 from spd_core.evaluation.store import SCORING, ItemStore
 from spd_core.intervention.projection import Lane, folded
+from spd_core.progress import Progress
 from spd_core.recipes.evaluation import EvalSet
 from tests.intervention.test_projection import subspace_of
 
@@ -165,12 +166,12 @@ def test_records_of_an_older_scoring_are_not_read(sums: Path) -> None:
 
 def test_a_stop_keeps_whole_batches_and_going_on_gives_the_same(lm: Any, sums: Path) -> None:
     whole = evaluate(lm, Lane(), items_of(sums), "once", batch_size=2).records
-    told: list[tuple[int, int, int]] = []
+    told: list[Progress] = []
     part = evaluate(lm, Lane(), items_of(sums), "twice", batch_size=2, stop=lambda: len(told) == 2,
-                    on_items=lambda *at: told.append(at))  # fmt: skip
+                    tell=told.append)  # fmt: skip
     assert (len(part.records), part.whole) == (4, False)
-    assert [done for done, _, _ in told] == [2, 4]
-    assert {total for _, total, _ in told} == {7}
+    assert [at.done for at in told] == [2, 4]
+    assert {at.total for at in told} == {7}
     rest = evaluate(lm, Lane(), items_of(sums), "twice", batch_size=2)
     assert rest.records == whole
     assert rest.reused == 4

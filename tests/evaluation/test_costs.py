@@ -9,7 +9,6 @@ from spd_core.evaluation.costs import (
     BUILTIN_ANSWERS,
     AnswerRates,
     answers_of,
-    arms_are_trained,
     cost_of_evaluation,
     measured_answers,
 )
@@ -123,16 +122,3 @@ def test_the_builtin_model_has_rates_from_the_start(run: Run) -> None:
 def test_a_damaged_evaluation_has_measured_nothing(run: Run) -> None:
     (run.folder / "events.jsonl").mkdir()
     assert measured_answers("org/model") is None
-
-
-def test_arms_that_are_trained_already(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    recipe = made("spd", seeds=[1, 2])
-    wanted = recipe.distillation(1)
-    assert wanted is not None
-    assert not arms_are_trained(recipe, 1)
-    queue.create_here(wanted)
-    assert not arms_are_trained(recipe, 1), "it is not done"
-    monkeypatch.setattr("spd_core.evaluation.costs.state_of", lambda run: "done")
-    assert arms_are_trained(recipe, 1)
-    assert not arms_are_trained(recipe, 2)
-    assert not arms_are_trained(made(), 1)

@@ -13,7 +13,6 @@ from spd_core.evaluation import answers as evaluation
 from spd_core.evaluation import fill
 from spd_core.evaluation.fill import carry_out_table
 from spd_core.evaluation.store import ItemRecord, cell_path, read_cell
-from spd_core.evaluation.subjects import content_of
 from spd_core.evaluation.table import read_table
 from spd_core.intervention.adapters import save_adapter
 from spd_core.intervention.export import export_folded
@@ -23,7 +22,9 @@ from spd_core.recipes.evaluation import EvaluationRecipe, evaluation_from
 from spd_core.runs import queue
 from spd_core.runs.events import AnyEvent, CellDone, StageBegun
 from spd_core.runs.folder import Run, all_runs
-from spd_core.subspace.subspace import load_subspace
+from spd_core.runs.record import anchored
+from spd_core.subspace.store import load_capture
+from spd_core.subspace.subspace import subspace_of
 from tests.lora import adapter_of, peft_model
 
 Make = Callable[..., EvaluationRecipe]
@@ -135,7 +136,7 @@ def test_a_stop_again_and_again_gives_the_same_table(make: Make, tmp_path: Path,
 def test_a_folded_checkpoint_answers_like_the_projected_model(make: Make, tmp_path: Path, tiny_lm: Any) -> None:
     carry_out_table(make(), tmp_path / "run")
     (place,) = (path for path in (tmp_path / "run" / "captures").iterdir())
-    export_folded(tiny_lm("llama"), Lane(load_subspace(place)), tmp_path / "folded")
+    export_folded(tiny_lm("llama"), Lane(subspace_of(load_capture(place))), tmp_path / "folded")
     recipe = make(subjects=["base", "projected", {"kind": "checkpoint", "model": str(tmp_path / "folded")}])
     carry_out_table(recipe, tmp_path / "other")
     checkpoint, projected = filled(tmp_path / "other", "checkpoint-folded"), filled(tmp_path / "other", "projected")
@@ -165,25 +166,6 @@ def test_a_set_that_is_edited_between_a_stop_and_going_on_is_asked_anew(make: Ma
     assert "Q: an edited one" in asked["base"]
 
 
-def test_a_checkpoint_that_differs_in_any_weight_is_another_subject(tmp_path: Path, tiny_lm: Any) -> None:
-    """Also where a sample of the weights, which a revision is, does not tell."""
-    import torch
-    from safetensors.torch import load_file, save_file
-
-    lm = tiny_lm("llama")
-    folders = [tmp_path / "one", tmp_path / "two"]
-    for folder in folders:
-        lm.model.save_pretrained(folder)
-    tensors = load_file(folders[1] / "model.safetensors")
-    tensors["model.layers.1.self_attn.k_proj.weight"][3, 3] += 1e-3
-    save_file(tensors, folders[1] / "model.safetensors", metadata={"format": "pt"})
-    assert not torch.equal(
-        *(load_file(f / "model.safetensors")["model.layers.1.self_attn.k_proj.weight"] for f in folders)
-    )
-    assert content_of(str(folders[0])) != content_of(str(folders[1]))
-    assert content_of("builtin") == ""
-
-
 def test_a_calibration_example_without_a_number_is_left_out_and_stops_nothing(make: Make, tmp_path: Path) -> None:
     path = Path(make().capability)
     path.write_text(path.read_text().replace("it is 3", "none", 1))
@@ -200,7 +182,7 @@ def test_arms_are_trained_in_runs_of_their_own_once_for_each_seed(make: Make, tm
     trained = [run for run in all_runs() if isinstance(run, Run)]
     assert sorted(run.record.distillation.seed for run in trained) == [1, 2]
     assert {queue.state_of(run) for run in trained} == {"done"}
-    assert all(run.record.distillation == queue.anchored(_of(recipe, run)) for run in trained)
+    assert all(run.record.distillation == anchored(_of(recipe, run)) for run in trained)
     assert not cell_path(tmp_path / "run", "base", 2, "inside").exists(), "the base does not depend on the seed"
     for arm in ("psr", "spd"):
         first, second = (filled(tmp_path / "run", arm, seed=seed) for seed in (1, 2))

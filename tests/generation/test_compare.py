@@ -22,22 +22,24 @@ from spd_core.generation.report import to_python
 from spd_core.generation.teacher_forcing import kl_divergence, pieces_of, prompt_ids, read_lanes, read_row
 from spd_core.intervention.adapters import merged
 from spd_core.intervention.projection import Lane, projecting
+from spd_core.progress import Progress
+from spd_core.recipes.capture import CaptureSettings
 from spd_core.recipes.lanes import RAW, Grid, LaneSpec, Sampling, sweep_specs
 from spd_core.storage import runs_folder
 from spd_core.subspace.analysis import Analysis
-from spd_core.subspace.pipeline import StudySettings, study
-from spd_core.subspace.store import open_capture, save_analysis
+from spd_core.subspace.pipeline import capture
+from spd_core.subspace.store import open_capture, save_capture
 from tests.lora import adapter_of, peft_model
 from tests.tiny import byte_tokenizer, merging_tokenizer, metaspace_tokenizer, wordpiece_tokenizer
 
 EXAMPLES = tuple(Example(id=f"e{i}", prompt=f"{i} + 4?", answer=f"It is {i + 4}", spans="number") for i in range(8))
 SUMS = Capability(Settings(capability="sums"), EXAMPLES)
 HALF, WARM = LaneSpec(rank="8"), Sampling(temperature=1.2, seed=1, max_new_tokens=12)
-FULL = LaneSpec(kind="complement", rank="4", strength=0.7)
+FULL = LaneSpec(complement=True, rank="4", strength=0.7)
 
 
 def analysis_of(lm: Any, name: str = "sums") -> Analysis:
-    return study(lm, SUMS, StudySettings(layers=(1, 2)), name=name)
+    return capture(lm, SUMS, CaptureSettings(layers="1,2"), name=name)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +57,7 @@ def sums(llama: Any) -> Analysis:
 
 
 def test_lanes_are_written_as_generate_writes_them(llama: Any, sums: Analysis) -> None:
-    specs = [RAW, HALF, HALF.model_copy(update={"kind": "random", "seed": 3}), FULL]
+    specs = [RAW, HALF, HALF.model_copy(update={"of": "random", "seed": 3}), FULL]
     found = compare(llama, sums, "2 + 2?", specs, WARM, answer="4")
     lanes = lanes_of(specs, sums, {})
     expected = generate(llama, ["Question: 2 + 2?\nAnswer:"], lanes, WARM)
@@ -178,12 +180,12 @@ def test_stopping_while_writing_keeps_the_texts_and_reads_nothing(llama: Any, su
 
 
 def test_a_stopped_reading_keeps_whole_lanes_and_goes_on_later(llama: Any, sums: Analysis) -> None:
-    read: list[int] = []
+    read: list[Progress] = []
     specs = [RAW, HALF, FULL]
-    found = compare(llama, sums, "Hi", specs, WARM, on_read=read.append, stop=lambda: len(read) >= 2)
+    found = compare(llama, sums, "Hi", specs, WARM, tell=read.append, stop=lambda: len(read) >= 2)
     assert [lane.other for lane in found.lanes] == [1, 0, None]
-    again = read_lanes(llama, found, lanes_of(specs, sums, {}), on_read=read.append)
-    assert read == [1, 2, 3]
+    again = read_lanes(llama, found, lanes_of(specs, sums, {}), tell=read.append)
+    assert [(at.done, at.total) for at in read] == [(1, 3), (2, 3), (3, 3)]
     assert again.lanes[:2] == found.lanes[:2]
 
 
@@ -204,7 +206,7 @@ def test_what_cannot_be_is_refused_with_the_value(llama: Any, sums: Analysis, ti
     with pytest.raises(InputError, match="tokens long, and the model's context of 256"):
         compare(llama, sums, "x" * 300, [RAW], WARM)
     with pytest.raises(InputError, match="'code' is not at hand"):
-        compare(llama, sums, "Hi", [RAW, LaneSpec(analysis="code")], WARM)
+        compare(llama, sums, "Hi", [RAW, LaneSpec(capture="code")], WARM)
     with pytest.raises(InputError, match="rank 99 is outside 1 to 16"):
         compare(llama, sums, "Hi", [LaneSpec(rank="99")], WARM)
     with pytest.raises(ModelError, match="captured on"):
@@ -221,7 +223,7 @@ def test_what_does_not_fit_is_refused_before_writing(
 
 def test_lanes_of_another_capability(llama: Any, sums: Analysis) -> None:
     other = dataclasses.replace(sums, name="other")
-    found = compare(llama, sums, "Hi", [RAW, HALF, LaneSpec(rank="4", analysis="other")], WARM, others={"other": other})
+    found = compare(llama, sums, "Hi", [RAW, HALF, LaneSpec(rank="4", capture="other")], WARM, others={"other": other})
     assert found.lanes[2].ranks["layer 1 key"] == 4
 
 
@@ -277,12 +279,12 @@ def test_the_snippet_writes_the_same_texts(
     lm = tiny_lm("llama")
     sums, other = analysis_of(lm), analysis_of(lm, "other")
     for analysis in (sums, other):
-        save_analysis(analysis, tmp_path / "captures" / analysis.name)
+        save_capture(analysis, tmp_path / "captures" / analysis.name)
     ref = "20261124-152000-sums-0001/spd"
     adapter = adapter_of(lm, peft_model(lm), runs_folder() / ref.replace("/", "/adapters/"))
     specs = [
         RAW, HALF, FULL, LaneSpec(kind="distilled", adapter=ref), LaneSpec(kind="random", rank="8", seed=2),
-        LaneSpec(rank="2", analysis="other"),
+        LaneSpec(rank="2", capture="other"),
         HALF.model_copy(update={"kinds": ("value",), "layers": (2,)}),
     ]  # fmt: skip
     found = compare(lm, sums, 'say "hi"\n\\ é', specs, WARM, others={"other": other}, style="chat",

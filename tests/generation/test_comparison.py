@@ -76,10 +76,17 @@ def test_a_record_comes_back_from_disk_as_it_was(home: Path) -> None:
 def test_results_from_before_distilled_lanes_are_read(home: Path) -> None:
     path = texts.save(TWO)
     record = json.loads(path.read_text())
-    assert record["format"] == 2
+    assert record["format"] == 3
     record["format"] = 1
     for one in record["lanes"]:
-        del one["adapter"], one["spec"]["adapter"]
+        spec = one["spec"]
+        assert not spec["complement"]
+        assert not spec["adapter"]
+        one["spec"] = {
+            "kind": {"none": "raw", "capability": "projected"}[spec["of"]], "analysis": spec["capture"],
+            **{name: spec[name] for name in ("rank", "strength", "kinds", "layers", "seed")},
+        }  # fmt: skip
+        del one["adapter"]
     path.write_text(json.dumps(record))
     assert texts.load(TWO.id).lanes == TWO.lanes
 
@@ -152,10 +159,10 @@ def test_labels_say_what_sets_lanes_apart() -> None:
         return base.model_copy(update=changes)
 
     assert labels([RAW, base], {}) == ["Raw", "Projected"]
-    assert labels([RAW, base, but(rank="8"), but(kind="random")], {}) == [
+    assert labels([RAW, base, but(rank="8"), but(of="random")], {}) == [
         "Raw", "Projected, rank 96", "Projected, rank 8", "Random subspace"
     ]  # fmt: skip
-    assert labels([base, but(strength=0.5, analysis="b")], {"": "sums", "b": "code"}) == [
+    assert labels([base, but(strength=0.5, capture="b")], {"": "sums", "b": "code"}) == [
         "Projected, sums, α 1", "Projected, code, α 0.5"
     ]  # fmt: skip
     assert labels([base, but(kinds=("key",))], {}) == ["Projected, keys and values", "Projected, keys only"]
@@ -190,7 +197,7 @@ def test_what_is_projected_in_a_sentence() -> None:
     )
     still = PROJECTED.model_copy(update={"spec": LaneSpec(strength=0.0)})
     assert "untouched" in projected(still, TWO)
-    assert "seed 5" in projected(PROJECTED.model_copy(update={"spec": LaneSpec(kind="random", seed=5)}), TWO)
+    assert "seed 5" in projected(PROJECTED.model_copy(update={"spec": LaneSpec(of="random", seed=5)}), TWO)
 
 
 def test_characters_that_act_on_others_are_shown_as_escapes() -> None:

@@ -13,7 +13,7 @@ import torch
 from spd_core.errors import InputError, ModelError
 from spd_core.intervention.adapters import merged
 from spd_core.intervention.projection import Lane, active, folded, install_hooks, plan_rows, projecting
-from spd_core.subspace.capture import capture
+from spd_core.subspace.capture import capture_gradients
 from spd_core.subspace.subspace import Subspace, fit
 from tests.lora import adapter_of, peft_logits, peft_model
 from tests.subspace.test_capture import random_examples
@@ -23,7 +23,7 @@ IDS = torch.arange(2, 22)[None]
 
 
 def subspace_of(lm: Any, rank: str = "4", layers: tuple[int, ...] = (1, 2)) -> Subspace:
-    return fit(capture(lm, random_examples(12), layers), lm, rank=rank)
+    return fit(capture_gradients(lm, random_examples(12), layers), lm, rank=rank)
 
 
 def logits(lm: Any, ids: torch.Tensor = IDS) -> torch.Tensor:

@@ -160,7 +160,7 @@ def test_a_half_written_model_is_rebuilt(folder: Path, empty_home: Path) -> None
         (damaged / "model.safetensors").write_bytes(file.read(2**20))
     assert not builtin.is_intact(damaged)
     shares: list[float] = []
-    assert builtin.builtin_model(lambda share, doing: shares.append(share)) == damaged
+    assert builtin.builtin_model(lambda at: shares.append(at.share)) == damaged
     assert builtin.is_intact(damaged)
     assert (damaged / "checksums.json").read_bytes() == (folder / "checksums.json").read_bytes()
     assert (shares[0], shares[-1]) == (0.0, 1.0)

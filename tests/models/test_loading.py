@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from spd_core.errors import InputError, MemoryLimitError, ModelError
 from spd_core.models import device as memory
 from spd_core.models import loading
+from spd_core.models.identity import sampled_checksum
 from tests.tiny import FAMILIES, tiny_config, tiny_model
 
 
@@ -20,7 +21,7 @@ def test_a_local_folder_loads_frozen_and_in_evaluation_mode(tiny_lm: Callable[[s
     lm = tiny_lm("llama")
     assert not lm.model.training
     assert not any(parameter.requires_grad for parameter in lm.model.parameters())
-    assert lm.revision.startswith("sha256:")
+    assert lm.revision.startswith("content:")
 
 
 @pytest.mark.parametrize("name", ["./nowhere", "/nowhere/at/all", "a/b/c"])
@@ -109,12 +110,12 @@ def test_two_checkpoints_of_one_architecture_have_different_revisions(
     tmp_path: Path, family_folder: Callable[[str], Path]
 ) -> None:
     copy = shutil.copytree(family_folder("llama"), tmp_path / "copy")
-    assert loading.sampled_checksum(copy) == loading.sampled_checksum(family_folder("llama"))
+    assert sampled_checksum(copy) == sampled_checksum(family_folder("llama"))
     model = tiny_model("llama")
     with torch.no_grad():
         model.lm_head.weight[3, 3] += 1
     model.save_pretrained(copy)
-    assert loading.sampled_checksum(copy) != loading.sampled_checksum(family_folder("llama"))
+    assert sampled_checksum(copy) != sampled_checksum(family_folder("llama"))
 
 
 @pytest.mark.builtin

@@ -8,7 +8,7 @@ from spd_core.models.families import ModelCard
 from spd_core.recipes.distill import Recipe, recipe_from
 from spd_core.runs import queue
 from spd_core.runs.costs import BUILTIN_RATES, Rates, adapter_bytes, cost_of, measured_rates, rates_of
-from spd_core.runs.events import AnyEvent, Progress, StageBegun
+from spd_core.runs.events import AnyEvent, StageBegun, StageProgress
 from spd_core.runs.folder import Run
 
 CARD = ModelCard("m", "llama", layers=30, heads=9, kv_heads=3, head_dim=64, hidden=576, vocabulary=49152, context=2048,
@@ -63,15 +63,16 @@ def test_rates_of_a_run(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     assert rates_of(run) is None, "it has not told anything yet"
     told(
         run,
-        StageBegun(time=0, stage="capture"), Progress(time=1, stage="capture", done=30, total=30, seconds=3),
+        StageBegun(time=0, stage="capture"), StageProgress(time=1, stage="capture", done=30, total=30, seconds=3),
         StageBegun(time=1, stage="corpus", arm="psr"),
-        Progress(time=2, stage="corpus", done=8, total=16, tokens=100, seconds=2, arm="psr"),
-        Progress(time=3, stage="corpus", done=16, total=16, tokens=200, seconds=5, arm="psr"),
+        StageProgress(time=2, stage="corpus", done=8, total=16, tokens=100, seconds=2, arm="psr"),
+        StageProgress(time=3, stage="corpus", done=16, total=16, tokens=200, seconds=5, arm="psr"),
         StageBegun(time=4, stage="corpus", arm="spd"),
-        Progress(time=5, stage="corpus", done=16, total=16, tokens=100, seconds=5, arm="spd"),
+        StageProgress(time=5, stage="corpus", done=16, total=16, tokens=100, seconds=5, arm="spd"),
         StageBegun(time=6, stage="train", arm="psr"),
-        Progress(time=7, stage="train", done=5, total=5, tokens=900, seconds=10, arm="psr"),
-        StageBegun(time=8, stage="drift", arm="psr"), Progress(time=9, stage="drift", done=30, total=30, seconds=2),
+        StageProgress(time=7, stage="train", done=5, total=5, tokens=900, seconds=10, arm="psr"),
+        StageBegun(time=8, stage="drift", arm="psr"),
+        StageProgress(time=9, stage="drift", done=30, total=30, seconds=2),
     )  # fmt: skip
     found = rates_of(run)
     assert found is not None

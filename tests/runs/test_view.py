@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from spd_core.recipes.distill import Recipe
-from spd_core.runs.events import AnyEvent, ArmDone, Drift, HygieneFound, Loss, Progress, Sample, StageBegun
+from spd_core.runs.events import AnyEvent, ArmDone, Drift, HygieneFound, Loss, Sample, StageBegun, StageProgress
 from spd_core.runs.view import Final, RunView, describe_stage, eta, final_losses, overall, plan, tokens_per_second
 from tests.shell import ROOT
 
@@ -19,8 +19,8 @@ def begun(stage: Any, arm: str = "", round_: int = 1, time: float = 0.0) -> Stag
     return StageBegun(time=time, stage=stage, arm=arm, round=round_)
 
 
-def told(stage: Any, done: int, total: int, seconds: float = 0.0, arm: str = "", tokens: int = 0) -> Progress:
-    return Progress(time=0.0, stage=stage, arm=arm, done=done, total=total, seconds=seconds, tokens=tokens)
+def told(stage: Any, done: int, total: int, seconds: float = 0.0, arm: str = "", tokens: int = 0) -> StageProgress:
+    return StageProgress(time=0.0, stage=stage, arm=arm, done=done, total=total, seconds=seconds, tokens=tokens)
 
 
 def loss(step: int, value: float | None = None, held_out: float | None = None, arm: str = "spd", r: int = 1) -> Loss:

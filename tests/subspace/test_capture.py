@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from spd_core.data.spans import Encoded, EncodedSet
-from spd_core.errors import CaptureError, InputError
-from spd_core.subspace.capture import batch_gradients, capture
+from spd_core.errors import CaptureError, InputError, Stopped
+from spd_core.subspace.capture import batch_gradients, capture_gradients
 from spd_core.subspace.gram import GradientGram
 from tests.reference import gradient_rows, stacked_gradients
 from tests.tiny import FAMILIES
@@ -37,7 +37,7 @@ def relative(a: torch.Tensor, b: torch.Tensor) -> float:
 def test_equals_the_slow_reference_in_every_family(family: str, double_lm: Callable[[str], Any]) -> None:
     lm = double_lm(family)
     examples = random_examples(7)
-    result = capture(lm, examples, (1, 2), batch_size=3)
+    result = capture_gradients(lm, examples, (1, 2), batch_size=3)
     assert set(result.grams) == set(lm.sites_at((1, 2)))
     for site, gram in result.grams.items():
         rows = stacked_gradients(lm.model, examples.examples, site)
@@ -53,8 +53,8 @@ def test_the_result_does_not_depend_on_the_batch_size(
 ) -> None:
     lm = double_lm(family)
     examples = random_examples(11)
-    one = capture(lm, examples, (0, 2), batch_size=1)
-    many = capture(lm, examples, (0, 2), batch_size=batch_size)
+    one = capture_gradients(lm, examples, (0, 2), batch_size=1)
+    many = capture_gradients(lm, examples, (0, 2), batch_size=batch_size)
     assert many.losses == pytest.approx(one.losses, rel=1e-6)  # some norms round to float32 inside
     for site in one.grams:
         assert relative(many.grams[site].gram, one.grams[site].gram) < 1e-6
@@ -80,7 +80,7 @@ def test_no_weight_gets_a_gradient_and_nothing_below_the_lowest_target_layer_is_
         trainable.model.get_submodule(path).register_forward_hook(
             lambda _m, _a, out, layer=layer: in_graph.update({str(layer): out.requires_grad})
         )
-    capture(trainable, random_examples(3), (1,), batch_size=3)
+    capture_gradients(trainable, random_examples(3), (1,), batch_size=3)
     assert in_graph == {"0": False, "1": False, "2": True}
     parameters = list(trainable.model.parameters())
     assert all(parameter.grad is None for parameter in parameters)
@@ -92,7 +92,7 @@ def test_logits_are_computed_at_the_supervised_positions_alone(tiny_lm: Callable
     shapes: list[tuple[int, ...]] = []
     handle = lm.model.lm_head.register_forward_hook(lambda _m, _a, out: shapes.append(tuple(out.shape)))
     examples = random_examples(4)
-    capture(lm, examples, (2,), batch_size=4)
+    capture_gradients(lm, examples, (2,), batch_size=4)
     handle.remove()
     assert shapes == [(1, sum(len(example.supervised) for example in examples.examples), 260)]
 
@@ -103,7 +103,7 @@ def test_nothing_is_left_behind_after_an_error(tiny_lm: Callable[[str], Any]) ->
     before = lm.model(ids).logits
     bad = Encoded("bad", "", (5, 999_999, 7), ((0, 0),) * 3, (2,))
     with pytest.raises(IndexError):
-        capture(lm, EncodedSet((bad,)), (1,))
+        capture_gradients(lm, EncodedSet((bad,)), (1,))
     assert torch.equal(lm.model(ids).logits, before)
     assert not lm.model.lm_head._forward_pre_hooks
 
@@ -117,7 +117,7 @@ def test_a_loss_that_is_not_finite_names_its_example(batch_size: int, tiny_lm: C
     examples = list(random_examples(4).examples)
     examples[2] = dataclasses.replace(examples[2], ids=(251, *examples[2].ids[1:]))
     with pytest.raises(CaptureError, match="example-2"):
-        capture(broken, EncodedSet(tuple(examples)), (1, 2), batch_size=batch_size)
+        capture_gradients(broken, EncodedSet(tuple(examples)), (1, 2), batch_size=batch_size)
 
 
 def test_a_gradient_that_is_not_finite_names_its_example_and_site(
@@ -135,26 +135,26 @@ def test_a_gradient_that_is_not_finite_names_its_example_and_site(
     examples = random_examples(4)
     third = sorted(examples.examples, key=lambda example: -len(example.ids))[2]
     with pytest.raises(CaptureError, match=f"{third.id}.*layer 2 value"):
-        capture(lm, examples, (2,), batch_size=4)
+        capture_gradients(lm, examples, (2,), batch_size=4)
 
 
 def test_stopping_keeps_what_is_there(tiny_lm: Callable[[str], Any]) -> None:
     lm = tiny_lm("llama")
     seen: list[int] = []
-    result = capture(
+    result = capture_gradients(
         lm, random_examples(9), (2,), batch_size=2,
-        on_batch=lambda at: seen.append(at.done), stop=lambda: len(seen) == 2,
+        tell=lambda at: seen.append(at.done), stop=lambda: len(seen) == 2,
     )  # fmt: skip
     assert seen == [2, 4]
     assert (result.used, result.requested) == (4, 9)
-    with pytest.raises(CaptureError, match="stopped before"):
-        capture(lm, random_examples(2), (2,), stop=lambda: True)
+    with pytest.raises(Stopped, match="stopped before"):
+        capture_gradients(lm, random_examples(2), (2,), stop=lambda: True)
 
 
 def test_senseless_settings_are_refused(tiny_lm: Callable[[str], Any]) -> None:
     for layers, batch_size in (((), 8), ((1,), 0)):
         with pytest.raises(InputError):
-            capture(tiny_lm("llama"), random_examples(2), layers, batch_size=batch_size)
+            capture_gradients(tiny_lm("llama"), random_examples(2), layers, batch_size=batch_size)
 
 
 def test_merging_halves_equals_seeing_all(double_lm: Callable[[str], Any]) -> None:
@@ -177,7 +177,7 @@ def test_the_builtin_model_agrees_with_the_reference(builtin_lm: Any) -> None:
 
     found = find_capability("arithmetic").limited(6)
     encoded = encode_all(found.examples, found.settings, builtin_lm.tokenizer)
-    result = capture(builtin_lm, encoded, (15, 29), batch_size=6)
+    result = capture_gradients(builtin_lm, encoded, (15, 29), batch_size=6)
     example = encoded.examples[0]
     first = gradient_rows(builtin_lm.model, example.ids, example.supervised, "model.layers.29.self_attn.k_proj")
     assert first.abs().sum() > 0

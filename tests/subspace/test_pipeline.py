@@ -1,6 +1,5 @@
 """A whole study against stacked gradients, and its files: what is saved is what is read."""
 
-import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -13,18 +12,19 @@ from safetensors.numpy import load_file, save_file
 
 from spd_core.data.capability import Capability, Example, Settings
 from spd_core.data.spans import encode_all
-from spd_core.errors import CaptureError, InputError, ModelError, StorageError
+from spd_core.errors import InputError, ModelError, Stopped, StorageError
+from spd_core.recipes.capture import CaptureSettings
 from spd_core.subspace import store
 from spd_core.subspace.analysis import FULL, RANDOM, SHUFFLED, Analysis, nulls_of
-from spd_core.subspace.capture import capture
+from spd_core.subspace.capture import capture_gradients
 from spd_core.subspace.gram import decompose
 from spd_core.subspace.nulls import shuffled
-from spd_core.subspace.pipeline import StudySettings, encoded_examples, study, with_nulls
-from spd_core.subspace.store import load_analysis, save_analysis
+from spd_core.subspace.pipeline import capture, encoded_examples, with_nulls
+from spd_core.subspace.store import load_capture, save_capture
 from spd_core.subspace.subspace import fit, random_subspace, subspace_of
 from tests.reference import stacked_gradients
 
-SETTINGS = StudySettings((1, 2), examples=7, batch_size=3)
+SETTINGS = CaptureSettings(layers="1,2", examples=7, batch_size=3)
 
 
 def sums(n: int = 9) -> Capability:
@@ -36,14 +36,14 @@ def sums(n: int = 9) -> Capability:
 
 @pytest.fixture(scope="module")
 def found(double_lm: Callable[[str], Any]) -> Analysis:
-    return study(double_lm("llama"), sums(), SETTINGS, name="sums")
+    return capture(double_lm("llama"), sums(), SETTINGS, name="sums")
 
 
 @pytest.mark.parametrize("family", ["llama", "qwen2", "gpt2", "phi3", "gemma2"])
 @pytest.mark.parametrize("center", [True, False])
 def test_equals_stacked_gradients_and_activations(family: str, center: bool, double_lm: Callable[[str], Any]) -> None:
     lm = double_lm(family)
-    analysis = study(lm, sums(), dataclasses.replace(SETTINGS, center=center), name="x")
+    analysis = capture(lm, sums(), SETTINGS.model_copy(update={"center": center}), name="x")
     assert [e.id for e in analysis.examples] == [f"s{i}" for i in range(6, -1, -1)], "longest first, the first seven"
     for site, mine in analysis.sites.items():
         rows = stacked_gradients(lm.model, analysis.examples, site).numpy()
@@ -98,7 +98,7 @@ def test_heads_pca_and_supervised_tokens(found: Analysis, double_lm: Callable[[s
 
 def test_the_subspace_is_the_one_that_fit_gives(found: Analysis, double_lm: Callable[[str], Any]) -> None:
     lm = double_lm("llama")
-    direct = fit(capture(lm, encoded_examples(lm, sums(), SETTINGS), (1, 2)), lm, rank="5")
+    direct = fit(capture_gradients(lm, encoded_examples(lm, sums(), SETTINGS), (1, 2)), lm, rank="5")
     mine = subspace_of(found, "5")
     for site in direct.basis:
         torch.testing.assert_close(mine.projector(site), direct.projector(site), rtol=0, atol=1e-4)
@@ -125,21 +125,21 @@ def test_nulls_are_captures_of_their_own(found: Analysis, double_lm: Callable[[s
     chosen = sums().split("calibration").limited(7)
     for null, capability, loss in ((SHUFFLED, shuffled(chosen), "aligned"), (FULL, chosen, "full")):
         encoded = encode_all(capability.examples, capability.settings, lm.tokenizer, "raw", loss)  # type: ignore[arg-type]
-        for site, gram in capture(lm, encoded, (1, 2)).grams.items():
+        for site, gram in capture_gradients(lm, encoded, (1, 2)).grams.items():
             expected = decompose(gram).values.numpy()
             np.testing.assert_allclose(whole.sites[site].nulls[null], expected, rtol=1e-4, atol=1e-8)
     assert set(found.sites[site].nulls) == {RANDOM}, "the analysis itself is unchanged"
-    assert nulls_of(study(lm, sums(), dataclasses.replace(SETTINGS, loss="full"), name="x")) == (SHUFFLED,)
+    assert nulls_of(capture(lm, sums(), SETTINGS.model_copy(update={"loss": "full"}), name="x")) == (SHUFFLED,)
 
 
 def test_stopping(double_lm: Callable[[str], Any], found: Analysis) -> None:
     lm, seen = double_lm("llama"), list[int]()
-    early = study(
-        lm, sums(), SETTINGS, name="x", on_batch=lambda at: seen.append(at.done), stop=lambda: bool(seen)
+    early = capture(
+        lm, sums(), SETTINGS, name="x", tell=lambda at: seen.append(at.done), stop=lambda: bool(seen)
     )  # fmt: skip
     assert [e.id for e in early.examples] == ["s6", "s5", "s4"]
     assert (early.provenance.examples_used, early.provenance.examples_requested) == (3, 7)
-    with pytest.raises(CaptureError, match="stopped"):
+    with pytest.raises(Stopped, match="stopped"):
         with_nulls(lm, found, stop=lambda: True)
 
 
@@ -150,8 +150,8 @@ def test_nulls_need_the_same_model(found: Analysis, tiny_lm: Callable[[str], Any
 
 def test_limits_are_kept_and_told(double_lm: Callable[[str], Any]) -> None:
     lm = double_lm("llama")
-    none = study(lm, sums(), SETTINGS, name="x", rows_limit=1000)
-    some = study(lm, sums(), SETTINGS, name="x", kept_limit=4 * 2 * 4 * none.provenance.tokens * 3)
+    none = capture(lm, sums(), SETTINGS, name="x", rows_limit=1000)
+    some = capture(lm, sums(), SETTINGS, name="x", kept_limit=4 * 2 * 4 * none.provenance.tokens * 3)
     assert (none.kept_directions, some.kept_directions) == (0, 3)
     site = next(iter(some.sites))
     assert some.sites[site].shares(2).sum() == pytest.approx(1, abs=1e-5), "each kept direction is exact"
@@ -167,8 +167,8 @@ def test_limits_are_kept_and_told(double_lm: Callable[[str], Any]) -> None:
 
 
 def test_what_is_saved_is_what_is_read(found: Analysis, tmp_path: Path) -> None:
-    save_analysis(found, tmp_path / "sums")
-    again = load_analysis(tmp_path / "sums", recorded=True)
+    save_capture(found, tmp_path / "sums")
+    again = load_capture(tmp_path / "sums", recorded=True)
     assert (again.name, again.recorded) == ("sums", True)
     assert again.provenance == found.provenance
     assert again.examples == found.examples
@@ -182,9 +182,9 @@ def test_what_is_saved_is_what_is_read(found: Analysis, tmp_path: Path) -> None:
         assert mine.coordinates is not None
         np.testing.assert_array_equal(theirs.coordinates.scores, mine.coordinates.scores)
     with pytest.raises(StorageError, match="already exists"):
-        save_analysis(found, tmp_path / "sums")
-    save_analysis(found.limited(2), tmp_path / "small")
-    assert load_analysis(tmp_path / "small").kept_directions == 2
+        save_capture(found, tmp_path / "sums")
+    save_capture(found.limited(2), tmp_path / "small")
+    assert load_capture(tmp_path / "small").kept_directions == 2
 
 
 def test_a_capture_that_vanishes_while_it_is_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -233,7 +233,7 @@ def _damage(folder: Path, how: str) -> None:
     ("other explained", "do not fit"),
 ])  # fmt: skip
 def test_damaged_files_are_an_error_with_the_reason(found: Analysis, tmp_path: Path, how: str, message: str) -> None:
-    save_analysis(found, tmp_path / "sums")
+    save_capture(found, tmp_path / "sums")
     _damage(tmp_path / "sums", how)
     with pytest.raises(InputError, match=message):
-        load_analysis(tmp_path / "sums")
+        load_capture(tmp_path / "sums")

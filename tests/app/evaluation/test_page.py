@@ -32,7 +32,7 @@ from spd_core.intervention.cards import AdapterCard, write_card
 from spd_core.recipes.distill import TrainSettings, recipe_from
 from spd_core.recipes.evaluation import NAMED, EvalSet, Subject, evaluation_from
 from spd_core.runs import queue
-from spd_core.runs.events import AnyEvent, CellDone, Progress, StageBegun
+from spd_core.runs.events import AnyEvent, CellDone, StageBegun, StageProgress
 from spd_core.runs.folder import Run
 from spd_core.runs.record import State, Status
 from tests import ROOT
@@ -341,8 +341,8 @@ def seen(*events: AnyEvent) -> EvaluationView:
     return view
 
 
-def at_cell(done: int, seconds: float, tokens: int = 0, total: int = 150, arm: str = "base") -> Progress:
-    return Progress(time=1.0, stage="evaluate", arm=arm, set="arithmetic", done=done, total=total, seconds=seconds,
+def at_cell(done: int, seconds: float, tokens: int = 0, total: int = 150, arm: str = "base") -> StageProgress:
+    return StageProgress(time=1.0, stage="evaluate", arm=arm, set="arithmetic", done=done, total=total, seconds=seconds,
                     tokens=tokens)  # fmt: skip
 
 
@@ -358,9 +358,9 @@ def test_what_it_does_in_words() -> None:
     random = BEGUN.model_copy(update={"arm": "projected-random", "round": 2})
     seeds = QUICK.model_copy(update={"seeds": (7, 8)})
     assert describe(seen(random), seeds) == "Projected, random subspace, seed 8, answers arithmetic"
-    training = Progress(time=1.0, stage="train", arm="spd", done=3, total=9)
+    training = StageProgress(time=1.0, stage="train", arm="spd", done=3, total=9)
     assert describe(seen(training), QUICK) == "Training SPD, round 1: step 3 of 9"
-    capturing = Progress(time=1.0, stage="capture", done=8, total=30)
+    capturing = StageProgress(time=1.0, stage="capture", done=8, total=30)
     assert describe(seen(capturing), QUICK) == "Capturing gradients: 8 of 30 examples"
     assert (in_short(QUICK), in_short(seeds)) == ("3 subjects × 1 set", "3 subjects × 1 set, 2 seeds")
 

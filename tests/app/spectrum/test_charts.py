@@ -15,8 +15,8 @@ from app.spectrum.charts import Look
 from app.spectrum.panels import Panel, csv_rows, table
 from app.ui.exports import to_csv, to_html
 from spd_core.subspace.gram import GradientGram, decompose
-from spd_core.subspace.spectrum import energy, numerical_rank
-from spd_core.subspace.store import RECORDED, load_analysis, recorded_names
+from spd_core.subspace.spectrum import energy, numerical_rank, overlap
+from spd_core.subspace.store import RECORDED, load_capture, recorded_names
 
 D = 12
 
@@ -137,7 +137,7 @@ def test_light_and_dark_differ_and_kinds_differ(panels: list[Panel]) -> None:
 def test_the_overlap_matrix_holds_the_mean_angles() -> None:
     eye, turned = np.eye(6), np.eye(6)
     turned[:2, 1] = [np.sin(np.radians(30)), np.cos(np.radians(30))]  # the second axis, 30° towards the first
-    found = spectra.overlap({"a": eye[:, :2], "b": turned[:, 1:3], "c": eye[:, 4:6]})
+    found = overlap({"a": eye[:, :2], "b": turned[:, 1:3], "c": eye[:, 4:6]})
     heat, labels = charts.overlap_matrix(found).data
     assert list(labels.text) == ["0°", "45°", "90°", "45°", "0°", "90°", "90°", "90°", "0°"]
     assert labels.textfont.color[0] == "#000000", "black on yellow"
@@ -145,7 +145,7 @@ def test_the_overlap_matrix_holds_the_mean_angles() -> None:
     assert heat.z[0][0] == pytest.approx(0, abs=1e-5)
     assert heat.z[0][2] == pytest.approx(90)
     assert heat.z[0][1] == heat.z[1][0] == pytest.approx((0 + 90) / 2, abs=1e-4), "one axis in common, one not"
-    (first, *_), pairs = found.rows(), len(found.rows())
+    (first, *_), pairs = spectra.overlap_rows(found), len(spectra.overlap_rows(found))
     assert pairs == 3
     assert (first["First"], first["Second"], first["By chance"]) == ("a", "b", pytest.approx(1 / 3))
     assert first["Shared"] == pytest.approx(0.5)
@@ -168,7 +168,7 @@ def test_rows_are_told_apart_by_colour_and_symbol() -> None:
 
 
 def test_what_is_said_of_rows_is_text_alone() -> None:
-    recorded = load_analysis(RECORDED / recorded_names()[0])
+    recorded = load_capture(RECORDED / recorded_names()[0])
     first, *rest = recorded.examples
     hostile = dataclasses.replace(first, id='<a href="http://evil">"x"</a>', text="<b>" + first.text[3:])
     found = dataclasses.replace(recorded, examples=(hostile, *rest))
@@ -180,7 +180,7 @@ def test_what_is_said_of_rows_is_text_alone() -> None:
 
 
 def test_subspaces_of_halves_are_their_own_directions() -> None:
-    recorded = load_analysis(RECORDED / recorded_names()[0])
+    recorded = load_capture(RECORDED / recorded_names()[0])
     site = recorded.site(recorded.layers[-1], "value")
     found = recorded.sites[site]
     assert found.halves is not None

@@ -16,7 +16,7 @@ from app.ui import header, session
 from spd_core.errors import InputError, ModelError
 from spd_core.storage import remove_folder
 from spd_core.subspace import store
-from spd_core.subspace.store import load_analysis, save_analysis
+from spd_core.subspace.store import load_capture, save_capture
 from tests import ROOT
 
 DEMO = ROOT / "assets" / "demo" / "captures"
@@ -104,7 +104,7 @@ def test_an_unknown_capture_in_a_link_is_a_sentence_and_a_recorded_one_is_shown(
 
 def own(home: Path, name: str = "20261124-071800-mine-ab12") -> str:
     """A capture of the user's own: the recorded one under another name."""
-    save_analysis(dataclasses.replace(load_analysis(DEMO / "arithmetic"), name=name), home / "captures" / name)
+    save_capture(dataclasses.replace(load_capture(DEMO / "arithmetic"), name=name), home / "captures" / name)
     return name
 
 
@@ -154,7 +154,7 @@ def test_recorded_captures_cannot_be_deleted(home: Path) -> None:
 
 def test_an_unsaved_capture_can_be_deleted(home: Path) -> None:
     at = opened()
-    at.session_state["unsaved"] = {"lost": dataclasses.replace(load_analysis(DEMO / "arithmetic"), name="lost")}
+    at.session_state["unsaved"] = {"lost": dataclasses.replace(load_capture(DEMO / "arithmetic"), name="lost")}
     at.session_state[session.CAPTURE] = "lost"
     at.run()
     button(at, "Delete").click().run()  # type: ignore[attr-defined]
@@ -179,7 +179,7 @@ def test_what_another_tab_has_deleted_is_a_sentence(home: Path, monkeypatch: pyt
 
 def test_what_the_disk_takes_after_all_is_no_longer_held_back(home: Path) -> None:
     name, at = own(home), opened()
-    later = load_analysis(home / "captures" / name)
+    later = load_capture(home / "captures" / name)
     job: Job[Any, Any] = Job(lambda _: later, computes=False).start()
     job.join(10)
     at.session_state["unsaved"] = {name: dataclasses.replace(later, sites={})}

@@ -1,0 +1,118 @@
+"""Which model it is: one hash of what a folder holds, for captures, adapters, records of answers and checkpoints.
+
+The built-in model is known by the checksum of its GGUF, a hub's by its commit.
+"""
+
+import functools
+import hashlib
+import json
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from spd_core.errors import StorageError
+from spd_core.models import builtin
+from spd_core.models.families import BUILTIN
+from spd_core.storage import spd_home, to_json, write_text
+
+_OF_A_MODEL = ("*.safetensors", "*.json", "*.jinja", "*.model")
+_KEPT = 500
+"""Hashes of files that are remembered."""
+
+
+def revision_of(name: str, source: str, model: Any) -> str:
+    """What a loaded model is known by: `content:` and the start of its folder's hash, or a commit.
+
+    Args:
+        name: as the user has it; `source` is where it was loaded from (see `loading.resolve`).
+    """
+    if name == BUILTIN:
+        return f"{builtin.NAME}@{builtin.GGUF_SHA256[:12]}"
+    if Path(source).is_dir():
+        return f"content:{content_hash(Path(source))[:16]}"
+    return str(getattr(model.config, "_commit_hash", None) or "unknown")
+
+
+def pinned(name: str, revision: str) -> str | None:
+    """What `loading.load` takes to get this revision again: a hub's commit; None for folders and the built-in model."""
+    return None if name == BUILTIN or ":" in revision or revision == "unknown" else revision
+
+
+def same_revision(recorded: str, name: str, revision: str) -> bool:
+    """Whether something was made with the model that is loaded as `name` at `revision`.
+
+    Until November 2026 a folder was known by a sample of its weights, which cannot tell a model from its folded copy.
+    Such records are taken at their word, but never for a checkpoint that SPD Lab has written.
+    """
+    if recorded == revision:
+        return True
+    (old, *merged), (new, *now) = recorded.split("+"), revision.split("+")  # adapters that are merged into it
+    folder = Path(name).expanduser()
+    if merged != now or not old.startswith("sha256:") or not new.startswith("content:") or not folder.is_dir():
+        return False
+    return not (folder / "spd_export.json").exists() and old == f"sha256:{sampled_checksum(folder)[:16]}"
+
+
+def content_of(name: str) -> str:
+    """`content_hash` where a model's name is a folder; empty elsewhere."""
+    folder = Path(name).expanduser()
+    return content_hash(folder) if folder.is_dir() else ""
+
+
+def content_hash(folder: Path) -> str:
+    """sha256 of all files of a model's folder: names, sizes, bytes.
+
+    Each file's hash is remembered by its path, size and time of change, in `SPD_HOME` too: tens of gigabytes are read
+    once.
+    """
+    files = sorted(path.resolve() for end in _OF_A_MODEL for path in folder.glob(end))
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(f"{path.name}:{path.stat().st_size}:{_hash_of(path)}".encode())
+    return digest.hexdigest()
+
+
+def _hash_of(path: Path) -> str:
+    found = path.stat()
+    return _remembered(str(path), found.st_size, found.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=_KEPT)
+def _remembered(path: str, size: int, changed: int) -> str:
+    known, key = _read_known(), [path, size, changed]
+    for entry in known:
+        if entry[:3] == key:
+            return str(entry[3])
+    with open(path, "rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    others = [entry for entry in known if entry[0] != path]
+    with suppress(StorageError):  # it is only remembered for this process, then
+        write_text(_known(), to_json([*others[1 - _KEPT :], [*key, found]]))
+    return found
+
+
+def _known() -> Path:
+    return spd_home() / "hashes.json"
+
+
+def _read_known() -> list[list[Any]]:
+    try:
+        found = json.loads(_known().read_text("utf-8"))
+        return [entry for entry in found if isinstance(entry, list) and len(entry) == 4]
+    except (OSError, ValueError, TypeError):
+        return []
+
+
+def sampled_checksum(folder: Path, pieces: int = 64, size: int = 65536) -> str:
+    """What folders were known by until November 2026: a sha256 over the configuration, the size of every safetensors
+    file and `pieces` evenly spaced parts of it.
+    """
+    digest = hashlib.sha256((folder / "config.json").read_bytes())
+    for path in sorted(folder.glob("*.safetensors")):
+        length = path.stat().st_size
+        digest.update(f"{path.name}:{length}".encode())
+        with path.open("rb") as file:
+            for piece in range(pieces):
+                file.seek(length * piece // pieces)
+                digest.update(file.read(size))
+    return digest.hexdigest()
