@@ -17,6 +17,7 @@ from app.evaluation.items import ALL, FALLS, GAINED, LIMIT, LOST, RISES, UNREAD,
 from app.side_by_side import opening
 from app.side_by_side.lanes import COMPLEMENT, RANDOM
 from app.ui import session
+from spd_core.distill.trained import note_sources
 from spd_core.errors import InputError
 from spd_core.evaluation.store import Cell, ItemRecord, cell_path, read_cell
 from spd_core.evaluation.table import read_table
@@ -330,7 +331,9 @@ def test_a_distilled_subject_opens_the_adapter_of_its_own_training(tmp_path: Pat
     training = asked.distillation(42)
     assert training is not None
     for title, one in (("another", training.model_copy(update={"seed": 7})), ("its own", training)):
-        run = queue.create(one, title)
+        run = queue.create_here(one, title)
+        note_sources(one, run.folder)
+        run.write_status(Status(state="done", since=0.0))
         folder = run.folder / "adapters" / "spd"
         folder.mkdir(parents=True)
         card = AdapterCard(
@@ -342,6 +345,10 @@ def test_a_distilled_subject_opens_the_adapter_of_its_own_training(tmp_path: Pat
     found = opening.opening(asked, subject, cell_of(tmp_path, subject), answered(1)[0])
     assert found.values[session.DISTILLED] == [f"{run.id}/spd"]
     assert found.rank is None
+    answered_by = cell_of(tmp_path, subject).model_copy(update={"adapter": f"{run.id}/spd"})
+    (run.folder / "sources.json").unlink()  # whatever would be found now: the cell says who has answered
+    again = opening.opening(asked, subject, answered_by, answered(1)[0])
+    assert again.values[session.DISTILLED] == [f"{run.id}/spd"]
 
 
 @pytest.mark.builtin

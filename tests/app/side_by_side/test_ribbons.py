@@ -42,7 +42,14 @@ def swept() -> Comparison:
 def test_raw_and_projected_by_default_then_variants() -> None:
     assert chosen_specs(BASE) == (RAW, BASE)
     found = chosen_specs(BASE, [RANDOM, COMPLEMENT], ranks=(96, 24), strengths=(0.5, 1.0))
-    assert [spec.kind for spec in found] == ["raw", "projected", "complement", "random", "projected", "projected"]
+    assert [spec.kind for spec in found] == [
+        "raw",
+        "projected",
+        "complement",
+        "random subspace",
+        "projected",
+        "projected",
+    ]
     assert (found[4].rank, found[5].strength) == ("24", 0.5), "what equals the projected lane is not written twice"
     keys, values = chosen_specs(BASE, [KEYS, VALUES])[2:]
     assert (keys.kinds, values.kinds) == (("key",), ("value",))

@@ -222,7 +222,10 @@ def test_without_anything_recorded_pages_say_what_to_do(home: Path, monkeypatch:
 
 
 def test_a_capture_deleted_between_two_looks_is_a_sentence(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(models, "find_capture", lambda name: home / name)
+    def gone(name: str) -> int:
+        raise FileNotFoundError(home / name)
+
+    monkeypatch.setattr(models, "changed_at", gone)
     with pytest.raises(InputError, match="'gone' was deleted"):
         load_saved("gone")
 
