@@ -4,7 +4,6 @@ All is files, so that the queue holds over restarts, and one lock, so that two s
 a job does in its own process is in `runs/job.py`.
 """
 
-import fcntl
 import os
 import shlex
 import time
@@ -40,12 +39,8 @@ def locked() -> Iterator[None]:
     path = runs_folder() / ".lock"
     with storage.storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+    with storage.exclusive(path):
         yield
-    finally:
-        os.close(handle)
 
 
 # --- states ------------------------------------------------------------------------------------------------------
