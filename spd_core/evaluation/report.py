@@ -14,6 +14,7 @@ from spd_core.evaluation.statistics import Interval
 from spd_core.evaluation.table import Answered, Column, Table, read_table, role
 from spd_core.recipes.evaluation import EvaluationRecipe
 from spd_core.storage import write_text
+from spd_core.text import plain_markdown
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -187,12 +188,12 @@ def _no_formula(value: str | float | int) -> str | float | int:
 
 def to_markdown(table: Table) -> str:
     """The table, its notes, a line for each claim with its controls, and the diagnostics."""
-    parts = [_markdown(grid(table)), "\n".join(f"- {_plain(note)}" for note in notes(table)), "### Claims"]
+    parts = [_markdown(grid(table)), "\n".join(f"- {plain_markdown(note)}" for note in notes(table)), "### Claims"]
     for (_, name), found in table.claims.items():
         likelihood = table.column(name).likelihood
-        lines = [f"- **{found.headline}**: {_plain(found.sentence)}"]
-        lines += [f"  - control {_plain(control_text(control, likelihood))}" for control in found.controls]
-        lines += [f"  - flag {_plain(flag)}" for flag in found.flags]
+        lines = [f"- **{found.headline}**: {plain_markdown(found.sentence)}"]
+        lines += [f"  - control {plain_markdown(control_text(control, likelihood))}" for control in found.controls]
+        lines += [f"  - flag {plain_markdown(flag)}" for flag in found.flags]
         parts.append("\n".join(lines))
     return "\n\n".join([*parts, "### Length, stopping, format", _markdown(diagnostics(table))]) + "\n"
 
@@ -202,14 +203,7 @@ def _markdown(rows: list[dict[str, str]]) -> str:
         return "No cell is filled yet."
     names = list(rows[0])
     lines = [names, ["---"] * len(names), *([row.get(name, "") for name in names] for row in rows)]
-    return "\n".join(f"| {' | '.join(map(_plain, line))} |" for line in lines)
-
-
-def _plain(text: str) -> str:
-    """Text whose marks Markdown leaves alone."""
-    for mark in "\\|*_`<>[]":
-        text = text.replace(mark, f"\\{mark}")
-    return " ".join(text.split())
+    return "\n".join(f"| {' | '.join(map(plain_markdown, line))} |" for line in lines)
 
 
 def to_latex(table: Table) -> str:

@@ -3,8 +3,6 @@
 What a model wrote is always shown literally: escaped, and without characters that act on what surrounds them.
 """
 
-import html
-import unicodedata
 from collections.abc import Iterable
 
 from spd_core.generation.comparison import Comparison, LaneText, Token
@@ -12,34 +10,15 @@ from spd_core.generation.differences import Piece, degeneration, first_divergenc
 from spd_core.models.families import BUILTIN
 from spd_core.recipes.lanes import LaneSpec
 from spd_core.recipes.sampling import Sampling
+from spd_core.text import literal
+from spd_core.text import opening as opening
+from spd_core.text import shown as shown
 
 FINISH = {"eos": "ended by itself", "length": "reached the limit", "stopped": "stopped"}
 SHARED = (
     "Shared randomness: all lanes see the same noise at each step, so that lanes with the same probabilities write "
     "the same text and a difference is never luck."
 )
-_LETS_THROUGH = "\n\t\u200c\u200d"  # joiners shape letters and emoji, and act on nothing else
-
-
-def shown(text: str) -> str:
-    """Text with control and formatting characters as escapes such as ⟨U+202E⟩: ANSI codes, bidirectional controls."""
-    return "".join(
-        f"⟨U+{ord(char):04X}⟩"
-        if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp") and char not in _LETS_THROUGH
-        else char
-        for char in text
-    )
-
-
-def opening(text: str, most: int) -> str:
-    """How a text begins: its first line, at most so many characters, as it is `shown`."""
-    line = next(iter(shown(text).strip().splitlines()), "")
-    return line if len(line) <= most else line[: most - 1] + "…"
-
-
-def literal(text: str) -> str:
-    """HTML that shows a text as it is."""
-    return html.escape(shown(text))
 
 
 # --- sentences -----------------------------------------------------------------------------------------------
