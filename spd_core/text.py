@@ -1,6 +1,5 @@
-"""Text of a model, a user or a file made harmless: for HTML, for Markdown, and on a line of its own."""
+"""Text of a model, a user or a file made harmless, as it is, on one line or in Markdown; HTML is in `templates.py`."""
 
-import html
 import unicodedata
 
 _LETS_THROUGH = "\n\t\u200c\u200d"  # joiners shape letters and emoji, and act on nothing else
@@ -8,6 +7,8 @@ _LETS_THROUGH = "\n\t\u200c\u200d"  # joiners shape letters and emoji, and act o
 
 def shown(text: str) -> str:
     """Text with control and formatting characters as escapes such as ⟨U+202E⟩: ANSI codes, bidirectional controls."""
+    if text.isprintable():  # none of these categories is
+        return text
     return "".join(
         f"⟨U+{ord(char):04X}⟩"
         if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp") and char not in _LETS_THROUGH
@@ -20,11 +21,6 @@ def opening(text: str, most: int) -> str:
     """How a text begins: its first line, at most so many characters, as it is `shown`."""
     line = next(iter(shown(text).strip().splitlines()), "")
     return line if len(line) <= most else line[: most - 1] + "…"
-
-
-def literal(text: str) -> str:
-    """HTML that shows a text as it is."""
-    return html.escape(shown(text))
 
 
 def plain_markdown(text: str) -> str:

@@ -12,7 +12,8 @@ from pydantic import ValidationError
 from spd_core.errors import InputError
 from spd_core.recipes.distill import ARMS, ArmName, TrainSettings
 from spd_core.recipes.lanes import Record
-from spd_core.storage import ASSETS, child, spd_home, to_json, write_text
+from spd_core.storage import child, spd_home, to_json, write_text
+from spd_core.templates import FOLDER
 from spd_core.text import plain_markdown, shown
 
 CARD = "card.json"
@@ -127,7 +128,7 @@ def write_card(card: AdapterCard, folder: Path) -> None:
         "Trained": f"{card.rows} rows, {card.steps} of {card.planned} steps, rounds: {card.rounds}",
     }
     plain = {name: plain_markdown(shown(value)) for name, value in facts.items()}
-    written = ModelCard.from_template(data, template_path=str(ASSETS / "templates" / "adapter_card.md"), facts=plain)
+    written = ModelCard.from_template(data, template_path=str(FOLDER / "adapter_card.md"), facts=plain)
     write_text(folder / "README.md", f"{str(written).rstrip()}\n")
 
 
