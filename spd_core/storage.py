@@ -22,7 +22,7 @@ from spd_core.errors import InputError, StorageError
 
 ROOT = Path(__file__).resolve().parents[1]
 """The folder that this package lies in."""
-ASSETS = next((path for path in (ROOT / "assets", ROOT / "spd_core" / "assets") if path.is_dir()), ROOT / "assets")
+ASSETS = next((path for path in (ROOT / "spd_core" / "assets", ROOT / "assets") if path.is_dir()), ROOT / "assets")
 """What comes along: capabilities, recorded results; inside the package where it was installed as a wheel."""
 _ENDLESS = 1e9  # seconds
 _VERSIONED = ("torch", "transformers", "safetensors", "tokenizers", "numpy")
