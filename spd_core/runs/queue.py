@@ -2,6 +2,10 @@
 
 All is files, so that the queue holds over restarts, and one lock, so that two servers do not start one run twice. What
 a job does in its own process is in `runs/job.py`.
+
+By hand, as a task library does not help: Celery, RQ and dramatiq need a broker beside the app; huey can queue in files,
+but runs its tasks in workers of its own, and none keeps a folder for each run whose job outlives the server, can be
+stopped after a step, killed with its children, and resumed.
 """
 
 import os
