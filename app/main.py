@@ -20,7 +20,7 @@ if str(ROOT) not in sys.path:  # `streamlit run` puts only this folder there
 import streamlit as st  # noqa: E402
 
 _FIRST = ("app.spectrum.parts", "app.attributions.energy_sums", "app.attributions.live", "app.side_by_side.results",
-          "pandas", "plotly.graph_objects", "plotly.subplots")  # fmt: skip
+          "jinja2", "pandas", "plotly.graph_objects", "plotly.subplots")  # fmt: skip
 
 SUPERVISION = 2.0
 """Seconds between two looks at the queue of runs."""

@@ -9,7 +9,7 @@ import shlex
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from importlib import metadata
@@ -22,8 +22,9 @@ from spd_core.errors import InputError, StorageError
 
 ROOT = Path(__file__).resolve().parents[1]
 """The folder that this package lies in."""
-ASSETS = next((path for path in (ROOT / "assets", ROOT / "spd_core" / "assets") if path.is_dir()), ROOT / "assets")
+ASSETS = next((path for path in (ROOT / "spd_core" / "assets", ROOT / "assets") if path.is_dir()), ROOT / "assets")
 """What comes along: capabilities, recorded results; inside the package where it was installed as a wheel."""
+_ENDLESS = 1e9  # seconds
 _VERSIONED = ("torch", "transformers", "safetensors", "tokenizers", "numpy")
 
 
@@ -176,6 +177,42 @@ def remove_folder(path: Path) -> None:
             path.rename(aside / path.name)
         finally:
             shutil.rmtree(aside, ignore_errors=True)  # empty when the rename failed, and else out of sight
+
+
+@contextmanager
+def exclusive(path: Path, stop: Callable[[], bool] | None = None, wait: bool = True) -> Iterator[bool]:
+    """Hold the lock file at `path` alone, among processes and threads; its folder must be there.
+
+    The system lets go of the lock when the process dies. Programs that are started meanwhile do not inherit it. The
+    file stays: who deletes a lock file lets two in.
+
+    Args:
+        stop: asked while another holds it; true ends the waiting.
+        wait: false: one attempt.
+
+    Yields:
+        Whether it is held; false where `stop` or `wait` ended the waiting.
+
+    Raises:
+        StorageError: the disk refuses, the folder is gone, or a link lies at `path`.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path, fallback_to_soft=False, preserve_lock_file=True)  # a soft lock would outlive its process
+    # An endless wait in the thread that has the lock is refused as a deadlock, which one that `stop` can end is not.
+    timeout = -1 if stop is None else _ENDLESS
+    held = True
+    with storage_errors(path):
+        path.parent.stat()  # filelock would make the folder of a run that was deleted
+        try:
+            lock.acquire(timeout, blocking=wait, cancel_check=stop)
+        except Timeout:
+            held = False
+    try:
+        yield held
+    finally:
+        if held:
+            lock.release()
 
 
 # --- files that others may have made ----------------------------------------------------------------------------

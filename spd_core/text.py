@@ -1,9 +1,5 @@
-"""Text that nobody trusts, fit to be shown: what a model, a file or a user wrote is shown literally.
+"""Text of a model, a user or a file made harmless, as it is, on one line or in Markdown; HTML is in `templates.py`."""
 
-Nothing in it acts on what surrounds it.
-"""
-
-import html
 import unicodedata
 
 _LETS_THROUGH = "\n\t\u200c\u200d"  # joiners shape letters and emoji, and act on nothing else
@@ -11,6 +7,8 @@ _LETS_THROUGH = "\n\t\u200c\u200d"  # joiners shape letters and emoji, and act o
 
 def shown(text: str) -> str:
     """Text with control and formatting characters as escapes such as ⟨U+202E⟩: ANSI codes, bidirectional controls."""
+    if text.isprintable():  # none of these categories is
+        return text
     return "".join(
         f"⟨U+{ord(char):04X}⟩"
         if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp") and char not in _LETS_THROUGH
@@ -25,11 +23,13 @@ def opening(text: str, most: int) -> str:
     return line if len(line) <= most else line[: most - 1] + "…"
 
 
-def literal(text: str) -> str:
-    """HTML that shows a text as it is."""
-    return html.escape(shown(text))
-
-
 def signed(value: float, form: str = ".2f") -> str:
     """A number with a true minus sign; two decimals unless `form` says otherwise."""
     return f"{value:{form}}".replace("-", "−")
+
+
+def plain_markdown(text: str) -> str:
+    """Text on one line whose marks Markdown leaves alone, in a table's cell, too."""
+    for mark in "\\|*_`<>[]":
+        text = text.replace(mark, f"\\{mark}")
+    return " ".join(text.split())

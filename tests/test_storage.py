@@ -4,7 +4,10 @@ import errno
 import json
 import os
 import shlex
+import signal
+import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from importlib import metadata
@@ -16,7 +19,8 @@ from safetensors import SafetensorError
 
 from spd_core import storage
 from spd_core.errors import StorageError
-from spd_core.storage import child, new_name
+from spd_core.storage import child, exclusive, new_name
+from tests import ROOT
 
 
 def full_disk(*_args: Any, **_options: Any) -> None:
@@ -218,3 +222,98 @@ def test_new_names_sort_by_time_and_lead_nowhere_else(tmp_path: Path) -> None:
         time.sleep(0.002)
     assert names == sorted(names), "results of the same second, too"
     assert child(tmp_path, new_name("../a b/ü" + "x" * 99)).parent == tmp_path
+
+
+# --- locks -------------------------------------------------------------------------------------------------------
+
+HOLDER = """
+import pathlib, subprocess, sys, time
+from spd_core.storage import exclusive
+with exclusive(pathlib.Path(sys.argv[1])):
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, close_fds=False)
+    print(child.pid, flush=True)
+    time.sleep(60)
+"""
+
+
+def free(lock: Path) -> bool:
+    with exclusive(lock, wait=False) as held:
+        return held
+
+
+def test_a_lock_keeps_other_threads_out_and_its_file_stays(tmp_path: Path) -> None:
+    lock, inside, seen = tmp_path / "lock", 0, []
+
+    def enter() -> None:
+        nonlocal inside
+        for _ in range(5):
+            with exclusive(lock) as held:
+                inside += 1
+                seen.append((held, inside))
+                time.sleep(0.002)
+                inside -= 1
+
+    threads = [threading.Thread(target=enter) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert seen == [(True, 1)] * 20
+    assert lock.is_file()
+    assert free(lock)
+
+
+def test_a_lock_goes_with_its_process_and_not_to_its_children(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    with subprocess.Popen([sys.executable, "-c", HOLDER, str(lock)], cwd=ROOT, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        child = int(holder.stdout.readline())
+        try:
+            assert not free(lock)
+            holder.kill()
+            holder.wait(30)
+            os.kill(child, 0)  # it lives, and has no lock
+            assert free(lock)
+        finally:
+            holder.kill()
+            os.kill(child, signal.SIGKILL)
+
+
+def test_waiting_for_a_lock_ends_when_asked_to(tmp_path: Path) -> None:
+    lock, asked = tmp_path / "lock", 0
+
+    def stop() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked == 3
+
+    with exclusive(lock):
+        with exclusive(lock, stop) as held:
+            assert (held, asked) == (False, 3)
+        assert not free(lock), "who did not get it does not let go of it"
+    with exclusive(lock, stop) as held:
+        assert (held, asked) == (True, 3), "a free one is taken without asking"
+
+
+def test_a_lock_follows_no_link(tmp_path: Path) -> None:
+    (tmp_path / "lock").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(StorageError, match="cannot write .*lock"), exclusive(tmp_path / "lock"):
+        pytest.fail("the block ran")
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_lock_makes_no_folder_that_was_deleted(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="No such file"), exclusive(tmp_path / "gone" / "lock"):
+        pytest.fail("the block ran")
+    assert not (tmp_path / "gone").exists()
+
+
+def test_a_disk_that_refuses_a_lock_is_a_storage_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("filelock._unix.lock_fd_nonblocking", full_disk)
+    with pytest.raises(StorageError, match="No space left"), exclusive(tmp_path / "lock"):
+        pytest.fail("the block ran")
+    with pytest.raises(RuntimeError, match="of the block"):  # whose errors are its own
+        monkeypatch.undo()
+        with exclusive(tmp_path / "lock"):
+            raise RuntimeError("of the block")
+    assert free(tmp_path / "lock")

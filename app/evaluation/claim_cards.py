@@ -4,9 +4,9 @@
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import streamlit as st
-from spd_core.text import literal
 
 from app.evaluation.charts import changed, compared, interval_text, where
 from app.ui.widgets import counted, plain, small
@@ -15,6 +15,7 @@ from spd_core.evaluation.report import MARKS, control_text, shown_change, shown_
 from spd_core.evaluation.table import Answered, Column, Table, role
 from spd_core.models.families import BUILTIN
 from spd_core.recipes.evaluation import CONTROLS
+from spd_core.templates import render
 
 _STATES = {"passed": "✓", "failed": "✗", "not run": "–"}
 
@@ -33,7 +34,7 @@ def panel(table: Table) -> None:
     )
     for column in columns:
         st.markdown(f"#### {plain(where(column))}")
-        st.html(f'<div class="spd-claims">{"".join(cards(table, column))}</div>')
+        st.html(render("claims.html", claims=list(_claims(table, column))))
 
 
 def overview(table: Table) -> str:
@@ -48,43 +49,38 @@ def overview(table: Table) -> str:
 
 def cards(table: Table, column: Column) -> Iterator[str]:
     """HTML of a set's cards, subjects as in the recipe."""
+    for claim in _claims(table, column):
+        yield render("claim.html", claim=claim)
+
+
+def _claims(table: Table, column: Column) -> Iterator[dict[str, Any]]:
+    """What the template `claim.html` takes, of every comparison of a set."""
     for subject in table.recipe.subjects:
         found = table.claims.get((subject.name, column.name))
         if found is not None:
-            yield card(found, table.answered[subject.name, column.name])
+            mine = table.answered[subject.name, column.name]
+            yield {
+                "headline": found.headline, "kind": found.headline.replace(" ", "-"), "mark": MARKS[found.headline],
+                "subject": found.subject, "sentence": found.sentence, "facts": list(_facts(found, mine)),
+                "origin": " · ".join(_origin(mine)),
+            }  # fmt: skip
 
 
-def card(claim: Claim, mine: Answered) -> str:
-    """HTML of one card.
-
-    Args:
-        mine: the subject's own answers.
-    """
-    word = claim.headline
-    facts = "".join(f"<dt>{literal(name)}</dt><dd>{value}</dd>" for name, value in _facts(claim, mine))
-    return (
-        f'<article class="spd-claim spd-{word.replace(" ", "-")}" aria-label="{literal(f"{claim.subject}: {word}")}">'
-        f'<p class="spd-headline"><span aria-hidden="true">{MARKS[word]}</span> {word}</p>'
-        f'<p class="spd-who">{literal(claim.subject)}</p><p>{literal(claim.sentence)}</p>'
-        f'<dl>{facts}</dl><p class="spd-origin">{literal(" · ".join(_origin(mine)))}</p></article>'
-    )
-
-
-def _facts(claim: Claim, mine: Answered) -> Iterator[tuple[str, str]]:
-    """Name and escaped HTML of what a card lists."""
+def _facts(claim: Claim, mine: Answered) -> Iterator[tuple[str, str | list[str]]]:
+    """What a card lists: a name, and a line or several."""
     found, low = claim.difference, claim.lower_is_better
-    yield "Effect", literal(f"{shown_change(found.effect, low)}, 95 % interval "
-                            f"{interval_text(found.interval, low, signed=True)}")  # fmt: skip
-    yield "Items", literal(f"n = {found.n}: {changed(claim)}")
-    yield "Test", literal(f"p {shown_p(found.p)}, after Holm over {claim.comparisons}: {shown_p(claim.p_adjusted)} "
-                          f"({found.test})")  # fmt: skip
+    ends = interval_text(found.interval, low, signed=True)
+    yield "Effect", f"{shown_change(found.effect, low)}, 95 % interval {ends}"
+    yield "Items", f"n = {found.n}: {changed(claim)}"
+    adjusted = f"after Holm over {claim.comparisons}: {shown_p(claim.p_adjusted)}"
+    yield "Test", f"p {shown_p(found.p)}, {adjusted} ({found.test})"
     if role(mine.subject) in CONTROLS:
-        yield "Was it the subspace?", literal(subspace_answer(claim))
+        yield "Was it the subspace?", subspace_answer(claim)
     if claim.controls:
-        yield "Controls", _listed([f"{_STATES[one.state]} {control_text(one, low)}" for one in claim.controls])
+        yield "Controls", [f"{_STATES[one.state]} {control_text(one, low)}" for one in claim.controls]
     if claim.flags:
-        yield "Reasons to doubt", _listed([f"⚑ {flag}" for flag in claim.flags])
-    yield "Cost", literal(_cost(mine))
+        yield "Reasons to doubt", [f"⚑ {flag}" for flag in claim.flags]
+    yield "Cost", _cost(mine)
 
 
 def subspace_answer(claim: Claim) -> str:
@@ -95,10 +91,6 @@ def subspace_answer(claim: Claim) -> str:
     if claim.headline != "helps":
         return "not known: no gain is shown that it could explain"
     return "not known: a control was not run"
-
-
-def _listed(lines: list[str]) -> str:
-    return f"<ul>{''.join(f'<li>{literal(line)}</li>' for line in lines)}</ul>"
 
 
 def _cost(mine: Answered) -> str:

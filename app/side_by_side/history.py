@@ -12,6 +12,7 @@ from spd_core.errors import InputError, SpdError
 from spd_core.generation import comparison as texts
 from spd_core.generation import differences, report
 from spd_core.generation.comparison import Comparison
+from spd_core.templates import render
 from spd_core.text import opening, shown
 
 if TYPE_CHECKING:
@@ -180,7 +181,7 @@ def beside(comparison: Comparison) -> None:
     fork = differences.first_divergence(sides[0].ids, sides[1].ids)
     for column, lane, words in zip(st.columns(2), sides, pieces, strict=True):
         where = None if fork is None else len("".join(token.text for token in lane.tokens[:fork]))
-        column.html(f'<div class="spd-text">{report.diff_html(words, where)}</div>')
+        column.html(render("text.html", parts=report.diff_parts(words, where)))
 
 
 def _settings(first: Comparison, second: Comparison) -> list[tuple[str, tuple[str, str]]]:

@@ -18,6 +18,7 @@ from spd_core.errors import InputError
 from spd_core.generation import comparison as texts
 from spd_core.generation import report
 from spd_core.generation.comparison import Comparison, LaneText
+from spd_core.templates import render
 from spd_core.text import opening, shown
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ def _card(comparison: Comparison, lane: LaneText, view: str, most: float, key: s
     elif view == PLAIN or not lane.tokens:
         st.code(shown(lane.text) or "(no text)", language=None, wrap_lines=True)
     else:
-        st.html(f'<div class="spd-text">{report.lane_html(lane, comparison)}</div>')
+        st.html(render("text.html", parts=report.lane_parts(lane, comparison)))
     parted = report.forked(lane, comparison)
     small(plain(report.numbers(lane)) + (f" · **{plain(parted)}**" if parted else ""))
     small(f"**What is projected:** {plain(report.projected(lane, comparison))}.")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from app.ui.figures import INK, build, cell_labels, literal
 from spd_core.generation import report
 from spd_core.generation.comparison import Comparison, LaneText, Token
-from spd_core.text import literal as escaped
+from spd_core.templates import render
 from spd_core.text import shown, signed
 
 if TYPE_CHECKING:
@@ -130,10 +130,7 @@ def at_place(comparison: Comparison, place: int) -> list[dict[str, str]]:
 
 def table_html(rows: Sequence[dict[str, str]], label: str) -> str:
     """Rows as an escaped HTML table that scrolls sideways by keyboard too, where it is wider than the screen."""
-    head = "".join(f'<th scope="col">{escaped(name)}</th>' for name in rows[0])
-    body = "".join(f"<tr>{''.join(f'<td>{escaped(cell)}</td>' for cell in row.values())}</tr>" for row in rows)
-    named = f'role="region" tabindex="0" aria-label="{escaped(label)}"'
-    return f'<div class="spd-table" {named}><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    return render("table.html", label=label, names=list(rows[0]), rows=[list(row.values()) for row in rows])
 
 
 # --- figures -------------------------------------------------------------------------------------------------

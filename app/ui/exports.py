@@ -1,8 +1,9 @@
 """What a user takes away: tables as CSV, figures as HTML. Pure: no Streamlit."""
 
-import html
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+from spd_core.templates import render
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -19,7 +20,7 @@ def to_csv(table: "DataFrame | Sequence[Mapping[str, Any]]") -> bytes:
 
 def to_html(figures: Sequence["go.Figure"], title: str) -> bytes:
     """Figures, drawn for a light page, as one HTML file that needs no network; `title` is escaped."""
-    parts = [figure.to_html(full_html=False, include_plotlyjs=i == 0) for i, figure in enumerate(figures)]
-    heading = html.escape(title)
-    head = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{heading}</title>'
-    return f'{head}<body style="font-family: sans-serif"><h1>{heading}</h1>{"".join(parts)}</body></html>'.encode()
+    from markupsafe import Markup
+
+    drawn = [Markup(figure.to_html(full_html=False, include_plotlyjs=i == 0)) for i, figure in enumerate(figures)]
+    return render("figures.html", title=title, figures=drawn).encode()

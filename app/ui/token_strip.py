@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import streamlit as st
-from spd_core.text import signed
 
 from app.ui.tokens import visible
+from spd_core import templates
+from spd_core.text import signed
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -84,7 +85,7 @@ def strip_data(
 _FOLDER = Path(__file__).parent
 _COMPONENT = st.components.v2.component(
     "spd_token_strip",
-    html='<div class="strip" role="listbox"></div><div class="legend"></div><div class="tip" hidden></div>',
+    html=(templates.FOLDER / "token_strip.html").read_text("utf-8"),
     css=(_FOLDER / "token_strip.css").read_text("utf-8"),
     js=(_FOLDER / "token_strip.js").read_text("utf-8"),
 )

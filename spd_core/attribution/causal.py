@@ -75,13 +75,24 @@ class CausalCheck:
         """
         count = len(self.examples)
         change = self.change(name)
-        total = np.bincount(self.example, change, count)
-        tokens = np.bincount(self.example, minlength=count)
+        mean = float(change.mean())
         if count < 2:
-            return float(change.mean()), float("nan"), float("nan")
-        weights = np.random.default_rng(seed).multinomial(count, [1 / count] * count, INTERVAL_SAMPLES)  # [s, count]
-        low, high = np.quantile((weights @ total) / (weights @ tokens), [0.025, 0.975])
-        return float(change.mean()), float(low), float(high)
+            return mean, float("nan"), float("nan")
+        from scipy.stats import bootstrap
+
+        total = np.bincount(self.example, change, count)
+        tokens = np.bincount(self.example, minlength=count).astype(np.float64)
+        ends = bootstrap(
+            (total, tokens), _ratio, paired=True, vectorized=True, method="percentile", n_resamples=INTERVAL_SAMPLES,
+            rng=np.random.default_rng(seed),
+        ).confidence_interval  # fmt: skip
+        return mean, float(ends.low), float(ends.high)
+
+
+def _ratio(total: Floats, tokens: Floats, axis: int) -> Floats:
+    """Mean over the tokens of the examples that were drawn."""
+    mean: Floats = total.sum(axis) / tokens.sum(axis)
+    return mean
 
 
 def causal_check(

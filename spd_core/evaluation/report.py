@@ -3,7 +3,6 @@
 Every form says n, the intervals, the test and the controls. Knows nothing of how the numbers came about.
 """
 
-import html
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +12,8 @@ from spd_core.evaluation.statistics import Interval
 from spd_core.evaluation.table import Answered, Column, Table, read_table, role
 from spd_core.recipes.evaluation import EvaluationRecipe
 from spd_core.storage import write_text
+from spd_core.templates import render
+from spd_core.text import plain_markdown
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -187,12 +188,12 @@ def _no_formula(value: str | float | int) -> str | float | int:
 
 def to_markdown(table: Table) -> str:
     """The table, its notes, a line for each claim with its controls, and the diagnostics."""
-    parts = [_markdown(grid(table)), "\n".join(f"- {_plain(note)}" for note in notes(table)), "### Claims"]
+    parts = [_markdown(grid(table)), "\n".join(f"- {plain_markdown(note)}" for note in notes(table)), "### Claims"]
     for (_, name), found in table.claims.items():
         likelihood = table.column(name).likelihood
-        lines = [f"- **{found.headline}**: {_plain(found.sentence)}"]
-        lines += [f"  - control {_plain(control_text(control, likelihood))}" for control in found.controls]
-        lines += [f"  - flag {_plain(flag)}" for flag in found.flags]
+        lines = [f"- **{found.headline}**: {plain_markdown(found.sentence)}"]
+        lines += [f"  - control {plain_markdown(control_text(control, likelihood))}" for control in found.controls]
+        lines += [f"  - flag {plain_markdown(flag)}" for flag in found.flags]
         parts.append("\n".join(lines))
     return "\n\n".join([*parts, "### Length, stopping, format", _markdown(diagnostics(table))]) + "\n"
 
@@ -202,14 +203,7 @@ def _markdown(rows: list[dict[str, str]]) -> str:
         return "No cell is filled yet."
     names = list(rows[0])
     lines = [names, ["---"] * len(names), *([row.get(name, "") for name in names] for row in rows)]
-    return "\n".join(f"| {' | '.join(map(_plain, line))} |" for line in lines)
-
-
-def _plain(text: str) -> str:
-    """Text whose marks Markdown leaves alone."""
-    for mark in "\\|*_`<>[]":
-        text = text.replace(mark, f"\\{mark}")
-    return " ".join(text.split())
+    return "\n".join(f"| {' | '.join(map(plain_markdown, line))} |" for line in lines)
 
 
 def to_latex(table: Table) -> str:
@@ -233,30 +227,20 @@ def _latex(text: str) -> str:
 
 def to_html(table: Table, title: str) -> str:
     """One page that needs no network: table, notes, claims, diagnostics; all text escaped."""
-    parts = [f"<h1>{html.escape(title)}</h1>", _html_table(grid(table))]
-    parts += [f"<p>{html.escape(note)}</p>" for note in notes(table)]
-    parts.append("<h2>Claims</h2>")
-    for (_, name), found in table.claims.items():
-        likelihood = table.column(name).likelihood
-        more = [f"Control {control_text(control, likelihood)}" for control in found.controls]
-        more += [f"Flag {flag}" for flag in found.flags]
-        items = "".join(f"<li>{html.escape(line)}</li>" for line in more)
-        parts.append(f"<h3>{html.escape(f'{found.subject}, {found.set_name}: {found.headline}')}</h3>"
-                     f"<p>{html.escape(found.sentence)}</p><ul>{items}</ul>")  # fmt: skip
-    parts += ["<h2>Length, stopping, format</h2>", _html_table(diagnostics(table))]
-    head = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(title)}</title>'
-    style = "<style>body{font-family:sans-serif}td,th{border:1px solid #999;padding:4px 8px;text-align:left}</style>"
-    return f"{head}{style}<body>{''.join(parts)}</body></html>"
+    claims = [
+        (f"{found.subject}, {found.set_name}: {found.headline}", found.sentence, _more(found, table.column(name)))
+        for (_, name), found in table.claims.items()
+    ]
+    return render(
+        "evaluation.html", title=title, grid=grid(table), notes=notes(table), claims=claims,
+        diagnostics=diagnostics(table),
+    )  # fmt: skip
 
 
-def _html_table(rows: list[dict[str, str]]) -> str:
-    if not rows:
-        return "<p>No cell is filled yet.</p>"
-    head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in rows[0])
-    body = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(row.get(name, ''))}</td>" for name in rows[0]) + "</tr>" for row in rows
-    )
-    return f'<table style="border-collapse:collapse"><tr>{head}</tr>{body}</table>'
+def _more(found: Claim, column: Column) -> list[str]:
+    """Controls of a claim, and reasons to doubt it."""
+    controls = [f"Control {control_text(control, column.likelihood)}" for control in found.controls]
+    return [*controls, *(f"Flag {flag}" for flag in found.flags)]
 
 
 def write_reports(recipe: EvaluationRecipe, folder: Path) -> None:

@@ -3,6 +3,9 @@
 Knows numbers only: not what was asked, which arm answered, or whether more is better. The item is the unit: scores
 are `[seeds, n]`, averaged over seeds first; intervals and tests are over the n items and speak of these seeds. More
 seeds make an item's score steadier, and never pass for more items.
+
+Tests, bootstrap and Wilson's interval are scipy's. The rest is by hand: statsmodels has McNemar's test and Holm's
+correction, but of paired shares only Newcombe's and Wald's interval, not Tango's, and no exact power.
 """
 
 import math

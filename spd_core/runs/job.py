@@ -4,7 +4,6 @@ Of the processes that `accelerate launch` starts, only the first writes; the oth
 """
 
 import errno
-import fcntl
 import os
 import signal
 import sys
@@ -21,7 +20,7 @@ from spd_core.runs import processes, queue
 from spd_core.runs.events import AnyEvent
 from spd_core.runs.folder import Run
 from spd_core.runs.record import State, Status
-from spd_core.storage import storage_errors
+from spd_core.storage import exclusive
 
 if TYPE_CHECKING:
     from spd_core.distill.pipeline import Outcome
@@ -138,17 +137,10 @@ class _Stop:
 @contextmanager
 def _alone(run: Run) -> Iterator[None]:
     """Hold the run's lock, which the system lets go of when the process dies."""
-    path = run.folder / "lock"
-    with storage_errors(path):
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(_is_taken(run)) from error
+    with exclusive(run.folder / "lock", wait=False) as held:
+        if not held:
+            raise InputError(_is_taken(run))
         yield
-    finally:
-        os.close(handle)
 
 
 def _is_taken(run: Run) -> str:

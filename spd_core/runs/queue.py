@@ -2,9 +2,12 @@
 
 All is files, so that the queue holds over restarts, and one lock, so that two servers do not start one run twice. What
 a job does in its own process is in `runs/job.py`.
+
+By hand, as a task library does not help: Celery, RQ and dramatiq need a broker beside the app; huey can queue in files,
+but runs its tasks in workers of its own, and none keeps a folder for each run whose job outlives the server, can be
+stopped after a step, killed with its children, and resumed.
 """
 
-import fcntl
 import os
 import shlex
 import time
@@ -37,12 +40,8 @@ def locked() -> Iterator[None]:
     path = runs_folder() / ".lock"
     with storage.storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+    with storage.exclusive(path):
         yield
-    finally:
-        os.close(handle)
 
 
 # --- states ------------------------------------------------------------------------------------------------------

@@ -4,6 +4,9 @@ Two sealed processes do it (`judge.py`, `seal.py`); this file starts and ends th
 names of the code the tests may see. Trusts neither: the code cannot make a test true that is not, and the tests, which
 come from a file too, are sealed off as well. Code can use Python's standard library; it can write no file, reach no
 network, and start no process or thread.
+
+By hand, as a library does not help: RestrictedPython rewrites source text and is, in its own words, no sandbox;
+bubblewrap and nsjail are programs that a user would have to install, and say nothing of who may decide a verdict.
 """
 
 import ast

@@ -1,5 +1,7 @@
 """Coordinates, logit lens and causal check against explicit hooks and hand computations on tiny models."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +26,7 @@ from spd_core.progress import Progress
 from spd_core.recipes.capture import CaptureSettings
 from spd_core.subspace.analysis import Analysis
 from spd_core.subspace.pipeline import capture
+from tests import ROOT
 from tests.tiny import FAMILIES
 
 IDS = tuple(range(5, 25))
@@ -226,6 +229,29 @@ def test_the_interval_is_of_the_mean_over_tokens() -> None:
     assert check.mean(REMOVED) == pytest.approx((-1, -1, -1)), "texts of different length weigh by their tokens"
     mean, low, high = check.mean(ONLY)
     assert (mean, low, high) == (pytest.approx(2.55), pytest.approx(2.0), pytest.approx(2.75))
+
+
+@pytest.mark.parametrize("count", [3, 12, 80])
+def test_the_interval_is_what_drawing_by_hand_gives(count: int) -> None:
+    rng = np.random.default_rng(count)
+    tokens = rng.integers(1, 9, count)
+    texts = tuple(Encoded(f"{e}", "", (2,) * 9, ((0, 0),) * 9, tuple(range(1, n + 1))) for e, n in enumerate(tokens))
+    example = np.repeat(np.arange(count), tokens)
+    change = rng.normal(0.3, 1, count)[example] + 0.2 * tokens[example] + rng.normal(0, 0.1, len(example))
+    position = np.concatenate([text.supervised for text in texts])
+    check = CausalCheck(texts, example, position, {UNCHANGED: 0 * change, REMOVED: change}, count)
+    drawn = rng.multinomial(count, [1 / count] * count, 40_000)  # how often each example
+    means = (drawn @ np.bincount(example, change, count)) / (drawn @ tokens)
+    mean, low, high = check.mean(REMOVED)
+    assert mean == pytest.approx(change.mean())
+    # A 2.5 % point of 1000 draws is known to about 0.09 of their spread.
+    np.testing.assert_allclose((low, high), np.quantile(means, [0.025, 0.975]), atol=0.35 * means.std())
+    assert count < 80 or (low, high) != check.mean(REMOVED, seed=1)[1:], "other draws"
+
+
+def test_statistics_are_loaded_when_they_are_asked_for() -> None:
+    check = "import spd_core.attribution.causal, sys; sys.exit('scipy.stats' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", check], cwd=ROOT).returncode == 0
 
 
 def test_the_check_leaves_no_trace(tiny_lm: Callable[[str], Any]) -> None:

@@ -14,6 +14,7 @@ from spd_core.generation.report import projected, to_html
 from spd_core.recipes.lanes import RAW, Grid, LaneSpec, Sampling, labels
 from spd_core.text import opening, shown
 
+FORK = '<b class="fork" title="The first token that differs">▼</b>'
 HOSTILE = "<script>alert(1)</script> ![x](http://evil/i.png) \x1b[31mred \u202egnp.exe <img src=http://evil>"
 
 
@@ -225,12 +226,12 @@ def test_html_opens_alone_and_holds_text_only() -> None:
 
 
 def test_the_divergence_is_marked_where_the_tokens_differ() -> None:
-    assert report.lane_html(TWO.lanes[0], TWO) == f" <ins>4</ins>{report._FORK}<ins>, yes</ins>"
+    assert report.lane_html(TWO.lanes[0], TWO) == f" <ins>4</ins>{FORK}<ins>, yes</ins>"
     same = comparison(lane("Raw", ["a"]), lane("Projected", ["a"]))
     assert report.lane_html(same.lanes[1], same) == "a"
     longer = comparison(lane("Raw", ["a"]), lane("Projected", ["a", " b"]))
-    assert report.lane_html(longer.lanes[0], longer) == f"a{report._FORK}"
-    assert report.lane_html(longer.lanes[1], longer) == f"a{report._FORK}<ins> b</ins>"
+    assert report.lane_html(longer.lanes[0], longer) == f"a{FORK}"
+    assert report.lane_html(longer.lanes[1], longer) == f"a{FORK}<ins> b</ins>"
 
 
 def test_a_lane_that_was_never_written_is_not_called_degenerate() -> None:

@@ -53,7 +53,7 @@ def test_raw_and_projected_by_default_then_variants() -> None:
     assert (found[4].rank, found[5].strength) == ("24", 0.5), "what equals the projected lane is not written twice"
     keys, values = chosen_specs(BASE, [KEYS, VALUES])[2:]
     assert (keys.kinds, values.kinds) == (("key",), ("value",))
-    assert chosen_specs(BASE, others=["code"])[2].analysis == "code"
+    assert chosen_specs(BASE, others=["code"])[2].capture == "code"
 
 
 def test_more_than_six_lanes_are_refused_with_the_number() -> None:

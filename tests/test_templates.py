@@ -1,0 +1,189 @@
+"""Every template against HTML written by hand, filled with text that would like to be more than text."""
+
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+from jinja2 import UndefinedError
+from markupsafe import Markup
+
+from app.side_by_side.ribbons import table_html
+from app.ui import tokens
+from app.ui.exports import to_html
+from spd_core.data.spans import Encoded
+from spd_core.generation import report
+from spd_core.generation.differences import Piece
+from spd_core.templates import FOLDER, render
+from tests import ROOT
+
+EVIL = "<script>alert('1')</script> \"q\" & \x1b[1m\u202e {{ 7 * 7 }} {% raw %}"
+SHOWN = "&lt;script&gt;alert(&#39;1&#39;)&lt;/script&gt; &#34;q&#34; &amp; ⟨U+001B⟩[1m⟨U+202E⟩ {{ 7 * 7 }} {% raw %}"
+FORK = '<b class="fork" title="The first token that differs">▼</b>'
+
+
+class Tags(HTMLParser):
+    """Names of all opening tags and of their attributes, and the text between."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: set[str] = set()
+        self.text = ""
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes |= {name for name, _ in attrs}
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def squeezed(page: str) -> str:
+    """A page without line breaks between tags, which nobody sees."""
+    return re.sub(r">\n+<", "><", page)
+
+
+# --- the rules ---------------------------------------------------------------------------------------------------
+
+
+def test_no_template_trusts_what_is_filled_in() -> None:
+    sources = [path.read_text("utf-8") for path in FOLDER.iterdir()]
+    assert len(sources) > 10
+    for source in sources:
+        assert not re.search(r"\|\s*safe|autoescape|Markup|finalize", source)
+
+
+def test_what_is_missing_is_an_error_and_what_is_html_stays() -> None:
+    with pytest.raises(UndefinedError, match="'label' is undefined"):
+        render("table.html", names=["a"], rows=[])
+    page = render("figures.html", title="t", figures=[Markup("<i>drawn</i>"), "<i>told</i>"])
+    assert "<i>drawn</i>\n&lt;i&gt;told&lt;/i&gt;" in page
+
+
+def test_jinja_is_loaded_when_something_is_filled_in() -> None:
+    code = (
+        "import sys, spd_core.generation.report, spd_core.evaluation.report, app.ui.tokens, app.ui.exports\n"
+        "from app.side_by_side import ribbons\n"
+        "early = 'jinja2' in sys.modules\n"
+        "ribbons.table_html([{'a': 'b'}], 'c')\n"
+        "print(early, 'jinja2' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "True"]
+
+
+# --- parts of pages ----------------------------------------------------------------------------------------------
+
+
+def test_a_table() -> None:
+    assert table_html([{"A": "1", EVIL: EVIL}, {"A": "", EVIL: "2"}], EVIL) == (
+        f'<div class="spd-table" role="region" tabindex="0" aria-label="{SHOWN}"><table><thead><tr>'
+        f'<th scope="col">A</th><th scope="col">{SHOWN}</th></tr></thead><tbody>'
+        f"<tr><td>1</td><td>{SHOWN}</td></tr><tr><td></td><td>2</td></tr></tbody></table></div>"
+    )
+
+
+def test_a_token_strip() -> None:
+    text = "<b>\u202e 'x'\n"
+    encoded = Encoded("id", text, (0, 1, 2), ((0, 0), (0, 5), (5, 9)), (2,))
+    assert tokens.strip(encoded) == (
+        '<div class="spd-strip" role="group" aria-label="3 tokens, 1 of them under the loss">'
+        '<span class="tk" title="token 0: context, no loss">∅</span><wbr>'
+        '<span class="tk" title="token 1: context, no loss">&lt;b&gt;⟨U+202E⟩·</span><wbr>'
+        '<span class="tk on" tabindex="0" title="token 2: the loss is taken here">&#39;x&#39;↵\n</span></div>'
+    )
+
+
+def test_a_text_with_its_changes() -> None:
+    pieces = [Piece("same\n\n", False), Piece(EVIL, True), Piece(" \n", True)]
+    written = f"same\n\n<ins>{SHOWN}</ins> \n"
+    assert report.diff_html(pieces, None) == written
+    assert render("text.html", parts=report.diff_parts(pieces, None)) == f'<div class="spd-text">{written}</div>'
+    assert report.diff_html(pieces, 2).startswith(f"sa{FORK}me\n\n<ins>")
+    assert report.diff_html(pieces, 6).startswith(f"same\n\n{FORK}<ins>")
+    assert report.diff_html(pieces, 999) == written + FORK
+    assert report.diff_html([], 0) == FORK
+    assert report.diff_html([], None) == "<i>(no text)</i>"
+
+
+CLAIM: dict[str, Any] = {
+    "headline": "not shown", "kind": "not-shown", "mark": "·", "subject": EVIL, "sentence": EVIL, "origin": EVIL,
+    "facts": [("Effect", EVIL), ("Controls", [EVIL, "two"]), ("Reasons to doubt", ["one"])],
+}  # fmt: skip
+CARD = (
+    f'<article class="spd-claim spd-not-shown" aria-label="{SHOWN}: not shown">'
+    f'<p class="spd-headline"><span aria-hidden="true">·</span> not shown</p><p class="spd-who">{SHOWN}</p>'
+    f"<p>{SHOWN}</p><dl><dt>Effect</dt><dd>{SHOWN}</dd><dt>Controls</dt><dd><ul><li>{SHOWN}</li><li>two</li></ul></dd>"
+    f'<dt>Reasons to doubt</dt><dd><ul><li>one</li></ul></dd></dl><p class="spd-origin">{SHOWN}</p></article>'
+)
+
+
+def test_a_claims_card() -> None:
+    assert squeezed(render("claim.html", claim=CLAIM)) == CARD
+    assert squeezed(render("claims.html", claims=[CLAIM, CLAIM])) == f'<div class="spd-claims">{CARD}{CARD}</div>'
+
+
+# --- pages -------------------------------------------------------------------------------------------------------
+
+
+def test_the_page_of_a_comparison() -> None:
+    lanes = [
+        {"label": EVIL, "parts": [(EVIL, True), (None, False), (" end", False)], "lines": ["one", EVIL],
+         "tokens": [(EVIL, "−1.00"), ("b", "2")]},
+        {"label": "Raw", "parts": [], "lines": ["one"], "tokens": None},
+    ]  # fmt: skip
+    page = render("comparison.html", created=EVIL, facts={"Prompt": EVIL, "Origin": "here"}, luck=EVIL, read=EVIL,
+                  lanes=lanes, token_names=("Token", "log p"))  # fmt: skip
+    head, _, body = squeezed(page).partition("<body>")
+    assert head.startswith('<!doctype html><html lang="en"><head><meta charset="utf-8">')
+    assert "content=\"default-src 'none'; style-src 'unsafe-inline'\"" in head
+    assert f"<title>Side by side, {SHOWN}</title><style>\n:root {{ color-scheme: light dark; }}\nbody {{" in head
+    assert body == (
+        f"<h1>Side by side</h1><table><tr><th>Prompt</th><td>{SHOWN}</td></tr><tr><th>Origin</th><td>here</td></tr>"
+        f"</table><p>{SHOWN} Underlined words are not in the text they are compared with: the first lane's, or for "
+        f'the first lane the second\'s. {FORK} marks the first token that differs.</p><div class="lanes">'
+        f'<section><h2>{SHOWN}</h2><div class="text"><ins>{SHOWN}</ins>{FORK} end</div><p>one<br>{SHOWN}</p>'
+        "<details><summary>Token by token (nats)</summary><table><tr><th>Token</th><th>log p</th></tr>"
+        f"<tr><td>{SHOWN}</td><td>−1.00</td></tr><tr><td>b</td><td>2</td></tr></table></details></section>"
+        '<section><h2>Raw</h2><div class="text"><i>(no text)</i></div><p>one</p></section></div>'
+        f'<h2>What the model read</h2><div class="text">{SHOWN}</div></body></html>'
+    )
+
+
+def test_the_page_of_an_evaluation() -> None:
+    page = render("evaluation.html", title=EVIL, grid=[{"Arm": EVIL, "Sums": "1"}, {"Arm": "b"}], notes=[EVIL],
+                  claims=[(EVIL, EVIL, [EVIL, "two"])], diagnostics=[])  # fmt: skip
+    head, _, body = squeezed(page).partition("<body>")
+    assert head.startswith(f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{SHOWN}</title>')
+    assert "td, th { border: 1px solid #999; padding: 4px 8px; text-align: left; }" in head
+    assert body == (
+        f'<h1>{SHOWN}</h1><table><tr><th scope="col">Arm</th><th scope="col">Sums</th></tr>'
+        f"<tr><td>{SHOWN}</td><td>1</td></tr><tr><td>b</td><td></td></tr></table><p>{SHOWN}</p><h2>Claims</h2>"
+        f"<h3>{SHOWN}</h3><p>{SHOWN}</p><ul><li>{SHOWN}</li><li>two</li></ul>"
+        "<h2>Length, stopping, format</h2><p>No cell is filled yet.</p></body></html>"
+    )
+
+
+def test_the_page_of_figures() -> None:
+    page = to_html([], EVIL).decode()
+    assert squeezed(page) == (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{SHOWN}</title></head>'
+        f'<body style="font-family: sans-serif"><h1>{SHOWN}</h1></body></html>'
+    )
+
+
+@pytest.mark.parametrize(
+    "page",
+    [render("claims.html", claims=[CLAIM]), table_html([{EVIL: EVIL}], EVIL), report.diff_html([Piece(EVIL, True)], 3)],
+)
+def test_a_browser_reads_text_alone(page: str) -> None:
+    found = Tags(page)
+    assert "script" not in found.tags
+    assert not any(name.startswith("on") for name in found.attributes)
+    assert "<script>alert('1')</script>" in found.text.replace("▼", "")
+    assert not re.search("[\x1b\u202e]", found.text)
