@@ -5,7 +5,7 @@ import streamlit as st
 from app.home import pickers
 from app.home.capture import running, summary, welcome
 from app.jobs.models import preparation
-from app.jobs.requests import Request
+from app.jobs.requests import CaptureRequest
 from app.ui import launch, session
 from app.ui.header import header
 from app.ui.widgets import failure, plain, provenance
@@ -41,13 +41,13 @@ with card:
     prepared = pickers.wait_for(preparation(key.name, key.revision), key) if key else None
     if prepared:
         pickers.model_card(prepared)
-request: Request | None = None
+request: CaptureRequest | None = None
 if key and prepared and capability:
     with mask:
         pickers.preview(prepared, capability, loss, style)
     try:
         layers = parse_layers(layers_text, prepared.card.layers)
-        request = Request(key, capability, loss, style, examples, layers, batch, center)
+        request = CaptureRequest(key, capability, loss, style, examples, layers, batch, center)
         with card:
             pickers.memory(prepared, key.dtype, layers, batch)
     except InputError as error:

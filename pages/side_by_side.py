@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from app.jobs.requests import WriteRequest
 from app.side_by_side import history, pickers, results
-from app.side_by_side.lanes import SWEEP, WriteRequest
+from app.side_by_side.lanes import SWEEP
 from app.ui import launch, session
 from app.ui.header import header
 from app.ui.widgets import counted, empty, failure, plain

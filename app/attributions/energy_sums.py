@@ -8,8 +8,8 @@ import streamlit as st
 from app.attributions import charts as figures
 from app.attributions.recorded import COLUMNS, named, readable
 from app.ui import session
-from app.ui.exports import to_csv
 from app.ui.session import Selection
+from app.ui.tables import to_csv
 from app.ui.widgets import chart, counted, downloads, is_dark, plain, small
 from spd_core.attribution import tables
 from spd_core.attribution.tables import ASIDE, ROLES

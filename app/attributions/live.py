@@ -19,12 +19,14 @@ from app.attributions.recorded import (
     tips,
 )
 from app.jobs import probing
-from app.jobs.models import Job, shared
-from app.jobs.probing import CheckRequest, LensRequest, Probed, ReadRequest
+from app.jobs.job import Job
+from app.jobs.models import shared
+from app.jobs.probing import Probed
+from app.jobs.requests import CheckRequest, LensRequest, ReadRequest, same_capture
 from app.ui import launch, progress, session
-from app.ui.exports import to_csv
 from app.ui.session import Selection
-from app.ui.token_strip import Scale, strip_data, token_strip
+from app.ui.tables import to_csv
+from app.ui.tokens import Scale, strip_data, token_strip
 from app.ui.widgets import (
     chart,
     counted,
@@ -105,7 +107,7 @@ def own_text(analysis: Analysis, site: "Site", at: Selection, hide: bool) -> Non
         small("Its tokens appear here, each with its coordinate along the direction.")
         return
     made = result.request
-    if not probing.same(made.analysis, analysis):
+    if not same_capture(made.analysis, analysis):
         st.info("Your text was read for another capture; read it again for this one.", icon=":material/edit:")
         return
     if made.text != text:
@@ -154,7 +156,7 @@ def lens(analysis: Analysis, site: "Site", at: Selection) -> None:
         small("All directions of the layer are computed, so that you can step through them.")
         return
     made = result.request
-    current = probing.same(made.analysis, analysis) and made.site == site and at.direction in result.found
+    current = same_capture(made.analysis, analysis) and made.site == site and at.direction in result.found
     if not current:
         _outdated("The selection")
     direction = at.direction if current else made.first

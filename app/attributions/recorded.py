@@ -10,10 +10,9 @@ import streamlit as st
 
 from app.jobs.models import shared
 from app.ui import session
-from app.ui.exports import to_csv
 from app.ui.session import Selection
-from app.ui.token_strip import Scale, strip_data, token_strip
-from app.ui.tokens import visible
+from app.ui.tables import to_csv
+from app.ui.tokens import Scale, strip_data, token_strip, visible
 from app.ui.widgets import download, plain, small
 from spd_core.attribution import tables
 from spd_core.attribution.tables import scale_of

@@ -12,9 +12,9 @@ import streamlit as st
 
 from app.evaluation import answer_charts, charts, claim_cards, heat_map, items
 from app.evaluation.charts import where
-from app.side_by_side.ribbons import table_html
 from app.ui import session
-from app.ui.exports import to_html
+from app.ui.figures import to_html
+from app.ui.tables import table_html
 from app.ui.widgets import chart, download, failure, is_dark, plain, small
 from spd_core.errors import InputError
 from spd_core.evaluation import report

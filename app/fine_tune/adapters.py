@@ -9,10 +9,10 @@ import streamlit as st
 
 from app.side_by_side.lanes import MOST_LANES
 from app.side_by_side.pickers import distilled_models
-from app.side_by_side.ribbons import table_html
 from app.ui import launch, progress, session
+from app.ui.tables import table_html
 from app.ui.widgets import download, failure, plain, small
-from spd_core.intervention.cards import AdapterCard, finished_adapters
+from spd_core.intervention.cards import AdapterCard, adapter_folder, finished_adapters
 from spd_core.models.families import BUILTIN
 from spd_core.recipes.distill import ARMS
 from spd_core.runs.view import RunView
@@ -20,7 +20,6 @@ from spd_core.storage import spd_home
 from spd_core.subspace.store import recorded_names
 
 if TYPE_CHECKING:
-    from app.jobs.models import Job
     from spd_core.runs.folder import Run
 
 
@@ -78,7 +77,7 @@ def _export(cards: list[AdapterCard], row: Any) -> None:
         labels = {card.ref: card.label for card in cards}
         ref = st.selectbox("Adapter", tuple(labels), format_func=labels.__getitem__, key=session.EXPORT_ARM)
         card = next((card for card in cards if card.ref == ref), cards[0])
-        folder = _folder(card)
+        folder = adapter_folder(card.ref)
         download("Adapter (peft, zip)", lambda: zipped(folder), f"{card.run}-{card.arm}.zip",
                  help="LoRA weights with their card, as peft loads them")  # fmt: skip
         target = spd_home() / "exports" / f"{card.run}-{card.arm}"
@@ -96,12 +95,6 @@ def _export(cards: list[AdapterCard], row: Any) -> None:
         st.success(f"The merged checkpoint lies in {plain(str(job.result))}", icon=":material/check_circle:")
 
 
-def _folder(card: AdapterCard) -> Path:
-    from spd_core.intervention.cards import adapter_folder
-
-    return adapter_folder(card.ref)
-
-
 def zipped(folder: Path) -> bytes:
     """All files of a folder as a zip archive."""
     made = io.BytesIO()
@@ -109,16 +102,3 @@ def zipped(folder: Path) -> bytes:
         for path in sorted(folder.iterdir()):
             archive.write(path, path.name)
     return made.getvalue()
-
-
-def merge(job: "Job[Path, None]", card: AdapterCard, target: Path, store: Any) -> Path:
-    """Load the model, and write it with the adapter merged in; on the job's thread."""
-    from app.jobs.models import ModelKey
-    from spd_core.intervention.adapters import load_adapter
-    from spd_core.intervention.export import export_merged
-
-    pinned = None if card.base == BUILTIN or card.revision.startswith("sha256:") else card.revision
-    lm = store.get(ModelKey(card.base, pinned, card.dtype), job.progress)
-    job.progress(0.6, "Merging and writing")
-    export_merged(lm, load_adapter(_folder(card)), target, overwrite=True)
-    return target

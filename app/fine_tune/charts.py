@@ -3,8 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from app.side_by_side.ribbons import LANE_COLOURS
-from app.ui.figures import INK, MUTED, Drawing, build, literal
+from app.ui.figures import INK, LANE_COLOURS, MUTED, Drawing, build, literal
 from spd_core.generation.report import opening
 from spd_core.intervention.cards import short_name
 from spd_core.runs.view import ArmRound, Curve, RunView, final_losses

@@ -6,8 +6,7 @@ from typing import Any
 import streamlit as st
 
 from app.fine_tune import charts
-from app.side_by_side.ribbons import table_html
-from app.ui.exports import to_csv
+from app.ui.tables import table_html, to_csv
 from app.ui.widgets import chart, download, is_dark, small
 from spd_core.runs.record import RunRecord
 from spd_core.runs.view import RunView

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from app.ui import session
-from app.ui.exports import to_csv
+from app.ui.tables import to_csv
 from app.ui.widgets import counted, download, failure, small
 from spd_core.data.public import TASKS, find_capability, held_out_prompts
 from spd_core.distill.corpus import CorpusRow, Hygiene, clean, read_corpus

@@ -1,11 +1,10 @@
 """What a run will cost, before it starts: tokens, minutes, memory, disk."""
 
 import shutil
-from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from app.jobs.models import preparation
+from app.jobs.models import Prepared, distillation_memory, free_memory, preparation
 from app.runs.panel import duration
 from app.ui.widgets import gib, plain, small
 from spd_core.data.public import TASKS, find_capability
@@ -13,9 +12,6 @@ from spd_core.errors import InputError
 from spd_core.recipes.distill import Recipe
 from spd_core.runs.costs import Cost, Rates, cost_of, measured_rates
 from spd_core.storage import spd_home
-
-if TYPE_CHECKING:
-    from app.jobs.capturing import Prepared
 
 _CHARACTERS = 3.6
 """Characters of a token, about, where no tokenizer is at hand."""
@@ -35,10 +31,8 @@ def panel(recipe: Recipe) -> None:
     time = "not measured yet for this model" if cost.seconds is None else f"at most {duration(cost.seconds)}"
     parts = [f"**{time}**", f"{cost.corpus_tokens:,} new tokens", f"{cost.train_tokens:,} tokens trained on"]
     if prepared is not None:
-        from app.jobs import capturing
-
         longest = max(map(len, texts)) / _CHARACTERS + recipe.corpus.max_new_tokens
-        needed, free = capturing.distillation_memory(prepared, recipe, round(longest)), capturing.free_memory()
+        needed, free = distillation_memory(prepared, recipe, round(longest)), free_memory()
         parts.append(f"{gib(needed)} of memory")
         if needed > free:
             st.warning(f"It may not fit: {gib(free)} are free. Choose fewer rows in a step, fewer new tokens, or a "
@@ -50,7 +44,7 @@ def panel(recipe: Recipe) -> None:
         small(f"Rates: {plain(rates.source)}. Completions are often shorter than allowed, so it is less.")
 
 
-def cost_and_prompts(recipe: Recipe, prepared: "Prepared | None", rates: Rates | None) -> tuple[Cost, list[str]]:
+def cost_and_prompts(recipe: Recipe, prepared: Prepared | None, rates: Rates | None) -> tuple[Cost, list[str]]:
     """What a distillation costs, and the prompts that it writes on; for a public data set, it asks the hub.
 
     Raises:
@@ -64,7 +58,7 @@ def cost_and_prompts(recipe: Recipe, prepared: "Prepared | None", rates: Rates |
     return cost_of(recipe, len(prompts.examples), _mean_tokens(texts, prepared), examples, rates, card), texts
 
 
-def _mean_tokens(texts: list[str], prepared: "Prepared | None") -> float:
+def _mean_tokens(texts: list[str], prepared: Prepared | None) -> float:
     if prepared is None:
         return sum(map(len, texts)) / _CHARACTERS / max(len(texts), 1)
     few = texts[:: max(1, len(texts) // 32)]

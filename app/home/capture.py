@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from app.jobs.requests import Request
+from app.jobs.requests import CaptureRequest
 from app.ui import progress, session
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def running() -> None:
     progress.ticking(job, "Stop capturing", stopping="Stopping after this batch…", more=numbers)
 
 
-def summary(analysis: "Analysis", now: Request | None) -> None:
+def summary(analysis: "Analysis", now: CaptureRequest | None) -> None:
     """What was captured, and what was left out."""
     record = analysis.provenance
     if now is not None and not now.made(analysis):

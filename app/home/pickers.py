@@ -1,20 +1,18 @@
 """Choosing a model, a capability and settings: widgets, the model card, and the preview of the loss mask."""
 
-from typing import TYPE_CHECKING, Any, cast, get_args
+from typing import Any, cast, get_args
 
 import streamlit as st
 
 from app.home import examples, importer
 from app.home.recent import recent_models, remember
-from app.jobs.models import Job, ModelKey, forget_preparation
+from app.jobs.job import Job
+from app.jobs.models import ModelKey, Prepared, estimate_memory, fitting_batch_size, forget_preparation, free_memory
 from app.ui import session, tokens
 from app.ui.widgets import counted, failure, gib, plain, small
 from spd_core.data.capability import Capability, Loss, Style, builtin_names
 from spd_core.data.public import read_named, saved_names
 from spd_core.errors import InputError, SpdError
-
-if TYPE_CHECKING:
-    from app.jobs.capturing import Prepared
 
 BUILT_IN, ELSEWHERE, RECENT = "Built-in", "Hub id or folder", "Recent"
 OWN_FILE = "your own file"
@@ -60,7 +58,7 @@ def pick_model() -> ModelKey | None:
     return ModelKey(name, (revision or "").strip() or None, dtype) if name else None
 
 
-def wait_for(job: "Job[Prepared, None]", key: ModelKey) -> "Prepared | None":
+def wait_for(job: Job[Prepared, None], key: ModelKey) -> Prepared | None:
     """What is known of the model, or its progress (ticking) or its error."""
     if job.result is not None:
         if key.name != "builtin":
@@ -81,7 +79,7 @@ def wait_for(job: "Job[Prepared, None]", key: ModelKey) -> "Prepared | None":
     return None
 
 
-def model_card(prepared: "Prepared") -> None:
+def model_card(prepared: Prepared) -> None:
     """What the configuration says, and where keys are read."""
     card = prepared.card
     rows = {
@@ -100,16 +98,14 @@ def model_card(prepared: "Prepared") -> None:
     small(f"K is read {plain(card.key_is_read)}. V likewise.")
 
 
-def memory(prepared: "Prepared", dtype: str, layers: tuple[int, ...], batch_size: int) -> None:
+def memory(prepared: Prepared, dtype: str, layers: tuple[int, ...], batch_size: int) -> None:
     """Estimated peak memory against what is free, before anything is loaded; smaller settings when it does not fit."""
-    from app.jobs import capturing
-
-    needed, free = capturing.estimate(prepared, dtype, layers, batch_size), capturing.free_memory()
+    needed, free = estimate_memory(prepared, dtype, layers, batch_size), free_memory()
     parts = (("load", needed.load), ("capture", needed.capture), ("generate", needed.generation))
     listed = " · ".join(f"{what} **{gib(size)}**" for what, size in parts)
     small(f"Memory, estimated: {listed}. Free now: **{gib(free)}**.")
     if needed.capture > free:
-        smaller = capturing.fitting_batch(prepared, dtype, layers, batch_size)
+        smaller = fitting_batch_size(prepared, dtype, layers, batch_size)
         remedy = f"batch size {smaller} fits" if smaller else "choose a smaller model, or fewer and later layers"
         st.warning(f"Capturing may not fit: {remedy}.", icon=":material/memory:")
 
@@ -167,7 +163,7 @@ def pick_loss(capability: Capability | None) -> tuple[Loss, Style]:
     )
 
 
-def preview(prepared: "Prepared", capability: Capability, loss: Loss, style: Style) -> None:
+def preview(prepared: Prepared, capability: Capability, loss: Loss, style: Style) -> None:
     """One calibration example as tokens, those under the loss marked."""
     from spd_core.data.spans import encode, longest_example
 

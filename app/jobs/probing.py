@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from app.jobs.models import Job, ModelKey, ModelStore
-from spd_core.models.families import Site
+from app.jobs.job import Job
+from app.jobs.models import ModelKey, ModelStore
+from app.jobs.requests import CheckRequest, LensRequest, ReadRequest
 from spd_core.subspace.analysis import Analysis
 
 if TYPE_CHECKING:
@@ -23,43 +24,6 @@ Found = TypeVar("Found")
 SEED = 0
 """Of the random direction beside the causal check."""
 _LENSES_AT_ONCE = 16
-
-
-def same(first: Analysis, second: Analysis) -> bool:
-    """Whether two analyses are the same capture, read or changed (by nulls) at different times."""
-    return first.name == second.name and first.provenance == second.provenance
-
-
-@dataclass(frozen=True)
-class ReadRequest:
-    """A text of the user's, to be read at all sites of an analysis."""
-
-    analysis: Analysis
-    text: str
-
-
-@dataclass(frozen=True)
-class LensRequest:
-    """The logit lens of every direction of a value site; `first` (0-based) is computed before the others."""
-
-    analysis: Analysis
-    site: Site
-    first: int = 0
-
-
-@dataclass(frozen=True)
-class CheckRequest:
-    """A causal check of one direction (0-based) on the `calibration` or the `heldout` texts."""
-
-    analysis: Analysis
-    site: Site
-    direction: int
-    split: str
-
-    def asks_what(self, other: "CheckRequest") -> bool:
-        """Whether another request would give the same numbers."""
-        own, others = (self.site, self.direction, self.split), (other.site, other.direction, other.split)
-        return own == others and same(self.analysis, other.analysis)
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 import torch
 
-from app.jobs.models import Job, ModelStore
-from app.side_by_side.lanes import WriteRequest
+from app.jobs.job import Job
+from app.jobs.models import ModelStore
+from app.jobs.requests import WriteRequest
 from spd_core.errors import InputError, MemoryLimitError
 from spd_core.generation import compare as engine
 from spd_core.generation import comparison

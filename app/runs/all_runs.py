@@ -9,8 +9,8 @@ import streamlit as st
 from app.fine_tune import compare as run_compare
 from app.runs.panel import delete, duration
 from app.runs.recipe_form import arm_names
-from app.side_by_side.ribbons import table_html
 from app.ui import session
+from app.ui.tables import table_html
 from app.ui.widgets import counted, deletion, failure, plain, small, told_apart
 from spd_core.errors import InputError
 from spd_core.generation.report import opening

@@ -9,9 +9,8 @@ import streamlit as st
 from app.fine_tune import charts, corpora
 from app.fine_tune.adapters import adapters
 from app.runs import recipe_form
-from app.side_by_side.ribbons import table_html
 from app.ui import session
-from app.ui.exports import to_csv
+from app.ui.tables import table_html, to_csv
 from app.ui.widgets import chart, deletion, download, failure, is_dark, plain, small
 from spd_core.errors import InputError, SpdError
 from spd_core.generation.report import shown

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, cast
 
 import streamlit as st
 
-from app.side_by_side import ribbons
 from app.ui import session
+from app.ui.tables import table_html
 from app.ui.widgets import counted, deletion, failure, small, told_apart
 from spd_core.errors import InputError, SpdError
 from spd_core.generation import comparison as texts
@@ -173,7 +173,7 @@ def beside(comparison: Comparison) -> None:
     differing = [(name, *pair) for name, pair in _settings(comparison, other) if pair[0] != pair[1]]
     if differing:
         rows = [{"Setting": name, "This result": a, "Other result": b} for name, a, b in differing]
-        st.html(ribbons.table_html(rows, "Settings that differ"))
+        st.html(table_html(rows, "Settings that differ"))
     else:
         small("Both were written with the same settings.")
     pieces = differences.word_diff(sides[0].text, sides[1].text)

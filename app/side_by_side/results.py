@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from app.jobs.requests import WriteRequest
 from app.side_by_side import history, ribbons
-from app.side_by_side.lanes import WriteRequest
 from app.side_by_side.pickers import open_others, take_cell, take_settings
 from app.ui import launch, session
-from app.ui.exports import to_csv
 from app.ui.progress import queue_note
-from app.ui.token_strip import token_strip
+from app.ui.tables import table_html, to_csv
+from app.ui.tokens import token_strip
 from app.ui.widgets import chart, counted, download, downloads, failure, is_dark, plain, small
 from spd_core.errors import InputError
 from spd_core.generation import comparison as texts
@@ -21,7 +21,7 @@ from spd_core.generation.comparison import Comparison, LaneText
 from spd_core.generation.report import shown
 
 if TYPE_CHECKING:
-    from app.jobs.models import Job
+    from app.jobs.job import Job
     from app.jobs.writing import LiveLane
 
 WORDS, PLAIN = "word diff", "text alone"
@@ -189,7 +189,7 @@ def _place(comparison: Comparison) -> None:
         st.session_state[session.PLACE] = st.session_state["place_shown"] - 1
 
     st.number_input(f"Token, 1 to {longest}", 1, longest, key="place_shown", width=170, on_change=choose)
-    st.html(ribbons.table_html(ribbons.at_place(comparison, place), f"Token {place + 1} in every lane"))
+    st.html(table_html(ribbons.at_place(comparison, place), f"Token {place + 1} in every lane"))
 
 
 def _curves(comparison: Comparison) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from app.ui.figures import INK, build, cell_labels, literal
+from app.ui.figures import INK, LANE_COLOURS, build, cell_labels, literal
 from spd_core.generation import report
 from spd_core.generation.comparison import Comparison, LaneText, Token
 from spd_core.generation.report import shown, signed
@@ -18,11 +18,6 @@ if TYPE_CHECKING:
 
 LOGPROB, ENTROPY, KL = "log-probability", "entropy", "KL"
 METRICS = (LOGPROB, ENTROPY, KL)
-# Light page, dark page: Okabe and Ito's colours, one a lane; dashes and markers tell lanes apart without them.
-LANE_COLOURS = (
-    ("#17212b", "#e9eef2"), ("#0072B2", "#56B4E9"), ("#B84E00", "#E69F00"), ("#00704F", "#2BC79A"),
-    ("#A34A7F", "#E29AC4"), ("#6A5B00", "#F0E442"),
-)  # fmt: skip
 _DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 LIKELIHOOD, DIVERGENCE, MEAN_KL = "mean log-probability under raw", "first divergence from raw", "mean KL to raw"
 MEASURES = (LIKELIHOOD, DIVERGENCE, MEAN_KL)
@@ -125,14 +120,6 @@ def at_place(comparison: Comparison, place: int) -> list[dict[str, str]]:
                 "Likeliest in the other lane": alternatives(token.other_top),
             })  # fmt: skip
     return rows
-
-
-def table_html(rows: Sequence[dict[str, str]], label: str) -> str:
-    """Rows as an escaped HTML table that scrolls sideways by keyboard too, where it is wider than the screen."""
-    head = "".join(f'<th scope="col">{report.literal(name)}</th>' for name in rows[0])
-    body = "".join(f"<tr>{''.join(f'<td>{report.literal(cell)}</td>' for cell in row.values())}</tr>" for row in rows)
-    named = f'role="region" tabindex="0" aria-label="{report.literal(label)}"'
-    return f'<div class="spd-table" {named}><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 # --- figures -------------------------------------------------------------------------------------------------

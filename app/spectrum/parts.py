@@ -9,8 +9,8 @@ from app.spectrum import charts
 from app.spectrum import panels as spectra
 from app.spectrum.panels import Panel
 from app.ui import launch, progress, session
-from app.ui.exports import to_csv
 from app.ui.header import label
+from app.ui.tables import to_csv
 from app.ui.widgets import chart, downloads, failure, is_dark, plain, small, told_apart
 from spd_core.errors import InputError
 from spd_core.subspace.analysis import nulls_of

@@ -15,6 +15,11 @@ KEY, VALUE = ("#0072B2", "#56B4E9"), ("#B84E00", "#E69F00")
 INK, GRID = ("#17212b", "#e9eef2"), ("#d5dce2", "#33404b")
 MUTED = ("#5b6875", "#9aa7b3")
 PAPER = ("#ffffff", "#1c252d")
+# One a lane; dashes and markers tell lanes apart without them.
+LANE_COLOURS = (
+    ("#17212b", "#e9eef2"), ("#0072B2", "#56B4E9"), ("#B84E00", "#E69F00"), ("#00704F", "#2BC79A"),
+    ("#A34A7F", "#E29AC4"), ("#6A5B00", "#F0E442"),
+)  # fmt: skip
 DASHES = ("dash", "dot", "dashdot", "longdash")
 
 Drawing = dict[str, Any]
@@ -67,3 +72,11 @@ def _theme(dark: bool) -> Drawing:
         "annotationdefaults": {"font": {"size": 14, "color": ink}},
         "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": muted, "activecolor": ink},
     }
+
+
+def to_html(figures: Sequence["go.Figure"], title: str) -> bytes:
+    """Figures, drawn for a light page, as one HTML file that needs no network; `title` is escaped."""
+    parts = [figure.to_html(full_html=False, include_plotlyjs=i == 0) for i, figure in enumerate(figures)]
+    heading = html.escape(title)
+    head = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{heading}</title>'
+    return f'{head}<body style="font-family: sans-serif"><h1>{heading}</h1>{"".join(parts)}</body></html>'.encode()

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from app.jobs.models import others_at_work, shared
+from app.jobs.job import others_at_work
+from app.jobs.models import shared
 from app.ui import progress, session
 from app.ui.widgets import counted, deletion, failure, gib, model_name, plain, ranges, small, told_apart
 from spd_core.errors import InputError, SpdError

@@ -5,7 +5,7 @@ from typing import Any
 
 import streamlit as st
 
-from app.jobs.models import Job, others_at_work
+from app.jobs.job import Job, others_at_work
 from app.ui import session
 from app.ui.widgets import counted, plain, small
 

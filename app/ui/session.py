@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import streamlit as st
 
-from app.jobs.models import Job, ModelKey, load_saved
+from app.jobs.captures import load_saved
+from app.jobs.job import Job
+from app.jobs.models import ModelKey
 from spd_core.errors import InputError
 from spd_core.models.families import BUILTIN
 from spd_core.storage import ROOT, child, remove_folder

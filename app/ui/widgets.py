@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from app.ui import session
-from app.ui.exports import to_html
+from app.ui.figures import to_html
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from app.jobs.models import Job
+from app.jobs.job import Job
 from app.side_by_side import history
 from app.ui import session, tokens
 from app.ui.widgets import plain, ranges, told_apart
@@ -85,7 +85,7 @@ def test_a_failed_job_says_why(error: Exception, shown: str, caplog: pytest.LogC
 
 def test_threads_inside_the_engine_do_not_break_the_exit() -> None:
     code = (
-        "import time, torch\nfrom app.jobs.models import Job\n"
+        "import time, torch\nfrom app.jobs.job import Job\n"
         "def work(job):\n    while not job.stopping(): torch.ones(400, 400) @ torch.ones(400, 400)\n"
         "Job(work).start(); time.sleep(0.3)"
     )

@@ -10,7 +10,9 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app.jobs import probing
-from app.jobs.models import load_saved, shared
+from app.jobs.captures import load_saved
+from app.jobs.models import shared
+from app.jobs.requests import CheckRequest
 from app.ui import session
 from spd_core.attribution.tables import direction_table, summed
 from spd_core.errors import InputError
@@ -56,7 +58,7 @@ def test_a_capture_read_again_is_the_same_one() -> None:
     analysis = load_saved(recorded_names()[0])
     again = dataclasses.replace(analysis, sites=dict(analysis.sites))
     site = analysis.site(analysis.layers[0], "key")
-    asked = probing.CheckRequest(analysis, site, 1, "calibration")
+    asked = CheckRequest(analysis, site, 1, "calibration")
     assert asked.asks_what(dataclasses.replace(asked, analysis=again))
     assert not asked.asks_what(dataclasses.replace(asked, direction=2))
     assert not asked.asks_what(dataclasses.replace(asked, analysis=load_saved(recorded_names()[1])))

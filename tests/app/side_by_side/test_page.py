@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app.jobs.models import load_saved
+from app.jobs.captures import load_saved
 from app.side_by_side import lanes, pickers
 from app.ui import session
 from app.ui.widgets import plain

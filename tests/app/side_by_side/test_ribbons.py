@@ -17,7 +17,7 @@ from app.side_by_side.lanes import (
     parse_strengths,
     sweep_grid,
 )
-from app.ui.exports import to_csv
+from app.ui.tables import to_csv
 from app.ui.tokens import visible
 from spd_core.errors import InputError
 from spd_core.generation.comparison import Comparison

@@ -13,7 +13,8 @@ from app.spectrum import charts
 from app.spectrum import panels as spectra
 from app.spectrum.charts import Look
 from app.spectrum.panels import Panel, csv_rows, table
-from app.ui.exports import to_csv, to_html
+from app.ui.figures import to_html
+from app.ui.tables import to_csv
 from spd_core.subspace.capture import GradientGram
 from spd_core.subspace.gram import decompose
 from spd_core.subspace.spectrum import energy, numerical_rank

@@ -11,7 +11,9 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app.jobs import models
-from app.jobs.models import Job, load_saved, shared
+from app.jobs.captures import load_saved
+from app.jobs.job import Job
+from app.jobs.models import shared
 from app.ui import header, session
 from spd_core.errors import InputError, ModelError
 from spd_core.storage import remove_folder
