@@ -6,7 +6,8 @@ import streamlit as st
 
 from app.evaluation import cost, run
 from app.evaluation import form as evaluation_form
-from app.runs import all_runs, panel, recipe_form
+from app.runs import all_runs, panel
+from app.runs import form as run_form
 from app.ui import session
 from app.ui.header import header
 from app.ui.widgets import download, failure, plain, small
@@ -54,16 +55,16 @@ def form() -> None:
             on_click=start, args=(recipe, title or ""),
         )  # fmt: skip
         if recipe is not None:
-            download("Configuration as JSON", lambda: recipe_form.to_file(recipe), "evaluation.json")
+            download("Configuration as JSON", lambda: run_form.to_file(recipe), "evaluation.json")
         with st.popover("Import a configuration", icon=":material/upload:"):
-            recipe_form.pick_file("configuration", session.EVALUATION_FILE, evaluation_form.fill)
+            run_form.pick_file("configuration", session.EVALUATION_FILE, evaluation_form.fill)
         small("It goes on when you close this page.")
     if chosen is not None and recipe is not None:
         evaluation_form.say_refusal(chosen)
         with st.expander("The same from a shell", icon=":material/terminal:"):
             words = ["python", "-m", "spd_core", "table", "evaluation.json", *(["--title", title] if title else [])]
             st.code(shlex.join(words), language=None, wrap_lines=True)
-            st.code(recipe_form.to_file(recipe).decode(), language="json")
+            st.code(run_form.to_file(recipe).decode(), language="json")
         with power:  # the last, since it imports scipy: the page is drawn by then
             cost.say_power(chosen)
 

@@ -4,8 +4,11 @@ import shlex
 
 import streamlit as st
 
-from app.fine_tune import cost
-from app.runs import all_runs, panel, recipe_form
+from app.fine_tune import cost, run
+from app.fine_tune import form as recipe_form
+from app.fine_tune.all_runs import SHELF
+from app.runs import all_runs, panel
+from app.runs import form as run_form
 from app.ui import session
 from app.ui.header import header
 from app.ui.widgets import download, failure, plain, small
@@ -57,15 +60,15 @@ def form() -> None:
             args=(recipe, title or "", (launcher or "").strip()),
         )  # fmt: skip
         if recipe is not None:
-            download("Recipe as JSON", lambda: recipe_form.to_file(recipe), "recipe.json")
+            download("Recipe as JSON", lambda: run_form.to_file(recipe), "recipe.json")
         with st.popover("Import a recipe", icon=":material/upload:"):
-            recipe_form.pick_file("recipe", session.RECIPE_FILE, recipe_form.fill)
+            run_form.pick_file("recipe", session.RECIPE_FILE, recipe_form.fill)
         small("It goes on when you close this page.")
     if recipe is not None:
         with st.expander("The same from a shell", icon=":material/terminal:"):
             words = ["python", "-m", "spd_core", "distill", "recipe.json", *(["--title", title] if title else [])]
             st.code(shlex.join(words), language=None, wrap_lines=True)
-            st.code(recipe_form.to_file(recipe).decode(), language="json")
+            st.code(run_form.to_file(recipe).decode(), language="json")
 
 
 header(
@@ -82,9 +85,9 @@ view = st.segmented_control(
     label_visibility="collapsed",
 )  # fmt: skip
 if view == ALL:
-    all_runs.all_runs_panel(open_run)
+    all_runs.all_runs_panel(open_run, SHELF)
 elif view == ONE and name:
-    panel.panel(name, lambda: show(NEW))
+    run.panel(name, lambda: show(NEW))
 else:
     form()
 if view != ONE:

@@ -6,10 +6,9 @@ import streamlit as st
 
 from app.evaluation.form import Chosen
 from app.evaluation.sets import facts_of
-from app.fine_tune.cost import cost_and_prompts
 from app.jobs.models import preparation
-from app.runs.panel import duration
-from app.ui.widgets import counted, plain, small
+from app.runs.cost import cost_and_prompts
+from app.ui.widgets import counted, duration, plain, small
 from spd_core.data.public import TASKS
 from spd_core.errors import InputError
 from spd_core.evaluation.costs import arms_are_trained, cost_of_evaluation, measured_answers

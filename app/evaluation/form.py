@@ -9,7 +9,7 @@ import streamlit as st
 
 from app.evaluation.sets import LIMIT, SetFacts, facts_of, known_names, pick_lengths, pick_sets, read_facts
 from app.evaluation.subjects import choice_of, pick_subjects, trouble_with
-from app.runs.recipe_form import GROUPS, Label, fields
+from app.runs.form import GROUPS, Label, fields
 from app.ui import session
 from app.ui.widgets import failure, plain, small
 from spd_core.data.capability import builtin_names

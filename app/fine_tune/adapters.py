@@ -7,17 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from app.side_by_side.lanes import MOST_LANES
-from app.side_by_side.pickers import distilled_models
+from app.side_by_side.opening import open_adapters
 from app.ui import launch, progress, session
 from app.ui.tables import table_html
 from app.ui.widgets import download, failure, plain, small
 from spd_core.intervention.cards import AdapterCard, adapter_folder, finished_adapters
-from spd_core.models.families import BUILTIN
 from spd_core.recipes.distill import ARMS
 from spd_core.runs.view import RunView
 from spd_core.storage import spd_home
-from spd_core.subspace.store import recorded_names
 
 if TYPE_CHECKING:
     from spd_core.runs.folder import Run
@@ -37,7 +34,7 @@ def adapters(run: "Run", view: RunView) -> None:
         icon=":material/splitscreen_right:",
         help="Raw, and each distilled model in a lane of its own, on the same prompt with the same noise",
     ):
-        _to_side_by_side(cards)
+        open_adapters(cards)
     _export(cards, row)
 
 
@@ -52,21 +49,6 @@ def _row(card: AdapterCard, view: RunView) -> dict[str, str]:
         "Time": "" if done is None else f"{done.seconds:.0f} s",
         "What it isolates": ARMS[card.arm].isolates if card.arm else "",
     }
-
-
-def _to_side_by_side(cards: list[AdapterCard]) -> None:
-    capture = cards[0].capability
-    if cards[0].base == BUILTIN and capture in recorded_names():  # its prompts, and the same model
-        session.take(capture)
-    analysis = session.in_hand()
-    fitting, label = distilled_models(analysis) if analysis is not None else ({}, str)
-    chosen = [label(card.ref) for card in cards if card.ref in fitting]
-    if not chosen:
-        st.warning("Side by side writes with the model of the capture in hand, and these were trained on another one: "
-                   "capture a capability on it on Home first.", icon=":material/warning:")  # fmt: skip
-        return
-    st.session_state.pop(session.DISTILLED, None)  # the link says it
-    st.switch_page(session.SIDE_BY_SIDE, query_params={session.DISTILLED: chosen[: MOST_LANES - 2]})
 
 
 # --- export --------------------------------------------------------------------------------------------------

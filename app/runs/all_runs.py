@@ -6,16 +6,13 @@ from pathlib import Path
 
 import streamlit as st
 
-from app.fine_tune import compare as run_compare
-from app.runs.panel import delete, duration
-from app.runs.recipe_form import arm_names
-from app.ui import session
+from app.runs.form import arm_names
+from app.runs.panel import delete
 from app.ui.tables import table_html
 from app.ui.widgets import counted, deletion, failure, plain, small, told_apart
 from spd_core.errors import InputError
 from spd_core.generation.report import opening
-from spd_core.models.families import BUILTIN
-from spd_core.recipes.distill import PRESETS, Recipe, recipe_from
+from spd_core.recipes.distill import Recipe
 from spd_core.recipes.evaluation import EvaluationRecipe
 from spd_core.runs import queue
 from spd_core.runs.folder import Damaged, Run, all_runs, size_of
@@ -68,10 +65,8 @@ class Shelf:
 # --- what there is -----------------------------------------------------------------------------------------------
 
 
-def all_runs_panel(open_run: Callable[[str], None], shelf: Shelf | None = None) -> None:
-    """Everything about the runs of one kind, distillations unless another is named; `open_run` is used as a callback,
-    and turns to the run of a name."""
-    shelf = shelf or DISTILLATIONS
+def all_runs_panel(open_run: Callable[[str], None], shelf: Shelf) -> None:
+    """Everything about the runs of one kind; `open_run` is used as a callback, and turns to the run of a name."""
     try:
         listed, damaged = _listed(shelf.kind)
     except InputError as error:
@@ -145,25 +140,6 @@ def label(record: RunRecord) -> str:
     return f"{when} · {opening(title(record), 60)} · {opening(' on '.join(parts(record.recipe)), 90)}"
 
 
-def summary(recipe: Recipe) -> str:
-    """Settings in a few words, after the preset that they are."""
-    corpus, train = recipe.corpus, recipe.train
-    prompts = counted(corpus.prompts, "prompt") if corpus.prompts else "all prompts"
-    facts = [
-        prompts,
-        f"{corpus.max_new_tokens} new tokens",
-        counted(train.epochs, "epoch"),
-        f"lr {train.learning_rate:g}",
-    ]
-    facts += [counted(recipe.rounds, "round")] if recipe.rounds > 1 else []
-    return "".join(f"{name}: " for name in PRESETS if _is_preset(recipe, name)) + ", ".join(facts)
-
-
-def _is_preset(recipe: Recipe, name: str) -> bool:
-    preset = recipe_from({"preset": name, "capability": recipe.capability})
-    return (preset.capture, preset.corpus, preset.train) == (recipe.capture, recipe.corpus, recipe.train)
-
-
 # --- what is read of each, once ----------------------------------------------------------------------------------
 
 
@@ -225,22 +201,6 @@ def _table(found: Sequence[Listed], known: int, query: str, shelf: Shelf) -> Non
         small(f"The newest {SHOWN} of {len(found)}; search to find older ones.")
 
 
-def _row(one: Listed) -> dict[str, str]:
-    record = one.run.record
-    recipe, worked = record.distillation, told(one).worked
-    return {
-        "Run": opening(title(record), 80),
-        "Capability": recipe.capability,
-        "Model": "built-in" if recipe.model == BUILTIN else recipe.model,
-        "Arms": arm_names(recipe.arms),
-        "Settings": summary(recipe),
-        "State": said_state(one.status),
-        "Created": record.created.replace("T", " "),
-        "Worked": duration(worked) if worked else "–",
-        "On disk": on_disk(one),
-    }
-
-
 def _one(found: Sequence[Listed], open_run: Callable[[str], None], shelf: Shelf) -> None:
     """Choose one run, to open or to delete it."""
     known = {one.run.id: one for one in found}
@@ -268,27 +228,3 @@ def _damaged(damaged: Sequence[Damaged], shelf: Shelf) -> None:
     one = known.get(chosen, damaged[0])
     row = st.container(horizontal=True)
     deletion("Delete damaged run", opening(one.id, 60), row, delete=lambda: delete(one, shelf.key), disabled=False)
-
-
-# --- several runs beside each other ------------------------------------------------------------------------------
-
-
-def _compare(listed: Sequence[Listed]) -> None:
-    """Two to four runs: settings that differ, their losses."""
-    st.markdown("##### Compare runs")
-    known = {one.run.id: one for one in listed}
-    name = told_apart(tuple(known), lambda id: label(known[id].run.record))
-    chosen = st.multiselect("Runs to compare", tuple(known), key=COMPARED, persist_state="session", format_func=name,
-                            max_selections=4, placeholder="Choose two to four")  # fmt: skip
-    picked = [known[id] for id in chosen if id in known]
-    if len(picked) < 2:
-        small("Choose at least two: settings that differ, losses and their last values are shown.")
-        return
-    names = [name(one.run.id) for one in picked]
-    run_compare.panel([one.run.record for one in picked], dict(zip(names, map(told, picked), strict=True)))
-
-
-DISTILLATIONS = Shelf(
-    Recipe, "run", session.RUN, "runs", "There is no run yet. Start one under **New run**; every run is kept here.",
-    "Title, capability, model, arm, state or notes", "with its adapters", _row, _compare,
-)  # fmt: skip

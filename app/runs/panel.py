@@ -1,23 +1,18 @@
-"""One run on the page: how it stands, what it does now, its curves, its adapters, and what can be done with it."""
+"""What is the same of a run on both pages: how it stands, what can be done with it, its log, command and notes."""
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar, cast, get_args
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import streamlit as st
 
-from app.fine_tune import charts, corpora
-from app.fine_tune.adapters import adapters
-from app.runs import recipe_form
+from app.runs.form import to_file
 from app.ui import session
-from app.ui.tables import table_html, to_csv
-from app.ui.widgets import chart, deletion, download, failure, is_dark, plain, small
-from spd_core.errors import InputError, SpdError
+from app.ui.widgets import deletion, download, duration, failure, plain, small
+from spd_core.errors import SpdError
 from spd_core.generation.report import shown
-from spd_core.intervention.cards import short_name
 from spd_core.runs import queue
-from spd_core.runs.folder import open_run
-from spd_core.runs.view import RunView, describe_stage, eta, overall, tokens_per_second
+from spd_core.runs.view import RunView
 
 if TYPE_CHECKING:
     from spd_core.runs.folder import Damaged, Run
@@ -35,7 +30,6 @@ _BADGES = {
     "failed": ":red-badge[:material/error: failed]",
     "lost": ":red-badge[:material/link_off: lost]",
 }
-CURVES, CORPORA, SAMPLES, DRIFT, LOG, ABOUT = "Curves", "Corpora", "Completions", "Drift", "Log", "Command and notes"
 
 
 # --- which run ---------------------------------------------------------------------------------------------------
@@ -71,38 +65,7 @@ def watched(run: "Run", kind: type[_View]) -> _View:
     return cast(_View, view)
 
 
-# --- the panel ---------------------------------------------------------------------------------------------------
-
-
-def panel(name: str, to_form: Callable[[], None]) -> None:
-    """Everything of one run; while it works, drawn again every second and a half."""
-    try:
-        run = open_run(name)
-        recipe, status = run.record.distillation, queue.status_of(run)
-    except InputError as error:
-        failure("This run cannot be opened:", str(error))
-        return
-    live = status.state in LIVE
-
-    def clone() -> None:
-        recipe_form.load(recipe)
-        to_form()
-
-    @st.fragment(run_every=1.5 if live else None)
-    def draw() -> None:
-        try:
-            now, view = queue.status_of(run), watched(run, RunView)
-        except InputError as error:
-            failure("This run cannot be read:", str(error))
-            return
-        if (now.state in LIVE) != live or (now.state == "review") != (status.state == "review"):
-            st.rerun()
-        head(run, now, recipe_form.arm_names(recipe.arms))
-        _progress(run, now, view)
-        actions(run, now, clone)
-        _parts(run, now, view)
-
-    draw()
+# --- how it stands ------------------------------------------------------------------------------------------------
 
 
 def head(run: "Run", status: "Status", parts: str) -> None:
@@ -119,12 +82,6 @@ def head(run: "Run", status: "Status", parts: str) -> None:
         st.warning(plain(status.reason[:1].upper() + status.reason[1:]), icon=":material/info:")
 
 
-def _progress(run: "Run", status: "Status", view: RunView) -> None:
-    done, planned = overall(view, run.record.distillation)
-    what = f"Step {min(done + 1, planned)} of {planned}: {describe_stage(view)}"
-    progress(status, what, done / max(planned, 1), tokens_per_second(view), eta(view))
-
-
 def progress(status: "Status", what: str, share: float, speed: float | None, left: float | None) -> None:
     """What a waiting or working run does now, how fast (tokens a second), and seconds to the end of the step."""
     if status.state == "queued":
@@ -136,14 +93,6 @@ def progress(status: "Status", what: str, share: float, speed: float | None, lef
     facts += [f"about {duration(left)} to the end of this step"] if left is not None else []
     st.progress(min(share, 1.0), text=plain(" · ".join(facts)))
     small("It works in a process of its own: you can close this page, or the app, and come back.")
-
-
-def duration(seconds: float) -> str:
-    """`40 s`, `3 min`, `2 h 5 min`."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
 # --- what can be done ---------------------------------------------------------------------------------------------
@@ -200,78 +149,7 @@ def delete(run: "Run | Damaged", key: str) -> None:
     st.rerun()
 
 
-# --- what it has made ----------------------------------------------------------------------------------------------
-
-
-def _parts(run: "Run", status: "Status", view: RunView) -> None:
-    adapters(run, view)
-    parts = [CURVES, CORPORA, SAMPLES, DRIFT, LOG, ABOUT]
-    first = CORPORA if status.state == "review" else CURVES
-    part = st.segmented_control(
-        "Shown", parts, default=first, required=True, key=session.RUN_PART, bind="query-params",
-        label_visibility="collapsed",
-    )  # fmt: skip
-    if part == CORPORA:
-        corpora.panel(run, open_to_change=not view.done and status.state not in ("starting", "running"))
-    elif part == SAMPLES:
-        _samples(view)
-    elif part == DRIFT:
-        _drift(run, view)
-    elif part == LOG:
-        log(run)
-    elif part == ABOUT:
-        about(run)
-    else:
-        _curves(run, view)
-
-
-def _curves(run: "Run", view: RunView) -> None:
-    if not view.curves:
-        small("The losses of all arms appear here with the first training step.")
-        return
-    curves = {"": view.curves}
-    axis = st.segmented_control("Along x", get_args(charts.Axis), default="step", required=True,
-                                key=session.LOSS_AXIS, bind="query-params")  # fmt: skip
-    by: charts.Axis = "epoch" if axis == "epoch" else "step"
-    chart(charts.losses(curves, is_dark(), by), key="chart_losses", alt=charts.losses_alt(curves))
-    small(
-        "How to read this: thin lines are the loss of each step's rows, thick ones with marks that of the held-out "
-        "rows. Each arm is scored on its own text, so a lower line does not make an arm the better model."
-    )
-    with st.expander("As a table", key="losses_table", on_change="rerun") as twin:
-        if twin.open:  # it can have thousands of rows
-            st.html(table_html(charts.losses_table(curves), "Losses, in nats per token"))
-    download("Losses as CSV", lambda: to_csv(charts.losses_table(curves)), f"{run.id}-losses.csv")
-    if view.damaged:
-        small(f"{view.damaged} lines of its events are damaged, and left out here.")
-
-
-def _samples(view: RunView) -> None:
-    if not view.samples:
-        small("After each epoch, the model in training continues a few prompts; they appear here.")
-        return
-    rows = [
-        {"Arm": short_name(sample.arm), "Round": str(sample.round), "Epoch": f"{sample.epoch:g}",
-         "Prompt": shown(sample.prompt), "Completion": shown(sample.completion)}
-        for sample in reversed(view.samples)
-    ]  # fmt: skip
-    st.html(table_html(rows, "Completions after each epoch, greedy, the newest first"))
-
-
-def _drift(run: "Run", view: RunView) -> None:
-    if not view.drifts:
-        asked = run.record.distillation.drift
-        small("Measured when an arm is trained." if asked else "This run does not measure it; see its settings.")
-        return
-    chart(charts.drift(view.drifts, is_dark()), key="chart_drift", alt=charts.drift_alt(view.drifts))
-    small(
-        "How to read this: the mean cos² of the principal angles between the capability subspace of the trained model "
-        "and that of the untouched one. 1: nothing has turned; the mark of chance: as far apart as two random ones."
-    )
-    table = charts.drift_table(view.drifts)
-    with st.expander("As a table"):
-        st.html(table_html(table, "Overlap with the untouched model's subspace"))
-    download("Drift as CSV", lambda: to_csv(table), f"{run.id}-drift.csv")
+# --- what is kept of it -------------------------------------------------------------------------------------------
 
 
 def log(run: "Run") -> None:
@@ -285,7 +163,7 @@ def about(run: "Run") -> None:
     small("The command that carries it out:")
     st.code(run.record.command, language=None, wrap_lines=True)
     recipe = run.record.recipe
-    download("Recipe as JSON", lambda: recipe_form.to_file(recipe), f"{run.id}-recipe.json",
+    download("Recipe as JSON", lambda: to_file(recipe), f"{run.id}-recipe.json",
              help=f"python -m spd_core {queue.COMMANDS[recipe.kind]} reads it, and so does this page.")  # fmt: skip
     notes = st.text_area("Notes", run.notes(), key=f"{session.RUN_NOTES}_{run.id}", height=100,
                          placeholder="What you want to remember of this run")  # fmt: skip

@@ -1,21 +1,22 @@
-"""How an item of an evaluation is asked again on Side by side: which capture, which lanes, which settings.
+"""The one door for "open in Side by side": trained adapters, or an item of an evaluation that is asked again there.
 
 Whatever Side by side could not write as the table did is refused or said; nothing is opened that only looks alike.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from app.side_by_side.lanes import COMPLEMENT, KINDS, LANES, RANDOM
+from app.side_by_side.lanes import COMPLEMENT, KINDS, LANES, MOST_LANES, RANDOM
 from app.side_by_side.pickers import distilled_models
 from app.ui import session
 from spd_core.errors import InputError
 from spd_core.evaluation.store import Cell, ItemRecord
-from spd_core.intervention.cards import finished_adapters
-from spd_core.models.families import parse_layers
+from spd_core.intervention.cards import AdapterCard, finished_adapters
+from spd_core.models.families import BUILTIN, parse_layers
 from spd_core.recipes.evaluation import EvaluationRecipe, Subject
 from spd_core.runs import queue
 from spd_core.runs.folder import open_run
@@ -26,6 +27,25 @@ if TYPE_CHECKING:
 
 _LOOKED_AT = 4  # captures that are opened in search of the one that fits
 _TOKENS = 64  # most new tokens where the table has none written
+
+
+def open_adapters(cards: Sequence[AdapterCard]) -> None:
+    """Turn to Side by side with a lane for each of these adapters, as far as they are of one model with the capture."""
+    capture = cards[0].capability
+    if cards[0].base == BUILTIN and capture in recorded_names():  # its prompts, and the same model
+        session.take(capture)
+    analysis = session.in_hand()
+    fitting, label = distilled_models(analysis) if analysis is not None else ({}, str)
+    chosen = [label(card.ref) for card in cards if card.ref in fitting]
+    if not chosen:
+        st.warning("Side by side writes with the model of the capture in hand, and these were trained on another one: "
+                   "capture a capability on it on Home first.", icon=":material/warning:")  # fmt: skip
+        return
+    st.session_state.pop(session.DISTILLED, None)  # the link says it
+    st.switch_page(session.SIDE_BY_SIDE, query_params={session.DISTILLED: chosen[: MOST_LANES - 2]})
+
+
+# --- an item of an evaluation ------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

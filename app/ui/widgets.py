@@ -86,6 +86,14 @@ def gib(size: float) -> str:
     return f"{size / 2**30:.1f} GiB"
 
 
+def duration(seconds: float) -> str:
+    """`40 s`, `3 min`, `2 h 5 min`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
 def failure(what: str, message: str) -> None:
     """An error with its remedy; what was there before stays."""
     st.error(f"**{what}** {plain(message)}", icon=":material/error:")

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from app.fine_tune import all_runs as distillations
 from app.fine_tune import compare
 from app.runs import all_runs
 from spd_core.recipes.distill import PRESETS, Recipe, recipe_from
@@ -40,8 +41,9 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
 
 def page() -> AppTest:
     at = AppTest.from_string(
-        "import streamlit as st\nfrom app.runs.all_runs import all_runs_panel\n"
-        "all_runs_panel(lambda name: st.session_state.__setitem__('opened', name))",
+        "import streamlit as st\nfrom app.fine_tune.all_runs import SHELF\n"
+        "from app.runs.all_runs import all_runs_panel\n"
+        "all_runs_panel(lambda name: st.session_state.__setitem__('opened', name), SHELF)",
         default_timeout=30,
     ).run()
     assert not at.exception
@@ -61,13 +63,13 @@ def test_a_search_looks_at_everything_a_run_is_known_by(make: Make) -> None:
 
 
 def test_settings_in_a_few_words() -> None:
-    assert all_runs.summary(Recipe(capability="a")) == "all prompts, 256 new tokens, 5 epochs, lr 1e-05"
+    assert distillations.summary(Recipe(capability="a")) == "all prompts, 256 new tokens, 5 epochs, lr 1e-05"
     quick = recipe_from({"preset": "quick", "capability": "a", "arms": ["full"]})
-    assert all_runs.summary(quick) == "quick: 48 prompts, 24 new tokens, 2 epochs, lr 0.0002"
+    assert distillations.summary(quick) == "quick: 48 prompts, 24 new tokens, 2 epochs, lr 0.0002"
     more = recipe_from({"preset": "paper", "capability": "a", "rounds": 3})
-    assert all_runs.summary(more) == "paper: all prompts, 256 new tokens, 5 epochs, lr 1e-05, 3 rounds"
+    assert distillations.summary(more) == "paper: all prompts, 256 new tokens, 5 epochs, lr 1e-05, 3 rounds"
     other = recipe_from({"preset": "quick", "capability": "a", "train": {"epochs": 1}})
-    assert all_runs.summary(other).startswith("48 prompts, 24 new tokens, 1 epoch,")
+    assert distillations.summary(other).startswith("48 prompts, 24 new tokens, 1 epoch,")
     assert set(PRESETS) == {"quick", "paper"}
 
 
@@ -170,7 +172,7 @@ def test_two_runs_beside_each_other(make: Make) -> None:
     third = make("No training yet")
     at = page()
     assert "Choose at least two" in text_of(at)
-    at.multiselect(key=all_runs.COMPARED).set_value([first.id, second.id]).run()
+    at.multiselect(key=distillations.COMPARED).set_value([first.id, second.id]).run()
     assert not at.exception
     table = html_of(at)
     assert "train.epochs" in table
@@ -182,7 +184,7 @@ def test_two_runs_beside_each_other(make: Make) -> None:
     queue.delete(first)
     at.run()
     assert not at.exception, "one of those chosen was deleted elsewhere"
-    at.multiselect(key=all_runs.COMPARED).set_value([second.id, third.id]).run()
+    at.multiselect(key=distillations.COMPARED).set_value([second.id, third.id]).run()
     assert not at.exception
     assert len(at.get("plotly_chart")) == 1
 
@@ -190,7 +192,7 @@ def test_two_runs_beside_each_other(make: Make) -> None:
 def test_runs_that_have_not_trained_are_compared_by_their_settings(make: Make) -> None:
     ids = [make().id, make().id]
     at = page()
-    at.multiselect(key=all_runs.COMPARED).set_value(ids).run()
+    at.multiselect(key=distillations.COMPARED).set_value(ids).run()
     assert not at.exception
     assert "same settings, on the same versions" in text_of(at)
     assert "None of them has trained yet" in text_of(at)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app.jobs import models
+from app.jobs import captures, models
 from app.jobs.captures import load_saved
 from app.jobs.job import Job
 from app.jobs.models import shared
@@ -224,7 +224,7 @@ def test_without_anything_recorded_pages_say_what_to_do(home: Path, monkeypatch:
 
 
 def test_a_capture_deleted_between_two_looks_is_a_sentence(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(models, "find_capture", lambda name: home / name)
+    monkeypatch.setattr(captures, "find_capture", lambda name: home / name)
     with pytest.raises(InputError, match="'gone' was deleted"):
         load_saved("gone")
 

@@ -1,0 +1,72 @@
+"""The list of all distillations: what stands in a row, settings in a few words, and several beside each other."""
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from app.fine_tune import compare
+from app.runs.all_runs import Listed, Shelf, label, on_disk, said_state, title, told
+from app.runs.form import arm_names
+from app.ui import session
+from app.ui.widgets import counted, duration, small, told_apart
+from spd_core.generation.report import opening
+from spd_core.models.families import BUILTIN
+from spd_core.recipes.distill import PRESETS, Recipe, recipe_from
+
+COMPARED = "runs_compared"
+
+
+def _row(one: Listed) -> dict[str, str]:
+    record = one.run.record
+    recipe, worked = record.distillation, told(one).worked
+    return {
+        "Run": opening(title(record), 80),
+        "Capability": recipe.capability,
+        "Model": "built-in" if recipe.model == BUILTIN else recipe.model,
+        "Arms": arm_names(recipe.arms),
+        "Settings": summary(recipe),
+        "State": said_state(one.status),
+        "Created": record.created.replace("T", " "),
+        "Worked": duration(worked) if worked else "–",
+        "On disk": on_disk(one),
+    }
+
+
+def summary(recipe: Recipe) -> str:
+    """Settings in a few words, after the preset that they are."""
+    corpus, train = recipe.corpus, recipe.train
+    prompts = counted(corpus.prompts, "prompt") if corpus.prompts else "all prompts"
+    facts = [
+        prompts,
+        f"{corpus.max_new_tokens} new tokens",
+        counted(train.epochs, "epoch"),
+        f"lr {train.learning_rate:g}",
+    ]
+    facts += [counted(recipe.rounds, "round")] if recipe.rounds > 1 else []
+    return "".join(f"{name}: " for name in PRESETS if _is_preset(recipe, name)) + ", ".join(facts)
+
+
+def _is_preset(recipe: Recipe, name: str) -> bool:
+    preset = recipe_from({"preset": name, "capability": recipe.capability})
+    return (preset.capture, preset.corpus, preset.train) == (recipe.capture, recipe.corpus, recipe.train)
+
+
+def _compare(listed: Sequence[Listed]) -> None:
+    """Two to four runs: settings that differ, their losses."""
+    st.markdown("##### Compare runs")
+    known = {one.run.id: one for one in listed}
+    name = told_apart(tuple(known), lambda id: label(known[id].run.record))
+    chosen = st.multiselect("Runs to compare", tuple(known), key=COMPARED, persist_state="session", format_func=name,
+                            max_selections=4, placeholder="Choose two to four")  # fmt: skip
+    picked = [known[id] for id in chosen if id in known]
+    if len(picked) < 2:
+        small("Choose at least two: settings that differ, losses and their last values are shown.")
+        return
+    names = [name(one.run.id) for one in picked]
+    compare.panel([one.run.record for one in picked], dict(zip(names, map(told, picked), strict=True)))
+
+
+SHELF = Shelf(
+    Recipe, "run", session.RUN, "runs", "There is no run yet. Start one under **New run**; every run is kept here.",
+    "Title, capability, model, arm, state or notes", "with its adapters", _row, _compare,
+)  # fmt: skip
