@@ -82,8 +82,8 @@ def _result(job_key: str) -> "Probed[Any, Any] | None":
     job = session.job(job_key)
     found = (job.result or job.news) if job is not None else None
     if found is not None:
-        st.session_state[f"{job_key}_result"] = found
-    return st.session_state.get(f"{job_key}_result")
+        st.session_state[f"{session.RESULT}_{job_key}"] = found
+    return st.session_state.get(f"{session.RESULT}_{job_key}")
 
 
 def _outdated(what: str) -> None:
@@ -128,7 +128,7 @@ def own_text(analysis: Analysis, site: "Site", at: Selection, hide: bool) -> Non
     token_strip(data, key="strip_own", on_pick=lambda token: st.session_state.update({session.OWN_TOKEN: token}))
     chosen_token(rows, selected, numbers)
     how_to_read_coordinates(at)
-    ends(rows, hide, key="own_ends")
+    ends(rows, hide, key=session.OWN_EXTREMES)
     download("Coordinates as CSV", lambda: to_csv(rows), "coordinates.csv")
     provenance(analysis, f"{site.label}, direction {at.direction + 1}", counted(len(rows), "token"),
                f"{result.seconds:.1f} s")  # fmt: skip

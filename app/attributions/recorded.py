@@ -32,7 +32,6 @@ _SYMBOLS = (
     "u is the direction, k or v the token's key or value, g the gradient of the loss with respect to it. v·u: how far "
     "the token points along u. g·u: how fast the loss grows as the token moves along u."
 )
-_LAYER, _KIND, _DIRECTION, _EXAMPLE = "pick_layer", "pick_kind", "pick_direction", "pick_example"
 
 
 # --- the selection -------------------------------------------------------------------------------------------
@@ -40,17 +39,21 @@ _LAYER, _KIND, _DIRECTION, _EXAMPLE = "pick_layer", "pick_kind", "pick_direction
 
 def pick_direction(analysis: Analysis, at: Selection) -> None:
     """Layer, keys or values, and the direction stepper; all pages follow."""
-    for key, value in ((_LAYER, at.layer), (_KIND, at.kind), (_DIRECTION, at.direction + 1)):
+    for key, value in (
+        (session.PICK_LAYER, at.layer),
+        (session.PICK_KIND, at.kind),
+        (session.PICK_DIRECTION, at.direction + 1),
+    ):
         st.session_state[key] = value
     state, last = st.session_state, analysis.d_kv - 1
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        st.selectbox("Layer", analysis.layers, key=_LAYER, width=110,
-                     on_change=lambda: session.select(layer=state[_LAYER]))  # fmt: skip
-        st.segmented_control("Keys or values", ("key", "value"), key=_KIND, required=True, width="content",
+        st.selectbox("Layer", analysis.layers, key=session.PICK_LAYER, width=110,
+                     on_change=lambda: session.select(layer=state[session.PICK_LAYER]))  # fmt: skip
+        st.segmented_control("Keys or values", ("key", "value"), key=session.PICK_KIND, required=True, width="content",
                              format_func=lambda kind: f"{kind}s",
-                             on_change=lambda: session.select(kind=state[_KIND]))  # fmt: skip
-        st.number_input(f"Direction of {last + 1}", 1, last + 1, key=_DIRECTION, width=120,
-                        on_change=lambda: session.select(direction=state[_DIRECTION] - 1))  # fmt: skip
+                             on_change=lambda: session.select(kind=state[session.PICK_KIND]))  # fmt: skip
+        st.number_input(f"Direction of {last + 1}", 1, last + 1, key=session.PICK_DIRECTION, width=120,
+                        on_change=lambda: session.select(direction=state[session.PICK_DIRECTION] - 1))  # fmt: skip
         for label, key, to in (("Previous", "K", at.direction - 1), ("Next", "J", at.direction + 1)):
             st.button(label, shortcut=key, disabled=not 0 <= to <= last, on_click=session.select,
                       kwargs={"direction": to})  # fmt: skip
@@ -93,10 +96,10 @@ def was_kept(analysis: Analysis, at: Selection) -> bool:
 
 def pick_example(analysis: Analysis, at: Selection) -> None:
     """Which calibration text is drawn."""
-    st.session_state[_EXAMPLE] = at.example + 1
+    st.session_state[session.PICK_EXAMPLE] = at.example + 1
     st.number_input(
-        f"Calibration text of {len(analysis.examples)}", 1, len(analysis.examples), key=_EXAMPLE, width=200,
-        on_change=lambda: session.select(example=st.session_state[_EXAMPLE] - 1, token=0),
+        f"Calibration text of {len(analysis.examples)}", 1, len(analysis.examples), key=session.PICK_EXAMPLE, width=200,
+        on_change=lambda: session.select(example=st.session_state[session.PICK_EXAMPLE] - 1, token=0),
     )  # fmt: skip
 
 
@@ -233,7 +236,7 @@ def coordinates(table: "DataFrame", at: Selection, hide: bool) -> None:
     chosen_token(rows, at.token, _numbers(at))
     how_to_read_coordinates(at)
     st.subheader("Over all calibration texts", anchor=False)
-    ends(table, hide, key="ends", pick=lambda example, token: session.select(example=example, token=token))
+    ends(table, hide, key=session.EXTREMES, pick=lambda example, token: session.select(example=example, token=token))
     download("Every token as CSV", lambda: to_csv(table), f"tokens-{named(at)}.csv")
 
 

@@ -9,7 +9,7 @@ import streamlit as st
 
 from app.evaluation.sets import LIMIT, SetFacts, facts_of, known_names, pick_lengths, pick_sets, read_facts
 from app.evaluation.subjects import choice_of, pick_subjects, trouble_with
-from app.runs.form import GROUPS, Label, fields
+from app.runs.form import GROUPS, FilledForm, Label, fields
 from app.ui import session
 from app.ui.widgets import failure, plain, small
 from spd_core.data.capability import builtin_names
@@ -25,6 +25,7 @@ _RUN = {
     "batch_size": Label("Items at once", "Speed and memory."),
     "rounds": Label("Rounds of training", "Of the arms: each captures, writes and trains again."),
 }
+_FORM = FilledForm(session.EVALUATION_BASE, session.EVALUATION_FORM, session.EVALUATION_WIDGETS)
 _CONTROLLED = ("base", "projected", "projected-random", "projected-full", "projected-shuffled")
 _PAPER = ("base", "projected", "psr", "ssd", "spd", "random", "full", "shuffled")
 
@@ -62,9 +63,7 @@ class Chosen:
 
 def load(recipe: EvaluationRecipe) -> None:
     """Fill the form: from a preset, a file, or an earlier evaluation."""
-    state = st.session_state
-    state[session.EVALUATION_BASE] = recipe.model_dump(mode="json")
-    state[session.EVALUATION_FORM] = state.get(session.EVALUATION_FORM, 0) + 1  # new widgets with the new values
+    _FORM.fill(recipe)
 
 
 def fill(settings: Any) -> None:
@@ -83,13 +82,13 @@ def preset(name: str, capability: str, model: str = "builtin") -> EvaluationReci
 
 def pick_evaluation() -> Chosen | None:
     """The form; None, with the reason on the page, while a setting is senseless."""
-    if session.EVALUATION_BASE not in st.session_state:
+    if _FORM.settings is None:
         load(preset("Quick look", "arithmetic"))
-    before = EvaluationRecipe.model_validate(st.session_state[session.EVALUATION_BASE])
+    before = EvaluationRecipe.model_validate(_FORM.settings)
     above = st.container()
     capability, model = _pick_first(before)
-    subjects = pick_subjects(choice_of(before.subjects), model, _key("subject"))
-    sets = pick_sets(before.sets, capability, _key("of"))
+    subjects = pick_subjects(choice_of(before.subjects), model, _FORM.key("subject"))
+    sets = pick_sets(before.sets, capability, _FORM.key("of"))
     facts = read_facts(sets)
     allowed = _pick_code(facts, before.allow_code)
     chosen: dict[str, Any] = {
@@ -111,11 +110,11 @@ def _pick_first(before: EvaluationRecipe) -> tuple[str, str]:
     left, right = st.columns(2, gap="medium")
     known = list(dict.fromkeys((*known_names(), before.capability)))
     capability = left.selectbox(
-        "In-domain capability", known, known.index(before.capability), key=_key("capability"),
+        "In-domain capability", known, known.index(before.capability), key=_FORM.key("capability"),
         persist_state="session", accept_new_options=True, help="What subspaces are captured from and arms are trained "
         "for: built in, your own, a public data set, or the path of a capability file.",
     )  # fmt: skip
-    model = right.text_input("Model", before.model, key=_key("model"), persist_state="session",
+    model = right.text_input("Model", before.model, key=_FORM.key("model"), persist_state="session",
                              help="builtin, a Hugging Face id, or a local folder.")  # fmt: skip
     return (capability or "").strip() or before.capability, (model or "").strip() or "builtin"
 
@@ -124,7 +123,7 @@ def _pick_code(facts: Mapping[str, SetFacts], before: bool) -> bool:
     """The switch that lets code run which a model has written, where a set needs it."""
     if all(one.scorer != "python" for one in facts.values()) or code_allowed():
         return before
-    allowed = st.toggle("Allow code that a model has written to be run", before, key=_key("code"),
+    allowed = st.toggle("Allow code that a model has written to be run", before, key=_FORM.key("code"),
                         persist_state="session")  # fmt: skip
     if allowed:
         st.warning(
@@ -145,14 +144,14 @@ def _pick_settings(
         tabs = st.tabs(["Answers and model", "Capture", "Corpus of the arms", "Training of the arms"])
         with tabs[0]:
             seeds = st.columns(3, gap="medium")[0].text_input(
-                "Seeds", ", ".join(map(str, before.seeds)), key=_key("seeds"), persist_state="session",
+                "Seeds", ", ".join(map(str, before.seeds)), key=_FORM.key("seeds"), persist_state="session",
                 help="Such as 42, 43: arms and drawn controls are made once for each, and scores pooled by item.",
             )  # fmt: skip
-            chosen |= fields(EvaluationRecipe, _RUN, base, _key("run"))
-            lengths = pick_lengths(sets, facts, _key("of"))
+            chosen |= fields(EvaluationRecipe, _RUN, base, _FORM.key("run"))
+            lengths = pick_lengths(sets, facts, _FORM.key("of"))
         for tab, (name, kind, labels) in zip(tabs[1:], GROUPS, strict=True):
             with tab:
-                chosen[name] = fields(kind, labels, base[name], _key(name))
+                chosen[name] = fields(kind, labels, base[name], _FORM.key(name))
     return {**chosen, "seeds": _numbers(seeds or ""), "sets": [one.model_dump(mode="json") for one in lengths]}
 
 
@@ -196,9 +195,9 @@ def _pick_preset(recipe: EvaluationRecipe | None, capability: str, model: str) -
     """Presets, drawn after the settings: which one these amount to is shown."""
     plain_recipe = recipe.model_copy(update={"allow_code": False}) if recipe is not None else None
     made = (name for name in _PRESETS if _fits(name, capability, model) == plain_recipe and plain_recipe is not None)
-    st.session_state[_key("preset")] = next(made, None)
+    st.session_state[_FORM.key("preset")] = next(made, None)
     st.segmented_control(
-        "Preset", tuple(_PRESETS), key=_key("preset"), on_change=_take_preset, args=(capability, model),
+        "Preset", tuple(_PRESETS), key=_FORM.key("preset"), on_change=_take_preset, args=(capability, model),
         help="**Quick look**: base, projected and a random subspace on the capability. **Was it the subspace?**: all "
         "controls of projecting, on the three built-in sets. **Arms × sets**: the paper's table, quickly trained.",
     )  # fmt: skip
@@ -213,14 +212,10 @@ def _fits(name: str, capability: str, model: str) -> EvaluationRecipe | None:
 
 
 def _take_preset(capability: str, model: str) -> None:
-    name = st.session_state[_key("preset")]
+    name = st.session_state[_FORM.key("preset")]
     made = _fits(name, capability, model) if name else None
     if made is not None:
         load(made)
-
-
-def _key(name: str) -> str:
-    return f"evaluation_{st.session_state.get(session.EVALUATION_FORM, 0)}_{name}"
 
 
 def say_refusal(chosen: Chosen) -> None:

@@ -13,8 +13,6 @@ from spd_core.generation.report import opening
 from spd_core.models.families import BUILTIN
 from spd_core.recipes.distill import PRESETS, Recipe, recipe_from
 
-COMPARED = "runs_compared"
-
 
 def _row(one: Listed) -> dict[str, str]:
     record = one.run.record
@@ -56,7 +54,7 @@ def _compare(listed: Sequence[Listed]) -> None:
     st.markdown("##### Compare runs")
     known = {one.run.id: one for one in listed}
     name = told_apart(tuple(known), lambda id: label(known[id].run.record))
-    chosen = st.multiselect("Runs to compare", tuple(known), key=COMPARED, persist_state="session", format_func=name,
+    chosen = st.multiselect("Runs to compare", tuple(known), key=session.RUNS_COMPARED, persist_state="session", format_func=name,
                             max_selections=4, placeholder="Choose two to four")  # fmt: skip
     picked = [known[id] for id in chosen if id in known]
     if len(picked) < 2:
@@ -67,6 +65,6 @@ def _compare(listed: Sequence[Listed]) -> None:
 
 
 SHELF = Shelf(
-    Recipe, "run", session.RUN, "runs", "There is no run yet. Start one under **New run**; every run is kept here.",
+    Recipe, "run", session.RUN, session.RUNS_LIST, "There is no run yet. Start one under **New run**; every run is kept here.",
     "Title, capability, model, arm, state or notes", "with its adapters", _row, _compare,
 )  # fmt: skip

@@ -6,12 +6,11 @@ from typing import Any
 import streamlit as st
 
 from app.fine_tune import charts
+from app.ui import session
 from app.ui.tables import table_html, to_csv
 from app.ui.widgets import chart, download, is_dark, small
 from spd_core.runs.record import RunRecord
 from spd_core.runs.view import RunView
-
-AXIS = "runs_axis"
 
 
 def panel(records: Sequence[RunRecord], views: Mapping[str, RunView]) -> None:
@@ -27,7 +26,7 @@ def panel(records: Sequence[RunRecord], views: Mapping[str, RunView]) -> None:
         small("None of them has trained yet.")
         return
     axes: tuple[charts.Axis, ...] = ("step", "epoch")
-    by = st.segmented_control("Along x", axes, default="step", required=True, key=AXIS)
+    by = st.segmented_control("Along x", axes, default="step", required=True, key=session.RUNS_AXIS)
     chart(charts.losses(curves, is_dark(), by), key="chart_runs_losses", alt=charts.losses_alt(curves))
     small("How to read this: colour and dash are the arm, the shape of the marks is the run. Thin lines are the rows "
           "of each step, thick ones the held-out rows. Each arm is scored on its own text, so a lower line of another "

@@ -5,7 +5,7 @@ from typing import Any
 
 import streamlit as st
 
-from app.runs.form import GROUPS, Label, fields
+from app.runs.form import GROUPS, FilledForm, Label, fields
 from app.ui import session
 from app.ui.widgets import failure
 from spd_core.data.capability import builtin_names
@@ -23,14 +23,13 @@ _RUN = {
     "review": Label("Wait for my review", "Pause when the corpora are written, so that rows can be rejected."),
     "seed": Label("Seed", "Of the corpus' noise and of the random subspace."),
 }
+_FORM = FilledForm(session.RECIPE_BASE, session.RECIPE_FORM, session.RECIPE_WIDGETS)
 _ARM_LABELS = {name: arm.label for name, arm in ARMS.items()}
 
 
 def load(recipe: Recipe) -> None:
     """Fill the form: from a preset, a file, or an earlier run."""
-    state = st.session_state
-    state[session.RECIPE_BASE] = recipe.model_dump(mode="json")
-    state[session.RECIPE_FORM] = state.get(session.RECIPE_FORM, 0) + 1  # new widgets, which take the new values
+    _FORM.fill(recipe)
 
 
 def fill(settings: Any) -> None:
@@ -40,18 +39,18 @@ def fill(settings: Any) -> None:
 
 def pick_recipe() -> Recipe | None:
     """The form; None, with the reason on the page, while a setting is senseless."""
-    if session.RECIPE_BASE not in st.session_state:
+    if _FORM.settings is None:
         load(recipe_from({"preset": "quick", "capability": "arithmetic"}))
-    base: dict[str, Any] = st.session_state[session.RECIPE_BASE]
+    base = _FORM.settings or {}
     capability, arms, below = _pick_first(base)
     with st.expander("All settings", icon=":material/tune:", key=session.RECIPE_OPEN, on_change="rerun"):
         tabs = st.tabs(["Capture", "Corpus", "Training", "Model and run"])
         chosen: dict[str, Any] = {"capability": capability, "arms": arms}
         for tab, (name, kind, labels) in zip(tabs, GROUPS, strict=False):
             with tab:
-                chosen[name] = fields(kind, labels, base[name], _key(name))
+                chosen[name] = fields(kind, labels, base[name], _FORM.key(name))
         with tabs[-1]:
-            chosen |= fields(Recipe, _RUN, base, _key("run"))
+            chosen |= fields(Recipe, _RUN, base, _FORM.key("run"))
     try:
         recipe: Recipe | None = recipe_from(chosen)
     except InputError as error:
@@ -67,12 +66,12 @@ def _pick_first(base: Mapping[str, Any]) -> tuple[str, list[str], Any]:
     left, right = st.columns((2, 3), gap="medium")
     known = list(dict.fromkeys((*builtin_names(), *saved_names(), *TASKS, base["capability"])))
     capability = left.selectbox(
-        "Capability", known, known.index(base["capability"]), key=_key("capability"), persist_state="session",
+        "Capability", known, known.index(base["capability"]), key=_FORM.key("capability"), persist_state="session",
         help="Built in, your own (import them on Home), or a public data set.",
     )  # fmt: skip
     below = left.container()
     arms = right.pills(
-        "Arms", tuple(ARMS), selection_mode="multi", default=base["arms"], key=_key("arms"), persist_state="session",
+        "Arms", tuple(ARMS), selection_mode="multi", default=base["arms"], key=_FORM.key("arms"), persist_state="session",
         format_func=_ARM_LABELS.__getitem__, help="Each writes a corpus on the same prompts with the same noise, and "
         "is trained on it with the same settings.",
     )  # fmt: skip
@@ -84,9 +83,9 @@ def _pick_first(base: Mapping[str, Any]) -> tuple[str, list[str], Any]:
 def _pick_preset(recipe: Recipe | None) -> None:
     """Presets, drawn after the settings: which one these amount to is shown."""
     made = {name: _preset(name, recipe) for name in PRESETS} if recipe is not None else {}
-    st.session_state[_key("preset")] = next((name for name, found in made.items() if found == recipe), None)
+    st.session_state[_FORM.key("preset")] = next((name for name, found in made.items() if found == recipe), None)
     st.segmented_control(
-        "Preset", tuple(PRESETS), key=_key("preset"), on_change=_take_preset, args=(recipe,),
+        "Preset", tuple(PRESETS), key=_FORM.key("preset"), on_change=_take_preset, args=(recipe,),
         help="**quick**: minutes on two cores with the built-in model. **paper**: the paper's settings.",
     )  # fmt: skip
 
@@ -98,10 +97,6 @@ def _preset(name: str, recipe: Recipe) -> Recipe:
 
 
 def _take_preset(recipe: Recipe | None) -> None:
-    name = st.session_state[_key("preset")]
+    name = st.session_state[_FORM.key("preset")]
     if name and recipe is not None:
         load(_preset(name, recipe))
-
-
-def _key(name: str) -> str:
-    return f"recipe_{st.session_state.get(session.RECIPE_FORM, 0)}_{name}"

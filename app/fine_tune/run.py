@@ -1,69 +1,55 @@
 """One distillation on the page: how it stands, its adapters, curves, corpora, completions and drift."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, get_args
+from typing import get_args
 
 import streamlit as st
 
 from app.fine_tune import charts, corpora, form
 from app.fine_tune.adapters import adapters
 from app.runs.form import arm_names
-from app.runs.panel import LIVE, about, actions, head, log, progress, watched
+from app.runs.panel import about, actions, head, log, open_shown, progress, redraw_while_live
 from app.ui import session
 from app.ui.tables import table_html, to_csv
-from app.ui.widgets import chart, download, failure, is_dark, small
-from spd_core.errors import InputError
+from app.ui.widgets import chart, download, is_dark, small
 from spd_core.generation.report import shown
 from spd_core.intervention.cards import short_name
-from spd_core.runs import queue
-from spd_core.runs.folder import open_run
+from spd_core.runs.folder import Run
+from spd_core.runs.record import Status
 from spd_core.runs.view import RunView, describe_stage, eta, overall, tokens_per_second
-
-if TYPE_CHECKING:
-    from spd_core.runs.folder import Run
-    from spd_core.runs.record import Status
 
 CURVES, CORPORA, SAMPLES, DRIFT, LOG, ABOUT = "Curves", "Corpora", "Completions", "Drift", "Log", "Command and notes"
 
 
 def panel(name: str, to_form: Callable[[], None]) -> None:
     """Everything of one run; while it works, drawn again every second and a half."""
-    try:
-        run = open_run(name)
-        recipe, status = run.record.distillation, queue.status_of(run)
-    except InputError as error:
-        failure("This run cannot be opened:", str(error))
+    opened = open_shown(name, "run", lambda record: record.distillation)
+    if opened is None:
         return
-    live = status.state in LIVE
+    run, recipe = opened.run, opened.recipe
 
     def clone() -> None:
         form.load(recipe)
         to_form()
 
-    @st.fragment(run_every=1.5 if live else None)
-    def draw() -> None:
-        try:
-            now, view = queue.status_of(run), watched(run, RunView)
-        except InputError as error:
-            failure("This run cannot be read:", str(error))
-            return
-        if (now.state in LIVE) != live or (now.state == "review") != (status.state == "review"):
+    def draw(status: Status, view: RunView) -> None:
+        if (status.state == "review") != (opened.status.state == "review"):
             st.rerun()
-        head(run, now, arm_names(recipe.arms))
-        _progress(run, now, view)
-        actions(run, now, clone)
-        _parts(run, now, view)
+        head(run, status, arm_names(recipe.arms))
+        _progress(run, status, view)
+        actions(run, status, clone)
+        _parts(run, status, view)
 
-    draw()
+    redraw_while_live(opened, "run", RunView, draw)
 
 
-def _progress(run: "Run", status: "Status", view: RunView) -> None:
+def _progress(run: Run, status: Status, view: RunView) -> None:
     done, planned = overall(view, run.record.distillation)
     what = f"Step {min(done + 1, planned)} of {planned}: {describe_stage(view)}"
     progress(status, what, done / max(planned, 1), tokens_per_second(view), eta(view))
 
 
-def _parts(run: "Run", status: "Status", view: RunView) -> None:
+def _parts(run: Run, status: Status, view: RunView) -> None:
     adapters(run, view)
     parts = [CURVES, CORPORA, SAMPLES, DRIFT, LOG, ABOUT]
     first = CORPORA if status.state == "review" else CURVES
@@ -85,7 +71,7 @@ def _parts(run: "Run", status: "Status", view: RunView) -> None:
         _curves(run, view)
 
 
-def _curves(run: "Run", view: RunView) -> None:
+def _curves(run: Run, view: RunView) -> None:
     if not view.curves:
         small("The losses of all arms appear here with the first training step.")
         return
@@ -98,7 +84,7 @@ def _curves(run: "Run", view: RunView) -> None:
         "How to read this: thin lines are the loss of each step's rows, thick ones with marks that of the held-out "
         "rows. Each arm is scored on its own text, so a lower line does not make an arm the better model."
     )
-    with st.expander("As a table", key="losses_table", on_change="rerun") as twin:
+    with st.expander("As a table", key=session.LOSSES_TABLE_OPEN, on_change="rerun") as twin:
         if twin.open:  # it can have thousands of rows
             st.html(table_html(charts.losses_table(curves), "Losses, in nats per token"))
     download("Losses as CSV", lambda: to_csv(charts.losses_table(curves)), f"{run.id}-losses.csv")
@@ -118,7 +104,7 @@ def _samples(view: RunView) -> None:
     st.html(table_html(rows, "Completions after each epoch, greedy, the newest first"))
 
 
-def _drift(run: "Run", view: RunView) -> None:
+def _drift(run: Run, view: RunView) -> None:
     if not view.drifts:
         asked = run.record.distillation.drift
         small("Measured when an arm is trained." if asked else "This run does not measure it; see its settings.")

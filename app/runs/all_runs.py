@@ -19,8 +19,6 @@ from spd_core.runs.folder import Damaged, Run, all_runs, size_of
 from spd_core.runs.record import RunRecord, State, Status
 from spd_core.runs.view import RunView
 
-SEARCH, CHOSEN, COMPARED = "runs_search", "runs_chosen", "runs_compared"
-DAMAGED = "runs_damaged"
 SHOWN = 25
 """Rows of the table; older runs are found by searching."""
 _BUSY = ("starting", "running")

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import NoneType
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, cast, get_args, get_origin
 
 import streamlit as st
 
@@ -17,6 +17,36 @@ from spd_core.recipes.distill import (
     TrainSettings,
 )
 from spd_core.recipes.lanes import Record
+
+
+@dataclass(frozen=True)
+class FilledForm:
+    """A form that is filled from presets, files and earlier runs; each time with new widgets, which take the values.
+
+    Attributes:
+        settings_key: session key of what it was filled with.
+        times_key: session key of how often it was filled.
+        widgets: what the keys of its widgets begin with.
+    """
+
+    settings_key: str
+    times_key: str
+    widgets: str
+
+    def fill(self, recipe: Record) -> None:
+        """Show these settings from now on."""
+        state = st.session_state
+        state[self.settings_key] = recipe.model_dump(mode="json")
+        state[self.times_key] = state.get(self.times_key, 0) + 1
+
+    @property
+    def settings(self) -> dict[str, Any] | None:
+        """What it was filled with; None before the first time."""
+        return cast("dict[str, Any] | None", st.session_state.get(self.settings_key))
+
+    def key(self, name: str) -> str:
+        """The key of a widget."""
+        return f"{self.widgets}_{st.session_state.get(self.times_key, 0)}_{name}"
 
 
 @dataclass(frozen=True)

@@ -2,22 +2,22 @@
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar, cast
+from dataclasses import dataclass
+from typing import Generic, TypeVar, cast
 
 import streamlit as st
 
 from app.runs.form import to_file
 from app.ui import session
 from app.ui.widgets import deletion, download, duration, failure, plain, small
-from spd_core.errors import SpdError
+from spd_core.errors import InputError, SpdError
 from spd_core.generation.report import shown
 from spd_core.runs import queue
+from spd_core.runs.folder import Damaged, Run, open_run
+from spd_core.runs.record import RunRecord, Status
 from spd_core.runs.view import RunView
 
-if TYPE_CHECKING:
-    from spd_core.runs.folder import Damaged, Run
-    from spd_core.runs.record import Status
-
+_Recipe = TypeVar("_Recipe")
 _View = TypeVar("_View", bound=RunView)
 LIVE = ("queued", "starting", "running")
 _BADGES = {
@@ -53,22 +53,64 @@ def choose(name: str, key: str = session.RUN) -> None:
         st.query_params.pop(key, None)
 
 
-def watched(run: "Run", kind: type[_View]) -> _View:
-    """What the run has told so far; only what is new is read."""
-    state, key = st.session_state, f"watched_{kind.__name__}"
+# --- drawn again while it works -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ShownRun(Generic[_Recipe]):
+    """A run, its recipe, and how it stood when the page was drawn."""
+
+    run: Run
+    recipe: _Recipe
+    status: Status
+
+
+def open_shown(name: str, noun: str, recipe_of: Callable[[RunRecord], _Recipe]) -> ShownRun[_Recipe] | None:
+    """The run of a name; None, with the reason on the page, when it cannot be opened or is of another kind."""
+    try:
+        run = open_run(name)
+        return ShownRun(run, recipe_of(run.record), queue.status_of(run))
+    except InputError as error:
+        failure(f"This {noun} cannot be opened:", str(error))
+        return None
+
+
+def redraw_while_live(
+    shown_run: ShownRun[_Recipe], noun: str, view_type: type[_View], draw: Callable[[Status, _View], None]
+) -> None:
+    """Call `draw` with what the run has told; while it works, every second and a half, and the page when it ends."""
+    run, live = shown_run.run, shown_run.status.state in LIVE
+
+    @st.fragment(run_every=1.5 if live else None)
+    def tick() -> None:
+        try:
+            status, view = queue.status_of(run), _events_so_far(run, view_type)
+        except InputError as error:
+            failure(f"This {noun} cannot be read:", str(error))
+            return
+        if (status.state in LIVE) != live:
+            st.rerun()
+        draw(status, view)
+
+    tick()
+
+
+def _events_so_far(run: Run, view_type: type[_View]) -> _View:
+    """What the run has told; only what is new is read."""
+    state, key = st.session_state, f"{session.WATCHED_RUN}_{view_type.__name__}"
     id, offset, view = state.get(key, ("", 0, None))
     if id != run.id:
-        offset, view = 0, kind()
-    said = run.events(offset)
-    view.take(said.events, said.damaged)
-    state[key] = (run.id, said.offset, view)
+        offset, view = 0, view_type()
+    news = run.events(offset)
+    view.take(news.events, news.damaged)
+    state[key] = (run.id, news.offset, view)
     return cast(_View, view)
 
 
 # --- how it stands ------------------------------------------------------------------------------------------------
 
 
-def head(run: "Run", status: "Status", parts: str) -> None:
+def head(run: Run, status: Status, parts: str) -> None:
     """Title, state and what was asked, `parts` among it; why it ended, where that has to be said."""
     record, recipe = run.record, run.record.recipe
     st.markdown(f"#### {plain(shown(record.title or recipe.capability))} {_BADGES[status.state]}")
@@ -82,7 +124,7 @@ def head(run: "Run", status: "Status", parts: str) -> None:
         st.warning(plain(status.reason[:1].upper() + status.reason[1:]), icon=":material/info:")
 
 
-def progress(status: "Status", what: str, share: float, speed: float | None, left: float | None) -> None:
+def progress(status: Status, what: str, share: float, speed: float | None, left: float | None) -> None:
     """What a waiting or working run does now, how fast (tokens a second), and seconds to the end of the step."""
     if status.state == "queued":
         st.info("It waits for its turn: one run works at a time. You can close this page.", icon=":material/queue:")
@@ -106,7 +148,7 @@ def _try(action: Callable[[], object]) -> None:
         st.session_state[session.RUN_TROUBLE] = str(error)
 
 
-def actions(run: "Run", status: "Status", clone: Callable[[], None], key: str = session.RUN) -> None:
+def actions(run: Run, status: Status, clone: Callable[[], None], key: str = session.RUN) -> None:
     """Stop, kill, resume, clone (a callback), delete: what the state allows. `key` is where the page keeps its run."""
     trouble = st.session_state.pop(session.RUN_TROUBLE, "")
     if trouble:
@@ -136,7 +178,7 @@ def actions(run: "Run", status: "Status", clone: Callable[[], None], key: str = 
         deletion("Delete this run", title, row, delete=lambda: delete(run, key), disabled=False)
 
 
-def delete(run: "Run | Damaged", key: str) -> None:
+def delete(run: Run | Damaged, key: str) -> None:
     """Delete a run that somebody has confirmed; the page that shows it under `key` turns away from it."""
     try:
         freed = queue.delete(run)
@@ -152,13 +194,13 @@ def delete(run: "Run | Damaged", key: str) -> None:
 # --- what is kept of it -------------------------------------------------------------------------------------------
 
 
-def log(run: "Run") -> None:
+def log(run: Run) -> None:
     """The end of what its job printed."""
     st.code("\n".join(run.log().splitlines()[-30:]) or "Nothing was printed yet.", language=None, wrap_lines=True)
     download("Whole log", lambda: run.log(2**24).encode(), f"{run.id}.txt")
 
 
-def about(run: "Run") -> None:
+def about(run: Run) -> None:
     """Its command, its recipe as a file, notes, versions."""
     small("The command that carries it out:")
     st.code(run.record.command, language=None, wrap_lines=True)

@@ -17,8 +17,6 @@ from spd_core.generation.report import shown
 if TYPE_CHECKING:
     from spd_core.subspace.analysis import Analysis
 
-_TROUBLE = "text_trouble"
-
 
 def current(analysis: "Analysis | None") -> Comparison | None:
     """What was written last, or what a link or the history chose; else a recorded result of the analysis in hand.
@@ -38,16 +36,16 @@ def current(analysis: "Analysis | None") -> Comparison | None:
             return found
         except InputError as error:
             choose("")
-            state[_TROUBLE] = str(error)
-    if _TROUBLE in state:
-        failure("This result cannot be opened:", state[_TROUBLE])
+            state[session.TEXT_TROUBLE] = str(error)
+    if session.TEXT_TROUBLE in state:
+        failure("This result cannot be opened:", state[session.TEXT_TROUBLE])
     return _recorded_of(analysis) if analysis else None
 
 
 def choose(name: str) -> None:
     """Show the result of this id from now on; none for an empty one."""
     st.session_state[session.WRITTEN] = name
-    for key in (session.PLACE, session.CELL, _TROUBLE):
+    for key in (session.PLACE, session.CELL, session.TEXT_TROUBLE):
         st.session_state.pop(key, None)
     if not name:
         st.query_params.pop(session.WRITTEN, None)
@@ -168,7 +166,7 @@ def beside(comparison: Comparison) -> None:
         labels = [lane.label for lane in found.lanes]
         with column:
             at = st.selectbox(f"Lane of {which} result", range(len(labels)), min(1, len(labels) - 1),
-                              format_func=labels.__getitem__, key=f"beside_{which}_{found.id}")  # fmt: skip
+                              format_func=labels.__getitem__, key=f"{session.BESIDE_LANE}_{which}_{found.id}")  # fmt: skip
         sides.append(found.lanes[at])
     differing = [(name, *pair) for name, pair in _settings(comparison, other) if pair[0] != pair[1]]
     if differing:

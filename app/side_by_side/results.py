@@ -183,12 +183,12 @@ def _place(comparison: Comparison) -> None:
     if not longest:
         return
     place = session.clamped(st.session_state.get(session.PLACE, 0), 0, longest - 1)
-    st.session_state["place_shown"] = place + 1
+    st.session_state[session.PLACE_SHOWN] = place + 1
 
     def choose() -> None:
-        st.session_state[session.PLACE] = st.session_state["place_shown"] - 1
+        st.session_state[session.PLACE] = st.session_state[session.PLACE_SHOWN] - 1
 
-    st.number_input(f"Token, 1 to {longest}", 1, longest, key="place_shown", width=170, on_change=choose)
+    st.number_input(f"Token, 1 to {longest}", 1, longest, key=session.PLACE_SHOWN, width=170, on_change=choose)
     st.html(table_html(ribbons.at_place(comparison, place), f"Token {place + 1} in every lane"))
 
 
@@ -246,13 +246,13 @@ def _sweep(comparison: Comparison) -> int:
     small("**How to read this:** a cell is one projected text. Click it to read that text below, beside raw: the "
           "higher its log-probability under raw, the later its first divergence and the smaller its KL, the less the "
           "projection changes.")  # fmt: skip
-    st.session_state["cell_shown"] = chosen
+    st.session_state[session.CELL_SHOWN] = chosen
 
     def choose() -> None:
-        st.session_state[session.CELL] = st.session_state["cell_shown"]
+        st.session_state[session.CELL] = st.session_state[session.CELL_SHOWN]
 
     st.selectbox(
-        "Cell shown below, beside raw", range(1, last + 1), key="cell_shown", on_change=choose,
+        "Cell shown below, beside raw", range(1, last + 1), key=session.CELL_SHOWN, on_change=choose,
         format_func=lambda at: f"{comparison.lanes[at].label}: "
         f"{ribbons.cell_text(comparison.lanes[at], comparison, measure)}",
     )  # fmt: skip

@@ -73,11 +73,21 @@ TOKEN_TABLE, TOKEN_TABLE_OPEN = "token_table", "token_table_open"
 RECIPE_BASE, RECIPE_FORM, RECIPE_OPEN, RECIPE_FILE = "recipe_base", "recipe_form", "recipe_open", "recipe_file"
 EVALUATION_BASE, EVALUATION_FORM, EVALUATION_OPEN = "evaluation_base", "evaluation_form", "evaluation_open"
 EVALUATION_FILE, EVALUATION_TITLE = "evaluation_file", "evaluation_title"
+RUNS_COMPARED, RUNS_AXIS, LOSSES_TABLE_OPEN = "runs_compared", "runs_axis", "losses_table"
+EVALUATION_MORE = "evaluation_more"
 ITEM_SUBJECT, ITEM_SET, ITEM_SEED, ITEM_FILTER = "item_subject", "item_set", "item_seed", "item_filter"
 ITEM_SEARCH, ITEM_PAGE, ITEM_TABLE, ITEM, ANSWERS_SET = "item_search", "item_page", "item_table", "item", "answers_set"
 LAUNCHER, RUN_TITLE, RUN_TROUBLE, RUN_NOTES = "launcher", "run_title", "run_trouble", "run_notes"
 CORPUS_SHOWN, CORPUS_TABLE, EXPORT_ARM, EXPORT_JOB = "corpus_shown", "corpus_table", "export_arm", "export_job"
 READ_JOB, LENS_JOB, CHECK_JOB = "read_job", "lens_job", "check_job"
+PICK_LAYER, PICK_KIND, PICK_DIRECTION, PICK_EXAMPLE = "pick_layer", "pick_kind", "pick_direction", "pick_example"
+PLACE_SHOWN, CELL_SHOWN, TEXT_TROUBLE, _LINK_READ = "place_shown", "cell_shown", "text_trouble", "link_read"
+
+# What keys begin with where there are several: of a form's or a list's widgets, of a run that is watched, …
+RECIPE_WIDGETS, EVALUATION_WIDGETS = "recipe", "evaluation_widget"
+RUNS_LIST, EVALUATIONS_LIST = "runs", "evaluations"
+WATCHED_RUN, BESIDE_LANE, ASKED_TO_DELETE, RESULT = "watched", "beside_lane", "asked", "result"
+EXTREMES, OWN_EXTREMES = "ends", "own_ends"
 
 
 # --- what is in hand -----------------------------------------------------------------------------------------
@@ -199,9 +209,9 @@ def select(**changes: Any) -> None:
 
 def read_link() -> None:
     """On a session's first run: take over what the link says; senseless values are left to the clamping."""
-    if "link_read" in st.session_state:
+    if _LINK_READ in st.session_state:
         return
-    st.session_state["link_read"] = True
+    st.session_state[_LINK_READ] = True
     for key in (CAPTURE, LAYER, KIND, DIRECTION, EXAMPLE, TOKEN, RANK):
         text = st.query_params.get(key)
         if text is None:

@@ -147,7 +147,7 @@ def downloads(
 
 def deletion(button: str, what: str, row: "DeltaGenerator", *, delete: Callable[[], None], disabled: bool) -> None:
     """A button in `row` that deletes what is called `what`, once that is confirmed below."""
-    asked = f"asked_{button}"
+    asked = f"{session.ASKED_TO_DELETE}_{button}"
     if row.button(button, icon=":material/delete:", disabled=disabled, help="Remove its files; recorded ones stay"):
         st.session_state[asked] = what
     if disabled or st.session_state.get(asked) != what:

@@ -495,7 +495,7 @@ def test_log_command_and_notes_are_folded_away(made: Callable[..., Run]) -> None
     run = made("done")
     at = opened(evaluation=run.id)
     assert not at.code, "nothing is read while it is closed"
-    at.session_state["evaluation_more"] = True
+    at.session_state[session.EVALUATION_MORE] = True
     at.run()
     assert not at.exception
     assert any("table --run" in code.value for code in at.code)

@@ -10,6 +10,7 @@ from streamlit.testing.v1 import AppTest
 from app.fine_tune import all_runs as distillations
 from app.fine_tune import compare
 from app.runs import all_runs
+from app.ui import session
 from spd_core.recipes.distill import PRESETS, Recipe, recipe_from
 from spd_core.runs import queue
 from spd_core.runs.events import Loss, StageBegun
@@ -101,12 +102,12 @@ def test_runs_are_listed_the_newest_first_and_found(make: Make) -> None:
     assert "waits for review" in table
     assert "<td>2 s</td>" in table, "worked from its first to its last event"
     assert "MiB" in table
-    at.text_input(key=all_runs.SEARCH).set_value("newer").run()
+    at.text_input(key=f"{session.RUNS_LIST}_search").set_value("newer").run()
     assert "Older" not in html_of(at)
-    assert at.selectbox(key=all_runs.CHOSEN).options == [all_runs.label(run.record)]
+    assert at.selectbox(key=f"{session.RUNS_LIST}_chosen").options == [all_runs.label(run.record)]
     press(at, "Open run")
     assert at.session_state["opened"] == run.id
-    at.text_input(key=all_runs.SEARCH).set_value("<b>nothing").run()
+    at.text_input(key=f"{session.RUNS_LIST}_search").set_value("<b>nothing").run()
     assert not at.exception
     assert "None of 2 runs matches '<b>nothing'" in text_of(at)
 
@@ -158,7 +159,7 @@ def test_damaged_directories_are_listed_with_the_reason_and_deleted(make: Make, 
     assert broken.id in table
     assert "is damaged" in table
     assert "<script>" not in table
-    at.selectbox(key=all_runs.DAMAGED).set_value(broken.id).run()
+    at.selectbox(key=f"{session.RUNS_LIST}_damaged").set_value(broken.id).run()
     press(press(at, "Delete damaged run"), "Remove it")
     assert not broken.folder.exists()
     assert empty.is_dir()
@@ -172,19 +173,19 @@ def test_two_runs_beside_each_other(make: Make) -> None:
     third = make("No training yet")
     at = page()
     assert "Choose at least two" in text_of(at)
-    at.multiselect(key=distillations.COMPARED).set_value([first.id, second.id]).run()
+    at.multiselect(key=session.RUNS_COMPARED).set_value([first.id, second.id]).run()
     assert not at.exception
     table = html_of(at)
     assert "train.epochs" in table
     assert "train.seed" not in table
     assert "2.5000" in table
     assert len(at.get("plotly_chart")) == 1
-    at.segmented_control(key=compare.AXIS).set_value("epoch").run()
+    at.segmented_control(key=session.RUNS_AXIS).set_value("epoch").run()
     assert not at.exception
     queue.delete(first)
     at.run()
     assert not at.exception, "one of those chosen was deleted elsewhere"
-    at.multiselect(key=distillations.COMPARED).set_value([second.id, third.id]).run()
+    at.multiselect(key=session.RUNS_COMPARED).set_value([second.id, third.id]).run()
     assert not at.exception
     assert len(at.get("plotly_chart")) == 1
 
@@ -192,7 +193,7 @@ def test_two_runs_beside_each_other(make: Make) -> None:
 def test_runs_that_have_not_trained_are_compared_by_their_settings(make: Make) -> None:
     ids = [make().id, make().id]
     at = page()
-    at.multiselect(key=distillations.COMPARED).set_value(ids).run()
+    at.multiselect(key=session.RUNS_COMPARED).set_value(ids).run()
     assert not at.exception
     assert "same settings, on the same versions" in text_of(at)
     assert "None of them has trained yet" in text_of(at)

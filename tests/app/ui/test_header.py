@@ -185,7 +185,7 @@ def test_what_the_disk_takes_after_all_is_no_longer_held_back(home: Path) -> Non
     job: Job[Any, Any] = Job(lambda _: later, computes=False).start()
     job.join(10)
     at.session_state["unsaved"] = {name: dataclasses.replace(later, sites={})}
-    at.session_state["nulls_job"] = job
+    at.session_state[session.NULLS_JOB] = job
     at.session_state[session.CAPTURE] = name
     at.run()
     assert not at.exception
