@@ -20,9 +20,11 @@ if str(ROOT) not in sys.path:  # `streamlit run` puts only this folder there
 import streamlit as st  # noqa: E402
 
 IMPORTED_FIRST = (
-    "app.spectrum.parts",
+    "app.spectrum.views",
     "app.attributions.energy_sums",
-    "app.attributions.live",
+    "app.attributions.causal_check",
+    "app.attributions.logit_lens",
+    "app.attributions.own_text",
     "app.side_by_side.results",
     "pandas",
     "plotly.graph_objects",

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app.attributions import energy_sums, live, recorded
+from app.attributions import calibration_texts, causal_check, energy_sums, logit_lens, own_text
 from app.ui import session
 from app.ui.header import header
 from app.ui.session import Selection
@@ -17,13 +17,13 @@ CALIBRATION, OWN = "Calibration text", "Your own text"
 
 def energy(analysis: Analysis, site: Site, at: Selection) -> None:
     """Which tokens the direction is made of."""
-    if not recorded.was_kept(analysis, at):
+    if not calibration_texts.was_kept(analysis, at):
         return
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        recorded.pick_example(analysis, at)
-        hide = recorded.pick_aside()
-    table = direction_table(analysis, site, at.direction, recorded.special_ids(analysis))
-    recorded.energy(table, at, hide)
+        calibration_texts.pick_example(analysis, at)
+        hide = calibration_texts.pick_aside()
+    table = direction_table(analysis, site, at.direction, calibration_texts.special_ids(analysis))
+    calibration_texts.energy(table, at, hide)
     energy_sums.sums(table, analysis, at, hide)
     provenance(analysis, f"{site.label}, direction {at.direction + 1}")
 
@@ -36,13 +36,13 @@ def coordinates(analysis: Analysis, site: Site, at: Selection) -> None:
             persist_state="session", label_visibility="collapsed",
         )  # fmt: skip
         if source != OWN:
-            recorded.pick_example(analysis, at)
-        hide = recorded.pick_aside()
+            calibration_texts.pick_example(analysis, at)
+        hide = calibration_texts.pick_aside()
     if source == OWN:
-        live.own_text(analysis, site, at, hide)
-    elif recorded.was_kept(analysis, at):
-        table = direction_table(analysis, site, at.direction, recorded.special_ids(analysis))
-        recorded.coordinates(table, at, hide)
+        own_text.own_text(analysis, site, at, hide)
+    elif calibration_texts.was_kept(analysis, at):
+        table = direction_table(analysis, site, at.direction, calibration_texts.special_ids(analysis))
+        calibration_texts.coordinates(table, at, hide)
         provenance(analysis, f"{site.label}, direction {at.direction + 1}")
 
 
@@ -56,9 +56,9 @@ if analysis is None:
 else:
     at = session.selection(analysis)
     site = analysis.site(at.layer, at.kind)
-    recorded.pick_direction(analysis, at)
-    recorded.what_it_is(analysis, site, at.direction)
-    draw = (energy, coordinates, live.lens, live.check)
+    calibration_texts.pick_direction(analysis, at)
+    calibration_texts.what_it_is(analysis, site, at.direction)
+    draw = (energy, coordinates, logit_lens.lens, causal_check.check)
     for tab, part in zip(st.tabs(VIEWS, key=session.ATTRIBUTION_VIEW, bind="query-params"), draw, strict=True):
         if tab.open:
             with tab:

@@ -4,8 +4,7 @@ from functools import partial
 
 import streamlit as st
 
-from app.spectrum import panels as spectra
-from app.spectrum import parts
+from app.spectrum import numbers, views
 from app.spectrum.charts import HEADS
 from app.ui import session
 from app.ui.header import header
@@ -17,11 +16,11 @@ VIEWS = ("Singular values", "Cumulative energy", "Overlap", "Gradient rows")
 
 def spectrum(which: str, analysis: Analysis, rank: int) -> None:
     """The spectra and what they are compared with."""
-    layers, look = parts.pick_look(analysis)
-    panels = spectra.panels_of(analysis, layers, heads=HEADS in look.overlays)
+    layers, look = views.pick_look(analysis)
+    panels = numbers.panels_of(analysis, layers, heads=HEADS in look.overlays)
     capped = [panel.label for panel in panels if panel.nonzero < rank]
-    parts.nulls(analysis)
-    parts.figure(which, analysis, panels, rank, look)
+    views.nulls(analysis)
+    views.figure(which, analysis, panels, rank, look)
     if capped:
         st.info(
             f"Rank {rank} exceeds the non-zero singular values of {', '.join(capped)}: all of those are kept there. "
@@ -33,12 +32,12 @@ analysis = header("Spectrum", "How many directions carry this capability?", show
 if analysis is None:
     empty("The spectrum of captured gradients appears here.")
 else:
-    rank = parts.pick_rank(analysis.d_kv)
+    rank = views.pick_rank(analysis.d_kv)
     draw = (
-        partial(spectrum, parts.VALUES),
-        partial(spectrum, parts.ENERGY),
-        parts.overlaps,
-        parts.rows,
+        partial(spectrum, views.VALUES),
+        partial(spectrum, views.ENERGY),
+        views.overlaps,
+        views.rows,
     )
     for tab, part in zip(st.tabs(VIEWS, key=session.SPECTRUM_VIEW, bind="query-params"), draw, strict=True):
         if tab.open:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from app.attributions import charts as figures
-from app.attributions.recorded import COLUMNS, named, readable
+from app.attributions.calibration_texts import COLUMNS, named, readable
 from app.ui import session
 from app.ui.session import Selection
 from app.ui.tables import to_csv

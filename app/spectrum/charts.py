@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from app.spectrum.panels import Array, Overlap, Panel
+from app.spectrum.numbers import Array, Overlap, Panel
 from app.ui.figures import DASHES, INK, KEY, MUTED, VALUE, Drawing, build, cell_labels
 from spd_core.subspace.analysis import FULL, RANDOM, SHUFFLED
 from spd_core.subspace.spectrum import energy

@@ -11,7 +11,6 @@ from streamlit.testing.v1 import AppTest
 from app.fine_tune.adapters import zipped
 from app.runs import form
 from app.ui import session
-from app.ui.widgets import duration
 from spd_core.distill.corpus import CorpusRow, corpus_path
 from spd_core.intervention.cards import AdapterCard, write_card
 from spd_core.recipes.distill import PRESETS, TrainSettings, recipe_from
@@ -226,12 +225,6 @@ def test_all_runs_are_listed_and_one_opens() -> None:
 
 def test_recipes_go_through_files() -> None:
     assert recipe_from(json.loads(form.to_file(QUICK))) == QUICK
-
-
-def test_durations_in_words() -> None:
-    assert [duration(seconds) for seconds in (5, 89, 100, 3600, 7500)] == [
-        "5 s", "89 s", "2 min", "60 min", "2 h 5 min",
-    ]  # fmt: skip
 
 
 def test_an_adapter_as_zip(tmp_path: Path) -> None:

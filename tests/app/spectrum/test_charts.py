@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from app.spectrum import charts
-from app.spectrum import panels as spectra
+from app.spectrum import charts, numbers
 from app.spectrum.charts import Look
-from app.spectrum.panels import Panel, csv_rows, table
+from app.spectrum.numbers import Panel, csv_rows, table
 from app.ui.figures import to_html
 from app.ui.tables import to_csv
 from spd_core.subspace.capture import GradientGram
@@ -139,7 +138,7 @@ def test_light_and_dark_differ_and_kinds_differ(panels: list[Panel]) -> None:
 def test_the_overlap_matrix_holds_the_mean_angles() -> None:
     eye, turned = np.eye(6), np.eye(6)
     turned[:2, 1] = [np.sin(np.radians(30)), np.cos(np.radians(30))]  # the second axis, 30° towards the first
-    found = spectra.overlap({"a": eye[:, :2], "b": turned[:, 1:3], "c": eye[:, 4:6]})
+    found = numbers.overlap({"a": eye[:, :2], "b": turned[:, 1:3], "c": eye[:, 4:6]})
     heat, labels = charts.overlap_matrix(found).data
     assert list(labels.text) == ["0°", "45°", "90°", "45°", "0°", "90°", "90°", "90°", "0°"]
     assert labels.textfont.color[0] == "#000000", "black on yellow"
@@ -176,7 +175,7 @@ def test_what_is_said_of_rows_is_text_alone() -> None:
     found = dataclasses.replace(recorded, examples=(hostile, *rest))
     site = found.sites[found.site(found.layers[-1], "value")].coordinates
     assert site is not None
-    groups, said = spectra.row_groups(found, site, most=len(found.examples))
+    groups, said = numbers.row_groups(found, site, most=len(found.examples))
     assert not any("<" in text.replace("<br>", "") for text in (*groups, *said))
     assert '&lt;a href="http://evil"&gt;"x"&lt;/a&gt;' in groups, "plotly knows no &quot;"
 
@@ -188,7 +187,7 @@ def test_subspaces_of_halves_are_their_own_directions() -> None:
     assert found.halves is not None
     halves = found.halves * (np.arange(site.d_kv) < 3)  # no more than three directions are above rounding
     cut = dataclasses.replace(recorded, sites={site: dataclasses.replace(found, halves=halves)})
-    bases = spectra.bases_at(cut, site, 8)
+    bases = numbers.bases_at(cut, site, 8)
     assert [basis.shape[1] for basis in bases.values()] == [8, 3, 3]
 
 

@@ -1,6 +1,6 @@
 """Parts of Token attributions that need no model: direction stepper, energy shares, coordinates of calibration texts.
 
-What needs the model is in `attributions/live.py`.
+What needs the model is in `own_text.py`, `logit_lens.py` and `causal_check.py`.
 """
 
 from collections.abc import Callable

@@ -5,9 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from app.spectrum import charts
-from app.spectrum import panels as spectra
-from app.spectrum.panels import Panel
+from app.spectrum import charts, numbers
+from app.spectrum.numbers import Panel
 from app.ui import launch, progress, session
 from app.ui.header import label
 from app.ui.tables import to_csv
@@ -89,7 +88,7 @@ _READ = {
 
 def figure(which: str, analysis: "Analysis", panels: list[Panel], rank: int, look: charts.Look) -> None:
     """Singular values or cumulative energy, what to see there, the table twin and the downloads of both."""
-    rows = spectra.table(panels, rank)
+    rows = numbers.table(panels, rank)
     kept = "; ".join(f"{row['Site']} keeps {row['Energy kept']:.2f} %" for row in rows)
     alts = {
         VALUES: f"Singular values on a log scale for each site, with the rank {rank} marked.",
@@ -107,7 +106,7 @@ def figure(which: str, analysis: "Analysis", panels: list[Panel], rank: int, loo
     )  # fmt: skip
     title = f"Spectrum of {analysis.capability.name}, rank {rank}"
     light = replace(look, dark=False)
-    downloads("spectrum", lambda: to_csv(spectra.csv_rows(panels)),
+    downloads("spectrum", lambda: to_csv(numbers.csv_rows(panels)),
               lambda: [build(panels, rank, light) for build in _BUILD.values()], title)  # fmt: skip
 
 
@@ -147,10 +146,10 @@ def overlaps(analysis: "Analysis", rank: int) -> None:
         key=session.OVERLAP, bind="query-params",
     )  # fmt: skip
     if view == "layers":
-        bases = spectra.bases_by_layer(analysis, at.kind, rank)
+        bases = numbers.bases_by_layer(analysis, at.kind, rank)
         small("Layers have keys and values of their own: angles between them compare coordinates, not meanings.")
     else:
-        bases = spectra.bases_at(analysis, site, rank)
+        bases = numbers.bases_at(analysis, site, rank)
         names = [name for name in session.analysis_names() if name != analysis.name]
         default = [name for name in names if name in recorded_names()] if analysis.recorded else []
         others = st.multiselect(
@@ -165,7 +164,7 @@ def overlaps(analysis: "Analysis", rank: int) -> None:
     if len(bases) < 2:
         st.info("There is nothing to compare with: this capture has one subspace here.")
         return
-    found = spectra.overlap(bases)
+    found = numbers.overlap(bases)
     left, right = st.columns((2, 3), gap="medium")
     with left:
         means = "; ".join(f"{row['First']} and {row['Second']} {row['Mean angle']:.0f}°" for row in found.rows())
@@ -191,9 +190,9 @@ def _bases_of(analysis: "Analysis", names: list[str], layer: int, kind: str, ran
     for name in names:
         try:
             other = session.open_analysis(name)
-            if not spectra.comparable(analysis, other):
+            if not numbers.comparable(analysis, other):
                 raise InputError("captured on another model, whose directions are not these")
-            found = spectra.bases_at(other, other.site(layer, kind), rank)
+            found = numbers.bases_at(other, other.site(layer, kind), rank)
             bases[label(name).removesuffix(" (recorded)")] = found["all examples"]
         except InputError as error:
             small(f"{plain(label(name))} is left out: {plain(str(error))}.")
@@ -211,7 +210,7 @@ def rows(analysis: "Analysis", _rank: int) -> None:
     colour = st.segmented_control(
         "Colour by", ("loss", "example"), default="loss", required=True, key=session.COLOUR, bind="query-params"
     )
-    groups, said = spectra.row_groups(analysis, found if colour == "example" else None)
+    groups, said = numbers.row_groups(analysis, found if colour == "example" else None)
     axes = {f"u{i + 1}": found.axes[:, i] for i in dict.fromkeys((0, 1, at.direction)) if i < found.axes.shape[1]}
 
     def draw(dark: bool = False) -> Any:
@@ -231,7 +230,7 @@ def rows(analysis: "Analysis", _rank: int) -> None:
         "directions; if they are few, a handful of tokens decides. A dashed line is a direction: long when it lies in "
         "this plane, short when it points out of it. Click a point to select its token."
     )
-    table = spectra.row_table(analysis, found.scores)
+    table = numbers.row_table(analysis, found.scores)
     with st.expander("The rows as a table"):
         st.dataframe(table, hide_index=True, alt="The gradient rows as a table")
     where = f"layer {at.layer} {at.kind} of {analysis.capability.name}"
