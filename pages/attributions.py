@@ -6,7 +6,7 @@ from app.attributions import calibration_texts, causal_check, energy_sums, logit
 from app.ui import session
 from app.ui.header import header
 from app.ui.session import Selection
-from app.ui.widgets import empty, provenance
+from app.ui.widgets import empty_page, provenance
 from spd_core.attribution.tables import direction_table
 from spd_core.models.families import Site
 from spd_core.subspace.analysis import Analysis
@@ -23,8 +23,8 @@ def energy(analysis: Analysis, site: Site, at: Selection) -> None:
         calibration_texts.pick_example(analysis, at)
         hide = calibration_texts.pick_aside()
     table = direction_table(analysis, site, at.direction, calibration_texts.special_ids(analysis))
-    calibration_texts.energy(table, at, hide)
-    energy_sums.sums(table, analysis, at, hide)
+    calibration_texts.energy_strips(table, at, hide)
+    energy_sums.energy_sums_panel(table, analysis, at, hide)
     provenance(analysis, f"{site.label}, direction {at.direction + 1}")
 
 
@@ -39,10 +39,10 @@ def coordinates(analysis: Analysis, site: Site, at: Selection) -> None:
             calibration_texts.pick_example(analysis, at)
         hide = calibration_texts.pick_aside()
     if source == OWN:
-        own_text.own_text(analysis, site, at, hide)
+        own_text.own_text_panel(analysis, site, at, hide)
     elif calibration_texts.was_kept(analysis, at):
         table = direction_table(analysis, site, at.direction, calibration_texts.special_ids(analysis))
-        calibration_texts.coordinates(table, at, hide)
+        calibration_texts.coordinate_strip(table, at, hide)
         provenance(analysis, f"{site.label}, direction {at.direction + 1}")
 
 
@@ -52,13 +52,13 @@ analysis = header(
     shows=(session.READ_JOB, session.LENS_JOB, session.CHECK_JOB),
 )
 if analysis is None:
-    empty("The tokens behind each direction appear here.")
+    empty_page("The tokens behind each direction appear here.")
 else:
     at = session.selection(analysis)
     site = analysis.site(at.layer, at.kind)
     calibration_texts.pick_direction(analysis, at)
-    calibration_texts.what_it_is(analysis, site, at.direction)
-    draw = (energy, coordinates, logit_lens.lens, causal_check.check)
+    calibration_texts.direction_in_words(analysis, site, at.direction)
+    draw = (energy, coordinates, logit_lens.lens_panel, causal_check.check_panel)
     for tab, part in zip(st.tabs(VIEWS, key=session.ATTRIBUTION_VIEW, bind="query-params"), draw, strict=True):
         if tab.open:
             with tab:

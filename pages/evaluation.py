@@ -7,7 +7,7 @@ from app.runs.all_runs import all_runs_panel
 from app.runs.page import RunPage, say_trouble
 from app.ui import session
 from app.ui.header import header
-from app.ui.widgets import plain, small
+from app.ui.widgets import caption, escaped
 from spd_core.runs import queue
 
 PAGE = RunPage(
@@ -46,10 +46,10 @@ def new_evaluation() -> None:
 header("Evaluation", "Did it help, and was it the subspace?", shows=())
 part, name = PAGE.pick_part()
 if part == PAGE.every:
-    all_runs_panel(PAGE.open_run, all_evaluations.SHELF)
+    all_runs_panel(PAGE.open_run, all_evaluations.EVALUATIONS)
 elif part == PAGE.one and name:
     run.panel(name, lambda: PAGE.turn_to(PAGE.new))
 else:
     new_evaluation()
 if part != PAGE.one:
-    small(f"Evaluations are kept on this machine, in {plain(str(queue.runs_folder()))}")
+    caption(f"Evaluations are kept on this machine, in {escaped(str(queue.runs_folder()))}")

@@ -3,12 +3,12 @@
 import streamlit as st
 
 from app.home import pickers
-from app.home.capture import running, summary, welcome
+from app.home.capture import capture_summary, running_capture, welcome
 from app.jobs.models import preparation
 from app.jobs.requests import CaptureRequest
 from app.ui import launch, session
 from app.ui.header import header
-from app.ui.widgets import failure, plain, provenance
+from app.ui.widgets import escaped, failure, provenance
 from spd_core.errors import InputError
 from spd_core.models.families import parse_layers
 
@@ -44,12 +44,12 @@ with card:
 request: CaptureRequest | None = None
 if key and prepared and capability:
     with mask:
-        pickers.preview(prepared, capability, loss, style)
+        pickers.loss_mask_preview(prepared, capability, loss, style)
     try:
         layers = parse_layers(layers_text, prepared.card.layers)
         request = CaptureRequest(key, capability, loss, style, examples, layers, batch, center)
         with card:
-            pickers.memory(prepared, key.dtype, layers, batch)
+            pickers.memory_estimate(prepared, key.dtype, layers, batch)
     except InputError as error:
         with below:
             failure("These layers cannot be used:", str(error))
@@ -59,7 +59,7 @@ else:
 job = session.job(session.CAPTURE_JOB)
 with below:
     if job is not None and job.running:
-        running()
+        running_capture()
     else:
         with st.container(horizontal=True, vertical_alignment="center"):
             pressed = st.button("Capture gradients", type="primary", shortcut="Ctrl+Enter", disabled=request is None)
@@ -71,8 +71,8 @@ with below:
         if job is not None and job.error:
             failure("The capture failed:", job.error)
         if job is not None and job.notice:
-            st.warning(f"The capture is {plain(job.notice)}", icon=":material/save:")
+            st.warning(f"The capture is {escaped(job.notice)}", icon=":material/save:")
     if analysis:
-        summary(analysis, request)
+        capture_summary(analysis, request)
 if analysis:
     provenance(analysis)

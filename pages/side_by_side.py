@@ -9,7 +9,7 @@ from app.side_by_side import history, pickers, results
 from app.side_by_side.lanes import SWEEP
 from app.ui import launch, session
 from app.ui.header import header
-from app.ui.widgets import counted, empty, failure, plain
+from app.ui.widgets import counted, empty_page, escaped, failure
 from spd_core.errors import InputError
 from spd_core.generation import report
 from spd_core.recipes.lanes import sweep_specs
@@ -31,7 +31,9 @@ def pick(analysis: "Analysis") -> WriteRequest | None:
             base = pickers.pick_base(analysis)
         with row.popover("Sampling", icon=":material/casino:"):
             sampling = pickers.pick_sampling()
-        row.markdown(f":small[{pickers.described(base, mode == SWEEP)} · {plain(report.how(sampling))}]", width=290)
+        row.markdown(
+            f":small[{pickers.lane_in_words(base, mode == SWEEP)} · {escaped(report.how(sampling))}]", width=290
+        )
         try:
             with above:
                 grid = pickers.pick_grid(analysis) if mode == SWEEP else None
@@ -46,14 +48,14 @@ def pick(analysis: "Analysis") -> WriteRequest | None:
 
 analysis = header("Side by side", "What does projecting do to the text?", shows=(session.WRITE_JOB,))
 if analysis is None:
-    empty("A raw and a projected completion appear here, side by side.")
+    empty_page("A raw and a projected completion appear here, side by side.")
 else:
     request = pick(analysis)
     job = session.job(session.WRITE_JOB)
     if job is not None and job.stop_asked:
         job.join(0.5)  # it ends within a step: then this run shows what is there already
     running = job is not None and job.running
-    result = history.current(analysis)
+    result = history.shown_result(analysis)
     with st.container(horizontal=True, vertical_alignment="center"):
         if job is not None and running:
             st.button("Stopping…" if job.stop_asked else "Stop generating", on_click=job.stop,
@@ -63,18 +65,18 @@ else:
             st.rerun()
         with st.popover("History", icon=":material/history:", key=session.HISTORY_OPEN, on_change="rerun") as past:
             if past.open:  # its labels are read from every result
-                history.pick(result)
+                history.pick_result(result)
         if request is not None:
-            told = f"{counted(len(request.specs), 'lane')}. {plain(report.luck(request.sampling))}"
+            told = f"{counted(len(request.specs), 'lane')}. {escaped(report.luck(request.sampling))}"
             st.markdown(f":small[{told}]", width=880)
     if job is not None and running:
-        results.live(job)
+        results.live_lanes(job)
     else:
         if job is not None and job.error:
             failure("Nothing was written:", job.error)
         if job is not None and job.notice:
-            st.warning(f"The result is {plain(job.notice)}", icon=":material/save:")
+            st.warning(f"The result is {escaped(job.notice)}", icon=":material/save:")
         if result is not None:
-            results.show(result, request)
+            results.result_panel(result, request)
         elif job is None or not job.error:
             st.info("Press **Generate**: a raw and a projected completion appear here, side by side.")

@@ -8,7 +8,7 @@ from app.spectrum import numbers, views
 from app.spectrum.charts import HEADS
 from app.ui import session
 from app.ui.header import header
-from app.ui.widgets import empty, provenance
+from app.ui.widgets import empty_page, provenance
 from spd_core.subspace.analysis import Analysis
 
 VIEWS = ("Singular values", "Cumulative energy", "Overlap", "Gradient rows")
@@ -19,8 +19,8 @@ def spectrum(which: str, analysis: Analysis, rank: int) -> None:
     layers, look = views.pick_look(analysis)
     panels = numbers.panels_of(analysis, layers, heads=HEADS in look.overlays)
     capped = [panel.label for panel in panels if panel.nonzero < rank]
-    views.nulls(analysis)
-    views.figure(which, analysis, panels, rank, look)
+    views.null_spectra(analysis)
+    views.spectrum_figure(which, analysis, panels, rank, look)
     if capped:
         st.info(
             f"Rank {rank} exceeds the non-zero singular values of {', '.join(capped)}: all of those are kept there. "
@@ -30,14 +30,14 @@ def spectrum(which: str, analysis: Analysis, rank: int) -> None:
 
 analysis = header("Spectrum", "How many directions carry this capability?", shows=(session.NULLS_JOB,))
 if analysis is None:
-    empty("The spectrum of captured gradients appears here.")
+    empty_page("The spectrum of captured gradients appears here.")
 else:
     rank = views.pick_rank(analysis.d_kv)
     draw = (
         partial(spectrum, views.VALUES),
         partial(spectrum, views.ENERGY),
-        views.overlaps,
-        views.rows,
+        views.subspace_overlaps,
+        views.gradient_rows,
     )
     for tab, part in zip(st.tabs(VIEWS, key=session.SPECTRUM_VIEW, bind="query-params"), draw, strict=True):
         if tab.open:

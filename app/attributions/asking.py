@@ -10,10 +10,10 @@ from app.jobs.models import shared
 from app.jobs.probing import Probed
 from app.ui import launch, progress, session
 from app.ui.widgets import (
+    caption,
+    escaped,
     failure,
     model_name,
-    plain,
-    small,
 )
 
 if TYPE_CHECKING:
@@ -31,12 +31,12 @@ def start_button(label: str, job_key: str, request: Any) -> None:
     job = session.job(job_key)
     if job is not None and job.running:
         drawn = job.news is not None
-        progress.ticking(job, done=lambda: job.news is not None and not drawn)
+        progress.show_progress(job, done=lambda: job.news is not None and not drawn)
         return
     with st.container(horizontal=True, vertical_alignment="center"):
         pressed = st.button(label, type="primary", shortcut="Ctrl+Enter")
         if shared().models.resident is None:
-            small(f"Loads {plain(model_name(request.analysis.provenance))} first: nothing is in memory yet.")
+            caption(f"Loads {escaped(model_name(request.analysis.provenance))} first: nothing is in memory yet.")
     if pressed:
         key, store = session.model_key(request.analysis), shared().models
 

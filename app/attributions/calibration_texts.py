@@ -13,7 +13,7 @@ from app.ui import session
 from app.ui.session import Selection
 from app.ui.tables import to_csv
 from app.ui.tokens import Scale, strip_data, token_strip, visible
-from app.ui.widgets import download, plain, small
+from app.ui.widgets import caption, download, escaped
 from spd_core.attribution import tables
 from spd_core.attribution.tables import scale_of
 from spd_core.generation.report import signed
@@ -59,13 +59,13 @@ def pick_direction(analysis: Analysis, at: Selection) -> None:
                       kwargs={"direction": to})  # fmt: skip
 
 
-def what_it_is(analysis: Analysis, site: "Site", direction: int) -> None:
+def direction_in_words(analysis: Analysis, site: "Site", direction: int) -> None:
     """The direction in one sentence, with its share of all energy."""
     values = analysis.sites[site].values
     share = values[direction] ** 2 / (values**2).sum()
-    small(
+    caption(
         f"A direction is one way to change the {site.kind}s of layer {site.layer}, {site.d_kv} numbers a token: "
-        f"one way of {site.d_kv} at right angles. The loss on {plain(analysis.provenance.capability)} reacts most to "
+        f"one way of {site.d_kv} at right angles. The loss on {escaped(analysis.provenance.capability)} reacts most to "
         f"changes along direction 1, less along each later one. **Direction {direction + 1}** holds **{share:.2%}** of "
         f"the gradient's energy, σ = {values[direction]:.3g} nats per unit."
     )
@@ -122,7 +122,7 @@ def special_ids(analysis: Analysis) -> frozenset[int]:
 # --- strips and tables ---------------------------------------------------------------------------------------
 
 
-def tips(rows: "DataFrame", numbers: Callable[[Any], list[str]]) -> list[str]:
+def token_tips(rows: "DataFrame", numbers: Callable[[Any], list[str]]) -> list[str]:
     """What each token says when it is hovered or focused: who it is, then its numbers with units."""
     said = []
     for row in rows.itertuples():
@@ -141,18 +141,18 @@ def _numbers(at: Selection) -> Callable[[Any], list[str]]:
 
 
 def _strip(rows: "DataFrame", column: str, scale: Scale, at: Selection, hide: bool, label: str) -> None:
-    data = strip_data(rows, column, scale, tips(rows, _numbers(at)), label=label, selected=at.token, hide=hide)
+    data = strip_data(rows, column, scale, token_tips(rows, _numbers(at)), label=label, selected=at.token, hide=hide)
     token_strip(data, key=f"strip_{column}", on_pick=lambda token: session.select(token=token))
 
 
 def chosen_token(rows: "DataFrame", position: int, numbers: Callable[[Any], list[str]]) -> None:
     """One line about the selected token: for touch screens, where nothing hovers."""
-    said = tips(rows[rows.position == position], numbers)[0]
-    line = plain(" · ".join(part for part in said.split("\n") if part))
+    said = token_tips(rows[rows.position == position], numbers)[0]
+    line = escaped(" · ".join(part for part in said.split("\n") if part))
     st.markdown(f":small[Selected: {line}]", help=_SYMBOLS)
 
 
-def readable(table: "DataFrame") -> "DataFrame":
+def readable_table(table: "DataFrame") -> "DataFrame":
     """White space made visible and texts counted from 1, as on screen."""
     one_line = {"text": lambda t: [visible(text).replace("\n", "") or "∅" for text in t.text]}
     return table.assign(
@@ -174,14 +174,14 @@ COLUMNS: dict[str, Any] = {
 }
 
 
-def ends(table: "DataFrame", hide: bool, *, key: str, pick: Callable[[int, int], None] | None = None) -> None:
+def extreme_tokens(table: "DataFrame", hide: bool, *, key: str, pick: Callable[[int, int], None] | None = None) -> None:
     """The tokens with the largest coordinates of either sign; choosing a row selects its token."""
     lists = tables.extremes(table[~table.aside] if hide else table, "coordinate")
     for column, rows, title in zip(st.columns(2), lists, ("Most positive", "Most negative"), strict=True):
         with column:
             st.markdown(f"**{title}**")
             if rows.empty:
-                small("none")
+                caption("none")
                 continue
             name = f"{key}_{title}"
 
@@ -191,7 +191,7 @@ def ends(table: "DataFrame", hide: bool, *, key: str, pick: Callable[[int, int],
 
             order = ["text", "coordinate", *(["example"] if pick else []), "position", "id"]
             st.dataframe(
-                readable(rows)[order], hide_index=True, column_config=COLUMNS, key=name, selection_mode="single-row",
+                readable_table(rows)[order], hide_index=True, column_config=COLUMNS, key=name, selection_mode="single-row",
                 on_select=chosen if pick else "ignore", alt=f"{title} coordinates",
             )  # fmt: skip
 
@@ -199,7 +199,7 @@ def ends(table: "DataFrame", hide: bool, *, key: str, pick: Callable[[int, int],
 # --- energy shares -------------------------------------------------------------------------------------------
 
 
-def energy(table: "DataFrame", at: Selection, hide: bool) -> None:
+def energy_strips(table: "DataFrame", at: Selection, hide: bool) -> None:
     """Energy shares and the baseline on one text, beside each other."""
     rows, free = table[table.example == at.example], table[~table.aside] if hide else table
     left, right = st.columns(2, gap="medium")
@@ -219,7 +219,7 @@ def energy(table: "DataFrame", at: Selection, hide: bool) -> None:
     )
 
 
-def named(at: Selection) -> str:
+def direction_file_name(at: Selection) -> str:
     """What a file of a direction is called."""
     return f"layer-{at.layer}-{at.kind}-direction-{at.direction + 1}"
 
@@ -227,7 +227,7 @@ def named(at: Selection) -> str:
 # --- coordinates ---------------------------------------------------------------------------------------------
 
 
-def coordinates(table: "DataFrame", at: Selection, hide: bool) -> None:
+def coordinate_strip(table: "DataFrame", at: Selection, hide: bool) -> None:
     """Signed coordinates of one calibration text, and the extremes over all of them."""
     rows = table[table.example == at.example]
     letter, free = LETTER[at.kind], table[~table.aside] if hide else table
@@ -236,8 +236,10 @@ def coordinates(table: "DataFrame", at: Selection, hide: bool) -> None:
     chosen_token(rows, at.token, _numbers(at))
     how_to_read_coordinates(at)
     st.subheader("Over all calibration texts", anchor=False)
-    ends(table, hide, key=session.EXTREMES, pick=lambda example, token: session.select(example=example, token=token))
-    download("Every token as CSV", lambda: to_csv(table), f"tokens-{named(at)}.csv")
+    extreme_tokens(
+        table, hide, key=session.EXTREMES, pick=lambda example, token: session.select(example=example, token=token)
+    )
+    download("Every token as CSV", lambda: to_csv(table), f"tokens-{direction_file_name(at)}.csv")
 
 
 def how_to_read_coordinates(at: Selection) -> None:

@@ -8,7 +8,7 @@ from app.attributions import charts as figures
 from app.attributions.asking import latest_result, say_outdated, start_button
 from app.attributions.calibration_texts import (
     COLUMNS,
-    readable,
+    readable_table,
 )
 from app.jobs import probing
 from app.jobs.probing import Probed
@@ -17,12 +17,12 @@ from app.ui import session
 from app.ui.session import Selection
 from app.ui.tables import to_csv
 from app.ui.widgets import (
+    caption,
     chart,
     counted,
     downloads,
     is_dark,
     provenance,
-    small,
 )
 from spd_core.subspace.analysis import Analysis
 
@@ -36,7 +36,7 @@ _CHANGES = {
 }  # fmt: skip
 
 
-def check(analysis: Analysis, site: "Site", at: Selection) -> None:
+def check_panel(analysis: Analysis, site: "Site", at: Selection) -> None:
     """What removing a direction, or keeping nothing else, does to the probabilities of tokens under the loss."""
     st.markdown(
         f"Changes the {site.kind}s of layer {site.layer} at every token: takes the direction out, or leaves nothing "
@@ -51,9 +51,9 @@ def check(analysis: Analysis, site: "Site", at: Selection) -> None:
     start_button("Run the causal check", session.CHECK_JOB, request)
     result = latest_result(session.CHECK_JOB)
     if result is None:
-        small("Changes of log-probability appear here, with intervals.")
+        caption("Changes of log-probability appear here, with intervals.")
         return
-    if not result.request.asks_what(request):
+    if not result.request.asks_same_as(request):
         say_outdated("The selection")
     _draw_check(result)
 
@@ -84,7 +84,7 @@ def _draw_check(result: "Probed[CheckRequest, Any]") -> None:
     )
     table = found.table()
     with st.expander(f"Every token under the loss ({len(table)})"):
-        st.dataframe(readable(table), hide_index=True, height=320, alt="Every token",
+        st.dataframe(readable_table(table), hide_index=True, height=320, alt="Every token",
                      column_config={name: COLUMNS[name] for name in ("text", "id", "position")})  # fmt: skip
     downloads("causal-check", lambda: to_csv(table), lambda: [figures.change_bars(rows)], f"Causal check of {title}")
     stopped = len(found.examples) < found.requested

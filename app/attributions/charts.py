@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from app.ui.figures import INK, KEY, MUTED, VALUE, Drawing, build, token_label
+from app.ui.figures import INK, KEY, MUTED, VALUE, Drawing, build_figure, token_label
 from spd_core.attribution.tables import ASIDE, LOSS, OTHER
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def by_token(sums: "DataFrame", *, most: int = 12, dark: bool = False) -> "go.Fi
     }  # fmt: skip
     layout = {"height": 70 + 22 * len(labels), "xaxis": {"tickformat": ".0%"} | _title("share of σ² (%)"),
               "yaxis": _named(labels)}  # fmt: skip
-    return build([bars], layout, dark=dark)
+    return build_figure([bars], layout, dark=dark)
 
 
 def by_position(table: "DataFrame", *, dark: bool = False) -> "go.Figure":
@@ -46,7 +46,7 @@ def by_position(table: "DataFrame", *, dark: bool = False) -> "go.Figure":
         })  # fmt: skip
     layout = {"height": 330, "barmode": "stack", "xaxis": _title("position in the text (tokens)"),
               "yaxis": {"tickformat": ".1%"} | _title("share of σ² (%)")}  # fmt: skip
-    return build(data, layout, dark=dark)
+    return build_figure(data, layout, dark=dark)
 
 
 def agreement(table: "DataFrame", *, dark: bool = False) -> "go.Figure":
@@ -68,7 +68,7 @@ def agreement(table: "DataFrame", *, dark: bool = False) -> "go.Figure":
     log = {"type": "log", "exponentformat": "power", "nticks": 6}
     layout = {"height": 330, "xaxis": log | _title("|gradient × activation| (nats)"),
               "yaxis": log | _title("share of σ²")}  # fmt: skip
-    return build(data, layout, dark=dark)
+    return build_figure(data, layout, dark=dark)
 
 
 def lens_bars(tokens: Sequence[Any], *, dark: bool = False) -> "go.Figure":
@@ -82,7 +82,7 @@ def lens_bars(tokens: Sequence[Any], *, dark: bool = False) -> "go.Figure":
         "hovertemplate": "%{customdata[0]}<br>token id %{customdata[1]}<br>%{x:+.3g} logits<extra></extra>",
     }  # fmt: skip
     layout = {"height": 70 + 20 * len(labels), "xaxis": _title("score (logits, approximate)"), "yaxis": _named(labels)}
-    return build([bars], layout, dark=dark)
+    return build_figure([bars], layout, dark=dark)
 
 
 def change_bars(rows: Sequence[dict[str, Any]], *, dark: bool = False) -> "go.Figure":
@@ -109,7 +109,7 @@ def change_bars(rows: Sequence[dict[str, Any]], *, dark: bool = False) -> "go.Fi
     layout = {"height": 90 + 48 * len(rows), "showlegend": False, "shapes": [zero],
               "xaxis": _title("mean change of log p (nats)"),
               "yaxis": _named([row["name"] for row in rows])}  # fmt: skip
-    return build(data, layout, dark=dark)
+    return build_figure(data, layout, dark=dark)
 
 
 def _title(text: str) -> Drawing:

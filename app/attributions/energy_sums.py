@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from app.attributions import charts as figures
-from app.attributions.calibration_texts import COLUMNS, named, readable
+from app.attributions.calibration_texts import COLUMNS, direction_file_name, readable_table
 from app.ui import session
 from app.ui.session import Selection
 from app.ui.tables import to_csv
-from app.ui.widgets import chart, counted, downloads, is_dark, plain, small
+from app.ui.widgets import caption, chart, counted, downloads, escaped, is_dark
 from spd_core.attribution import tables
 from spd_core.attribution.tables import ASIDE, ROLES
 from spd_core.errors import InputError
@@ -38,11 +38,11 @@ def _correlation(table: "DataFrame") -> str:
     try:
         found = tables.rank_correlation(table)
     except InputError as error:
-        return plain(str(error))
+        return escaped(str(error))
     return "not defined, one of them is constant" if math.isnan(found) else f"ρ = {signed(found, '+.2f')}"
 
 
-def sums(table: "DataFrame", analysis: Analysis, at: Selection, hide: bool) -> None:
+def energy_sums_panel(table: "DataFrame", analysis: Analysis, at: Selection, hide: bool) -> None:
     """Shares summed over all texts, their rank correlation with the baseline, the table twin and the downloads."""
     by_role = tables.summed(table, "role").set_index("role").share
     parts = " · ".join(f"{role} **{by_role.get(role, 0):.2%}**" for role in ROLES)
@@ -67,10 +67,10 @@ def sums(table: "DataFrame", analysis: Analysis, at: Selection, hide: bool) -> N
     chart(draw(view, is_dark()), key=f"chart_{view}", alt=_ALTS[view], pick=_pick if view == _AGREEMENT else None)
     st.markdown(f"**How to read this:** {_READ[view]}")
     if hide:
-        small(f"Without the {by_role.get(ASIDE, 0):.2%} of the tokens that are set aside; the tables below hold all.")
+        caption(f"Without the {by_role.get(ASIDE, 0):.2%} of the tokens that are set aside; the tables below hold all.")
     _twin(table)
-    downloads(f"tokens-{named(at)}", lambda: to_csv(table), lambda: [draw(name) for name in _ALTS],
-              f"{analysis.name}, {named(at)}", table="Every token as CSV")  # fmt: skip
+    downloads(f"tokens-{direction_file_name(at)}", lambda: to_csv(table), lambda: [draw(name) for name in _ALTS],
+              f"{analysis.name}, {direction_file_name(at)}", table="Every token as CSV")  # fmt: skip
 
 
 def _pick(dot: Any) -> None:
@@ -86,5 +86,5 @@ def _twin(table: "DataFrame") -> None:
         by = st.segmented_control("Summed", tuple(choices), default="text", format_func=choices.__getitem__,
                                   key=session.TOKEN_TABLE, required=True, persist_state="session")  # fmt: skip
         rows = tables.summed(table, by) if by else table.sort_values("share", ascending=False)
-        st.dataframe(readable(rows), hide_index=True, height=320, column_config=COLUMNS, alt="Energy shares",
+        st.dataframe(readable_table(rows), hide_index=True, height=320, column_config=COLUMNS, alt="Energy shares",
                      column_order=[name for name in COLUMNS if name in rows])  # fmt: skip

@@ -8,19 +8,19 @@ from app.attributions import charts as figures
 from app.attributions.asking import latest_result, say_outdated, start_button
 from app.attributions.calibration_texts import (
     COLUMNS,
-    readable,
+    readable_table,
 )
 from app.jobs.requests import LensRequest, same_capture
 from app.ui import session
 from app.ui.session import Selection
 from app.ui.tables import to_csv
 from app.ui.widgets import (
+    caption,
     chart,
     counted,
     downloads,
     is_dark,
     provenance,
-    small,
 )
 from spd_core.subspace.analysis import Analysis
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from spd_core.models.families import Site
 
 
-def lens(analysis: Analysis, site: "Site", at: Selection) -> None:
+def lens_panel(analysis: Analysis, site: "Site", at: Selection) -> None:
     """Which tokens a value direction promotes and suppresses."""
     if site.kind == "key":
         st.info("Keys decide which tokens are looked at; they write nothing, so there is no logit lens of a key "
@@ -45,7 +45,7 @@ def lens(analysis: Analysis, site: "Site", at: Selection) -> None:
     start_button(f"Compute the lens of layer {site.layer}", session.LENS_JOB, LensRequest(analysis, site, at.direction))
     result = latest_result(session.LENS_JOB)
     if result is None:
-        small("All directions of the layer are computed, so that you can step through them.")
+        caption("All directions of the layer are computed, so that you can step through them.")
         return
     made = result.request
     current = same_capture(made.analysis, analysis) and made.site == site and at.direction in result.found
@@ -69,7 +69,7 @@ def _draw_lens(found: "Lens", title: str) -> None:
         chart(figure, key="chart_lens", alt=f"Promoted and suppressed tokens of {title}.")
     with right:
         score = st.column_config.NumberColumn("Score, logits", format="%.3g")
-        st.dataframe(readable(table), hide_index=True, height=figure.layout.height, alt="The logit lens as a table",
+        st.dataframe(readable_table(table), hide_index=True, height=figure.layout.height, alt="The logit lens as a table",
                      column_config=COLUMNS | {"score": score})  # fmt: skip
     st.markdown(
         "**How to read this:** adding the direction to a value pushes the model towards the orange tokens and away "

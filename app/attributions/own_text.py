@@ -9,9 +9,9 @@ from app.attributions.calibration_texts import (
     LETTER,
     THREE,
     chosen_token,
-    ends,
+    extreme_tokens,
     how_to_read_coordinates,
-    tips,
+    token_tips,
 )
 from app.jobs.requests import ReadRequest, same_capture
 from app.ui import session
@@ -19,10 +19,10 @@ from app.ui.session import Selection
 from app.ui.tables import to_csv
 from app.ui.tokens import Scale, strip_data, token_strip
 from app.ui.widgets import (
+    caption,
     counted,
     download,
     provenance,
-    small,
 )
 from spd_core.attribution.tables import scale_of, tokens_of
 from spd_core.generation.report import signed
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from spd_core.models.families import Site
 
 
-def own_text(analysis: Analysis, site: "Site", at: Selection, hide: bool) -> None:
+def own_text_panel(analysis: Analysis, site: "Site", at: Selection, hide: bool) -> None:
     """Coordinates of a text of the user's."""
     text = st.text_area(
         "Your own text", key=session.OWN_TEXT, persist_state="session", height=90,
@@ -42,7 +42,7 @@ def own_text(analysis: Analysis, site: "Site", at: Selection, hide: bool) -> Non
     start_button("Read this text", session.READ_JOB, request)
     result = latest_result(session.READ_JOB)
     if result is None:
-        small("Its tokens appear here, each with its coordinate along the direction.")
+        caption("Its tokens appear here, each with its coordinate along the direction.")
         return
     made = result.request
     if not same_capture(made.analysis, analysis):
@@ -61,12 +61,18 @@ def own_text(analysis: Analysis, site: "Site", at: Selection, hide: bool) -> Non
         return [f"{LETTER[at.kind]}·u = {signed(row.coordinate, THREE)}"]
 
     data = strip_data(
-        rows, "coordinate", scale, tips(rows, numbers), label="Coordinates of your text", selected=selected, hide=hide
+        rows,
+        "coordinate",
+        scale,
+        token_tips(rows, numbers),
+        label="Coordinates of your text",
+        selected=selected,
+        hide=hide,
     )
     token_strip(data, key="strip_own", on_pick=lambda token: st.session_state.update({session.OWN_TOKEN: token}))
     chosen_token(rows, selected, numbers)
     how_to_read_coordinates(at)
-    ends(rows, hide, key=session.OWN_EXTREMES)
+    extreme_tokens(rows, hide, key=session.OWN_EXTREMES)
     download("Coordinates as CSV", lambda: to_csv(rows), "coordinates.csv")
     provenance(analysis, f"{site.label}, direction {at.direction + 1}", counted(len(rows), "token"),
                f"{result.seconds:.1f} s")  # fmt: skip

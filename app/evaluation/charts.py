@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from app.ui.figures import INK, KEY, MUTED, VALUE, Drawing, build, literal
+from app.ui.figures import INK, KEY, MUTED, VALUE, Drawing, build_figure, plotly_text
 from spd_core.evaluation.claims import Claim
 from spd_core.evaluation.paper import ITEMS, reported
 from spd_core.evaluation.report import MARKS, shown_change, shown_interval, shown_p, shown_value
@@ -29,17 +29,17 @@ _LABEL = 26  # characters of a subject beside its row; the rest is in the hover 
 # --- panels ------------------------------------------------------------------------------------------------------
 
 
-def where(column: Column) -> str:
+def set_title(column: Column) -> str:
     """`GSM8K, in-domain`: told in words, as it is no matter of colour or place."""
     return f"{column.title}, {'in-domain' if column.in_domain else 'out-of-domain'}"
 
 
-def filled(table: Table) -> list[Column]:
+def answered_sets(table: Table) -> list[Column]:
     """The sets that at least one subject has answered."""
     return [column for column in table.columns if any(name == column.name for _, name in table.answered)]
 
 
-def compared(table: Table) -> list[Column]:
+def compared_sets(table: Table) -> list[Column]:
     """The sets on which at least one subject can be compared with the base."""
     return [column for column in table.columns if any(name == column.name for _, name in table.claims)]
 
@@ -70,10 +70,10 @@ def _stacked(panels: Sequence[tuple[str, Sequence[str], Drawing]]) -> Drawing:
         layout[f"xaxis{number}"] = {"anchor": f"y{number}", "zeroline": False, **x}
         layout[f"yaxis{number}"] = {
             "anchor": f"x{number}", "domain": [max(0, lower), upper], "range": [len(names) - 0.4, -0.6],
-            "tickvals": list(range(len(names))), "ticktext": [literal(opening(name, _LABEL)) for name in names],
+            "tickvals": list(range(len(names))), "ticktext": [plotly_text(opening(name, _LABEL)) for name in names],
             "zeroline": False,
         }  # fmt: skip
-        first, second = map(literal, title.split("\n"))
+        first, second = map(plotly_text, title.split("\n"))
         layout["annotations"].append({
             "text": f"<b>{first}</b><br>{second}", "xref": "paper", "x": 0, "xanchor": "left", "yref": "paper",
             "y": upper, "yanchor": "bottom", "yshift": 4, "showarrow": False, "align": "left",
@@ -125,21 +125,21 @@ def _named_once(data: Sequence[Drawing]) -> list[Drawing]:
 # --- values ------------------------------------------------------------------------------------------------------
 
 
-def values(table: Table, dark: bool) -> "go.Figure":
+def scores(table: Table, dark: bool) -> "go.Figure":
     """What each subject scored on each set: a dot with its 95 % interval, a panel a set, the base as a line.
 
     The paper's figures have a mark of their own, chance a dotted line.
     """
-    shown = filled(table)
+    shown = answered_sets(table)
     panels, data = [], []
     for at, column in enumerate(shown):
         answers = _answers(table, column)
         n = answers[0][1].estimate.n
         panels.append(
-            (f"{where(column)}\nn = {n}", [one.subject.title for _, one in answers], _value_axis(table, column))
+            (f"{set_title(column)}\nn = {n}", [one.subject.title for _, one in answers], _value_axis(table, column))
         )
         data += list(_value_traces(table, column, at, answers, dark))
-    return build(_named_once(data), _stacked(panels), dark=dark)
+    return build_figure(_named_once(data), _stacked(panels), dark=dark)
 
 
 def _value_axis(table: Table, column: Column) -> Drawing:
@@ -185,18 +185,18 @@ def _value_traces(
 def _value_hover(one: Answered, column: Column) -> str:
     seeds = f", {one.estimate.seeds} seeds" if one.estimate.seeds > 1 else ""
     ends = interval_text(one.estimate.interval, column.likelihood)
-    return (f"<b>{literal(one.subject.title)}</b>, {literal(where(column))}<br>"
+    return (f"<b>{plotly_text(one.subject.title)}</b>, {plotly_text(set_title(column))}<br>"
             f"{shown_value(one.estimate.value, column.likelihood)}, 95 % interval {ends}<br>"
-            f"n = {one.estimate.n}{seeds}, {literal(one.estimate.method)}")  # fmt: skip
+            f"n = {one.estimate.n}{seeds}, {plotly_text(one.estimate.method)}")  # fmt: skip
 
 
-def values_alt(table: Table) -> str:
+def scores_alt(table: Table) -> str:
     """The chart in a sentence for each set."""
     said = []
-    for column in filled(table):
+    for column in answered_sets(table):
         scores = [f"{one.subject.title} {shown_value(one.estimate.value, column.likelihood)}"
                   for _, one in _answers(table, column)]  # fmt: skip
-        said.append(f"{where(column)}: {', '.join(scores)}")
+        said.append(f"{set_title(column)}: {', '.join(scores)}")
     return f"Scores with 95 % intervals. {'; '.join(said)}."
 
 
@@ -209,14 +209,14 @@ def differences(table: Table, dark: bool) -> "go.Figure":
     The axis of likelihoods runs backwards, so that better is on the right everywhere.
     """
     panels, data = [], []
-    for at, column in enumerate(compared(table)):
+    for at, column in enumerate(compared_sets(table)):
         claims = _claims(table, column)
         n = claims[0][1].difference.n
-        panels.append((f"{where(column)}\nn = {n}", [one.subject for _, one in claims],
+        panels.append((f"{set_title(column)}\nn = {n}", [one.subject for _, one in claims],
                        _change_axis(table, column)))  # fmt: skip
         data.append(_upright(at, 0, len(claims), {"color": INK[dark], "width": 1.5}))
         data += list(_change_traces(column, at, claims, dark))
-    return build(_named_once(data), _stacked(panels), dark=dark)
+    return build_figure(_named_once(data), _stacked(panels), dark=dark)
 
 
 def _change_axis(table: Table, column: Column) -> Drawing:
@@ -256,14 +256,14 @@ def claim_hover(one: Claim, column: Column) -> str:
         if math.isinf(found.minimum_detectable)
         else (f"<br>could have been seen: {shown_change(found.minimum_detectable, low).removeprefix('+')} or more")
     )
-    return (f"<b>{literal(one.subject)}</b>, {literal(where(column))}<br>"
+    return (f"<b>{plotly_text(one.subject)}</b>, {plotly_text(set_title(column))}<br>"
             f"{MARKS[one.headline]} {one.headline}: {shown_change(found.effect, low)}, 95 % interval "
             f"{interval_text(found.interval, low, signed=True)}<br>n = {found.n}, p {shown_p(found.p)}, after Holm "
-            f"{shown_p(one.p_adjusted)} ({literal(found.test)})<br>"
-            f"{changed(one)}{least}")  # fmt: skip
+            f"{shown_p(one.p_adjusted)} ({plotly_text(found.test)})<br>"
+            f"{items_changed(one)}{least}")  # fmt: skip
 
 
-def changed(one: Claim) -> str:
+def items_changed(one: Claim) -> str:
     """How many items came out better and worse; of likelihoods better is a lower score."""
     found = one.difference
     better, worse = (found.lost, found.gained) if one.lower_is_better else (found.gained, found.lost)
@@ -273,10 +273,10 @@ def changed(one: Claim) -> str:
 def differences_alt(table: Table) -> str:
     """The chart in a sentence for each set."""
     said = []
-    for column in compared(table):
+    for column in compared_sets(table):
         found = [f"{one.subject} {shown_change(one.difference.effect, column.likelihood)} ({one.headline})"
                  for _, one in _claims(table, column)]  # fmt: skip
-        said.append(f"{where(column)}: {', '.join(found)}")
+        said.append(f"{set_title(column)}: {', '.join(found)}")
     return f"Differences to the base with 95 % intervals. {'; '.join(said)}."
 
 
@@ -284,11 +284,11 @@ def differences_table(table: Table) -> list[dict[str, str]]:
     """The table twin: a row for each comparison."""
     return [
         {
-            "Set": where(column), "Arm": one.subject, "Shows": f"{MARKS[one.headline]} {one.headline}",
+            "Set": set_title(column), "Arm": one.subject, "Shows": f"{MARKS[one.headline]} {one.headline}",
             "Difference to base": shown_change(one.difference.effect, column.likelihood),
             "95 % interval": interval_text(one.difference.interval, column.likelihood, signed=True),
             "p": shown_p(one.difference.p), "p after Holm": shown_p(one.p_adjusted), "n": str(one.difference.n),
-            "Items": changed(one), "Test": one.difference.test,
+            "Items": items_changed(one), "Test": one.difference.test,
         }
-        for column in compared(table) for _, one in _claims(table, column)
+        for column in compared_sets(table) for _, one in _claims(table, column)
     ]  # fmt: skip

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import streamlit as st
 
-from app.evaluation.charts import changed, compared, interval_text, where
-from app.ui.widgets import counted, plain, small
+from app.evaluation.charts import compared_sets, interval_text, items_changed, set_title
+from app.ui.widgets import caption, counted, escaped
 from spd_core.evaluation.claims import Claim
 from spd_core.evaluation.report import MARKS, control_text, shown_change, shown_p
 from spd_core.evaluation.table import Answered, Column, Table, role
@@ -21,18 +21,18 @@ _STATES = {"passed": "✓", "failed": "✗", "not run": "–"}
 
 def panel(table: Table) -> None:
     """All cards, set by set, as in the recipe."""
-    columns = compared(table)
+    columns = compared_sets(table)
     if not columns:
-        small("A card for each comparison appears here with the first cell beside the base's: whether it helps, hurts, "
+        caption("A card for each comparison appears here with the first cell beside the base's: whether it helps, hurts, "
               "or nothing is shown, with effect, interval, controls and reasons to doubt.")  # fmt: skip
         return
     st.markdown(overview(table))
-    small(
+    caption(
         "How to read this: **helps** and **hurts** need a 95 % interval without zero and p < 0.05 after Holm over all "
         "comparisons. **not shown** means that these items do not tell; it does not mean that there is no effect."
     )
     for column in columns:
-        st.markdown(f"#### {plain(where(column))}")
+        st.markdown(f"#### {escaped(set_title(column))}")
         st.html(f'<div class="spd-claims">{"".join(cards(table, column))}</div>')
 
 
@@ -75,7 +75,7 @@ def _facts(claim: Claim, mine: Answered) -> Iterator[tuple[str, str]]:
     found, low = claim.difference, claim.lower_is_better
     yield "Effect", literal(f"{shown_change(found.effect, low)}, 95 % interval "
                             f"{interval_text(found.interval, low, signed=True)}")  # fmt: skip
-    yield "Items", literal(f"n = {found.n}: {changed(claim)}")
+    yield "Items", literal(f"n = {found.n}: {items_changed(claim)}")
     yield "Test", literal(f"p {shown_p(found.p)}, after Holm over {claim.comparisons}: {shown_p(claim.p_adjusted)} "
                           f"({found.test})")  # fmt: skip
     if role(mine.subject) in CONTROLS:

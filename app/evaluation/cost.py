@@ -8,7 +8,7 @@ from app.evaluation.form import Chosen
 from app.evaluation.sets import facts_of
 from app.jobs.models import preparation
 from app.runs.cost import cost_and_prompts
-from app.ui.widgets import counted, duration, plain, small
+from app.ui.widgets import caption, counted, duration, escaped
 from spd_core.data.public import TASKS
 from spd_core.errors import InputError
 from spd_core.evaluation.costs import arms_are_trained, cost_of_evaluation, measured_answers
@@ -44,9 +44,11 @@ def panel(chosen: Chosen) -> None:
         parts.append("the arms are trained already")
     st.markdown(f"Cost: {' · '.join(parts)}")
     if cost.seconds is not None and answers is not None:
-        small(f"Rates: {plain(answers.source)}. What was answered before is not asked again, and costs nothing.")
+        caption(f"Rates: {escaped(answers.source)}. What was answered before is not asked again, and costs nothing.")
     else:
-        small("Nothing was measured yet for this model or this size: the run tells, as it goes on, how long it takes.")
+        caption(
+            "Nothing was measured yet for this model or this size: the run tells, as it goes on, how long it takes."
+        )
 
 
 def _arms(recipe: EvaluationRecipe, seed: int, stages: Rates | None) -> Cost | None:
@@ -77,7 +79,7 @@ def say_power(chosen: Chosen) -> None:
     sizes = {name: one.items for name, one in chosen.facts.items() if one.scorer != "nll"}
     told = power({name: n for name, n in sizes.items() if n is not None})
     if told:
-        small(told)
+        caption(told)
 
 
 def power(sizes: Mapping[str, int]) -> str:

@@ -9,9 +9,9 @@ import streamlit as st
 
 from app.evaluation.sets import LIMIT, SetFacts, facts_of, known_names, pick_lengths, pick_sets, read_facts
 from app.evaluation.subjects import choice_of, pick_subjects, trouble_with
-from app.runs.form import GROUPS, FilledForm, Label, fields
+from app.runs.form import SETTING_GROUPS, FieldLabel, FilledForm, setting_widgets
 from app.ui import session
-from app.ui.widgets import failure, plain, small
+from app.ui.widgets import caption, escaped, failure
 from spd_core.data.capability import builtin_names
 from spd_core.data.public import TASKS
 from spd_core.errors import InputError
@@ -19,11 +19,11 @@ from spd_core.recipes.evaluation import NAMED, EvalSet, EvaluationRecipe, evalua
 from spd_core.sandbox.run import ALLOW, check_isolation, code_allowed
 
 _RUN = {
-    "revision": Label("Revision", "Branch, tag or commit on the hub; empty takes the newest."),
-    "dtype": Label("Number format", "auto: bfloat16 where the hardware multiplies it, else float32."),
-    "prompt_style": Label("Prompt style", "raw: each set's template; chat: the model's chat template."),
-    "batch_size": Label("Items at once", "Speed and memory."),
-    "rounds": Label("Rounds of training", "Of the arms: each captures, writes and trains again."),
+    "revision": FieldLabel("Revision", "Branch, tag or commit on the hub; empty takes the newest."),
+    "dtype": FieldLabel("Number format", "auto: bfloat16 where the hardware multiplies it, else float32."),
+    "prompt_style": FieldLabel("Prompt style", "raw: each set's template; chat: the model's chat template."),
+    "batch_size": FieldLabel("Items at once", "Speed and memory."),
+    "rounds": FieldLabel("Rounds of training", "Of the arms: each captures, writes and trains again."),
 }
 _FORM = FilledForm(session.EVALUATION_BASE, session.EVALUATION_FORM, session.EVALUATION_WIDGETS)
 _CONTROLLED = ("base", "projected", "projected-random", "projected-full", "projected-shuffled")
@@ -147,11 +147,11 @@ def _pick_settings(
                 "Seeds", ", ".join(map(str, before.seeds)), key=_FORM.key("seeds"), persist_state="session",
                 help="Such as 42, 43: arms and drawn controls are made once for each, and scores pooled by item.",
             )  # fmt: skip
-            chosen |= fields(EvaluationRecipe, _RUN, base, _FORM.key("run"))
+            chosen |= setting_widgets(EvaluationRecipe, _RUN, base, _FORM.key("run"))
             lengths = pick_lengths(sets, facts, _FORM.key("of"))
-        for tab, (name, kind, labels) in zip(tabs[1:], GROUPS, strict=True):
+        for tab, (name, kind, labels) in zip(tabs[1:], SETTING_GROUPS, strict=True):
             with tab:
-                chosen[name] = fields(kind, labels, base[name], _FORM.key(name))
+                chosen[name] = setting_widgets(kind, labels, base[name], _FORM.key(name))
     return {**chosen, "seeds": _numbers(seeds or ""), "sets": [one.model_dump(mode="json") for one in lengths]}
 
 
@@ -221,4 +221,4 @@ def _take_preset(capability: str, model: str) -> None:
 def say_refusal(chosen: Chosen) -> None:
     """Why the button cannot be pressed."""
     if chosen.refusal:
-        small(f":material/block: Not to be started: {plain(chosen.refusal)}")
+        caption(f":material/block: Not to be started: {escaped(chosen.refusal)}")

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from app.evaluation.charts import filled, where
+from app.evaluation.charts import answered_sets, set_title
 from app.side_by_side import opening
 from app.ui import session
-from app.ui.widgets import counted, plain, small, told_apart
+from app.ui.widgets import caption, counted, distinct_labels, escaped
 from spd_core.errors import SpdError
 from spd_core.evaluation.store import Cell, ItemRecord
 from spd_core.evaluation.table import Answered, Table
@@ -64,7 +64,7 @@ _COMPARED = (ALL, GAINED, LOST, "both wrong", "both right", UNREAD, LIMIT)
 _ALONE = (ALL, "right", "wrong", UNREAD, LIMIT)
 
 
-def paired(mine: Answered, base: Answered | None, at: int = 0) -> list[Pair]:
+def paired_items(mine: Answered, base: Answered | None, at: int = 0) -> list[Pair]:
     """The items of a set with one of the subject's seeds; the base has been asked the same, in the same order."""
     records = mine.items[at]
     if base is None or base.subject.name == mine.subject.name:
@@ -80,7 +80,7 @@ def filters(pairs: Sequence[Pair], likelihood: bool) -> tuple[str, ...]:
     return _COMPARED if compared else _ALONE
 
 
-def chosen(pairs: Sequence[Pair], name: str, search: str = "") -> list[Pair]:
+def filtered(pairs: Sequence[Pair], name: str, search: str = "") -> list[Pair]:
     """The items that a filter and a search leave; falls and rises the largest first."""
     found = [pair for pair in pairs if _FILTERS[name](pair) and search.strip().casefold() in pair.text]
     return sorted(found, key=lambda pair: -abs(pair.change)) if name in (FALLS, RISES) else found
@@ -92,18 +92,18 @@ def chosen(pairs: Sequence[Pair], name: str, search: str = "") -> list[Pair]:
 def panel(table: Table) -> None:
     """Subject, set and filter; the items; and one of them in full."""
     if not table.answered:
-        small("Every item with what the base and a subject answered appears here with the first finished cell.")
+        caption("Every item with what the base and a subject answered appears here with the first finished cell.")
         return
     row = st.container(horizontal=True, vertical_alignment="bottom")
     found = _pick_cell(table, row)
     if found is None:
-        small("This subject has not answered this set yet: choose another.")
+        caption("This subject has not answered this set yet: choose another.")
         return
     mine, base, at = found
-    pairs = paired(mine, base, at)
+    pairs = paired_items(mine, base, at)
     name, search = _pick_filter(pairs, mine.likelihood, row)
-    left = chosen(pairs, name, search)
-    small(f"{counted(len(left), 'item')} of {len(pairs)}. Choose a row at its left edge to read it in full.")
+    left = filtered(pairs, name, search)
+    caption(f"{counted(len(left), 'item')} of {len(pairs)}. Choose a row at its left edge to read it in full.")
     if left:
         _table(left, mine)
     ids = {pair.mine.id: pair for pair in left}
@@ -112,7 +112,7 @@ def panel(table: Table) -> None:
         _detail(pair, mine, table, mine.cells[at])
 
 
-def choose(subject: str, set_name: str) -> None:
+def show_items_of(subject: str, set_name: str) -> None:
     """Have the items of this cell shown; for callbacks."""
     st.session_state.update({session.ITEM_SUBJECT: subject, session.ITEM_SET: set_name})
     st.session_state.pop(session.ITEM, None)
@@ -127,16 +127,16 @@ def _forget(key: str, options: Sequence[Any]) -> None:
 def _pick_cell(table: Table, row: "DeltaGenerator") -> tuple[Answered, Answered | None, int] | None:
     titles = {subject.name: subject.title for subject in table.recipe.subjects
               if any(name == subject.name for name, _ in table.answered)}  # fmt: skip
-    sets = {column.name: where(column) for column in filled(table)}
+    sets = {column.name: set_title(column) for column in answered_sets(table)}
     _forget(session.ITEM_SUBJECT, tuple(titles))
     _forget(session.ITEM_SET, tuple(sets))
     first = next((at for at, name in enumerate(titles) if name != table.base.name), 0)
     subject = row.selectbox(
         "Subject", tuple(titles), first, key=session.ITEM_SUBJECT, persist_state="session", width=260,
-        format_func=told_apart(tuple(titles), lambda name: shown(titles[name])),
+        format_func=distinct_labels(tuple(titles), lambda name: shown(titles[name])),
     )  # fmt: skip
     chosen_set = row.selectbox("Set", tuple(sets), key=session.ITEM_SET, persist_state="session", width=260,
-                               format_func=told_apart(tuple(sets), lambda name: shown(sets[name])))  # fmt: skip
+                               format_func=distinct_labels(tuple(sets), lambda name: shown(sets[name])))  # fmt: skip
     mine = table.answered.get((subject, chosen_set))
     if mine is None:
         return None
@@ -151,7 +151,7 @@ def _pick_cell(table: Table, row: "DeltaGenerator") -> tuple[Answered, Answered 
 
 def _pick_filter(pairs: Sequence[Pair], likelihood: bool, row: "DeltaGenerator") -> tuple[str, str]:
     names = filters(pairs, likelihood)
-    counts = {name: len(chosen(pairs, name)) for name in names}
+    counts = {name: len(filtered(pairs, name)) for name in names}
     _forget(session.ITEM_FILTER, names)
     name = row.selectbox("Items", names, key=session.ITEM_FILTER, persist_state="session", width=260,
                          format_func=lambda name: f"{name} ({counts.get(name, 0)})")  # fmt: skip
@@ -163,25 +163,27 @@ def _pick_filter(pairs: Sequence[Pair], likelihood: bool, row: "DeltaGenerator")
 # --- the table ---------------------------------------------------------------------------------------------------
 
 
-def rows(pairs: Sequence[Pair], likelihood: bool) -> list[dict[str, Any]]:
+def table_rows(pairs: Sequence[Pair], likelihood: bool) -> list[dict[str, Any]]:
     """What the table shows of each item; texts cut, their white space drawn together."""
     return [_likelihood_row(pair) if likelihood else _answer_row(pair) for pair in pairs]
 
 
 def _answer_row(pair: Pair) -> dict[str, Any]:
-    row = {"prompt": cut(pair.mine.prompt), "gold": cut(pair.mine.gold)}
+    row = {"prompt": shortened(pair.mine.prompt), "gold": shortened(pair.mine.gold)}
     both = [(who, one) for who, one in (("base", pair.base), ("subject", pair.mine)) if one is not None]
     for who, one in both:
-        row |= {f"{who}_right": verdict(one), f"{who}_answer": cut(one.extracted or "–")}
-    row |= {f"{who}_text": cut(one.completion) for who, one in both}
-    return row | ({"reason": cut(pair.mine.reason)} if pair.mine.reason else {}) | {"item": cut(pair.mine.id)}
+        row |= {f"{who}_right": verdict(one), f"{who}_answer": shortened(one.extracted or "–")}
+    row |= {f"{who}_text": shortened(one.completion) for who, one in both}
+    return (
+        row | ({"reason": shortened(pair.mine.reason)} if pair.mine.reason else {}) | {"item": shortened(pair.mine.id)}
+    )
 
 
 def _likelihood_row(pair: Pair) -> dict[str, Any]:
-    row: dict[str, Any] = {"prompt": cut(pair.mine.prompt), "gold": cut(pair.mine.gold)}
+    row: dict[str, Any] = {"prompt": shortened(pair.mine.prompt), "gold": shortened(pair.mine.gold)}
     if pair.base is not None:
         row |= {"base_nats": pair.base.value, "change": pair.change}
-    return row | {"subject_nats": pair.mine.value, "item": cut(pair.mine.id)}
+    return row | {"subject_nats": pair.mine.value, "item": shortened(pair.mine.id)}
 
 
 def verdict(record: ItemRecord) -> str:
@@ -189,7 +191,7 @@ def verdict(record: ItemRecord) -> str:
     return "✓ right" if record.correct else "✗ wrong"
 
 
-def cut(text: str) -> str:
+def shortened(text: str) -> str:
     """A text in one line, at most so long; control characters as escapes."""
     line = " ".join(shown(text).split())
     return line if len(line) <= _CUT else f"{line[: _CUT - 1]}…"
@@ -204,7 +206,7 @@ def _table(pairs: Sequence[Pair], mine: Answered) -> None:
         page = st.number_input(f"Page, 1 to {pages}", 1, pages, key=f"{session.ITEM_PAGE}_{pages}", width=160)
         start = PAGE * (session.clamped(page, 1, pages) - 1)
     drawn = pairs[start : start + PAGE]
-    frame: DataFrame = pd.DataFrame(rows(drawn, mine.likelihood))
+    frame: DataFrame = pd.DataFrame(table_rows(drawn, mine.likelihood))
     # other rows are another table: a row that was chosen in the one before is none of its own
     which = hashlib.sha256(repr([mine.subject.name, *(pair.mine.id for pair in drawn)]).encode()).hexdigest()[:12]
     key = f"{session.ITEM_TABLE}_{which}"
@@ -242,7 +244,7 @@ def _columns() -> dict[str, Any]:
 
 def _detail(pair: Pair, mine: Answered, table: Table, cell: Cell) -> None:
     record = pair.mine
-    st.markdown(f"##### Item {plain(shown(record.id))}")
+    st.markdown(f"##### Item {escaped(shown(record.id))}")
     left, right = st.columns(2, gap="medium")
     with left:
         _text("What the model read", record.prompt)
@@ -258,32 +260,36 @@ def _detail(pair: Pair, mine: Answered, table: Table, cell: Cell) -> None:
 
 
 def _text(title: str, text: str) -> None:
-    small(f"**{plain(title)}**")
+    caption(f"**{escaped(title)}**")
     st.code(shown(text), language=None, wrap_lines=True)
 
 
 def _answer(title: str, one: ItemRecord) -> None:
     if one.nll is not None:
         length = counted(one.tokens, "token")
-        small(f"**{plain(shown(title))}**: {one.nll:.4f} nats per token of the right answer, {length}")
+        caption(f"**{escaped(shown(title))}**: {one.nll:.4f} nats per token of the right answer, {length}")
         return
     cut_off = "went on with a question of its own" if one.ended else "ran into the length limit"
     ended = cut_off if one.finish == "length" else "ended by itself"
-    small(f"**{plain(shown(title))}**: {verdict(one)} · {counted(one.tokens, 'token')}, {ended}")
+    caption(f"**{escaped(shown(title))}**: {verdict(one)} · {counted(one.tokens, 'token')}, {ended}")
     st.code(shown(one.completion) or "∅ (nothing)", language=None, wrap_lines=True)
-    small("No answer could be read." if one.extracted is None else f"Answer read: {plain(cut(one.extracted) or '∅')}")
+    caption(
+        "No answer could be read."
+        if one.extracted is None
+        else f"Answer read: {escaped(shortened(one.extracted) or '∅')}"
+    )
     if one.reason:
-        small(f"Why it is not right: {plain(shown(one.reason))}")
+        caption(f"Why it is not right: {escaped(shown(one.reason))}")
 
 
 def _open_button(record: ItemRecord, mine: Answered, table: Table, cell: Cell) -> None:
     try:
-        found = opening.opening(table.recipe, mine.subject, cell, record)
+        found = opening.how_to_open(table.recipe, mine.subject, cell, record)
     except SpdError as error:
-        small(f"It cannot be opened in Side by side: {plain(str(error))}.")
+        caption(f"It cannot be opened in Side by side: {escaped(str(error))}.")
         return
     if st.button("Open in Side by side", icon=":material/splitscreen_right:", help="The same prompt, letter for "
                  "letter, greedy as here, with a lane for this subject beside the raw one"):  # fmt: skip
-        opening.go(found)
+        opening.open_item(found)
     for note in found.notes:
-        small(plain(note))
+        caption(escaped(note))

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from app.evaluation import answer_charts, charts, claim_cards, heat_map, items
-from app.evaluation.charts import where
+from app.evaluation.charts import set_title
 from app.ui import session
 from app.ui.figures import to_html
 from app.ui.tables import table_html
-from app.ui.widgets import chart, download, failure, is_dark, plain, small
+from app.ui.widgets import caption, chart, download, escaped, failure, is_dark
 from spd_core.errors import InputError
 from spd_core.evaluation import report
 from spd_core.evaluation.table import Column, Table, read_table
@@ -94,13 +94,13 @@ def _stamps(folder: Path) -> tuple[tuple[str, int, int], ...]:
 
 
 def _scores(table: Table) -> None:
-    chart(charts.values(table, is_dark()), key="chart_scores", alt=charts.values_alt(table))
+    chart(charts.scores(table, is_dark()), key="chart_scores", alt=charts.scores_alt(table))
     paper = " The diamonds are the paper's figures." if _has_paper(table) else ""
-    small(
+    caption(
         "How to read this: a dot is a score, its bar the 95 % interval; better is on the right. The dashed line is the "
         f"untouched model. Overlapping bars prove nothing either way: items are paired, see **{CHANGES}**.{paper}"
     )
-    _twin(titled(table), "Scores of all arms on all sets")
+    _twin(score_rows(table), "Scores of all arms on all sets")
     _notes(table)
 
 
@@ -108,9 +108,9 @@ def _has_paper(table: Table) -> bool:
     return any(row["Arm"].startswith("Paper: ") for row in report.grid(table))
 
 
-def titled(table: Table) -> list[dict[str, str]]:
+def score_rows(table: Table) -> list[dict[str, str]]:
     """The table, its sets called in- or out-of-domain."""
-    titles = {column.title: where(column) for column in table.columns}
+    titles = {column.title: set_title(column) for column in table.columns}
     return [{titles.get(name, name): text for name, text in row.items()} for row in report.grid(table)]
 
 
@@ -121,7 +121,7 @@ def _twin(rows: list[dict[str, str]], label: str) -> None:
 
 def _notes(table: Table) -> None:
     for note in report.notes(table):
-        small(plain(note))
+        caption(escaped(note))
 
 
 # --- differences -------------------------------------------------------------------------------------------------
@@ -129,13 +129,13 @@ def _notes(table: Table) -> None:
 
 def _changes(table: Table) -> None:
     if not table.claims:
-        small("Differences appear here when the base and one other subject have answered the same set.")
+        caption("Differences appear here when the base and one other subject have answered the same set.")
         return
     selected = _selected()
     st.markdown("##### All differences at a glance")
-    chart(heat_map.heat(table, selected, is_dark()), key="chart_heat", alt=heat_map.heat_alt(table),
-          pick=lambda cell: items.choose(*cell))  # fmt: skip
-    small(
+    chart(heat_map.difference_map(table, selected, is_dark()), key="chart_heat", alt=heat_map.difference_map_alt(table),
+          pick=lambda cell: items.show_items_of(*cell))  # fmt: skip
+    caption(
         "How to read this: blue is better than the base, orange worse; likelihoods, where lower is better, have a "
         "scale of their own. The mark says what is shown: ▲ helps, ▼ hurts, · not shown. Click a cell for its items."
     )
@@ -143,7 +143,7 @@ def _changes(table: Table) -> None:
     st.markdown("##### Differences with their intervals")
     chart(charts.differences(table, is_dark()), key="chart_differences",
           alt=charts.differences_alt(table))  # fmt: skip
-    small(
+    caption(
         "How to read this: a mark is subject − base on the same items, its bar the 95 % interval; right of zero is "
         "better, in nats as well, whose axis runs backwards. A bar that crosses zero shows nothing, and one that does "
         "not may still be **not shown** once p is corrected for the number of comparisons."
@@ -163,7 +163,7 @@ def _offer(table: Table, selected: tuple[str, str] | None) -> None:
         return
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button("Look at its items", on_click=_turn, args=(ITEMS,), icon=":material/list_alt:")
-        small(f"Chosen: **{plain(shown(found.subject))}** on {plain(shown(found.set_name))}, {found.headline}")
+        caption(f"Chosen: **{escaped(shown(found.subject))}** on {escaped(shown(found.set_name))}, {found.headline}")
 
 
 def _turn(part: str) -> None:
@@ -174,9 +174,9 @@ def _turn(part: str) -> None:
 
 
 def _answers(table: Table) -> None:
-    sets = {column.name: column for column in charts.filled(table) if not column.likelihood}
+    sets = {column.name: column for column in charts.answered_sets(table) if not column.likelihood}
     if not sets:
-        small("How long answers are, how they end and whether they can be read appears here with the first set that is "
+        caption("How long answers are, how they end and whether they can be read appears here with the first set that is "
               "answered in writing. Likelihoods have no such thing.")  # fmt: skip
     else:
         _answers_on(table, sets)
@@ -187,10 +187,10 @@ def _answers_on(table: Table, sets: dict[str, Column]) -> None:
     if st.session_state.get(session.ANSWERS_SET) not in sets:
         st.session_state.pop(session.ANSWERS_SET, None)
     name = st.selectbox("Set", tuple(sets), key=session.ANSWERS_SET, persist_state="session", width=300,
-                        format_func=lambda name: shown(where(sets[name])))  # fmt: skip
-    chart(answer_charts.answers(table, sets[name], is_dark()), key="chart_answers",
-          alt=answer_charts.answers_alt(table, sets[name]))  # fmt: skip
-    small(
+                        format_func=lambda name: shown(set_title(sets[name])))  # fmt: skip
+    chart(answer_charts.answer_bars(table, sets[name], is_dark()), key="chart_answers",
+          alt=answer_charts.answer_bars_alt(table, sets[name]))  # fmt: skip
+    caption(
         "How to read this: a gain that is no more than answers that end sooner, or that can be read more often, is a "
         "gain in form. If it vanishes when each answer is cut after the first line that holds one, it was in stopping."
     )
@@ -201,7 +201,7 @@ def _answers_on(table: Table, sets: dict[str, Column]) -> None:
 
 def _files(run: "Run", table: Table) -> None:
     name, title = run.id, shown(run.record.title or run.record.recipe.capability)
-    small("Files of what is filled so far; each is made when you ask for it.")
+    caption("Files of what is filled so far; each is made when you ask for it.")
     makers: list[tuple[str, str, Callable[[], bytes], str]] = [
         ("CSV", f"{name}.csv", lambda: report.frame(table).to_csv(index=False).encode(),
          "A row for each cell, with all digits"),
@@ -211,23 +211,23 @@ def _files(run: "Run", table: Table) -> None:
          "The table for a paper (booktabs)"),
         ("HTML", f"{name}.html", lambda: report.to_html(table, title).encode(),
          "A page that needs no network"),
-        ("Figures as HTML", f"{name}-figures.html", lambda: to_html(figures(table), title),
+        ("Figures as HTML", f"{name}-figures.html", lambda: to_html(all_figures(table), title),
          "All figures, drawn for a light page, in one file that needs no network"),
     ]  # fmt: skip
     with st.container(horizontal=True):
         for label, file_name, make, says in makers:
             download(label, make, file_name, help=says)
-    small("The same table in a terminal, which also fills what is missing:")
+    caption("The same table in a terminal, which also fills what is missing:")
     st.code(f"python -m spd_core table --run {name}", language=None, wrap_lines=True)
-    small(
-        f"The folder of this run holds it, too, when it is finished: {plain(str(run.folder))}, table.md and table.csv."
+    caption(
+        f"The folder of this run holds it, too, when it is finished: {escaped(str(run.folder))}, table.md and table.csv."
     )
 
 
-def figures(table: Table) -> "list[Figure]":
+def all_figures(table: Table) -> "list[Figure]":
     """All figures that there are data for, for a light page."""
-    drawn: list[Any] = [charts.values(table, False)]
+    drawn: list[Any] = [charts.scores(table, False)]
     if table.claims:
-        drawn += [heat_map.heat(table, None, False), charts.differences(table, False)]
-    sets = [column for column in charts.filled(table) if not column.likelihood]
-    return drawn + [answer_charts.answers(table, column, False) for column in sets]
+        drawn += [heat_map.difference_map(table, None, False), charts.differences(table, False)]
+    sets = [column for column in charts.answered_sets(table) if not column.likelihood]
+    return drawn + [answer_charts.answer_bars(table, column, False) for column in sets]

@@ -6,7 +6,15 @@ from collections.abc import Callable
 import streamlit as st
 
 from app.evaluation import form
-from app.runs.panel import about, actions, head, log, open_shown, progress, redraw_while_live
+from app.runs.panel import (
+    command_and_notes,
+    open_shown,
+    redraw_while_live,
+    run_actions,
+    run_header,
+    run_log,
+    run_progress,
+)
 from app.ui import session
 from spd_core.evaluation.progress import EvaluationView, describe, finished_cells, in_short, left, speed, steps
 from spd_core.runs.folder import Run
@@ -33,11 +41,11 @@ def panel(name: str, to_form: Callable[[], None]) -> None:
         cells = finished_cells(recipe, run.folder)
         if cells != filled and time.monotonic() - drawn > _RESULTS_EVERY:
             st.rerun()
-        head(run, status, in_short(recipe))
+        run_header(run, status, in_short(recipe))
         done, planned = steps(view, recipe, cells)
         what = f"Step {min(done + 1, planned)} of {planned}: {describe(view, recipe)}"
-        progress(status, what, done / max(planned, 1), speed(view), left(view, recipe.batch_size))
-        actions(run, status, clone, session.EVALUATION_RUN)
+        run_progress(status, what, done / max(planned, 1), speed(view), left(view, recipe.batch_size))
+        run_actions(run, status, clone, session.EVALUATION_RUN)
         _more(run)
 
     redraw_while_live(opened, "evaluation", EvaluationView, draw)
@@ -50,5 +58,5 @@ def _more(run: Run) -> None:
     with st.expander("Log, command and notes", icon=":material/terminal:", key=session.EVALUATION_MORE,
                      on_change="rerun") as more:  # fmt: skip
         if more.open:
-            log(run)
-            about(run)
+            run_log(run)
+            command_and_notes(run)

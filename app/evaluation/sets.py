@@ -6,7 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from app.ui.widgets import failure, plain, small
+from app.ui.widgets import caption, escaped, failure
 from spd_core.data.capability import BUILTIN_FOLDER, Scorer, Split, builtin_names
 from spd_core.data.public import TASKS, find_capability, saved_folder, saved_names
 from spd_core.errors import InputError
@@ -84,7 +84,7 @@ def pick_sets(base: Sequence[EvalSet], in_domain: str, key: str) -> tuple[EvalSe
         "the held-out split are asked: nothing is captured from or trained on those.",
     )  # fmt: skip
     if not names:
-        small("Choose at least one set.")
+        caption("Choose at least one set.")
     return tuple(_pick_one(name, before.get(name), name == in_domain, f"{key}_set_{name}") for name in names)
 
 
@@ -93,13 +93,13 @@ def _pick_one(name: str, before: EvalSet | None, in_domain: bool, key: str) -> E
     wanted = before or EvalSet(capability=name, limit=LIMIT)
     left, middle, right = st.columns((5, 2, 4), gap="medium", vertical_alignment="bottom")
     limit = middle.number_input(
-        f"Items of {plain(wanted.name)}", 1, None, wanted.limit, key=f"{key}_limit", persist_state="session",
+        f"Items of {escaped(wanted.name)}", 1, None, wanted.limit, key=f"{key}_limit", persist_state="session",
         help="The first so many; empty takes all.", placeholder="all",
     )  # fmt: skip
     data = wanted.data
     if name in TASKS:
         data = right.text_input(
-            f"Local file of {plain(name)}", data, key=f"{key}_data", persist_state="session",
+            f"Local file of {escaped(name)}", data, key=f"{key}_data", persist_state="session",
             placeholder="from the hub", help="A JSONL file with the data set's columns, instead of the hub.",
         )  # fmt: skip
     data = (data or "").strip()
@@ -115,11 +115,11 @@ def _describe(wanted: EvalSet, in_domain: bool) -> None:
     try:
         facts = facts_of(wanted)
     except InputError:  # said below, once
-        st.markdown(f"**{plain(wanted.name)}** {domain}")
+        st.markdown(f"**{escaped(wanted.name)}** {domain}")
         return
     size = f"{facts.items} of {facts.whole} items" if facts.whole is not None else "from the hub when it runs"
     split = "held-out" if wanted.split == "heldout" else wanted.split
-    st.markdown(f"**{plain(wanted.name)}** {domain}  \n:small[{size}, {split} · scored by: {_SCORED[facts.scorer]}]")
+    st.markdown(f"**{escaped(wanted.name)}** {domain}  \n:small[{size}, {split} · scored by: {_SCORED[facts.scorer]}]")
 
 
 def pick_lengths(sets: Sequence[EvalSet], facts: Mapping[str, SetFacts], key: str) -> tuple[EvalSet, ...]:
@@ -131,7 +131,7 @@ def pick_lengths(sets: Sequence[EvalSet], facts: Mapping[str, SetFacts], key: st
         known = facts.get(wanted.name)
         usual = "" if known is None else str(answer_length(EvalSet(capability=wanted.capability), known.scorer))
         most = columns[at % 3].number_input(
-            f"Most new tokens, {plain(wanted.name)}", 1, None, wanted.max_new_tokens, placeholder=usual or "usual",
+            f"Most new tokens, {escaped(wanted.name)}", 1, None, wanted.max_new_tokens, placeholder=usual or "usual",
             key=f"{key}_set_{wanted.capability}_tokens", persist_state="session",
             help="Empty takes what its scorer needs.",
         )  # fmt: skip
@@ -146,5 +146,5 @@ def read_facts(sets: Sequence[EvalSet]) -> dict[str, SetFacts]:
         try:
             found[wanted.name] = facts_of(wanted)
         except InputError as error:
-            failure(f"The set {plain(wanted.name)} cannot be read:", str(error))
+            failure(f"The set {escaped(wanted.name)} cannot be read:", str(error))
     return found

@@ -8,7 +8,7 @@ from pathlib import Path
 import streamlit as st
 
 from app.ui import header
-from app.ui.widgets import small, told_apart
+from app.ui.widgets import caption, distinct_labels
 from spd_core.errors import InputError
 from spd_core.intervention.cards import AdapterCard, adapter_folder, finished_adapters, short_name
 from spd_core.recipes.distill import ARMS, ArmName
@@ -62,8 +62,8 @@ def _of_capture(name: str, choice: Choice) -> tuple[Subject, ...]:
     """A subject that is projected into a saved capture, and its control."""
     how = f"rank {choice.rank}, α {choice.strength:g}"
     common = {"kind": "projected", "capture": name, "rank": choice.rank, "strength": choice.strength}
-    mine = Subject.model_validate({**common, "label": f"Projected, {header.label(name)}, {how}"})
-    control = {**common, "of": "random", "label": f"Random subspace like {header.label(name)}, {how}"}
+    mine = Subject.model_validate({**common, "label": f"Projected, {header.capture_label(name)}, {how}"})
+    control = {**common, "of": "random", "label": f"Random subspace like {header.capture_label(name)}, {how}"}
     return (mine, Subject.model_validate(control)) if choice.control else (mine,)
 
 
@@ -95,7 +95,7 @@ def choice_of(subjects: Iterable[Subject]) -> Choice:
 def pick_subjects(base: Choice, model: str, key: str) -> tuple[Subject, ...]:
     """All subjects; `key` begins the widgets' keys."""
     st.markdown("##### Who answers")
-    small("**Base**, the untouched model, always answers: all others are compared with it.")
+    caption("**Base**, the untouched model, always answers: all others are compared with it.")
     projected = st.pills(
         "Projected while it answers", tuple(PROJECTED), selection_mode="multi", default=base.projected,
         format_func=PROJECTED.__getitem__, key=f"{key}_projected", persist_state="session",
@@ -104,7 +104,7 @@ def pick_subjects(base: Choice, model: str, key: str) -> tuple[Subject, ...]:
     )  # fmt: skip
     asked = [f"**{PROJECTED[name]}**: {_WHY[name]}" for name in projected if name in _WHY]
     if asked:
-        small(f"What the controls ask. {' '.join(asked)}")
+        caption(f"What the controls ask. {' '.join(asked)}")
     arms = st.pills(
         "Trained for this evaluation", tuple(ARMS), selection_mode="multi", default=base.arms,
         format_func=short_name, key=f"{key}_arms", persist_state="session",
@@ -112,7 +112,7 @@ def pick_subjects(base: Choice, model: str, key: str) -> tuple[Subject, ...]:
         "is taken instead.",
     )  # fmt: skip
     if arms:
-        small(f"What each isolates: {', '.join(f'**{short_name(arm)}** {ARMS[arm].isolates}' for arm in arms)}.")
+        caption(f"What each isolates: {', '.join(f'**{short_name(arm)}** {ARMS[arm].isolates}' for arm in arms)}.")
         st.warning("Arms are trained first, one after another, before anything is answered: the cost below says how "
                    "long that takes.", icon=":material/schedule:")  # fmt: skip
     others = _pick_others(base.others, key)
@@ -139,14 +139,14 @@ def _pick_ready(base: Choice, model: str, key: str) -> Choice:
     refs = tuple(dict.fromkeys((*cards, *base.adapters)))
     adapters = left.multiselect(
         "Adapters that are there", refs, base.adapters, key=f"{key}_adapters", persist_state="session",
-        format_func=told_apart(refs, lambda ref: _adapter_label(ref, cards.get(ref))), placeholder=_none(refs),
+        format_func=distinct_labels(refs, lambda ref: _adapter_label(ref, cards.get(ref))), placeholder=_none(refs),
         help="Trained on this model on Fine-tune.",
     )  # fmt: skip
     saved = (name for name in (*saved_names(), *recorded_names()) if same_model(_captured_on(name), model))
     names = tuple(dict.fromkeys((*saved, *base.captures)))
     captures = middle.multiselect(
         "Saved captures", names, base.captures, key=f"{key}_captures", persist_state="session",
-        format_func=told_apart(names, header.label), placeholder=_none(names),
+        format_func=distinct_labels(names, header.capture_label), placeholder=_none(names),
         help="Projected into while it answers, instead of a subspace that is captured anew.",
     )  # fmt: skip
     exports = sorted(str(path.parent) for path in (spd_home() / "exports").glob("[!.]*/config.json"))

@@ -10,7 +10,7 @@ import streamlit as st
 from app.side_by_side.opening import open_adapters
 from app.ui import launch, progress, session
 from app.ui.tables import table_html
-from app.ui.widgets import download, failure, plain, small
+from app.ui.widgets import caption, download, escaped, failure
 from spd_core.intervention.cards import AdapterCard, adapter_folder, finished_adapters
 from spd_core.recipes.distill import ARMS
 from spd_core.runs.view import RunView
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from spd_core.runs.folder import Run
 
 
-def adapters(run: "Run", view: RunView) -> None:
+def adapters_panel(run: "Run", view: RunView) -> None:
     """The table of what is trained already, and what to do with it."""
     arms = run.record.distillation.arms
     cards = [card for arm in arms for card in finished_adapters() if card.ref == f"{run.id}/{arm}"]
@@ -60,24 +60,24 @@ def _export(cards: list[AdapterCard], row: Any) -> None:
         ref = st.selectbox("Adapter", tuple(labels), format_func=labels.__getitem__, key=session.EXPORT_ARM)
         card = next((card for card in cards if card.ref == ref), cards[0])
         folder = adapter_folder(card.ref)
-        download("Adapter (peft, zip)", lambda: zipped(folder), f"{card.run}-{card.arm}.zip",
+        download("Adapter (peft, zip)", lambda: zip_of(folder), f"{card.run}-{card.arm}.zip",
                  help="LoRA weights with their card, as peft loads them")  # fmt: skip
         target = spd_home() / "exports" / f"{card.run}-{card.arm}"
         if st.button("Write the merged checkpoint", help="The whole model with the adapter in its weights: "
                      "transformers and any engine of this architecture loads it"):  # fmt: skip
             launch.start_merging(card, target)
             st.rerun()
-        small(f"It goes to {plain(str(target))}")
+        caption(f"It goes to {escaped(str(target))}")
     job = session.job(session.EXPORT_JOB)
     if job is not None and job.running:
-        progress.ticking(job, "Stop writing")
+        progress.show_progress(job, "Stop writing")
     elif job is not None and job.error:
         failure("The checkpoint was not written:", job.error)
     elif job is not None and job.result is not None:
-        st.success(f"The merged checkpoint lies in {plain(str(job.result))}", icon=":material/check_circle:")
+        st.success(f"The merged checkpoint lies in {escaped(str(job.result))}", icon=":material/check_circle:")
 
 
-def zipped(folder: Path) -> bytes:
+def zip_of(folder: Path) -> bytes:
     """All files of a folder as a zip archive."""
     made = io.BytesIO()
     with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:

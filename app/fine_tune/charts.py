@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from app.ui.figures import INK, LANE_COLOURS, MUTED, Drawing, build, literal
+from app.ui.figures import INK, LANE_COLOURS, MUTED, Drawing, build_figure, plotly_text
 from spd_core.generation.report import opening
 from spd_core.intervention.cards import short_name
 from spd_core.runs.view import ArmRound, Curve, RunView, final_losses
@@ -59,17 +59,17 @@ def losses(views: Views, dark: bool, by: Axis = "step") -> "go.Figure":
             for rows, points, look, width in (("train", train, thin, 1.2), ("held-out", curve.held_out, thick, 3)):
                 if points:
                     data.append({
-                        "type": "scatter", "name": literal(label(run, arm)), "legendgroup": f"{place} {arm}",
+                        "type": "scatter", "name": plotly_text(arm_label(run, arm)), "legendgroup": f"{place} {arm}",
                         "showlegend": arm not in named, "line": {"color": colours[dark], "dash": dash, "width": width},
                         **look, **_points(points, rows, round_, start, by),
                     })  # fmt: skip
                     named.add(arm)
     layout = {"height": 380, "xaxis": {"title": {"text": _x_title(views, by)}, "rangemode": "tozero"},
               "yaxis": {"title": {"text": "loss (nats per token)"}}}  # fmt: skip
-    return build(data, layout, dark=dark)
+    return build_figure(data, layout, dark=dark)
 
 
-def label(run: str, arm: str) -> str:
+def arm_label(run: str, arm: str) -> str:
     """`SPD`, or `run · SPD` where the run is called something."""
     return f"{opening(run, 60)} · {short_name(arm)}" if run else short_name(arm)
 
@@ -114,7 +114,7 @@ def losses_alt(views: Views) -> str:
             values = [f"train {curve.losses[-1]:.3f}"] if curve.losses else []
             values += [f"held-out {curve.held_out[-1][2]:.3f}"] if curve.held_out else []
             later = f" round {round_}" if round_ > 1 else ""
-            ends.append(f"{label(run, arm)}{later} {' and '.join(values) or 'nothing yet'}")
+            ends.append(f"{arm_label(run, arm)}{later} {' and '.join(values) or 'nothing yet'}")
     return f"Losses over the steps of training, in nats per token. Last values: {'; '.join(ends) or 'none yet'}."
 
 
@@ -171,10 +171,10 @@ def drift(drifts: "Mapping[ArmRound, Drift]", dark: bool) -> "go.Figure":
         last = round_ == max(other for name, other in drifts if name == arm)
         marker = {"color": colours[dark], "symbol": symbol if last else f"{symbol}-open", "size": 11,
                   "line": {"width": 2 if not last else 0, "color": colours[dark]}}  # fmt: skip
-        name = literal(_training(arm, round_))
+        name = plotly_text(_training(arm, round_))
         data.append({
             "type": "scatter", "mode": "markers", "name": name, "offsetgroup": name, "marker": marker,
-            "x": [literal(site) for site in found.overlap], "y": list(found.overlap.values()),
+            "x": [plotly_text(site) for site in found.overlap], "y": list(found.overlap.values()),
             "customdata": [[found.before.get(site), found.chance.get(site), max(found.angles.get(site) or (0.0,))]
                            for site in found.overlap],
             "hovertemplate": "%{x}<br>mean cos² %{y:.4f}, to the round before %{customdata[0]:.4f}<br>"
@@ -187,9 +187,9 @@ def drift(drifts: "Mapping[ArmRound, Drift]", dark: bool) -> "go.Figure":
     shapes = [{"type": "line", "x0": at - 0.45, "x1": at + 0.45, "y0": level, "y1": level, "line": line}
               for at, level in sorted(levels)]  # fmt: skip
     layout = {"height": 360, "scattermode": "group", "scattergap": 0.3, "shapes": shapes,
-              "xaxis": {"type": "category", "categoryarray": [literal(site) for site in places]},
+              "xaxis": {"type": "category", "categoryarray": [plotly_text(site) for site in places]},
               "yaxis": {"title": {"text": "overlap (mean cos²)"}, "range": [0, 1.04]}}  # fmt: skip
-    return build(data, layout, dark=dark)
+    return build_figure(data, layout, dark=dark)
 
 
 def _training(arm: str, round_: int) -> str:

@@ -7,7 +7,7 @@ import streamlit as st
 
 from app.ui import session
 from app.ui.tables import to_csv
-from app.ui.widgets import counted, download, failure, small
+from app.ui.widgets import caption, counted, download, failure
 from spd_core.data.public import TASKS, find_capability, held_out_prompts
 from spd_core.distill.corpus import CorpusRow, Hygiene, clean, read_corpus
 from spd_core.errors import InputError, SpdError
@@ -32,7 +32,7 @@ def panel(run: "Run", *, open_to_change: bool) -> None:
     written = sorted((run.folder / "corpora").glob("[!.]*.jsonl"))
     files = {path.stem: path for path in written if ".part-" not in path.name}
     if not files:
-        small("No row is written yet. They appear here batch by batch.")
+        caption("No row is written yet. They appear here batch by batch.")
         return
     chosen = st.segmented_control(
         "Corpus", tuple(files), default=next(iter(files)), required=True, key=session.CORPUS_SHOWN,
@@ -60,7 +60,7 @@ def panel(run: "Run", *, open_to_change: bool) -> None:
         download("Corpus as CSV", lambda: to_csv(table), f"{run.id}-{name}.csv")
         download("Corpus as JSONL", files[name].read_bytes, f"{run.id}-{name}.jsonl")
     if not editable:
-        small("Rows can be rejected before a run trains: tick **Wait for my review** among its settings.")
+        caption("Rows can be rejected before a run trains: tick **Wait for my review** among its settings.")
 
 
 def hygiene(recipe: Recipe, rows: Sequence[CorpusRow]) -> Hygiene:

@@ -6,7 +6,7 @@ import streamlit as st
 
 from app.jobs.models import distillation_memory, free_memory, preparation
 from app.runs.cost import CHARACTERS_PER_TOKEN, cost_and_prompts
-from app.ui.widgets import duration, gib, plain, small
+from app.ui.widgets import caption, duration, escaped, gib
 from spd_core.data.public import TASKS
 from spd_core.errors import InputError
 from spd_core.recipes.distill import Recipe
@@ -17,13 +17,13 @@ from spd_core.storage import spd_home
 def panel(recipe: Recipe) -> None:
     """One box with everything, and where its numbers come from."""
     if recipe.capability in TASKS:
-        small("What it costs is known once its data set is loaded: that happens when the run starts.")
+        caption("What it costs is known once its data set is loaded: that happens when the run starts.")
         return
     prepared, rates = preparation(recipe.model, recipe.revision).result, measured_rates(recipe.model)
     try:
         cost, texts = cost_and_prompts(recipe, prepared, rates)
     except InputError as error:
-        st.warning(plain(str(error)), icon=":material/warning:")
+        st.warning(escaped(str(error)), icon=":material/warning:")
         return
     time = "not measured yet for this model" if cost.seconds is None else f"at most {duration(cost.seconds)}"
     parts = [f"**{time}**", f"{cost.corpus_tokens:,} new tokens", f"{cost.train_tokens:,} tokens trained on"]
@@ -38,7 +38,7 @@ def panel(recipe: Recipe) -> None:
         parts.append(f"{cost.disk / 2**20:,.0f} MiB of {gib(_free_disk())} free disk")
     st.markdown(f"Cost: {' · '.join(parts)}")
     if rates is not None:
-        small(f"Rates: {plain(rates.source)}. Completions are often shorter than allowed, so it is less.")
+        caption(f"Rates: {escaped(rates.source)}. Completions are often shorter than allowed, so it is less.")
 
 
 def _free_disk() -> int:

@@ -5,7 +5,7 @@ from typing import Any
 
 import streamlit as st
 
-from app.runs.form import GROUPS, FilledForm, Label, fields
+from app.runs.form import SETTING_GROUPS, FieldLabel, FilledForm, setting_widgets
 from app.ui import session
 from app.ui.widgets import failure
 from spd_core.data.capability import builtin_names
@@ -15,13 +15,13 @@ from spd_core.intervention.cards import short_name
 from spd_core.recipes.distill import ARMS, PRESETS, Recipe, recipe_from
 
 _RUN = {
-    "model": Label("Model", "builtin, a Hugging Face id, or a local folder."),
-    "revision": Label("Revision", "Branch, tag or commit on the hub; empty takes the newest."),
-    "dtype": Label("Number format", "auto: bfloat16 where the hardware multiplies it, else float32."),
-    "rounds": Label("Rounds", "Each captures, writes and trains again, from the merged model before it."),
-    "drift": Label("Measure the drift", "Capture once more on every trained model."),
-    "review": Label("Wait for my review", "Pause when the corpora are written, so that rows can be rejected."),
-    "seed": Label("Seed", "Of the corpus' noise and of the random subspace."),
+    "model": FieldLabel("Model", "builtin, a Hugging Face id, or a local folder."),
+    "revision": FieldLabel("Revision", "Branch, tag or commit on the hub; empty takes the newest."),
+    "dtype": FieldLabel("Number format", "auto: bfloat16 where the hardware multiplies it, else float32."),
+    "rounds": FieldLabel("Rounds", "Each captures, writes and trains again, from the merged model before it."),
+    "drift": FieldLabel("Measure the drift", "Capture once more on every trained model."),
+    "review": FieldLabel("Wait for my review", "Pause when the corpora are written, so that rows can be rejected."),
+    "seed": FieldLabel("Seed", "Of the corpus' noise and of the random subspace."),
 }
 _FORM = FilledForm(session.RECIPE_BASE, session.RECIPE_FORM, session.RECIPE_WIDGETS)
 _ARM_LABELS = {name: arm.label for name, arm in ARMS.items()}
@@ -46,11 +46,11 @@ def pick_recipe() -> Recipe | None:
     with st.expander("All settings", icon=":material/tune:", key=session.RECIPE_OPEN, on_change="rerun"):
         tabs = st.tabs(["Capture", "Corpus", "Training", "Model and run"])
         chosen: dict[str, Any] = {"capability": capability, "arms": arms}
-        for tab, (name, kind, labels) in zip(tabs, GROUPS, strict=False):
+        for tab, (name, kind, labels) in zip(tabs, SETTING_GROUPS, strict=False):
             with tab:
-                chosen[name] = fields(kind, labels, base[name], _FORM.key(name))
+                chosen[name] = setting_widgets(kind, labels, base[name], _FORM.key(name))
         with tabs[-1]:
-            chosen |= fields(Recipe, _RUN, base, _FORM.key("run"))
+            chosen |= setting_widgets(Recipe, _RUN, base, _FORM.key("run"))
     try:
         recipe: Recipe | None = recipe_from(chosen)
     except InputError as error:

@@ -6,12 +6,20 @@ from typing import get_args
 import streamlit as st
 
 from app.fine_tune import charts, corpora, form
-from app.fine_tune.adapters import adapters
+from app.fine_tune.adapters import adapters_panel
 from app.runs.form import arm_names
-from app.runs.panel import about, actions, head, log, open_shown, progress, redraw_while_live
+from app.runs.panel import (
+    command_and_notes,
+    open_shown,
+    redraw_while_live,
+    run_actions,
+    run_header,
+    run_log,
+    run_progress,
+)
 from app.ui import session
 from app.ui.tables import table_html, to_csv
-from app.ui.widgets import chart, download, is_dark, small
+from app.ui.widgets import caption, chart, download, is_dark
 from spd_core.generation.report import shown
 from spd_core.intervention.cards import short_name
 from spd_core.runs.folder import Run
@@ -35,9 +43,9 @@ def panel(name: str, to_form: Callable[[], None]) -> None:
     def draw(status: Status, view: RunView) -> None:
         if (status.state == "review") != (opened.status.state == "review"):
             st.rerun()
-        head(run, status, arm_names(recipe.arms))
+        run_header(run, status, arm_names(recipe.arms))
         _progress(run, status, view)
-        actions(run, status, clone)
+        run_actions(run, status, clone)
         _parts(run, status, view)
 
     redraw_while_live(opened, "run", RunView, draw)
@@ -46,11 +54,11 @@ def panel(name: str, to_form: Callable[[], None]) -> None:
 def _progress(run: Run, status: Status, view: RunView) -> None:
     done, planned = overall(view, run.record.distillation)
     what = f"Step {min(done + 1, planned)} of {planned}: {describe_stage(view)}"
-    progress(status, what, done / max(planned, 1), tokens_per_second(view), eta(view))
+    run_progress(status, what, done / max(planned, 1), tokens_per_second(view), eta(view))
 
 
 def _parts(run: Run, status: Status, view: RunView) -> None:
-    adapters(run, view)
+    adapters_panel(run, view)
     parts = [CURVES, CORPORA, SAMPLES, DRIFT, LOG, ABOUT]
     first = CORPORA if status.state == "review" else CURVES
     part = st.segmented_control(
@@ -64,23 +72,23 @@ def _parts(run: Run, status: Status, view: RunView) -> None:
     elif part == DRIFT:
         _drift(run, view)
     elif part == LOG:
-        log(run)
+        run_log(run)
     elif part == ABOUT:
-        about(run)
+        command_and_notes(run)
     else:
         _curves(run, view)
 
 
 def _curves(run: Run, view: RunView) -> None:
     if not view.curves:
-        small("The losses of all arms appear here with the first training step.")
+        caption("The losses of all arms appear here with the first training step.")
         return
     curves = {"": view.curves}
     axis = st.segmented_control("Along x", get_args(charts.Axis), default="step", required=True,
                                 key=session.LOSS_AXIS, bind="query-params")  # fmt: skip
     by: charts.Axis = "epoch" if axis == "epoch" else "step"
     chart(charts.losses(curves, is_dark(), by), key="chart_losses", alt=charts.losses_alt(curves))
-    small(
+    caption(
         "How to read this: thin lines are the loss of each step's rows, thick ones with marks that of the held-out "
         "rows. Each arm is scored on its own text, so a lower line does not make an arm the better model."
     )
@@ -89,12 +97,12 @@ def _curves(run: Run, view: RunView) -> None:
             st.html(table_html(charts.losses_table(curves), "Losses, in nats per token"))
     download("Losses as CSV", lambda: to_csv(charts.losses_table(curves)), f"{run.id}-losses.csv")
     if view.damaged:
-        small(f"{view.damaged} lines of its events are damaged, and left out here.")
+        caption(f"{view.damaged} lines of its events are damaged, and left out here.")
 
 
 def _samples(view: RunView) -> None:
     if not view.samples:
-        small("After each epoch, the model in training continues a few prompts; they appear here.")
+        caption("After each epoch, the model in training continues a few prompts; they appear here.")
         return
     rows = [
         {"Arm": short_name(sample.arm), "Round": str(sample.round), "Epoch": f"{sample.epoch:g}",
@@ -107,10 +115,10 @@ def _samples(view: RunView) -> None:
 def _drift(run: Run, view: RunView) -> None:
     if not view.drifts:
         asked = run.record.distillation.drift
-        small("Measured when an arm is trained." if asked else "This run does not measure it; see its settings.")
+        caption("Measured when an arm is trained." if asked else "This run does not measure it; see its settings.")
         return
     chart(charts.drift(view.drifts, is_dark()), key="chart_drift", alt=charts.drift_alt(view.drifts))
-    small(
+    caption(
         "How to read this: the mean cos² of the principal angles between the capability subspace of the trained model "
         "and that of the untouched one. 1: nothing has turned; the mark of chance: as far apart as two random ones."
     )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from app.ui import session
-from app.ui.widgets import counted, failure, plain, small
+from app.ui.widgets import caption, counted, escaped, failure
 from spd_core.data.capability import Capability, Example, Split
 from spd_core.data.importing import Imported, convert, save_capability, suggested_name
 from spd_core.data.public import saved_names
@@ -44,7 +44,7 @@ def panel(capability: Capability, view: str | None, imported: bool) -> None:
     _news(capability.name)
     if view == EDIT:
         if own_name(capability) != capability.name:
-            small(f"What you save is a copy: {plain(capability.name)} stays as it is.")
+            caption(f"What you save is a copy: {escaped(capability.name)} stays as it is.")
         edited = edit(capability)
         if edited is not None:
             _save_row(edited, own_name(capability))
@@ -78,7 +78,7 @@ def browse(capability: Capability) -> None:
         on_select=_choose if choosable else "ignore", alt=f"{counted(len(examples), 'example')} of one split",
     )  # fmt: skip
     if choosable:
-        small("Choose a row at its left edge to see which of its tokens carry the loss, under 3.")
+        caption("Choose a row at its left edge to see which of its tokens carry the loss, under 3.")
 
 
 def _height(rows: int) -> int:
@@ -114,7 +114,7 @@ def usable(imported: Imported, where: str, remedy: str) -> bool:
     more = f", and {bad - 1:,} more" if bad > 1 else ""
     failure(f"{counted(bad, 'row')} of {good + bad:,} cannot be read:", f"{where}, {imported.problems[0]}{more}")
     _problem_table(imported.problems)
-    small(f"{plain(remedy)} The table can be downloaded with the button at its corner.")
+    caption(f"{escaped(remedy)} The table can be downloaded with the button at its corner.")
     if not good:
         return False
     agreed = f"{session.LEAVE_OUT}-{zlib.crc32(repr(imported.problems).encode('utf-8', 'replace'))}"  # to these only
@@ -149,7 +149,7 @@ def edit(capability: Capability) -> Capability | None:
     )  # fmt: skip
     now = records(rows)
     st.session_state[session.DRAFT] = (capability.fingerprint, st.session_state[session.DRAFT][1], now)
-    small(
+    caption(
         "Double-click a cell to change it; the last, empty row adds one; choose rows at the left edge to delete them."
     )
     before = {example.id: example for example in capability.examples}
@@ -206,7 +206,7 @@ def _save_row(capability: Capability, proposed: str) -> None:
     name = (name or "").strip()
     overwrite = False
     if name in saved_names():
-        overwrite = row.checkbox(f"Replace the saved {plain(name)}", key=f"{session.SAVE_REPLACE}-{name}")
+        overwrite = row.checkbox(f"Replace the saved {escaped(name)}", key=f"{session.SAVE_REPLACE}-{name}")
     row.button(
         f"Save {counted(len(capability.examples), 'example')}", on_click=_save, args=(capability, name, overwrite),
         icon=":material/save:",
@@ -233,4 +233,4 @@ def _news(name: str) -> None:
         failure("Not saved:", text)
         del st.session_state[session.SAVE_NEWS]
     elif saved == name:
-        st.success(f"Saved: {plain(text)}", icon=":material/save:")
+        st.success(f"Saved: {escaped(text)}", icon=":material/save:")

@@ -11,7 +11,7 @@ import streamlit as st
 
 from app.home import examples
 from app.ui import session
-from app.ui.widgets import counted, failure, plain, small
+from app.ui.widgets import caption, counted, escaped, failure
 from spd_core.data.capability import Capability, Scorer, Settings, Split
 from spd_core.data.importing import (
     CUSTOM,
@@ -39,7 +39,7 @@ _RULES = {"the whole answer": "answer", "the last number": "number", "the tests"
 _AFTER, _REGEX, _FILE = "what follows a text", "a regular expression", "as the file says"
 
 
-def pick_file() -> tuple[str, bytes] | None:
+def pick_capability_file() -> tuple[str, bytes] | None:
     """Name and content of an upload, or else of a path on the server's machine; None while there is neither.
 
     Raises:
@@ -53,12 +53,12 @@ def pick_file() -> tuple[str, bytes] | None:
         return upload.name, upload.getvalue()
     if path and path.strip():
         return read_file(path.strip())
-    small("A row each example: one JSON object a line, such as " + plain('{"prompt": "2 + 2?", "answer": "4"}')
+    caption("A row each example: one JSON object a line, such as " + escaped('{"prompt": "2 + 2?", "answer": "4"}')
           + ", or a CSV with a header.")  # fmt: skip
     return None
 
 
-def form(name: str, data: bytes) -> Capability | None:
+def import_form(name: str, data: bytes) -> Capability | None:
     """The examples of the file, as the form says; None while something is wrong, with the reason on screen."""
     try:
         with st.container(border=True):
@@ -141,7 +141,7 @@ def _mend(table: Table, found: Imported) -> Table:
     import pandas as pd
 
     with st.expander(f"Mend {counted(len(bad), 'row')} here"):
-        small("Double-click a cell to change it; what you write counts at once, for this import and not in the file.")
+        caption("Double-click a cell to change it; what you write counts at once, for this import and not in the file.")
         rows = pd.DataFrame(list(bad.values()), index=pd.Index(list(bad), name="Line"), dtype=object)
         mended = st.data_editor(
             rows, key=_key("mend", _token(table), zlib.crc32(repr(bad).encode("utf-8", "replace"))),

@@ -9,7 +9,7 @@ from app.home.recent import recent_models, remember
 from app.jobs.job import Job
 from app.jobs.models import ModelKey, Prepared, estimate_memory, fitting_batch_size, forget_preparation, free_memory
 from app.ui import session, tokens
-from app.ui.widgets import counted, failure, gib, plain, small
+from app.ui.widgets import caption, counted, escaped, failure, gib
 from spd_core.data.capability import Capability, Loss, Style, builtin_names
 from spd_core.data.public import read_named, saved_names
 from spd_core.errors import InputError, SpdError
@@ -73,7 +73,7 @@ def wait_for(job: Job[Prepared, None], key: ModelKey) -> Prepared | None:
     def ticking() -> None:
         if not job.running:
             st.rerun()
-        st.progress(min(job.share, 1.0), text=f"{plain(job.phase)} ({job.elapsed:.0f} s)")
+        st.progress(min(job.share, 1.0), text=f"{escaped(job.phase)} ({job.elapsed:.0f} s)")
 
     ticking()
     return None
@@ -92,18 +92,18 @@ def model_card(prepared: Prepared) -> None:
         "Norm": card.norm,
         "Context": f"{card.context:,} tokens",
     }
-    items = [f"{label}: **{plain(str(value))}**" for label, value in rows.items()]
+    items = [f"{label}: **{escaped(str(value))}**" for label, value in rows.items()]
     for column, part in zip(st.columns((2, 3), wrap=False), (items[:4], items[4:]), strict=True):
         column.markdown("  \n".join(part))
-    small(f"K is read {plain(card.key_is_read)}. V likewise.")
+    caption(f"K is read {escaped(card.key_is_read)}. V likewise.")
 
 
-def memory(prepared: Prepared, dtype: str, layers: tuple[int, ...], batch_size: int) -> None:
+def memory_estimate(prepared: Prepared, dtype: str, layers: tuple[int, ...], batch_size: int) -> None:
     """Estimated peak memory against what is free, before anything is loaded; smaller settings when it does not fit."""
     needed, free = estimate_memory(prepared, dtype, layers, batch_size), free_memory()
     parts = (("load", needed.load), ("capture", needed.capture), ("generate", needed.generation))
     listed = " · ".join(f"{what} **{gib(size)}**" for what, size in parts)
-    small(f"Memory, estimated: {listed}. Free now: **{gib(free)}**.")
+    caption(f"Memory, estimated: {listed}. Free now: **{gib(free)}**.")
     if needed.capture > free:
         smaller = fitting_batch_size(prepared, dtype, layers, batch_size)
         remedy = f"batch size {smaller} fits" if smaller else "choose a smaller model, or fewer and later layers"
@@ -123,9 +123,9 @@ def pick_capability(wide: Any) -> Capability | None:
     imported = name not in names
     try:
         if imported:
-            file = importer.pick_file()
+            file = importer.pick_capability_file()
             with wide:
-                capability = importer.form(*file) if file else None
+                capability = importer.import_form(*file) if file else None
         else:
             capability = read_named(name)
     except InputError as error:
@@ -134,8 +134,8 @@ def pick_capability(wide: Any) -> Capability | None:
     if capability is None:
         return None
     settings = capability.settings
-    st.markdown(f"**{plain(settings.title or capability.name)}** {plain(settings.description)}")
-    small(examples.counts(capability))
+    st.markdown(f"**{escaped(settings.title or capability.name)}** {escaped(settings.description)}")
+    caption(examples.counts(capability))
     view = examples.pick_view()
     with wide:
         examples.panel(capability, view, imported)
@@ -163,7 +163,7 @@ def pick_loss(capability: Capability | None) -> tuple[Loss, Style]:
     )
 
 
-def preview(prepared: Prepared, capability: Capability, loss: Loss, style: Style) -> None:
+def loss_mask_preview(prepared: Prepared, capability: Capability, loss: Loss, style: Style) -> None:
     """One calibration example as tokens, those under the loss marked."""
     from spd_core.data.spans import encode, longest_example
 
@@ -181,13 +181,13 @@ def preview(prepared: Prepared, capability: Capability, loss: Loss, style: Style
         failure("No preview:", str(error))
         return
     if isinstance(encoded, str):
-        st.warning(f"{plain(example.id)} will be skipped: {plain(encoded)}", icon=":material/skip_next:")
+        st.warning(f"{escaped(example.id)} will be skipped: {escaped(encoded)}", icon=":material/skip_next:")
         return
     right.markdown(
         f"Example {number}: **{len(encoded.supervised)} of {len(encoded.ids)} tokens** carry the loss (framed, bold, "
         "underlined). :small[· is a space, ↵ a line break.]"
     )
-    st.html(tokens.strip(encoded))
+    st.html(tokens.loss_mask_html(encoded))
 
 
 # --- capture -------------------------------------------------------------------------------------------------
@@ -223,7 +223,7 @@ def pick_capture_settings(capability: Capability | None) -> tuple[int, str, int,
         examples, layers, batch, center = _pick_knobs(capability)
     with presets:
         _pick_preset()
-    spaced = plain(layers.replace(",", ", "))
+    spaced = escaped(layers.replace(",", ", "))
     row.markdown(f":small[{counted(examples, 'example')}, layers {spaced}, batch size {batch}]")
     return examples, layers, batch, center
 

@@ -25,7 +25,7 @@ class CaptureRequest:
     batch_size: int
     center: bool
 
-    def made(self, analysis: Analysis) -> bool:
+    def matches(self, analysis: Analysis) -> bool:
         """Whether capturing with these settings would give this analysis again."""
         record = analysis.provenance
         wanted = (self.model.name, self.capability.fingerprint, self.loss, self.style, list(self.layers), self.center)
@@ -54,7 +54,7 @@ class WriteRequest:
     answer: str | None = None
     grid: Grid | None = None
 
-    def made(self, comparison: Comparison) -> bool:
+    def matches(self, comparison: Comparison) -> bool:
         """Whether writing with these settings would give this comparison again."""
         record = self.analysis.provenance
         wanted = (self.specs, self.prompt, self.style, self.sampling, self.analysis.name, record.revision, self.grid)
@@ -94,7 +94,7 @@ class CheckRequest:
     direction: int
     split: str
 
-    def asks_what(self, other: "CheckRequest") -> bool:
+    def asks_same_as(self, other: "CheckRequest") -> bool:
         """Whether another request would give the same numbers."""
         own, others = (self.site, self.direction, self.split), (other.site, other.direction, other.split)
         return own == others and same_capture(self.analysis, other.analysis)

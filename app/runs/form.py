@@ -50,7 +50,7 @@ class FilledForm:
 
 
 @dataclass(frozen=True)
-class Label:
+class FieldLabel:
     """What a field is called, and what to know about it."""
 
     text: str
@@ -58,42 +58,50 @@ class Label:
 
 
 _CAPTURE = {
-    "layers": Label("Target layers", "middle, last, all, or indices from 0 such as 3,7. The paper: middle,last."),
-    "rank": Label("Rank", "half (of d_kv, the paper), energy:0.95, or a number of directions."),
-    "loss": Label("Loss on", "aligned: the tokens that decide whether the answer is correct; full: all of the answer."),
-    "examples": Label("Calibration examples", "The first so many; empty takes all. The paper uses 50."),
-    "batch_size": Label("Examples at once", "Speed and memory, never the result."),
-    "center": Label("Centre the gradients", "Subtract the mean gradient before the decomposition."),
-    "strength": Label("Strength α", "0 leaves keys and values alone, 1 is the paper's hard projection."),
+    "layers": FieldLabel("Target layers", "middle, last, all, or indices from 0 such as 3,7. The paper: middle,last."),
+    "rank": FieldLabel("Rank", "half (of d_kv, the paper), energy:0.95, or a number of directions."),
+    "loss": FieldLabel(
+        "Loss on", "aligned: the tokens that decide whether the answer is correct; full: all of the answer."
+    ),
+    "examples": FieldLabel("Calibration examples", "The first so many; empty takes all. The paper uses 50."),
+    "batch_size": FieldLabel("Examples at once", "Speed and memory, never the result."),
+    "center": FieldLabel("Centre the gradients", "Subtract the mean gradient before the decomposition."),
+    "strength": FieldLabel("Strength α", "0 leaves keys and values alone, 1 is the paper's hard projection."),
 }
 _CORPUS = {
-    "split": Label("Prompts from", "train: examples that the subspace was not captured from."),
-    "prompts": Label("Prompts", "The first so many of the split; empty takes all."),
-    "held_out": Label("Held-out prompts", "The last of them: what is written on them is scored, never trained on."),
-    "prompt_style": Label("Prompt style", "raw: the capability's template; chat: the model's chat template."),
-    "samples": Label("Completions per prompt"),
-    "max_new_tokens": Label("Most new tokens", "Of each completion. The paper: 256."),
-    "batch_size": Label("Rows at once", "Speed and memory of writing."),
-    "temperature": Label("Temperature", "Empty: each arm its own (0.7; Apple's 1.6). A number holds for all arms."),
-    "top_p": Label("Top-p", "Empty: each arm its own (PSR 1.0, others 0.9). A number holds for all arms."),
-    "top_k": Label("Top-k", "Empty: each arm its own (Apple's 20, others none). 0 is none."),
-    "drop": Label("Left out of training", "Rows with these faults; how many is reported."),
+    "split": FieldLabel("Prompts from", "train: examples that the subspace was not captured from."),
+    "prompts": FieldLabel("Prompts", "The first so many of the split; empty takes all."),
+    "held_out": FieldLabel(
+        "Held-out prompts", "The last of them: what is written on them is scored, never trained on."
+    ),
+    "prompt_style": FieldLabel("Prompt style", "raw: the capability's template; chat: the model's chat template."),
+    "samples": FieldLabel("Completions per prompt"),
+    "max_new_tokens": FieldLabel("Most new tokens", "Of each completion. The paper: 256."),
+    "batch_size": FieldLabel("Rows at once", "Speed and memory of writing."),
+    "temperature": FieldLabel(
+        "Temperature", "Empty: each arm its own (0.7; Apple's 1.6). A number holds for all arms."
+    ),
+    "top_p": FieldLabel("Top-p", "Empty: each arm its own (PSR 1.0, others 0.9). A number holds for all arms."),
+    "top_k": FieldLabel("Top-k", "Empty: each arm its own (Apple's 20, others none). 0 is none."),
+    "drop": FieldLabel("Left out of training", "Rows with these faults; how many is reported."),
 }
 _TRAIN = {
-    "lora_r": Label("LoRA rank r", "The paper: 8."),
-    "lora_alpha": Label("LoRA alpha", "The adapter's output is scaled by alpha ÷ r."),
-    "lora_dropout": Label("LoRA dropout"),
-    "lora_targets": Label("LoRA on", "Maps of every layer's attention: queries, keys, values, output. The paper: all."),
-    "learning_rate": Label("Learning rate", "The paper: 1e-5; a small model on few rows needs more."),
-    "weight_decay": Label("Weight decay"),
-    "epochs": Label("Epochs"),
-    "batch_size": Label("Rows in a step"),
-    "loss_on": Label("Loss on", "Padding is never trained on."),
-    "patience": Label("Stop early after", "So many epochs without a lower held-out loss; 0 trains on."),
-    "completions": Label("Completions to look at", "Written after each epoch; they change nothing."),
-    "seed": Label("Seed of the training"),
+    "lora_r": FieldLabel("LoRA rank r", "The paper: 8."),
+    "lora_alpha": FieldLabel("LoRA alpha", "The adapter's output is scaled by alpha ÷ r."),
+    "lora_dropout": FieldLabel("LoRA dropout"),
+    "lora_targets": FieldLabel(
+        "LoRA on", "Maps of every layer's attention: queries, keys, values, output. The paper: all."
+    ),
+    "learning_rate": FieldLabel("Learning rate", "The paper: 1e-5; a small model on few rows needs more."),
+    "weight_decay": FieldLabel("Weight decay"),
+    "epochs": FieldLabel("Epochs"),
+    "batch_size": FieldLabel("Rows in a step"),
+    "loss_on": FieldLabel("Loss on", "Padding is never trained on."),
+    "patience": FieldLabel("Stop early after", "So many epochs without a lower held-out loss; 0 trains on."),
+    "completions": FieldLabel("Completions to look at", "Written after each epoch; they change nothing."),
+    "seed": FieldLabel("Seed of the training"),
 }
-GROUPS: tuple[tuple[str, type[Record], Mapping[str, Label]], ...] = (
+SETTING_GROUPS: tuple[tuple[str, type[Record], Mapping[str, FieldLabel]], ...] = (
     ("capture", CaptureSettings, _CAPTURE),
     ("corpus", CorpusSettings, _CORPUS),
     ("train", TrainSettings, _TRAIN),
@@ -101,7 +109,9 @@ GROUPS: tuple[tuple[str, type[Record], Mapping[str, Label]], ...] = (
 """The settings that a recipe and an evaluation share."""
 
 
-def fields(kind: type[Record], labels: Mapping[str, Label], base: Mapping[str, Any], key: str) -> dict[str, Any]:
+def setting_widgets(
+    kind: type[Record], labels: Mapping[str, FieldLabel], base: Mapping[str, Any], key: str
+) -> dict[str, Any]:
     """A widget for every field that has a label, three in a row; their keys begin with `key`."""
     found: dict[str, Any] = {}
     for at, (name, label) in enumerate(labels.items()):
@@ -112,7 +122,7 @@ def fields(kind: type[Record], labels: Mapping[str, Label], base: Mapping[str, A
     return found
 
 
-def _field(annotation: Any, label: Label, value: Any, key: str) -> Any:
+def _field(annotation: Any, label: FieldLabel, value: Any, key: str) -> Any:
     """The widget that suits a field's type."""
     common: dict[str, Any] = {"key": key, "persist_state": "session", "help": label.help or None}
     optional = NoneType in get_args(annotation)
@@ -136,12 +146,12 @@ def _field(annotation: Any, label: Label, value: Any, key: str) -> Any:
 # --- files ---------------------------------------------------------------------------------------------------
 
 
-def to_file(recipe: Record) -> bytes:
+def settings_file(recipe: Record) -> bytes:
     """A recipe as `python -m spd_core distill` reads it, or an evaluation as `table` does."""
     return (json.dumps(recipe.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n").encode()
 
 
-def pick_file(what: str, key: str, fill: Callable[[Any], None]) -> None:
+def pick_settings_file(what: str, key: str, fill: Callable[[Any], None]) -> None:
     """Take settings from a JSON file; `fill` puts what it says into the form, or raises `InputError`."""
     file = st.file_uploader(f"{what.capitalize()} as JSON", type="json", key=key)
     if file is None or not st.button("Fill the form with it", key=f"{key}_fill"):

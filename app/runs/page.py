@@ -7,10 +7,10 @@ from typing import Any
 
 import streamlit as st
 
-from app.runs.form import pick_file, to_file
-from app.runs.panel import choose, chosen
+from app.runs.form import pick_settings_file, settings_file
+from app.runs.panel import choose_run, chosen_run
 from app.ui import session
-from app.ui.widgets import download, failure, small
+from app.ui.widgets import caption, download, failure
 from spd_core.errors import SpdError
 from spd_core.recipes.distill import Recipe
 from spd_core.recipes.evaluation import EvaluationRecipe
@@ -47,7 +47,7 @@ class RunPage:
 
     def open_run(self, name: str) -> None:
         """Show a run; for callbacks."""
-        choose(name, self.run_key)
+        choose_run(name, self.run_key)
         self.turn_to(self.one)
 
     def start(self, recipe: Recipe | EvaluationRecipe, title: str, launcher: str = "local") -> None:
@@ -59,7 +59,7 @@ class RunPage:
 
     def pick_part(self) -> tuple[str, str]:
         """The part that is to be drawn, and the name of the run that is shown; empty for none."""
-        name = chosen(self.run_key)
+        name = chosen_run(self.run_key)
         parts = (self.new, *((self.one,) if name else ()), self.every)
         if st.session_state.get(self.part_key) not in (None, *parts):
             self.turn_to(self.new)
@@ -94,17 +94,17 @@ class RunPage:
                 args=(recipe, title, launcher),
             )
             if recipe is not None:
-                download(f"{self.settings.capitalize()} as JSON", lambda: to_file(recipe), self.file_name)
+                download(f"{self.settings.capitalize()} as JSON", lambda: settings_file(recipe), self.file_name)
             with st.popover(f"Import a {self.settings}", icon=":material/upload:"):
-                pick_file(self.settings, self.file_key, fill)
-            small("It goes on when you close this page.")
+                pick_settings_file(self.settings, self.file_key, fill)
+            caption("It goes on when you close this page.")
 
     def from_a_shell(self, recipe: Recipe | EvaluationRecipe, title: str) -> None:
         """The command that starts the same, and its file."""
         with st.expander("The same from a shell", icon=":material/terminal:"):
             words = ["python", "-m", "spd_core", self.command, self.file_name, *(["--title", title] if title else [])]
             st.code(shlex.join(words), language=None, wrap_lines=True)
-            st.code(to_file(recipe).decode(), language="json")
+            st.code(settings_file(recipe).decode(), language="json")
 
 
 def say_trouble() -> None:

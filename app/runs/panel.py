@@ -7,9 +7,9 @@ from typing import Generic, TypeVar, cast
 
 import streamlit as st
 
-from app.runs.form import to_file
+from app.runs.form import settings_file
 from app.ui import session
-from app.ui.widgets import deletion, download, duration, failure, plain, small
+from app.ui.widgets import caption, delete_button, download, duration, escaped, failure
 from spd_core.errors import InputError, SpdError
 from spd_core.generation.report import shown
 from spd_core.runs import queue
@@ -35,7 +35,7 @@ _BADGES = {
 # --- which run ---------------------------------------------------------------------------------------------------
 
 
-def chosen(key: str = session.RUN) -> str:
+def chosen_run(key: str = session.RUN) -> str:
     """Name of the run that is shown; empty for none. Each page has its own, under a URL key of its own."""
     state = st.session_state
     if key not in state:  # the first run of a session
@@ -46,7 +46,7 @@ def chosen(key: str = session.RUN) -> str:
     return name
 
 
-def choose(name: str, key: str = session.RUN) -> None:
+def choose_run(name: str, key: str = session.RUN) -> None:
     """Show this run from now on; none for an empty name."""
     st.session_state[key] = name
     if not name:
@@ -110,21 +110,21 @@ def _events_so_far(run: Run, view_type: type[_View]) -> _View:
 # --- how it stands ------------------------------------------------------------------------------------------------
 
 
-def head(run: Run, status: Status, parts: str) -> None:
+def run_header(run: Run, status: Status, parts: str) -> None:
     """Title, state and what was asked, `parts` among it; why it ended, where that has to be said."""
     record, recipe = run.record, run.record.recipe
-    st.markdown(f"#### {plain(shown(record.title or recipe.capability))} {_BADGES[status.state]}")
+    st.markdown(f"#### {escaped(shown(record.title or recipe.capability))} {_BADGES[status.state]}")
     model = "the built-in model" if recipe.model == "builtin" else recipe.model
     where = "" if record.launcher == "local" else f" · launched with {record.launcher}"
     said = f"{parts} · {model} · created {record.created.replace('T', ' ')}{where}"
-    small(plain(f"{recipe.capability} · {said}" if record.title else said))
+    caption(escaped(f"{recipe.capability} · {said}" if record.title else said))
     if status.state == "failed":
         failure("It failed:", status.reason)
     elif status.state in ("lost", "stopped") and status.reason:
-        st.warning(plain(status.reason[:1].upper() + status.reason[1:]), icon=":material/info:")
+        st.warning(escaped(status.reason[:1].upper() + status.reason[1:]), icon=":material/info:")
 
 
-def progress(status: Status, what: str, share: float, speed: float | None, left: float | None) -> None:
+def run_progress(status: Status, what: str, share: float, speed: float | None, left: float | None) -> None:
     """What a waiting or working run does now, how fast (tokens a second), and seconds to the end of the step."""
     if status.state == "queued":
         st.info("It waits for its turn: one run works at a time. You can close this page.", icon=":material/queue:")
@@ -133,8 +133,8 @@ def progress(status: Status, what: str, share: float, speed: float | None, left:
         return
     facts = [what, *([f"{speed:.0f} tokens/s"] if speed else [])]
     facts += [f"about {duration(left)} to the end of this step"] if left is not None else []
-    st.progress(min(share, 1.0), text=plain(" · ".join(facts)))
-    small("It works in a process of its own: you can close this page, or the app, and come back.")
+    st.progress(min(share, 1.0), text=escaped(" · ".join(facts)))
+    caption("It works in a process of its own: you can close this page, or the app, and come back.")
 
 
 # --- what can be done ---------------------------------------------------------------------------------------------
@@ -148,7 +148,7 @@ def _try(action: Callable[[], object]) -> None:
         st.session_state[session.RUN_TROUBLE] = str(error)
 
 
-def actions(run: Run, status: Status, clone: Callable[[], None], key: str = session.RUN) -> None:
+def run_actions(run: Run, status: Status, clone: Callable[[], None], key: str = session.RUN) -> None:
     """Stop, kill, resume, clone (a callback), delete: what the state allows. `key` is where the page keeps its run."""
     trouble = st.session_state.pop(session.RUN_TROUBLE, "")
     if trouble:
@@ -175,10 +175,10 @@ def actions(run: Run, status: Status, clone: Callable[[], None], key: str = sess
         st.rerun()  # the whole page, and not this fragment alone
     if status.state not in LIVE:
         title = f"{shown(run.record.title or run.record.recipe.capability)} of {run.record.created.replace('T', ' ')}"
-        deletion("Delete this run", title, row, delete=lambda: delete(run, key), disabled=False)
+        delete_button("Delete this run", title, row, delete=lambda: delete_run(run, key), disabled=False)
 
 
-def delete(run: Run | Damaged, key: str) -> None:
+def delete_run(run: Run | Damaged, key: str) -> None:
     """Delete a run that somebody has confirmed; the page that shows it under `key` turns away from it."""
     try:
         freed = queue.delete(run)
@@ -186,7 +186,7 @@ def delete(run: Run | Damaged, key: str) -> None:
         failure("It was not deleted:", str(error))
         return
     if st.session_state.get(key) == run.id:
-        choose("", key)
+        choose_run("", key)
     st.toast(f"Deleted; {freed / 2**20:,.1f} MiB are free again.")
     st.rerun()
 
@@ -194,22 +194,22 @@ def delete(run: Run | Damaged, key: str) -> None:
 # --- what is kept of it -------------------------------------------------------------------------------------------
 
 
-def log(run: Run) -> None:
+def run_log(run: Run) -> None:
     """The end of what its job printed."""
     st.code("\n".join(run.log().splitlines()[-30:]) or "Nothing was printed yet.", language=None, wrap_lines=True)
     download("Whole log", lambda: run.log(2**24).encode(), f"{run.id}.txt")
 
 
-def about(run: Run) -> None:
+def command_and_notes(run: Run) -> None:
     """Its command, its recipe as a file, notes, versions."""
-    small("The command that carries it out:")
+    caption("The command that carries it out:")
     st.code(run.record.command, language=None, wrap_lines=True)
     recipe = run.record.recipe
-    download("Recipe as JSON", lambda: to_file(recipe), f"{run.id}-recipe.json",
+    download("Recipe as JSON", lambda: settings_file(recipe), f"{run.id}-recipe.json",
              help=f"python -m spd_core {queue.COMMANDS[recipe.kind]} reads it, and so does this page.")  # fmt: skip
     notes = st.text_area("Notes", run.notes(), key=f"{session.RUN_NOTES}_{run.id}", height=100,
                          placeholder="What you want to remember of this run")  # fmt: skip
     st.button("Save the notes", disabled=notes == run.notes(), on_click=_try,
               args=(lambda: run.set_notes(notes or ""),))  # fmt: skip
     versions = ", ".join(f"{name} {version}" for name, version in run.record.versions.items())
-    small(f"Versions: {plain(versions)}. Everything lies in {plain(str(run.folder))}")
+    caption(f"Versions: {escaped(versions)}. Everything lies in {escaped(str(run.folder))}")

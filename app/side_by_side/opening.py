@@ -33,7 +33,7 @@ def open_adapters(cards: Sequence[AdapterCard]) -> None:
     """Turn to Side by side with a lane for each of these adapters, as far as they are of one model with the capture."""
     capture = cards[0].capability
     if cards[0].base == BUILTIN and capture in recorded_names():  # its prompts, and the same model
-        session.take(capture)
+        session.take_in_hand(capture)
     analysis = session.in_hand()
     fitting, label = distilled_models(analysis) if analysis is not None else ({}, str)
     chosen = [label(card.ref) for card in cards if card.ref in fitting]
@@ -65,7 +65,7 @@ class Opening:
     notes: tuple[str, ...] = ()
 
 
-def opening(recipe: EvaluationRecipe, subject: Subject, cell: Cell, record: ItemRecord) -> Opening:
+def how_to_open(recipe: EvaluationRecipe, subject: Subject, cell: Cell, record: ItemRecord) -> Opening:
     """How to ask a subject an item again.
 
     Raises:
@@ -84,9 +84,9 @@ def opening(recipe: EvaluationRecipe, subject: Subject, cell: Cell, record: Item
     return Opening(analysis.name, rank, values, notes)
 
 
-def go(found: Opening) -> None:
+def open_item(found: Opening) -> None:
     """Turn to Side by side with it."""
-    session.take(found.capture)
+    session.take_in_hand(found.capture)
     if found.rank is not None:
         session.choose_rank(found.rank)
     st.session_state.update(found.values)

@@ -21,7 +21,7 @@ from app.side_by_side.lanes import (
     sweep_grid,
 )
 from app.ui import header, session
-from app.ui.widgets import failure, plain, small, told_apart
+from app.ui.widgets import caption, distinct_labels, escaped, failure
 from spd_core.generation import report
 from spd_core.generation.comparison import Comparison, PromptStyle
 from spd_core.generation.report import shown
@@ -104,7 +104,7 @@ def pick_prompt(example: "Example | None") -> tuple[str, str | None]:
     if answer is not None and "\n" in answer:
         st.expander("Correct answer").code(shown(answer), language=None, wrap_lines=True)
     elif answer is not None:
-        small(f"Correct answer: **{plain(shown(answer))}**")
+        caption(f"Correct answer: **{escaped(shown(answer))}**")
     return prompt, answer
 
 
@@ -157,7 +157,7 @@ def pick_specs(analysis: "Analysis", base: LaneSpec) -> tuple[LaneSpec, ...]:
         names = [name for name in session.analysis_names() if name != analysis.name]
         others = st.multiselect(
             "Other captures", names, key=session.OTHER_CAPTURES, persist_state="session",
-            format_func=told_apart(names, header.label),
+            format_func=distinct_labels(names, header.capture_label),
             placeholder="none" if names else "there is no other one",
         )  # fmt: skip
         seed = st.number_input("Seed of the random subspace", 0, 2**31 - 1, 0, key=session.RANDOM_SEED,
@@ -200,7 +200,7 @@ def distilled_models(analysis: "Analysis") -> tuple[dict[str, AdapterCard], Call
     cards = {
         card.ref: card for card in finished_adapters() if (card.base, card.revision) == (record.model, record.revision)
     }
-    return cards, told_apart(tuple(cards), lambda ref: _tuned(cards[ref]))
+    return cards, distinct_labels(tuple(cards), lambda ref: _tuned(cards[ref]))
 
 
 def _tuned(card: AdapterCard) -> str:
@@ -224,7 +224,7 @@ def pick_grid(analysis: "Analysis") -> Grid:
     ranks = left.text_input("Ranks", usual, key=session.SWEEP_RANKS, bind="query-params")
     strengths = right.text_input("Strengths", "0.25, 0.5, 0.75, 1", key=session.SWEEP_STRENGTHS, bind="query-params")
     grid = sweep_grid(parse_ranks(ranks or "", d_kv), parse_strengths(strengths or ""))
-    small(f"{len(grid.ranks) * len(grid.strengths)} cells and raw, eight at a time")
+    caption(f"{len(grid.ranks) * len(grid.strengths)} cells and raw, eight at a time")
     return grid
 
 
@@ -263,11 +263,11 @@ def pick_sampling() -> Sampling:
     )
 
 
-def described(base: LaneSpec, sweep: bool) -> str:
+def lane_in_words(base: LaneSpec, sweep: bool) -> str:
     """The projected lane in a few words, escaped; a sweep has its own ranks and strengths."""
     kinds = " and ".join(f"{kind}s" for kind in base.kinds)
     layers = "" if base.layers is None else f", layers {', '.join(map(str, base.layers))}"
-    return plain(("" if sweep else f"rank {base.rank}, α {base.strength:g}, ") + kinds + layers)
+    return escaped(("" if sweep else f"rank {base.rank}, α {base.strength:g}, ") + kinds + layers)
 
 
 def take_cell(spec: LaneSpec) -> None:

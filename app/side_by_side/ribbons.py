@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from app.ui.figures import INK, LANE_COLOURS, build, cell_labels, literal
+from app.ui.figures import INK, LANE_COLOURS, build_figure, cell_labels, plotly_text
 from spd_core.generation import report
 from spd_core.generation.comparison import Comparison, LaneText, Token
 from spd_core.generation.report import shown, signed
@@ -26,15 +26,15 @@ MEASURES = (LIKELIHOOD, DIVERGENCE, MEAN_KL)
 # --- ribbons -------------------------------------------------------------------------------------------------
 
 
-def value(token: Token, metric: str) -> float:
+def token_value(token: Token, metric: str) -> float:
     """What a ribbon colours: surprise −log p, entropy or KL, in nats; 0 where it is not known."""
     known = {LOGPROB: -token.logprob, ENTROPY: token.entropy, KL: token.kl}[metric]
     return known if known is not None and math.isfinite(known) else 0.0
 
 
-def largest(lanes: Sequence[LaneText], metric: str) -> float:
+def largest_value(lanes: Sequence[LaneText], metric: str) -> float:
     """The number with the full colour, the same for all lanes."""
-    return max((value(token, metric) for lane in lanes for token in lane.tokens), default=0.0) or 1.0
+    return max((token_value(token, metric) for lane in lanes for token in lane.tokens), default=0.0) or 1.0
 
 
 def ribbon(lane: LaneText, other: str, metric: str, most: float, selected: int | None) -> dict[str, Any]:
@@ -45,16 +45,16 @@ def ribbon(lane: LaneText, other: str, metric: str, most: float, selected: int |
         most: the number with the full colour.
         selected: index of the chosen token.
     """
-    values = [value(token, metric) for token in lane.tokens]
+    values = [token_value(token, metric) for token in lane.tokens]
     marked = sorted(range(len(values)), key=values.__getitem__)[-3:]
     tokens = [
         {
-            "text": piece(token),
+            "text": token_text(token),
             "shade": round(math.sqrt(min(max(values[at] / most, 0.0), 1.0)), 3),
             "largest": at in marked and values[at] > most / 10,
             "loss": False,
             "aside": False,
-            "tip": tip(token, at, other),
+            "tip": token_tip(token, at, other),
         }
         for at, token in enumerate(lane.tokens)
     ]
@@ -65,15 +65,15 @@ def ribbon(lane: LaneText, other: str, metric: str, most: float, selected: int |
     return {"tokens": tokens, "label": label, "selected": inside, "diverging": False, "legend": legend}
 
 
-def piece(token: Token) -> str:
+def token_text(token: Token) -> str:
     """A token's text as it is shown; ∅ where it adds none (a part of a character, a special token)."""
     return shown(token.text).replace("\n", "↵\n") or "∅"
 
 
-def tip(token: Token, at: int, other: str) -> str:
+def token_tip(token: Token, at: int, other: str) -> str:
     """All that is known of a token, a line each."""
     lines = [
-        f"“{piece(token).strip() or '·'}” · token {at + 1} · id {token.id}",
+        f"“{token_text(token).strip() or '·'}” · token {at + 1} · id {token.id}",
         f"log p {signed(token.logprob)} nats (p {math.exp(token.logprob):.1%}) · entropy {token.entropy:.2f} nats",
     ]
     if token.kl is not None and token.other_logprob is not None:
@@ -88,13 +88,13 @@ def alternatives(top: Sequence[tuple[str, float]]) -> str:
     return ", ".join(f"“{shown(text).replace(chr(10), '↵')}” {share:.1%}" for text, share in top)
 
 
-def table(comparison: Comparison) -> list[dict[str, Any]]:
+def token_rows(comparison: Comparison) -> list[dict[str, Any]]:
     """The table twin of the ribbons: a row for each token."""
     return [
         {
             "Lane": lane.label,
             "Token": at,
-            "Text": piece(token).replace("\n", ""),
+            "Text": token_text(token).replace("\n", ""),
             "log p": token.logprob,
             "log p in the other": token.other_logprob,
             "Entropy": token.entropy,
@@ -107,7 +107,7 @@ def table(comparison: Comparison) -> list[dict[str, Any]]:
     ]
 
 
-def at_place(comparison: Comparison, place: int) -> list[dict[str, str]]:
+def tokens_at_place(comparison: Comparison, place: int) -> list[dict[str, str]]:
     """A row for each lane that has a token at this 0-based place; before it lanes may have written different texts."""
     rows = []
     for lane in comparison.lanes:
@@ -115,7 +115,7 @@ def at_place(comparison: Comparison, place: int) -> list[dict[str, str]]:
             token = lane.tokens[place]
             kl = "" if token.kl is None else f"{token.kl:.3f}"
             rows.append({
-                "Lane": lane.label, "Token": f"“{piece(token)}”", "log p": signed(token.logprob),
+                "Lane": lane.label, "Token": f"“{token_text(token)}”", "log p": signed(token.logprob),
                 "Entropy": f"{token.entropy:.2f}", "KL": kl, "Likeliest here": alternatives(token.top),
                 "Likeliest in the other lane": alternatives(token.other_top),
             })  # fmt: skip
@@ -125,7 +125,7 @@ def at_place(comparison: Comparison, place: int) -> list[dict[str, str]]:
 # --- figures -------------------------------------------------------------------------------------------------
 
 
-def curves(comparison: Comparison, *, dark: bool = False) -> "go.Figure":
+def token_curves(comparison: Comparison, *, dark: bool = False) -> "go.Figure":
     """Log-probability, entropy and KL along the text, a panel each and a line a lane; the first divergence marked."""
     data = []
     for at, lane in enumerate(comparison.lanes):
@@ -135,7 +135,7 @@ def curves(comparison: Comparison, *, dark: bool = False) -> "go.Figure":
         for row, y in enumerate(series):
             data.append({
                 "type": "scatter", "x": x, "y": y, "mode": "lines+markers", "line": line, "marker": {"size": 4},
-                "name": literal(shown(lane.label)), "legendgroup": lane.label, "showlegend": not row, "text": texts,
+                "name": plotly_text(shown(lane.label)), "legendgroup": lane.label, "showlegend": not row, "text": texts,
                 "hovertemplate": "token %{x} “%{text}”<br>%{y:.3f} nats<extra>%{fullData.name}</extra>",
                 "xaxis": _axis("x", row), "yaxis": _axis("y", row),
             })  # fmt: skip
@@ -148,7 +148,7 @@ def curves(comparison: Comparison, *, dark: bool = False) -> "go.Figure":
                              "yref": "y domain", "line": {"dash": "dash", "width": 1, "color": INK[dark]}}]  # fmt: skip
         layout["annotations"] = [*layout["annotations"], mark | {"text": "first divergence", "yanchor": "bottom",
                                                                  "y": 1, "showarrow": False}]  # fmt: skip
-    return build(data, layout, dark=dark)
+    return build_figure(data, layout, dark=dark)
 
 
 def _axis(which: str, row: int) -> str:
@@ -173,13 +173,13 @@ def _stacked() -> dict[str, Any]:
 
 
 def _hover(token: Token) -> str:
-    return literal(shown(piece(token).replace("\n", "")))
+    return plotly_text(shown(token_text(token).replace("\n", "")))
 
 
 # --- the sweep -----------------------------------------------------------------------------------------------
 
 
-def measured(lane: LaneText, comparison: Comparison, measure: str) -> float:
+def cell_number(lane: LaneText, comparison: Comparison, measure: str) -> float:
     """A cell's number; NaN where it is not known."""
     if measure == DIVERGENCE:
         at = report.divergence(lane, comparison)
@@ -189,7 +189,7 @@ def measured(lane: LaneText, comparison: Comparison, measure: str) -> float:
 
 def cell_text(lane: LaneText, comparison: Comparison, measure: str) -> str:
     """A cell in words: its number, and whether the text has degenerated."""
-    number = measured(lane, comparison, measure)
+    number = cell_number(lane, comparison, measure)
     if lane.finish == "stopped" and not lane.tokens:
         return "not written"
     if measure == DIVERGENCE:
@@ -215,10 +215,10 @@ def sweep_map(comparison: Comparison, measure: str, selected: int, *, dark: bool
         raise ValueError("not a sweep")
     width = len(grid.strengths)
     cells = [comparison.lanes[1 + row * width : 1 + (row + 1) * width] for row in range(len(grid.ranks))]
-    z = [[measured(lane, comparison, measure) for lane in row] for row in cells]
+    z = [[cell_number(lane, comparison, measure) for lane in row] for row in cells]
     texts = [cell_text(lane, comparison, measure).replace(", ", "<br>") for row in cells for lane in row]
     strengths = [f"α {strength:g}" for strength in grid.strengths]
-    ranks = [literal(f"rank {rank}") for rank in grid.ranks]
+    ranks = [plotly_text(f"rank {rank}") for rank in grid.ranks]
     known = [number for row in z for number in row if not math.isnan(number)]
     low, high = (min(known), max(known)) if known else (0.0, 1.0)
     heat = {
@@ -241,4 +241,4 @@ def sweep_map(comparison: Comparison, measure: str, selected: int, *, dark: bool
     ]
     layout = {"height": 90 + 74 * len(ranks), "margin": {"l": 8, "r": 8, "t": 16, "b": 8}, "shapes": frames,
               "hoverdistance": -1}  # a click anywhere in a cell finds its square  # fmt: skip
-    return build([heat, squares, labels], layout, dark=dark)
+    return build_figure([heat, squares, labels], layout, dark=dark)

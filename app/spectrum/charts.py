@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from app.spectrum.numbers import Array, Overlap, Panel
-from app.ui.figures import DASHES, INK, KEY, MUTED, VALUE, Drawing, build, cell_labels
+from app.ui.figures import DASHES, INK, KEY, MUTED, VALUE, Drawing, build_figure, cell_labels
 from spd_core.subspace.analysis import FULL, RANDOM, SHUFFLED
 from spd_core.subspace.spectrum import energy
 
@@ -187,7 +187,7 @@ def _assembled(
         data.append({"type": "scatter", **trace, "xaxis": f"x{number}", "yaxis": f"y{number}", "legendgroup": name,
                      "showlegend": name not in named})  # fmt: skip
         named.add(name)
-    return build(data, layout, dark=look.dark)
+    return build_figure(data, layout, dark=look.dark)
 
 
 @lru_cache
@@ -258,7 +258,7 @@ def overlap_matrix(found: Overlap, *, dark: bool = False) -> "go.Figure":
     cells = [(names[j], names[i], angle) for i, row in enumerate(mean) for j, angle in enumerate(row)]
     x, y, angles = zip(*cells, strict=True)
     labels = cell_labels(x, y, [f"{angle:.0f}°" for angle in angles], [1 - angle / 90 for angle in angles])
-    return build([heat, labels], layout, dark=dark)
+    return build_figure([heat, labels], layout, dark=dark)
 
 
 def rows_scatter(
@@ -296,4 +296,4 @@ def rows_scatter(
         })  # fmt: skip
     titles = [f"component {at + 1} ({explained[at]:.1%} of the variance)" for at in (0, 1)]
     axes_of = {f"{which}axis": {"title": {"text": title}} for which, title in zip("xy", titles, strict=True)}
-    return build(data, {"height": 420, **axes_of}, dark=dark)
+    return build_figure(data, {"height": 420, **axes_of}, dark=dark)

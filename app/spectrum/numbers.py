@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from app.ui.figures import literal
+from app.ui.figures import plotly_text
 from app.ui.tokens import visible
 from spd_core.models.families import Site
 from spd_core.subspace.analysis import Analysis, Coordinates
@@ -82,7 +82,7 @@ def panels_of(analysis: Analysis, layers: Sequence[int] | None = None, *, heads:
     ]
 
 
-def table(panels: Sequence[Panel], rank: int) -> list[dict[str, Any]]:
+def panel_table(panels: Sequence[Panel], rank: int) -> list[dict[str, Any]]:
     """The table twin of the spectrum figures, a row for each site; energy in percent, rounded down, never up."""
     return [
         {
@@ -201,13 +201,13 @@ def row_groups(analysis: Analysis, by: Coordinates | None, most: int = 5) -> tup
     texts = token_texts(analysis)
     example, position = analysis.example_of, analysis.position_of
     said = [
-        f"{literal(visible(text))}<br>{literal(analysis.examples[e].id)}, token {t}"
+        f"{plotly_text(visible(text))}<br>{plotly_text(analysis.examples[e].id)}, token {t}"
         for text, e, t in zip(texts, example, position, strict=True)
     ]
     if by is None:
         return ["carries the loss" if on else "context" for on in analysis.supervised], said
     size = np.bincount(example, (by.gradient**2).sum(1))
-    named = {int(e): literal(analysis.examples[e].id) for e in np.argsort(-size)[:most]}
+    named = {int(e): plotly_text(analysis.examples[e].id) for e in np.argsort(-size)[:most]}
     return [named.get(int(e), "other") for e in example], said
 
 

@@ -8,9 +8,9 @@ import streamlit as st
 from app.spectrum import charts, numbers
 from app.spectrum.numbers import Panel
 from app.ui import launch, progress, session
-from app.ui.header import label
+from app.ui.header import capture_label
 from app.ui.tables import to_csv
-from app.ui.widgets import chart, downloads, failure, is_dark, plain, small, told_apart
+from app.ui.widgets import caption, chart, distinct_labels, downloads, escaped, failure, is_dark
 from spd_core.errors import InputError
 from spd_core.subspace.analysis import nulls_of
 from spd_core.subspace.store import recorded_names
@@ -86,9 +86,9 @@ _READ = {
 }
 
 
-def figure(which: str, analysis: "Analysis", panels: list[Panel], rank: int, look: charts.Look) -> None:
+def spectrum_figure(which: str, analysis: "Analysis", panels: list[Panel], rank: int, look: charts.Look) -> None:
     """Singular values or cumulative energy, what to see there, the table twin and the downloads of both."""
-    rows = numbers.table(panels, rank)
+    rows = numbers.panel_table(panels, rank)
     kept = "; ".join(f"{row['Site']} keeps {row['Energy kept']:.2f} %" for row in rows)
     alts = {
         VALUES: f"Singular values on a log scale for each site, with the rank {rank} marked.",
@@ -116,11 +116,11 @@ def _select(point: Any) -> None:
     session.select(layer=int(layer), kind=kind, direction=int(direction))
 
 
-def nulls(analysis: "Analysis") -> None:
+def null_spectra(analysis: "Analysis") -> None:
     """A button for the nulls that need the model; their progress; what went wrong."""
     job = session.job(session.NULLS_JOB)
     if job is not None and job.running:
-        progress.ticking(job, "Stop the nulls", stopping="Stopping after this batch…")
+        progress.show_progress(job, "Stop the nulls", stopping="Stopping after this batch…")
         return
     if job is not None and job.error:
         failure("The nulls failed:", job.error)
@@ -130,13 +130,13 @@ def nulls(analysis: "Analysis") -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         pressed = st.button("Capture the nulls", type="primary", help=_NULLS_HELP)
         seconds = analysis.provenance.seconds or 0
-        small(f"Shuffled answers and full-sequence loss: two captures more, about {2 * seconds + 2:.0f} s.")
+        caption(f"Shuffled answers and full-sequence loss: two captures more, about {2 * seconds + 2:.0f} s.")
     if pressed:
         launch.start_nulls(analysis)
         st.rerun()
 
 
-def overlaps(analysis: "Analysis", rank: int) -> None:
+def subspace_overlaps(analysis: "Analysis", rank: int) -> None:
     """Principal angles between subspaces: halves of the examples, other captures, layers."""
     st.subheader("Overlap of subspaces (principal angles)", anchor=False)
     at = session.selection(analysis)
@@ -147,7 +147,7 @@ def overlaps(analysis: "Analysis", rank: int) -> None:
     )  # fmt: skip
     if view == "layers":
         bases = numbers.bases_by_layer(analysis, at.kind, rank)
-        small("Layers have keys and values of their own: angles between them compare coordinates, not meanings.")
+        caption("Layers have keys and values of their own: angles between them compare coordinates, not meanings.")
     else:
         bases = numbers.bases_at(analysis, site, rank)
         names = [name for name in session.analysis_names() if name != analysis.name]
@@ -156,7 +156,7 @@ def overlaps(analysis: "Analysis", rank: int) -> None:
             "Other captures",
             names,
             default=default,
-            format_func=told_apart(names, label),
+            format_func=distinct_labels(names, capture_label),
             key=session.OVERLAP_WITH,
             bind="query-params",
         )
@@ -193,13 +193,13 @@ def _bases_of(analysis: "Analysis", names: list[str], layer: int, kind: str, ran
             if not numbers.comparable(analysis, other):
                 raise InputError("captured on another model, whose directions are not these")
             found = numbers.bases_at(other, other.site(layer, kind), rank)
-            bases[label(name).removesuffix(" (recorded)")] = found["all examples"]
+            bases[capture_label(name).removesuffix(" (recorded)")] = found["all examples"]
         except InputError as error:
-            small(f"{plain(label(name))} is left out: {plain(str(error))}.")
+            caption(f"{escaped(capture_label(name))} is left out: {escaped(str(error))}.")
     return bases
 
 
-def rows(analysis: "Analysis", _rank: int) -> None:
+def gradient_rows(analysis: "Analysis", _rank: int) -> None:
     """The gradient rows of the selected site on their first principal components."""
     at = session.selection(analysis)
     found = analysis.sites[analysis.site(at.layer, at.kind)].coordinates

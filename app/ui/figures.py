@@ -25,7 +25,7 @@ DASHES = ("dash", "dot", "dashdot", "longdash")
 Drawing = dict[str, Any]
 
 
-def literal(text: str) -> str:
+def plotly_text(text: str) -> str:
     """Any text as plotly shows it: it reads a little HTML, whose marks are spelled out, and knows no `&quot;`."""
     return html.escape(text, quote=False)
 
@@ -33,10 +33,10 @@ def literal(text: str) -> str:
 def token_label(text: str, most: int = 24) -> str:
     """A token's text as a label: white space visible, cut to `most` characters, escaped."""
     shown = visible(text).replace("\n", "") or "∅"
-    return literal(shown if len(shown) <= most else f"{shown[:most]}…")
+    return plotly_text(shown if len(shown) <= most else f"{shown[:most]}…")
 
 
-def build(data: Sequence[Drawing], layout: Drawing, *, dark: bool) -> "go.Figure":
+def build_figure(data: Sequence[Drawing], layout: Drawing, *, dark: bool) -> "go.Figure":
     """A figure in the app's theme, from plain dictionaries: plotly checks a whole one ten times faster than parts."""
     import plotly.graph_objects as go
 

@@ -112,7 +112,7 @@ def _unsaved() -> "dict[str, Analysis]":
     return cast("dict[str, Analysis]", st.session_state.setdefault(_UNSAVED, {}))
 
 
-def forget(name: str) -> None:
+def delete_capture(name: str) -> None:
     """Delete the analysis of this name, saved or not.
 
     Raises:
@@ -123,7 +123,7 @@ def forget(name: str) -> None:
         remove_folder(child(captures_folder(), name))
 
 
-def take(name: str) -> None:
+def take_in_hand(name: str) -> None:
     """Have the analysis of this name in hand from now on."""
     st.session_state[CAPTURE] = name
     for key in (RANK, RANK_SLIDER):  # a rank means nothing on another spectrum
@@ -151,14 +151,14 @@ def in_hand() -> "Analysis | None":
 def _take_results() -> None:
     """Take up what a job has finished since the last look."""
     for key in (CAPTURE_JOB, NULLS_JOB):
-        result = finished(key)
+        result = take_result(key)
         if result is None:
             continue
         _unsaved().pop(result.name, None)  # the disk may have taken what it refused before
         if st.session_state[key].notice:
             _unsaved()[result.name] = result
         if key == CAPTURE_JOB:
-            take(result.name)
+            take_in_hand(result.name)
 
 
 def model_key(analysis: "Analysis") -> ModelKey:
@@ -246,7 +246,7 @@ def running_jobs() -> "dict[str, Job[Any, Any]]":
     return {key: found for key in keys if (found := job(key)) is not None and found.running}
 
 
-def finished(key: str) -> Any:
+def take_result(key: str) -> Any:
     """The result of the job under a key unless it was taken up before; it counts as taken up from now on."""
     found, mark = job(key), f"{_TAKEN}_{key}"
     if found is None or found.result is None or st.session_state.get(mark) is found.result:

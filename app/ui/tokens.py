@@ -26,7 +26,7 @@ def visible(text: str) -> str:
     return shown(text).replace(" ", "·").replace("\t", "⇥").replace("\n", "↵\n")
 
 
-def strip(encoded: "Encoded") -> str:
+def loss_mask_html(encoded: "Encoded") -> str:
     """HTML of the tokens; those under the loss are bold, underlined, framed and reachable with the Tab key."""
     supervised = set(encoded.supervised)
     spans = [_token(t, encoded.text[start:end], t in supervised) for t, (start, end) in enumerate(encoded.offsets)]

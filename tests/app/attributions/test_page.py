@@ -57,9 +57,9 @@ def test_a_capture_read_again_is_the_same_one() -> None:
     again = dataclasses.replace(analysis, sites=dict(analysis.sites))
     site = analysis.site(analysis.layers[0], "key")
     asked = CheckRequest(analysis, site, 1, "calibration")
-    assert asked.asks_what(dataclasses.replace(asked, analysis=again))
-    assert not asked.asks_what(dataclasses.replace(asked, direction=2))
-    assert not asked.asks_what(dataclasses.replace(asked, analysis=load_saved(recorded_names()[1])))
+    assert asked.asks_same_as(dataclasses.replace(asked, analysis=again))
+    assert not asked.asks_same_as(dataclasses.replace(asked, direction=2))
+    assert not asked.asks_same_as(dataclasses.replace(asked, analysis=load_saved(recorded_names()[1])))
 
 
 def test_a_recorded_analysis_is_explained_without_a_model(at: AppTest) -> None:

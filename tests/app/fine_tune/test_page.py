@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app.fine_tune.adapters import zipped
+from app.fine_tune.adapters import zip_of
 from app.runs import form
 from app.ui import session
 from spd_core.distill.corpus import CorpusRow, corpus_path
@@ -224,7 +224,7 @@ def test_all_runs_are_listed_and_one_opens() -> None:
 
 
 def test_recipes_go_through_files() -> None:
-    assert recipe_from(json.loads(form.to_file(QUICK))) == QUICK
+    assert recipe_from(json.loads(form.settings_file(QUICK))) == QUICK
 
 
 def test_an_adapter_as_zip(tmp_path: Path) -> None:
@@ -232,5 +232,5 @@ def test_an_adapter_as_zip(tmp_path: Path) -> None:
     import zipfile
 
     (tmp_path / "a.json").write_text("{}")
-    with zipfile.ZipFile(io.BytesIO(zipped(tmp_path))) as archive:
+    with zipfile.ZipFile(io.BytesIO(zip_of(tmp_path))) as archive:
         assert archive.read("a.json") == b"{}"

@@ -42,9 +42,9 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
 
 def page() -> AppTest:
     at = AppTest.from_string(
-        "import streamlit as st\nfrom app.fine_tune.all_runs import SHELF\n"
+        "import streamlit as st\nfrom app.fine_tune.all_runs import DISTILLATIONS\n"
         "from app.runs.all_runs import all_runs_panel\n"
-        "all_runs_panel(lambda name: st.session_state.__setitem__('opened', name), SHELF)",
+        "all_runs_panel(lambda name: st.session_state.__setitem__('opened', name), DISTILLATIONS)",
         default_timeout=30,
     ).run()
     assert not at.exception
@@ -64,25 +64,25 @@ def test_a_search_looks_at_everything_a_run_is_known_by(make: Make) -> None:
 
 
 def test_settings_in_a_few_words() -> None:
-    assert distillations.summary(Recipe(capability="a")) == "all prompts, 256 new tokens, 5 epochs, lr 1e-05"
+    assert distillations.settings_in_words(Recipe(capability="a")) == "all prompts, 256 new tokens, 5 epochs, lr 1e-05"
     quick = recipe_from({"preset": "quick", "capability": "a", "arms": ["full"]})
-    assert distillations.summary(quick) == "quick: 48 prompts, 24 new tokens, 2 epochs, lr 0.0002"
+    assert distillations.settings_in_words(quick) == "quick: 48 prompts, 24 new tokens, 2 epochs, lr 0.0002"
     more = recipe_from({"preset": "paper", "capability": "a", "rounds": 3})
-    assert distillations.summary(more) == "paper: all prompts, 256 new tokens, 5 epochs, lr 1e-05, 3 rounds"
+    assert distillations.settings_in_words(more) == "paper: all prompts, 256 new tokens, 5 epochs, lr 1e-05, 3 rounds"
     other = recipe_from({"preset": "quick", "capability": "a", "train": {"epochs": 1}})
-    assert distillations.summary(other).startswith("48 prompts, 24 new tokens, 1 epoch,")
+    assert distillations.settings_in_words(other).startswith("48 prompts, 24 new tokens, 1 epoch,")
     assert set(PRESETS) == {"quick", "paper"}
 
 
 def test_only_what_differs_is_told(make: Make) -> None:
     first, second = make(train={"epochs": 3}), make(arms=["spd"], corpus={"prompts": None, "held_out": 0})
-    rows = compare.differing([first.record, second.record], ["a", "b"])
+    rows = compare.differing_settings([first.record, second.record], ["a", "b"])
     assert {row["Setting"]: (row["a"], row["b"]) for row in rows} == {
         "arms": ("psr, ssd, spd", "spd"), "train.epochs": ("3", "2"), "corpus.prompts": ("48", "–"),
         "corpus.held_out": ("8", "0"),
     }  # fmt: skip
     older = second.record.model_copy(update={"versions": {**second.record.versions, "torch": "1.0"}})
-    rows = compare.differing([second.record, older], ["a", "b"])
+    rows = compare.differing_settings([second.record, older], ["a", "b"])
     assert [(row["Setting"], row["b"]) for row in rows] == [("version.torch", "1.0")]
 
 
@@ -104,7 +104,7 @@ def test_runs_are_listed_the_newest_first_and_found(make: Make) -> None:
     assert "MiB" in table
     at.text_input(key=f"{session.RUNS_LIST}_search").set_value("newer").run()
     assert "Older" not in html_of(at)
-    assert at.selectbox(key=f"{session.RUNS_LIST}_chosen").options == [all_runs.label(run.record)]
+    assert at.selectbox(key=f"{session.RUNS_LIST}_chosen").options == [all_runs.run_label(run.record)]
     press(at, "Open run")
     assert at.session_state["opened"] == run.id
     at.text_input(key=f"{session.RUNS_LIST}_search").set_value("<b>nothing").run()

@@ -9,7 +9,7 @@ from streamlit.testing.v1 import AppTest
 from app.jobs.captures import load_saved
 from app.side_by_side import lanes, pickers
 from app.ui import session
-from app.ui.widgets import plain
+from app.ui.widgets import escaped
 from spd_core.generation import comparison as texts
 from spd_core.generation import report
 from spd_core.generation.comparison import Comparison
@@ -233,7 +233,7 @@ def test_a_link_restores_a_result_and_a_bad_one_is_a_sentence(empty_history: Pat
     prose = "".join(element.value for element in app.markdown)
     assert "<script" not in shown
     assert "<img" not in shown
-    assert plain(shown_text(HOSTILE)) in prose, "markdown leaves an escaped text alone"
+    assert escaped(shown_text(HOSTILE)) in prose, "markdown leaves an escaped text alone"
     for forbidden in ("\x1b", "\u202e"):
         assert forbidden not in shown + text_of(app) + "".join(code.value for code in app.code)
     path.write_text(path.read_text()[:500])
@@ -251,4 +251,4 @@ def test_a_recorded_result_opens_without_a_model(empty_history: Path) -> None:
     assert "44" in html_of(app)
     assert "Settings have changed" not in text_of(app), "nobody has written anything yet"
     assert session.WRITTEN not in app.query_params
-    assert pickers.described(PROJECTED.spec, sweep=True) == "keys and values"
+    assert pickers.lane_in_words(PROJECTED.spec, sweep=True) == "keys and values"

@@ -74,7 +74,7 @@ def test_numbers_with_commas() -> None:
 
 
 def test_a_ribbon_has_one_scale_for_all_lanes_and_marks_the_largest() -> None:
-    most = ribbons.largest(TWO.lanes, ribbons.ENTROPY)
+    most = ribbons.largest_value(TWO.lanes, ribbons.ENTROPY)
     assert most == 0.5
     data = ribbons.ribbon(PROJECTED, "Raw", ribbons.ENTROPY, 2 * most, selected=1)
     assert [token["shade"] for token in data["tokens"]] == pytest.approx([0.707] * 3, abs=1e-3)
@@ -85,7 +85,7 @@ def test_a_ribbon_has_one_scale_for_all_lanes_and_marks_the_largest() -> None:
 
 def test_a_token_tells_its_numbers_and_the_likeliest_of_both_lanes() -> None:
     token = TWO.lanes[0].tokens[0]
-    assert ribbons.tip(token, 0, "Projected").splitlines() == [
+    assert ribbons.token_tip(token, 0, "Projected").splitlines() == [
         "“4” · token 1 · id 84",
         "log p −1.00 nats (p 36.8%) · entropy 0.50 nats",
         "in Projected: log p −2.00 nats · KL 0.250 nats",
@@ -93,35 +93,35 @@ def test_a_token_tells_its_numbers_and_the_likeliest_of_both_lanes() -> None:
         "in Projected: “⟨U+202E⟩” 12.5%",
     ]
     unread = lane("Raw", ["a"], other=None).unread().tokens[0]
-    assert len(ribbons.tip(unread, 0, "Raw").splitlines()) == 2
+    assert len(ribbons.token_tip(unread, 0, "Raw").splitlines()) == 2
 
 
 def test_control_characters_are_escaped_wherever_text_is_drawn() -> None:
     hostile = comparison(lane("Raw", [HOSTILE, ""]), PROJECTED)
     drawn = str(ribbons.ribbon(hostile.lanes[0], "Projected", ribbons.KL, 1.0, None))
-    drawn += str(ribbons.table(hostile)) + str(ribbons.at_place(hostile, 0)) + visible(HOSTILE)
+    drawn += str(ribbons.token_rows(hostile)) + str(ribbons.tokens_at_place(hostile, 0)) + visible(HOSTILE)
     assert "\u202e" not in drawn
     assert "\x1b" not in drawn
     assert "⟨U+202E⟩" in drawn
     assert "∅" in drawn
-    figure = ribbons.curves(hostile).to_json()
+    figure = ribbons.token_curves(hostile).to_json()
     assert "<script" not in figure
     assert "<img" not in figure
 
 
 def test_the_table_is_the_ribbon_s_twin() -> None:
-    rows = ribbons.table(TWO)
+    rows = ribbons.token_rows(TWO)
     assert [row["Token"] for row in rows] == [1, 2, 3, 1, 2, 3]
     back = list(csv.DictReader(io.StringIO(to_csv(rows).decode())))
     assert float(back[0]["KL"]) == 0.25
-    assert [row["Lane"] for row in ribbons.at_place(TWO, 2)] == ["Raw", "Projected"]
+    assert [row["Lane"] for row in ribbons.tokens_at_place(TWO, 2)] == ["Raw", "Projected"]
     shorter = comparison(lane("Raw", ["a"]), PROJECTED)
-    assert [row["Lane"] for row in ribbons.at_place(shorter, 1)] == ["Projected"]
+    assert [row["Lane"] for row in ribbons.tokens_at_place(shorter, 1)] == ["Projected"]
 
 
 @pytest.mark.parametrize("dark", [False, True])
 def test_curves_have_three_panels_and_a_line_for_each_lane(dark: bool) -> None:
-    figure = ribbons.curves(TWO, dark=dark)
+    figure = ribbons.token_curves(TWO, dark=dark)
     assert len(figure.data) == 6
     assert len({trace.line.dash for trace in figure.data}) == 2, "lanes are told apart without colour"
     assert sum(bool(trace.showlegend) for trace in figure.data) == 2

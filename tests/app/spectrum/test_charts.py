@@ -11,7 +11,7 @@ import torch
 
 from app.spectrum import charts, numbers
 from app.spectrum.charts import Look
-from app.spectrum.numbers import Panel, csv_rows, table
+from app.spectrum.numbers import Panel, csv_rows, panel_table
 from app.ui.figures import to_html
 from app.ui.tables import to_csv
 from spd_core.subspace.capture import GradientGram
@@ -192,7 +192,7 @@ def test_subspaces_of_halves_are_their_own_directions() -> None:
 
 
 def test_the_table_is_the_twin_of_the_figures(panels: list[Panel]) -> None:
-    for row, site in zip(table(panels, 6), ROWS, strict=True):
+    for row, site in zip(panel_table(panels, 6), ROWS, strict=True):
         squares = sigma(site) ** 2
         kept = np.cumsum(squares) / squares.sum()
         rank = min(6, np.linalg.matrix_rank(ROWS[site] - ROWS[site].mean(0)))

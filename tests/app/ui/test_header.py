@@ -238,6 +238,6 @@ def test_pages_know_the_model_of_a_capture_without_torch() -> None:
 
 
 def test_labels_of_saved_captures() -> None:
-    assert header.label("20261124-071800-my-sums-ab12") == "my-sums · 24 Nov 2026, 07:18:00"
-    assert header.label("99999999-999999-x-ab12") == "99999999-999999-x-ab12"
-    assert header.label("something") == "something"
+    assert header.capture_label("20261124-071800-my-sums-ab12") == "my-sums · 24 Nov 2026, 07:18:00"
+    assert header.capture_label("99999999-999999-x-ab12") == "99999999-999999-x-ab12"
+    assert header.capture_label("something") == "something"

@@ -2,13 +2,13 @@
 
 import pytest
 
-from app.ui.widgets import duration, plain, ranges, told_apart
+from app.ui.widgets import distinct_labels, duration, escaped, ranges
 
 
 def test_plain_leaves_no_markdown() -> None:
     for mark in "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~":
-        assert plain(f"a{mark}b") == f"a\\{mark}b"
-    assert plain("one\ntwo") == "one  \ntwo"
+        assert escaped(f"a{mark}b") == f"a\\{mark}b"
+    assert escaped("one\ntwo") == "one  \ntwo"
 
 
 @pytest.mark.parametrize(
@@ -17,14 +17,14 @@ def test_plain_leaves_no_markdown() -> None:
 )
 def test_plain_makes_no_link_and_no_typography(text: str) -> None:
     """Streamlit does both to text whose every character is escaped."""
-    shown = plain(text).replace("\\", "")
+    shown = escaped(text).replace("\\", "")
     assert "\u2060" in shown
     assert shown.replace("\u2060", "") == text
 
 
 def test_plain_is_one_paragraph() -> None:
-    assert plain("one\n\n    two\n \t\nthree").split("  \n") == ["one", "\u00a0", "    two", "\u00a0", "three"]
-    assert "\u2060" not in plain("choose another --out, x->y, http and a@b")
+    assert escaped("one\n\n    two\n \t\nthree").split("  \n") == ["one", "\u00a0", "    two", "\u00a0", "three"]
+    assert "\u2060" not in escaped("choose another --out, x->y, http and a@b")
 
 
 def test_runs_of_layers_are_drawn_together() -> None:
@@ -33,7 +33,7 @@ def test_runs_of_layers_are_drawn_together() -> None:
 
 
 def test_options_of_one_label_are_told_apart() -> None:
-    told = told_apart(["a-0000001", "b-0000002", "c-0000003"], lambda name: "same" if name[0] < "c" else "other")
+    told = distinct_labels(["a-0000001", "b-0000002", "c-0000003"], lambda name: "same" if name[0] < "c" else "other")
     labels = [told(name) for name in ("a-0000001", "b-0000002", "c-0000003")]
     assert labels == ["same · 0000001", "same · 0000002", "other"]
 
