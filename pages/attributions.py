@@ -32,9 +32,14 @@ def coordinates(analysis: Analysis, site: Site, at: Selection) -> None:
     """Where the tokens of a text lie along the direction."""
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         source = st.segmented_control(
-            "Text", (CALIBRATION, OWN), default=CALIBRATION, required=True, key=session.TEXT_SOURCE,
-            persist_state="session", label_visibility="collapsed",
-        )  # fmt: skip
+            "Text",
+            (CALIBRATION, OWN),
+            default=CALIBRATION,
+            required=True,
+            key=session.TEXT_SOURCE,
+            persist_state="session",
+            label_visibility="collapsed",
+        )
         if source != OWN:
             calibration_texts.pick_example(analysis, at)
         hide = calibration_texts.pick_aside()

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from app.jobs.requests import WriteRequest
-from app.side_by_side import history, pickers, results
+from app.side_by_side import history, lane_pickers, prompt_pickers, results
 from app.side_by_side.lanes import SWEEP
 from app.ui import launch, session
 from app.ui.header import header
@@ -20,25 +20,25 @@ if TYPE_CHECKING:
 
 def pick(analysis: "Analysis") -> WriteRequest | None:
     """All settings; None with the reason on the page when they cannot be used."""
-    example, style, mode = pickers.pick_task(analysis)
+    example, style, mode = prompt_pickers.pick_task(analysis)
     left, right = st.columns(2, gap="medium")
     with left:
-        prompt, answer = pickers.pick_prompt(example)
+        prompt, answer = prompt_pickers.pick_prompt(example)
     with right:
         above = st.container()
         row = st.container(horizontal=True, vertical_alignment="center", gap="small")
         with row.popover("Projection", icon=":material/tune:"):
-            base = pickers.pick_base(analysis)
+            base = lane_pickers.pick_base(analysis)
         with row.popover("Sampling", icon=":material/casino:"):
-            sampling = pickers.pick_sampling()
+            sampling = prompt_pickers.pick_sampling()
         row.markdown(
-            f":small[{pickers.lane_in_words(base, mode == SWEEP)} · {escaped(report.how(sampling))}]", width=290
+            f":small[{lane_pickers.lane_in_words(base, mode == SWEEP)} · {escaped(report.how(sampling))}]", width=290
         )
         try:
             with above:
-                grid = pickers.pick_grid(analysis) if mode == SWEEP else None
-                specs = pickers.pick_specs(analysis, base) if grid is None else tuple(sweep_specs(grid, base))
-            others = pickers.open_others(specs)
+                grid = lane_pickers.pick_grid(analysis) if mode == SWEEP else None
+                specs = lane_pickers.pick_specs(analysis, base) if grid is None else tuple(sweep_specs(grid, base))
+            others = lane_pickers.open_others(specs)
         except InputError as error:
             failure("These lanes cannot be written:", str(error))
             return None
@@ -58,8 +58,12 @@ else:
     result = history.shown_result(analysis)
     with st.container(horizontal=True, vertical_alignment="center"):
         if job is not None and running:
-            st.button("Stopping…" if job.stop_asked else "Stop generating", on_click=job.stop,
-                      disabled=job.stop_asked, icon=":material/stop_circle:")  # fmt: skip
+            st.button(
+                "Stopping…" if job.stop_asked else "Stop generating",
+                on_click=job.stop,
+                disabled=job.stop_asked,
+                icon=":material/stop_circle:",
+            )
         elif st.button("Generate", type="primary", shortcut="Ctrl+Enter", disabled=request is None) and request:
             launch.start_writing(request)
             st.rerun()

@@ -59,5 +59,7 @@ def latest_result(job_key: str) -> "Probed[Any, Any] | None":
 
 
 def say_outdated(what: str) -> None:
-    st.info(f"{what} has changed since this was computed; it stays until you press the button again.",
-            icon=":material/edit:")  # fmt: skip
+    st.info(
+        f"{what} has changed since this was computed; it stays until you press the button again.",
+        icon=":material/edit:",
+    )

@@ -47,16 +47,34 @@ def pick_direction(analysis: Analysis, at: Selection) -> None:
         st.session_state[key] = value
     state, last = st.session_state, analysis.d_kv - 1
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        st.selectbox("Layer", analysis.layers, key=session.PICK_LAYER, width=110,
-                     on_change=lambda: session.select(layer=state[session.PICK_LAYER]))  # fmt: skip
-        st.segmented_control("Keys or values", ("key", "value"), key=session.PICK_KIND, required=True, width="content",
-                             format_func=lambda kind: f"{kind}s",
-                             on_change=lambda: session.select(kind=state[session.PICK_KIND]))  # fmt: skip
-        st.number_input(f"Direction of {last + 1}", 1, last + 1, key=session.PICK_DIRECTION, width=120,
-                        on_change=lambda: session.select(direction=state[session.PICK_DIRECTION] - 1))  # fmt: skip
+        st.selectbox(
+            "Layer",
+            analysis.layers,
+            key=session.PICK_LAYER,
+            width=110,
+            on_change=lambda: session.select(layer=state[session.PICK_LAYER]),
+        )
+        st.segmented_control(
+            "Keys or values",
+            ("key", "value"),
+            key=session.PICK_KIND,
+            required=True,
+            width="content",
+            format_func=lambda kind: f"{kind}s",
+            on_change=lambda: session.select(kind=state[session.PICK_KIND]),
+        )
+        st.number_input(
+            f"Direction of {last + 1}",
+            1,
+            last + 1,
+            key=session.PICK_DIRECTION,
+            width=120,
+            on_change=lambda: session.select(direction=state[session.PICK_DIRECTION] - 1),
+        )
         for label, key, to in (("Previous", "K", at.direction - 1), ("Next", "J", at.direction + 1)):
-            st.button(label, shortcut=key, disabled=not 0 <= to <= last, on_click=session.select,
-                      kwargs={"direction": to})  # fmt: skip
+            st.button(
+                label, shortcut=key, disabled=not 0 <= to <= last, on_click=session.select, kwargs={"direction": to}
+            )
 
 
 def direction_in_words(analysis: Analysis, site: "Site", direction: int) -> None:
@@ -77,19 +95,25 @@ def was_kept(analysis: Analysis, at: Selection) -> bool:
     values = analysis.sites[analysis.site(at.layer, at.kind)].values
     nonzero = numerical_rank(values, analysis.provenance.dtype)
     if at.direction >= nonzero:
-        st.info(f"Direction {at.direction + 1} holds no energy: its σ is 0 up to rounding. More calibration examples "
-                f"give more directions than these {nonzero}.")  # fmt: skip
+        st.info(
+            f"Direction {at.direction + 1} holds no energy: its σ is 0 up to rounding. More calibration examples "
+            f"give more directions than these {nonzero}."
+        )
         last = min(kept, nonzero) or nonzero
         st.button(f"Show direction {last}", on_click=session.select, kwargs={"direction": last - 1})
         return False
     if at.direction < kept:
         return True
     if not kept:
-        st.info("This capture kept no single tokens: they did not fit in memory. Capture fewer examples or layers. "
-                "Your own text, the logit lens and the causal check still work.")  # fmt: skip
+        st.info(
+            "This capture kept no single tokens: they did not fit in memory. Capture fewer examples or layers. "
+            "Your own text, the logit lens and the causal check still work."
+        )
         return False
-    st.info(f"This capture keeps single tokens for directions 1 to {kept} only. Your own text, the logit lens and the "
-            "causal check work for all.")  # fmt: skip
+    st.info(
+        f"This capture keeps single tokens for directions 1 to {kept} only. Your own text, the logit lens and the "
+        "causal check work for all."
+    )
     st.button(f"Show direction {kept}", on_click=session.select, kwargs={"direction": kept - 1})
     return False
 
@@ -98,18 +122,25 @@ def pick_example(analysis: Analysis, at: Selection) -> None:
     """Which calibration text is drawn."""
     st.session_state[session.PICK_EXAMPLE] = at.example + 1
     st.number_input(
-        f"Calibration text of {len(analysis.examples)}", 1, len(analysis.examples), key=session.PICK_EXAMPLE, width=200,
+        f"Calibration text of {len(analysis.examples)}",
+        1,
+        len(analysis.examples),
+        key=session.PICK_EXAMPLE,
+        width=200,
         on_change=lambda: session.select(example=st.session_state[session.PICK_EXAMPLE] - 1, token=0),
-    )  # fmt: skip
+    )
 
 
 def pick_aside() -> bool:
     """Whether outliers by position are left out of colours and lists."""
     return st.toggle(
-        "Set aside the first position and special tokens", True, key=session.ASIDE, bind="query-params",
+        "Set aside the first position and special tokens",
+        True,
+        key=session.ASIDE,
+        bind="query-params",
         help="Models park attention on the first token (an attention sink), so its numbers are often outliers. Set "
         "aside, they have no colour and are in no list; sums always hold all tokens.",
-    )  # fmt: skip
+    )
 
 
 def special_ids(analysis: Analysis) -> frozenset[int]:
@@ -191,9 +222,14 @@ def extreme_tokens(table: "DataFrame", hide: bool, *, key: str, pick: Callable[[
 
             order = ["text", "coordinate", *(["example"] if pick else []), "position", "id"]
             st.dataframe(
-                readable_table(rows)[order], hide_index=True, column_config=COLUMNS, key=name, selection_mode="single-row",
-                on_select=chosen if pick else "ignore", alt=f"{title} coordinates",
-            )  # fmt: skip
+                readable_table(rows)[order],
+                hide_index=True,
+                column_config=COLUMNS,
+                key=name,
+                selection_mode="single-row",
+                on_select=chosen if pick else "ignore",
+                alt=f"{title} coordinates",
+            )
 
 
 # --- energy shares -------------------------------------------------------------------------------------------

@@ -31,9 +31,11 @@ if TYPE_CHECKING:
 
 _SPLITS = {"calibration": "the calibration texts", "heldout": "held-out texts"}
 _CHANGES = {
-    "removed": "this direction removed", "random removed": "a random one removed",
-    "only it": "only this direction kept", "only random": "only a random one kept",
-}  # fmt: skip
+    "removed": "this direction removed",
+    "random removed": "a random one removed",
+    "only it": "only this direction kept",
+    "only random": "only a random one kept",
+}
 
 
 def check_panel(analysis: Analysis, site: "Site", at: Selection) -> None:
@@ -43,10 +45,16 @@ def check_panel(analysis: Analysis, site: "Site", at: Selection) -> None:
         "else, and scores each token under the loss again. A random direction shows what *any* direction does."
     )
     splits = ["calibration", *(["heldout"] if analysis.capability.split("heldout").examples else [])]
-    split = st.segmented_control("Scored on", splits, default="calibration", format_func=_SPLITS.__getitem__,
-                                 key=session.SCORED, required=True, persist_state="session",
-                                 help="The direction was fitted on the calibration texts; held-out ones are a fairer "
-                                 "test.")  # fmt: skip
+    split = st.segmented_control(
+        "Scored on",
+        splits,
+        default="calibration",
+        format_func=_SPLITS.__getitem__,
+        key=session.SCORED,
+        required=True,
+        persist_state="session",
+        help="The direction was fitted on the calibration texts; held-out ones are a fairer test.",
+    )
     request = CheckRequest(analysis, site, at.direction, split if split in splits else "calibration")
     start_button("Run the causal check", session.CHECK_JOB, request)
     result = latest_result(session.CHECK_JOB)
@@ -73,10 +81,17 @@ def _draw_check(result: "Probed[CheckRequest, Any]") -> None:
     with left:
         chart(figures.change_bars(rows, dark=is_dark()), key="chart_check", alt=f"Mean change of log p: {said}.")
     right.dataframe(
-        pd.DataFrame(rows).drop(columns="random"), hide_index=True, alt="The causal check as a table",
-        column_config={"name": "Change", **{name: st.column_config.NumberColumn(label, format="%.4g", help="Nats")
-                       for name, label in (("mean", "Mean Δ log p"), ("low", "95 % from"), ("high", "to"))}},
-    )  # fmt: skip
+        pd.DataFrame(rows).drop(columns="random"),
+        hide_index=True,
+        alt="The causal check as a table",
+        column_config={
+            "name": "Change",
+            **{
+                name: st.column_config.NumberColumn(label, format="%.4g", help="Nats")
+                for name, label in (("mean", "Mean Δ log p"), ("low", "95 % from"), ("high", "to"))
+            },
+        },
+    )
     st.markdown(
         "**How to read this:** left of 0 the change makes the tokens under the loss less probable. If the direction "
         "matters by itself, its dot lies further from 0 than the open ring of the random one, and the intervals do "
@@ -84,13 +99,20 @@ def _draw_check(result: "Probed[CheckRequest, Any]") -> None:
     )
     table = found.table()
     with st.expander(f"Every token under the loss ({len(table)})"):
-        st.dataframe(readable_table(table), hide_index=True, height=320, alt="Every token",
-                     column_config={name: COLUMNS[name] for name in ("text", "id", "position")})  # fmt: skip
+        st.dataframe(
+            readable_table(table),
+            hide_index=True,
+            height=320,
+            alt="Every token",
+            column_config={name: COLUMNS[name] for name in ("text", "id", "position")},
+        )
     downloads("causal-check", lambda: to_csv(table), lambda: [figures.change_bars(rows)], f"Causal check of {title}")
     stopped = len(found.examples) < found.requested
     provenance(
-        made.analysis, f"causal check of {title}, on {_SPLITS[made.split]}",
+        made.analysis,
+        f"causal check of {title}, on {_SPLITS[made.split]}",
         f"{'stopped at ' if stopped else ''}{len(found.examples)} of {counted(found.requested, 'text')}, "
         f"{counted(len(table), 'token')} under the loss",
-        f"95 % bootstrap interval over texts, one random direction (seed {probing.SEED})", f"{result.seconds:.1f} s",
-    )  # fmt: skip
+        f"95 % bootstrap interval over texts, one random direction (seed {probing.SEED})",
+        f"{result.seconds:.1f} s",
+    )

@@ -60,17 +60,27 @@ def energy_sums_panel(table: "DataFrame", analysis: Analysis, at: Selection, hid
         return (figures.by_position if view == _BY_POSITION else figures.agreement)(shown, dark=dark)
 
     view = st.segmented_control(
-        "Drawn", tuple(_ALTS), default=_BY_TOKEN, required=True, key=session.SUMS, bind="query-params",
+        "Drawn",
+        tuple(_ALTS),
+        default=_BY_TOKEN,
+        required=True,
+        key=session.SUMS,
+        bind="query-params",
         label_visibility="collapsed",
-    )  # fmt: skip
+    )
     view = view if view in _ALTS else _BY_TOKEN
     chart(draw(view, is_dark()), key=f"chart_{view}", alt=_ALTS[view], pick=_pick if view == _AGREEMENT else None)
     st.markdown(f"**How to read this:** {_READ[view]}")
     if hide:
         caption(f"Without the {by_role.get(ASIDE, 0):.2%} of the tokens that are set aside; the tables below hold all.")
     _twin(table)
-    downloads(f"tokens-{direction_file_name(at)}", lambda: to_csv(table), lambda: [draw(name) for name in _ALTS],
-              f"{analysis.name}, {direction_file_name(at)}", table="Every token as CSV")  # fmt: skip
+    downloads(
+        f"tokens-{direction_file_name(at)}",
+        lambda: to_csv(table),
+        lambda: [draw(name) for name in _ALTS],
+        f"{analysis.name}, {direction_file_name(at)}",
+        table="Every token as CSV",
+    )
 
 
 def _pick(dot: Any) -> None:
@@ -83,8 +93,21 @@ def _twin(table: "DataFrame") -> None:
     with st.expander("The numbers as a table", key=session.TOKEN_TABLE_OPEN, on_change="rerun") as opened:
         if not opened.open:
             return
-        by = st.segmented_control("Summed", tuple(choices), default="text", format_func=choices.__getitem__,
-                                  key=session.TOKEN_TABLE, required=True, persist_state="session")  # fmt: skip
+        by = st.segmented_control(
+            "Summed",
+            tuple(choices),
+            default="text",
+            format_func=choices.__getitem__,
+            key=session.TOKEN_TABLE,
+            required=True,
+            persist_state="session",
+        )
         rows = tables.summed(table, by) if by else table.sort_values("share", ascending=False)
-        st.dataframe(readable_table(rows), hide_index=True, height=320, column_config=COLUMNS, alt="Energy shares",
-                     column_order=[name for name in COLUMNS if name in rows])  # fmt: skip
+        st.dataframe(
+            readable_table(rows),
+            hide_index=True,
+            height=320,
+            column_config=COLUMNS,
+            alt="Energy shares",
+            column_order=[name for name in COLUMNS if name in rows],
+        )

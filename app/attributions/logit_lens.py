@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 def lens_panel(analysis: Analysis, site: "Site", at: Selection) -> None:
     """Which tokens a value direction promotes and suppresses."""
     if site.kind == "key":
-        st.info("Keys decide which tokens are looked at; they write nothing, so there is no logit lens of a key "
-                "direction.")  # fmt: skip
+        st.info(
+            "Keys decide which tokens are looked at; they write nothing, so there is no logit lens of a key direction."
+        )
         st.button(f"Show the values of layer {site.layer}", on_click=session.select, kwargs={"kind": "value"})
         return
     st.markdown(
@@ -53,8 +54,11 @@ def lens_panel(analysis: Analysis, site: "Site", at: Selection) -> None:
         say_outdated("The selection")
     direction = at.direction if current else made.first
     _draw_lens(result.found[direction], f"{made.site.label}, direction {direction + 1}")
-    provenance(made.analysis, f"logit lens of {made.site.label}, direction {direction + 1}",
-               f"{counted(len(result.found), 'direction')} in {result.seconds:.1f} s")  # fmt: skip
+    provenance(
+        made.analysis,
+        f"logit lens of {made.site.label}, direction {direction + 1}",
+        f"{counted(len(result.found), 'direction')} in {result.seconds:.1f} s",
+    )
 
 
 def _draw_lens(found: "Lens", title: str) -> None:
@@ -69,8 +73,13 @@ def _draw_lens(found: "Lens", title: str) -> None:
         chart(figure, key="chart_lens", alt=f"Promoted and suppressed tokens of {title}.")
     with right:
         score = st.column_config.NumberColumn("Score, logits", format="%.3g")
-        st.dataframe(readable_table(table), hide_index=True, height=figure.layout.height, alt="The logit lens as a table",
-                     column_config=COLUMNS | {"score": score})  # fmt: skip
+        st.dataframe(
+            readable_table(table),
+            hide_index=True,
+            height=figure.layout.height,
+            alt="The logit lens as a table",
+            column_config=COLUMNS | {"score": score},
+        )
     st.markdown(
         "**How to read this:** adding the direction to a value pushes the model towards the orange tokens and away "
         "from the blue ones; subtracting it does the opposite. Compare scores within one lens only."

@@ -34,10 +34,16 @@ if TYPE_CHECKING:
 
 def own_text_panel(analysis: Analysis, site: "Site", at: Selection, hide: bool) -> None:
     """Coordinates of a text of the user's."""
-    text = st.text_area(
-        "Your own text", key=session.OWN_TEXT, persist_state="session", height=90,
-        placeholder="Any text: it is read as it stands, and never leaves this machine.",
-    ) or ""  # fmt: skip
+    text = (
+        st.text_area(
+            "Your own text",
+            key=session.OWN_TEXT,
+            persist_state="session",
+            height=90,
+            placeholder="Any text: it is read as it stands, and never leaves this machine.",
+        )
+        or ""
+    )
     request = ReadRequest(analysis, text)
     start_button("Read this text", session.READ_JOB, request)
     result = latest_result(session.READ_JOB)
@@ -74,5 +80,6 @@ def own_text_panel(analysis: Analysis, site: "Site", at: Selection, hide: bool) 
     how_to_read_coordinates(at)
     extreme_tokens(rows, hide, key=session.OWN_EXTREMES)
     download("Coordinates as CSV", lambda: to_csv(rows), "coordinates.csv")
-    provenance(analysis, f"{site.label}, direction {at.direction + 1}", counted(len(rows), "token"),
-               f"{result.seconds:.1f} s")  # fmt: skip
+    provenance(
+        analysis, f"{site.label}, direction {at.direction + 1}", counted(len(rows), "token"), f"{result.seconds:.1f} s"
+    )

@@ -35,7 +35,12 @@ def _filled(_run: Run, id: str, stamp: tuple[float, float]) -> int:
 
 
 EVALUATIONS = RunKind(
-    EvaluationRecipe, "evaluation", session.EVALUATION_RUN, session.EVALUATIONS_LIST,
+    EvaluationRecipe,
+    "evaluation",
+    session.EVALUATION_RUN,
+    session.EVALUATIONS_LIST,
     "There is no evaluation yet. Start one under **New evaluation**; every evaluation is kept here.",
-    "Title, capability, model, subject, set, state or notes", "with its results; the arms that it trained stay", _row,
-)  # fmt: skip
+    "Title, capability, model, subject, set, state or notes",
+    "with its results; the arms that it trained stay",
+    _row,
+)

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from app.evaluation.charts import set_title
+from app.evaluation.set_panels import set_title
 from app.ui.figures import INK, KEY, MUTED, VALUE, Drawing, build_figure, plotly_text
 from spd_core.evaluation.table import Answered, Column, Table
 from spd_core.generation.report import opening
@@ -11,9 +11,11 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 _LOOKS = {
-    "ended by themselves": (MUTED, "/"), "answer could be read": (VALUE, "\\"),
-    "right if cut at the first answer": (KEY, "."), "right": (INK, ""),
-}  # fmt: skip
+    "ended by themselves": (MUTED, "/"),
+    "answer could be read": (VALUE, "\\"),
+    "right if cut at the first answer": (KEY, "."),
+    "right": (INK, ""),
+}
 """Colour and pattern of each share, so that bars are told apart without colour."""
 
 
@@ -27,8 +29,12 @@ def answer_shares(one: Answered) -> dict[str, float]:
     """Shares of a subject's answers on a set, from 0 to 1; none of a likelihood, which writes nothing."""
     if one.likelihood:
         return {}
-    return {"ended by themselves": one.share("ended"), "answer could be read": one.share("read"),
-            "right if cut at the first answer": float(one.early.mean()), "right": one.estimate.value}  # fmt: skip
+    return {
+        "ended by themselves": one.share("ended"),
+        "answer could be read": one.share("read"),
+        "right if cut at the first answer": float(one.early.mean()),
+        "right": one.estimate.value,
+    }
 
 
 def answer_bars(table: Table, column: Column, dark: bool) -> "go.Figure":
@@ -37,20 +43,28 @@ def answer_bars(table: Table, column: Column, dark: bool) -> "go.Figure":
     rows = list(range(len(found)))
     data: list[Drawing] = [
         {
-            "type": "bar", "orientation": "h", "y": rows, "x": [100 * answer_shares(one)[name] for one in found], "name": name,
+            "type": "bar",
+            "orientation": "h",
+            "y": rows,
+            "x": [100 * answer_shares(one)[name] for one in found],
+            "name": name,
             "marker": {"color": colours[dark], "pattern": {"shape": shape, "solidity": 0.25, "size": 6}},
-            "text": [plotly_text(one.subject.title) for one in found], "textposition": "none",
+            "text": [plotly_text(one.subject.title) for one in found],
+            "textposition": "none",
             "hovertemplate": f"%{{text}}<br>%{{x:.1f}} % {name}<extra></extra>",
         }
         for name, (colours, shape) in _LOOKS.items()
-    ]  # fmt: skip
+    ]
     names = [f"{plotly_text(opening(one.subject.title, 22))}<br>{one.length:.1f} tokens" for one in found]
     layout: Drawing = {
-        "barmode": "group", "height": 130 + 66 * len(found), "bargap": 0.25, "margin": {"t": 70},
+        "barmode": "group",
+        "height": 130 + 66 * len(found),
+        "bargap": 0.25,
+        "margin": {"t": 70},
         "legend": {"traceorder": "normal"},
         "xaxis": {"title": {"text": "share of answers (%)"}, "range": [0, 102]},
         "yaxis": {"tickvals": rows, "ticktext": names, "autorange": "reversed"},
-    }  # fmt: skip
+    }
     return build_figure(data, layout, dark=dark)
 
 

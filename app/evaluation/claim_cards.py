@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import streamlit as st
 
-from app.evaluation.charts import compared_sets, interval_text, items_changed, set_title
+from app.evaluation.set_panels import compared_sets, interval_text, items_changed, set_title
 from app.ui.widgets import caption, counted, escaped
 from spd_core.evaluation.claims import Claim
 from spd_core.evaluation.report import MARKS, control_text, shown_change, shown_p
@@ -23,8 +23,10 @@ def panel(table: Table) -> None:
     """All cards, set by set, as in the recipe."""
     columns = compared_sets(table)
     if not columns:
-        caption("A card for each comparison appears here with the first cell beside the base's: whether it helps, hurts, "
-              "or nothing is shown, with effect, interval, controls and reasons to doubt.")  # fmt: skip
+        caption(
+            "A card for each comparison appears here with the first cell beside the base's: whether it helps, hurts, "
+            "or nothing is shown, with effect, interval, controls and reasons to doubt."
+        )
         return
     st.markdown(overview(table))
     caption(
@@ -73,11 +75,17 @@ def card(claim: Claim, mine: Answered) -> str:
 def _facts(claim: Claim, mine: Answered) -> Iterator[tuple[str, str]]:
     """Name and escaped HTML of what a card lists."""
     found, low = claim.difference, claim.lower_is_better
-    yield "Effect", literal(f"{shown_change(found.effect, low)}, 95 % interval "
-                            f"{interval_text(found.interval, low, signed=True)}")  # fmt: skip
+    yield (
+        "Effect",
+        literal(f"{shown_change(found.effect, low)}, 95 % interval {interval_text(found.interval, low, signed=True)}"),
+    )
     yield "Items", literal(f"n = {found.n}: {items_changed(claim)}")
-    yield "Test", literal(f"p {shown_p(found.p)}, after Holm over {claim.comparisons}: {shown_p(claim.p_adjusted)} "
-                          f"({found.test})")  # fmt: skip
+    yield (
+        "Test",
+        literal(
+            f"p {shown_p(found.p)}, after Holm over {claim.comparisons}: {shown_p(claim.p_adjusted)} ({found.test})"
+        ),
+    )
     if role(mine.subject) in CONTROLS:
         yield "Was it the subspace?", literal(subspace_answer(claim))
     if claim.controls:
@@ -90,8 +98,11 @@ def _facts(claim: Claim, mine: Answered) -> Iterator[tuple[str, str]]:
 def subspace_answer(claim: Claim) -> str:
     """Whether a gain is due to the capability subspace, in words."""
     if claim.specific is not None:
-        return ("yes: it is better than every control" if claim.specific
-                else "not shown: these items do not show it to be better than every control")  # fmt: skip
+        return (
+            "yes: it is better than every control"
+            if claim.specific
+            else "not shown: these items do not show it to be better than every control"
+        )
     if claim.headline != "helps":
         return "not known: no gain is shown that it could explain"
     return "not known: a control was not run"

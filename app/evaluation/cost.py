@@ -30,9 +30,14 @@ def panel(chosen: Chosen) -> None:
     seeds = [seed for seed in recipe.seeds if recipe.arms and not arms_are_trained(recipe, seed)]
     arms = [_arms(recipe, seed, stages) for seed in seeds]
     cost = cost_of_evaluation(
-        recipe, {name: one.items for name, one in facts.items()}, {name: one.scorer for name, one in facts.items()},
-        _examples(recipe), answers, stages, arms,
-    )  # fmt: skip
+        recipe,
+        {name: one.items for name, one in facts.items()},
+        {name: one.scorer for name, one in facts.items()},
+        _examples(recipe),
+        answers,
+        stages,
+        arms,
+    )
     time = "time not known yet" if cost.seconds is None else f"about {duration(cost.seconds)} at most"
     parts = [f"**{time}**", counted(cost.cells, "cell")]
     parts += [counted(cost.items, "answer")] if cost.items is not None else ["answers not counted yet"]
@@ -87,8 +92,10 @@ def power(sizes: Mapping[str, int]) -> str:
     parts = [_power_of(n) for n in sorted(set(sizes.values()))]
     if not parts:
         return ""
-    return (f"What this can show: {'; '.join(parts)} (exact McNemar test at 5 %, 80 % power, if a third of the answers "
-            "change). Intervals and tests come with the results.")  # fmt: skip
+    return (
+        f"What this can show: {'; '.join(parts)} (exact McNemar test at 5 %, 80 % power, if a third of the answers "
+        "change). Intervals and tests come with the results."
+    )
 
 
 @st.cache_data(max_entries=500, show_spinner=False)

@@ -43,8 +43,10 @@ def _table(capability: str) -> dict[str, Any]:
 
 
 _PRESETS: Mapping[str, Callable[[str], dict[str, Any]]] = {
-    "Quick look": _quick_look, "Was it the subspace?": _subspace, "Arms × sets": _table,
-}  # fmt: skip
+    "Quick look": _quick_look,
+    "Was it the subspace?": _subspace,
+    "Arms × sets": _table,
+}
 
 
 @dataclass(frozen=True)
@@ -76,8 +78,9 @@ def preset(name: str, capability: str, model: str = "builtin") -> EvaluationReci
     made = _PRESETS[name](capability)
     sets = [{"capability": one, "limit": LIMIT} for one in dict.fromkeys(made["sets"])]
     subjects = [NAMED[one].model_dump(mode="json") for one in made["subjects"]]
-    return evaluation_from({"preset": "quick", "capability": capability, "model": model, "subjects": subjects,
-                            "sets": sets})  # fmt: skip
+    return evaluation_from(
+        {"preset": "quick", "capability": capability, "model": model, "subjects": subjects, "sets": sets}
+    )
 
 
 def pick_evaluation() -> Chosen | None:
@@ -92,9 +95,12 @@ def pick_evaluation() -> Chosen | None:
     facts = read_facts(sets)
     allowed = _pick_code(facts, before.allow_code)
     chosen: dict[str, Any] = {
-        "capability": capability, "model": model, "allow_code": allowed,
-        "subjects": [one.model_dump(mode="json") for one in subjects], **_pick_settings(before, sets, facts),
-    }  # fmt: skip
+        "capability": capability,
+        "model": model,
+        "allow_code": allowed,
+        "subjects": [one.model_dump(mode="json") for one in subjects],
+        **_pick_settings(before, sets, facts),
+    }
     try:
         recipe = evaluation_from(chosen)
     except InputError as error:
@@ -110,12 +116,22 @@ def _pick_first(before: EvaluationRecipe) -> tuple[str, str]:
     left, right = st.columns(2, gap="medium")
     known = list(dict.fromkeys((*known_names(), before.capability)))
     capability = left.selectbox(
-        "In-domain capability", known, known.index(before.capability), key=_FORM.key("capability"),
-        persist_state="session", accept_new_options=True, help="What subspaces are captured from and arms are trained "
+        "In-domain capability",
+        known,
+        known.index(before.capability),
+        key=_FORM.key("capability"),
+        persist_state="session",
+        accept_new_options=True,
+        help="What subspaces are captured from and arms are trained "
         "for: built in, your own, a public data set, or the path of a capability file.",
-    )  # fmt: skip
-    model = right.text_input("Model", before.model, key=_FORM.key("model"), persist_state="session",
-                             help="builtin, a Hugging Face id, or a local folder.")  # fmt: skip
+    )
+    model = right.text_input(
+        "Model",
+        before.model,
+        key=_FORM.key("model"),
+        persist_state="session",
+        help="builtin, a Hugging Face id, or a local folder.",
+    )
     return (capability or "").strip() or before.capability, (model or "").strip() or "builtin"
 
 
@@ -123,14 +139,15 @@ def _pick_code(facts: Mapping[str, SetFacts], before: bool) -> bool:
     """The switch that lets code run which a model has written, where a set needs it."""
     if all(one.scorer != "python" for one in facts.values()) or code_allowed():
         return before
-    allowed = st.toggle("Allow code that a model has written to be run", before, key=_FORM.key("code"),
-                        persist_state="session")  # fmt: skip
+    allowed = st.toggle(
+        "Allow code that a model has written to be run", before, key=_FORM.key("code"), persist_state="session"
+    )
     if allowed:
         st.warning(
             "The tests run what the model writes. It is isolated: a process without network, which can write nothing "
             "and start nothing, limited in time and memory. Still, it is code that nobody has read.",
             icon=":material/shield:",
-        )  # fmt: skip
+        )
     return bool(allowed)
 
 
@@ -144,9 +161,12 @@ def _pick_settings(
         tabs = st.tabs(["Answers and model", "Capture", "Corpus of the arms", "Training of the arms"])
         with tabs[0]:
             seeds = st.columns(3, gap="medium")[0].text_input(
-                "Seeds", ", ".join(map(str, before.seeds)), key=_FORM.key("seeds"), persist_state="session",
+                "Seeds",
+                ", ".join(map(str, before.seeds)),
+                key=_FORM.key("seeds"),
+                persist_state="session",
                 help="Such as 42, 43: arms and drawn controls are made once for each, and scores pooled by item.",
-            )  # fmt: skip
+            )
             chosen |= setting_widgets(EvaluationRecipe, _RUN, base, _FORM.key("run"))
             lengths = pick_lengths(sets, facts, _FORM.key("of"))
         for tab, (name, kind, labels) in zip(tabs[1:], SETTING_GROUPS, strict=True):
@@ -177,8 +197,10 @@ def _refusal(recipe: EvaluationRecipe, facts: Mapping[str, SetFacts]) -> str:
             return str(error)
     code = [name for name, one in facts.items() if one.scorer == "python"]
     if code and not (recipe.allow_code or code_allowed()):
-        return (f"{code[0]} is scored by running code that the model writes: allow that above, set {ALLOW}=1, or leave "
-                "the set out.")  # fmt: skip
+        return (
+            f"{code[0]} is scored by running code that the model writes: allow that above, set {ALLOW}=1, or leave "
+            "the set out."
+        )
     return _isolation() if code else ""
 
 
@@ -197,10 +219,14 @@ def _pick_preset(recipe: EvaluationRecipe | None, capability: str, model: str) -
     made = (name for name in _PRESETS if _fits(name, capability, model) == plain_recipe and plain_recipe is not None)
     st.session_state[_FORM.key("preset")] = next(made, None)
     st.segmented_control(
-        "Preset", tuple(_PRESETS), key=_FORM.key("preset"), on_change=_take_preset, args=(capability, model),
+        "Preset",
+        tuple(_PRESETS),
+        key=_FORM.key("preset"),
+        on_change=_take_preset,
+        args=(capability, model),
         help="**Quick look**: base, projected and a random subspace on the capability. **Was it the subspace?**: all "
         "controls of projecting, on the three built-in sets. **Arms × sets**: the paper's table, quickly trained.",
-    )  # fmt: skip
+    )
 
 
 def _fits(name: str, capability: str, model: str) -> EvaluationRecipe | None:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from app.evaluation import answer_charts, charts, claim_cards, heat_map, items
-from app.evaluation.charts import set_title
+from app.evaluation import answer_charts, claim_cards, difference_charts, heat_map, items, score_charts, set_panels
+from app.evaluation.set_panels import set_title
 from app.ui import session
 from app.ui.figures import to_html
 from app.ui.tables import table_html
@@ -46,9 +46,14 @@ def panel(run: "Run") -> None:
         st.info(_PROMISED, icon=":material/table_chart:")
         return
     part = st.segmented_control(
-        "Results", (CLAIMS, TABLE, CHANGES, ITEMS, ANSWERS, FILES), default=CLAIMS, required=True,
-        key=session.RESULTS_PART, bind="query-params", label_visibility="collapsed",
-    )  # fmt: skip
+        "Results",
+        (CLAIMS, TABLE, CHANGES, ITEMS, ANSWERS, FILES),
+        default=CLAIMS,
+        required=True,
+        key=session.RESULTS_PART,
+        bind="query-params",
+        label_visibility="collapsed",
+    )
     if part == TABLE:
         _scores(table)
     elif part == CHANGES:
@@ -94,7 +99,7 @@ def _stamps(folder: Path) -> tuple[tuple[str, int, int], ...]:
 
 
 def _scores(table: Table) -> None:
-    chart(charts.scores(table, is_dark()), key="chart_scores", alt=charts.scores_alt(table))
+    chart(score_charts.scores(table, is_dark()), key="chart_scores", alt=score_charts.scores_alt(table))
     paper = " The diamonds are the paper's figures." if _has_paper(table) else ""
     caption(
         "How to read this: a dot is a score, its bar the 95 % interval; better is on the right. The dashed line is the "
@@ -133,22 +138,29 @@ def _changes(table: Table) -> None:
         return
     selected = _selected()
     st.markdown("##### All differences at a glance")
-    chart(heat_map.difference_map(table, selected, is_dark()), key="chart_heat", alt=heat_map.difference_map_alt(table),
-          pick=lambda cell: items.show_items_of(*cell))  # fmt: skip
+    chart(
+        heat_map.difference_map(table, selected, is_dark()),
+        key="chart_heat",
+        alt=heat_map.difference_map_alt(table),
+        pick=lambda cell: items.show_items_of(*cell),
+    )
     caption(
         "How to read this: blue is better than the base, orange worse; likelihoods, where lower is better, have a "
         "scale of their own. The mark says what is shown: ▲ helps, ▼ hurts, · not shown. Click a cell for its items."
     )
     _offer(table, selected)
     st.markdown("##### Differences with their intervals")
-    chart(charts.differences(table, is_dark()), key="chart_differences",
-          alt=charts.differences_alt(table))  # fmt: skip
+    chart(
+        difference_charts.differences(table, is_dark()),
+        key="chart_differences",
+        alt=difference_charts.differences_alt(table),
+    )
     caption(
         "How to read this: a mark is subject − base on the same items, its bar the 95 % interval; right of zero is "
         "better, in nats as well, whose axis runs backwards. A bar that crosses zero shows nothing, and one that does "
         "not may still be **not shown** once p is corrected for the number of comparisons."
     )
-    _twin(charts.differences_table(table), "Differences to the base")
+    _twin(difference_charts.differences_table(table), "Differences to the base")
 
 
 def _selected() -> tuple[str, str] | None:
@@ -174,10 +186,12 @@ def _turn(part: str) -> None:
 
 
 def _answers(table: Table) -> None:
-    sets = {column.name: column for column in charts.answered_sets(table) if not column.likelihood}
+    sets = {column.name: column for column in set_panels.answered_sets(table) if not column.likelihood}
     if not sets:
-        caption("How long answers are, how they end and whether they can be read appears here with the first set that is "
-              "answered in writing. Likelihoods have no such thing.")  # fmt: skip
+        caption(
+            "How long answers are, how they end and whether they can be read appears here with the first set that is "
+            "answered in writing. Likelihoods have no such thing."
+        )
     else:
         _answers_on(table, sets)
     _twin(report.diagnostics(table), "Length, stopping and format of all answers")
@@ -186,10 +200,19 @@ def _answers(table: Table) -> None:
 def _answers_on(table: Table, sets: dict[str, Column]) -> None:
     if st.session_state.get(session.ANSWERS_SET) not in sets:
         st.session_state.pop(session.ANSWERS_SET, None)
-    name = st.selectbox("Set", tuple(sets), key=session.ANSWERS_SET, persist_state="session", width=300,
-                        format_func=lambda name: shown(set_title(sets[name])))  # fmt: skip
-    chart(answer_charts.answer_bars(table, sets[name], is_dark()), key="chart_answers",
-          alt=answer_charts.answer_bars_alt(table, sets[name]))  # fmt: skip
+    name = st.selectbox(
+        "Set",
+        tuple(sets),
+        key=session.ANSWERS_SET,
+        persist_state="session",
+        width=300,
+        format_func=lambda name: shown(set_title(sets[name])),
+    )
+    chart(
+        answer_charts.answer_bars(table, sets[name], is_dark()),
+        key="chart_answers",
+        alt=answer_charts.answer_bars_alt(table, sets[name]),
+    )
     caption(
         "How to read this: a gain that is no more than answers that end sooner, or that can be read more often, is a "
         "gain in form. If it vanishes when each answer is cut after the first line that holds one, it was in stopping."
@@ -203,31 +226,42 @@ def _files(run: "Run", table: Table) -> None:
     name, title = run.id, shown(run.record.title or run.record.recipe.capability)
     caption("Files of what is filled so far; each is made when you ask for it.")
     makers: list[tuple[str, str, Callable[[], bytes], str]] = [
-        ("CSV", f"{name}.csv", lambda: report.frame(table).to_csv(index=False).encode(),
-         "A row for each cell, with all digits"),
-        ("Markdown", f"{name}.md", lambda: report.to_markdown(table).encode(),
-         "Table, notes, claims with their controls, diagnostics"),
-        ("LaTeX", f"{name}.tex", lambda: report.to_latex(table).encode(),
-         "The table for a paper (booktabs)"),
-        ("HTML", f"{name}.html", lambda: report.to_html(table, title).encode(),
-         "A page that needs no network"),
-        ("Figures as HTML", f"{name}-figures.html", lambda: to_html(all_figures(table), title),
-         "All figures, drawn for a light page, in one file that needs no network"),
-    ]  # fmt: skip
+        (
+            "CSV",
+            f"{name}.csv",
+            lambda: report.frame(table).to_csv(index=False).encode(),
+            "A row for each cell, with all digits",
+        ),
+        (
+            "Markdown",
+            f"{name}.md",
+            lambda: report.to_markdown(table).encode(),
+            "Table, notes, claims with their controls, diagnostics",
+        ),
+        ("LaTeX", f"{name}.tex", lambda: report.to_latex(table).encode(), "The table for a paper (booktabs)"),
+        ("HTML", f"{name}.html", lambda: report.to_html(table, title).encode(), "A page that needs no network"),
+        (
+            "Figures as HTML",
+            f"{name}-figures.html",
+            lambda: to_html(all_figures(table), title),
+            "All figures, drawn for a light page, in one file that needs no network",
+        ),
+    ]
     with st.container(horizontal=True):
         for label, file_name, make, says in makers:
             download(label, make, file_name, help=says)
     caption("The same table in a terminal, which also fills what is missing:")
     st.code(f"python -m spd_core table --run {name}", language=None, wrap_lines=True)
     caption(
-        f"The folder of this run holds it, too, when it is finished: {escaped(str(run.folder))}, table.md and table.csv."
+        f"The folder of this run holds it, too, when it is finished: {escaped(str(run.folder))}, table.md and "
+        "table.csv."
     )
 
 
 def all_figures(table: Table) -> "list[Figure]":
     """All figures that there are data for, for a light page."""
-    drawn: list[Any] = [charts.scores(table, False)]
+    drawn: list[Any] = [score_charts.scores(table, False)]
     if table.claims:
-        drawn += [heat_map.difference_map(table, None, False), charts.differences(table, False)]
-    sets = [column for column in charts.answered_sets(table) if not column.likelihood]
+        drawn += [heat_map.difference_map(table, None, False), difference_charts.differences(table, False)]
+    sets = [column for column in set_panels.answered_sets(table) if not column.likelihood]
     return drawn + [answer_charts.answer_bars(table, column, False) for column in sets]

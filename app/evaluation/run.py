@@ -55,8 +55,9 @@ def panel(name: str, to_form: Callable[[], None]) -> None:
 
 
 def _more(run: Run) -> None:
-    with st.expander("Log, command and notes", icon=":material/terminal:", key=session.EVALUATION_MORE,
-                     on_change="rerun") as more:  # fmt: skip
+    with st.expander(
+        "Log, command and notes", icon=":material/terminal:", key=session.EVALUATION_MORE, on_change="rerun"
+    ) as more:
         if more.open:
             run_log(run)
             command_and_notes(run)

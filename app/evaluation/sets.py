@@ -14,9 +14,12 @@ from spd_core.recipes.evaluation import EvalSet, answer_length
 
 LIMIT = 60
 _SCORED = {
-    "number": "last number of the answer", "letter": "option letter", "python": "its tests are run",
-    "exact": "exact match", "nll": "likelihood of the reference",
-}  # fmt: skip
+    "number": "last number of the answer",
+    "letter": "option letter",
+    "python": "its tests are run",
+    "exact": "exact match",
+    "nll": "likelihood of the reference",
+}
 
 
 @dataclass(frozen=True)
@@ -78,11 +81,16 @@ def pick_sets(base: Sequence[EvalSet], in_domain: str, key: str) -> tuple[EvalSe
     st.markdown("##### What is asked")
     before = {wanted.capability: wanted for wanted in base}
     names = st.multiselect(
-        "Sets", tuple(dict.fromkeys((*known_names(), *before))), tuple(before), key=f"{key}_sets",
-        persist_state="session", accept_new_options=True, placeholder="Choose, or type the path of a capability file",
+        "Sets",
+        tuple(dict.fromkeys((*known_names(), *before))),
+        tuple(before),
+        key=f"{key}_sets",
+        persist_state="session",
+        accept_new_options=True,
+        placeholder="Choose, or type the path of a capability file",
         help="Built in, your own (import them on Home), public data sets, or the path of a capability file. Items of "
         "the held-out split are asked: nothing is captured from or trained on those.",
-    )  # fmt: skip
+    )
     if not names:
         caption("Choose at least one set.")
     return tuple(_pick_one(name, before.get(name), name == in_domain, f"{key}_set_{name}") for name in names)
@@ -93,18 +101,29 @@ def _pick_one(name: str, before: EvalSet | None, in_domain: bool, key: str) -> E
     wanted = before or EvalSet(capability=name, limit=LIMIT)
     left, middle, right = st.columns((5, 2, 4), gap="medium", vertical_alignment="bottom")
     limit = middle.number_input(
-        f"Items of {escaped(wanted.name)}", 1, None, wanted.limit, key=f"{key}_limit", persist_state="session",
-        help="The first so many; empty takes all.", placeholder="all",
-    )  # fmt: skip
+        f"Items of {escaped(wanted.name)}",
+        1,
+        None,
+        wanted.limit,
+        key=f"{key}_limit",
+        persist_state="session",
+        help="The first so many; empty takes all.",
+        placeholder="all",
+    )
     data = wanted.data
     if name in TASKS:
         data = right.text_input(
-            f"Local file of {escaped(name)}", data, key=f"{key}_data", persist_state="session",
-            placeholder="from the hub", help="A JSONL file with the data set's columns, instead of the hub.",
-        )  # fmt: skip
+            f"Local file of {escaped(name)}",
+            data,
+            key=f"{key}_data",
+            persist_state="session",
+            placeholder="from the hub",
+            help="A JSONL file with the data set's columns, instead of the hub.",
+        )
     data = (data or "").strip()
-    wanted = wanted.model_copy(update={"limit": int(limit) if limit else None, "data": data,
-                                       "split": split_of(name, data, wanted.split)})  # fmt: skip
+    wanted = wanted.model_copy(
+        update={"limit": int(limit) if limit else None, "data": data, "split": split_of(name, data, wanted.split)}
+    )
     with left:
         _describe(wanted, in_domain)
     return wanted
@@ -131,10 +150,15 @@ def pick_lengths(sets: Sequence[EvalSet], facts: Mapping[str, SetFacts], key: st
         known = facts.get(wanted.name)
         usual = "" if known is None else str(answer_length(EvalSet(capability=wanted.capability), known.scorer))
         most = columns[at % 3].number_input(
-            f"Most new tokens, {escaped(wanted.name)}", 1, None, wanted.max_new_tokens, placeholder=usual or "usual",
-            key=f"{key}_set_{wanted.capability}_tokens", persist_state="session",
+            f"Most new tokens, {escaped(wanted.name)}",
+            1,
+            None,
+            wanted.max_new_tokens,
+            placeholder=usual or "usual",
+            key=f"{key}_set_{wanted.capability}_tokens",
+            persist_state="session",
             help="Empty takes what its scorer needs.",
-        )  # fmt: skip
+        )
         chosen.append(wanted.model_copy(update={"max_new_tokens": int(most) if most else None}))
     return tuple(chosen)
 

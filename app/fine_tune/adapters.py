@@ -60,11 +60,18 @@ def _export(cards: list[AdapterCard], row: Any) -> None:
         ref = st.selectbox("Adapter", tuple(labels), format_func=labels.__getitem__, key=session.EXPORT_ARM)
         card = next((card for card in cards if card.ref == ref), cards[0])
         folder = adapter_folder(card.ref)
-        download("Adapter (peft, zip)", lambda: zip_of(folder), f"{card.run}-{card.arm}.zip",
-                 help="LoRA weights with their card, as peft loads them")  # fmt: skip
+        download(
+            "Adapter (peft, zip)",
+            lambda: zip_of(folder),
+            f"{card.run}-{card.arm}.zip",
+            help="LoRA weights with their card, as peft loads them",
+        )
         target = spd_home() / "exports" / f"{card.run}-{card.arm}"
-        if st.button("Write the merged checkpoint", help="The whole model with the adapter in its weights: "
-                     "transformers and any engine of this architecture loads it"):  # fmt: skip
+        if st.button(
+            "Write the merged checkpoint",
+            help="The whole model with the adapter in its weights: "
+            "transformers and any engine of this architecture loads it",
+        ):
             launch.start_merging(card, target)
             st.rerun()
         caption(f"It goes to {escaped(str(target))}")

@@ -54,8 +54,15 @@ def _compare(listed: Sequence[ListedRun]) -> None:
     st.markdown("##### Compare runs")
     known = {one.run.id: one for one in listed}
     name = distinct_labels(tuple(known), lambda id: run_label(known[id].run.record))
-    chosen = st.multiselect("Runs to compare", tuple(known), key=session.RUNS_COMPARED, persist_state="session", format_func=name,
-                            max_selections=4, placeholder="Choose two to four")  # fmt: skip
+    chosen = st.multiselect(
+        "Runs to compare",
+        tuple(known),
+        key=session.RUNS_COMPARED,
+        persist_state="session",
+        format_func=name,
+        max_selections=4,
+        placeholder="Choose two to four",
+    )
     picked = [known[id] for id in chosen if id in known]
     if len(picked) < 2:
         caption("Choose at least two: settings that differ, losses and their last values are shown.")
@@ -65,6 +72,13 @@ def _compare(listed: Sequence[ListedRun]) -> None:
 
 
 DISTILLATIONS = RunKind(
-    Recipe, "run", session.RUN, session.RUNS_LIST, "There is no run yet. Start one under **New run**; every run is kept here.",
-    "Title, capability, model, arm, state or notes", "with its adapters", _row, _compare,
-)  # fmt: skip
+    Recipe,
+    "run",
+    session.RUN,
+    session.RUNS_LIST,
+    "There is no run yet. Start one under **New run**; every run is kept here.",
+    "Title, capability, model, arm, state or notes",
+    "with its adapters",
+    _row,
+    _compare,
+)

@@ -28,9 +28,11 @@ def panel(records: Sequence[RunRecord], views: Mapping[str, RunView]) -> None:
     axes: tuple[charts.Axis, ...] = ("step", "epoch")
     by = st.segmented_control("Along x", axes, default="step", required=True, key=session.RUNS_AXIS)
     chart(charts.losses(curves, is_dark(), by), key="chart_runs_losses", alt=charts.losses_alt(curves))
-    caption("How to read this: colour and dash are the arm, the shape of the marks is the run. Thin lines are the rows "
-          "of each step, thick ones the held-out rows. Each arm is scored on its own text, so a lower line of another "
-          "arm is no better model.")  # fmt: skip
+    caption(
+        "How to read this: colour and dash are the arm, the shape of the marks is the run. Thin lines are the rows "
+        "of each step, thick ones the held-out rows. Each arm is scored on its own text, so a lower line of another "
+        "arm is no better model."
+    )
     st.html(table_html(charts.finals_table(views), "Last losses, in nats per token"))
     download("Losses of these runs as CSV", lambda: to_csv(charts.losses_table(curves)), "runs-losses.csv")
 

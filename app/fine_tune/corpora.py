@@ -35,9 +35,14 @@ def panel(run: "Run", *, open_to_change: bool) -> None:
         caption("No row is written yet. They appear here batch by batch.")
         return
     chosen = st.segmented_control(
-        "Corpus", tuple(files), default=next(iter(files)), required=True, key=session.CORPUS_SHOWN,
-        format_func=_title, persist_state="session",
-    )  # fmt: skip
+        "Corpus",
+        tuple(files),
+        default=next(iter(files)),
+        required=True,
+        key=session.CORPUS_SHOWN,
+        format_func=_title,
+        persist_state="session",
+    )
     name = chosen if chosen in files else next(iter(files))
     try:
         rows, rejected = sorted(read_corpus(files[name]), key=lambda row: row.number), run.rejected()
@@ -74,8 +79,9 @@ def hygiene(recipe: Recipe, rows: Sequence[CorpusRow]) -> Hygiene:
         return clean(rows, {row.id: row.prompt for row in rows}, drop=recipe.corpus.drop)
     prompts = find_capability(recipe.capability, split=recipe.corpus.split)
     bare = {example.id: example.prompt for example in prompts.examples}
-    return clean([row for row in rows if row.id in bare], bare, held_out_prompts(recipe.capability),
-                 drop=recipe.corpus.drop)  # fmt: skip
+    return clean(
+        [row for row in rows if row.id in bare], bare, held_out_prompts(recipe.capability), drop=recipe.corpus.drop
+    )
 
 
 def _title(name: str) -> str:
@@ -125,14 +131,21 @@ def _table(rows: Sequence[Mapping[str, object]], key: str, editable: bool) -> li
     height = min(38 + 35 * len(rows), 423)
     if not editable:
         st.dataframe(
-            frame.drop(columns="keep"), column_config=_COLUMNS, hide_index=True, height=height,
+            frame.drop(columns="keep"),
+            column_config=_COLUMNS,
+            hide_index=True,
+            height=height,
             alt="The rows of a corpus: prompt, completion, tokens, how it ended, and why it is left out",
-        )  # fmt: skip
+        )
         return [bool(row["keep"]) for row in rows]
     edited = st.data_editor(
-        frame, column_config=_COLUMNS, hide_index=True, height=height, key=key,
+        frame,
+        column_config=_COLUMNS,
+        hide_index=True,
+        height=height,
+        key=key,
         disabled=[name for name in frame.columns if name != "keep"],
-    )  # fmt: skip
+    )
     return [bool(keep) for keep in edited["keep"]]
 
 

@@ -32,8 +32,11 @@ def panel(recipe: Recipe) -> None:
         needed, free = distillation_memory(prepared, recipe, round(longest)), free_memory()
         parts.append(f"{gib(needed)} of memory")
         if needed > free:
-            st.warning(f"It may not fit: {gib(free)} are free. Choose fewer rows in a step, fewer new tokens, or a "
-                       "smaller model.", icon=":material/memory:")  # fmt: skip
+            st.warning(
+                f"It may not fit: {gib(free)} are free. Choose fewer rows in a step, fewer new tokens, or a "
+                "smaller model.",
+                icon=":material/memory:",
+            )
     if cost.disk is not None:
         parts.append(f"{cost.disk / 2**20:,.0f} MiB of {gib(_free_disk())} free disk")
     st.markdown(f"Cost: {' · '.join(parts)}")

@@ -66,15 +66,25 @@ def _pick_first(base: Mapping[str, Any]) -> tuple[str, list[str], Any]:
     left, right = st.columns((2, 3), gap="medium")
     known = list(dict.fromkeys((*builtin_names(), *saved_names(), *TASKS, base["capability"])))
     capability = left.selectbox(
-        "Capability", known, known.index(base["capability"]), key=_FORM.key("capability"), persist_state="session",
+        "Capability",
+        known,
+        known.index(base["capability"]),
+        key=_FORM.key("capability"),
+        persist_state="session",
         help="Built in, your own (import them on Home), or a public data set.",
-    )  # fmt: skip
+    )
     below = left.container()
     arms = right.pills(
-        "Arms", tuple(ARMS), selection_mode="multi", default=base["arms"], key=_FORM.key("arms"), persist_state="session",
-        format_func=_ARM_LABELS.__getitem__, help="Each writes a corpus on the same prompts with the same noise, and "
+        "Arms",
+        tuple(ARMS),
+        selection_mode="multi",
+        default=base["arms"],
+        key=_FORM.key("arms"),
+        persist_state="session",
+        format_func=_ARM_LABELS.__getitem__,
+        help="Each writes a corpus on the same prompts with the same noise, and "
         "is trained on it with the same settings.",
-    )  # fmt: skip
+    )
     told = ", ".join(f"**{short_name(arm)}** {ARMS[arm].isolates}" for arm in arms)
     right.markdown(f":small[What each isolates: {told}.]" if arms else ":small[Choose at least one.]")
     return capability or base["capability"], list(arms), below
@@ -85,9 +95,13 @@ def _pick_preset(recipe: Recipe | None) -> None:
     made = {name: _preset(name, recipe) for name in PRESETS} if recipe is not None else {}
     st.session_state[_FORM.key("preset")] = next((name for name, found in made.items() if found == recipe), None)
     st.segmented_control(
-        "Preset", tuple(PRESETS), key=_FORM.key("preset"), on_change=_take_preset, args=(recipe,),
+        "Preset",
+        tuple(PRESETS),
+        key=_FORM.key("preset"),
+        on_change=_take_preset,
+        args=(recipe,),
         help="**quick**: minutes on two cores with the built-in model. **paper**: the paper's settings.",
-    )  # fmt: skip
+    )
 
 
 def _preset(name: str, recipe: Recipe) -> Recipe:

@@ -62,9 +62,14 @@ def _parts(run: Run, status: Status, view: RunView) -> None:
     parts = [CURVES, CORPORA, SAMPLES, DRIFT, LOG, ABOUT]
     first = CORPORA if status.state == "review" else CURVES
     part = st.segmented_control(
-        "Shown", parts, default=first, required=True, key=session.RUN_PART, bind="query-params",
+        "Shown",
+        parts,
+        default=first,
+        required=True,
+        key=session.RUN_PART,
+        bind="query-params",
         label_visibility="collapsed",
-    )  # fmt: skip
+    )
     if part == CORPORA:
         corpora.panel(run, open_to_change=not view.done and status.state not in ("starting", "running"))
     elif part == SAMPLES:
@@ -84,8 +89,9 @@ def _curves(run: Run, view: RunView) -> None:
         caption("The losses of all arms appear here with the first training step.")
         return
     curves = {"": view.curves}
-    axis = st.segmented_control("Along x", get_args(charts.Axis), default="step", required=True,
-                                key=session.LOSS_AXIS, bind="query-params")  # fmt: skip
+    axis = st.segmented_control(
+        "Along x", get_args(charts.Axis), default="step", required=True, key=session.LOSS_AXIS, bind="query-params"
+    )
     by: charts.Axis = "epoch" if axis == "epoch" else "step"
     chart(charts.losses(curves, is_dark(), by), key="chart_losses", alt=charts.losses_alt(curves))
     caption(
@@ -105,10 +111,15 @@ def _samples(view: RunView) -> None:
         caption("After each epoch, the model in training continues a few prompts; they appear here.")
         return
     rows = [
-        {"Arm": short_name(sample.arm), "Round": str(sample.round), "Epoch": f"{sample.epoch:g}",
-         "Prompt": shown(sample.prompt), "Completion": shown(sample.completion)}
+        {
+            "Arm": short_name(sample.arm),
+            "Round": str(sample.round),
+            "Epoch": f"{sample.epoch:g}",
+            "Prompt": shown(sample.prompt),
+            "Completion": shown(sample.completion),
+        }
         for sample in reversed(view.samples)
-    ]  # fmt: skip
+    ]
     st.html(table_html(rows, "Completions after each epoch, greedy, the newest first"))
 
 

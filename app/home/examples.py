@@ -67,16 +67,26 @@ def browse(capability: Capability) -> None:
     numbers = {name: len(capability.split(name).examples) for name in SPLITS}
     present = [name for name, n in numbers.items() if n]
     split = st.segmented_control(
-        "Split", present, default=present[0], required=True, key=session.EXAMPLES_SPLIT, persist_state="session",
+        "Split",
+        present,
+        default=present[0],
+        required=True,
+        key=session.EXAMPLES_SPLIT,
+        persist_state="session",
         format_func=lambda name: f"{SPLITS[name]} {numbers[name]}",
-    )  # fmt: skip
+    )
     examples = capability.split(split if split in present else present[0]).examples
     choosable = split == "calibration"
     st.dataframe(
-        [_row(example) for example in examples], column_config=_COLUMNS, hide_index=True, height=_height(len(examples)),
-        key=f"{session.EXAMPLES_TABLE}-{split}", selection_mode="single-row",
-        on_select=_choose if choosable else "ignore", alt=f"{counted(len(examples), 'example')} of one split",
-    )  # fmt: skip
+        [_row(example) for example in examples],
+        column_config=_COLUMNS,
+        hide_index=True,
+        height=_height(len(examples)),
+        key=f"{session.EXAMPLES_TABLE}-{split}",
+        selection_mode="single-row",
+        on_select=_choose if choosable else "ignore",
+        alt=f"{counted(len(examples), 'example')} of one split",
+    )
     if choosable:
         caption("Choose a row at its left edge to see which of its tokens carry the loss, under 3.")
 
@@ -130,8 +140,10 @@ def _problem_table(problems: tuple[Problem, ...]) -> None:
             "Value": st.column_config.TextColumn(width="medium"),
             "Reason": st.column_config.TextColumn(width="large"),
         },
-        hide_index=True, height=_height(len(problems)), alt="Rows that cannot be read, and why",
-    )  # fmt: skip
+        hide_index=True,
+        height=_height(len(problems)),
+        alt="Rows that cannot be read, and why",
+    )
 
 
 # --- edit ----------------------------------------------------------------------------------------------------
@@ -140,13 +152,18 @@ def _problem_table(problems: tuple[Problem, ...]) -> None:
 def edit(capability: Capability) -> Capability | None:
     """The capability as edited in the table; None while rows are wrong and not left out."""
     rows = st.data_editor(
-        _draft(capability), num_rows="dynamic", hide_index=True, height=360, key=_editor(capability),
-        column_order=("split", "prompt", "answer"), alt="Examples to edit",
+        _draft(capability),
+        num_rows="dynamic",
+        hide_index=True,
+        height=360,
+        key=_editor(capability),
+        column_order=("split", "prompt", "answer"),
+        alt="Examples to edit",
         column_config={
             **_COLUMNS,
             "split": st.column_config.SelectboxColumn("Split", options=list(SPLITS), default="calibration"),
         },
-    )  # fmt: skip
+    )
     now = records(rows)
     st.session_state[session.DRAFT] = (capability.fingerprint, st.session_state[session.DRAFT][1], now)
     caption(
@@ -200,17 +217,23 @@ def _save_row(capability: Capability, proposed: str) -> None:
     """Name, replacement and button."""
     row = st.container(horizontal=True, vertical_alignment="bottom")
     name = row.text_input(
-        "Save as", proposed, max_chars=70, key=f"{session.SAVE_NAME}-{proposed}", width=280,
+        "Save as",
+        proposed,
+        max_chars=70,
+        key=f"{session.SAVE_NAME}-{proposed}",
+        width=280,
         help="Letters, digits, dots and dashes. It then stands among the capabilities.",
-    )  # fmt: skip
+    )
     name = (name or "").strip()
     overwrite = False
     if name in saved_names():
         overwrite = row.checkbox(f"Replace the saved {escaped(name)}", key=f"{session.SAVE_REPLACE}-{name}")
     row.button(
-        f"Save {counted(len(capability.examples), 'example')}", on_click=_save, args=(capability, name, overwrite),
+        f"Save {counted(len(capability.examples), 'example')}",
+        on_click=_save,
+        args=(capability, name, overwrite),
         icon=":material/save:",
-    )  # fmt: skip
+    )
 
 
 def _save(capability: Capability, name: str, overwrite: bool) -> None:

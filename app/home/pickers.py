@@ -31,10 +31,14 @@ def pick_model() -> ModelKey | None:
     row = st.container(horizontal=True, vertical_alignment="center")
     recent = {f"{name} @ {revision}" if revision else name: (name, revision) for name, revision in recent_models()}
     source = row.segmented_control(
-        "Where the model comes from", (BUILT_IN, ELSEWHERE, RECENT) if recent else (BUILT_IN, ELSEWHERE),
-        default=BUILT_IN, required=True, key=session.MODEL_SOURCE, persist_state="session",
+        "Where the model comes from",
+        (BUILT_IN, ELSEWHERE, RECENT) if recent else (BUILT_IN, ELSEWHERE),
+        default=BUILT_IN,
+        required=True,
+        key=session.MODEL_SOURCE,
+        persist_state="session",
         label_visibility="collapsed",
-    )  # fmt: skip
+    )
     name: str | None = "builtin"
     revision: str | None = None
     if source == ELSEWHERE:
@@ -47,13 +51,19 @@ def pick_model() -> ModelKey | None:
     with row.popover("Advanced", icon=":material/tune:"):
         if source == ELSEWHERE:
             revision = st.text_input(
-                "Revision", key=session.REVISION, persist_state="session", placeholder="the newest",
+                "Revision",
+                key=session.REVISION,
+                persist_state="session",
+                placeholder="the newest",
                 help="Branch, tag or commit on the hub; a folder has none.",
-            )  # fmt: skip
+            )
         dtype = st.selectbox(
-            "Number format of the weights", ("auto", "float32", "bfloat16"), key=session.DTYPE,
-            persist_state="session", help="auto: bfloat16 where the hardware multiplies it, else float32.",
-        )  # fmt: skip
+            "Number format of the weights",
+            ("auto", "float32", "bfloat16"),
+            key=session.DTYPE,
+            persist_state="session",
+            help="auto: bfloat16 where the hardware multiplies it, else float32.",
+        )
     name = (name or "").strip()
     return ModelKey(name, (revision or "").strip() or None, dtype) if name else None
 
@@ -117,9 +127,8 @@ def pick_capability(wide: Any) -> Capability | None:
     """The chosen capability with its title and counts; its examples, or the form of an import, go into `wide`."""
     names = (*builtin_names(), *saved_names())
     name = st.selectbox(
-        "Capability", (*names, OWN_FILE), key=session.CAPABILITY, bind="query-params",
-        label_visibility="collapsed",
-    )  # fmt: skip
+        "Capability", (*names, OWN_FILE), key=session.CAPABILITY, bind="query-params", label_visibility="collapsed"
+    )
     imported = name not in names
     try:
         if imported:
@@ -154,9 +163,14 @@ def pick_loss(capability: Capability | None) -> tuple[Loss, Style]:
         "Loss on", losses, default="aligned", required=True, key=session.LOSS, bind="query-params", help=_LOSS_HELP
     )
     style = right.segmented_control(
-        "Prompt style", ("raw", "chat"), default="raw", required=True, key=session.STYLE, bind="query-params",
+        "Prompt style",
+        ("raw", "chat"),
+        default="raw",
+        required=True,
+        key=session.STYLE,
+        bind="query-params",
         help=_STYLE_HELP,
-    )  # fmt: skip
+    )
     return (
         cast(Loss, loss if loss in losses else "aligned"),
         cast(Style, style if style in get_args(Style) else "raw"),
@@ -170,8 +184,8 @@ def loss_mask_preview(prepared: Prepared, capability: Capability, loss: Loss, st
     examples = capability.split("calibration").examples
     left, right = st.columns((1, 3), vertical_alignment="center")
     number = left.number_input(
-        "Example", 1, len(examples), key=session.PREVIEW, persist_state="session", label_visibility="collapsed",
-    )  # fmt: skip
+        "Example", 1, len(examples), key=session.PREVIEW, persist_state="session", label_visibility="collapsed"
+    )
     example = examples[session.clamped(number, 1, len(examples)) - 1]
     try:
         encoded = encode(
@@ -206,9 +220,13 @@ def _pick_preset() -> None:
     matching = (name for name, values in PRESETS.items() if all(state[key] == value for key, value in values.items()))
     state[session.CAPTURE_PRESET] = next(matching, None)
     st.segmented_control(
-        "Presets", PRESETS, key=session.CAPTURE_PRESET, on_change=_apply_preset, label_visibility="collapsed",
+        "Presets",
+        PRESETS,
+        key=session.CAPTURE_PRESET,
+        on_change=_apply_preset,
+        label_visibility="collapsed",
         help="Paper: 50 examples, the middle and the last layer. Quick: 12 examples. All layers: 50 examples.",
-    )  # fmt: skip
+    )
 
 
 def _apply_preset() -> None:
@@ -231,19 +249,34 @@ def pick_capture_settings(capability: Capability | None) -> tuple[int, str, int,
 def _pick_knobs(capability: Capability | None) -> tuple[int, str, int, bool]:
     most = max(len(capability.split("calibration").examples), 1) if capability else 50
     examples = st.number_input(
-        "Calibration examples", 1, value=50, key=session.EXAMPLES, bind="query-params",
+        "Calibration examples",
+        1,
+        value=50,
+        key=session.EXAMPLES,
+        bind="query-params",
         help=f"The first ones of the file, which has {most}. The paper uses 50.",
-    )  # fmt: skip
+    )
     layers = st.text_input(
-        "Layers", "middle,last", key=session.LAYERS, bind="query-params",
+        "Layers",
+        "middle,last",
+        key=session.LAYERS,
+        bind="query-params",
         help="middle, last, all, or indices from 0 such as 3,7",
-    )  # fmt: skip
+    )
     batch = st.number_input(
-        "Batch size", 1, 256, 8, key=session.BATCH, bind="query-params",
+        "Batch size",
+        1,
+        256,
+        8,
+        key=session.BATCH,
+        bind="query-params",
         help="Examples at once: speed and memory, never the result.",
-    )  # fmt: skip
+    )
     center = st.toggle(
-        "Centre the gradients", True, key=session.CENTRE, bind="query-params",
+        "Centre the gradients",
+        True,
+        key=session.CENTRE,
+        bind="query-params",
         help="Subtract the mean gradient before the decomposition.",
-    )  # fmt: skip
+    )
     return session.clamped(examples, 1, most), layers or "", session.clamped(batch, 1, 256), bool(center)

@@ -179,9 +179,13 @@ def distillation_memory(prepared: Prepared, recipe: Recipe, tokens: int) -> int:
             prepared.config, recipe.dtype, (0,), batch_size=recipe.train.batch_size, tokens=tokens, supervised=tokens
         )
         writing = loading.estimate(
-            prepared.config, recipe.dtype, (0,), rows=recipe.corpus.batch_size, tokens=tokens,
+            prepared.config,
+            recipe.dtype,
+            (0,),
+            rows=recipe.corpus.batch_size,
+            tokens=tokens,
             new_tokens=recipe.corpus.max_new_tokens,
-        )  # fmt: skip
+        )
     return max(training.capture, writing.generation) + _ENGINE_BYTES
 
 

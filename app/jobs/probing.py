@@ -93,9 +93,15 @@ def check(
     job.progress(0.0, "Scoring")
     examples, started = _examples(lm, request), time.monotonic()
     found = causal_check(
-        lm, request.analysis, request.site, request.direction, examples, seed=SEED, stop=job.stopping,
+        lm,
+        request.analysis,
+        request.site,
+        request.direction,
+        examples,
+        seed=SEED,
+        stop=job.stopping,
         on_batch=lambda done, total: job.progress(done / total, f"{done} of {total} texts"),
-    )  # fmt: skip
+    )
     return Probed(request, found, time.monotonic() - started)
 
 

@@ -69,11 +69,21 @@ def write(job: Job[Comparison, Live], request: WriteRequest, store: ModelStore) 
     adapters = _adapters(request.specs)
     with _told_of_memory(request):
         found = engine.compare(
-            lm, request.analysis, request.prompt, request.specs, sampling,
-            style=request.style, answer=request.answer, others=request.others, adapters=adapters, grid=request.grid,
-            alternatives=5 if request.grid is None else 3, on_step=on_step,
-            on_read=lambda n: job.progress(n / total, "Reading each text in both lanes"), stop=job.stopping,
-        )  # fmt: skip
+            lm,
+            request.analysis,
+            request.prompt,
+            request.specs,
+            sampling,
+            style=request.style,
+            answer=request.answer,
+            others=request.others,
+            adapters=adapters,
+            grid=request.grid,
+            alternatives=5 if request.grid is None else 3,
+            on_step=on_step,
+            on_read=lambda n: job.progress(n / total, "Reading each text in both lanes"),
+            stop=job.stopping,
+        )
     if not any(lane.tokens for lane in found.lanes) and job.stopping():
         raise InputError("stopped before the first token; generate again")
     return _saved(job, found)
@@ -105,9 +115,7 @@ def read(job: Job[Comparison, Live], written: Comparison, request: WriteRequest,
     job.progress(0.0, "Reading each text in both lanes")
     with _told_of_memory(request):
         lanes = engine.lanes_of(specs, request.analysis, request.others, adapters)
-        found = read_lanes(
-            lm, written, lanes, on_read=lambda n: job.progress(n / total, job.phase), stop=job.stopping
-        )  # fmt: skip
+        found = read_lanes(lm, written, lanes, on_read=lambda n: job.progress(n / total, job.phase), stop=job.stopping)
     return _saved(job, found)
 
 

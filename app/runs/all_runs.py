@@ -73,8 +73,12 @@ def all_runs_panel(open_run: Callable[[str], None], kind: RunKind) -> None:
     if not listed and not damaged:
         caption(kind.none)
     if listed:
-        query = st.text_input("Search", key=f"{kind.keys}_search", persist_state="session", width=620,
-                              placeholder=kind.hint) or ""  # fmt: skip
+        query = (
+            st.text_input(
+                "Search", key=f"{kind.keys}_search", persist_state="session", width=620, placeholder=kind.hint
+            )
+            or ""
+        )
         found = [one for one in listed if matches(one.run, one.status, query)]
         _table(found, len(listed), query, kind)
         if found:
@@ -110,8 +114,19 @@ def matches(run: Run, status: Status, query: str) -> bool:
         notes = run.notes()
     except InputError:
         notes = ""
-    text = " ".join((run.id, run.record.title, recipe.capability, recipe.model, *recipe.arms, *contents_of(recipe),
-                     status.state, state_in_words(status), notes)).casefold()  # fmt: skip
+    text = " ".join(
+        (
+            run.id,
+            run.record.title,
+            recipe.capability,
+            recipe.model,
+            *recipe.arms,
+            *contents_of(recipe),
+            status.state,
+            state_in_words(status),
+            notes,
+        )
+    ).casefold()
     return all(word in text for word in words)
 
 
@@ -203,15 +218,24 @@ def _one(found: Sequence[ListedRun], open_run: Callable[[str], None], kind: RunK
     """Choose one run, to open or to delete it."""
     known = {one.run.id: one for one in found}
     chosen = st.selectbox(
-        f"{counted(len(found), kind.noun)}, the newest first", tuple(known), key=f"{kind.keys}_chosen", width=620,
-        format_func=distinct_labels(tuple(known), lambda id: run_label(known[id].run.record)), persist_state="session",
-    )  # fmt: skip
+        f"{counted(len(found), kind.noun)}, the newest first",
+        tuple(known),
+        key=f"{kind.keys}_chosen",
+        width=620,
+        format_func=distinct_labels(tuple(known), lambda id: run_label(known[id].run.record)),
+        persist_state="session",
+    )
     one = known.get(chosen, found[0])
     row = st.container(horizontal=True)
     row.button(f"Open {kind.noun}", icon=":material/folder_open:", on_click=open_run, args=(one.run.id,))
     what = f"{run_label(one.run.record)}, {size_on_disk(one)} {kind.holds}"
-    delete_button(f"Delete {kind.noun}", what, row, delete=lambda: delete_run(one.run, kind.key),
-             disabled=one.status.state in _BUSY)  # fmt: skip
+    delete_button(
+        f"Delete {kind.noun}",
+        what,
+        row,
+        delete=lambda: delete_run(one.run, kind.key),
+        disabled=one.status.state in _BUSY,
+    )
 
 
 def _damaged(damaged: Sequence[Damaged], kind: RunKind) -> None:

@@ -154,23 +154,41 @@ def run_actions(run: Run, status: Status, clone: Callable[[], None], key: str = 
     if trouble:
         failure("That did not work:", trouble)
     if status.state == "review":
-        st.info("The corpora are written. Look at them below, reject what should not be trained on, then go on.",
-                icon=":material/rate_review:")  # fmt: skip
+        st.info(
+            "The corpora are written. Look at them below, reject what should not be trained on, then go on.",
+            icon=":material/rate_review:",
+        )
     row = st.container(horizontal=True, vertical_alignment="center")
     if status.state in LIVE and run.asked_to_stop():
         waited = max(0.0, time.time() - run.asked_at())
         row.button("Stopping after this step…", disabled=True, icon=":material/stop_circle:")
-        row.button("Kill it now", on_click=_try, args=(lambda: queue.kill(run),), icon=":material/dangerous:",
-                   help=f"It is killed by itself {queue.GRACE:.0f} s after it was asked ({waited:.0f} s ago). What it "
-                   "has finished stays.")  # fmt: skip
+        row.button(
+            "Kill it now",
+            on_click=_try,
+            args=(lambda: queue.kill(run),),
+            icon=":material/dangerous:",
+            help=f"It is killed by itself {queue.GRACE:.0f} s after it was asked ({waited:.0f} s ago). What it "
+            "has finished stays.",
+        )
     elif status.state in LIVE:
-        row.button("Stop this run", on_click=_try, args=(lambda: queue.stop(run),), icon=":material/stop_circle:",
-                   help="It ends at its next step, and keeps everything; resume goes on from there.")  # fmt: skip
+        row.button(
+            "Stop this run",
+            on_click=_try,
+            args=(lambda: queue.stop(run),),
+            icon=":material/stop_circle:",
+            help="It ends at its next step, and keeps everything; resume goes on from there.",
+        )
     elif status.state == "review":
         row.button("Train on these corpora", type="primary", on_click=_try, args=(lambda: queue.approve(run),))
     elif status.state in ("stopped", "failed", "lost"):
-        row.button("Resume", type="primary", on_click=_try, args=(lambda: queue.resume(run),), icon=":material/resume:",
-                   help="Goes on where it stood, to the same result as if it had not stopped.")  # fmt: skip
+        row.button(
+            "Resume",
+            type="primary",
+            on_click=_try,
+            args=(lambda: queue.resume(run),),
+            icon=":material/resume:",
+            help="Goes on where it stood, to the same result as if it had not stopped.",
+        )
     if row.button("Clone with changes", on_click=clone, icon=":material/content_copy:"):
         st.rerun()  # the whole page, and not this fragment alone
     if status.state not in LIVE:
@@ -205,11 +223,21 @@ def command_and_notes(run: Run) -> None:
     caption("The command that carries it out:")
     st.code(run.record.command, language=None, wrap_lines=True)
     recipe = run.record.recipe
-    download("Recipe as JSON", lambda: settings_file(recipe), f"{run.id}-recipe.json",
-             help=f"python -m spd_core {queue.COMMANDS[recipe.kind]} reads it, and so does this page.")  # fmt: skip
-    notes = st.text_area("Notes", run.notes(), key=f"{session.RUN_NOTES}_{run.id}", height=100,
-                         placeholder="What you want to remember of this run")  # fmt: skip
-    st.button("Save the notes", disabled=notes == run.notes(), on_click=_try,
-              args=(lambda: run.set_notes(notes or ""),))  # fmt: skip
+    download(
+        "Recipe as JSON",
+        lambda: settings_file(recipe),
+        f"{run.id}-recipe.json",
+        help=f"python -m spd_core {queue.COMMANDS[recipe.kind]} reads it, and so does this page.",
+    )
+    notes = st.text_area(
+        "Notes",
+        run.notes(),
+        key=f"{session.RUN_NOTES}_{run.id}",
+        height=100,
+        placeholder="What you want to remember of this run",
+    )
+    st.button(
+        "Save the notes", disabled=notes == run.notes(), on_click=_try, args=(lambda: run.set_notes(notes or ""),)
+    )
     versions = ", ".join(f"{name} {version}" for name, version in run.record.versions.items())
     caption(f"Versions: {escaped(versions)}. Everything lies in {escaped(str(run.folder))}")

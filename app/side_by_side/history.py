@@ -118,9 +118,13 @@ def pick_result(comparison: Comparison | None) -> None:
         caption("Nothing was written yet. Every result is kept here.")
         return
     chosen = st.selectbox(
-        f"{counted(len(known), 'result')}, the newest first", known, key=session.HISTORY, persist_state="session",
-        format_func=distinct_labels(known, result_label), width=620,
-    )  # fmt: skip
+        f"{counted(len(known), 'result')}, the newest first",
+        known,
+        key=session.HISTORY,
+        persist_state="session",
+        format_func=distinct_labels(known, result_label),
+        width=620,
+    )
     row = st.container(horizontal=True)
     row.button(
         "Open result",
@@ -154,8 +158,13 @@ def compare_results(comparison: Comparison) -> None:
     if not known:
         caption("There is no other result yet.")
         return
-    chosen = st.selectbox("Other result", known, key=session.OTHER_RESULT, persist_state="session",
-                          format_func=distinct_labels(known, result_label))  # fmt: skip
+    chosen = st.selectbox(
+        "Other result",
+        known,
+        key=session.OTHER_RESULT,
+        persist_state="session",
+        format_func=distinct_labels(known, result_label),
+    )
     try:
         other = open_result(chosen)
     except InputError as error:
@@ -165,8 +174,13 @@ def compare_results(comparison: Comparison) -> None:
     for column, which, found in zip(st.columns(2), ("this", "other"), (comparison, other), strict=True):
         labels = [lane.label for lane in found.lanes]
         with column:
-            at = st.selectbox(f"Lane of {which} result", range(len(labels)), min(1, len(labels) - 1),
-                              format_func=labels.__getitem__, key=f"{session.BESIDE_LANE}_{which}_{found.id}")  # fmt: skip
+            at = st.selectbox(
+                f"Lane of {which} result",
+                range(len(labels)),
+                min(1, len(labels) - 1),
+                format_func=labels.__getitem__,
+                key=f"{session.BESIDE_LANE}_{which}_{found.id}",
+            )
         sides.append(found.lanes[at])
     differing = [(name, *pair) for name, pair in _settings(comparison, other) if pair[0] != pair[1]]
     if differing:
@@ -183,9 +197,15 @@ def compare_results(comparison: Comparison) -> None:
 
 def _settings(first: Comparison, second: Comparison) -> list[tuple[str, tuple[str, str]]]:
     both = [
-        {"Prompt": shown(c.prompt), "Prompt style": c.prompt_style, "Model": f"{c.model}@{c.revision}",
-         "Number format": c.dtype, "Capture": c.analysis, "Sampling": report.how(c.sampling),
-         "Chance": report.luck(c.sampling)}
+        {
+            "Prompt": shown(c.prompt),
+            "Prompt style": c.prompt_style,
+            "Model": f"{c.model}@{c.revision}",
+            "Number format": c.dtype,
+            "Capture": c.analysis,
+            "Sampling": report.how(c.sampling),
+            "Chance": report.luck(c.sampling),
+        }
         for c in (first, second)
-    ]  # fmt: skip
+    ]
     return [(name, (both[0][name], both[1][name])) for name in both[0]]

@@ -9,9 +9,7 @@ from spd_core.recipes.lanes import RAW, Grid, LaneSpec
 MOST_LANES, MOST_CELLS = 6, 48
 LANES, SWEEP = "Lanes", "Sweep"
 COMPLEMENT, RANDOM, KEYS, VALUES = "complement", "random subspace", "keys only", "values only"
-KINDS: dict[str, tuple[Kind, ...]] = {
-    "keys and values": ("key", "value"), KEYS: ("key",), VALUES: ("value",)
-}  # fmt: skip
+KINDS: dict[str, tuple[Kind, ...]] = {"keys and values": ("key", "value"), KEYS: ("key",), VALUES: ("value",)}
 
 
 def chosen_specs(

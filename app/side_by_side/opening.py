@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from app.side_by_side.lane_pickers import distilled_models
 from app.side_by_side.lanes import COMPLEMENT, KINDS, LANES, MOST_LANES, RANDOM
-from app.side_by_side.pickers import distilled_models
 from app.ui import session
 from spd_core.errors import InputError
 from spd_core.evaluation.store import Cell, ItemRecord
@@ -38,8 +38,11 @@ def open_adapters(cards: Sequence[AdapterCard]) -> None:
     fitting, label = distilled_models(analysis) if analysis is not None else ({}, str)
     chosen = [label(card.ref) for card in cards if card.ref in fitting]
     if not chosen:
-        st.warning("Side by side writes with the model of the capture in hand, and these were trained on another one: "
-                   "capture a capability on it on Home first.", icon=":material/warning:")  # fmt: skip
+        st.warning(
+            "Side by side writes with the model of the capture in hand, and these were trained on another one: "
+            "capture a capability on it on Home first.",
+            icon=":material/warning:",
+        )
         return
     st.session_state.pop(session.DISTILLED, None)  # the link says it
     st.switch_page(session.SIDE_BY_SIDE, query_params={session.DISTILLED: chosen[: MOST_LANES - 2]})
@@ -72,8 +75,10 @@ def how_to_open(recipe: EvaluationRecipe, subject: Subject, cell: Cell, record: 
         InputError: Side by side cannot; the message says why, and what can be done.
     """
     if subject.kind == "checkpoint":
-        raise InputError("Side by side writes with the model of a capture, and this subject is a checkpoint of its "
-                         "own: capture a capability on that checkpoint on Home, then paste the prompt")  # fmt: skip
+        raise InputError(
+            "Side by side writes with the model of a capture, and this subject is a checkpoint of its "
+            "own: capture a capability on that checkpoint on Home, then paste the prompt"
+        )
     analysis, notes = _capture(recipe, subject, cell)
     rank = _rank(subject.rank or recipe.capture.rank, analysis.d_kv) if subject.kind == "projected" else None
     values = _asked(cell, record) | _lanes(recipe, subject, cell.seed, analysis)
@@ -99,17 +104,24 @@ def open_item(found: Opening) -> None:
 def _capture(recipe: EvaluationRecipe, subject: Subject, cell: Cell) -> "tuple[Analysis, tuple[str, ...]]":
     """The capture that fits best, and in what it differs from the subspace that was evaluated."""
     if subject.kind == "projected" and subject.of == "shuffled answers":
-        raise InputError("its subspace was captured from shuffled answers for this evaluation alone, and Side by side "
-                         "projects into captures; look at the projected and the random subject there")  # fmt: skip
-    found = [one for one in _candidates(recipe, subject) if (one.provenance.model, one.provenance.revision) ==
-             (cell.model, cell.revision)]  # fmt: skip
+        raise InputError(
+            "its subspace was captured from shuffled answers for this evaluation alone, and Side by side "
+            "projects into captures; look at the projected and the random subject there"
+        )
+    found = [
+        one
+        for one in _candidates(recipe, subject)
+        if (one.provenance.model, one.provenance.revision) == (cell.model, cell.revision)
+    ]
     loss = "full" if subject.of == "full loss" else recipe.capture.loss
     if subject.kind == "projected":
         found = [one for one in found if one.provenance.loss == loss]
     if not found:
         what = f"{subject.capture or Path(recipe.capability).stem} ({loss} loss)"
-        raise InputError(f"no capture of {what} on {cell.model} is at hand, and Side by side needs one: capture it on "
-                         "Home, then come back")  # fmt: skip
+        raise InputError(
+            f"no capture of {what} on {cell.model} is at hand, and Side by side needs one: capture it on "
+            "Home, then come back"
+        )
     if subject.kind != "projected":
         return found[0], ()
     if subject.capture:
@@ -173,8 +185,14 @@ def _rank(rule: str, d_kv: int) -> int:
 def _asked(cell: Cell, record: ItemRecord) -> dict[str, Any]:
     """The prompt exactly as the model read it, and greedy, as in the table."""
     tokens = _TOKENS if cell.about.scorer == "nll" else min(cell.about.max_new_tokens, 2048)
-    return {session.PROMPT: record.prompt, session.PROMPT_FROM: "your own", session.PROMPT_STYLE: "exact",
-            session.CHOICE: "greedy", session.NEW_TOKENS: tokens, session.MODE: LANES}  # fmt: skip
+    return {
+        session.PROMPT: record.prompt,
+        session.PROMPT_FROM: "your own",
+        session.PROMPT_STYLE: "exact",
+        session.CHOICE: "greedy",
+        session.NEW_TOKENS: tokens,
+        session.MODE: LANES,
+    }
 
 
 def _lanes(recipe: EvaluationRecipe, subject: Subject, seed: int, analysis: "Analysis") -> dict[str, Any]:
@@ -183,11 +201,20 @@ def _lanes(recipe: EvaluationRecipe, subject: Subject, seed: int, analysis: "Ana
     more = [COMPLEMENT] * subject.complement + [RANDOM] * (subject.of == "random")
     projects = next(name for name, kinds in KINDS.items() if set(kinds) == set(subject.kinds))
     distilled = [_adapter(recipe, subject, seed, analysis)] if subject.kind == "distilled" else []
-    values: dict[str, Any] = {session.MORE_LANES: more, session.MORE_RANKS: "", session.MORE_STRENGTHS: "",
-              session.OTHER_CAPTURES: [], session.DISTILLED: distilled}  # fmt: skip
+    values: dict[str, Any] = {
+        session.MORE_LANES: more,
+        session.MORE_RANKS: "",
+        session.MORE_STRENGTHS: "",
+        session.OTHER_CAPTURES: [],
+        session.DISTILLED: distilled,
+    }
     if subject.kind == "projected":
-        values |= {session.STRENGTH: strength, session.PROJECTS: projects, session.RANDOM_SEED: seed,
-                   session.LANE_LAYERS: list(subject.layers or ())}  # fmt: skip
+        values |= {
+            session.STRENGTH: strength,
+            session.PROJECTS: projects,
+            session.RANDOM_SEED: seed,
+            session.LANE_LAYERS: list(subject.layers or ()),
+        }
     return values
 
 
@@ -197,8 +224,10 @@ def _adapter(recipe: EvaluationRecipe, subject: Subject, seed: int, analysis: "A
     wanted = [subject.adapter] if subject.adapter else _trained(recipe, subject, seed)
     found = next((ref for ref in wanted if ref in fitting), None)
     if found is None:
-        raise InputError("its adapter is not on this machine (any more), or is of another model than the capture; "
-                         "train the arm again on Fine-tune")  # fmt: skip
+        raise InputError(
+            "its adapter is not on this machine (any more), or is of another model than the capture; "
+            "train the arm again on Fine-tune"
+        )
     return found
 
 

@@ -1,4 +1,4 @@
-"""Parts of Side by side that show what was written: live lanes, cards, ribbons, the sweep's map, exports."""
+"""Parts of Side by side that show what was written: live lanes, cards, ribbons, curves, exports."""
 
 from collections.abc import Callable
 from functools import partial
@@ -8,7 +8,9 @@ import streamlit as st
 
 from app.jobs.requests import WriteRequest
 from app.side_by_side import history, ribbons
-from app.side_by_side.pickers import open_others, take_cell, take_settings
+from app.side_by_side.lane_pickers import open_others
+from app.side_by_side.prompt_pickers import take_settings
+from app.side_by_side.sweep import pick_cell
 from app.ui import launch, session
 from app.ui.progress import say_others_at_work
 from app.ui.tables import table_html, to_csv
@@ -74,12 +76,17 @@ def _cells(n: int) -> list[Any]:
 def result_panel(comparison: Comparison, request: WriteRequest | None) -> None:
     """A finished result: what made it, its lanes, and what can be done with it."""
     _heading(comparison, request)
-    seen = comparison.cell(_sweep(comparison)) if comparison.grid else comparison
+    seen = comparison.cell(pick_cell(comparison)) if comparison.grid else comparison
     view = st.segmented_control(
-        "Show", _VIEWS, default=WORDS, required=True, key=session.SHOW, bind="query-params",
+        "Show",
+        _VIEWS,
+        default=WORDS,
+        required=True,
+        key=session.SHOW,
+        bind="query-params",
         label_visibility="collapsed",
         help="Ribbons colour each token: hover, or step with the arrow keys, for its numbers and the likeliest tokens.",
-    )  # fmt: skip
+    )
     view = view if view in _VIEWS else WORDS
     _cards(seen, view)
     _how_to_read(seen, view)
@@ -104,8 +111,12 @@ def _heading(comparison: Comparison, request: WriteRequest | None) -> None:
     same = request is not None and request.matches(comparison)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         if comparison.recorded:
-            st.badge("recorded", icon=":material/inventory_2:", color="gray",
-                     help="A real result that comes with SPD Lab: no model was loaded to show it.")  # fmt: skip
+            st.badge(
+                "recorded",
+                icon=":material/inventory_2:",
+                color="gray",
+                help="A real result that comes with SPD Lab: no model was loaded to show it.",
+            )
         if request is None or request.prompt != comparison.prompt:
             caption(f"**Prompt:** {escaped(report.opening(comparison.prompt, 150))}")
         if not same:
@@ -144,11 +155,15 @@ def _card(comparison: Comparison, lane: LaneText, view: str, most: float, key: s
 def _how_to_read(comparison: Comparison, view: str) -> None:
     first = escaped(comparison.lanes[0].label)
     if view == WORDS:
-        caption(f"**How to read this:** underlined words are not in {first}; in {first}, not in the lane beside it. ▼ "
-              "marks the first token that differs. No marks: the same text.")  # fmt: skip
+        caption(
+            f"**How to read this:** underlined words are not in {first}; in {first}, not in the lane beside it. ▼ "
+            "marks the first token that differs. No marks: the same text."
+        )
     elif view == ribbons.KL and comparison.is_read:
-        caption(f"**How to read this:** the deeper the colour, the more the lane's distribution at this token differs "
-              f"from that of {first} on the same text; for {first}, from that of the lane beside it.")  # fmt: skip
+        caption(
+            f"**How to read this:** the deeper the colour, the more the lane's distribution at this token differs "
+            f"from that of {first} on the same text; for {first}, from that of the lane beside it."
+        )
     elif view == ribbons.LOGPROB:
         caption(
             "**How to read this:** the deeper the colour, the less likely the lane itself found the token it wrote."
@@ -174,9 +189,16 @@ def reading_request(comparison: Comparison) -> WriteRequest:
     analysis = session.open_analysis(comparison.analysis)
     specs = tuple(lane.spec for lane in comparison.lanes)
     return WriteRequest(
-        analysis, session.model_key(analysis), specs, comparison.prompt, comparison.prompt_style, comparison.sampling,
-        open_others(specs), comparison.answer, comparison.grid,
-    )  # fmt: skip
+        analysis,
+        session.model_key(analysis),
+        specs,
+        comparison.prompt,
+        comparison.prompt_style,
+        comparison.sampling,
+        open_others(specs),
+        comparison.answer,
+        comparison.grid,
+    )
 
 
 def _place(comparison: Comparison) -> None:
@@ -200,20 +222,30 @@ def _curves(comparison: Comparison) -> None:
         caption("No token was written.")
         return
     chart(
-        ribbons.token_curves(comparison, dark=is_dark()), key="chart_curves",
+        ribbons.token_curves(comparison, dark=is_dark()),
+        key="chart_curves",
         alt="Log-probability, entropy and KL of every token, a line for each lane; the table below has the numbers.",
-    )  # fmt: skip
+    )
     st.dataframe(rows, hide_index=True, alt="Every token with its numbers, in nats")
-    downloads(f"curves-{comparison.id}", lambda: to_csv(rows), lambda: [ribbons.token_curves(comparison)],
-              f"Curves of {comparison.id}", table="Table as CSV")  # fmt: skip
+    downloads(
+        f"curves-{comparison.id}",
+        lambda: to_csv(rows),
+        lambda: [ribbons.token_curves(comparison)],
+        f"Curves of {comparison.id}",
+        table="Table as CSV",
+    )
 
 
 def _exports(comparison: Comparison) -> None:
     made = {"JSON": (texts.to_json, "json"), "HTML": (report.to_html, "html"), "Python": (report.to_python, "py")}
     with st.container(horizontal=True):
         for name, (make, suffix) in made.items():
-            download(name, partial(_exported, make, comparison), f"side-by-side-{comparison.id}.{suffix}",
-                     help=_EXPORTS[name])  # fmt: skip
+            download(
+                name,
+                partial(_exported, make, comparison),
+                f"side-by-side-{comparison.id}.{suffix}",
+                help=_EXPORTS[name],
+            )
 
 
 def _exported(make: Callable[[Comparison], str], comparison: Comparison) -> bytes:
@@ -225,39 +257,3 @@ _EXPORTS = {
     "HTML": "A page that opens alone: no script, no network.",
     "Python": "A program that writes these texts again with spd_core.",
 }
-
-
-# --- the sweep -----------------------------------------------------------------------------------------------
-
-
-def _sweep(comparison: Comparison) -> int:
-    """The map of a sweep; returns the chosen cell's lane."""
-    measure = st.segmented_control(
-        "Cells show", ribbons.MEASURES, default=ribbons.LIKELIHOOD, required=True, key=session.MEASURE,
-        bind="query-params",
-    )  # fmt: skip
-    measure = measure if measure in ribbons.MEASURES else ribbons.LIKELIHOOD
-    last = len(comparison.lanes) - 1
-    chosen = session.clamped(st.session_state.get(session.CELL, last), 1, last)
-    chart(
-        ribbons.sweep_map(comparison, measure, chosen, dark=is_dark()),
-        key=f"chart_sweep_{comparison.id}_{chosen}_{measure}",
-        pick=lambda cell: st.session_state.update({session.CELL: session.clamped(cell, 1, last)}),
-        alt=f"Map of the sweep, rank by strength: {measure}. The list below has the same cells.",
-    )  # fmt: skip
-    caption("**How to read this:** a cell is one projected text. Click it to read that text below, beside raw: the "
-          "higher its log-probability under raw, the later its first divergence and the smaller its KL, the less the "
-          "projection changes.")  # fmt: skip
-    st.session_state[session.CELL_SHOWN] = chosen
-
-    def choose() -> None:
-        st.session_state[session.CELL] = st.session_state[session.CELL_SHOWN]
-
-    st.selectbox(
-        "Cell shown below, beside raw", range(1, last + 1), key=session.CELL_SHOWN, on_change=choose,
-        format_func=lambda at: f"{comparison.lanes[at].label}: "
-        f"{ribbons.cell_text(comparison.lanes[at], comparison, measure)}",
-    )  # fmt: skip
-    st.button("Use its rank and strength for lanes", icon=":material/splitscreen_right:", on_click=take_cell,
-              args=(comparison.lanes[chosen].spec,), help="Then add controls, and generate.")  # fmt: skip
-    return chosen

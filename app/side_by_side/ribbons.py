@@ -114,11 +114,17 @@ def tokens_at_place(comparison: Comparison, place: int) -> list[dict[str, str]]:
         if place < len(lane.tokens):
             token = lane.tokens[place]
             kl = "" if token.kl is None else f"{token.kl:.3f}"
-            rows.append({
-                "Lane": lane.label, "Token": f"“{token_text(token)}”", "log p": signed(token.logprob),
-                "Entropy": f"{token.entropy:.2f}", "KL": kl, "Likeliest here": alternatives(token.top),
-                "Likeliest in the other lane": alternatives(token.other_top),
-            })  # fmt: skip
+            rows.append(
+                {
+                    "Lane": lane.label,
+                    "Token": f"“{token_text(token)}”",
+                    "log p": signed(token.logprob),
+                    "Entropy": f"{token.entropy:.2f}",
+                    "KL": kl,
+                    "Likeliest here": alternatives(token.top),
+                    "Likeliest in the other lane": alternatives(token.other_top),
+                }
+            )
     return rows
 
 
@@ -133,21 +139,44 @@ def token_curves(comparison: Comparison, *, dark: bool = False) -> "go.Figure":
         line = {"color": LANE_COLOURS[at % len(LANE_COLOURS)][dark], "width": 2, "dash": _DASHES[at % len(_DASHES)]}
         series = ([t.logprob for t in lane.tokens], [t.entropy for t in lane.tokens], [t.kl for t in lane.tokens])
         for row, y in enumerate(series):
-            data.append({
-                "type": "scatter", "x": x, "y": y, "mode": "lines+markers", "line": line, "marker": {"size": 4},
-                "name": plotly_text(shown(lane.label)), "legendgroup": lane.label, "showlegend": not row, "text": texts,
-                "hovertemplate": "token %{x} “%{text}”<br>%{y:.3f} nats<extra>%{fullData.name}</extra>",
-                "xaxis": _axis("x", row), "yaxis": _axis("y", row),
-            })  # fmt: skip
+            data.append(
+                {
+                    "type": "scatter",
+                    "x": x,
+                    "y": y,
+                    "mode": "lines+markers",
+                    "line": line,
+                    "marker": {"size": 4},
+                    "name": plotly_text(shown(lane.label)),
+                    "legendgroup": lane.label,
+                    "showlegend": not row,
+                    "text": texts,
+                    "hovertemplate": "token %{x} “%{text}”<br>%{y:.3f} nats<extra>%{fullData.name}</extra>",
+                    "xaxis": _axis("x", row),
+                    "yaxis": _axis("y", row),
+                }
+            )
     layout = dict(_stacked())
     forks = (report.divergence(lane, comparison) for lane in comparison.lanes[1:])
     fork = min((at for at in forks if at is not None), default=None)
     if fork is not None:
         mark = {"x": fork + 1, "xref": "x", "yref": "y domain"}
-        layout["shapes"] = [{"type": "line", "x0": mark["x"], "x1": mark["x"], "y0": 0, "y1": 1, "xref": "x",
-                             "yref": "y domain", "line": {"dash": "dash", "width": 1, "color": INK[dark]}}]  # fmt: skip
-        layout["annotations"] = [*layout["annotations"], mark | {"text": "first divergence", "yanchor": "bottom",
-                                                                 "y": 1, "showarrow": False}]  # fmt: skip
+        layout["shapes"] = [
+            {
+                "type": "line",
+                "x0": mark["x"],
+                "x1": mark["x"],
+                "y0": 0,
+                "y1": 1,
+                "xref": "x",
+                "yref": "y domain",
+                "line": {"dash": "dash", "width": 1, "color": INK[dark]},
+            }
+        ]
+        layout["annotations"] = [
+            *layout["annotations"],
+            mark | {"text": "first divergence", "yanchor": "bottom", "y": 1, "showarrow": False},
+        ]
     return build_figure(data, layout, dark=dark)
 
 
@@ -161,15 +190,22 @@ def _stacked() -> dict[str, Any]:
     from plotly.subplots import make_subplots
 
     grid = make_subplots(
-        rows=3, cols=1, shared_xaxes=True, vertical_spacing=0.09,
+        rows=3,
+        cols=1,
+        shared_xaxes=True,
+        vertical_spacing=0.09,
         subplot_titles=[f"{metric} (nats)" for metric in METRICS],
-    )  # fmt: skip
+    )
     layout = grid.to_dict()["layout"]
     titles = [{**title, "font": {"size": 14}} for title in layout["annotations"]]
     axes = {name: axis for name, axis in layout.items() if "axis" in name}
     axes["xaxis3"] |= {"title": {"text": "token"}}
-    return axes | {"annotations": titles, "height": 560, "margin": {"l": 8, "r": 8, "t": 96, "b": 8},
-                   "legend": {"y": 1.14}}  # fmt: skip
+    return axes | {
+        "annotations": titles,
+        "height": 560,
+        "margin": {"l": 8, "r": 8, "t": 96, "b": 8},
+        "legend": {"y": 1.14},
+    }
 
 
 def _hover(token: Token) -> str:
@@ -222,23 +258,41 @@ def sweep_map(comparison: Comparison, measure: str, selected: int, *, dark: bool
     known = [number for row in z for number in row if not math.isnan(number)]
     low, high = (min(known), max(known)) if known else (0.0, 1.0)
     heat = {
-        "type": "heatmap", "z": z, "x": strengths, "y": ranks, "zmin": low, "zmax": high,
-        "colorscale": "Cividis", "xgap": 3, "ygap": 3, "hoverinfo": "skip",
-    }  # fmt: skip
+        "type": "heatmap",
+        "z": z,
+        "x": strengths,
+        "y": ranks,
+        "zmin": low,
+        "zmax": high,
+        "colorscale": "Cividis",
+        "xgap": 3,
+        "ygap": 3,
+        "hoverinfo": "skip",
+    }
     places = [(row, at) for row in range(len(ranks)) for at in range(width)]
     x, y = [strengths[at] for _, at in places], [ranks[row] for row, _ in places]
     labels = cell_labels(x, y, texts, [(z[row][at] - low) / ((high - low) or 1.0) for row, at in places])
     squares = {
-        "type": "scatter", "x": x, "y": y, "text": texts,
-        "mode": "markers", "opacity": 0, "marker": {"size": 44, "symbol": "square"}, "showlegend": False,
+        "type": "scatter",
+        "x": x,
+        "y": y,
+        "text": texts,
+        "mode": "markers",
+        "opacity": 0,
+        "marker": {"size": 44, "symbol": "square"},
+        "showlegend": False,
         "customdata": [1 + row * width + at for row, at in places],
         "hovertemplate": "%{y}, %{x}<br>%{text}<extra></extra>",
-    }  # fmt: skip
+    }
     row, at = divmod(selected - 1, width)
     frame = {"type": "rect", "x0": at - 0.47, "x1": at + 0.47, "y0": row - 0.44, "y1": row + 0.44}
     frames = [  # dark around light: seen on any cell
         frame | {"line": {"color": colour, "width": thick}} for colour, thick in (("#17212b", 7), ("#ffffff", 3))
     ]
-    layout = {"height": 90 + 74 * len(ranks), "margin": {"l": 8, "r": 8, "t": 16, "b": 8}, "shapes": frames,
-              "hoverdistance": -1}  # a click anywhere in a cell finds its square  # fmt: skip
+    layout = {
+        "height": 90 + 74 * len(ranks),
+        "margin": {"l": 8, "r": 8, "t": 16, "b": 8},
+        "shapes": frames,
+        "hoverdistance": -1,
+    }  # a click anywhere in a cell finds its square
     return build_figure([heat, squares, labels], layout, dark=dark)

@@ -104,14 +104,18 @@ def csv_rows(panels: Sequence[Panel]) -> list[dict[str, Any]]:
     """A row for each site, spectrum (the capability's own, or a null) and direction."""
     return [
         {
-            "layer": panel.layer, "kind": panel.kind, "spectrum": name, "direction": i + 1,
-            "singular_value": float(value), "cumulative_energy": float(share),
+            "layer": panel.layer,
+            "kind": panel.kind,
+            "spectrum": name,
+            "direction": i + 1,
+            "singular_value": float(value),
+            "cumulative_energy": float(share),
             "reconstruction_error": float(panel.error[i]) if name == "capability" else None,
         }
         for panel in panels
         for name, values in {"capability": panel.values, **panel.nulls}.items()
         for i, (value, share) in enumerate(zip(values, energy(values), strict=True))
-    ]  # fmt: skip
+    ]
 
 
 # --- overlap of subspaces ------------------------------------------------------------------------------------
@@ -219,9 +223,15 @@ def token_texts(analysis: Analysis) -> list[str]:
 def row_table(analysis: Analysis, scores: Array) -> list[dict[str, Any]]:
     """The table twin of the scatter: a row for each token."""
     return [
-        {"Example": analysis.examples[e].id, "Token": int(t), "Text": visible(text), "Carries the loss": bool(on),
-         "Component 1": float(score[0]), "Component 2": float(score[1])}
+        {
+            "Example": analysis.examples[e].id,
+            "Token": int(t),
+            "Text": visible(text),
+            "Carries the loss": bool(on),
+            "Component 1": float(score[0]),
+            "Component 2": float(score[1]),
+        }
         for e, t, text, on, score in zip(
             analysis.example_of, analysis.position_of, token_texts(analysis), analysis.supervised, scores, strict=True
         )
-    ]  # fmt: skip
+    ]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from app.spectrum import charts, numbers
+from app.spectrum import charts, numbers, subspace_charts
 from app.spectrum.numbers import Panel
 from app.ui import launch, progress, session
 from app.ui.header import capture_label
@@ -29,10 +29,14 @@ _NULLS_HELP = (
 def pick_rank(d_kv: int) -> int:
     """The rank slider: it defines the projected lane on all pages."""
     return st.slider(
-        "Rank: how many directions of each site to keep", 1, d_kv, session.chosen_rank(d_kv), key=session.RANK_SLIDER,
+        "Rank: how many directions of each site to keep",
+        1,
+        d_kv,
+        session.chosen_rank(d_kv),
+        key=session.RANK_SLIDER,
         on_change=lambda: session.choose_rank(st.session_state[session.RANK_SLIDER]),
         help=f"The paper keeps half of d_kv: {d_kv // 2} of {d_kv}.",
-    )  # fmt: skip
+    )
 
 
 def pick_look(analysis: "Analysis") -> tuple[list[int], charts.Look]:
@@ -41,15 +45,22 @@ def pick_look(analysis: "Analysis") -> tuple[list[int], charts.Look]:
     banded = any(found.band is not None for found in analysis.sites.values())
     options = [name for name in charts.NULLS if name in available] + [charts.BAND] * banded + [charts.HEADS]
     chosen = st.pills(
-        "Draw beside it", options, selection_mode="multi", default=options[:1], key=session.OVERLAYS,
-        bind="query-params", help=_NULLS_HELP,
-    )  # fmt: skip
+        "Draw beside it",
+        options,
+        selection_mode="multi",
+        default=options[:1],
+        key=session.OVERLAYS,
+        bind="query-params",
+        help=_NULLS_HELP,
+    )
     with st.container(horizontal=True, vertical_alignment="bottom"):
         shared = st.toggle("Same scales in all panels", True, key=session.SHARED, bind="query-params")
         shape = st.toggle(
-            "Compare shapes", key=session.SHAPE, bind="query-params",
+            "Compare shapes",
+            key=session.SHAPE,
+            bind="query-params",
             help="Divide every spectrum by its own norm: losses over more tokens have smaller gradients.",
-        )  # fmt: skip
+        )
     at = session.selection(analysis)
     look = charts.Look(is_dark(), tuple(chosen), shared, shape, (at.layer, at.kind, at.direction))
     return _pick_layers(analysis.layers), look
@@ -66,13 +77,15 @@ def _pick_layers(layers: list[int]) -> list[int]:
 
 _COLUMNS = {
     "Energy kept": ("%.2f %%", "Share of Σσ² in the directions kept"),
-    "Activations lost": ("%.2f %%", "‖K − K P‖² / ‖K‖² over all tokens: the share of the keys or values that "
-                         "projecting removes"),
+    "Activations lost": (
+        "%.2f %%",
+        "‖K − K P‖² / ‖K‖² over all tokens: the share of the keys or values that projecting removes",
+    ),
     "Effective rank": ("%.1f", "Over how many directions σ is spread: exp of the entropy of σ / Σσ"),
     "Stable rank": ("%.1f", "Σσ² / σ₁²: 1 when one direction holds all energy; deaf to small σ"),
     **{f"r at {share}%": ("%d", f"How many directions hold {share} % of the energy") for share in (90, 95, 99)},
     "σ₁": ("%.3g", "Largest singular value, nats per unit"),
-}  # fmt: skip
+}
 
 
 VALUES, ENERGY = "values", "energy"
@@ -100,14 +113,21 @@ def spectrum_figure(which: str, analysis: "Analysis", panels: list[Panel], rank:
         "to select its direction on all pages."
     )
     st.dataframe(
-        rows, hide_index=True, alt="The spectra as a table",
-        column_config={name: st.column_config.NumberColumn(format=form, help=help_)
-                       for name, (form, help_) in _COLUMNS.items()},
-    )  # fmt: skip
+        rows,
+        hide_index=True,
+        alt="The spectra as a table",
+        column_config={
+            name: st.column_config.NumberColumn(format=form, help=help_) for name, (form, help_) in _COLUMNS.items()
+        },
+    )
     title = f"Spectrum of {analysis.capability.name}, rank {rank}"
     light = replace(look, dark=False)
-    downloads("spectrum", lambda: to_csv(numbers.csv_rows(panels)),
-              lambda: [build(panels, rank, light) for build in _BUILD.values()], title)  # fmt: skip
+    downloads(
+        "spectrum",
+        lambda: to_csv(numbers.csv_rows(panels)),
+        lambda: [build(panels, rank, light) for build in _BUILD.values()],
+        title,
+    )
 
 
 def _select(point: Any) -> None:
@@ -142,9 +162,13 @@ def subspace_overlaps(analysis: "Analysis", rank: int) -> None:
     at = session.selection(analysis)
     site = analysis.site(at.layer, at.kind)
     view = st.segmented_control(
-        "Between", ("halves and captures", "layers"), default="halves and captures", required=True,
-        key=session.OVERLAP, bind="query-params",
-    )  # fmt: skip
+        "Between",
+        ("halves and captures", "layers"),
+        default="halves and captures",
+        required=True,
+        key=session.OVERLAP,
+        bind="query-params",
+    )
     if view == "layers":
         bases = numbers.bases_by_layer(analysis, at.kind, rank)
         caption("Layers have keys and values of their own: angles between them compare coordinates, not meanings.")
@@ -168,8 +192,11 @@ def subspace_overlaps(analysis: "Analysis", rank: int) -> None:
     left, right = st.columns((2, 3), gap="medium")
     with left:
         means = "; ".join(f"{row['First']} and {row['Second']} {row['Mean angle']:.0f}°" for row in found.rows())
-        chart(charts.overlap_matrix(found, dark=is_dark()), key="chart_overlap",
-              alt=f"Mean principal angles at {site.label}: {means}.")  # fmt: skip
+        chart(
+            subspace_charts.overlap_matrix(found, dark=is_dark()),
+            key="chart_overlap",
+            alt=f"Mean principal angles at {site.label}: {means}.",
+        )
     degrees, share = st.column_config.NumberColumn(format="%.1f°"), st.column_config.NumberColumn(format="percent")
     columns = {f"{which} angle": degrees for which in ("Smallest", "Mean", "Largest")}
     columns |= {"Shared": share, "By chance": share}
@@ -181,7 +208,7 @@ def subspace_overlaps(analysis: "Analysis", rank: int) -> None:
         "Halves that agree no better than chance mean that the examples are too few for this rank."
     )
     title = f"Overlap of subspaces of {where}, rank {rank}"
-    downloads("overlap", lambda: to_csv(found.rows()), lambda: [charts.overlap_matrix(found)], title)
+    downloads("overlap", lambda: to_csv(found.rows()), lambda: [subspace_charts.overlap_matrix(found)], title)
 
 
 def _bases_of(analysis: "Analysis", names: list[str], layer: int, kind: str, rank: int) -> dict[str, Any]:
@@ -214,17 +241,19 @@ def gradient_rows(analysis: "Analysis", _rank: int) -> None:
     axes = {f"u{i + 1}": found.axes[:, i] for i in dict.fromkeys((0, 1, at.direction)) if i < found.axes.shape[1]}
 
     def draw(dark: bool = False) -> Any:
-        return charts.rows_scatter(found.scores, found.explained, groups, said, axes, dark=dark)
+        return subspace_charts.rows_scatter(found.scores, found.explained, groups, said, axes, dark=dark)
 
     def select(point: Any) -> None:
         row = int(point[0])
         session.select(example=int(analysis.example_of[row]), token=int(analysis.position_of[row]))
 
     chart(
-        draw(is_dark()), key="chart_rows", pick=select,
+        draw(is_dark()),
+        key="chart_rows",
+        pick=select,
         alt=f"{len(groups)} gradient rows on two principal components, which hold {found.explained[0]:.0%} and "
         f"{found.explained[1]:.0%} of the variance.",
-    )  # fmt: skip
+    )
     st.markdown(
         "**How to read this:** a point is the gradient at one token. Points far from the middle make the first "
         "directions; if they are few, a handful of tokens decides. A dashed line is a direction: long when it lies in "

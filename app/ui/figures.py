@@ -17,9 +17,13 @@ MUTED = ("#5b6875", "#9aa7b3")
 PAPER = ("#ffffff", "#1c252d")
 # One a lane; dashes and markers tell lanes apart without them.
 LANE_COLOURS = (
-    ("#17212b", "#e9eef2"), ("#0072B2", "#56B4E9"), ("#B84E00", "#E69F00"), ("#00704F", "#2BC79A"),
-    ("#A34A7F", "#E29AC4"), ("#6A5B00", "#F0E442"),
-)  # fmt: skip
+    ("#17212b", "#e9eef2"),
+    ("#0072B2", "#56B4E9"),
+    ("#B84E00", "#E69F00"),
+    ("#00704F", "#2BC79A"),
+    ("#A34A7F", "#E29AC4"),
+    ("#6A5B00", "#F0E442"),
+)
 DASHES = ("dash", "dot", "dashdot", "longdash")
 
 Drawing = dict[str, Any]
@@ -50,15 +54,28 @@ def cell_labels(x: Sequence[str], y: Sequence[str], texts: Sequence[str], lightn
         lightness: of each cell, 0 (dark blue) to 1 (yellow); the page shines through where it is NaN.
     """
     colours = ["#808b96" if math.isnan(share) else "#000000" if share > 0.42 else "#ffffff" for share in lightness]
-    return {"type": "scatter", "x": list(x), "y": list(y), "text": list(texts), "mode": "text", "hoverinfo": "skip",
-            "textfont": {"color": colours}, "showlegend": False}  # fmt: skip
+    return {
+        "type": "scatter",
+        "x": list(x),
+        "y": list(y),
+        "text": list(texts),
+        "mode": "text",
+        "hoverinfo": "skip",
+        "textfont": {"color": colours},
+        "showlegend": False,
+    }
 
 
 def _theme(dark: bool) -> Drawing:
     ink, muted = INK[dark], MUTED[dark]
     font = {"family": "Source Sans, sans-serif", "size": 12, "color": ink}
-    axis = {"gridcolor": GRID[dark], "zerolinecolor": muted, "automargin": True,
-            "ticklabelstandoff": 4, "title": {"standoff": 6}}  # fmt: skip
+    axis = {
+        "gridcolor": GRID[dark],
+        "zerolinecolor": muted,
+        "automargin": True,
+        "ticklabelstandoff": 4,
+        "title": {"standoff": 6},
+    }
     return {
         "font": font,
         "paper_bgcolor": "rgba(0,0,0,0)",

@@ -225,8 +225,15 @@ def read_link() -> None:
 def write_link(analysis: "Analysis") -> None:
     """Bring the URL up to date, so that it can be copied."""
     at = selection(analysis)
-    wanted = {CAPTURE: analysis.name, LAYER: at.layer, KIND: at.kind, DIRECTION: at.direction + 1,
-              EXAMPLE: at.example + 1, TOKEN: at.token, RANK: chosen_rank(analysis.d_kv)}  # fmt: skip
+    wanted = {
+        CAPTURE: analysis.name,
+        LAYER: at.layer,
+        KIND: at.kind,
+        DIRECTION: at.direction + 1,
+        EXAMPLE: at.example + 1,
+        TOKEN: at.token,
+        RANK: chosen_rank(analysis.d_kv),
+    }
     for key, value in wanted.items():
         if st.query_params.get(key) != str(value):
             st.query_params[key] = str(value)

@@ -119,16 +119,29 @@ def chart(figure: "Figure", *, key: str, alt: str, pick: Callable[[Any], None] |
 
     image = {"format": "png", "scale": 2, "filename": key.removeprefix("chart_")}
     st.plotly_chart(
-        figure, key=key, alt=alt, theme=None, selection_mode="points", on_select=picked if pick else "ignore",
+        figure,
+        key=key,
+        alt=alt,
+        theme=None,
+        selection_mode="points",
+        on_select=picked if pick else "ignore",
         config={"displaylogo": False, "toImageButtonOptions": image},
-    )  # fmt: skip
+    )
 
 
 def download(label: str, make: Callable[[], bytes], file_name: str, *, help: str | None = None) -> None:
     """A button that makes a file when it is asked for; the page does not run again."""
     kind = mimetypes.guess_type(file_name)[0] or "application/octet-stream"
-    st.download_button(label, data=make, file_name=file_name, mime=kind, on_click="ignore", key=f"save_{file_name}",
-                       icon=":material/download:", help=help)  # fmt: skip
+    st.download_button(
+        label,
+        data=make,
+        file_name=file_name,
+        mime=kind,
+        on_click="ignore",
+        key=f"save_{file_name}",
+        icon=":material/download:",
+        help=help,
+    )
 
 
 def downloads(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from app.evaluation import answer_charts, charts, claim_cards, heat_map
+from app.evaluation import answer_charts, claim_cards, difference_charts, heat_map, score_charts, set_panels
 from spd_core.evaluation.store import About, Cell, ItemRecord, write_cell
 from spd_core.evaluation.table import Table, read_table
 from spd_core.recipes.evaluation import EvaluationRecipe, Subject, evaluation_from
@@ -74,7 +74,7 @@ def on(figure: Any, number: str) -> list[Any]:
 
 
 def test_scores_have_a_panel_for_each_set_and_n_in_its_title(table: Table) -> None:
-    figure = charts.scores(table, False)
+    figure = score_charts.scores(table, False)
     titles = [note.text for note in figure.layout.annotations]
     assert titles == ["<b>Arithmetic, in-domain</b><br>n = 40", "<b>Multiple-Choice, out-of-domain</b><br>n = 40",
                       "<b>Codealpaca, out-of-domain</b><br>n = 40"]  # fmt: skip
@@ -96,7 +96,7 @@ def test_scores_have_a_panel_for_each_set_and_n_in_its_title(table: Table) -> No
 def test_the_papers_figures_have_their_own_mark(tmp_path: Path) -> None:
     put(tmp_path, "base", "gsm8k", answered(4))
     paper = evaluation_from({"model": "Qwen/Qwen2.5-0.5B-Instruct", "subjects": ["base", "spd"], "sets": ["gsm8k"]})
-    figure = charts.scores(read_table(paper, tmp_path), True)
+    figure = score_charts.scores(read_table(paper, tmp_path), True)
     (mark,) = [trace for trace in figure.data if trace.name == "the paper's"]
     assert (list(mark.x), mark.marker.symbol) == ([11.0], "diamond-open")
 
@@ -104,16 +104,16 @@ def test_the_papers_figures_have_their_own_mark(tmp_path: Path) -> None:
 def test_the_alt_text_and_the_half_filled_table(tmp_path: Path) -> None:
     put(tmp_path, "base", "arithmetic", answered(10))
     half = read_table(recipe(), tmp_path)
-    assert charts.scores_alt(half) == "Scores with 95 % intervals. Arithmetic, in-domain: Base 25.0 %."
-    assert len(charts.scores(half, False).layout.annotations) == 1
-    assert charts.compared_sets(half) == []
+    assert score_charts.scores_alt(half) == "Scores with 95 % intervals. Arithmetic, in-domain: Base 25.0 %."
+    assert len(score_charts.scores(half, False).layout.annotations) == 1
+    assert set_panels.compared_sets(half) == []
 
 
 # --- differences -------------------------------------------------------------------------------------------------
 
 
 def test_differences_are_subject_minus_base_with_a_mark_for_each_headline(table: Table) -> None:
-    figure = charts.differences(table, False)
+    figure = difference_charts.differences(table, False)
     zero, *marks = on(figure, "")
     assert list(zero.x) == [0, 0]
     found = {trace.name: trace for trace in marks}
@@ -128,7 +128,7 @@ def test_differences_are_subject_minus_base_with_a_mark_for_each_headline(table:
 
 
 def test_the_axis_of_likelihoods_runs_backwards_and_better_is_called_better(table: Table) -> None:
-    figure = charts.differences(table, False)
+    figure = difference_charts.differences(table, False)
     low, high = figure.layout.xaxis3.range
     assert low > 0 > high
     helps = next(trace for trace in on(figure, "3") if trace.name == "▲ helps")
@@ -138,19 +138,19 @@ def test_the_axis_of_likelihoods_runs_backwards_and_better_is_called_better(tabl
 
 
 def test_the_table_twin_of_differences(table: Table) -> None:
-    rows = charts.differences_table(table)
+    rows = difference_charts.differences_table(table)
     assert len(rows) == 9
     spd = next(row for row in rows if row["Arm"] == "SPD" and row["Set"] == "Arithmetic, in-domain")
     assert (spd["Shows"], spd["Difference to base"], spd["Items"]) == (
         "▲ helps", "+50.0 points", "20 better, 0 worse, 20 as the base")  # fmt: skip
-    assert "SPD +50.0 points (helps)" in charts.differences_alt(table)
+    assert "SPD +50.0 points (helps)" in difference_charts.differences_alt(table)
 
 
 def test_few_items_have_no_bounds_and_no_bar(tmp_path: Path) -> None:
     for subject in ("base", "projected"):
         put(tmp_path, subject, "codealpaca", read(0.7 if subject == "base" else 0.6, n=4))
     few = read_table(recipe(), tmp_path)
-    figure = charts.differences(few, False)
+    figure = difference_charts.differences(few, False)
     assert list(figure.data[1].error_x.array) == [0]
     assert "no bounds" in figure.data[1].text[0]
     assert not {"infinity", "nan"} & set(re.findall(r"\w+", figure.to_json().lower()))
@@ -245,7 +245,7 @@ def test_no_text_is_a_tag(tmp_path: Path) -> None:
     for subject in evil.subjects:
         put(tmp_path, subject.name, "arithmetic", answered(9), title=f"t {EVIL}")
     found = read_table(evil, tmp_path)
-    figures = (charts.scores(found, False), charts.differences(found, False),
+    figures = (score_charts.scores(found, False), difference_charts.differences(found, False),
                heat_map.difference_map(found, None, False),
                answer_charts.answer_bars(found, found.columns[0], False))  # fmt: skip
     for figure in figures:

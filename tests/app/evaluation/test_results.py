@@ -11,9 +11,8 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from app.evaluation import items as item_explorer
-from app.evaluation import results
-from app.evaluation.items import ALL, FALLS, GAINED, LIMIT, LOST, RISES, UNREAD, Pair
+from app.evaluation import item_pairs, results
+from app.evaluation.item_pairs import ALL, FALLS, GAINED, LIMIT, LOST, RISES, UNREAD, Pair
 from app.side_by_side import opening
 from app.side_by_side.lanes import COMPLEMENT, RANDOM
 from app.ui import session
@@ -180,8 +179,8 @@ PAIRS = [
      (UNREAD, "", "c"), (LIMIT, "", "ce"), (ALL, "needle", "c"), (ALL, " q D ", "d"), (GAINED, "needle", "")],
 )  # fmt: skip
 def test_filters_by_hand(name: str, search: str, left: str) -> None:
-    assert "".join(pair.mine.id for pair in item_explorer.filtered(PAIRS, name, search)) == left
-    assert name in item_explorer.filters(PAIRS, False)
+    assert "".join(pair.mine.id for pair in item_pairs.filtered(PAIRS, name, search)) == left
+    assert name in item_pairs.filters(PAIRS, False)
 
 
 def test_falls_and_rises_the_largest_first() -> None:
@@ -189,15 +188,13 @@ def test_falls_and_rises_the_largest_first() -> None:
         return Pair(item(name, False, nll=mine), item(name, False, nll=base))
 
     pairs = [nats("a", 1.0, 0.9), nats("b", 1.0, 0.5), nats("c", 1.0, 1.2), nats("d", 1.0, 1.0)]
-    assert [pair.mine.id for pair in item_explorer.filtered(pairs, FALLS)] == ["b", "a"]
-    assert [pair.mine.id for pair in item_explorer.filtered(pairs, RISES)] == ["c"]
-    assert item_explorer.filters(pairs, True) == (ALL, FALLS, RISES)
+    assert [pair.mine.id for pair in item_pairs.filtered(pairs, FALLS)] == ["b", "a"]
+    assert [pair.mine.id for pair in item_pairs.filtered(pairs, RISES)] == ["c"]
+    assert item_pairs.filters(pairs, True) == (ALL, FALLS, RISES)
 
 
 def test_texts_of_rows_are_one_short_line() -> None:
-    (row,) = item_explorer.table_rows(
-        [Pair(item("a", False, completion=f"x\n\n{EVIL}\x1b" * 9, reason="no code"))], False
-    )
+    (row,) = item_pairs.table_rows([Pair(item("a", False, completion=f"x\n\n{EVIL}\x1b" * 9, reason="no code"))], False)
     assert (row["subject_right"], row["reason"], row["subject_answer"]) == ("✗ wrong", "no code", "1")
     assert len(row["subject_text"]) == 160
     assert "\n" not in row["subject_text"]

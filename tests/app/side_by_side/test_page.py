@@ -7,7 +7,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app.jobs.captures import load_saved
-from app.side_by_side import lanes, pickers
+from app.side_by_side import lane_pickers, lanes
 from app.ui import session
 from app.ui.widgets import escaped
 from spd_core.generation import comparison as texts
@@ -251,4 +251,4 @@ def test_a_recorded_result_opens_without_a_model(empty_history: Path) -> None:
     assert "44" in html_of(app)
     assert "Settings have changed" not in text_of(app), "nobody has written anything yet"
     assert session.WRITTEN not in app.query_params
-    assert pickers.lane_in_words(PROJECTED.spec, sweep=True) == "keys and values"
+    assert lane_pickers.lane_in_words(PROJECTED.spec, sweep=True) == "keys and values"

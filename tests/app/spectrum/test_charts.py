@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from app.spectrum import charts, numbers
+from app.spectrum import charts, numbers, subspace_charts
 from app.spectrum.charts import Look
 from app.spectrum.numbers import Panel, csv_rows, panel_table
 from app.ui.figures import to_html
@@ -139,7 +139,7 @@ def test_the_overlap_matrix_holds_the_mean_angles() -> None:
     eye, turned = np.eye(6), np.eye(6)
     turned[:2, 1] = [np.sin(np.radians(30)), np.cos(np.radians(30))]  # the second axis, 30° towards the first
     found = numbers.overlap({"a": eye[:, :2], "b": turned[:, 1:3], "c": eye[:, 4:6]})
-    heat, labels = charts.overlap_matrix(found).data
+    heat, labels = subspace_charts.overlap_matrix(found).data
     assert list(labels.text) == ["0°", "45°", "90°", "45°", "0°", "90°", "90°", "90°", "0°"]
     assert labels.textfont.color[0] == "#000000", "black on yellow"
     assert labels.textfont.color[2] == "#ffffff", "white on dark blue"
@@ -155,12 +155,12 @@ def test_the_overlap_matrix_holds_the_mean_angles() -> None:
 
 def test_rows_are_told_apart_by_colour_and_symbol() -> None:
     scores = np.arange(8.0).reshape(4, 2)
-    figure = charts.rows_scatter(scores, np.array([0.7, 0.2]), ["a", "b", "a", "b"], ["w", "x", "y", "z"])
+    figure = subspace_charts.rows_scatter(scores, np.array([0.7, 0.2]), ["a", "b", "a", "b"], ["w", "x", "y", "z"])
     assert [trace.name for trace in figure.data] == ["a", "b"]
     assert list(figure.data[1].x) == [2.0, 6.0]
     assert [tuple(point) for point in figure.data[1].customdata] == [(1, "x"), (3, "z")]
     assert figure.data[0].marker.symbol != figure.data[1].marker.symbol
-    line = charts.rows_scatter(
+    line = subspace_charts.rows_scatter(
         scores, np.array([0.7, 0.2]), list("abab"), list("wxyz"), {"u1": np.array([0.6, 0.8, 0])}
     )
     np.testing.assert_allclose(line.data[-1].x, [-0.6 * 7, 0.6 * 7])
