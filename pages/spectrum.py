@@ -1,5 +1,6 @@
 """Spectrum: how many directions carry this capability?"""
 
+from collections.abc import Callable
 from functools import partial
 
 import streamlit as st
@@ -33,7 +34,7 @@ if analysis is None:
     empty_page("The spectrum of captured gradients appears here.")
 else:
     rank = views.pick_rank(analysis.d_kv)
-    draw = (
+    draw: tuple[Callable[[Analysis, int], None], ...] = (
         partial(spectrum, views.VALUES),
         partial(spectrum, views.ENERGY),
         views.subspace_overlaps,

@@ -69,17 +69,17 @@ def check_panel(analysis: Analysis, site: "Site", at: Selection) -> None:
 def _draw_check(result: "Probed[CheckRequest, Any]") -> None:
     import pandas as pd
 
-    made, found = result.request, result.found
+    made, check = result.request, result.found
     rows = [
-        dict(zip(("name", "mean", "low", "high"), (name, *found.mean(change)), strict=True), random="random" in name)
+        dict(zip(("name", "mean", "low", "high"), (name, *check.mean(change)), strict=True), random="random" in name)
         for change, name in _CHANGES.items()
     ]
     title = f"{made.site.label}, direction {made.direction + 1}"
     st.subheader(f"Causal check of {title}", anchor=False)
     left, right = st.columns((3, 2), gap="medium")
-    said = "; ".join(f"{row['name']} {row['mean']:+.3g} nats" for row in rows)
+    changes = "; ".join(f"{row['name']} {row['mean']:+.3g} nats" for row in rows)
     with left:
-        chart(figures.change_bars(rows, dark=is_dark()), key="chart_check", alt=f"Mean change of log p: {said}.")
+        chart(figures.change_bars(rows, dark=is_dark()), key="chart_check", alt=f"Mean change of log p: {changes}.")
     right.dataframe(
         pd.DataFrame(rows).drop(columns="random"),
         hide_index=True,
@@ -97,7 +97,7 @@ def _draw_check(result: "Probed[CheckRequest, Any]") -> None:
         "matters by itself, its dot lies further from 0 than the open ring of the random one, and the intervals do "
         "not meet."
     )
-    table = found.table()
+    table = check.table()
     with st.expander(f"Every token under the loss ({len(table)})"):
         st.dataframe(
             readable_table(table),
@@ -107,11 +107,11 @@ def _draw_check(result: "Probed[CheckRequest, Any]") -> None:
             column_config={name: COLUMNS[name] for name in ("text", "id", "position")},
         )
     downloads("causal-check", lambda: to_csv(table), lambda: [figures.change_bars(rows)], f"Causal check of {title}")
-    stopped = len(found.examples) < found.requested
+    stopped = len(check.examples) < check.requested
     provenance(
         made.analysis,
         f"causal check of {title}, on {_SPLITS[made.split]}",
-        f"{'stopped at ' if stopped else ''}{len(found.examples)} of {counted(found.requested, 'text')}, "
+        f"{'stopped at ' if stopped else ''}{len(check.examples)} of {counted(check.requested, 'text')}, "
         f"{counted(len(table), 'token')} under the loss",
         f"95 % bootstrap interval over texts, one random direction (seed {probing.SEED})",
         f"{result.seconds:.1f} s",

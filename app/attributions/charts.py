@@ -72,7 +72,7 @@ def agreement(table: "DataFrame", *, dark: bool = False) -> "go.Figure":
     felt = table[(table.baseline != 0) & (table.share > 0)]
     data = []
     for role, part in felt.groupby("role", sort=False):
-        said = [
+        hovers = [
             (f"{token_label(row.text)}, position {row.position}", int(row.example), int(row.position))
             for row in part.itertuples()
         ]
@@ -83,7 +83,7 @@ def agreement(table: "DataFrame", *, dark: bool = False) -> "go.Figure":
                 "y": part.share,
                 "mode": "markers",
                 "name": str(role),
-                "customdata": said,
+                "customdata": hovers,
                 "unselected": {"marker": {"opacity": 0.7}},
                 "marker": {"size": 7, "opacity": 0.7, "color": _COLOUR[role][dark], "symbol": _SYMBOL[role]},
                 "hovertemplate": "%{customdata[0]}<br>%{y:.2e} of σ²<br>|gradient × activation| %{x:.2e} nats"

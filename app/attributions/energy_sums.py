@@ -45,10 +45,10 @@ def _correlation(table: "DataFrame") -> str:
 def energy_sums_panel(table: "DataFrame", analysis: Analysis, at: Selection, hide: bool) -> None:
     """Shares summed over all texts, their rank correlation with the baseline, the table twin and the downloads."""
     by_role = tables.summed(table, "role").set_index("role").share
-    parts = " · ".join(f"{role} **{by_role.get(role, 0):.2%}**" for role in ROLES)
+    shares_by_role = " · ".join(f"{role} **{by_role.get(role, 0):.2%}**" for role in ROLES)
     st.subheader("Over all calibration texts", anchor=False)
     st.markdown(
-        f"The shares of {counted(len(table), 'token')} sum to **{table.share.sum():.4%}**: {parts}.  \n"
+        f"The shares of {counted(len(table), 'token')} sum to **{table.share.sum():.4%}**: {shares_by_role}.  \n"
         f"Rank correlation of share and |gradient × activation| (Spearman): **{_correlation(table)}**. At 1 this "
         "direction's tokens are those that the baseline names too; near 0 they are others."
     )

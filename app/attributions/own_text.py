@@ -13,6 +13,7 @@ from app.attributions.calibration_texts import (
     how_to_read_coordinates,
     token_tips,
 )
+from app.jobs.probing import Probed
 from app.jobs.requests import ReadRequest, same_capture
 from app.ui import session
 from app.ui.session import Selection
@@ -56,8 +57,13 @@ def own_text_panel(analysis: Analysis, site: "Site", at: Selection, hide: bool) 
         return
     if made.text != text:
         say_outdated("Your text")
-    found, vector = result.found, analysis.sites[site].vectors[:, at.direction]
-    rows = tokens_of([found.encoded], found.special_ids).assign(coordinate=found.coordinates(site, vector))
+    _draw_coordinates(result, analysis, site, at, hide)
+
+
+def _draw_coordinates(result: "Probed[Any, Any]", analysis: Analysis, site: "Site", at: Selection, hide: bool) -> None:
+    """The tokens of a text that was read, each with its coordinate along the direction."""
+    read, vector = result.found, analysis.sites[site].vectors[:, at.direction]
+    rows = tokens_of([read.encoded], read.special_ids).assign(coordinate=read.coordinates(site, vector))
     scale = Scale(
         scale_of((rows[~rows.aside] if hide else rows).coordinate), f"{LETTER[at.kind]}·u, units of activation"
     )

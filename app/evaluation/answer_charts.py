@@ -39,26 +39,26 @@ def answer_shares(one: Answered) -> dict[str, float]:
 
 def answer_bars(table: Table, column: Column, dark: bool) -> "go.Figure":
     """Shares of all answers as bars, four for each subject, and the mean length above them."""
-    found = answers_on(table, column)
-    rows = list(range(len(found)))
+    answered = answers_on(table, column)
+    rows = list(range(len(answered)))
     data: list[Drawing] = [
         {
             "type": "bar",
             "orientation": "h",
             "y": rows,
-            "x": [100 * answer_shares(one)[name] for one in found],
+            "x": [100 * answer_shares(one)[name] for one in answered],
             "name": name,
             "marker": {"color": colours[dark], "pattern": {"shape": shape, "solidity": 0.25, "size": 6}},
-            "text": [plotly_text(one.subject.title) for one in found],
+            "text": [plotly_text(one.subject.title) for one in answered],
             "textposition": "none",
             "hovertemplate": f"%{{text}}<br>%{{x:.1f}} % {name}<extra></extra>",
         }
         for name, (colours, shape) in _LOOKS.items()
     ]
-    names = [f"{plotly_text(opening(one.subject.title, 22))}<br>{one.length:.1f} tokens" for one in found]
+    names = [f"{plotly_text(opening(one.subject.title, 22))}<br>{one.length:.1f} tokens" for one in answered]
     layout: Drawing = {
         "barmode": "group",
-        "height": 130 + 66 * len(found),
+        "height": 130 + 66 * len(answered),
         "bargap": 0.25,
         "margin": {"t": 70},
         "legend": {"traceorder": "normal"},
@@ -70,8 +70,8 @@ def answer_bars(table: Table, column: Column, dark: bool) -> "go.Figure":
 
 def answer_bars_alt(table: Table, column: Column) -> str:
     """The bars in a sentence for each subject."""
-    said = []
+    sentences = []
     for one in answers_on(table, column):
-        told = ", ".join(f"{100 * share:.0f} % {name}" for name, share in answer_shares(one).items())
-        said.append(f"{one.subject.title}: {one.length:.1f} tokens, {told}")
-    return f"Answers on {set_title(column)}. {'; '.join(said)}."
+        shares = ", ".join(f"{100 * share:.0f} % {name}" for name, share in answer_shares(one).items())
+        sentences.append(f"{one.subject.title}: {one.length:.1f} tokens, {shares}")
+    return f"Answers on {set_title(column)}. {'; '.join(sentences)}."

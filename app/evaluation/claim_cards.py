@@ -74,18 +74,12 @@ def card(claim: Claim, mine: Answered) -> str:
 
 def _facts(claim: Claim, mine: Answered) -> Iterator[tuple[str, str]]:
     """Name and escaped HTML of what a card lists."""
-    found, low = claim.difference, claim.lower_is_better
-    yield (
-        "Effect",
-        literal(f"{shown_change(found.effect, low)}, 95 % interval {interval_text(found.interval, low, signed=True)}"),
-    )
-    yield "Items", literal(f"n = {found.n}: {items_changed(claim)}")
-    yield (
-        "Test",
-        literal(
-            f"p {shown_p(found.p)}, after Holm over {claim.comparisons}: {shown_p(claim.p_adjusted)} ({found.test})"
-        ),
-    )
+    difference, low = claim.difference, claim.lower_is_better
+    interval = interval_text(difference.interval, low, signed=True)
+    yield "Effect", literal(f"{shown_change(difference.effect, low)}, 95 % interval {interval}")
+    yield "Items", literal(f"n = {difference.n}: {items_changed(claim)}")
+    after_holm = f"after Holm over {claim.comparisons}: {shown_p(claim.p_adjusted)}"
+    yield "Test", literal(f"p {shown_p(difference.p)}, {after_holm} ({difference.test})")
     if role(mine.subject) in CONTROLS:
         yield "Was it the subspace?", literal(subspace_answer(claim))
     if claim.controls:

@@ -39,15 +39,15 @@ def panel(chosen: Chosen) -> None:
         arms,
     )
     time = "time not known yet" if cost.seconds is None else f"about {duration(cost.seconds)} at most"
-    parts = [f"**{time}**", counted(cost.cells, "cell")]
-    parts += [counted(cost.items, "answer")] if cost.items is not None else ["answers not counted yet"]
-    parts += [counted(cost.captures, "capture")] if cost.captures else []
+    pieces = [f"**{time}**", counted(cost.cells, "cell")]
+    pieces += [counted(cost.items, "answer")] if cost.items is not None else ["answers not counted yet"]
+    pieces += [counted(cost.captures, "capture")] if cost.captures else []
     training = [one.seconds for one in arms if one is not None and one.seconds is not None]
     if training:
-        parts.append(f"of it {duration(sum(training))} to train {counted(len(recipe.arms) * len(arms), 'arm')}")
+        pieces.append(f"of it {duration(sum(training))} to train {counted(len(recipe.arms) * len(arms), 'arm')}")
     elif recipe.arms and not seeds:
-        parts.append("the arms are trained already")
-    st.markdown(f"Cost: {' · '.join(parts)}")
+        pieces.append("the arms are trained already")
+    st.markdown(f"Cost: {' · '.join(pieces)}")
     if cost.seconds is not None and answers is not None:
         caption(f"Rates: {escaped(answers.source)}. What was answered before is not asked again, and costs nothing.")
     else:
@@ -82,9 +82,9 @@ def _examples(recipe: EvaluationRecipe) -> int | None:
 def say_power(chosen: Chosen) -> None:
     """The smallest difference that so many items can show. Imports scipy: to be drawn when all else is."""
     sizes = {name: one.items for name, one in chosen.facts.items() if one.scorer != "nll"}
-    told = power({name: n for name, n in sizes.items() if n is not None})
-    if told:
-        caption(told)
+    power_in_words = power({name: n for name, n in sizes.items() if n is not None})
+    if power_in_words:
+        caption(power_in_words)
 
 
 def power(sizes: Mapping[str, int]) -> str:

@@ -78,9 +78,9 @@ def _change_traces(column: Column, at: int, claims: Sequence[tuple[str, Claim]],
         mine = [(row, one) for row, (_, one) in enumerate(claims) if one.headline == word]
         if not mine:
             continue
-        found = [one.difference for _, one in mine]
-        points = [unit * one.effect for one in found]
-        intervals = [Interval(unit * one.interval.low, unit * one.interval.high) for one in found]
+        differences = [one.difference for _, one in mine]
+        points = [unit * one.effect for one in differences]
+        intervals = [Interval(unit * one.interval.low, unit * one.interval.high) for one in differences]
         yield {
             **on_panel(at),
             "x": points,

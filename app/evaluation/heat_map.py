@@ -110,10 +110,10 @@ def _colour_bar(table: Table) -> Drawing:
     kinds = {one.lower_is_better for one in table.claims.values()}
 
     def end(sign: int) -> str:
-        said = [shown_change(sign * points, False)] * (False in kinds) + [shown_change(-sign * nats, True)] * (
+        labels = [shown_change(sign * points, False)] * (False in kinds) + [shown_change(-sign * nats, True)] * (
             True in kinds
         )
-        return "<br>".join(said)
+        return "<br>".join(labels)
 
     return {
         "orientation": "h",

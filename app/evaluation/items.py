@@ -33,11 +33,11 @@ def panel(table: Table) -> None:
         caption("Every item with what the base and a subject answered appears here with the first finished cell.")
         return
     row = st.container(horizontal=True, vertical_alignment="bottom")
-    found = _pick_cell(table, row)
-    if found is None:
+    picked = _pick_cell(table, row)
+    if picked is None:
         caption("This subject has not answered this set yet: choose another.")
         return
-    mine, base, at = found
+    mine, base, at = picked
     pairs = paired_items(mine, base, at)
     name, search = _pick_filter(pairs, mine.likelihood, row)
     left = filtered(pairs, name, search)

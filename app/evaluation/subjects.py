@@ -75,24 +75,24 @@ def _of_capture(name: str, choice: Choice) -> tuple[Subject, ...]:
 
 def choice_of(subjects: Iterable[Subject]) -> Choice:
     """What the widgets have to say so that `subjects_of` gives these subjects."""
-    wanted = tuple(subjects)
+    chosen = tuple(subjects)
     names = {subject: name for name, subject in NAMED.items()}
-    first = next((one for one in wanted if one.capture and one.of == "capability"), None)
+    first = next((one for one in chosen if one.capture and one.of == "capability"), None)
     known = Choice(
-        projected=tuple(name for one in wanted if (name := names.get(one, "")) in PROJECTED),
-        arms=tuple(one.arm for one in wanted if one.arm is not None and one == NAMED[one.arm]),
-        adapters=tuple(one.adapter for one in wanted if one.adapter),
-        captures=tuple(dict.fromkeys(one.capture for one in wanted if one.capture and one.of == "capability")),
+        projected=tuple(name for one in chosen if (name := names.get(one, "")) in PROJECTED),
+        arms=tuple(one.arm for one in chosen if one.arm is not None and one == NAMED[one.arm]),
+        adapters=tuple(one.adapter for one in chosen if one.adapter),
+        captures=tuple(dict.fromkeys(one.capture for one in chosen if one.capture and one.of == "capability")),
         rank=(first.rank if first else None) or "half",
         strength=1.0 if first is None or first.strength is None else first.strength,
-        control=first is None or any(one.capture and one.of == "random" for one in wanted),
-        checkpoints=tuple(one.model for one in wanted if one.model),
+        control=first is None or any(one.capture and one.of == "random" for one in chosen),
+        checkpoints=tuple(one.model for one in chosen if one.model),
     )
     made = set(subjects_of(known))
-    if not made <= {*wanted, NAMED["base"]}:  # some of a kind were set otherwise: they are kept as they are
+    if not made <= {*chosen, NAMED["base"]}:  # some of a kind were set otherwise: they are kept as they are
         known = Choice(projected=known.projected, arms=known.arms)
         made = set(subjects_of(known))
-    return replace(known, others=tuple(one for one in wanted if one not in made))
+    return replace(known, others=tuple(one for one in chosen if one not in made))
 
 
 # --- widgets -----------------------------------------------------------------------------------------------------

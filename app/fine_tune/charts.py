@@ -1,6 +1,6 @@
 """Figures of runs: losses of all arms, and how far subspaces have turned. Pure: no Streamlit. A table twin for each."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from app.ui.figures import INK, LANE_COLOURS, MUTED, Drawing, build_figure, plotly_text
@@ -172,9 +172,9 @@ def finals_table(views: Mapping[str, RunView]) -> list[dict[str, str]]:
     ]
 
 
-def _digits(told: tuple[float, float] | None) -> str:
+def _digits(point: tuple[float, float] | None) -> str:
     """A loss with all digits that a float32 has."""
-    return "" if told is None else f"{told[1]:.7g}"
+    return "" if point is None else f"{point[1]:.7g}"
 
 
 # --- drift -------------------------------------------------------------------------------------------------------
@@ -185,9 +185,9 @@ def drift(drifts: "Mapping[ArmRound, Drift]", dark: bool) -> "go.Figure":
 
     Where an arm has several rounds, the marks of the earlier ones are hollow.
     """
-    places = list(dict.fromkeys(site for found in drifts.values() for site in found.overlap))
+    places = list(dict.fromkeys(site for measured in drifts.values() for site in measured.overlap))
     data: list[Drawing] = []
-    for (arm, round_), found in drifts.items():
+    for (arm, round_), measured in drifts.items():
         colours, _, symbol = _look(arm)
         last = round_ == max(other for name, other in drifts if name == arm)
         marker = {
@@ -204,11 +204,11 @@ def drift(drifts: "Mapping[ArmRound, Drift]", dark: bool) -> "go.Figure":
                 "name": name,
                 "offsetgroup": name,
                 "marker": marker,
-                "x": [plotly_text(site) for site in found.overlap],
-                "y": list(found.overlap.values()),
+                "x": [plotly_text(site) for site in measured.overlap],
+                "y": list(measured.overlap.values()),
                 "customdata": [
-                    [found.before.get(site), found.chance.get(site), max(found.angles.get(site) or (0.0,))]
-                    for site in found.overlap
+                    [measured.before.get(site), measured.chance.get(site), max(measured.angles.get(site) or (0.0,))]
+                    for site in measured.overlap
                 ],
                 "hovertemplate": "%{x}<br>mean cos² %{y:.4f}, to the round before %{customdata[0]:.4f}<br>"
                 "chance %{customdata[1]:.4f}, largest angle %{customdata[2]:.1f}°<extra>%{fullData.name}</extra>",
@@ -216,25 +216,29 @@ def drift(drifts: "Mapping[ArmRound, Drift]", dark: bool) -> "go.Figure":
         )
     line = {"color": INK[dark], "width": 2, "dash": "dash"}
     data.append({"type": "scatter", "x": [None], "y": [None], "mode": "lines", "line": line, "name": "chance"})
-    levels = {
-        (places.index(site), level)
-        for found in drifts.values()
-        for site, level in found.chance.items()
-        if site in places
-    }
-    shapes = [
-        {"type": "line", "x0": at - 0.45, "x1": at + 0.45, "y0": level, "y1": level, "line": line}
-        for at, level in sorted(levels)
-    ]
     layout = {
         "height": 360,
         "scattermode": "group",
         "scattergap": 0.3,
-        "shapes": shapes,
+        "shapes": _chance_levels(drifts, places, line),
         "xaxis": {"type": "category", "categoryarray": [plotly_text(site) for site in places]},
         "yaxis": {"title": {"text": "overlap (mean cos²)"}, "range": [0, 1.04]},
     }
     return build_figure(data, layout, dark=dark)
+
+
+def _chance_levels(drifts: "Mapping[ArmRound, Drift]", places: Sequence[str], line: Drawing) -> list[Drawing]:
+    """A bar at each site where two random subspaces would be."""
+    levels = {
+        (places.index(site), level)
+        for measured in drifts.values()
+        for site, level in measured.chance.items()
+        if site in places
+    }
+    return [
+        {"type": "line", "x0": at - 0.45, "x1": at + 0.45, "y0": level, "y1": level, "line": line}
+        for at, level in sorted(levels)
+    ]
 
 
 def _training(arm: str, round_: int) -> str:

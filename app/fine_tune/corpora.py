@@ -46,22 +46,24 @@ def panel(run: "Run", *, open_to_change: bool) -> None:
     name = chosen if chosen in files else next(iter(files))
     try:
         rows, rejected = sorted(read_corpus(files[name]), key=lambda row: row.number), run.rejected()
-        found = hygiene(run.record.distillation, rows)
+        cleaned = hygiene(run.record.distillation, rows)
     except InputError as error:
         failure("This corpus cannot be read:", str(error))
         return
     arm, _, round_ = name.rpartition("-round-")
     mine = rejected.get(arm, frozenset()) if round_ == "1" else frozenset()
-    _summary(rows, found, len(mine))
-    reasons = {row.number: _REASONS[reason] for reason, dropped in found.dropped.items() for row in dropped}
+    _summary(rows, cleaned, len(mine))
+    reasons = {row.number: _REASONS[reason] for reason, dropped in cleaned.dropped.items() for row in dropped}
     editable = open_to_change and round_ == "1"
     table = [_line(row, mine, reasons) for row in rows]
     edited = _table(table, f"{session.CORPUS_TABLE}_{run.id}_{name}", editable)
     with st.container(horizontal=True, vertical_alignment="center"):
         if editable:
-            wanted = {number for number, keep in zip((row.number for row in rows), edited, strict=True) if not keep}
-            if st.button("Save what I rejected", disabled=wanted == set(mine), icon=":material/save:"):
-                _save(run, {**rejected, arm: wanted})
+            rejected_now = {
+                number for number, keep in zip((row.number for row in rows), edited, strict=True) if not keep
+            }
+            if st.button("Save what I rejected", disabled=rejected_now == set(mine), icon=":material/save:"):
+                _save(run, {**rejected, arm: rejected_now})
         download("Corpus as CSV", lambda: to_csv(table), f"{run.id}-{name}.csv")
         download("Corpus as JSONL", files[name].read_bytes, f"{run.id}-{name}.jsonl")
     if not editable:

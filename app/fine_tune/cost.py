@@ -26,11 +26,11 @@ def panel(recipe: Recipe) -> None:
         st.warning(escaped(str(error)), icon=":material/warning:")
         return
     time = "not measured yet for this model" if cost.seconds is None else f"at most {duration(cost.seconds)}"
-    parts = [f"**{time}**", f"{cost.corpus_tokens:,} new tokens", f"{cost.train_tokens:,} tokens trained on"]
+    facts = [f"**{time}**", f"{cost.corpus_tokens:,} new tokens", f"{cost.train_tokens:,} tokens trained on"]
     if prepared is not None:
         longest = max(map(len, texts)) / CHARACTERS_PER_TOKEN + recipe.corpus.max_new_tokens
         needed, free = distillation_memory(prepared, recipe, round(longest)), free_memory()
-        parts.append(f"{gib(needed)} of memory")
+        facts.append(f"{gib(needed)} of memory")
         if needed > free:
             st.warning(
                 f"It may not fit: {gib(free)} are free. Choose fewer rows in a step, fewer new tokens, or a "
@@ -38,8 +38,8 @@ def panel(recipe: Recipe) -> None:
                 icon=":material/memory:",
             )
     if cost.disk is not None:
-        parts.append(f"{cost.disk / 2**20:,.0f} MiB of {gib(_free_disk())} free disk")
-    st.markdown(f"Cost: {' · '.join(parts)}")
+        facts.append(f"{cost.disk / 2**20:,.0f} MiB of {gib(_free_disk())} free disk")
+    st.markdown(f"Cost: {' · '.join(facts)}")
     if rates is not None:
         caption(f"Rates: {escaped(rates.source)}. Completions are often shorter than allowed, so it is less.")
 

@@ -85,8 +85,8 @@ def _pick_first(base: Mapping[str, Any]) -> tuple[str, list[str], Any]:
         help="Each writes a corpus on the same prompts with the same noise, and "
         "is trained on it with the same settings.",
     )
-    told = ", ".join(f"**{short_name(arm)}** {ARMS[arm].isolates}" for arm in arms)
-    right.markdown(f":small[What each isolates: {told}.]" if arms else ":small[Choose at least one.]")
+    isolates = ", ".join(f"**{short_name(arm)}** {ARMS[arm].isolates}" for arm in arms)
+    right.markdown(f":small[What each isolates: {isolates}.]" if arms else ":small[Choose at least one.]")
     return capability or base["capability"], list(arms), below
 
 

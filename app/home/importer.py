@@ -180,7 +180,7 @@ def _pick_columns(table: Table) -> dict[str, str] | None:
     Raises:
         InputError: both from one column.
     """
-    guessed, found = guess_columns(table.columns), {}
+    guessed, columns = guess_columns(table.columns), {}
     for place, (field, label) in zip(st.columns(len(_FIELDS)), _FIELDS.items(), strict=True):
         options = table.columns if field in _NEEDED else [NONE, *table.columns]
         likely = guessed.get(field, None if field in _NEEDED else NONE)
@@ -194,12 +194,12 @@ def _pick_columns(table: Table) -> dict[str, str] | None:
             help=_HELP.get(field),
         )
         if chosen is not None and chosen != NONE:
-            found[field] = chosen
-    if not set(found) >= _NEEDED:
+            columns[field] = chosen
+    if not set(columns) >= _NEEDED:
         return None
-    if found["prompt"] == found["answer"]:
-        raise InputError(f"prompt and answer are both the column {found['prompt']!r}; choose two columns")
-    return found
+    if columns["prompt"] == columns["answer"]:
+        raise InputError(f"prompt and answer are both the column {columns['prompt']!r}; choose two columns")
+    return columns
 
 
 def _pick_settings(file: str, format_: str, settings: Settings) -> Settings:

@@ -48,8 +48,8 @@ def read(
     lm = _model(job, request.analysis, key, store)
     job.progress(0.5, "Reading the text")
     started = time.monotonic()
-    found = read_text(lm, request.text, list(request.analysis.sites))
-    return Probed(request, found, time.monotonic() - started)
+    text = read_text(lm, request.text, list(request.analysis.sites))
+    return Probed(request, text, time.monotonic() - started)
 
 
 def lenses(
@@ -67,16 +67,16 @@ def lenses(
 
     lm = _model(job, request.analysis, key, store)
     vectors, started = request.analysis.sites[request.site].vectors, time.monotonic()
-    found: dict[int, Lens] = {}
+    lenses_done: dict[int, Lens] = {}
     order = list(dict.fromkeys((request.first, *range(vectors.shape[1]))))
     for start in range(0, len(order), _LENSES_AT_ONCE):
-        if found and job.stopping():
+        if lenses_done and job.stopping():
             break
         chosen = order[start : start + _LENSES_AT_ONCE]
-        found |= zip(chosen, logit_lenses(lm, request.site, vectors[:, chosen].T), strict=True)
-        job.news = Probed(request, dict(found), time.monotonic() - started)
-        job.progress(len(found) / vectors.shape[1], f"Direction {len(found)} of {vectors.shape[1]}")
-    return Probed(request, found, time.monotonic() - started)
+        lenses_done |= zip(chosen, logit_lenses(lm, request.site, vectors[:, chosen].T), strict=True)
+        job.news = Probed(request, dict(lenses_done), time.monotonic() - started)
+        job.progress(len(lenses_done) / vectors.shape[1], f"Direction {len(lenses_done)} of {vectors.shape[1]}")
+    return Probed(request, lenses_done, time.monotonic() - started)
 
 
 def check(
@@ -92,7 +92,7 @@ def check(
     lm = _model(job, request.analysis, key, store)
     job.progress(0.0, "Scoring")
     examples, started = _examples(lm, request), time.monotonic()
-    found = causal_check(
+    result = causal_check(
         lm,
         request.analysis,
         request.site,
@@ -102,7 +102,7 @@ def check(
         stop=job.stopping,
         on_batch=lambda done, total: job.progress(done / total, f"{done} of {total} texts"),
     )
-    return Probed(request, found, time.monotonic() - started)
+    return Probed(request, result, time.monotonic() - started)
 
 
 def _model(job: "Job[Any, Any]", analysis: Analysis, key: ModelKey, store: ModelStore) -> "LanguageModel":

@@ -68,7 +68,7 @@ def write(job: Job[Comparison, Live], request: WriteRequest, store: ModelStore) 
 
     adapters = _adapters(request.specs)
     with _told_of_memory(request):
-        found = engine.compare(
+        comparison_made = engine.compare(
             lm,
             request.analysis,
             request.prompt,
@@ -84,9 +84,9 @@ def write(job: Job[Comparison, Live], request: WriteRequest, store: ModelStore) 
             on_read=lambda n: job.progress(n / total, "Reading each text in both lanes"),
             stop=job.stopping,
         )
-    if not any(lane.tokens for lane in found.lanes) and job.stopping():
+    if not any(lane.tokens for lane in comparison_made.lanes) and job.stopping():
         raise InputError("stopped before the first token; generate again")
-    return _saved(job, found)
+    return _saved(job, comparison_made)
 
 
 def _adapters(specs: Iterable[LaneSpec]) -> dict[str, Adapter]:
@@ -115,8 +115,10 @@ def read(job: Job[Comparison, Live], written: Comparison, request: WriteRequest,
     job.progress(0.0, "Reading each text in both lanes")
     with _told_of_memory(request):
         lanes = engine.lanes_of(specs, request.analysis, request.others, adapters)
-        found = read_lanes(lm, written, lanes, on_read=lambda n: job.progress(n / total, job.phase), stop=job.stopping)
-    return _saved(job, found)
+        comparison_read = read_lanes(
+            lm, written, lanes, on_read=lambda n: job.progress(n / total, job.phase), stop=job.stopping
+        )
+    return _saved(job, comparison_read)
 
 
 @contextmanager

@@ -79,10 +79,10 @@ def all_runs_panel(open_run: Callable[[str], None], kind: RunKind) -> None:
             )
             or ""
         )
-        found = [one for one in listed if matches(one.run, one.status, query)]
-        _table(found, len(listed), query, kind)
-        if found:
-            _one(found, open_run, kind)
+        matching = [one for one in listed if matches(one.run, one.status, query)]
+        _table(matching, len(listed), query, kind)
+        if matching:
+            _one(matching, open_run, kind)
     _damaged(damaged, kind)
     if len(listed) > 1 and kind.compare is not None:
         kind.compare(listed)
@@ -191,12 +191,12 @@ def size_on_disk(one: ListedRun) -> str:
 # --- the table ---------------------------------------------------------------------------------------------------
 
 
-def _table(found: Sequence[ListedRun], known: int, query: str, kind: RunKind) -> None:
+def _table(matching: Sequence[ListedRun], known: int, query: str, kind: RunKind) -> None:
     """The newest of those found; drawn again by itself while one of them waits or works."""
-    if not found:
+    if not matching:
         caption(f"None of {counted(known, kind.noun)} matches {escaped(repr(query))}.")
         return
-    rows = found[:MOST_ROWS]
+    rows = matching[:MOST_ROWS]
     changing = any(one.status.state in (*_BUSY, "queued") for one in rows)
 
     @st.fragment(run_every=5.0 if changing else None)
@@ -210,22 +210,22 @@ def _table(found: Sequence[ListedRun], known: int, query: str, kind: RunKind) ->
         st.html(table_html([kind.row(one) for one in now], f"{kind.noun.capitalize()}s, the newest first"))
 
     draw()
-    if len(found) > MOST_ROWS:
-        caption(f"The newest {MOST_ROWS} of {len(found)}; search to find older ones.")
+    if len(matching) > MOST_ROWS:
+        caption(f"The newest {MOST_ROWS} of {len(matching)}; search to find older ones.")
 
 
-def _one(found: Sequence[ListedRun], open_run: Callable[[str], None], kind: RunKind) -> None:
+def _one(matching: Sequence[ListedRun], open_run: Callable[[str], None], kind: RunKind) -> None:
     """Choose one run, to open or to delete it."""
-    known = {one.run.id: one for one in found}
+    known = {one.run.id: one for one in matching}
     chosen = st.selectbox(
-        f"{counted(len(found), kind.noun)}, the newest first",
+        f"{counted(len(matching), kind.noun)}, the newest first",
         tuple(known),
         key=f"{kind.keys}_chosen",
         width=620,
         format_func=distinct_labels(tuple(known), lambda id: run_label(known[id].run.record)),
         persist_state="session",
     )
-    one = known.get(chosen, found[0])
+    one = known.get(chosen, matching[0])
     row = st.container(horizontal=True)
     row.button(f"Open {kind.noun}", icon=":material/folder_open:", on_click=open_run, args=(one.run.id,))
     what = f"{run_label(one.run.record)}, {size_on_disk(one)} {kind.holds}"

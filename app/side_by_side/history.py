@@ -30,10 +30,10 @@ def shown_result(analysis: "Analysis | None") -> Comparison | None:
     name = state[session.WRITTEN]
     if name:
         try:
-            found = open_result(name)
+            result = open_result(name)
             if st.query_params.get(session.WRITTEN) != name:
                 st.query_params[session.WRITTEN] = name
-            return found
+            return result
         except InputError as error:
             show_result("")
             state[session.TEXT_TROUBLE] = str(error)
@@ -98,12 +98,12 @@ def _recorded_of(analysis: "Analysis") -> Comparison | None:
 def result_label(name: str) -> str:
     """What to call a result in a list: when, what for, how many lanes, and how its prompt begins."""
     try:
-        found = open_result(name)
+        result = open_result(name)
     except InputError:
         return f"{name} (cannot be opened)"
-    what = "sweep" if found.grid else counted(len(found.lanes), "lane")
-    when = "recorded" if found.recorded else found.created.replace("T", " ")
-    return f"{when} · {found.capability} · {what} · {report.opening(found.prompt, 60)}"
+    what = "sweep" if result.grid else counted(len(result.lanes), "lane")
+    when = "recorded" if result.recorded else result.created.replace("T", " ")
+    return f"{when} · {result.capability} · {what} · {report.opening(result.prompt, 60)}"
 
 
 def result_names() -> list[str]:
@@ -171,17 +171,17 @@ def compare_results(comparison: Comparison) -> None:
         failure("This result cannot be opened:", str(error))
         return
     sides = []
-    for column, which, found in zip(st.columns(2), ("this", "other"), (comparison, other), strict=True):
-        labels = [lane.label for lane in found.lanes]
+    for column, which, comparison_of_side in zip(st.columns(2), ("this", "other"), (comparison, other), strict=True):
+        labels = [lane.label for lane in comparison_of_side.lanes]
         with column:
             at = st.selectbox(
                 f"Lane of {which} result",
                 range(len(labels)),
                 min(1, len(labels) - 1),
                 format_func=labels.__getitem__,
-                key=f"{session.BESIDE_LANE}_{which}_{found.id}",
+                key=f"{session.BESIDE_LANE}_{which}_{comparison_of_side.id}",
             )
-        sides.append(found.lanes[at])
+        sides.append(comparison_of_side.lanes[at])
     differing = [(name, *pair) for name, pair in _settings(comparison, other) if pair[0] != pair[1]]
     if differing:
         rows = [{"Setting": name, "This result": a, "Other result": b} for name, a, b in differing]

@@ -45,10 +45,12 @@ def chosen_specs(
         *(but(analysis=name) for name in others),
         *(LaneSpec(kind="distilled", adapter=ref) for ref in distilled),
     ]
-    found = tuple(dict.fromkeys(specs))
-    if len(found) > MOST_LANES:
-        raise InputError(f"{len(found)} lanes are chosen and {MOST_LANES} fit; take {len(found) - MOST_LANES} away")
-    return found
+    distinct = tuple(dict.fromkeys(specs))
+    if len(distinct) > MOST_LANES:
+        raise InputError(
+            f"{len(distinct)} lanes are chosen and {MOST_LANES} fit; take {len(distinct) - MOST_LANES} away"
+        )
+    return distinct
 
 
 def parse_ranks(text: str, d_kv: int) -> tuple[int, ...]:

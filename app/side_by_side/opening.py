@@ -108,25 +108,25 @@ def _capture(recipe: EvaluationRecipe, subject: Subject, cell: Cell) -> "tuple[A
             "its subspace was captured from shuffled answers for this evaluation alone, and Side by side "
             "projects into captures; look at the projected and the random subject there"
         )
-    found = [
+    fitting = [
         one
         for one in _candidates(recipe, subject)
         if (one.provenance.model, one.provenance.revision) == (cell.model, cell.revision)
     ]
     loss = "full" if subject.of == "full loss" else recipe.capture.loss
     if subject.kind == "projected":
-        found = [one for one in found if one.provenance.loss == loss]
-    if not found:
+        fitting = [one for one in fitting if one.provenance.loss == loss]
+    if not fitting:
         what = f"{subject.capture or Path(recipe.capability).stem} ({loss} loss)"
         raise InputError(
             f"no capture of {what} on {cell.model} is at hand, and Side by side needs one: capture it on "
             "Home, then come back"
         )
     if subject.kind != "projected":
-        return found[0], ()
+        return fitting[0], ()
     if subject.capture:
-        return found[0], ()
-    best = min(found, key=lambda one: len(_otherwise(recipe, one)))
+        return fitting[0], ()
+    best = min(fitting, key=lambda one: len(_otherwise(recipe, one)))
     differs = _otherwise(recipe, best)
     notes = (f"The capture at hand is close to the table's, not the same: {'; '.join(differs)}.",) if differs else ()
     return best, notes
@@ -142,13 +142,13 @@ def _candidates(recipe: EvaluationRecipe, subject: Subject) -> "list[Analysis]":
         names = [name for name in names if name not in recorded][:_LOOKED_AT] + recorded
         if subject.kind != "projected":  # any capture of the model will do
             names += [name for name in session.analysis_names() if name not in names][:_LOOKED_AT]
-    found = []
+    captures = []
     for name in names:
         try:
-            found.append(session.open_analysis(name))
+            captures.append(session.open_analysis(name))
         except InputError:  # damaged: the page that opens it says so
             continue
-    return found
+    return captures
 
 
 def _otherwise(recipe: EvaluationRecipe, analysis: "Analysis") -> list[str]:
@@ -221,8 +221,8 @@ def _lanes(recipe: EvaluationRecipe, subject: Subject, seed: int, analysis: "Ana
 def _adapter(recipe: EvaluationRecipe, subject: Subject, seed: int, analysis: "Analysis") -> str:
     """`run/arm` of the adapter that was evaluated."""
     fitting, _ = distilled_models(analysis)
-    wanted = [subject.adapter] if subject.adapter else _trained(recipe, subject, seed)
-    found = next((ref for ref in wanted if ref in fitting), None)
+    refs = [subject.adapter] if subject.adapter else _trained(recipe, subject, seed)
+    found = next((ref for ref in refs if ref in fitting), None)
     if found is None:
         raise InputError(
             "its adapter is not on this machine (any more), or is of another model than the capture; "
@@ -236,13 +236,13 @@ def _trained(recipe: EvaluationRecipe, subject: Subject, seed: int) -> list[str]
     training = recipe.distillation(seed)
     if training is None:
         return []
-    wanted, found = queue.anchored(training), []
+    asked, refs = queue.anchored(training), []
     for card in finished_adapters():
         if card.arm == subject.arm:
             try:
                 run = open_run(card.run)
             except InputError:  # deleted meanwhile, or damaged: not the one
                 continue
-            if run.record.recipe == wanted:
-                found.append(card.ref)
-    return found
+            if run.record.recipe == asked:
+                refs.append(card.ref)
+    return refs

@@ -139,6 +139,30 @@ def pick_sampling() -> Sampling:
         help="greedy: always the most probable token.",
     )
     greedy = choice == "greedy"
+    temperature, top_p = _pick_chance(greedy)
+    tokens = st.number_input("Most new tokens", 1, 2048, 128, key=session.NEW_TOKENS, bind="query-params")
+    seed = st.number_input(
+        "Seed", 0, 2**31 - 1, 0, key=session.SEED, bind="query-params", help="The same seed writes the same text again."
+    )
+    same = st.toggle(
+        "Shared randomness",
+        True,
+        key=session.SAME_NOISE,
+        bind="query-params",
+        disabled=greedy,
+        help="On: a difference between lanes is never luck. Off: each lane draws its own.",
+    )
+    return Sampling(
+        temperature=temperature,
+        top_p=top_p,
+        max_new_tokens=session.clamped(tokens, 1, 2048),
+        seed=session.clamped(seed, 0, 2**31 - 1),
+        shared_randomness=bool(same),
+    )
+
+
+def _pick_chance(greedy: bool) -> tuple[float, float]:
+    """Temperature, 0 where the most probable token is always taken, and top-p."""
     temperature = st.number_input(
         "Temperature",
         0.05,
@@ -161,25 +185,7 @@ def pick_sampling() -> Sampling:
         disabled=greedy,
         help="Only the likeliest tokens that have this probability together can be drawn; 1 leaves all.",
     )
-    tokens = st.number_input("Most new tokens", 1, 2048, 128, key=session.NEW_TOKENS, bind="query-params")
-    seed = st.number_input(
-        "Seed", 0, 2**31 - 1, 0, key=session.SEED, bind="query-params", help="The same seed writes the same text again."
-    )
-    same = st.toggle(
-        "Shared randomness",
-        True,
-        key=session.SAME_NOISE,
-        bind="query-params",
-        disabled=greedy,
-        help="On: a difference between lanes is never luck. Off: each lane draws its own.",
-    )
-    return Sampling(
-        temperature=0.0 if greedy else session.clamped(temperature, 0.05, 5.0),
-        top_p=session.clamped(top_p, 0.01, 1.0),
-        max_new_tokens=session.clamped(tokens, 1, 2048),
-        seed=session.clamped(seed, 0, 2**31 - 1),
-        shared_randomness=bool(same),
-    )
+    return (0.0 if greedy else session.clamped(temperature, 0.05, 5.0)), session.clamped(top_p, 0.01, 1.0)
 
 
 def take_settings(comparison: Comparison) -> None:

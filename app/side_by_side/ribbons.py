@@ -229,11 +229,13 @@ def cell_text(lane: LaneText, comparison: Comparison, measure: str) -> str:
     if lane.finish == "stopped" and not lane.tokens:
         return "not written"
     if measure == DIVERGENCE:
-        told = "as raw" if report.divergence(lane, comparison) is None else f"token {number + 1:.0f}"
+        number_in_words = "as raw" if report.divergence(lane, comparison) is None else f"token {number + 1:.0f}"
     else:
-        told = "not read" if math.isnan(number) else signed(number) if measure == LIKELIHOOD else f"{number:.3f}"
+        number_in_words = (
+            "not read" if math.isnan(number) else signed(number) if measure == LIKELIHOOD else f"{number:.3f}"
+        )
     bad = report.flag(lane)
-    return f"{told}, {_short(bad)}" if bad else told
+    return f"{number_in_words}, {_short(bad)}" if bad else number_in_words
 
 
 def _short(reason: str) -> str:
@@ -284,15 +286,16 @@ def sweep_map(comparison: Comparison, measure: str, selected: int, *, dark: bool
         "customdata": [1 + row * width + at for row, at in places],
         "hovertemplate": "%{y}, %{x}<br>%{text}<extra></extra>",
     }
-    row, at = divmod(selected - 1, width)
-    frame = {"type": "rect", "x0": at - 0.47, "x1": at + 0.47, "y0": row - 0.44, "y1": row + 0.44}
-    frames = [  # dark around light: seen on any cell
-        frame | {"line": {"color": colour, "width": thick}} for colour, thick in (("#17212b", 7), ("#ffffff", 3))
-    ]
     layout = {
         "height": 90 + 74 * len(ranks),
         "margin": {"l": 8, "r": 8, "t": 16, "b": 8},
-        "shapes": frames,
-        "hoverdistance": -1,
-    }  # a click anywhere in a cell finds its square
+        "shapes": _frames(*divmod(selected - 1, width)),
+        "hoverdistance": -1,  # a click anywhere in a cell finds its square
+    }
     return build_figure([heat, squares, labels], layout, dark=dark)
+
+
+def _frames(row: int, column: int) -> list[dict[str, Any]]:
+    """A frame around a cell, dark around light: seen on any colour."""
+    frame = {"type": "rect", "x0": column - 0.47, "x1": column + 0.47, "y0": row - 0.44, "y1": row + 0.44}
+    return [frame | {"line": {"color": colour, "width": thick}} for colour, thick in (("#17212b", 7), ("#ffffff", 3))]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def overlap_matrix(found: Overlap, *, dark: bool = False) -> "go.Figure":
     """Mean principal angle between every two subspaces, in degrees: a number and a colour in each cell."""
     names, mean = list(found.names), found.mean
-    said = [
+    hovers = [
         [
             f"{names[i]} and {names[j]}<br>angles {a[0]:.1f}° to {a[-1]:.1f}°, mean {a.mean():.1f}°<br>"
             f"shared {found.shared(i, j):.1%}, by chance {found.chance[i, j]:.1%}"
@@ -33,7 +33,7 @@ def overlap_matrix(found: Overlap, *, dark: bool = False) -> "go.Figure":
         "zmax": 90,
         "colorscale": "Cividis",
         "reversescale": True,
-        "customdata": said,
+        "customdata": hovers,
         "xgap": 2,
         "ygap": 2,
         "hovertemplate": "%{customdata}<extra></extra>",
@@ -77,8 +77,17 @@ def rows_scatter(
                 "<extra>%{fullData.name}</extra>",
             }
         )
+    data += _direction_lines(scores, axes or {}, dark)
+    titles = [f"component {at + 1} ({explained[at]:.1%} of the variance)" for at in (0, 1)]
+    axes_of = {f"{which}axis": {"title": {"text": title}} for which, title in zip("xy", titles, strict=True)}
+    return build_figure(data, {"height": 420, **axes_of}, dark=dark)
+
+
+def _direction_lines(scores: Array, axes: Mapping[str, Array], dark: bool) -> list[Drawing]:
+    """A dashed line for each direction, through the middle."""
+    data: list[Drawing] = []
     reach = float(np.abs(scores[:, :2]).max()) if len(scores) else 1.0
-    for at, (name, direction) in enumerate((axes or {}).items()):
+    for at, (name, direction) in enumerate(axes.items()):
         end = reach * np.asarray(direction[:2])
         data.append(
             {
@@ -94,6 +103,4 @@ def rows_scatter(
                 "line": {"color": INK[dark], "width": 1.8, "dash": DASHES[at % 4]},
             }
         )
-    titles = [f"component {at + 1} ({explained[at]:.1%} of the variance)" for at in (0, 1)]
-    axes_of = {f"{which}axis": {"title": {"text": title}} for which, title in zip("xy", titles, strict=True)}
-    return build_figure(data, {"height": 420, **axes_of}, dark=dark)
+    return data

@@ -173,34 +173,23 @@ def subspace_overlaps(analysis: "Analysis", rank: int) -> None:
         bases = numbers.bases_by_layer(analysis, at.kind, rank)
         caption("Layers have keys and values of their own: angles between them compare coordinates, not meanings.")
     else:
-        bases = numbers.bases_at(analysis, site, rank)
-        names = [name for name in session.analysis_names() if name != analysis.name]
-        default = [name for name in names if name in recorded_names()] if analysis.recorded else []
-        others = st.multiselect(
-            "Other captures",
-            names,
-            default=default,
-            format_func=distinct_labels(names, capture_label),
-            key=session.OVERLAP_WITH,
-            bind="query-params",
-        )
-        bases |= _bases_of(analysis, others, at.layer, at.kind, rank)
+        bases = numbers.bases_at(analysis, site, rank) | _pick_others(analysis, at.layer, at.kind, rank)
     if len(bases) < 2:
         st.info("There is nothing to compare with: this capture has one subspace here.")
         return
-    found = numbers.overlap(bases)
+    overlap = numbers.overlap(bases)
     left, right = st.columns((2, 3), gap="medium")
     with left:
-        means = "; ".join(f"{row['First']} and {row['Second']} {row['Mean angle']:.0f}°" for row in found.rows())
+        means = "; ".join(f"{row['First']} and {row['Second']} {row['Mean angle']:.0f}°" for row in overlap.rows())
         chart(
-            subspace_charts.overlap_matrix(found, dark=is_dark()),
+            subspace_charts.overlap_matrix(overlap, dark=is_dark()),
             key="chart_overlap",
             alt=f"Mean principal angles at {site.label}: {means}.",
         )
     degrees, share = st.column_config.NumberColumn(format="%.1f°"), st.column_config.NumberColumn(format="percent")
     columns = {f"{which} angle": degrees for which in ("Smallest", "Mean", "Largest")}
     columns |= {"Shared": share, "By chance": share}
-    right.dataframe(found.rows(), hide_index=True, column_config=columns, alt="The angles as a table")
+    right.dataframe(overlap.rows(), hide_index=True, column_config=columns, alt="The angles as a table")
     where = f"the {at.kind} sites" if view == "layers" else site.label
     st.markdown(
         f"**How to read this:** {where} at rank {rank}. 0° is the same subspace, 90° none in common. *Shared* is the "
@@ -208,7 +197,22 @@ def subspace_overlaps(analysis: "Analysis", rank: int) -> None:
         "Halves that agree no better than chance mean that the examples are too few for this rank."
     )
     title = f"Overlap of subspaces of {where}, rank {rank}"
-    downloads("overlap", lambda: to_csv(found.rows()), lambda: [subspace_charts.overlap_matrix(found)], title)
+    downloads("overlap", lambda: to_csv(overlap.rows()), lambda: [subspace_charts.overlap_matrix(overlap)], title)
+
+
+def _pick_others(analysis: "Analysis", layer: int, kind: str, rank: int) -> dict[str, Any]:
+    """The same site's subspaces of other captures that are chosen."""
+    names = [name for name in session.analysis_names() if name != analysis.name]
+    default = [name for name in names if name in recorded_names()] if analysis.recorded else []
+    others = st.multiselect(
+        "Other captures",
+        names,
+        default=default,
+        format_func=distinct_labels(names, capture_label),
+        key=session.OVERLAP_WITH,
+        bind="query-params",
+    )
+    return _bases_of(analysis, others, layer, kind, rank)
 
 
 def _bases_of(analysis: "Analysis", names: list[str], layer: int, kind: str, rank: int) -> dict[str, Any]:
@@ -229,19 +233,23 @@ def _bases_of(analysis: "Analysis", names: list[str], layer: int, kind: str, ran
 def gradient_rows(analysis: "Analysis", _rank: int) -> None:
     """The gradient rows of the selected site on their first principal components."""
     at = session.selection(analysis)
-    found = analysis.sites[analysis.site(at.layer, at.kind)].coordinates
+    coordinates = analysis.sites[analysis.site(at.layer, at.kind)].coordinates
     st.subheader(f"The gradient rows of layer {at.layer} {at.kind} (PCA)", anchor=False)
-    if found is None or found.scores.shape[1] < 2:
+    if coordinates is None or coordinates.scores.shape[1] < 2:
         st.info("This capture kept no single tokens: they did not fit. Capture fewer examples or layers.")
         return
     colour = st.segmented_control(
         "Colour by", ("loss", "example"), default="loss", required=True, key=session.COLOUR, bind="query-params"
     )
-    groups, said = numbers.row_groups(analysis, found if colour == "example" else None)
-    axes = {f"u{i + 1}": found.axes[:, i] for i in dict.fromkeys((0, 1, at.direction)) if i < found.axes.shape[1]}
+    groups, hovers = numbers.row_groups(analysis, coordinates if colour == "example" else None)
+    axes = {
+        f"u{i + 1}": coordinates.axes[:, i]
+        for i in dict.fromkeys((0, 1, at.direction))
+        if i < coordinates.axes.shape[1]
+    }
 
     def draw(dark: bool = False) -> Any:
-        return subspace_charts.rows_scatter(found.scores, found.explained, groups, said, axes, dark=dark)
+        return subspace_charts.rows_scatter(coordinates.scores, coordinates.explained, groups, hovers, axes, dark=dark)
 
     def select(point: Any) -> None:
         row = int(point[0])
@@ -251,15 +259,15 @@ def gradient_rows(analysis: "Analysis", _rank: int) -> None:
         draw(is_dark()),
         key="chart_rows",
         pick=select,
-        alt=f"{len(groups)} gradient rows on two principal components, which hold {found.explained[0]:.0%} and "
-        f"{found.explained[1]:.0%} of the variance.",
+        alt=f"{len(groups)} gradient rows on two principal components, which hold {coordinates.explained[0]:.0%} and "
+        f"{coordinates.explained[1]:.0%} of the variance.",
     )
     st.markdown(
         "**How to read this:** a point is the gradient at one token. Points far from the middle make the first "
         "directions; if they are few, a handful of tokens decides. A dashed line is a direction: long when it lies in "
         "this plane, short when it points out of it. Click a point to select its token."
     )
-    table = numbers.row_table(analysis, found.scores)
+    table = numbers.row_table(analysis, coordinates.scores)
     with st.expander("The rows as a table"):
         st.dataframe(table, hide_index=True, alt="The gradient rows as a table")
     where = f"layer {at.layer} {at.kind} of {analysis.capability.name}"

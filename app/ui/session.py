@@ -224,17 +224,17 @@ def read_link() -> None:
 
 def write_link(analysis: "Analysis") -> None:
     """Bring the URL up to date, so that it can be copied."""
-    at = selection(analysis)
-    wanted = {
+    selected = selection(analysis)
+    values = {
         CAPTURE: analysis.name,
-        LAYER: at.layer,
-        KIND: at.kind,
-        DIRECTION: at.direction + 1,
-        EXAMPLE: at.example + 1,
-        TOKEN: at.token,
+        LAYER: selected.layer,
+        KIND: selected.kind,
+        DIRECTION: selected.direction + 1,
+        EXAMPLE: selected.example + 1,
+        TOKEN: selected.token,
         RANK: chosen_rank(analysis.d_kv),
     }
-    for key, value in wanted.items():
+    for key, value in values.items():
         if st.query_params.get(key) != str(value):
             st.query_params[key] = str(value)
 
