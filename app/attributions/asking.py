@@ -1,6 +1,6 @@
 """What the parts that need the model share: the button that starts a job, and its result, which stays."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import streamlit as st
 
@@ -15,9 +15,6 @@ from app.ui.widgets import (
     failure,
     model_name,
 )
-
-if TYPE_CHECKING:
-    pass
 
 _WORK: dict[str, Any] = {
     session.READ_JOB: probing.read,

@@ -2,25 +2,15 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from spd_core.evaluation.store import ItemRecord
 from spd_core.evaluation.table import Answered
 from spd_core.generation.report import shown
 
-if TYPE_CHECKING:
-    pass
-
-
 _CUT = 160  # characters of a text in the table; all of it is below
-
-
 ALL, UNREAD, LIMIT = "all", "could not be read", "ran into the length limit"
-
-
 GAINED, LOST = "base wrong → subject right", "base right → subject wrong"
-
-
 FALLS, RISES = "largest falls (better)", "largest rises (worse)"
 
 
@@ -59,8 +49,6 @@ _FILTERS: Mapping[str, Callable[[Pair], bool]] = {
 
 
 _COMPARED = (ALL, GAINED, LOST, "both wrong", "both right", UNREAD, LIMIT)
-
-
 _ALONE = (ALL, "right", "wrong", UNREAD, LIMIT)
 
 

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from app.ui.figures import Drawing, plotly_text
 from spd_core.evaluation.claims import Claim
@@ -11,13 +10,7 @@ from spd_core.evaluation.statistics import Interval
 from spd_core.evaluation.table import Column, Table
 from spd_core.generation.report import opening
 
-if TYPE_CHECKING:
-    pass
-
-
 _ROW, _HEAD, _FOOT = 30, 48, 62  # pixels: of a subject, of a panel's title, and of its axis
-
-
 _LABEL = 26  # characters of a subject beside its row; the rest is in the hover text
 
 

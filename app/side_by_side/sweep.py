@@ -1,34 +1,29 @@
 """The map of a sweep, and which of its cells is shown."""
 
-from typing import TYPE_CHECKING
-
 import streamlit as st
 
-from app.side_by_side import ribbons
+from app.side_by_side import sweep_chart
 from app.side_by_side.lane_pickers import take_cell
 from app.ui import session
 from app.ui.widgets import caption, chart, is_dark
 from spd_core.generation.comparison import Comparison
-
-if TYPE_CHECKING:
-    pass
 
 
 def pick_cell(comparison: Comparison) -> int:
     """The map of a sweep; returns the chosen cell's lane."""
     measure = st.segmented_control(
         "Cells show",
-        ribbons.MEASURES,
-        default=ribbons.LIKELIHOOD,
+        sweep_chart.MEASURES,
+        default=sweep_chart.LIKELIHOOD,
         required=True,
         key=session.MEASURE,
         bind="query-params",
     )
-    measure = measure if measure in ribbons.MEASURES else ribbons.LIKELIHOOD
+    measure = measure if measure in sweep_chart.MEASURES else sweep_chart.LIKELIHOOD
     last = len(comparison.lanes) - 1
     chosen = session.clamped(st.session_state.get(session.CELL, last), 1, last)
     chart(
-        ribbons.sweep_map(comparison, measure, chosen, dark=is_dark()),
+        sweep_chart.sweep_map(comparison, measure, chosen, dark=is_dark()),
         key=f"chart_sweep_{comparison.id}_{chosen}_{measure}",
         pick=lambda cell: st.session_state.update({session.CELL: session.clamped(cell, 1, last)}),
         alt=f"Map of the sweep, rank by strength: {measure}. The list below has the same cells.",
@@ -49,7 +44,7 @@ def pick_cell(comparison: Comparison) -> int:
         key=session.CELL_SHOWN,
         on_change=choose,
         format_func=lambda at: (
-            f"{comparison.lanes[at].label}: {ribbons.cell_text(comparison.lanes[at], comparison, measure)}"
+            f"{comparison.lanes[at].label}: {sweep_chart.cell_text(comparison.lanes[at], comparison, measure)}"
         ),
     )
     st.button(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.side_by_side import ribbons
+from app.side_by_side import ribbons, sweep_chart
 from app.side_by_side.lanes import (
     COMPLEMENT,
     KEYS,
@@ -134,15 +134,15 @@ def test_curves_have_three_panels_and_a_line_for_each_lane(dark: bool) -> None:
 @pytest.mark.parametrize(
     ("measure", "texts"),
     [
-        (ribbons.LIKELIHOOD, ["−2.00", "−2.00, degenerate", "not written", "−2.00"]),
-        (ribbons.DIVERGENCE, ["token 2", "token 1, degenerate", "not written", "as raw"]),
-        (ribbons.MEAN_KL, ["0.250", "0.250, degenerate", "not written", "0.250"]),
+        (sweep_chart.LIKELIHOOD, ["−2.00", "−2.00, degenerate", "not written", "−2.00"]),
+        (sweep_chart.DIVERGENCE, ["token 2", "token 1, degenerate", "not written", "as raw"]),
+        (sweep_chart.MEAN_KL, ["0.250", "0.250, degenerate", "not written", "0.250"]),
     ],
 )
 def test_cells_say_their_number_and_whether_they_degenerate(measure: str, texts: list[str]) -> None:
     found = swept()
-    assert [ribbons.cell_text(cell, found, measure) for cell in found.lanes[1:]] == texts
-    heat, squares, labels = ribbons.sweep_map(found, measure, 4).data
+    assert [sweep_chart.cell_text(cell, found, measure) for cell in found.lanes[1:]] == texts
+    heat, squares, labels = sweep_chart.sweep_map(found, measure, 4).data
     assert list(labels.text) == [text.replace(", ", "<br>") for text in texts]
     places = [(y, x) for y in heat.y for x in heat.x]
     assert list(zip(labels.y, labels.x, strict=True)) == list(zip(squares.y, squares.x, strict=True)) == places
@@ -153,18 +153,18 @@ def test_cells_say_their_number_and_whether_they_degenerate(measure: str, texts:
 def test_a_stopped_sweep_can_be_drawn() -> None:
     lanes = [lane(str(i), [], finish="stopped", other=None) for i in range(3)]
     found = comparison(*lanes, grid=Grid(ranks=("4", "8"), strengths=(1.0,)))
-    for measure in ribbons.MEASURES:
-        assert list(ribbons.sweep_map(found, measure, 1).data[2].text)[:1] == ["not written"]
+    for measure in sweep_chart.MEASURES:
+        assert list(sweep_chart.sweep_map(found, measure, 1).data[2].text)[:1] == ["not written"]
 
 
 def test_a_rank_of_a_file_is_drawn_as_text() -> None:
     found = comparison(lane("Raw", [" 4"]), lane("b", [" 4"]), grid=Grid(ranks=("<b>4</b>",), strengths=(1.0,)))
-    heat, squares, _ = ribbons.sweep_map(found, ribbons.MEAN_KL, 1).data
+    heat, squares, _ = sweep_chart.sweep_map(found, sweep_chart.MEAN_KL, 1).data
     assert list(heat.y) == list(squares.y) == ["rank &lt;b&gt;4&lt;/b&gt;"]
 
 
 def test_the_chosen_cell_is_framed() -> None:
-    frame = ribbons.sweep_map(swept(), ribbons.MEAN_KL, 3).layout.shapes[0]
+    frame = sweep_chart.sweep_map(swept(), sweep_chart.MEAN_KL, 3).layout.shapes[0]
     assert (round(frame.x0), round(frame.y0 + 0.1)) == (0, 1)
 
 
