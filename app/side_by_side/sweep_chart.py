@@ -87,12 +87,8 @@ def sweep_map(comparison: Comparison, measure: str, selected: int, *, dark: bool
         "customdata": [1 + row * width + at for row, at in places],
         "hovertemplate": "%{y}, %{x}<br>%{text}<extra></extra>",
     }
-    layout = {
-        "height": 90 + 74 * len(ranks),
-        "margin": {"l": 8, "r": 8, "t": 16, "b": 8},
-        "shapes": _frames(*divmod(selected - 1, width)),
-        "hoverdistance": -1,  # a click anywhere in a cell finds its square
-    }
+    layout = {"height": 90 + 74 * len(ranks), "margin": {"l": 8, "r": 8, "t": 16, "b": 8}}
+    layout |= {"shapes": _frames(*divmod(selected - 1, width)), "hoverdistance": -1}  # a click finds its square
     return build_figure([heat, squares, labels], layout, dark=dark)
 
 
