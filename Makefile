@@ -16,6 +16,7 @@ lint: .venv/dev.done
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 .venv/app.done: requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "SPD Lab needs Python 3.11 or newer; try: make $(MAKECMDGOALS) PYTHON=python3.11")'

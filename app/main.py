@@ -19,15 +19,25 @@ if str(ROOT) not in sys.path:  # `streamlit run` puts only this folder there
 
 import streamlit as st  # noqa: E402
 
-_FIRST = ("app.spectrum.parts", "app.attributions.energy_sums", "app.attributions.live", "app.side_by_side.results",
-          "jinja2", "pandas", "plotly.graph_objects", "plotly.subplots")  # fmt: skip
+IMPORTED_FIRST = (
+    "app.spectrum.views",
+    "app.attributions.energy_sums",
+    "app.attributions.causal_check",
+    "app.attributions.logit_lens",
+    "app.attributions.own_text",
+    "app.side_by_side.results",
+    "pandas",
+    "plotly.graph_objects",
+    "plotly.subplots",
+)
+"""What the first pages need, imported while the browser loads its own part."""
 
 SUPERVISION = 2.0
 """Seconds between two looks at the queue of runs."""
 
 
 def _import_first() -> None:
-    for name in _FIRST:
+    for name in IMPORTED_FIRST:
         importlib.import_module(name)
 
 

@@ -2,11 +2,11 @@
 
 import streamlit as st
 
-from app.attributions import energy_sums, live, recorded
+from app.attributions import calibration_texts, causal_check, energy_sums, logit_lens, own_text
 from app.ui import session
 from app.ui.header import header
 from app.ui.session import Selection
-from app.ui.widgets import empty, provenance
+from app.ui.widgets import empty_page, provenance
 from spd_core.attribution.tables import direction_table
 from spd_core.models.families import Site
 from spd_core.subspace.analysis import Analysis
@@ -17,14 +17,14 @@ CALIBRATION, OWN = "Calibration text", "Your own text"
 
 def energy(analysis: Analysis, site: Site, at: Selection) -> None:
     """Which tokens the direction is made of."""
-    if not recorded.was_kept(analysis, at):
+    if not calibration_texts.was_kept(analysis, at):
         return
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        recorded.pick_example(analysis, at)
-        hide = recorded.pick_aside()
-    table = direction_table(analysis, site, at.direction, recorded.special_ids(analysis))
-    recorded.energy(table, at, hide)
-    energy_sums.sums(table, analysis, at, hide)
+        calibration_texts.pick_example(analysis, at)
+        hide = calibration_texts.pick_aside()
+    table = direction_table(analysis, site, at.direction, calibration_texts.special_ids(analysis))
+    calibration_texts.energy_strips(table, at, hide)
+    energy_sums.energy_sums_panel(table, analysis, at, hide)
     provenance(analysis, f"{site.label}, direction {at.direction + 1}")
 
 
@@ -32,17 +32,22 @@ def coordinates(analysis: Analysis, site: Site, at: Selection) -> None:
     """Where the tokens of a text lie along the direction."""
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         source = st.segmented_control(
-            "Text", (CALIBRATION, OWN), default=CALIBRATION, required=True, key=session.TEXT_SOURCE,
-            persist_state="session", label_visibility="collapsed",
-        )  # fmt: skip
+            "Text",
+            (CALIBRATION, OWN),
+            default=CALIBRATION,
+            required=True,
+            key=session.TEXT_SOURCE,
+            persist_state="session",
+            label_visibility="collapsed",
+        )
         if source != OWN:
-            recorded.pick_example(analysis, at)
-        hide = recorded.pick_aside()
+            calibration_texts.pick_example(analysis, at)
+        hide = calibration_texts.pick_aside()
     if source == OWN:
-        live.own_text(analysis, site, at, hide)
-    elif recorded.was_kept(analysis, at):
-        table = direction_table(analysis, site, at.direction, recorded.special_ids(analysis))
-        recorded.coordinates(table, at, hide)
+        own_text.own_text_panel(analysis, site, at, hide)
+    elif calibration_texts.was_kept(analysis, at):
+        table = direction_table(analysis, site, at.direction, calibration_texts.special_ids(analysis))
+        calibration_texts.coordinate_strip(table, at, hide)
         provenance(analysis, f"{site.label}, direction {at.direction + 1}")
 
 
@@ -52,13 +57,13 @@ analysis = header(
     shows=(session.READ_JOB, session.LENS_JOB, session.CHECK_JOB),
 )
 if analysis is None:
-    empty("The tokens behind each direction appear here.")
+    empty_page("The tokens behind each direction appear here.")
 else:
     at = session.selection(analysis)
     site = analysis.site(at.layer, at.kind)
-    recorded.pick_direction(analysis, at)
-    recorded.what_it_is(analysis, site, at.direction)
-    draw = (energy, coordinates, live.lens, live.check)
+    calibration_texts.pick_direction(analysis, at)
+    calibration_texts.direction_in_words(analysis, site, at.direction)
+    draw = (energy, coordinates, logit_lens.lens_panel, causal_check.check_panel)
     for tab, part in zip(st.tabs(VIEWS, key=session.ATTRIBUTION_VIEW, bind="query-params"), draw, strict=True):
         if tab.open:
             with tab:

@@ -1,71 +1,51 @@
 """Fine-tune: does training on its own text help? Recipes, runs that go on without the page, and all past ones."""
 
-import shlex
-
 import streamlit as st
 
-from app.fine_tune import cost
-from app.runs import all_runs, panel, recipe_form
+from app.fine_tune import all_runs, cost, form, run
+from app.runs.all_runs import all_runs_panel
+from app.runs.page import RunPage, say_trouble
 from app.ui import session
 from app.ui.header import header
-from app.ui.widgets import download, failure, plain, small
-from spd_core.errors import SpdError
-from spd_core.recipes.distill import Recipe
+from app.ui.widgets import caption, escaped
 from spd_core.runs import queue
 
-NEW, ONE, ALL = "New run", "This run", "All runs"
+PAGE = RunPage(
+    new="New run",
+    one="This run",
+    every="All runs",
+    part_key=session.RUNS_VIEW,
+    run_key=session.RUN,
+    start_label="Start fine-tuning",
+    settings="recipe",
+    file_name="recipe.json",
+    file_key=session.RECIPE_FILE,
+    command="distill",
+)
 
 
-def show(view: str) -> None:
-    """Turn to another part of the page; for callbacks."""
-    st.session_state[session.RUNS_VIEW] = view
-
-
-def open_run(name: str) -> None:
-    """Turn to a run."""
-    panel.choose(name)
-    show(ONE)
-
-
-def start(recipe: Recipe, title: str, launcher: str) -> None:
-    """Put a run into the queue, and turn to it."""
-    try:
-        open_run(queue.create(recipe, title, launcher or "local").id)
-    except SpdError as error:
-        st.session_state[session.RUN_TROUBLE] = str(error)
-
-
-def form() -> None:
+def new_run() -> None:
     """A new run: its recipe, what it costs, and the button."""
-    recipe = recipe_form.pick_recipe()
+    recipe = form.pick_recipe()
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        title = st.text_input("Title", key=session.RUN_TITLE, persist_state="session", placeholder="its capability",
-                              width=300)  # fmt: skip
+        title = st.text_input(
+            "Title", key=session.RUN_TITLE, persist_state="session", placeholder="its capability", width=300
+        )
         launcher = st.text_input(
-            "Launcher", "local", key=session.LAUNCHER, persist_state="session", width=300,
+            "Launcher",
+            "local",
+            key=session.LAUNCHER,
+            persist_state="session",
+            width=300,
             help="local, or a command that starts it and stays until it ends: accelerate launch --num_processes 2, "
             "srun --gres=gpu:1.",
-        )  # fmt: skip
+        )
     if recipe is not None:
         cost.panel(recipe)
-    trouble = st.session_state.pop(session.RUN_TROUBLE, "")
-    if trouble:
-        failure("It was not started:", trouble)
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.button(
-            "Start fine-tuning", type="primary", shortcut="Ctrl+Enter", disabled=recipe is None, on_click=start,
-            args=(recipe, title or "", (launcher or "").strip()),
-        )  # fmt: skip
-        if recipe is not None:
-            download("Recipe as JSON", lambda: recipe_form.to_file(recipe), "recipe.json")
-        with st.popover("Import a recipe", icon=":material/upload:"):
-            recipe_form.pick_file("recipe", session.RECIPE_FILE, recipe_form.fill)
-        small("It goes on when you close this page.")
+    say_trouble()
+    PAGE.start_row(recipe, form.fill, title or "", (launcher or "").strip())
     if recipe is not None:
-        with st.expander("The same from a shell", icon=":material/terminal:"):
-            words = ["python", "-m", "spd_core", "distill", "recipe.json", *(["--title", title] if title else [])]
-            st.code(shlex.join(words), language=None, wrap_lines=True)
-            st.code(recipe_form.to_file(recipe).decode(), language="json")
+        PAGE.from_a_shell(recipe, title or "")
 
 
 header(
@@ -73,19 +53,12 @@ header(
     "Does it help to train a model on text that it wrote itself, inside its capability subspace?",
     shows=(session.EXPORT_JOB,),
 )
-name = panel.chosen()
-views = (NEW, *((ONE,) if name else ()), ALL)
-if st.session_state.get(session.RUNS_VIEW) not in (None, *views):
-    show(NEW)
-view = st.segmented_control(
-    "Part of the page", views, default=ONE if name else NEW, required=True, key=session.RUNS_VIEW, bind="query-params",
-    label_visibility="collapsed",
-)  # fmt: skip
-if view == ALL:
-    all_runs.all_runs_panel(open_run)
-elif view == ONE and name:
-    panel.panel(name, lambda: show(NEW))
+part, name = PAGE.pick_part()
+if part == PAGE.every:
+    all_runs_panel(PAGE.open_run, all_runs.DISTILLATIONS)
+elif part == PAGE.one and name:
+    run.panel(name, lambda: PAGE.turn_to(PAGE.new))
 else:
-    form()
-if view != ONE:
-    small(f"Runs are kept on this machine, in {plain(str(queue.runs_folder()))}")
+    new_run()
+if part != PAGE.one:
+    caption(f"Runs are kept on this machine, in {escaped(str(queue.runs_folder()))}")

@@ -3,14 +3,15 @@
 import streamlit as st
 
 from app.home import pickers
-from app.home.capture import running, summary, welcome
+from app.home.capture import capture_summary, running_capture, welcome
 from app.jobs.models import preparation
-from app.jobs.requests import Request
+from app.jobs.requests import CaptureRequest
 from app.ui import launch, session
 from app.ui.header import header
-from app.ui.widgets import failure, plain, provenance
+from app.ui.widgets import escaped, failure, provenance
 from spd_core.errors import InputError
 from spd_core.models.families import parse_layers
+from spd_core.recipes.capture import CaptureSettings
 
 analysis = header(
     "SPD Lab",
@@ -41,15 +42,18 @@ with card:
     prepared = pickers.wait_for(preparation(key.name, key.revision), key) if key else None
     if prepared:
         pickers.model_card(prepared)
-request: Request | None = None
+request: CaptureRequest | None = None
 if key and prepared and capability:
     with mask:
-        pickers.preview(prepared, capability, loss, style)
+        pickers.loss_mask_preview(prepared, capability, loss, style)
     try:
         layers = parse_layers(layers_text, prepared.card.layers)
-        request = Request(key, capability, loss, style, examples, layers, batch, center)
+        settings = CaptureSettings(
+            layers=",".join(map(str, layers)), loss=loss, examples=examples, batch_size=batch, center=center
+        )
+        request = CaptureRequest(key, capability, settings, style)
         with card:
-            pickers.memory(prepared, key.dtype, layers, batch)
+            pickers.memory_estimate(prepared, key.dtype, layers, batch)
     except InputError as error:
         with below:
             failure("These layers cannot be used:", str(error))
@@ -59,7 +63,7 @@ else:
 job = session.job(session.CAPTURE_JOB)
 with below:
     if job is not None and job.running:
-        running()
+        running_capture()
     else:
         with st.container(horizontal=True, vertical_alignment="center"):
             pressed = st.button("Capture gradients", type="primary", shortcut="Ctrl+Enter", disabled=request is None)
@@ -71,8 +75,8 @@ with below:
         if job is not None and job.error:
             failure("The capture failed:", job.error)
         if job is not None and job.notice:
-            st.warning(f"The capture is {plain(job.notice)}", icon=":material/save:")
+            st.warning(f"The capture is {escaped(job.notice)}", icon=":material/save:")
     if analysis:
-        summary(analysis, request)
+        capture_summary(analysis, request)
 if analysis:
     provenance(analysis)

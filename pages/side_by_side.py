@@ -4,11 +4,12 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from app.side_by_side import history, pickers, results
-from app.side_by_side.lanes import SWEEP, WriteRequest
+from app.jobs.requests import WriteRequest
+from app.side_by_side import history, lane_pickers, prompt_pickers, results
+from app.side_by_side.lanes import SWEEP
 from app.ui import launch, session
 from app.ui.header import header
-from app.ui.widgets import counted, empty, failure, plain
+from app.ui.widgets import counted, empty_page, escaped, failure
 from spd_core.errors import InputError
 from spd_core.generation import report
 from spd_core.recipes.lanes import sweep_specs
@@ -19,23 +20,25 @@ if TYPE_CHECKING:
 
 def pick(analysis: "Analysis") -> WriteRequest | None:
     """All settings; None with the reason on the page when they cannot be used."""
-    example, style, mode = pickers.pick_task(analysis)
+    example, style, mode = prompt_pickers.pick_task(analysis)
     left, right = st.columns(2, gap="medium")
     with left:
-        prompt, answer = pickers.pick_prompt(example)
+        prompt, answer = prompt_pickers.pick_prompt(example)
     with right:
         above = st.container()
         row = st.container(horizontal=True, vertical_alignment="center", gap="small")
         with row.popover("Projection", icon=":material/tune:"):
-            base = pickers.pick_base(analysis)
+            base = lane_pickers.pick_base(analysis)
         with row.popover("Sampling", icon=":material/casino:"):
-            sampling = pickers.pick_sampling()
-        row.markdown(f":small[{pickers.described(base, mode == SWEEP)} · {plain(report.how(sampling))}]", width=290)
+            sampling = prompt_pickers.pick_sampling()
+        row.markdown(
+            f":small[{lane_pickers.lane_in_words(base, mode == SWEEP)} · {escaped(report.how(sampling))}]", width=290
+        )
         try:
             with above:
-                grid = pickers.pick_grid(analysis) if mode == SWEEP else None
-                specs = pickers.pick_specs(analysis, base) if grid is None else tuple(sweep_specs(grid, base))
-            others = pickers.open_others(specs)
+                grid = lane_pickers.pick_grid(analysis) if mode == SWEEP else None
+                specs = lane_pickers.pick_specs(analysis, base) if grid is None else tuple(sweep_specs(grid, base))
+            others = lane_pickers.open_others(specs)
         except InputError as error:
             failure("These lanes cannot be written:", str(error))
             return None
@@ -45,35 +48,39 @@ def pick(analysis: "Analysis") -> WriteRequest | None:
 
 analysis = header("Side by side", "What does projecting do to the text?", shows=(session.WRITE_JOB,))
 if analysis is None:
-    empty("A raw and a projected completion appear here, side by side.")
+    empty_page("A raw and a projected completion appear here, side by side.")
 else:
     request = pick(analysis)
     job = session.job(session.WRITE_JOB)
     if job is not None and job.stop_asked:
         job.join(0.5)  # it ends within a step: then this run shows what is there already
     running = job is not None and job.running
-    result = history.current(analysis)
+    result = history.shown_result(analysis)
     with st.container(horizontal=True, vertical_alignment="center"):
         if job is not None and running:
-            st.button("Stopping…" if job.stop_asked else "Stop generating", on_click=job.stop,
-                      disabled=job.stop_asked, icon=":material/stop_circle:")  # fmt: skip
+            st.button(
+                "Stopping…" if job.stop_asked else "Stop generating",
+                on_click=job.stop,
+                disabled=job.stop_asked,
+                icon=":material/stop_circle:",
+            )
         elif st.button("Generate", type="primary", shortcut="Ctrl+Enter", disabled=request is None) and request:
             launch.start_writing(request)
             st.rerun()
         with st.popover("History", icon=":material/history:", key=session.HISTORY_OPEN, on_change="rerun") as past:
             if past.open:  # its labels are read from every result
-                history.pick(result)
+                history.pick_result(result)
         if request is not None:
-            told = f"{counted(len(request.specs), 'lane')}. {plain(report.luck(request.sampling))}"
+            told = f"{counted(len(request.specs), 'lane')}. {escaped(report.luck(request.sampling))}"
             st.markdown(f":small[{told}]", width=880)
     if job is not None and running:
-        results.live(job)
+        results.live_lanes(job)
     else:
         if job is not None and job.error:
             failure("Nothing was written:", job.error)
         if job is not None and job.notice:
-            st.warning(f"The result is {plain(job.notice)}", icon=":material/save:")
+            st.warning(f"The result is {escaped(job.notice)}", icon=":material/save:")
         if result is not None:
-            results.show(result, request)
+            results.result_panel(result, request)
         elif job is None or not job.error:
             st.info("Press **Generate**: a raw and a projected completion appear here, side by side.")

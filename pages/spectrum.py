@@ -1,15 +1,15 @@
 """Spectrum: how many directions carry this capability?"""
 
+from collections.abc import Callable
 from functools import partial
 
 import streamlit as st
 
-from app.spectrum import panels as spectra
-from app.spectrum import parts
+from app.spectrum import numbers, views
 from app.spectrum.charts import HEADS
 from app.ui import session
 from app.ui.header import header
-from app.ui.widgets import empty, provenance
+from app.ui.widgets import empty_page, provenance
 from spd_core.subspace.analysis import Analysis
 
 VIEWS = ("Singular values", "Cumulative energy", "Overlap", "Gradient rows")
@@ -17,11 +17,11 @@ VIEWS = ("Singular values", "Cumulative energy", "Overlap", "Gradient rows")
 
 def spectrum(which: str, analysis: Analysis, rank: int) -> None:
     """The spectra and what they are compared with."""
-    layers, look = parts.pick_look(analysis)
-    panels = spectra.panels_of(analysis, layers, heads=HEADS in look.overlays)
+    layers, look = views.pick_look(analysis)
+    panels = numbers.panels_of(analysis, layers, heads=HEADS in look.overlays)
     capped = [panel.label for panel in panels if panel.nonzero < rank]
-    parts.nulls(analysis)
-    parts.figure(which, analysis, panels, rank, look)
+    views.null_spectra(analysis)
+    views.spectrum_figure(which, analysis, panels, rank, look)
     if capped:
         st.info(
             f"Rank {rank} exceeds the non-zero singular values of {', '.join(capped)}: all of those are kept there. "
@@ -31,14 +31,14 @@ def spectrum(which: str, analysis: Analysis, rank: int) -> None:
 
 analysis = header("Spectrum", "How many directions carry this capability?", shows=(session.NULLS_JOB,))
 if analysis is None:
-    empty("The spectrum of captured gradients appears here.")
+    empty_page("The spectrum of captured gradients appears here.")
 else:
-    rank = parts.pick_rank(analysis.d_kv)
-    draw = (
-        partial(spectrum, parts.VALUES),
-        partial(spectrum, parts.ENERGY),
-        parts.overlaps,
-        parts.rows,
+    rank = views.pick_rank(analysis.d_kv)
+    draw: tuple[Callable[[Analysis, int], None], ...] = (
+        partial(spectrum, views.VALUES),
+        partial(spectrum, views.ENERGY),
+        views.subspace_overlaps,
+        views.gradient_rows,
     )
     for tab, part in zip(st.tabs(VIEWS, key=session.SPECTRUM_VIEW, bind="query-params"), draw, strict=True):
         if tab.open:

@@ -10,9 +10,9 @@ import pytest
 from jinja2 import UndefinedError
 from markupsafe import Markup
 
-from app.side_by_side.ribbons import table_html
 from app.ui import tokens
-from app.ui.exports import to_html
+from app.ui.figures import to_html
+from app.ui.tables import table_html
 from spd_core.data.spans import Encoded
 from spd_core.generation import report
 from spd_core.generation.differences import Piece
@@ -67,7 +67,7 @@ def test_what_is_missing_is_an_error_and_what_is_html_stays() -> None:
 
 def test_jinja_is_loaded_when_something_is_filled_in() -> None:
     code = (
-        "import sys, spd_core.generation.report, spd_core.evaluation.report, app.ui.tokens, app.ui.exports\n"
+        "import sys, spd_core.generation.report, spd_core.evaluation.report, app.ui.tokens, app.ui.tables, app.ui.figures\n"
         "from app.side_by_side import ribbons\n"
         "early = 'jinja2' in sys.modules\n"
         "ribbons.table_html([{'a': 'b'}], 'c')\n"
@@ -91,7 +91,7 @@ def test_a_table() -> None:
 def test_a_token_strip() -> None:
     text = "<b>\u202e 'x'\n"
     encoded = Encoded("id", text, (0, 1, 2), ((0, 0), (0, 5), (5, 9)), (2,))
-    assert tokens.strip(encoded) == (
+    assert tokens.loss_mask_html(encoded) == (
         '<div class="spd-strip" role="group" aria-label="3 tokens, 1 of them under the loss">'
         '<span class="tk" title="token 0: context, no loss">∅</span><wbr>'
         '<span class="tk" title="token 1: context, no loss">&lt;b&gt;⟨U+202E⟩·</span><wbr>'

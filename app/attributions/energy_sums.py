@@ -4,18 +4,18 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
-from spd_core.text import signed
 
 from app.attributions import charts as figures
-from app.attributions.recorded import COLUMNS, named, readable
+from app.attributions.calibration_texts import COLUMNS, direction_file_name, readable_table
 from app.ui import session
-from app.ui.exports import to_csv
 from app.ui.session import Selection
-from app.ui.widgets import chart, counted, downloads, is_dark, plain, small
+from app.ui.tables import to_csv
+from app.ui.widgets import caption, chart, counted, downloads, escaped, is_dark
 from spd_core.attribution import tables
 from spd_core.attribution.tables import ASIDE, ROLES
 from spd_core.errors import InputError
 from spd_core.subspace.analysis import Analysis
+from spd_core.text import signed
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -38,17 +38,17 @@ def _correlation(table: "DataFrame") -> str:
     try:
         found = tables.rank_correlation(table)
     except InputError as error:
-        return plain(str(error))
+        return escaped(str(error))
     return "not defined, one of them is constant" if math.isnan(found) else f"ρ = {signed(found, '+.2f')}"
 
 
-def sums(table: "DataFrame", analysis: Analysis, at: Selection, hide: bool) -> None:
+def energy_sums_panel(table: "DataFrame", analysis: Analysis, at: Selection, hide: bool) -> None:
     """Shares summed over all texts, their rank correlation with the baseline, the table twin and the downloads."""
     by_role = tables.summed(table, "role").set_index("role").share
-    parts = " · ".join(f"{role} **{by_role.get(role, 0):.2%}**" for role in ROLES)
+    shares_by_role = " · ".join(f"{role} **{by_role.get(role, 0):.2%}**" for role in ROLES)
     st.subheader("Over all calibration texts", anchor=False)
     st.markdown(
-        f"The shares of {counted(len(table), 'token')} sum to **{table.share.sum():.4%}**: {parts}.  \n"
+        f"The shares of {counted(len(table), 'token')} sum to **{table.share.sum():.4%}**: {shares_by_role}.  \n"
         f"Rank correlation of share and |gradient × activation| (Spearman): **{_correlation(table)}**. At 1 this "
         "direction's tokens are those that the baseline names too; near 0 they are others."
     )
@@ -60,17 +60,27 @@ def sums(table: "DataFrame", analysis: Analysis, at: Selection, hide: bool) -> N
         return (figures.by_position if view == _BY_POSITION else figures.agreement)(shown, dark=dark)
 
     view = st.segmented_control(
-        "Drawn", tuple(_ALTS), default=_BY_TOKEN, required=True, key=session.SUMS, bind="query-params",
+        "Drawn",
+        tuple(_ALTS),
+        default=_BY_TOKEN,
+        required=True,
+        key=session.SUMS,
+        bind="query-params",
         label_visibility="collapsed",
-    )  # fmt: skip
+    )
     view = view if view in _ALTS else _BY_TOKEN
     chart(draw(view, is_dark()), key=f"chart_{view}", alt=_ALTS[view], pick=_pick if view == _AGREEMENT else None)
     st.markdown(f"**How to read this:** {_READ[view]}")
     if hide:
-        small(f"Without the {by_role.get(ASIDE, 0):.2%} of the tokens that are set aside; the tables below hold all.")
+        caption(f"Without the {by_role.get(ASIDE, 0):.2%} of the tokens that are set aside; the tables below hold all.")
     _twin(table)
-    downloads(f"tokens-{named(at)}", lambda: to_csv(table), lambda: [draw(name) for name in _ALTS],
-              f"{analysis.name}, {named(at)}", table="Every token as CSV")  # fmt: skip
+    downloads(
+        f"tokens-{direction_file_name(at)}",
+        lambda: to_csv(table),
+        lambda: [draw(name) for name in _ALTS],
+        f"{analysis.name}, {direction_file_name(at)}",
+        table="Every token as CSV",
+    )
 
 
 def _pick(dot: Any) -> None:
@@ -83,8 +93,21 @@ def _twin(table: "DataFrame") -> None:
     with st.expander("The numbers as a table", key=session.TOKEN_TABLE_OPEN, on_change="rerun") as opened:
         if not opened.open:
             return
-        by = st.segmented_control("Summed", tuple(choices), default="text", format_func=choices.__getitem__,
-                                  key=session.TOKEN_TABLE, required=True, persist_state="session")  # fmt: skip
+        by = st.segmented_control(
+            "Summed",
+            tuple(choices),
+            default="text",
+            format_func=choices.__getitem__,
+            key=session.TOKEN_TABLE,
+            required=True,
+            persist_state="session",
+        )
         rows = tables.summed(table, by) if by else table.sort_values("share", ascending=False)
-        st.dataframe(readable(rows), hide_index=True, height=320, column_config=COLUMNS, alt="Energy shares",
-                     column_order=[name for name in COLUMNS if name in rows])  # fmt: skip
+        st.dataframe(
+            readable_table(rows),
+            hide_index=True,
+            height=320,
+            column_config=COLUMNS,
+            alt="Energy shares",
+            column_order=[name for name in COLUMNS if name in rows],
+        )

@@ -2,63 +2,76 @@
 
 from typing import TYPE_CHECKING
 
-from spd_core.text import opening
-
-from app.evaluation.charts import where
-from app.ui.figures import INK, KEY, MUTED, VALUE, Drawing, build, literal
+from app.evaluation.set_panels import set_title
+from app.ui.figures import INK, KEY, MUTED, VALUE, Drawing, build_figure, plotly_text
 from spd_core.evaluation.table import Answered, Column, Table
+from spd_core.text import opening
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 _LOOKS = {
-    "ended by themselves": (MUTED, "/"), "answer could be read": (VALUE, "\\"),
-    "right if cut at the first answer": (KEY, "."), "right": (INK, ""),
-}  # fmt: skip
+    "ended by themselves": (MUTED, "/"),
+    "answer could be read": (VALUE, "\\"),
+    "right if cut at the first answer": (KEY, "."),
+    "right": (INK, ""),
+}
 """Colour and pattern of each share, so that bars are told apart without colour."""
 
 
-def on_set(table: Table, column: Column) -> list[Answered]:
+def answers_on(table: Table, column: Column) -> list[Answered]:
     """The subjects that have answered a set, as in the recipe."""
     found = (table.answered.get((subject.name, column.name)) for subject in table.recipe.subjects)
     return [one for one in found if one is not None]
 
 
-def shares(one: Answered) -> dict[str, float]:
+def answer_shares(one: Answered) -> dict[str, float]:
     """Shares of a subject's answers on a set, from 0 to 1; none of a likelihood, which writes nothing."""
     if one.likelihood:
         return {}
-    return {"ended by themselves": one.share("ended"), "answer could be read": one.share("read"),
-            "right if cut at the first answer": float(one.early.mean()), "right": one.estimate.value}  # fmt: skip
+    return {
+        "ended by themselves": one.share("ended"),
+        "answer could be read": one.share("read"),
+        "right if cut at the first answer": float(one.early.mean()),
+        "right": one.estimate.value,
+    }
 
 
-def answers(table: Table, column: Column, dark: bool) -> "go.Figure":
+def answer_bars(table: Table, column: Column, dark: bool) -> "go.Figure":
     """Shares of all answers as bars, four for each subject, and the mean length above them."""
-    found = on_set(table, column)
-    rows = list(range(len(found)))
+    answered = answers_on(table, column)
+    rows = list(range(len(answered)))
     data: list[Drawing] = [
         {
-            "type": "bar", "orientation": "h", "y": rows, "x": [100 * shares(one)[name] for one in found], "name": name,
+            "type": "bar",
+            "orientation": "h",
+            "y": rows,
+            "x": [100 * answer_shares(one)[name] for one in answered],
+            "name": name,
             "marker": {"color": colours[dark], "pattern": {"shape": shape, "solidity": 0.25, "size": 6}},
-            "text": [literal(one.subject.title) for one in found], "textposition": "none",
+            "text": [plotly_text(one.subject.title) for one in answered],
+            "textposition": "none",
             "hovertemplate": f"%{{text}}<br>%{{x:.1f}} % {name}<extra></extra>",
         }
         for name, (colours, shape) in _LOOKS.items()
-    ]  # fmt: skip
-    names = [f"{literal(opening(one.subject.title, 22))}<br>{one.length:.1f} tokens" for one in found]
+    ]
+    names = [f"{plotly_text(opening(one.subject.title, 22))}<br>{one.length:.1f} tokens" for one in answered]
     layout: Drawing = {
-        "barmode": "group", "height": 130 + 66 * len(found), "bargap": 0.25, "margin": {"t": 70},
+        "barmode": "group",
+        "height": 130 + 66 * len(answered),
+        "bargap": 0.25,
+        "margin": {"t": 70},
         "legend": {"traceorder": "normal"},
         "xaxis": {"title": {"text": "share of answers (%)"}, "range": [0, 102]},
         "yaxis": {"tickvals": rows, "ticktext": names, "autorange": "reversed"},
-    }  # fmt: skip
-    return build(data, layout, dark=dark)
+    }
+    return build_figure(data, layout, dark=dark)
 
 
-def answers_alt(table: Table, column: Column) -> str:
+def answer_bars_alt(table: Table, column: Column) -> str:
     """The bars in a sentence for each subject."""
-    said = []
-    for one in on_set(table, column):
-        told = ", ".join(f"{100 * share:.0f} % {name}" for name, share in shares(one).items())
-        said.append(f"{one.subject.title}: {one.length:.1f} tokens, {told}")
-    return f"Answers on {where(column)}. {'; '.join(said)}."
+    sentences = []
+    for one in answers_on(table, column):
+        shares = ", ".join(f"{100 * share:.0f} % {name}" for name, share in answer_shares(one).items())
+        sentences.append(f"{one.subject.title}: {one.length:.1f} tokens, {shares}")
+    return f"Answers on {set_title(column)}. {'; '.join(sentences)}."

@@ -8,8 +8,8 @@ from typing import Any
 
 import streamlit as st
 
-from app.evaluation.charts import changed, compared, interval_text, where
-from app.ui.widgets import counted, plain, small
+from app.evaluation.set_panels import compared_sets, interval_text, items_changed, set_title
+from app.ui.widgets import caption, counted, escaped
 from spd_core.evaluation.claims import Claim
 from spd_core.evaluation.report import MARKS, control_text, shown_change, shown_p
 from spd_core.evaluation.table import Answered, Column, Table, role
@@ -22,18 +22,20 @@ _STATES = {"passed": "✓", "failed": "✗", "not run": "–"}
 
 def panel(table: Table) -> None:
     """All cards, set by set, as in the recipe."""
-    columns = compared(table)
+    columns = compared_sets(table)
     if not columns:
-        small("A card for each comparison appears here with the first cell beside the base's: whether it helps, hurts, "
-              "or nothing is shown, with effect, interval, controls and reasons to doubt.")  # fmt: skip
+        caption(
+            "A card for each comparison appears here with the first cell beside the base's: whether it helps, hurts, "
+            "or nothing is shown, with effect, interval, controls and reasons to doubt."
+        )
         return
     st.markdown(overview(table))
-    small(
+    caption(
         "How to read this: **helps** and **hurts** need a 95 % interval without zero and p < 0.05 after Holm over all "
         "comparisons. **not shown** means that these items do not tell; it does not mean that there is no effect."
     )
     for column in columns:
-        st.markdown(f"#### {plain(where(column))}")
+        st.markdown(f"#### {escaped(set_title(column))}")
         st.html(render("claims.html", claims=list(_claims(table, column))))
 
 
@@ -60,20 +62,24 @@ def _claims(table: Table, column: Column) -> Iterator[dict[str, Any]]:
         if found is not None:
             mine = table.answered[subject.name, column.name]
             yield {
-                "headline": found.headline, "kind": found.headline.replace(" ", "-"), "mark": MARKS[found.headline],
-                "subject": found.subject, "sentence": found.sentence, "facts": list(_facts(found, mine)),
+                "headline": found.headline,
+                "kind": found.headline.replace(" ", "-"),
+                "mark": MARKS[found.headline],
+                "subject": found.subject,
+                "sentence": found.sentence,
+                "facts": list(_facts(found, mine)),
                 "origin": " · ".join(_origin(mine)),
-            }  # fmt: skip
+            }
 
 
 def _facts(claim: Claim, mine: Answered) -> Iterator[tuple[str, str | list[str]]]:
     """What a card lists: a name, and a line or several."""
-    found, low = claim.difference, claim.lower_is_better
-    ends = interval_text(found.interval, low, signed=True)
-    yield "Effect", f"{shown_change(found.effect, low)}, 95 % interval {ends}"
-    yield "Items", f"n = {found.n}: {changed(claim)}"
-    adjusted = f"after Holm over {claim.comparisons}: {shown_p(claim.p_adjusted)}"
-    yield "Test", f"p {shown_p(found.p)}, {adjusted} ({found.test})"
+    difference, low = claim.difference, claim.lower_is_better
+    interval = interval_text(difference.interval, low, signed=True)
+    yield "Effect", f"{shown_change(difference.effect, low)}, 95 % interval {interval}"
+    yield "Items", f"n = {difference.n}: {items_changed(claim)}"
+    after_holm = f"after Holm over {claim.comparisons}: {shown_p(claim.p_adjusted)}"
+    yield "Test", f"p {shown_p(difference.p)}, {after_holm} ({difference.test})"
     if role(mine.subject) in CONTROLS:
         yield "Was it the subspace?", subspace_answer(claim)
     if claim.controls:
@@ -86,8 +92,11 @@ def _facts(claim: Claim, mine: Answered) -> Iterator[tuple[str, str | list[str]]
 def subspace_answer(claim: Claim) -> str:
     """Whether a gain is due to the capability subspace, in words."""
     if claim.specific is not None:
-        return ("yes: it is better than every control" if claim.specific
-                else "not shown: these items do not show it to be better than every control")  # fmt: skip
+        return (
+            "yes: it is better than every control"
+            if claim.specific
+            else "not shown: these items do not show it to be better than every control"
+        )
     if claim.headline != "helps":
         return "not known: no gain is shown that it could explain"
     return "not known: a control was not run"

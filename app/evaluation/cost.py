@@ -6,10 +6,9 @@ import streamlit as st
 
 from app.evaluation.form import Chosen
 from app.evaluation.sets import facts_of
-from app.fine_tune.cost import cost_and_prompts
 from app.jobs.models import preparation
-from app.runs.panel import duration
-from app.ui.widgets import counted, plain, small
+from app.runs.cost import cost_and_prompts
+from app.ui.widgets import caption, counted, duration, escaped
 from spd_core.data.public import TASKS
 from spd_core.distill.trained import trained_by
 from spd_core.errors import InputError
@@ -32,23 +31,30 @@ def panel(chosen: Chosen) -> None:
     seeds = [seed for seed in recipe.seeds if recipe.arms and not _trained(recipe, seed)]
     arms = [_arms(recipe, seed, stages) for seed in seeds]
     cost = cost_of_evaluation(
-        recipe, {name: one.items for name, one in facts.items()}, {name: one.scorer for name, one in facts.items()},
-        _examples(recipe), answers, stages, arms,
-    )  # fmt: skip
+        recipe,
+        {name: one.items for name, one in facts.items()},
+        {name: one.scorer for name, one in facts.items()},
+        _examples(recipe),
+        answers,
+        stages,
+        arms,
+    )
     time = "time not known yet" if cost.seconds is None else f"about {duration(cost.seconds)} at most"
-    parts = [f"**{time}**", counted(cost.cells, "cell")]
-    parts += [counted(cost.items, "answer")] if cost.items is not None else ["answers not counted yet"]
-    parts += [counted(cost.captures, "capture")] if cost.captures else []
+    pieces = [f"**{time}**", counted(cost.cells, "cell")]
+    pieces += [counted(cost.items, "answer")] if cost.items is not None else ["answers not counted yet"]
+    pieces += [counted(cost.captures, "capture")] if cost.captures else []
     training = [one.seconds for one in arms if one is not None and one.seconds is not None]
     if training:
-        parts.append(f"of it {duration(sum(training))} to train {counted(len(recipe.arms) * len(arms), 'arm')}")
+        pieces.append(f"of it {duration(sum(training))} to train {counted(len(recipe.arms) * len(arms), 'arm')}")
     elif recipe.arms and not seeds:
-        parts.append("the arms are trained already")
-    st.markdown(f"Cost: {' · '.join(parts)}")
+        pieces.append("the arms are trained already")
+    st.markdown(f"Cost: {' · '.join(pieces)}")
     if cost.seconds is not None and answers is not None:
-        small(f"Rates: {plain(answers.source)}. What was answered before is not asked again, and costs nothing.")
+        caption(f"Rates: {escaped(answers.source)}. What was answered before is not asked again, and costs nothing.")
     else:
-        small("Nothing was measured yet for this model or this size: the run tells, as it goes on, how long it takes.")
+        caption(
+            "Nothing was measured yet for this model or this size: the run tells, as it goes on, how long it takes."
+        )
 
 
 def _trained(recipe: EvaluationRecipe, seed: int) -> bool:
@@ -83,9 +89,9 @@ def _examples(recipe: EvaluationRecipe) -> int | None:
 def say_power(chosen: Chosen) -> None:
     """The smallest difference that so many items can show. Imports scipy: to be drawn when all else is."""
     sizes = {name: one.items for name, one in chosen.facts.items() if one.scorer != "nll"}
-    told = power({name: n for name, n in sizes.items() if n is not None})
-    if told:
-        small(told)
+    power_in_words = power({name: n for name, n in sizes.items() if n is not None})
+    if power_in_words:
+        caption(power_in_words)
 
 
 def power(sizes: Mapping[str, int]) -> str:
@@ -93,8 +99,10 @@ def power(sizes: Mapping[str, int]) -> str:
     parts = [_power_of(n) for n in sorted(set(sizes.values()))]
     if not parts:
         return ""
-    return (f"What this can show: {'; '.join(parts)} (exact McNemar test at 5 %, 80 % power, if a third of the answers "
-            "change). Intervals and tests come with the results.")  # fmt: skip
+    return (
+        f"What this can show: {'; '.join(parts)} (exact McNemar test at 5 %, 80 % power, if a third of the answers "
+        "change). Intervals and tests come with the results."
+    )
 
 
 @st.cache_data(max_entries=500, show_spinner=False)

@@ -9,9 +9,9 @@ import streamlit as st
 
 from app.evaluation.sets import LIMIT, SetFacts, facts_of, known_names, pick_lengths, pick_sets, read_facts
 from app.evaluation.subjects import choice_of, pick_subjects, trouble_with
-from app.runs.recipe_form import GROUPS, Label, fields
+from app.runs.form import SETTING_GROUPS, FieldLabel, FilledForm, setting_widgets
 from app.ui import session
-from app.ui.widgets import failure, plain, small
+from app.ui.widgets import caption, escaped, failure
 from spd_core.data.capability import builtin_names
 from spd_core.data.public import TASKS
 from spd_core.errors import InputError
@@ -19,12 +19,13 @@ from spd_core.recipes.evaluation import NAMED, EvalSet, EvaluationRecipe, evalua
 from spd_core.sandbox.run import ALLOW, check_isolation, code_allowed
 
 _RUN = {
-    "revision": Label("Revision", "Branch, tag or commit on the hub; empty takes the newest."),
-    "dtype": Label("Number format", "auto: bfloat16 where the hardware multiplies it, else float32."),
-    "prompt_style": Label("Prompt style", "raw: each set's template; chat: the model's chat template."),
-    "batch_size": Label("Items at once", "Speed and memory."),
-    "rounds": Label("Rounds of training", "Of the arms: each captures, writes and trains again."),
+    "revision": FieldLabel("Revision", "Branch, tag or commit on the hub; empty takes the newest."),
+    "dtype": FieldLabel("Number format", "auto: bfloat16 where the hardware multiplies it, else float32."),
+    "prompt_style": FieldLabel("Prompt style", "raw: each set's template; chat: the model's chat template."),
+    "batch_size": FieldLabel("Items at once", "Speed and memory."),
+    "rounds": FieldLabel("Rounds of training", "Of the arms: each captures, writes and trains again."),
 }
+_FORM = FilledForm(session.EVALUATION_BASE, session.EVALUATION_FORM, session.EVALUATION_WIDGETS)
 _CONTROLLED = ("base", "projected", "projected-random", "projected-full", "projected-shuffled")
 _PAPER = ("base", "projected", "psr", "ssd", "spd", "random", "full", "shuffled")
 
@@ -42,8 +43,10 @@ def _table(capability: str) -> dict[str, Any]:
 
 
 _PRESETS: Mapping[str, Callable[[str], dict[str, Any]]] = {
-    "Quick look": _quick_look, "Was it the subspace?": _subspace, "Arms × sets": _table,
-}  # fmt: skip
+    "Quick look": _quick_look,
+    "Was it the subspace?": _subspace,
+    "Arms × sets": _table,
+}
 
 
 @dataclass(frozen=True)
@@ -62,9 +65,7 @@ class Chosen:
 
 def load(recipe: EvaluationRecipe) -> None:
     """Fill the form: from a preset, a file, or an earlier evaluation."""
-    state = st.session_state
-    state[session.EVALUATION_BASE] = recipe.model_dump(mode="json")
-    state[session.EVALUATION_FORM] = state.get(session.EVALUATION_FORM, 0) + 1  # new widgets with the new values
+    _FORM.fill(recipe)
 
 
 def fill(settings: Any) -> None:
@@ -77,25 +78,29 @@ def preset(name: str, capability: str, model: str = "builtin") -> EvaluationReci
     made = _PRESETS[name](capability)
     sets = [{"capability": one, "limit": LIMIT} for one in dict.fromkeys(made["sets"])]
     subjects = [NAMED[one].model_dump(mode="json") for one in made["subjects"]]
-    return evaluation_from({"preset": "quick", "capability": capability, "model": model, "subjects": subjects,
-                            "sets": sets})  # fmt: skip
+    return evaluation_from(
+        {"preset": "quick", "capability": capability, "model": model, "subjects": subjects, "sets": sets}
+    )
 
 
 def pick_evaluation() -> Chosen | None:
     """The form; None, with the reason on the page, while a setting is senseless."""
-    if session.EVALUATION_BASE not in st.session_state:
+    if _FORM.settings is None:
         load(preset("Quick look", "arithmetic"))
-    before = EvaluationRecipe.model_validate(st.session_state[session.EVALUATION_BASE])
+    before = EvaluationRecipe.model_validate(_FORM.settings)
     above = st.container()
     capability, model = _pick_first(before)
-    subjects = pick_subjects(choice_of(before.subjects), model, _key("subject"))
-    sets = pick_sets(before.sets, capability, _key("of"))
+    subjects = pick_subjects(choice_of(before.subjects), model, _FORM.key("subject"))
+    sets = pick_sets(before.sets, capability, _FORM.key("of"))
     facts = read_facts(sets)
     allowed = _pick_code(facts, before.allow_code)
     chosen: dict[str, Any] = {
-        "capability": capability, "model": model, "allow_code": allowed,
-        "subjects": [one.model_dump(mode="json") for one in subjects], **_pick_settings(before, sets, facts),
-    }  # fmt: skip
+        "capability": capability,
+        "model": model,
+        "allow_code": allowed,
+        "subjects": [one.model_dump(mode="json") for one in subjects],
+        **_pick_settings(before, sets, facts),
+    }
     try:
         recipe = evaluation_from(chosen)
     except InputError as error:
@@ -111,12 +116,22 @@ def _pick_first(before: EvaluationRecipe) -> tuple[str, str]:
     left, right = st.columns(2, gap="medium")
     known = list(dict.fromkeys((*known_names(), before.capability)))
     capability = left.selectbox(
-        "In-domain capability", known, known.index(before.capability), key=_key("capability"),
-        persist_state="session", accept_new_options=True, help="What subspaces are captured from and arms are trained "
+        "In-domain capability",
+        known,
+        known.index(before.capability),
+        key=_FORM.key("capability"),
+        persist_state="session",
+        accept_new_options=True,
+        help="What subspaces are captured from and arms are trained "
         "for: built in, your own, a public data set, or the path of a capability file.",
-    )  # fmt: skip
-    model = right.text_input("Model", before.model, key=_key("model"), persist_state="session",
-                             help="builtin, a Hugging Face id, or a local folder.")  # fmt: skip
+    )
+    model = right.text_input(
+        "Model",
+        before.model,
+        key=_FORM.key("model"),
+        persist_state="session",
+        help="builtin, a Hugging Face id, or a local folder.",
+    )
     return (capability or "").strip() or before.capability, (model or "").strip() or "builtin"
 
 
@@ -124,14 +139,15 @@ def _pick_code(facts: Mapping[str, SetFacts], before: bool) -> bool:
     """The switch that lets code run which a model has written, where a set needs it."""
     if all(one.scorer != "python" for one in facts.values()) or code_allowed():
         return before
-    allowed = st.toggle("Allow code that a model has written to be run", before, key=_key("code"),
-                        persist_state="session")  # fmt: skip
+    allowed = st.toggle(
+        "Allow code that a model has written to be run", before, key=_FORM.key("code"), persist_state="session"
+    )
     if allowed:
         st.warning(
             "The tests run what the model writes. It is isolated: a process without network, which can write nothing "
             "and start nothing, limited in time and memory. Still, it is code that nobody has read.",
             icon=":material/shield:",
-        )  # fmt: skip
+        )
     return bool(allowed)
 
 
@@ -145,14 +161,17 @@ def _pick_settings(
         tabs = st.tabs(["Answers and model", "Capture", "Corpus of the arms", "Training of the arms"])
         with tabs[0]:
             seeds = st.columns(3, gap="medium")[0].text_input(
-                "Seeds", ", ".join(map(str, before.seeds)), key=_key("seeds"), persist_state="session",
+                "Seeds",
+                ", ".join(map(str, before.seeds)),
+                key=_FORM.key("seeds"),
+                persist_state="session",
                 help="Such as 42, 43: arms and drawn controls are made once for each, and scores pooled by item.",
-            )  # fmt: skip
-            chosen |= fields(EvaluationRecipe, _RUN, base, _key("run"))
-            lengths = pick_lengths(sets, facts, _key("of"))
-        for tab, (name, kind, labels) in zip(tabs[1:], GROUPS, strict=True):
+            )
+            chosen |= setting_widgets(EvaluationRecipe, _RUN, base, _FORM.key("run"))
+            lengths = pick_lengths(sets, facts, _FORM.key("of"))
+        for tab, (name, kind, labels) in zip(tabs[1:], SETTING_GROUPS, strict=True):
             with tab:
-                chosen[name] = fields(kind, labels, base[name], _key(name))
+                chosen[name] = setting_widgets(kind, labels, base[name], _FORM.key(name))
     return {**chosen, "seeds": _numbers(seeds or ""), "sets": [one.model_dump(mode="json") for one in lengths]}
 
 
@@ -178,8 +197,10 @@ def _refusal(recipe: EvaluationRecipe, facts: Mapping[str, SetFacts]) -> str:
             return str(error)
     code = [name for name, one in facts.items() if one.scorer == "python"]
     if code and not (recipe.allow_code or code_allowed()):
-        return (f"{code[0]} is scored by running code that the model writes: allow that above, set {ALLOW}=1, or leave "
-                "the set out.")  # fmt: skip
+        return (
+            f"{code[0]} is scored by running code that the model writes: allow that above, set {ALLOW}=1, or leave "
+            "the set out."
+        )
     return _isolation() if code else ""
 
 
@@ -196,12 +217,16 @@ def _pick_preset(recipe: EvaluationRecipe | None, capability: str, model: str) -
     """Presets, drawn after the settings: which one these amount to is shown."""
     plain_recipe = recipe.model_copy(update={"allow_code": False}) if recipe is not None else None
     made = (name for name in _PRESETS if _fits(name, capability, model) == plain_recipe and plain_recipe is not None)
-    st.session_state[_key("preset")] = next(made, None)
+    st.session_state[_FORM.key("preset")] = next(made, None)
     st.segmented_control(
-        "Preset", tuple(_PRESETS), key=_key("preset"), on_change=_take_preset, args=(capability, model),
+        "Preset",
+        tuple(_PRESETS),
+        key=_FORM.key("preset"),
+        on_change=_take_preset,
+        args=(capability, model),
         help="**Quick look**: base, projected and a random subspace on the capability. **Was it the subspace?**: all "
         "controls of projecting, on the three built-in sets. **Arms × sets**: the paper's table, quickly trained.",
-    )  # fmt: skip
+    )
 
 
 def _fits(name: str, capability: str, model: str) -> EvaluationRecipe | None:
@@ -213,17 +238,13 @@ def _fits(name: str, capability: str, model: str) -> EvaluationRecipe | None:
 
 
 def _take_preset(capability: str, model: str) -> None:
-    name = st.session_state[_key("preset")]
+    name = st.session_state[_FORM.key("preset")]
     made = _fits(name, capability, model) if name else None
     if made is not None:
         load(made)
 
 
-def _key(name: str) -> str:
-    return f"evaluation_{st.session_state.get(session.EVALUATION_FORM, 0)}_{name}"
-
-
 def say_refusal(chosen: Chosen) -> None:
     """Why the button cannot be pressed."""
     if chosen.refusal:
-        small(f":material/block: Not to be started: {plain(chosen.refusal)}")
+        caption(f":material/block: Not to be started: {escaped(chosen.refusal)}")

@@ -3,14 +3,14 @@
 import textwrap
 from typing import TYPE_CHECKING
 
-from spd_core.text import opening, shown
-
-from app.evaluation.charts import LEAST_NATS, LEAST_POINTS, claim_hover, compared, where
-from app.ui.figures import INK, KEY, VALUE, Drawing, build, literal
+from app.evaluation.difference_charts import LEAST_NATS, LEAST_POINTS, claim_hover
+from app.evaluation.set_panels import compared_sets, set_title
+from app.ui.figures import INK, KEY, VALUE, Drawing, build_figure, plotly_text
 from spd_core.evaluation.claims import Claim
 from spd_core.evaluation.report import MARKS, shown_change
 from spd_core.evaluation.table import Column, Table
 from spd_core.recipes.evaluation import Subject
+from spd_core.text import opening, shown
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -41,34 +41,54 @@ def shade(one: Claim, table: Table) -> float:
     return -one.difference.effect / nats if one.lower_is_better else one.difference.effect / points
 
 
-def heat(table: Table, selected: Cell | None, dark: bool) -> "go.Figure":
+def difference_map(table: Table, selected: Cell | None, dark: bool) -> "go.Figure":
     """Arms × sets; better is blue, worse orange. The selected cell is framed.
 
     Squares that cannot be seen lie above the cells, since a heatmap does not tell which cell was clicked; their
     `customdata` are the names of subject and set.
     """
-    columns, subjects = compared(table), rows_of(table)
+    columns, subjects = compared_sets(table), rows_of(table)
     places = [(row, at) for row in range(len(subjects)) for at in range(len(columns))]
     claims = {(row, at): table.claims.get((subjects[row].name, columns[at].name)) for row, at in places}
-    z = [[None if (one := claims[row, at]) is None else shade(one, table) for at in range(len(columns))]
-         for row in range(len(subjects))]  # fmt: skip
+    z = [
+        [None if (one := claims[row, at]) is None else shade(one, table) for at in range(len(columns))]
+        for row in range(len(subjects))
+    ]
     scale = [[0, VALUE[dark]], [0.5, _MIDDLE[dark]], [1, KEY[dark]]]
-    cells = {"type": "heatmap", "z": z, "zmin": -1, "zmax": 1, "colorscale": scale, "xgap": 3, "ygap": 3,
-             "hoverinfo": "skip", "colorbar": _colour_bar(table)}  # fmt: skip
+    cells = {
+        "type": "heatmap",
+        "z": z,
+        "zmin": -1,
+        "zmax": 1,
+        "colorscale": scale,
+        "xgap": 3,
+        "ygap": 3,
+        "hoverinfo": "skip",
+        "colorbar": _colour_bar(table),
+    }
     squares = {
-        "type": "scatter", "mode": "markers", "opacity": 0, "marker": {"size": 50, "symbol": "square"},
-        "x": [at for _, at in places], "y": [row for row, _ in places], "showlegend": False,
+        "type": "scatter",
+        "mode": "markers",
+        "opacity": 0,
+        "marker": {"size": 50, "symbol": "square"},
+        "x": [at for _, at in places],
+        "y": [row for row, _ in places],
+        "showlegend": False,
         "customdata": [[subjects[row].name, columns[at].name] for row, at in places],
         "text": [_hover(claims[place], subjects[place[0]], columns[place[1]]) for place in places],
         "hovertemplate": "%{text}<extra></extra>",
-    }  # fmt: skip
+    }
     labels = {
-        "type": "scatter", "mode": "text", "hoverinfo": "skip", "showlegend": False,
-        "x": [at for _, at in places], "y": [row for row, _ in places],
+        "type": "scatter",
+        "mode": "text",
+        "hoverinfo": "skip",
+        "showlegend": False,
+        "x": [at for _, at in places],
+        "y": [row for row, _ in places],
         "text": [cell_label(claims[place], len(columns) <= _WORDY) for place in places],
         "textfont": {"color": [_text_colour(claims[place], table, dark) for place in places]},
-    }  # fmt: skip
-    return build([cells, squares, labels], _layout(subjects, columns, selected), dark=dark)
+    }
+    return build_figure([cells, squares, labels], _layout(subjects, columns, selected), dark=dark)
 
 
 def cell_label(one: Claim | None, wordy: bool) -> str:
@@ -81,7 +101,7 @@ def cell_label(one: Claim | None, wordy: bool) -> str:
 
 
 def _hover(one: Claim | None, subject: Subject, column: Column) -> str:
-    title = f"<b>{literal(shown(subject.title))}</b>, {literal(where(column))}"
+    title = f"<b>{plotly_text(shown(subject.title))}</b>, {plotly_text(set_title(column))}"
     return f"{title}<br>not there yet" if one is None else f"{claim_hover(one, column)}<br>click: look at its items"
 
 
@@ -90,28 +110,50 @@ def _colour_bar(table: Table) -> Drawing:
     kinds = {one.lower_is_better for one in table.claims.values()}
 
     def end(sign: int) -> str:
-        said = [shown_change(sign * points, False)] * (False in kinds) + [shown_change(-sign * nats, True)] * (
+        labels = [shown_change(sign * points, False)] * (False in kinds) + [shown_change(-sign * nats, True)] * (
             True in kinds
         )
-        return "<br>".join(said)
+        return "<br>".join(labels)
 
-    return {"orientation": "h", "thickness": 12, "len": 0.9, "y": 0, "yanchor": "top", "ypad": 12, "outlinewidth": 0,
-            "tickvals": [-0.94, 0, 0.94], "ticktext": [f"worse<br>{end(-1)}", "as the base", f"better<br>{end(1)}"],
-            "ticks": ""}  # fmt: skip
+    return {
+        "orientation": "h",
+        "thickness": 12,
+        "len": 0.9,
+        "y": 0,
+        "yanchor": "top",
+        "ypad": 12,
+        "outlinewidth": 0,
+        "tickvals": [-0.94, 0, 0.94],
+        "ticktext": [f"worse<br>{end(-1)}", "as the base", f"better<br>{end(1)}"],
+        "ticks": "",
+    }
 
 
 def _layout(subjects: list[Subject], columns: list[Column], selected: Cell | None) -> Drawing:
     names = [subject.name for subject in subjects]
     sets = [column.name for column in columns]
-    heads = ["<br>".join(map(literal, _head(column))) for column in columns]
+    heads = ["<br>".join(map(plotly_text, _head(column))) for column in columns]
     layout: Drawing = {
-        "height": 150 + 54 * len(subjects), "margin": {"l": 8, "r": 8, "t": 8, "b": 84}, "hoverdistance": -1,
-        "xaxis": {"side": "top", "tickvals": list(range(len(sets))), "ticktext": heads, "showgrid": False,
-                  "zeroline": False, "range": [-0.5, len(sets) - 0.5], "tickangle": 0},
-        "yaxis": {"tickvals": list(range(len(names))), "showgrid": False, "zeroline": False,
-                  "ticktext": [literal(opening(subject.title, 22)) for subject in subjects],
-                  "range": [len(names) - 0.5, -0.5]},
-    }  # fmt: skip
+        "height": 150 + 54 * len(subjects),
+        "margin": {"l": 8, "r": 8, "t": 8, "b": 84},
+        "hoverdistance": -1,
+        "xaxis": {
+            "side": "top",
+            "tickvals": list(range(len(sets))),
+            "ticktext": heads,
+            "showgrid": False,
+            "zeroline": False,
+            "range": [-0.5, len(sets) - 0.5],
+            "tickangle": 0,
+        },
+        "yaxis": {
+            "tickvals": list(range(len(names))),
+            "showgrid": False,
+            "zeroline": False,
+            "ticktext": [plotly_text(opening(subject.title, 22)) for subject in subjects],
+            "range": [len(names) - 0.5, -0.5],
+        },
+    }
     if selected is not None and selected[0] in names and selected[1] in sets:
         row, at = names.index(selected[0]), sets.index(selected[1])
         frame = {"type": "rect", "x0": at - 0.48, "x1": at + 0.48, "y0": row - 0.45, "y1": row + 0.45}
@@ -127,11 +169,11 @@ def _head(column: Column) -> list[str]:
     return [*lines, "in-domain" if column.in_domain else "out-of-dom."]
 
 
-def heat_alt(table: Table) -> str:
+def difference_map_alt(table: Table) -> str:
     """The map in a sentence."""
     counts = {word: sum(one.headline == word for one in table.claims.values()) for word in MARKS}
     said = ", ".join(f"{count} {word}" for word, count in counts.items())
-    return f"Map of differences to the base: {len(rows_of(table))} arms by {len(compared(table))} sets. {said}."
+    return f"Map of differences to the base: {len(rows_of(table))} arms by {len(compared_sets(table))} sets. {said}."
 
 
 # --- colours -----------------------------------------------------------------------------------------------------

@@ -1,20 +1,20 @@
 """Item by item: what the base and a subject were asked, answered, and were judged by. Model text is only ever text."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
-from spd_core.text import shown
 
-from app.evaluation.charts import filled, where
+from app.evaluation.item_pairs import Pair, filtered, filters, paired_items, shortened, table_rows, verdict
+from app.evaluation.set_panels import answered_sets, set_title
 from app.side_by_side import opening
 from app.ui import session
-from app.ui.widgets import counted, plain, small, told_apart
+from app.ui.widgets import caption, counted, distinct_labels, escaped
 from spd_core.errors import SpdError
 from spd_core.evaluation.store import Cell, ItemRecord
 from spd_core.evaluation.table import Answered, Table
+from spd_core.text import shown
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -22,68 +22,6 @@ if TYPE_CHECKING:
 
 PAGE = 100
 """Most rows of the table at a time."""
-_CUT = 160  # characters of a text in the table; all of it is below
-ALL, UNREAD, LIMIT = "all", "could not be read", "ran into the length limit"
-GAINED, LOST = "base wrong → subject right", "base right → subject wrong"
-FALLS, RISES = "largest falls (better)", "largest rises (worse)"
-
-
-@dataclass(frozen=True)
-class Pair:
-    """An item as the base and as the subject answered it; the base alone has no `base`."""
-
-    mine: ItemRecord
-    base: ItemRecord | None = None
-
-    @property
-    def change(self) -> float:
-        """Subject − base, in the unit of the score."""
-        return self.mine.value - (self.mine if self.base is None else self.base).value
-
-    @property
-    def text(self) -> str:
-        """Everything that a search looks through."""
-        written = self.base.completion if self.base is not None else ""
-        return "\n".join((self.mine.id, self.mine.prompt, self.mine.gold, self.mine.completion, written)).casefold()
-
-
-_FILTERS: Mapping[str, Callable[[Pair], bool]] = {
-    ALL: lambda pair: True,
-    GAINED: lambda pair: pair.change > 0,
-    LOST: lambda pair: pair.change < 0,
-    "both wrong": lambda pair: pair.change == 0 and not pair.mine.correct,
-    "both right": lambda pair: pair.change == 0 and bool(pair.mine.correct),
-    "right": lambda pair: bool(pair.mine.correct),
-    "wrong": lambda pair: not pair.mine.correct,
-    UNREAD: lambda pair: pair.mine.extracted is None,
-    LIMIT: lambda pair: pair.mine.finish == "length",
-    FALLS: lambda pair: pair.change < 0,
-    RISES: lambda pair: pair.change > 0,
-}
-_COMPARED = (ALL, GAINED, LOST, "both wrong", "both right", UNREAD, LIMIT)
-_ALONE = (ALL, "right", "wrong", UNREAD, LIMIT)
-
-
-def paired(mine: Answered, base: Answered | None, at: int = 0) -> list[Pair]:
-    """The items of a set with one of the subject's seeds; the base has been asked the same, in the same order."""
-    records = mine.items[at]
-    if base is None or base.subject.name == mine.subject.name:
-        return [Pair(record) for record in records]
-    return [Pair(record, other) for record, other in zip(records, base.items[0], strict=True)]
-
-
-def filters(pairs: Sequence[Pair], likelihood: bool) -> tuple[str, ...]:
-    """The filters that make sense of these items."""
-    compared = bool(pairs) and pairs[0].base is not None
-    if likelihood:
-        return (ALL, FALLS, RISES) if compared else (ALL,)
-    return _COMPARED if compared else _ALONE
-
-
-def chosen(pairs: Sequence[Pair], name: str, search: str = "") -> list[Pair]:
-    """The items that a filter and a search leave; falls and rises the largest first."""
-    found = [pair for pair in pairs if _FILTERS[name](pair) and search.strip().casefold() in pair.text]
-    return sorted(found, key=lambda pair: -abs(pair.change)) if name in (FALLS, RISES) else found
 
 
 # --- the panel ---------------------------------------------------------------------------------------------------
@@ -92,18 +30,18 @@ def chosen(pairs: Sequence[Pair], name: str, search: str = "") -> list[Pair]:
 def panel(table: Table) -> None:
     """Subject, set and filter; the items; and one of them in full."""
     if not table.answered:
-        small("Every item with what the base and a subject answered appears here with the first finished cell.")
+        caption("Every item with what the base and a subject answered appears here with the first finished cell.")
         return
     row = st.container(horizontal=True, vertical_alignment="bottom")
-    found = _pick_cell(table, row)
-    if found is None:
-        small("This subject has not answered this set yet: choose another.")
+    picked = _pick_cell(table, row)
+    if picked is None:
+        caption("This subject has not answered this set yet: choose another.")
         return
-    mine, base, at = found
-    pairs = paired(mine, base, at)
+    mine, base, at = picked
+    pairs = paired_items(mine, base, at)
     name, search = _pick_filter(pairs, mine.likelihood, row)
-    left = chosen(pairs, name, search)
-    small(f"{counted(len(left), 'item')} of {len(pairs)}. Choose a row at its left edge to read it in full.")
+    left = filtered(pairs, name, search)
+    caption(f"{counted(len(left), 'item')} of {len(pairs)}. Choose a row at its left edge to read it in full.")
     if left:
         _table(left, mine)
     ids = {pair.mine.id: pair for pair in left}
@@ -112,7 +50,7 @@ def panel(table: Table) -> None:
         _detail(pair, mine, table, mine.cells[at])
 
 
-def choose(subject: str, set_name: str) -> None:
+def show_items_of(subject: str, set_name: str) -> None:
     """Have the items of this cell shown; for callbacks."""
     st.session_state.update({session.ITEM_SUBJECT: subject, session.ITEM_SET: set_name})
     st.session_state.pop(session.ITEM, None)
@@ -125,18 +63,32 @@ def _forget(key: str, options: Sequence[Any]) -> None:
 
 
 def _pick_cell(table: Table, row: "DeltaGenerator") -> tuple[Answered, Answered | None, int] | None:
-    titles = {subject.name: subject.title for subject in table.recipe.subjects
-              if any(name == subject.name for name, _ in table.answered)}  # fmt: skip
-    sets = {column.name: where(column) for column in filled(table)}
+    titles = {
+        subject.name: subject.title
+        for subject in table.recipe.subjects
+        if any(name == subject.name for name, _ in table.answered)
+    }
+    sets = {column.name: set_title(column) for column in answered_sets(table)}
     _forget(session.ITEM_SUBJECT, tuple(titles))
     _forget(session.ITEM_SET, tuple(sets))
     first = next((at for at, name in enumerate(titles) if name != table.base.name), 0)
     subject = row.selectbox(
-        "Subject", tuple(titles), first, key=session.ITEM_SUBJECT, persist_state="session", width=260,
-        format_func=told_apart(tuple(titles), lambda name: shown(titles[name])),
-    )  # fmt: skip
-    chosen_set = row.selectbox("Set", tuple(sets), key=session.ITEM_SET, persist_state="session", width=260,
-                               format_func=told_apart(tuple(sets), lambda name: shown(sets[name])))  # fmt: skip
+        "Subject",
+        tuple(titles),
+        first,
+        key=session.ITEM_SUBJECT,
+        persist_state="session",
+        width=260,
+        format_func=distinct_labels(tuple(titles), lambda name: shown(titles[name])),
+    )
+    chosen_set = row.selectbox(
+        "Set",
+        tuple(sets),
+        key=session.ITEM_SET,
+        persist_state="session",
+        width=260,
+        format_func=distinct_labels(tuple(sets), lambda name: shown(sets[name])),
+    )
     mine = table.answered.get((subject, chosen_set))
     if mine is None:
         return None
@@ -151,48 +103,30 @@ def _pick_cell(table: Table, row: "DeltaGenerator") -> tuple[Answered, Answered 
 
 def _pick_filter(pairs: Sequence[Pair], likelihood: bool, row: "DeltaGenerator") -> tuple[str, str]:
     names = filters(pairs, likelihood)
-    counts = {name: len(chosen(pairs, name)) for name in names}
+    counts = {name: len(filtered(pairs, name)) for name in names}
     _forget(session.ITEM_FILTER, names)
-    name = row.selectbox("Items", names, key=session.ITEM_FILTER, persist_state="session", width=260,
-                         format_func=lambda name: f"{name} ({counts.get(name, 0)})")  # fmt: skip
-    search = row.text_input("Search", key=session.ITEM_SEARCH, persist_state="session", width=260,
-                            placeholder="in prompts, answers and completions") or ""  # fmt: skip
+    name = row.selectbox(
+        "Items",
+        names,
+        key=session.ITEM_FILTER,
+        persist_state="session",
+        width=260,
+        format_func=lambda name: f"{name} ({counts.get(name, 0)})",
+    )
+    search = (
+        row.text_input(
+            "Search",
+            key=session.ITEM_SEARCH,
+            persist_state="session",
+            width=260,
+            placeholder="in prompts, answers and completions",
+        )
+        or ""
+    )
     return name, search
 
 
 # --- the table ---------------------------------------------------------------------------------------------------
-
-
-def rows(pairs: Sequence[Pair], likelihood: bool) -> list[dict[str, Any]]:
-    """What the table shows of each item; texts cut, their white space drawn together."""
-    return [_likelihood_row(pair) if likelihood else _answer_row(pair) for pair in pairs]
-
-
-def _answer_row(pair: Pair) -> dict[str, Any]:
-    row = {"prompt": cut(pair.mine.prompt), "gold": cut(pair.mine.gold)}
-    both = [(who, one) for who, one in (("base", pair.base), ("subject", pair.mine)) if one is not None]
-    for who, one in both:
-        row |= {f"{who}_right": verdict(one), f"{who}_answer": cut(one.extracted or "–")}
-    row |= {f"{who}_text": cut(one.completion) for who, one in both}
-    return row | ({"reason": cut(pair.mine.reason)} if pair.mine.reason else {}) | {"item": cut(pair.mine.id)}
-
-
-def _likelihood_row(pair: Pair) -> dict[str, Any]:
-    row: dict[str, Any] = {"prompt": cut(pair.mine.prompt), "gold": cut(pair.mine.gold)}
-    if pair.base is not None:
-        row |= {"base_nats": pair.base.value, "change": pair.change}
-    return row | {"subject_nats": pair.mine.value, "item": cut(pair.mine.id)}
-
-
-def verdict(record: ItemRecord) -> str:
-    """`✓ right`, or `✗ wrong`: in words, too."""
-    return "✓ right" if record.correct else "✗ wrong"
-
-
-def cut(text: str) -> str:
-    """A text in one line, at most so long; control characters as escapes."""
-    line = " ".join(shown(text).split())
-    return line if len(line) <= _CUT else f"{line[: _CUT - 1]}…"
 
 
 def _table(pairs: Sequence[Pair], mine: Answered) -> None:
@@ -204,7 +138,7 @@ def _table(pairs: Sequence[Pair], mine: Answered) -> None:
         page = st.number_input(f"Page, 1 to {pages}", 1, pages, key=f"{session.ITEM_PAGE}_{pages}", width=160)
         start = PAGE * (session.clamped(page, 1, pages) - 1)
     drawn = pairs[start : start + PAGE]
-    frame: DataFrame = pd.DataFrame(rows(drawn, mine.likelihood))
+    frame: DataFrame = pd.DataFrame(table_rows(drawn, mine.likelihood))
     # other rows are another table: a row that was chosen in the one before is none of its own
     which = hashlib.sha256(repr([mine.subject.name, *(pair.mine.id for pair in drawn)]).encode()).hexdigest()[:12]
     key = f"{session.ITEM_TABLE}_{which}"
@@ -214,27 +148,42 @@ def _table(pairs: Sequence[Pair], mine: Answered) -> None:
         st.session_state[session.ITEM] = drawn[at[0]].mine.id if at and at[0] < len(drawn) else ""
 
     st.dataframe(
-        frame, hide_index=True, height=min(38 + 35 * len(drawn), 388), column_config=_columns(),
-        key=key, on_select=choose_row, selection_mode="single-row",
+        frame,
+        hide_index=True,
+        height=min(38 + 35 * len(drawn), 388),
+        column_config=_columns(),
+        key=key,
+        on_select=choose_row,
+        selection_mode="single-row",
         alt=f"{counted(len(drawn), 'item')}: prompt, right answer, answers of the base and {shown(mine.subject.title)}",
-    )  # fmt: skip
+    )
 
 
 _COLUMNS: Mapping[str, tuple[str, int]] = {
-    "prompt": ("Prompt", 230), "gold": ("Right answer", 110), "base_right": ("Base", 80),
-    "base_answer": ("Base: read", 90), "subject_right": ("Subject", 80), "subject_answer": ("Subject: read", 100),
-    "base_text": ("Base: completion", 200), "subject_text": ("Subject: completion", 200),
-    "reason": ("Why not right", 180), "item": ("Item", 110),
-}  # fmt: skip
-_NUMBERS = {"base_nats": ("Base (nats)", "%.3f"), "subject_nats": ("Subject (nats)", "%.3f"),
-            "change": ("Change (nats)", "%+.3f")}  # fmt: skip
+    "prompt": ("Prompt", 230),
+    "gold": ("Right answer", 110),
+    "base_right": ("Base", 80),
+    "base_answer": ("Base: read", 90),
+    "subject_right": ("Subject", 80),
+    "subject_answer": ("Subject: read", 100),
+    "base_text": ("Base: completion", 200),
+    "subject_text": ("Subject: completion", 200),
+    "reason": ("Why not right", 180),
+    "item": ("Item", 110),
+}
+_NUMBERS = {
+    "base_nats": ("Base (nats)", "%.3f"),
+    "subject_nats": ("Subject (nats)", "%.3f"),
+    "change": ("Change (nats)", "%+.3f"),
+}
 
 
 def _columns() -> dict[str, Any]:
     """Headers and widths; the subject is called so, as its own name would be cut."""
     texts = {name: st.column_config.TextColumn(title, width=width) for name, (title, width) in _COLUMNS.items()}
-    return texts | {name: st.column_config.NumberColumn(title, format=form, width=110)
-                    for name, (title, form) in _NUMBERS.items()}  # fmt: skip
+    return texts | {
+        name: st.column_config.NumberColumn(title, format=form, width=110) for name, (title, form) in _NUMBERS.items()
+    }
 
 
 # --- one item ----------------------------------------------------------------------------------------------------
@@ -242,7 +191,7 @@ def _columns() -> dict[str, Any]:
 
 def _detail(pair: Pair, mine: Answered, table: Table, cell: Cell) -> None:
     record = pair.mine
-    st.markdown(f"##### Item {plain(shown(record.id))}")
+    st.markdown(f"##### Item {escaped(shown(record.id))}")
     left, right = st.columns(2, gap="medium")
     with left:
         _text("What the model read", record.prompt)
@@ -250,40 +199,48 @@ def _detail(pair: Pair, mine: Answered, table: Table, cell: Cell) -> None:
         _text("Right answer", record.gold)
         _open_button(record, mine, table, cell)
     columns = st.columns(2 if pair.base is not None else 1, gap="medium")
-    for column, title, one in zip(columns[::-1], (mine.subject.title, table.base.title), (record, pair.base),
-                                  strict=False):  # fmt: skip
+    for column, title, one in zip(
+        columns[::-1], (mine.subject.title, table.base.title), (record, pair.base), strict=False
+    ):
         if one is not None:
             with column:
                 _answer(title, one)
 
 
 def _text(title: str, text: str) -> None:
-    small(f"**{plain(title)}**")
+    caption(f"**{escaped(title)}**")
     st.code(shown(text), language=None, wrap_lines=True)
 
 
 def _answer(title: str, one: ItemRecord) -> None:
     if one.nll is not None:
         length = counted(one.tokens, "token")
-        small(f"**{plain(shown(title))}**: {one.nll:.4f} nats per token of the right answer, {length}")
+        caption(f"**{escaped(shown(title))}**: {one.nll:.4f} nats per token of the right answer, {length}")
         return
     cut_off = "went on with a question of its own" if one.ended else "ran into the length limit"
     ended = cut_off if one.finish == "length" else "ended by itself"
-    small(f"**{plain(shown(title))}**: {verdict(one)} · {counted(one.tokens, 'token')}, {ended}")
+    caption(f"**{escaped(shown(title))}**: {verdict(one)} · {counted(one.tokens, 'token')}, {ended}")
     st.code(shown(one.completion) or "∅ (nothing)", language=None, wrap_lines=True)
-    small("No answer could be read." if one.extracted is None else f"Answer read: {plain(cut(one.extracted) or '∅')}")
+    caption(
+        "No answer could be read."
+        if one.extracted is None
+        else f"Answer read: {escaped(shortened(one.extracted) or '∅')}"
+    )
     if one.reason:
-        small(f"Why it is not right: {plain(shown(one.reason))}")
+        caption(f"Why it is not right: {escaped(shown(one.reason))}")
 
 
 def _open_button(record: ItemRecord, mine: Answered, table: Table, cell: Cell) -> None:
     try:
-        found = opening.opening(table.recipe, mine.subject, cell, record)
+        found = opening.how_to_open(table.recipe, mine.subject, cell, record)
     except SpdError as error:
-        small(f"It cannot be opened in Side by side: {plain(str(error))}.")
+        caption(f"It cannot be opened in Side by side: {escaped(str(error))}.")
         return
-    if st.button("Open in Side by side", icon=":material/splitscreen_right:", help="The same prompt, letter for "
-                 "letter, greedy as here, with a lane for this subject beside the raw one"):  # fmt: skip
-        opening.go(found)
+    if st.button(
+        "Open in Side by side",
+        icon=":material/splitscreen_right:",
+        help="The same prompt, letter for letter, greedy as here, with a lane for this subject beside the raw one",
+    ):
+        opening.open_item(found)
     for note in found.notes:
-        small(plain(note))
+        caption(escaped(note))

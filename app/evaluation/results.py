@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
-from spd_core.text import shown
 
-from app.evaluation import answer_charts, charts, claim_cards, heat_map, items
-from app.evaluation.charts import where
-from app.side_by_side.ribbons import table_html
+from app.evaluation import answer_charts, claim_cards, difference_charts, heat_map, items, score_charts, set_panels
+from app.evaluation.set_panels import set_title
 from app.ui import session
-from app.ui.exports import to_html
-from app.ui.widgets import chart, download, failure, is_dark, plain, small
+from app.ui.figures import to_html
+from app.ui.tables import table_html
+from app.ui.widgets import caption, chart, download, escaped, failure, is_dark
 from spd_core.errors import InputError
 from spd_core.evaluation import report
 from spd_core.evaluation.table import Column, Table, read_table
 from spd_core.recipes.evaluation import EvaluationRecipe
+from spd_core.text import shown
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -46,9 +46,14 @@ def panel(run: "Run") -> None:
         st.info(_PROMISED, icon=":material/table_chart:")
         return
     part = st.segmented_control(
-        "Results", (CLAIMS, TABLE, CHANGES, ITEMS, ANSWERS, FILES), default=CLAIMS, required=True,
-        key=session.RESULTS_PART, bind="query-params", label_visibility="collapsed",
-    )  # fmt: skip
+        "Results",
+        (CLAIMS, TABLE, CHANGES, ITEMS, ANSWERS, FILES),
+        default=CLAIMS,
+        required=True,
+        key=session.RESULTS_PART,
+        bind="query-params",
+        label_visibility="collapsed",
+    )
     if part == TABLE:
         _scores(table)
     elif part == CHANGES:
@@ -94,13 +99,13 @@ def _stamps(folder: Path) -> tuple[tuple[str, int, int], ...]:
 
 
 def _scores(table: Table) -> None:
-    chart(charts.values(table, is_dark()), key="chart_scores", alt=charts.values_alt(table))
+    chart(score_charts.scores(table, is_dark()), key="chart_scores", alt=score_charts.scores_alt(table))
     paper = " The diamonds are the paper's figures." if _has_paper(table) else ""
-    small(
+    caption(
         "How to read this: a dot is a score, its bar the 95 % interval; better is on the right. The dashed line is the "
         f"untouched model. Overlapping bars prove nothing either way: items are paired, see **{CHANGES}**.{paper}"
     )
-    _twin(titled(table), "Scores of all arms on all sets")
+    _twin(score_rows(table), "Scores of all arms on all sets")
     _notes(table)
 
 
@@ -108,9 +113,9 @@ def _has_paper(table: Table) -> bool:
     return any(row["Arm"].startswith("Paper: ") for row in report.grid(table))
 
 
-def titled(table: Table) -> list[dict[str, str]]:
+def score_rows(table: Table) -> list[dict[str, str]]:
     """The table, its sets called in- or out-of-domain."""
-    titles = {column.title: where(column) for column in table.columns}
+    titles = {column.title: set_title(column) for column in table.columns}
     return [{titles.get(name, name): text for name, text in row.items()} for row in report.grid(table)]
 
 
@@ -121,7 +126,7 @@ def _twin(rows: list[dict[str, str]], label: str) -> None:
 
 def _notes(table: Table) -> None:
     for note in report.notes(table):
-        small(plain(note))
+        caption(escaped(note))
 
 
 # --- differences -------------------------------------------------------------------------------------------------
@@ -129,26 +134,33 @@ def _notes(table: Table) -> None:
 
 def _changes(table: Table) -> None:
     if not table.claims:
-        small("Differences appear here when the base and one other subject have answered the same set.")
+        caption("Differences appear here when the base and one other subject have answered the same set.")
         return
     selected = _selected()
     st.markdown("##### All differences at a glance")
-    chart(heat_map.heat(table, selected, is_dark()), key="chart_heat", alt=heat_map.heat_alt(table),
-          pick=lambda cell: items.choose(*cell))  # fmt: skip
-    small(
+    chart(
+        heat_map.difference_map(table, selected, is_dark()),
+        key="chart_heat",
+        alt=heat_map.difference_map_alt(table),
+        pick=lambda cell: items.show_items_of(*cell),
+    )
+    caption(
         "How to read this: blue is better than the base, orange worse; likelihoods, where lower is better, have a "
         "scale of their own. The mark says what is shown: ▲ helps, ▼ hurts, · not shown. Click a cell for its items."
     )
     _offer(table, selected)
     st.markdown("##### Differences with their intervals")
-    chart(charts.differences(table, is_dark()), key="chart_differences",
-          alt=charts.differences_alt(table))  # fmt: skip
-    small(
+    chart(
+        difference_charts.differences(table, is_dark()),
+        key="chart_differences",
+        alt=difference_charts.differences_alt(table),
+    )
+    caption(
         "How to read this: a mark is subject − base on the same items, its bar the 95 % interval; right of zero is "
         "better, in nats as well, whose axis runs backwards. A bar that crosses zero shows nothing, and one that does "
         "not may still be **not shown** once p is corrected for the number of comparisons."
     )
-    _twin(charts.differences_table(table), "Differences to the base")
+    _twin(difference_charts.differences_table(table), "Differences to the base")
 
 
 def _selected() -> tuple[str, str] | None:
@@ -163,7 +175,7 @@ def _offer(table: Table, selected: tuple[str, str] | None) -> None:
         return
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button("Look at its items", on_click=_turn, args=(ITEMS,), icon=":material/list_alt:")
-        small(f"Chosen: **{plain(shown(found.subject))}** on {plain(shown(found.set_name))}, {found.headline}")
+        caption(f"Chosen: **{escaped(shown(found.subject))}** on {escaped(shown(found.set_name))}, {found.headline}")
 
 
 def _turn(part: str) -> None:
@@ -174,10 +186,12 @@ def _turn(part: str) -> None:
 
 
 def _answers(table: Table) -> None:
-    sets = {column.name: column for column in charts.filled(table) if not column.likelihood}
+    sets = {column.name: column for column in set_panels.answered_sets(table) if not column.likelihood}
     if not sets:
-        small("How long answers are, how they end and whether they can be read appears here with the first set that is "
-              "answered in writing. Likelihoods have no such thing.")  # fmt: skip
+        caption(
+            "How long answers are, how they end and whether they can be read appears here with the first set that is "
+            "answered in writing. Likelihoods have no such thing."
+        )
     else:
         _answers_on(table, sets)
     _twin(report.diagnostics(table), "Length, stopping and format of all answers")
@@ -186,11 +200,20 @@ def _answers(table: Table) -> None:
 def _answers_on(table: Table, sets: dict[str, Column]) -> None:
     if st.session_state.get(session.ANSWERS_SET) not in sets:
         st.session_state.pop(session.ANSWERS_SET, None)
-    name = st.selectbox("Set", tuple(sets), key=session.ANSWERS_SET, persist_state="session", width=300,
-                        format_func=lambda name: shown(where(sets[name])))  # fmt: skip
-    chart(answer_charts.answers(table, sets[name], is_dark()), key="chart_answers",
-          alt=answer_charts.answers_alt(table, sets[name]))  # fmt: skip
-    small(
+    name = st.selectbox(
+        "Set",
+        tuple(sets),
+        key=session.ANSWERS_SET,
+        persist_state="session",
+        width=300,
+        format_func=lambda name: shown(set_title(sets[name])),
+    )
+    chart(
+        answer_charts.answer_bars(table, sets[name], is_dark()),
+        key="chart_answers",
+        alt=answer_charts.answer_bars_alt(table, sets[name]),
+    )
+    caption(
         "How to read this: a gain that is no more than answers that end sooner, or that can be read more often, is a "
         "gain in form. If it vanishes when each answer is cut after the first line that holds one, it was in stopping."
     )
@@ -201,33 +224,44 @@ def _answers_on(table: Table, sets: dict[str, Column]) -> None:
 
 def _files(run: "Run", table: Table) -> None:
     name, title = run.id, shown(run.record.title or run.record.recipe.capability)
-    small("Files of what is filled so far; each is made when you ask for it.")
+    caption("Files of what is filled so far; each is made when you ask for it.")
     makers: list[tuple[str, str, Callable[[], bytes], str]] = [
-        ("CSV", f"{name}.csv", lambda: report.frame(table).to_csv(index=False).encode(),
-         "A row for each cell, with all digits"),
-        ("Markdown", f"{name}.md", lambda: report.to_markdown(table).encode(),
-         "Table, notes, claims with their controls, diagnostics"),
-        ("LaTeX", f"{name}.tex", lambda: report.to_latex(table).encode(),
-         "The table for a paper (booktabs)"),
-        ("HTML", f"{name}.html", lambda: report.to_html(table, title).encode(),
-         "A page that needs no network"),
-        ("Figures as HTML", f"{name}-figures.html", lambda: to_html(figures(table), title),
-         "All figures, drawn for a light page, in one file that needs no network"),
-    ]  # fmt: skip
+        (
+            "CSV",
+            f"{name}.csv",
+            lambda: report.frame(table).to_csv(index=False).encode(),
+            "A row for each cell, with all digits",
+        ),
+        (
+            "Markdown",
+            f"{name}.md",
+            lambda: report.to_markdown(table).encode(),
+            "Table, notes, claims with their controls, diagnostics",
+        ),
+        ("LaTeX", f"{name}.tex", lambda: report.to_latex(table).encode(), "The table for a paper (booktabs)"),
+        ("HTML", f"{name}.html", lambda: report.to_html(table, title).encode(), "A page that needs no network"),
+        (
+            "Figures as HTML",
+            f"{name}-figures.html",
+            lambda: to_html(all_figures(table), title),
+            "All figures, drawn for a light page, in one file that needs no network",
+        ),
+    ]
     with st.container(horizontal=True):
         for label, file_name, make, says in makers:
             download(label, make, file_name, help=says)
-    small("The same table in a terminal, which also fills what is missing:")
+    caption("The same table in a terminal, which also fills what is missing:")
     st.code(f"python -m spd_core table --run {name}", language=None, wrap_lines=True)
-    small(
-        f"The folder of this run holds it, too, when it is finished: {plain(str(run.folder))}, table.md and table.csv."
+    caption(
+        f"The folder of this run holds it, too, when it is finished: {escaped(str(run.folder))}, table.md and "
+        "table.csv."
     )
 
 
-def figures(table: Table) -> "list[Figure]":
+def all_figures(table: Table) -> "list[Figure]":
     """All figures that there are data for, for a light page."""
-    drawn: list[Any] = [charts.values(table, False)]
+    drawn: list[Any] = [score_charts.scores(table, False)]
     if table.claims:
-        drawn += [heat_map.heat(table, None, False), charts.differences(table, False)]
-    sets = [column for column in charts.filled(table) if not column.likelihood]
-    return drawn + [answer_charts.answers(table, column, False) for column in sets]
+        drawn += [heat_map.difference_map(table, None, False), difference_charts.differences(table, False)]
+    sets = [column for column in set_panels.answered_sets(table) if not column.likelihood]
+    return drawn + [answer_charts.answer_bars(table, column, False) for column in sets]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from app.ui.widgets import failure, plain, small
+from app.ui.widgets import caption, escaped, failure
 from spd_core.data.capability import BUILTIN_FOLDER, Scorer, Split, builtin_names
 from spd_core.data.catalog import find_capability, saved_folder, saved_names
 from spd_core.data.public import TASKS
@@ -15,9 +15,12 @@ from spd_core.recipes.evaluation import EvalSet, answer_length
 
 LIMIT = 60
 _SCORED = {
-    "number": "last number of the answer", "letter": "option letter", "python": "its tests are run",
-    "exact": "exact match", "nll": "likelihood of the reference",
-}  # fmt: skip
+    "number": "last number of the answer",
+    "letter": "option letter",
+    "python": "its tests are run",
+    "exact": "exact match",
+    "nll": "likelihood of the reference",
+}
 
 
 @dataclass(frozen=True)
@@ -39,16 +42,16 @@ def known_names() -> tuple[str, ...]:
     return (*builtin_names(), *saved_names(), *TASKS)
 
 
-def facts_of(wanted: EvalSet) -> SetFacts:
+def facts_of(eval_set: EvalSet) -> SetFacts:
     """What is known of a set without asking the hub.
 
     Raises:
         InputError: nothing of that name, no such file, or no item in the split.
     """
-    if wanted.capability in TASKS and not wanted.data:
-        return SetFacts(TASKS[wanted.capability].settings.scorer, wanted.limit, None)
-    scorer, whole = _read(wanted.capability, wanted.data, wanted.split, _stamp(wanted))
-    return SetFacts(scorer, whole if wanted.limit is None else min(whole, wanted.limit), whole)
+    if eval_set.capability in TASKS and not eval_set.data:
+        return SetFacts(TASKS[eval_set.capability].settings.scorer, eval_set.limit, None)
+    scorer, whole = _read(eval_set.capability, eval_set.data, eval_set.split, _stamp(eval_set))
+    return SetFacts(scorer, whole if eval_set.limit is None else min(whole, eval_set.limit), whole)
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
@@ -57,10 +60,10 @@ def _read(capability: str, data: str, split: Split, stamp: float) -> tuple[Score
     return found.settings.scorer, len(found.examples)
 
 
-def _stamp(wanted: EvalSet) -> float:
+def _stamp(eval_set: EvalSet) -> float:
     """When the file was changed that a set is read from; 0 if there is none."""
-    own = f"{wanted.capability}.jsonl"
-    for path in (Path(wanted.data or wanted.capability).expanduser(), saved_folder() / own, BUILTIN_FOLDER / own):
+    own = f"{eval_set.capability}.jsonl"
+    for path in (Path(eval_set.data or eval_set.capability).expanduser(), saved_folder() / own, BUILTIN_FOLDER / own):
         if path.is_file():
             return path.stat().st_mtime
     return 0.0
@@ -77,75 +80,98 @@ def split_of(capability: str, data: str, kept: Split = "heldout") -> Split:
 def pick_sets(base: Sequence[EvalSet], in_domain: str, key: str) -> tuple[EvalSet, ...]:
     """The sets, each with how many items are asked, and a local file where it would come from the hub."""
     st.markdown("##### What is asked")
-    before = {wanted.capability: wanted for wanted in base}
+    before = {eval_set.capability: eval_set for eval_set in base}
     names = st.multiselect(
-        "Sets", tuple(dict.fromkeys((*known_names(), *before))), tuple(before), key=f"{key}_sets",
-        persist_state="session", accept_new_options=True, placeholder="Choose, or type the path of a capability file",
+        "Sets",
+        tuple(dict.fromkeys((*known_names(), *before))),
+        tuple(before),
+        key=f"{key}_sets",
+        persist_state="session",
+        accept_new_options=True,
+        placeholder="Choose, or type the path of a capability file",
         help="Built in, your own (import them on Home), public data sets, or the path of a capability file. Items of "
         "the held-out split are asked: nothing is captured from or trained on those.",
-    )  # fmt: skip
+    )
     if not names:
-        small("Choose at least one set.")
+        caption("Choose at least one set.")
     return tuple(_pick_one(name, before.get(name), name == in_domain, f"{key}_set_{name}") for name in names)
 
 
 def _pick_one(name: str, before: EvalSet | None, in_domain: bool, key: str) -> EvalSet:
     """A row: what it is, how many items, where from."""
-    wanted = before or EvalSet(capability=name, limit=LIMIT)
+    eval_set = before or EvalSet(capability=name, limit=LIMIT)
     left, middle, right = st.columns((5, 2, 4), gap="medium", vertical_alignment="bottom")
     limit = middle.number_input(
-        f"Items of {plain(wanted.name)}", 1, None, wanted.limit, key=f"{key}_limit", persist_state="session",
-        help="The first so many; empty takes all.", placeholder="all",
-    )  # fmt: skip
-    data = wanted.data
+        f"Items of {escaped(eval_set.name)}",
+        1,
+        None,
+        eval_set.limit,
+        key=f"{key}_limit",
+        persist_state="session",
+        help="The first so many; empty takes all.",
+        placeholder="all",
+    )
+    data = eval_set.data
     if name in TASKS:
         data = right.text_input(
-            f"Local file of {plain(name)}", data, key=f"{key}_data", persist_state="session",
-            placeholder="from the hub", help="A JSONL file with the data set's columns, instead of the hub.",
-        )  # fmt: skip
+            f"Local file of {escaped(name)}",
+            data,
+            key=f"{key}_data",
+            persist_state="session",
+            placeholder="from the hub",
+            help="A JSONL file with the data set's columns, instead of the hub.",
+        )
     data = (data or "").strip()
-    wanted = wanted.model_copy(update={"limit": int(limit) if limit else None, "data": data,
-                                       "split": split_of(name, data, wanted.split)})  # fmt: skip
+    eval_set = eval_set.model_copy(
+        update={"limit": int(limit) if limit else None, "data": data, "split": split_of(name, data, eval_set.split)}
+    )
     with left:
-        _describe(wanted, in_domain)
-    return wanted
+        _describe(eval_set, in_domain)
+    return eval_set
 
 
-def _describe(wanted: EvalSet, in_domain: bool) -> None:
+def _describe(eval_set: EvalSet, in_domain: bool) -> None:
     domain = ":blue-badge[in-domain]" if in_domain else ":gray-badge[out-of-domain]"
     try:
-        facts = facts_of(wanted)
+        facts = facts_of(eval_set)
     except InputError:  # said below, once
-        st.markdown(f"**{plain(wanted.name)}** {domain}")
+        st.markdown(f"**{escaped(eval_set.name)}** {domain}")
         return
     size = f"{facts.items} of {facts.whole} items" if facts.whole is not None else "from the hub when it runs"
-    split = "held-out" if wanted.split == "heldout" else wanted.split
-    st.markdown(f"**{plain(wanted.name)}** {domain}  \n:small[{size}, {split} · scored by: {_SCORED[facts.scorer]}]")
+    split = "held-out" if eval_set.split == "heldout" else eval_set.split
+    st.markdown(
+        f"**{escaped(eval_set.name)}** {domain}  \n:small[{size}, {split} · scored by: {_SCORED[facts.scorer]}]"
+    )
 
 
 def pick_lengths(sets: Sequence[EvalSet], facts: Mapping[str, SetFacts], key: str) -> tuple[EvalSet, ...]:
     """The sets with the longest answer of each, three in a row."""
     chosen = []
-    for at, wanted in enumerate(sets):
+    for at, eval_set in enumerate(sets):
         if at % 3 == 0:
             columns = st.columns(3, gap="medium", vertical_alignment="bottom")
-        known = facts.get(wanted.name)
-        usual = "" if known is None else str(answer_length(EvalSet(capability=wanted.capability), known.scorer))
+        known = facts.get(eval_set.name)
+        usual = "" if known is None else str(answer_length(EvalSet(capability=eval_set.capability), known.scorer))
         most = columns[at % 3].number_input(
-            f"Most new tokens, {plain(wanted.name)}", 1, None, wanted.max_new_tokens, placeholder=usual or "usual",
-            key=f"{key}_set_{wanted.capability}_tokens", persist_state="session",
+            f"Most new tokens, {escaped(eval_set.name)}",
+            1,
+            None,
+            eval_set.max_new_tokens,
+            placeholder=usual or "usual",
+            key=f"{key}_set_{eval_set.capability}_tokens",
+            persist_state="session",
             help="Empty takes what its scorer needs.",
-        )  # fmt: skip
-        chosen.append(wanted.model_copy(update={"max_new_tokens": int(most) if most else None}))
+        )
+        chosen.append(eval_set.model_copy(update={"max_new_tokens": int(most) if most else None}))
     return tuple(chosen)
 
 
 def read_facts(sets: Sequence[EvalSet]) -> dict[str, SetFacts]:
     """What is known of each set, by its name; what is wrong with one is said on the page, and that one left out."""
-    found = {}
-    for wanted in sets:
+    facts = {}
+    for eval_set in sets:
         try:
-            found[wanted.name] = facts_of(wanted)
+            facts[eval_set.name] = facts_of(eval_set)
         except InputError as error:
-            failure(f"The set {plain(wanted.name)} cannot be read:", str(error))
-    return found
+            failure(f"The set {escaped(eval_set.name)} cannot be read:", str(error))
+    return facts

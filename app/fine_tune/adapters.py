@@ -7,25 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from app.side_by_side.lanes import MOST_LANES
-from app.side_by_side.pickers import distilled_models
-from app.side_by_side.ribbons import table_html
+from app.side_by_side.opening import open_adapters
 from app.ui import launch, progress, session
-from app.ui.widgets import download, failure, plain, small
-from spd_core.intervention.cards import AdapterCard, finished_adapters
-from spd_core.models.families import BUILTIN
-from spd_core.models.identity import pinned
+from app.ui.tables import table_html
+from app.ui.widgets import caption, download, escaped, failure
+from spd_core.intervention.cards import AdapterCard, adapter_folder, finished_adapters
 from spd_core.recipes.distill import ARMS
 from spd_core.runs.view import RunView
 from spd_core.storage import spd_home
-from spd_core.subspace.store import recorded_names
 
 if TYPE_CHECKING:
-    from app.jobs.models import Job
     from spd_core.runs.folder import Run
 
 
-def adapters(run: "Run", view: RunView) -> None:
+def adapters_panel(run: "Run", view: RunView) -> None:
     """The table of what is trained already, and what to do with it."""
     arms = run.record.distillation.arms
     cards = [card for arm in arms for card in finished_adapters() if card.ref == f"{run.id}/{arm}"]
@@ -39,7 +34,7 @@ def adapters(run: "Run", view: RunView) -> None:
         icon=":material/splitscreen_right:",
         help="Raw, and each distilled model in a lane of its own, on the same prompt with the same noise",
     ):
-        _to_side_by_side(cards)
+        open_adapters(cards)
     _export(cards, row)
 
 
@@ -56,21 +51,6 @@ def _row(card: AdapterCard, view: RunView) -> dict[str, str]:
     }
 
 
-def _to_side_by_side(cards: list[AdapterCard]) -> None:
-    capture = cards[0].capability
-    if cards[0].base == BUILTIN and capture in recorded_names():  # its prompts, and the same model
-        session.take(capture)
-    analysis = session.in_hand()
-    fitting, label = distilled_models(analysis) if analysis is not None else ({}, str)
-    chosen = [label(card.ref) for card in cards if card.ref in fitting]
-    if not chosen:
-        st.warning("Side by side writes with the model of the capture in hand, and these were trained on another one: "
-                   "capture a capability on it on Home first.", icon=":material/warning:")  # fmt: skip
-        return
-    st.session_state.pop(session.DISTILLED, None)  # the link says it
-    st.switch_page(session.SIDE_BY_SIDE, query_params={session.DISTILLED: chosen[: MOST_LANES - 2]})
-
-
 # --- export --------------------------------------------------------------------------------------------------
 
 
@@ -79,47 +59,35 @@ def _export(cards: list[AdapterCard], row: Any) -> None:
         labels = {card.ref: card.label for card in cards}
         ref = st.selectbox("Adapter", tuple(labels), format_func=labels.__getitem__, key=session.EXPORT_ARM)
         card = next((card for card in cards if card.ref == ref), cards[0])
-        folder = _folder(card)
-        download("Adapter (peft, zip)", lambda: zipped(folder), f"{card.run}-{card.arm}.zip",
-                 help="LoRA weights with their card, as peft loads them")  # fmt: skip
+        folder = adapter_folder(card.ref)
+        download(
+            "Adapter (peft, zip)",
+            lambda: zip_of(folder),
+            f"{card.run}-{card.arm}.zip",
+            help="LoRA weights with their card, as peft loads them",
+        )
         target = spd_home() / "exports" / f"{card.run}-{card.arm}"
-        if st.button("Write the merged checkpoint", help="The whole model with the adapter in its weights: "
-                     "transformers and any engine of this architecture loads it"):  # fmt: skip
+        if st.button(
+            "Write the merged checkpoint",
+            help="The whole model with the adapter in its weights: "
+            "transformers and any engine of this architecture loads it",
+        ):
             launch.start_merging(card, target)
             st.rerun()
-        small(f"It goes to {plain(str(target))}")
+        caption(f"It goes to {escaped(str(target))}")
     job = session.job(session.EXPORT_JOB)
     if job is not None and job.running:
-        progress.ticking(job, "Stop writing")
+        progress.show_progress(job, "Stop writing")
     elif job is not None and job.error:
         failure("The checkpoint was not written:", job.error)
     elif job is not None and job.result is not None:
-        st.success(f"The merged checkpoint lies in {plain(str(job.result))}", icon=":material/check_circle:")
+        st.success(f"The merged checkpoint lies in {escaped(str(job.result))}", icon=":material/check_circle:")
 
 
-def _folder(card: AdapterCard) -> Path:
-    from spd_core.intervention.cards import adapter_folder
-
-    return adapter_folder(card.ref)
-
-
-def zipped(folder: Path) -> bytes:
+def zip_of(folder: Path) -> bytes:
     """All files of a folder as a zip archive."""
     made = io.BytesIO()
     with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in sorted(folder.iterdir()):
             archive.write(path, path.name)
     return made.getvalue()
-
-
-def merge(job: "Job[Path, None]", card: AdapterCard, target: Path, store: Any) -> Path:
-    """Load the model, and write it with the adapter merged in; on the job's thread."""
-    from app.jobs.models import ModelKey
-    from spd_core.intervention.adapters import load_adapter
-    from spd_core.intervention.export import export_merged
-
-    revision = pinned(card.base, card.revision)
-    lm = store.get(ModelKey(card.base, revision, card.dtype), job.tell)
-    job.progress(0.6, "Merging and writing")
-    export_merged(lm, load_adapter(_folder(card)), target, overwrite=True)
-    return target

@@ -1,10 +1,9 @@
 """Figures of runs: losses of all arms, and how far subspaces have turned. Pure: no Streamlit. A table twin for each."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from app.side_by_side.ribbons import LANE_COLOURS
-from app.ui.figures import INK, MUTED, Drawing, build, literal
+from app.ui.figures import INK, LANE_COLOURS, MUTED, Drawing, build_figure, plotly_text
 from spd_core.recipes.distill import short_name
 from spd_core.runs.view import ArmRound, Curve, RunView, final_losses
 from spd_core.text import opening
@@ -53,24 +52,35 @@ def losses(views: Views, dark: bool, by: Axis = "step") -> "go.Figure":
         for (arm, round_), curve, start in _following(curves, by):
             colours, dash, own = _look(arm)
             mark = symbol if compared else own
-            thin: Drawing = {"mode": "lines+markers" if compared else "lines",
-                             "marker": {"symbol": mark, "size": 5, "maxdisplayed": _MARKED}}  # fmt: skip
+            thin: Drawing = {
+                "mode": "lines+markers" if compared else "lines",
+                "marker": {"symbol": mark, "size": 5, "maxdisplayed": _MARKED},
+            }
             thick: Drawing = {"mode": "lines+markers", "marker": {"symbol": mark, "size": 9}}
             train = list(zip(curve.steps, curve.epochs, curve.losses, strict=True))
             for rows, points, look, width in (("train", train, thin, 1.2), ("held-out", curve.held_out, thick, 3)):
                 if points:
-                    data.append({
-                        "type": "scatter", "name": literal(label(run, arm)), "legendgroup": f"{place} {arm}",
-                        "showlegend": arm not in named, "line": {"color": colours[dark], "dash": dash, "width": width},
-                        **look, **_points(points, rows, round_, start, by),
-                    })  # fmt: skip
+                    data.append(
+                        {
+                            "type": "scatter",
+                            "name": plotly_text(arm_label(run, arm)),
+                            "legendgroup": f"{place} {arm}",
+                            "showlegend": arm not in named,
+                            "line": {"color": colours[dark], "dash": dash, "width": width},
+                            **look,
+                            **_points(points, rows, round_, start, by),
+                        }
+                    )
                     named.add(arm)
-    layout = {"height": 380, "xaxis": {"title": {"text": _x_title(views, by)}, "rangemode": "tozero"},
-              "yaxis": {"title": {"text": "loss (nats per token)"}}}  # fmt: skip
-    return build(data, layout, dark=dark)
+    layout = {
+        "height": 380,
+        "xaxis": {"title": {"text": _x_title(views, by)}, "rangemode": "tozero"},
+        "yaxis": {"title": {"text": "loss (nats per token)"}},
+    }
+    return build_figure(data, layout, dark=dark)
 
 
-def label(run: str, arm: str) -> str:
+def arm_label(run: str, arm: str) -> str:
     """`SPD`, or `run · SPD` where the run is called something."""
     return f"{opening(run, 60)} · {short_name(arm)}" if run else short_name(arm)
 
@@ -96,8 +106,10 @@ def _following(curves: Curves, by: Axis) -> Iterator[tuple[ArmRound, Curve, floa
     for key, curve in sorted(curves.items(), key=lambda item: item[0][1]):
         start = ends.get(key[0], 0.0)
         yield key, curve, start
-        reached = [*((curve.steps if by == "step" else curve.epochs)[-1:]),
-                   *((point[0] if by == "step" else point[1]) for point in curve.held_out[-1:])]  # fmt: skip
+        reached = [
+            *((curve.steps if by == "step" else curve.epochs)[-1:]),
+            *((point[0] if by == "step" else point[1]) for point in curve.held_out[-1:]),
+        ]
         ends[key[0]] = start + max(reached, default=0.0)
 
 
@@ -115,7 +127,7 @@ def losses_alt(views: Views) -> str:
             values = [f"train {curve.losses[-1]:.3f}"] if curve.losses else []
             values += [f"held-out {curve.held_out[-1][2]:.3f}"] if curve.held_out else []
             later = f" round {round_}" if round_ > 1 else ""
-            ends.append(f"{label(run, arm)}{later} {' and '.join(values) or 'nothing yet'}")
+            ends.append(f"{arm_label(run, arm)}{later} {' and '.join(values) or 'nothing yet'}")
     return f"Losses over the steps of training, in nats per token. Last values: {'; '.join(ends) or 'none yet'}."
 
 
@@ -125,15 +137,23 @@ def losses_table(views: Views) -> list[dict[str, str]]:
     for run, curves in views.items():
         who = {"Run": run} if any(views) else {}
         for (arm, round_), curve in curves.items():
-            train = {step: (epoch, loss) for step, epoch, loss in
-                     zip(curve.steps, curve.epochs, curve.losses, strict=True)}  # fmt: skip
+            train = {
+                step: (epoch, loss) for step, epoch, loss in zip(curve.steps, curve.epochs, curve.losses, strict=True)
+            }
             held_out = {step: (epoch, loss) for step, epoch, loss in curve.held_out}
             for step in sorted(train.keys() | held_out.keys()):
                 epoch = (train.get(step) or held_out[step])[0]
-                rows.append({
-                    **who, "Arm": short_name(arm), "Round": str(round_), "Step": str(step), "Epoch": f"{epoch:g}",
-                    "Train loss (nats)": _digits(train.get(step)), "Held-out loss (nats)": _digits(held_out.get(step)),
-                })  # fmt: skip
+                rows.append(
+                    {
+                        **who,
+                        "Arm": short_name(arm),
+                        "Round": str(round_),
+                        "Step": str(step),
+                        "Epoch": f"{epoch:g}",
+                        "Train loss (nats)": _digits(train.get(step)),
+                        "Held-out loss (nats)": _digits(held_out.get(step)),
+                    }
+                )
     return rows
 
 
@@ -152,9 +172,9 @@ def finals_table(views: Mapping[str, RunView]) -> list[dict[str, str]]:
     ]
 
 
-def _digits(told: tuple[float, float] | None) -> str:
+def _digits(point: tuple[float, float] | None) -> str:
     """A loss with all digits that a float32 has."""
-    return "" if told is None else f"{told[1]:.7g}"
+    return "" if point is None else f"{point[1]:.7g}"
 
 
 # --- drift -------------------------------------------------------------------------------------------------------
@@ -165,32 +185,60 @@ def drift(drifts: "Mapping[ArmRound, Drift]", dark: bool) -> "go.Figure":
 
     Where an arm has several rounds, the marks of the earlier ones are hollow.
     """
-    places = list(dict.fromkeys(site for found in drifts.values() for site in found.overlap))
+    places = list(dict.fromkeys(site for measured in drifts.values() for site in measured.overlap))
     data: list[Drawing] = []
-    for (arm, round_), found in drifts.items():
+    for (arm, round_), measured in drifts.items():
         colours, _, symbol = _look(arm)
         last = round_ == max(other for name, other in drifts if name == arm)
-        marker = {"color": colours[dark], "symbol": symbol if last else f"{symbol}-open", "size": 11,
-                  "line": {"width": 2 if not last else 0, "color": colours[dark]}}  # fmt: skip
-        name = literal(_training(arm, round_))
-        data.append({
-            "type": "scatter", "mode": "markers", "name": name, "offsetgroup": name, "marker": marker,
-            "x": [literal(site) for site in found.overlap], "y": list(found.overlap.values()),
-            "customdata": [[found.before.get(site), found.chance.get(site), max(found.angles.get(site) or (0.0,))]
-                           for site in found.overlap],
-            "hovertemplate": "%{x}<br>mean cos² %{y:.4f}, to the round before %{customdata[0]:.4f}<br>"
-            "chance %{customdata[1]:.4f}, largest angle %{customdata[2]:.1f}°<extra>%{fullData.name}</extra>",
-        })  # fmt: skip
+        marker = {
+            "color": colours[dark],
+            "symbol": symbol if last else f"{symbol}-open",
+            "size": 11,
+            "line": {"width": 2 if not last else 0, "color": colours[dark]},
+        }
+        name = plotly_text(_training(arm, round_))
+        data.append(
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "name": name,
+                "offsetgroup": name,
+                "marker": marker,
+                "x": [plotly_text(site) for site in measured.overlap],
+                "y": list(measured.overlap.values()),
+                "customdata": [
+                    [measured.before.get(site), measured.chance.get(site), max(measured.angles.get(site) or (0.0,))]
+                    for site in measured.overlap
+                ],
+                "hovertemplate": "%{x}<br>mean cos² %{y:.4f}, to the round before %{customdata[0]:.4f}<br>"
+                "chance %{customdata[1]:.4f}, largest angle %{customdata[2]:.1f}°<extra>%{fullData.name}</extra>",
+            }
+        )
     line = {"color": INK[dark], "width": 2, "dash": "dash"}
     data.append({"type": "scatter", "x": [None], "y": [None], "mode": "lines", "line": line, "name": "chance"})
-    levels = {(places.index(site), level) for found in drifts.values() for site, level in found.chance.items()
-              if site in places}  # fmt: skip
-    shapes = [{"type": "line", "x0": at - 0.45, "x1": at + 0.45, "y0": level, "y1": level, "line": line}
-              for at, level in sorted(levels)]  # fmt: skip
-    layout = {"height": 360, "scattermode": "group", "scattergap": 0.3, "shapes": shapes,
-              "xaxis": {"type": "category", "categoryarray": [literal(site) for site in places]},
-              "yaxis": {"title": {"text": "overlap (mean cos²)"}, "range": [0, 1.04]}}  # fmt: skip
-    return build(data, layout, dark=dark)
+    layout = {
+        "height": 360,
+        "scattermode": "group",
+        "scattergap": 0.3,
+        "shapes": _chance_levels(drifts, places, line),
+        "xaxis": {"type": "category", "categoryarray": [plotly_text(site) for site in places]},
+        "yaxis": {"title": {"text": "overlap (mean cos²)"}, "range": [0, 1.04]},
+    }
+    return build_figure(data, layout, dark=dark)
+
+
+def _chance_levels(drifts: "Mapping[ArmRound, Drift]", places: Sequence[str], line: Drawing) -> list[Drawing]:
+    """A bar at each site where two random subspaces would be."""
+    levels = {
+        (places.index(site), level)
+        for measured in drifts.values()
+        for site, level in measured.chance.items()
+        if site in places
+    }
+    return [
+        {"type": "line", "x0": at - 0.45, "x1": at + 0.45, "y0": level, "y1": level, "line": line}
+        for at, level in sorted(levels)
+    ]
 
 
 def _training(arm: str, round_: int) -> str:

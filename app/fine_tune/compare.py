@@ -6,38 +6,38 @@ from typing import Any
 import streamlit as st
 
 from app.fine_tune import charts
-from app.side_by_side.ribbons import table_html
-from app.ui.exports import to_csv
-from app.ui.widgets import chart, download, is_dark, small
+from app.ui import session
+from app.ui.tables import table_html, to_csv
+from app.ui.widgets import caption, chart, download, is_dark
 from spd_core.runs.record import RunRecord
 from spd_core.runs.view import RunView
-
-AXIS = "runs_axis"
 
 
 def panel(records: Sequence[RunRecord], views: Mapping[str, RunView]) -> None:
     """The runs of these records; `views` has what each has told, by its name, in the same order."""
     names = tuple(views)
-    rows = differing(records, names)
+    rows = differing_settings(records, names)
     if rows:
         st.html(table_html(rows, "Settings that differ"))
     else:
-        small("All were asked for with the same settings, on the same versions.")
+        caption("All were asked for with the same settings, on the same versions.")
     curves: charts.Views = {name: view.curves for name, view in views.items()}
     if not any(curves.values()):
-        small("None of them has trained yet.")
+        caption("None of them has trained yet.")
         return
     axes: tuple[charts.Axis, ...] = ("step", "epoch")
-    by = st.segmented_control("Along x", axes, default="step", required=True, key=AXIS)
+    by = st.segmented_control("Along x", axes, default="step", required=True, key=session.RUNS_AXIS)
     chart(charts.losses(curves, is_dark(), by), key="chart_runs_losses", alt=charts.losses_alt(curves))
-    small("How to read this: colour and dash are the arm, the shape of the marks is the run. Thin lines are the rows "
-          "of each step, thick ones the held-out rows. Each arm is scored on its own text, so a lower line of another "
-          "arm is no better model.")  # fmt: skip
+    caption(
+        "How to read this: colour and dash are the arm, the shape of the marks is the run. Thin lines are the rows "
+        "of each step, thick ones the held-out rows. Each arm is scored on its own text, so a lower line of another "
+        "arm is no better model."
+    )
     st.html(table_html(charts.finals_table(views), "Last losses, in nats per token"))
     download("Losses of these runs as CSV", lambda: to_csv(charts.losses_table(curves)), "runs-losses.csv")
 
 
-def differing(records: Sequence[RunRecord], names: Sequence[str]) -> list[dict[str, str]]:
+def differing_settings(records: Sequence[RunRecord], names: Sequence[str]) -> list[dict[str, str]]:
     """Settings and versions that are not the same in all runs, a column a run; `names` are all different."""
     settings = [_flat({**record.recipe.model_dump(mode="json"), "version": record.versions}) for record in records]
     rows = []

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from app.ui import session
-from app.ui.exports import to_csv
-from app.ui.widgets import counted, download, failure, small
+from app.ui.tables import to_csv
+from app.ui.widgets import caption, counted, download, failure
 from spd_core.data.catalog import find_capability, held_out_prompts
 from spd_core.data.public import TASKS
 from spd_core.distill.corpus import CorpusRow, Hygiene, clean, read_corpus
@@ -32,35 +32,42 @@ def panel(run: "Run", *, open_to_change: bool) -> None:
     written = sorted((run.folder / "corpora").glob("[!.]*.jsonl"))
     files = {path.stem: path for path in written if ".part-" not in path.name}
     if not files:
-        small("No row is written yet. They appear here batch by batch.")
+        caption("No row is written yet. They appear here batch by batch.")
         return
     chosen = st.segmented_control(
-        "Corpus", tuple(files), default=next(iter(files)), required=True, key=session.CORPUS_SHOWN,
-        format_func=_title, persist_state="session",
-    )  # fmt: skip
+        "Corpus",
+        tuple(files),
+        default=next(iter(files)),
+        required=True,
+        key=session.CORPUS_SHOWN,
+        format_func=_title,
+        persist_state="session",
+    )
     name = chosen if chosen in files else next(iter(files))
     try:
         rows, rejected = sorted(read_corpus(files[name]), key=lambda row: row.number), run.rejected()
-        found = hygiene(run.record.distillation, rows)
+        cleaned = hygiene(run.record.distillation, rows)
     except InputError as error:
         failure("This corpus cannot be read:", str(error))
         return
     arm, _, round_ = name.rpartition("-round-")
     mine = rejected.get(arm, frozenset()) if round_ == "1" else frozenset()
-    _summary(rows, found, len(mine))
-    reasons = {row.number: _REASONS[reason] for reason, dropped in found.dropped.items() for row in dropped}
+    _summary(rows, cleaned, len(mine))
+    reasons = {row.number: _REASONS[reason] for reason, dropped in cleaned.dropped.items() for row in dropped}
     editable = open_to_change and round_ == "1"
     table = [_line(row, mine, reasons) for row in rows]
     edited = _table(table, f"{session.CORPUS_TABLE}_{run.id}_{name}", editable)
     with st.container(horizontal=True, vertical_alignment="center"):
         if editable:
-            wanted = {number for number, keep in zip((row.number for row in rows), edited, strict=True) if not keep}
-            if st.button("Save what I rejected", disabled=wanted == set(mine), icon=":material/save:"):
-                _save(run, {**rejected, arm: wanted})
+            rejected_now = {
+                number for number, keep in zip((row.number for row in rows), edited, strict=True) if not keep
+            }
+            if st.button("Save what I rejected", disabled=rejected_now == set(mine), icon=":material/save:"):
+                _save(run, {**rejected, arm: rejected_now})
         download("Corpus as CSV", lambda: to_csv(table), f"{run.id}-{name}.csv")
         download("Corpus as JSONL", files[name].read_bytes, f"{run.id}-{name}.jsonl")
     if not editable:
-        small("Rows can be rejected before a run trains: tick **Wait for my review** among its settings.")
+        caption("Rows can be rejected before a run trains: tick **Wait for my review** among its settings.")
 
 
 def hygiene(recipe: Recipe, rows: Sequence[CorpusRow]) -> Hygiene:
@@ -74,8 +81,9 @@ def hygiene(recipe: Recipe, rows: Sequence[CorpusRow]) -> Hygiene:
         return clean(rows, {row.id: row.prompt for row in rows}, drop=recipe.corpus.drop)
     prompts = find_capability(recipe.capability, split=recipe.corpus.split)
     bare = {example.id: example.prompt for example in prompts.examples}
-    return clean([row for row in rows if row.id in bare], bare, held_out_prompts(recipe.capability),
-                 drop=recipe.corpus.drop)  # fmt: skip
+    return clean(
+        [row for row in rows if row.id in bare], bare, held_out_prompts(recipe.capability), drop=recipe.corpus.drop
+    )
 
 
 def _title(name: str) -> str:
@@ -125,14 +133,21 @@ def _table(rows: Sequence[Mapping[str, object]], key: str, editable: bool) -> li
     height = min(38 + 35 * len(rows), 423)
     if not editable:
         st.dataframe(
-            frame.drop(columns="keep"), column_config=_COLUMNS, hide_index=True, height=height,
+            frame.drop(columns="keep"),
+            column_config=_COLUMNS,
+            hide_index=True,
+            height=height,
             alt="The rows of a corpus: prompt, completion, tokens, how it ended, and why it is left out",
-        )  # fmt: skip
+        )
         return [bool(row["keep"]) for row in rows]
     edited = st.data_editor(
-        frame, column_config=_COLUMNS, hide_index=True, height=height, key=key,
+        frame,
+        column_config=_COLUMNS,
+        hide_index=True,
+        height=height,
+        key=key,
         disabled=[name for name in frame.columns if name != "keep"],
-    )  # fmt: skip
+    )
     return [bool(keep) for keep in edited["keep"]]
 
 

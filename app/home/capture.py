@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from app.jobs.requests import Request
+from app.jobs.requests import CaptureRequest
 from app.ui import progress, session
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def welcome() -> None:
                 st.page_link(where, label=label, icon=":material/arrow_forward:")
 
 
-def running() -> None:
+def running_capture() -> None:
     """The running capture, ticking."""
     job = session.job(session.CAPTURE_JOB)
     if job is None:
@@ -45,13 +45,13 @@ def running() -> None:
                 f"{news.remaining:.0f} s to go · loss of the last batch **{news.loss:.2f} nats**"
             )
 
-    progress.ticking(job, "Stop capturing", stopping="Stopping after this batch…", more=numbers)
+    progress.show_progress(job, "Stop capturing", stopping="Stopping after this batch…", more=numbers)
 
 
-def summary(analysis: "Analysis", now: Request | None) -> None:
+def capture_summary(analysis: "Analysis", now: CaptureRequest | None) -> None:
     """What was captured, and what was left out."""
     record = analysis.provenance
-    if now is not None and not now.made(analysis):
+    if now is not None and not now.matches(analysis):
         st.info("Settings have changed since this capture; it stays until you capture again.", icon=":material/edit:")
     if record.examples_used + len(record.skipped) < record.examples_requested:
         st.info(f"Stopped early: what {record.examples_used} examples gave is kept.", icon=":material/stop_circle:")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from app.ui import session
-from app.ui.widgets import counted, failure, plain, small
+from app.ui.widgets import caption, counted, escaped, failure
 from spd_core.data.capability import Capability, Example, Split
 from spd_core.data.catalog import save_capability, saved_names, suggested_name
 from spd_core.data.importing import Imported, convert
@@ -44,7 +44,7 @@ def panel(capability: Capability, view: str | None, imported: bool) -> None:
     _news(capability.name)
     if view == EDIT:
         if own_name(capability) != capability.name:
-            small(f"What you save is a copy: {plain(capability.name)} stays as it is.")
+            caption(f"What you save is a copy: {escaped(capability.name)} stays as it is.")
         edited = edit(capability)
         if edited is not None:
             _save_row(edited, own_name(capability))
@@ -67,18 +67,28 @@ def browse(capability: Capability) -> None:
     numbers = {name: len(capability.split(name).examples) for name in SPLITS}
     present = [name for name, n in numbers.items() if n]
     split = st.segmented_control(
-        "Split", present, default=present[0], required=True, key=session.EXAMPLES_SPLIT, persist_state="session",
+        "Split",
+        present,
+        default=present[0],
+        required=True,
+        key=session.EXAMPLES_SPLIT,
+        persist_state="session",
         format_func=lambda name: f"{SPLITS[name]} {numbers[name]}",
-    )  # fmt: skip
+    )
     examples = capability.split(split if split in present else present[0]).examples
     choosable = split == "calibration"
     st.dataframe(
-        [_row(example) for example in examples], column_config=_COLUMNS, hide_index=True, height=_height(len(examples)),
-        key=f"{session.EXAMPLES_TABLE}-{split}", selection_mode="single-row",
-        on_select=_choose if choosable else "ignore", alt=f"{counted(len(examples), 'example')} of one split",
-    )  # fmt: skip
+        [_row(example) for example in examples],
+        column_config=_COLUMNS,
+        hide_index=True,
+        height=_height(len(examples)),
+        key=f"{session.EXAMPLES_TABLE}-{split}",
+        selection_mode="single-row",
+        on_select=_choose if choosable else "ignore",
+        alt=f"{counted(len(examples), 'example')} of one split",
+    )
     if choosable:
-        small("Choose a row at its left edge to see which of its tokens carry the loss, under 3.")
+        caption("Choose a row at its left edge to see which of its tokens carry the loss, under 3.")
 
 
 def _height(rows: int) -> int:
@@ -114,7 +124,7 @@ def usable(imported: Imported, where: str, remedy: str) -> bool:
     more = f", and {bad - 1:,} more" if bad > 1 else ""
     failure(f"{counted(bad, 'row')} of {good + bad:,} cannot be read:", f"{where}, {imported.problems[0]}{more}")
     _problem_table(imported.problems)
-    small(f"{plain(remedy)} The table can be downloaded with the button at its corner.")
+    caption(f"{escaped(remedy)} The table can be downloaded with the button at its corner.")
     if not good:
         return False
     agreed = f"{session.LEAVE_OUT}-{zlib.crc32(repr(imported.problems).encode('utf-8', 'replace'))}"  # to these only
@@ -130,8 +140,10 @@ def _problem_table(problems: tuple[Problem, ...]) -> None:
             "Value": st.column_config.TextColumn(width="medium"),
             "Reason": st.column_config.TextColumn(width="large"),
         },
-        hide_index=True, height=_height(len(problems)), alt="Rows that cannot be read, and why",
-    )  # fmt: skip
+        hide_index=True,
+        height=_height(len(problems)),
+        alt="Rows that cannot be read, and why",
+    )
 
 
 # --- edit ----------------------------------------------------------------------------------------------------
@@ -140,16 +152,21 @@ def _problem_table(problems: tuple[Problem, ...]) -> None:
 def edit(capability: Capability) -> Capability | None:
     """The capability as edited in the table; None while rows are wrong and not left out."""
     rows = st.data_editor(
-        _draft(capability), num_rows="dynamic", hide_index=True, height=360, key=_editor(capability),
-        column_order=("split", "prompt", "answer"), alt="Examples to edit",
+        _draft(capability),
+        num_rows="dynamic",
+        hide_index=True,
+        height=360,
+        key=_editor(capability),
+        column_order=("split", "prompt", "answer"),
+        alt="Examples to edit",
         column_config={
             **_COLUMNS,
             "split": st.column_config.SelectboxColumn("Split", options=list(SPLITS), default="calibration"),
         },
-    )  # fmt: skip
+    )
     now = records(rows)
     st.session_state[session.DRAFT] = (capability.fingerprint, st.session_state[session.DRAFT][1], now)
-    small(
+    caption(
         "Double-click a cell to change it; the last, empty row adds one; choose rows at the left edge to delete them."
     )
     before = {example.id: example for example in capability.examples}
@@ -200,17 +217,23 @@ def _save_row(capability: Capability, proposed: str) -> None:
     """Name, replacement and button."""
     row = st.container(horizontal=True, vertical_alignment="bottom")
     name = row.text_input(
-        "Save as", proposed, max_chars=70, key=f"{session.SAVE_NAME}-{proposed}", width=280,
+        "Save as",
+        proposed,
+        max_chars=70,
+        key=f"{session.SAVE_NAME}-{proposed}",
+        width=280,
         help="Letters, digits, dots and dashes. It then stands among the capabilities.",
-    )  # fmt: skip
+    )
     name = (name or "").strip()
     overwrite = False
     if name in saved_names():
-        overwrite = row.checkbox(f"Replace the saved {plain(name)}", key=f"{session.SAVE_REPLACE}-{name}")
+        overwrite = row.checkbox(f"Replace the saved {escaped(name)}", key=f"{session.SAVE_REPLACE}-{name}")
     row.button(
-        f"Save {counted(len(capability.examples), 'example')}", on_click=_save, args=(capability, name, overwrite),
+        f"Save {counted(len(capability.examples), 'example')}",
+        on_click=_save,
+        args=(capability, name, overwrite),
         icon=":material/save:",
-    )  # fmt: skip
+    )
 
 
 def _save(capability: Capability, name: str, overwrite: bool) -> None:
@@ -233,4 +256,4 @@ def _news(name: str) -> None:
         failure("Not saved:", text)
         del st.session_state[session.SAVE_NEWS]
     elif saved == name:
-        st.success(f"Saved: {plain(text)}", icon=":material/save:")
+        st.success(f"Saved: {escaped(text)}", icon=":material/save:")

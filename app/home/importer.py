@@ -11,7 +11,7 @@ import streamlit as st
 
 from app.home import examples
 from app.ui import session
-from app.ui.widgets import counted, failure, plain, small
+from app.ui.widgets import caption, counted, escaped, failure
 from spd_core.data.capability import Capability, Scorer, Settings, Split
 from spd_core.data.importing import (
     CUSTOM,
@@ -39,7 +39,7 @@ _RULES = {"the whole answer": "answer", "the last number": "number", "the tests"
 _AFTER, _REGEX, _FILE = "what follows a text", "a regular expression", "as the file says"
 
 
-def pick_file() -> tuple[str, bytes] | None:
+def pick_capability_file() -> tuple[str, bytes] | None:
     """Name and content of an upload, or else of a path on the server's machine; None while there is neither.
 
     Raises:
@@ -53,12 +53,15 @@ def pick_file() -> tuple[str, bytes] | None:
         return upload.name, upload.getvalue()
     if path and path.strip():
         return read_file(path.strip())
-    small("A row each example: one JSON object a line, such as " + plain('{"prompt": "2 + 2?", "answer": "4"}')
-          + ", or a CSV with a header.")  # fmt: skip
+    caption(
+        "A row each example: one JSON object a line, such as "
+        + escaped('{"prompt": "2 + 2?", "answer": "4"}')
+        + ", or a CSV with a header."
+    )
     return None
 
 
-def form(name: str, data: bytes) -> Capability | None:
+def import_form(name: str, data: bytes) -> Capability | None:
     """The examples of the file, as the form says; None while something is wrong, with the reason on screen."""
     try:
         with st.container(border=True):
@@ -94,9 +97,11 @@ def _table(name: str, data: bytes, top: Any) -> Table:
     with top.popover("File", icon=":material/description:"):
         encoding = st.selectbox("Encoding", get_args(Encoding), key=_key("encoding"), persist_state="session")
         separator = st.selectbox(
-            "Separator of a CSV", ("found by trying", *SEPARATORS.values()), key=_key("separator"),
+            "Separator of a CSV",
+            ("found by trying", *SEPARATORS.values()),
+            key=_key("separator"),
             persist_state="session",
-        )  # fmt: skip
+        )
     chosen = next((mark for mark, word in SEPARATORS.items() if word == separator), None)
     return _read(name, data, cast(Encoding, encoding), chosen)
 
@@ -110,14 +115,22 @@ def _mapping(table: Table, settings: Settings, top: Any) -> Callable[[Table], Im
     """How to read the rows: by a format that is known, or by the columns that are chosen; None until they are."""
     formats = (OWN, *TASKS, CUSTOM)
     format_ = top.selectbox(
-        "Columns are those of", formats, index=formats.index(recognise(table)), key=_key("format", _token(table)),
-        persist_state="session", width=240,
+        "Columns are those of",
+        formats,
+        index=formats.index(recognise(table)),
+        key=_key("format", _token(table)),
+        persist_state="session",
+        width=240,
         help="Recognised by the first row. Each public data set has its own reader.",
-    )  # fmt: skip
+    )
     split = top.selectbox(
-        "Rows without a split go to", get_args(Split), key=_key("split"), persist_state="session", width=240,
+        "Rows without a split go to",
+        get_args(Split),
+        key=_key("split"),
+        persist_state="session",
+        width=240,
         format_func=examples.SPLITS.get,
-    )  # fmt: skip
+    )
     st.text(f"{table.name}: {counted(len(table.rows), 'row')}, columns {', '.join(table.columns)[:200]}")
     task = format_ if format_ in TASKS else None
     columns = _pick_columns(table) if format_ == CUSTOM else OWN_COLUMNS
@@ -141,13 +154,14 @@ def _mend(table: Table, found: Imported) -> Table:
     import pandas as pd
 
     with st.expander(f"Mend {counted(len(bad), 'row')} here"):
-        small("Double-click a cell to change it; what you write counts at once, for this import and not in the file.")
+        caption("Double-click a cell to change it; what you write counts at once, for this import and not in the file.")
         rows = pd.DataFrame(list(bad.values()), index=pd.Index(list(bad), name="Line"), dtype=object)
         mended = st.data_editor(
-            rows, key=_key("mend", _token(table), zlib.crc32(repr(bad).encode("utf-8", "replace"))),
+            rows,
+            key=_key("mend", _token(table), zlib.crc32(repr(bad).encode("utf-8", "replace"))),
             column_config={"_index": st.column_config.NumberColumn("Line", disabled=True)},
             alt="Rows that cannot be read, to be mended",
-        )  # fmt: skip
+        )
     changes = {
         line: {column: row[column] or "" for column in table.columns if row[column] != bad[line][column]}
         for line, row in zip(bad, examples.records(mended), strict=True)
@@ -166,21 +180,26 @@ def _pick_columns(table: Table) -> dict[str, str] | None:
     Raises:
         InputError: both from one column.
     """
-    guessed, found = guess_columns(table.columns), {}
+    guessed, columns = guess_columns(table.columns), {}
     for place, (field, label) in zip(st.columns(len(_FIELDS)), _FIELDS.items(), strict=True):
         options = table.columns if field in _NEEDED else [NONE, *table.columns]
         likely = guessed.get(field, None if field in _NEEDED else NONE)
         chosen = place.selectbox(
-            f"{label} column", options, index=options.index(likely) if likely else None, placeholder="Choose",
-            key=_key(field, _token(table)), persist_state="session", help=_HELP.get(field),
-        )  # fmt: skip
+            f"{label} column",
+            options,
+            index=options.index(likely) if likely else None,
+            placeholder="Choose",
+            key=_key(field, _token(table)),
+            persist_state="session",
+            help=_HELP.get(field),
+        )
         if chosen is not None and chosen != NONE:
-            found[field] = chosen
-    if not set(found) >= _NEEDED:
+            columns[field] = chosen
+    if not set(columns) >= _NEEDED:
         return None
-    if found["prompt"] == found["answer"]:
-        raise InputError(f"prompt and answer are both the column {found['prompt']!r}; choose two columns")
-    return found
+    if columns["prompt"] == columns["answer"]:
+        raise InputError(f"prompt and answer are both the column {columns['prompt']!r}; choose two columns")
+    return columns
 
 
 def _pick_settings(file: str, format_: str, settings: Settings) -> Settings:
@@ -197,14 +216,22 @@ def _pick_settings(file: str, format_: str, settings: Settings) -> Settings:
         left, right = st.columns(2)
         title = left.text_input("Title", settings.title, key=key("title"), persist_state="session")
         template = left.text_area(
-            "Template", settings.template, key=key("template"), persist_state="session", height=100,
+            "Template",
+            settings.template,
+            key=key("template"),
+            persist_state="session",
+            height=100,
             help="The text before the answer; {prompt} stands for the prompt.",
-        )  # fmt: skip
+        )
         scorers = get_args(Scorer)
         scorer = right.selectbox(
-            "Scorer", scorers, index=scorers.index(settings.scorer), key=key("scorer"), persist_state="session",
+            "Scorer",
+            scorers,
+            index=scorers.index(settings.scorer),
+            key=key("scorer"),
+            persist_state="session",
             help="How a written answer is judged: number, letter and exact compare; python runs the tests.",
-        )  # fmt: skip
+        )
         with right:
             spans = _pick_rule(settings, key("spans"))
     fields = settings.model_dump(by_alias=True)
@@ -221,9 +248,13 @@ def _pick_rule(settings: Settings, key: str) -> Any:
     else:
         now, rules = _FILE, [*rules, _FILE]
     chosen = st.selectbox(
-        "The loss is on", rules, index=rules.index(now), key=key, persist_state="session",
+        "The loss is on",
+        rules,
+        index=rules.index(now),
+        key=key,
+        persist_state="session",
         help="The span rule: which part of the answer decides whether it is correct.",
-    )  # fmt: skip
+    )
     if chosen == _FILE:
         return rule if isinstance(rule, str) else rule.model_dump(by_alias=True)
     if chosen == _AFTER:

@@ -1,20 +1,18 @@
 """Choosing a model, a capability and settings: widgets, the model card, and the preview of the loss mask."""
 
-from typing import TYPE_CHECKING, Any, cast, get_args
+from typing import Any, cast, get_args
 
 import streamlit as st
 
 from app.home import examples, importer
 from app.home.recent import recent_models, remember
-from app.jobs.models import Job, ModelKey, forget_preparation
+from app.jobs.job import Job
+from app.jobs.models import ModelKey, Prepared, estimate_memory, fitting_batch_size, forget_preparation, free_memory
 from app.ui import session, tokens
-from app.ui.widgets import counted, failure, gib, plain, small
+from app.ui.widgets import caption, counted, escaped, failure, gib
 from spd_core.data.capability import Capability, Loss, Style, builtin_names
 from spd_core.data.catalog import read_named, saved_names
 from spd_core.errors import InputError, SpdError
-
-if TYPE_CHECKING:
-    from app.jobs.capturing import Prepared
 
 BUILT_IN, ELSEWHERE, RECENT = "Built-in", "Hub id or folder", "Recent"
 OWN_FILE = "your own file"
@@ -33,10 +31,14 @@ def pick_model() -> ModelKey | None:
     row = st.container(horizontal=True, vertical_alignment="center")
     recent = {f"{name} @ {revision}" if revision else name: (name, revision) for name, revision in recent_models()}
     source = row.segmented_control(
-        "Where the model comes from", (BUILT_IN, ELSEWHERE, RECENT) if recent else (BUILT_IN, ELSEWHERE),
-        default=BUILT_IN, required=True, key=session.MODEL_SOURCE, persist_state="session",
+        "Where the model comes from",
+        (BUILT_IN, ELSEWHERE, RECENT) if recent else (BUILT_IN, ELSEWHERE),
+        default=BUILT_IN,
+        required=True,
+        key=session.MODEL_SOURCE,
+        persist_state="session",
         label_visibility="collapsed",
-    )  # fmt: skip
+    )
     name: str | None = "builtin"
     revision: str | None = None
     if source == ELSEWHERE:
@@ -49,18 +51,24 @@ def pick_model() -> ModelKey | None:
     with row.popover("Advanced", icon=":material/tune:"):
         if source == ELSEWHERE:
             revision = st.text_input(
-                "Revision", key=session.REVISION, persist_state="session", placeholder="the newest",
+                "Revision",
+                key=session.REVISION,
+                persist_state="session",
+                placeholder="the newest",
                 help="Branch, tag or commit on the hub; a folder has none.",
-            )  # fmt: skip
+            )
         dtype = st.selectbox(
-            "Number format of the weights", ("auto", "float32", "bfloat16"), key=session.DTYPE,
-            persist_state="session", help="auto: bfloat16 where the hardware multiplies it, else float32.",
-        )  # fmt: skip
+            "Number format of the weights",
+            ("auto", "float32", "bfloat16"),
+            key=session.DTYPE,
+            persist_state="session",
+            help="auto: bfloat16 where the hardware multiplies it, else float32.",
+        )
     name = (name or "").strip()
     return ModelKey(name, (revision or "").strip() or None, dtype) if name else None
 
 
-def wait_for(job: "Job[Prepared, None]", key: ModelKey) -> "Prepared | None":
+def wait_for(job: Job[Prepared, None], key: ModelKey) -> Prepared | None:
     """What is known of the model, or its progress (ticking) or its error."""
     if job.result is not None:
         if key.name != "builtin":
@@ -75,13 +83,13 @@ def wait_for(job: "Job[Prepared, None]", key: ModelKey) -> "Prepared | None":
     def ticking() -> None:
         if not job.running:
             st.rerun()
-        st.progress(min(job.share, 1.0), text=f"{plain(job.phase)} ({job.elapsed:.0f} s)")
+        st.progress(min(job.share, 1.0), text=f"{escaped(job.phase)} ({job.elapsed:.0f} s)")
 
     ticking()
     return None
 
 
-def model_card(prepared: "Prepared") -> None:
+def model_card(prepared: Prepared) -> None:
     """What the configuration says, and where keys are read."""
     card = prepared.card
     rows = {
@@ -94,22 +102,20 @@ def model_card(prepared: "Prepared") -> None:
         "Norm": card.norm,
         "Context": f"{card.context:,} tokens",
     }
-    items = [f"{label}: **{plain(str(value))}**" for label, value in rows.items()]
+    items = [f"{label}: **{escaped(str(value))}**" for label, value in rows.items()]
     for column, part in zip(st.columns((2, 3), wrap=False), (items[:4], items[4:]), strict=True):
         column.markdown("  \n".join(part))
-    small(f"K is read {plain(card.key_is_read)}. V likewise.")
+    caption(f"K is read {escaped(card.key_is_read)}. V likewise.")
 
 
-def memory(prepared: "Prepared", dtype: str, layers: tuple[int, ...], batch_size: int) -> None:
+def memory_estimate(prepared: Prepared, dtype: str, layers: tuple[int, ...], batch_size: int) -> None:
     """Estimated peak memory against what is free, before anything is loaded; smaller settings when it does not fit."""
-    from app.jobs import capturing
-
-    needed, free = capturing.estimate(prepared, dtype, layers, batch_size), capturing.free_memory()
+    needed, free = estimate_memory(prepared, dtype, layers, batch_size), free_memory()
     parts = (("load", needed.load), ("capture", needed.capture), ("generate", needed.generation))
     listed = " · ".join(f"{what} **{gib(size)}**" for what, size in parts)
-    small(f"Memory, estimated: {listed}. Free now: **{gib(free)}**.")
+    caption(f"Memory, estimated: {listed}. Free now: **{gib(free)}**.")
     if needed.capture > free:
-        smaller = capturing.fitting_batch(prepared, dtype, layers, batch_size)
+        smaller = fitting_batch_size(prepared, dtype, layers, batch_size)
         remedy = f"batch size {smaller} fits" if smaller else "choose a smaller model, or fewer and later layers"
         st.warning(f"Capturing may not fit: {remedy}.", icon=":material/memory:")
 
@@ -121,15 +127,14 @@ def pick_capability(wide: Any) -> Capability | None:
     """The chosen capability with its title and counts; its examples, or the form of an import, go into `wide`."""
     names = (*builtin_names(), *saved_names())
     name = st.selectbox(
-        "Capability", (*names, OWN_FILE), key=session.CAPABILITY, bind="query-params",
-        label_visibility="collapsed",
-    )  # fmt: skip
+        "Capability", (*names, OWN_FILE), key=session.CAPABILITY, bind="query-params", label_visibility="collapsed"
+    )
     imported = name not in names
     try:
         if imported:
-            file = importer.pick_file()
+            file = importer.pick_capability_file()
             with wide:
-                capability = importer.form(*file) if file else None
+                capability = importer.import_form(*file) if file else None
         else:
             capability = read_named(name)
     except InputError as error:
@@ -138,8 +143,8 @@ def pick_capability(wide: Any) -> Capability | None:
     if capability is None:
         return None
     settings = capability.settings
-    st.markdown(f"**{plain(settings.title or capability.name)}** {plain(settings.description)}")
-    small(examples.counts(capability))
+    st.markdown(f"**{escaped(settings.title or capability.name)}** {escaped(settings.description)}")
+    caption(examples.counts(capability))
     view = examples.pick_view()
     with wide:
         examples.panel(capability, view, imported)
@@ -158,24 +163,29 @@ def pick_loss(capability: Capability | None) -> tuple[Loss, Style]:
         "Loss on", losses, default="aligned", required=True, key=session.LOSS, bind="query-params", help=_LOSS_HELP
     )
     style = right.segmented_control(
-        "Prompt style", ("raw", "chat"), default="raw", required=True, key=session.STYLE, bind="query-params",
+        "Prompt style",
+        ("raw", "chat"),
+        default="raw",
+        required=True,
+        key=session.STYLE,
+        bind="query-params",
         help=_STYLE_HELP,
-    )  # fmt: skip
+    )
     return (
         cast(Loss, loss if loss in losses else "aligned"),
         cast(Style, style if style in get_args(Style) else "raw"),
     )
 
 
-def preview(prepared: "Prepared", capability: Capability, loss: Loss, style: Style) -> None:
+def loss_mask_preview(prepared: Prepared, capability: Capability, loss: Loss, style: Style) -> None:
     """One calibration example as tokens, those under the loss marked."""
     from spd_core.data.spans import encode, longest_example
 
     examples = capability.split("calibration").examples
     left, right = st.columns((1, 3), vertical_alignment="center")
     number = left.number_input(
-        "Example", 1, len(examples), key=session.PREVIEW, persist_state="session", label_visibility="collapsed",
-    )  # fmt: skip
+        "Example", 1, len(examples), key=session.PREVIEW, persist_state="session", label_visibility="collapsed"
+    )
     example = examples[session.clamped(number, 1, len(examples)) - 1]
     try:
         encoded = encode(
@@ -185,13 +195,13 @@ def preview(prepared: "Prepared", capability: Capability, loss: Loss, style: Sty
         failure("No preview:", str(error))
         return
     if isinstance(encoded, str):
-        st.warning(f"{plain(example.id)} will be skipped: {plain(encoded)}", icon=":material/skip_next:")
+        st.warning(f"{escaped(example.id)} will be skipped: {escaped(encoded)}", icon=":material/skip_next:")
         return
     right.markdown(
         f"Example {number}: **{len(encoded.supervised)} of {len(encoded.ids)} tokens** carry the loss (framed, bold, "
         "underlined). :small[· is a space, ↵ a line break.]"
     )
-    st.html(tokens.strip(encoded))
+    st.html(tokens.loss_mask_html(encoded))
 
 
 # --- capture -------------------------------------------------------------------------------------------------
@@ -210,9 +220,13 @@ def _pick_preset() -> None:
     matching = (name for name, values in PRESETS.items() if all(state[key] == value for key, value in values.items()))
     state[session.CAPTURE_PRESET] = next(matching, None)
     st.segmented_control(
-        "Presets", PRESETS, key=session.CAPTURE_PRESET, on_change=_apply_preset, label_visibility="collapsed",
+        "Presets",
+        PRESETS,
+        key=session.CAPTURE_PRESET,
+        on_change=_apply_preset,
+        label_visibility="collapsed",
         help="Paper: 50 examples, the middle and the last layer. Quick: 12 examples. All layers: 50 examples.",
-    )  # fmt: skip
+    )
 
 
 def _apply_preset() -> None:
@@ -227,7 +241,7 @@ def pick_capture_settings(capability: Capability | None) -> tuple[int, str, int,
         examples, layers, batch, center = _pick_knobs(capability)
     with presets:
         _pick_preset()
-    spaced = plain(layers.replace(",", ", "))
+    spaced = escaped(layers.replace(",", ", "))
     row.markdown(f":small[{counted(examples, 'example')}, layers {spaced}, batch size {batch}]")
     return examples, layers, batch, center
 
@@ -235,19 +249,34 @@ def pick_capture_settings(capability: Capability | None) -> tuple[int, str, int,
 def _pick_knobs(capability: Capability | None) -> tuple[int, str, int, bool]:
     most = max(len(capability.split("calibration").examples), 1) if capability else 50
     examples = st.number_input(
-        "Calibration examples", 1, value=50, key=session.EXAMPLES, bind="query-params",
+        "Calibration examples",
+        1,
+        value=50,
+        key=session.EXAMPLES,
+        bind="query-params",
         help=f"The first ones of the file, which has {most}. The paper uses 50.",
-    )  # fmt: skip
+    )
     layers = st.text_input(
-        "Layers", "middle,last", key=session.LAYERS, bind="query-params",
+        "Layers",
+        "middle,last",
+        key=session.LAYERS,
+        bind="query-params",
         help="middle, last, all, or indices from 0 such as 3,7",
-    )  # fmt: skip
+    )
     batch = st.number_input(
-        "Batch size", 1, 256, 8, key=session.BATCH, bind="query-params",
+        "Batch size",
+        1,
+        256,
+        8,
+        key=session.BATCH,
+        bind="query-params",
         help="Examples at once: speed and memory, never the result.",
-    )  # fmt: skip
+    )
     center = st.toggle(
-        "Centre the gradients", True, key=session.CENTRE, bind="query-params",
+        "Centre the gradients",
+        True,
+        key=session.CENTRE,
+        bind="query-params",
         help="Subtract the mean gradient before the decomposition.",
-    )  # fmt: skip
+    )
     return session.clamped(examples, 1, most), layers or "", session.clamped(batch, 1, 256), bool(center)

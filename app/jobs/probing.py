@@ -6,10 +6,12 @@ Imports torch only where it computes, so that pages can name requests and result
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
-from app.jobs.models import Job, ModelKey, ModelStore
-from spd_core.models.families import Site
+from app.jobs.job import Job
+from app.jobs.models import ModelKey, ModelStore
+from app.jobs.requests import CheckRequest, LensRequest, ReadRequest
+from spd_core.data.capability import Style
 from spd_core.subspace.analysis import Analysis
 
 if TYPE_CHECKING:
@@ -23,43 +25,6 @@ Found = TypeVar("Found")
 SEED = 0
 """Of the random direction beside the causal check."""
 _LENSES_AT_ONCE = 16
-
-
-def same(first: Analysis, second: Analysis) -> bool:
-    """Whether two analyses are the same capture, read or changed (by nulls) at different times."""
-    return first.name == second.name and first.provenance == second.provenance
-
-
-@dataclass(frozen=True)
-class ReadRequest:
-    """A text of the user's, to be read at all sites of an analysis."""
-
-    analysis: Analysis
-    text: str
-
-
-@dataclass(frozen=True)
-class LensRequest:
-    """The logit lens of every direction of a value site; `first` (0-based) is computed before the others."""
-
-    analysis: Analysis
-    site: Site
-    first: int = 0
-
-
-@dataclass(frozen=True)
-class CheckRequest:
-    """A causal check of one direction (0-based) on the `calibration` or the `heldout` texts."""
-
-    analysis: Analysis
-    site: Site
-    direction: int
-    split: str
-
-    def asks_what(self, other: "CheckRequest") -> bool:
-        """Whether another request would give the same numbers."""
-        own, others = (self.site, self.direction, self.split), (other.site, other.direction, other.split)
-        return own == others and same(self.analysis, other.analysis)
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,8 +49,8 @@ def read(
     lm = _model(job, request.analysis, key, store)
     job.progress(0.5, "Reading the text")
     started = time.monotonic()
-    found = read_text(lm, request.text, list(request.analysis.sites))
-    return Probed(request, found, time.monotonic() - started)
+    text = read_text(lm, request.text, list(request.analysis.sites))
+    return Probed(request, text, time.monotonic() - started)
 
 
 def lenses(
@@ -103,16 +68,16 @@ def lenses(
 
     lm = _model(job, request.analysis, key, store)
     vectors, started = request.analysis.sites[request.site].vectors, time.monotonic()
-    found: dict[int, Lens] = {}
+    lenses_done: dict[int, Lens] = {}
     order = list(dict.fromkeys((request.first, *range(vectors.shape[1]))))
     for start in range(0, len(order), _LENSES_AT_ONCE):
-        if found and job.stopping():
+        if lenses_done and job.stopping():
             break
         chosen = order[start : start + _LENSES_AT_ONCE]
-        found |= zip(chosen, logit_lenses(lm, request.site, vectors[:, chosen].T), strict=True)
-        job.news = Probed(request, dict(found), time.monotonic() - started)
-        job.progress(len(found) / vectors.shape[1], f"Direction {len(found)} of {vectors.shape[1]}")
-    return Probed(request, found, time.monotonic() - started)
+        lenses_done |= zip(chosen, logit_lenses(lm, request.site, vectors[:, chosen].T), strict=True)
+        job.news = Probed(request, dict(lenses_done), time.monotonic() - started)
+        job.progress(len(lenses_done) / vectors.shape[1], f"Direction {len(lenses_done)} of {vectors.shape[1]}")
+    return Probed(request, lenses_done, time.monotonic() - started)
 
 
 def check(
@@ -128,11 +93,17 @@ def check(
     lm = _model(job, request.analysis, key, store)
     job.progress(0.0, "Scoring")
     examples, started = _examples(lm, request), time.monotonic()
-    found = causal_check(
-        lm, request.analysis, request.site, request.direction, examples, seed=SEED, stop=job.stopping,
+    result = causal_check(
+        lm,
+        request.analysis,
+        request.site,
+        request.direction,
+        examples,
+        seed=SEED,
+        stop=job.stopping,
         tell=job.tell,
-    )  # fmt: skip
-    return Probed(request, found, time.monotonic() - started)
+    )
+    return Probed(request, result, time.monotonic() - started)
 
 
 def _model(job: "Job[Any, Any]", analysis: Analysis, key: ModelKey, store: ModelStore) -> "LanguageModel":
@@ -145,11 +116,11 @@ def _model(job: "Job[Any, Any]", analysis: Analysis, key: ModelKey, store: Model
 
 def _examples(lm: "LanguageModel", request: CheckRequest) -> "Sequence[Encoded]":
     """The texts of the check as tokens: as many held-out ones as calibration texts were captured, at most."""
-    from spd_core.subspace.pipeline import encoded_examples, settings_of
+    from spd_core.subspace.pipeline import encoded_examples
 
     analysis = request.analysis
     if request.split == "calibration":
         return analysis.examples
-    settings, style = settings_of(analysis)
-    wanted = settings.model_copy(update={"examples": len(analysis.examples)})
-    return encoded_examples(lm, analysis.capability, wanted, style, "heldout").examples
+    settings = analysis.settings.model_copy(update={"examples": len(analysis.examples)})
+    style = cast("Style", analysis.provenance.prompt_style)
+    return encoded_examples(lm, analysis.capability, settings, style, "heldout").examples

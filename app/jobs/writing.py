@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 import torch
 
-from app.jobs.models import Job, ModelStore
-from app.side_by_side.lanes import WriteRequest
+from app.jobs.job import Job
+from app.jobs.models import ModelStore
+from app.jobs.requests import WriteRequest
 from spd_core.errors import InputError, MemoryLimitError, Stopped
 from spd_core.generation import compare as engine
 from spd_core.generation import comparison
@@ -67,15 +68,25 @@ def write(job: Job[Comparison, Live], request: WriteRequest, store: ModelStore) 
 
     adapters = _adapters(request.specs)
     with _told_of_memory(request):
-        found = engine.compare(
-            lm, request.analysis, request.prompt, request.specs, sampling,
-            style=request.style, answer=request.answer, others=request.others, adapters=adapters, grid=request.grid,
-            alternatives=5 if request.grid is None else 3, on_step=on_step,
-            tell=job.tell, stop=job.stopping,
-        )  # fmt: skip
-    if not any(lane.tokens for lane in found.lanes) and job.stopping():
+        comparison_made = engine.compare(
+            lm,
+            request.analysis,
+            request.prompt,
+            request.specs,
+            sampling,
+            style=request.style,
+            answer=request.answer,
+            others=request.others,
+            adapters=adapters,
+            grid=request.grid,
+            alternatives=5 if request.grid is None else 3,
+            on_step=on_step,
+            tell=job.tell,
+            stop=job.stopping,
+        )
+    if not any(lane.tokens for lane in comparison_made.lanes) and job.stopping():
         raise Stopped("stopped before the first token; generate again")
-    return _saved(job, found)
+    return _saved(job, comparison_made)
 
 
 def _adapters(specs: Iterable[LaneSpec]) -> dict[str, Adapter]:
@@ -104,8 +115,8 @@ def read(job: Job[Comparison, Live], written: Comparison, request: WriteRequest,
     job.progress(0.0, "Reading each text in both lanes")
     with _told_of_memory(request):
         lanes = engine.lanes_of(specs, request.analysis, request.others, adapters)
-        found = read_lanes(lm, written, lanes, tell=job.tell, stop=job.stopping)
-    return _saved(job, found)
+        comparison_read = read_lanes(lm, written, lanes, tell=job.tell, stop=job.stopping)
+    return _saved(job, comparison_read)
 
 
 @contextmanager

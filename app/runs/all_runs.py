@@ -6,33 +6,27 @@ from pathlib import Path
 
 import streamlit as st
 
-from app.fine_tune import compare as run_compare
-from app.runs.panel import delete, duration
-from app.runs.recipe_form import arm_names
-from app.side_by_side.ribbons import table_html
-from app.ui import session
-from app.ui.widgets import counted, deletion, failure, plain, small, told_apart
+from app.runs.form import arm_names
+from app.runs.panel import delete_run
+from app.ui.tables import table_html
+from app.ui.widgets import caption, counted, delete_button, distinct_labels, escaped, failure
 from spd_core.errors import InputError
-from spd_core.models.families import BUILTIN
-from spd_core.recipes.distill import Recipe, recipe_from
+from spd_core.recipes.distill import Recipe
 from spd_core.recipes.evaluation import EvaluationRecipe
-from spd_core.recipes.presets import PRESETS
 from spd_core.runs import queue
 from spd_core.runs.folder import Damaged, Run, all_runs, size_of
 from spd_core.runs.record import RunRecord, State, Status
 from spd_core.runs.view import RunView
 from spd_core.text import opening
 
-SEARCH, CHOSEN, COMPARED = "runs_search", "runs_chosen", "runs_compared"
-DAMAGED = "runs_damaged"
-SHOWN = 25
+MOST_ROWS = 25
 """Rows of the table; older runs are found by searching."""
 _BUSY = ("starting", "running")
 _STATES: dict[State, str] = {"done": "finished", "review": "waits for review"}
 
 
 @dataclass(frozen=True)
-class Listed:
+class ListedRun:
     """A run and how it stands."""
 
     run: Run
@@ -40,11 +34,11 @@ class Listed:
 
 
 @dataclass(frozen=True)
-class Shelf:
+class RunKind:
     """In what the lists of two kinds of runs differ.
 
     Attributes:
-        kind: of their recipes.
+        recipe_type: of their recipes.
         noun: what one is called.
         key: where their page keeps the run that it shows.
         keys: what the keys of widgets begin with.
@@ -55,44 +49,46 @@ class Shelf:
         compare: draws several beside each other.
     """
 
-    kind: type[Recipe] | type[EvaluationRecipe]
+    recipe_type: type[Recipe] | type[EvaluationRecipe]
     noun: str
     key: str
     keys: str
     none: str
     hint: str
     holds: str
-    row: Callable[[Listed], dict[str, str]]
-    compare: Callable[[Sequence[Listed]], None] | None = None
+    row: Callable[[ListedRun], dict[str, str]]
+    compare: Callable[[Sequence[ListedRun]], None] | None = None
 
 
 # --- what there is -----------------------------------------------------------------------------------------------
 
 
-def all_runs_panel(open_run: Callable[[str], None], shelf: Shelf | None = None) -> None:
-    """Everything about the runs of one kind, distillations unless another is named; `open_run` is used as a callback,
-    and turns to the run of a name."""
-    shelf = shelf or DISTILLATIONS
+def all_runs_panel(open_run: Callable[[str], None], kind: RunKind) -> None:
+    """Everything about the runs of one kind; `open_run` is used as a callback, and turns to the run of a name."""
     try:
-        listed, damaged = _listed(shelf.kind)
+        listed, damaged = _listed(kind.recipe_type)
     except InputError as error:
         failure("The runs cannot be listed:", str(error))
         return
     if not listed and not damaged:
-        small(shelf.none)
+        caption(kind.none)
     if listed:
-        query = st.text_input("Search", key=f"{shelf.keys}_search", persist_state="session", width=620,
-                              placeholder=shelf.hint) or ""  # fmt: skip
-        found = [one for one in listed if matches(one.run, one.status, query)]
-        _table(found, len(listed), query, shelf)
-        if found:
-            _one(found, open_run, shelf)
-    _damaged(damaged, shelf)
-    if len(listed) > 1 and shelf.compare is not None:
-        shelf.compare(listed)
+        query = (
+            st.text_input(
+                "Search", key=f"{kind.keys}_search", persist_state="session", width=620, placeholder=kind.hint
+            )
+            or ""
+        )
+        matching = [one for one in listed if matches(one.run, one.status, query)]
+        _table(matching, len(listed), query, kind)
+        if matching:
+            _one(matching, open_run, kind)
+    _damaged(damaged, kind)
+    if len(listed) > 1 and kind.compare is not None:
+        kind.compare(listed)
 
 
-def _listed(kind: type[Recipe] | type[EvaluationRecipe]) -> tuple[list[Listed], list[Damaged]]:
+def _listed(kind: type[Recipe] | type[EvaluationRecipe]) -> tuple[list[ListedRun], list[Damaged]]:
     """All runs of a kind, the newest first, and the directories that cannot be read."""
     listed, damaged = [], []
     for run in all_runs():
@@ -102,7 +98,7 @@ def _listed(kind: type[Recipe] | type[EvaluationRecipe]) -> tuple[list[Listed], 
         if not isinstance(run.record.recipe, kind):
             continue  # it has a page of its own
         try:
-            listed.append(Listed(run, queue.status_of(run)))
+            listed.append(ListedRun(run, queue.status_of(run)))
         except InputError as error:  # damaged between two looks
             damaged.append(Damaged(run.id, str(error)))
     return listed, damaged
@@ -118,57 +114,49 @@ def matches(run: Run, status: Status, query: str) -> bool:
         notes = run.notes()
     except InputError:
         notes = ""
-    text = " ".join((run.id, run.record.title, recipe.capability, recipe.model, *recipe.arms, *parts(recipe),
-                     status.state, said_state(status), notes)).casefold()  # fmt: skip
+    text = " ".join(
+        (
+            run.id,
+            run.record.title,
+            recipe.capability,
+            recipe.model,
+            *recipe.arms,
+            *contents_of(recipe),
+            status.state,
+            state_in_words(status),
+            notes,
+        )
+    ).casefold()
     return all(word in text for word in words)
 
 
-def parts(recipe: Recipe | EvaluationRecipe) -> tuple[str, ...]:
+def contents_of(recipe: Recipe | EvaluationRecipe) -> tuple[str, ...]:
     """What a run is made of: arms, or subjects and sets."""
     if isinstance(recipe, Recipe):
         return (arm_names(recipe.arms),)
     return ("; ".join(one.title for one in recipe.subjects), ", ".join(one.name for one in recipe.sets))
 
 
-def said_state(status: Status) -> str:
+def state_in_words(status: Status) -> str:
     """A state in words."""
     return _STATES.get(status.state, status.state)
 
 
-def title(record: RunRecord) -> str:
+def run_title(record: RunRecord) -> str:
     """What a run is called."""
     return record.title or record.recipe.capability
 
 
-def label(record: RunRecord) -> str:
+def run_label(record: RunRecord) -> str:
     """A run in a list to choose from: when, what, made of what."""
     when = record.created.replace("T", " ")
-    return f"{when} · {opening(title(record), 60)} · {opening(' on '.join(parts(record.recipe)), 90)}"
-
-
-def summary(recipe: Recipe) -> str:
-    """Settings in a few words, after the preset that they are."""
-    corpus, train = recipe.corpus, recipe.train
-    prompts = counted(corpus.prompts, "prompt") if corpus.prompts else "all prompts"
-    facts = [
-        prompts,
-        f"{corpus.max_new_tokens} new tokens",
-        counted(train.epochs, "epoch"),
-        f"lr {train.learning_rate:g}",
-    ]
-    facts += [counted(recipe.rounds, "round")] if recipe.rounds > 1 else []
-    return "".join(f"{name}: " for name in PRESETS if _is_preset(recipe, name)) + ", ".join(facts)
-
-
-def _is_preset(recipe: Recipe, name: str) -> bool:
-    preset = recipe_from({"preset": name, "capability": recipe.capability})
-    return (preset.capture, preset.corpus, preset.train) == (recipe.capture, recipe.corpus, recipe.train)
+    return f"{when} · {opening(run_title(record), 60)} · {opening(' on '.join(contents_of(record.recipe)), 90)}"
 
 
 # --- what is read of each, once ----------------------------------------------------------------------------------
 
 
-def stamp(one: Listed) -> tuple[float, float]:
+def last_change(one: ListedRun) -> tuple[float, float]:
     """Changes with every beat of a run at work, and with its state."""
     return one.status.since, one.run.last_beat()
 
@@ -187,109 +175,80 @@ def _size(folder: str, stamp: tuple[float, float]) -> int:
     return size_of(Path(folder))
 
 
-def told(one: Listed) -> RunView:
+def events_of(one: ListedRun) -> RunView:
     """The same; nothing where its events cannot be read."""
     try:
-        return _view(one.run, str(one.run.folder), stamp(one))
+        return _view(one.run, str(one.run.folder), last_change(one))
     except InputError:
         return RunView()
 
 
-def on_disk(one: Listed) -> str:
+def size_on_disk(one: ListedRun) -> str:
     """What a run takes, for people."""
-    return f"{_size(str(one.run.folder), stamp(one)) / 2**20:,.1f} MiB"
+    return f"{_size(str(one.run.folder), last_change(one)) / 2**20:,.1f} MiB"
 
 
 # --- the table ---------------------------------------------------------------------------------------------------
 
 
-def _table(found: Sequence[Listed], known: int, query: str, shelf: Shelf) -> None:
+def _table(matching: Sequence[ListedRun], known: int, query: str, kind: RunKind) -> None:
     """The newest of those found; drawn again by itself while one of them waits or works."""
-    if not found:
-        small(f"None of {counted(known, shelf.noun)} matches {plain(repr(query))}.")
+    if not matching:
+        caption(f"None of {counted(known, kind.noun)} matches {escaped(repr(query))}.")
         return
-    rows = found[:SHOWN]
+    rows = matching[:MOST_ROWS]
     changing = any(one.status.state in (*_BUSY, "queued") for one in rows)
 
     @st.fragment(run_every=5.0 if changing else None)
     def draw() -> None:
         try:
-            now = [Listed(one.run, queue.status_of(one.run)) for one in rows]
+            now = [ListedRun(one.run, queue.status_of(one.run)) for one in rows]
         except InputError:  # one was deleted elsewhere, or is damaged: the whole list is drawn anew
             st.rerun()
         if [one.status.state for one in now] != [one.status.state for one in rows]:
             st.rerun()
-        st.html(table_html([shelf.row(one) for one in now], f"{shelf.noun.capitalize()}s, the newest first"))
+        st.html(table_html([kind.row(one) for one in now], f"{kind.noun.capitalize()}s, the newest first"))
 
     draw()
-    if len(found) > SHOWN:
-        small(f"The newest {SHOWN} of {len(found)}; search to find older ones.")
+    if len(matching) > MOST_ROWS:
+        caption(f"The newest {MOST_ROWS} of {len(matching)}; search to find older ones.")
 
 
-def _row(one: Listed) -> dict[str, str]:
-    record = one.run.record
-    recipe, worked = record.distillation, told(one).worked
-    return {
-        "Run": opening(title(record), 80),
-        "Capability": recipe.capability,
-        "Model": "built-in" if recipe.model == BUILTIN else recipe.model,
-        "Arms": arm_names(recipe.arms),
-        "Settings": summary(recipe),
-        "State": said_state(one.status),
-        "Created": record.created.replace("T", " "),
-        "Worked": duration(worked) if worked else "–",
-        "On disk": on_disk(one),
-    }
-
-
-def _one(found: Sequence[Listed], open_run: Callable[[str], None], shelf: Shelf) -> None:
+def _one(matching: Sequence[ListedRun], open_run: Callable[[str], None], kind: RunKind) -> None:
     """Choose one run, to open or to delete it."""
-    known = {one.run.id: one for one in found}
+    known = {one.run.id: one for one in matching}
     chosen = st.selectbox(
-        f"{counted(len(found), shelf.noun)}, the newest first", tuple(known), key=f"{shelf.keys}_chosen", width=620,
-        format_func=told_apart(tuple(known), lambda id: label(known[id].run.record)), persist_state="session",
-    )  # fmt: skip
-    one = known.get(chosen, found[0])
+        f"{counted(len(matching), kind.noun)}, the newest first",
+        tuple(known),
+        key=f"{kind.keys}_chosen",
+        width=620,
+        format_func=distinct_labels(tuple(known), lambda id: run_label(known[id].run.record)),
+        persist_state="session",
+    )
+    one = known.get(chosen, matching[0])
     row = st.container(horizontal=True)
-    row.button(f"Open {shelf.noun}", icon=":material/folder_open:", on_click=open_run, args=(one.run.id,))
-    what = f"{label(one.run.record)}, {on_disk(one)} {shelf.holds}"
-    deletion(f"Delete {shelf.noun}", what, row, delete=lambda: delete(one.run, shelf.key),
-             disabled=one.status.state in _BUSY)  # fmt: skip
+    row.button(f"Open {kind.noun}", icon=":material/folder_open:", on_click=open_run, args=(one.run.id,))
+    what = f"{run_label(one.run.record)}, {size_on_disk(one)} {kind.holds}"
+    delete_button(
+        f"Delete {kind.noun}",
+        what,
+        row,
+        delete=lambda: delete_run(one.run, kind.key),
+        disabled=one.status.state in _BUSY,
+    )
 
 
-def _damaged(damaged: Sequence[Damaged], shelf: Shelf) -> None:
+def _damaged(damaged: Sequence[Damaged], kind: RunKind) -> None:
     if not damaged:
         return
     st.warning(f"{counted(len(damaged), 'damaged run')} cannot be read.", icon=":material/warning:")
     st.html(table_html([{"Directory": one.id, "What is wrong": one.reason} for one in damaged], "Damaged runs"))
     known = {one.id: one for one in damaged}
     chosen = st.selectbox(
-        "Damaged run", tuple(known), key=f"{shelf.keys}_damaged", format_func=lambda id: opening(id, 60), width=620
+        "Damaged run", tuple(known), key=f"{kind.keys}_damaged", format_func=lambda id: opening(id, 60), width=620
     )
     one = known.get(chosen, damaged[0])
     row = st.container(horizontal=True)
-    deletion("Delete damaged run", opening(one.id, 60), row, delete=lambda: delete(one, shelf.key), disabled=False)
-
-
-# --- several runs beside each other ------------------------------------------------------------------------------
-
-
-def _compare(listed: Sequence[Listed]) -> None:
-    """Two to four runs: settings that differ, their losses."""
-    st.markdown("##### Compare runs")
-    known = {one.run.id: one for one in listed}
-    name = told_apart(tuple(known), lambda id: label(known[id].run.record))
-    chosen = st.multiselect("Runs to compare", tuple(known), key=COMPARED, persist_state="session", format_func=name,
-                            max_selections=4, placeholder="Choose two to four")  # fmt: skip
-    picked = [known[id] for id in chosen if id in known]
-    if len(picked) < 2:
-        small("Choose at least two: settings that differ, losses and their last values are shown.")
-        return
-    names = [name(one.run.id) for one in picked]
-    run_compare.panel([one.run.record for one in picked], dict(zip(names, map(told, picked), strict=True)))
-
-
-DISTILLATIONS = Shelf(
-    Recipe, "run", session.RUN, "runs", "There is no run yet. Start one under **New run**; every run is kept here.",
-    "Title, capability, model, arm, state or notes", "with its adapters", _row, _compare,
-)  # fmt: skip
+    delete_button(
+        "Delete damaged run", opening(one.id, 60), row, delete=lambda: delete_run(one, kind.key), disabled=False
+    )

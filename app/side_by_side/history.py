@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, cast
 
 import streamlit as st
 
-from app.side_by_side import ribbons
 from app.ui import session
-from app.ui.widgets import counted, deletion, failure, small, told_apart
+from app.ui.tables import table_html
+from app.ui.widgets import caption, counted, delete_button, distinct_labels, failure
 from spd_core.errors import InputError, SpdError
 from spd_core.generation import comparison as texts
 from spd_core.generation import differences, report
@@ -18,10 +18,8 @@ from spd_core.text import opening, shown
 if TYPE_CHECKING:
     from spd_core.subspace.analysis import Analysis
 
-_TROUBLE = "text_trouble"
 
-
-def current(analysis: "Analysis | None") -> Comparison | None:
+def shown_result(analysis: "Analysis | None") -> Comparison | None:
     """What was written last, or what a link or the history chose; else a recorded result of the analysis in hand.
 
     An id that cannot be opened is forgotten, and told on the page until something else is chosen.
@@ -33,22 +31,22 @@ def current(analysis: "Analysis | None") -> Comparison | None:
     name = state[session.WRITTEN]
     if name:
         try:
-            found = open_result(name)
+            result = open_result(name)
             if st.query_params.get(session.WRITTEN) != name:
                 st.query_params[session.WRITTEN] = name
-            return found
+            return result
         except InputError as error:
-            choose("")
-            state[_TROUBLE] = str(error)
-    if _TROUBLE in state:
-        failure("This result cannot be opened:", state[_TROUBLE])
+            show_result("")
+            state[session.TEXT_TROUBLE] = str(error)
+    if session.TEXT_TROUBLE in state:
+        failure("This result cannot be opened:", state[session.TEXT_TROUBLE])
     return _recorded_of(analysis) if analysis else None
 
 
-def choose(name: str) -> None:
+def show_result(name: str) -> None:
     """Show the result of this id from now on; none for an empty one."""
     st.session_state[session.WRITTEN] = name
-    for key in (session.PLACE, session.CELL, _TROUBLE):
+    for key in (session.PLACE, session.CELL, session.TEXT_TROUBLE):
         st.session_state.pop(key, None)
     if not name:
         st.query_params.pop(session.WRITTEN, None)
@@ -56,14 +54,14 @@ def choose(name: str) -> None:
 
 def _take_result() -> None:
     """Take up what a job has finished since the last look."""
-    result = session.finished(session.WRITE_JOB)
+    result = session.take_result(session.WRITE_JOB)
     if result is None:
         return
     _unsaved().pop(result.id, None)  # the disk may have taken what it refused before
     if st.session_state[session.WRITE_JOB].notice:
         _unsaved()[result.id] = result
     if result.id != st.session_state.get(session.WRITTEN):
-        choose(result.id)
+        show_result(result.id)
 
 
 def _unsaved() -> dict[str, Comparison]:
@@ -98,42 +96,46 @@ def _recorded_of(analysis: "Analysis") -> Comparison | None:
     return None
 
 
-def label(name: str) -> str:
+def result_label(name: str) -> str:
     """What to call a result in a list: when, what for, how many lanes, and how its prompt begins."""
     try:
-        found = open_result(name)
+        result = open_result(name)
     except InputError:
         return f"{name} (cannot be opened)"
-    what = "sweep" if found.grid else counted(len(found.lanes), "lane")
-    when = "recorded" if found.recorded else found.created.replace("T", " ")
-    return f"{when} · {found.capability} · {what} · {opening(found.prompt, 60)}"
+    what = "sweep" if result.grid else counted(len(result.lanes), "lane")
+    when = "recorded" if result.recorded else result.created.replace("T", " ")
+    return f"{when} · {result.capability} · {what} · {opening(result.prompt, 60)}"
 
 
-def names() -> list[str]:
+def result_names() -> list[str]:
     """Ids of all results, the newest first."""
     return list(dict.fromkeys((*_unsaved(), *texts.saved_ids())))
 
 
-def pick(comparison: Comparison | None) -> None:
+def pick_result(comparison: Comparison | None) -> None:
     """Choose another result, or delete one."""
-    known = names()
+    known = result_names()
     if not known:
-        small("Nothing was written yet. Every result is kept here.")
+        caption("Nothing was written yet. Every result is kept here.")
         return
     chosen = st.selectbox(
-        f"{counted(len(known), 'result')}, the newest first", known, key=session.HISTORY, persist_state="session",
-        format_func=told_apart(known, label), width=620,
-    )  # fmt: skip
+        f"{counted(len(known), 'result')}, the newest first",
+        known,
+        key=session.HISTORY,
+        persist_state="session",
+        format_func=distinct_labels(known, result_label),
+        width=620,
+    )
     row = st.container(horizontal=True)
     row.button(
         "Open result",
         icon=":material/folder_open:",
-        on_click=choose,
+        on_click=show_result,
         args=(chosen,),
         disabled=comparison is not None and chosen == comparison.id,
     )
     own = chosen not in texts.recorded_ids()
-    deletion("Delete result", label(chosen), row, delete=lambda: _delete(chosen), disabled=not own)
+    delete_button("Delete result", result_label(chosen), row, delete=lambda: _delete(chosen), disabled=not own)
 
 
 def _delete(name: str) -> None:
@@ -144,39 +146,49 @@ def _delete(name: str) -> None:
         failure("It was not deleted:", str(error))
         return
     if name == st.session_state.get(session.WRITTEN):
-        choose("")
+        show_result("")
     st.rerun()
 
 
 # --- two results beside each other ---------------------------------------------------------------------------
 
 
-def beside(comparison: Comparison) -> None:
+def compare_results(comparison: Comparison) -> None:
     """Compare a lane of this result with a lane of any other: settings that differ, and the words."""
-    known = [name for name in names() if name != comparison.id]
+    known = [name for name in result_names() if name != comparison.id]
     if not known:
-        small("There is no other result yet.")
+        caption("There is no other result yet.")
         return
-    chosen = st.selectbox("Other result", known, key=session.OTHER_RESULT, persist_state="session",
-                          format_func=told_apart(known, label))  # fmt: skip
+    chosen = st.selectbox(
+        "Other result",
+        known,
+        key=session.OTHER_RESULT,
+        persist_state="session",
+        format_func=distinct_labels(known, result_label),
+    )
     try:
         other = open_result(chosen)
     except InputError as error:
         failure("This result cannot be opened:", str(error))
         return
     sides = []
-    for column, which, found in zip(st.columns(2), ("this", "other"), (comparison, other), strict=True):
-        labels = [lane.label for lane in found.lanes]
+    for column, which, comparison_of_side in zip(st.columns(2), ("this", "other"), (comparison, other), strict=True):
+        labels = [lane.label for lane in comparison_of_side.lanes]
         with column:
-            at = st.selectbox(f"Lane of {which} result", range(len(labels)), min(1, len(labels) - 1),
-                              format_func=labels.__getitem__, key=f"beside_{which}_{found.id}")  # fmt: skip
-        sides.append(found.lanes[at])
+            at = st.selectbox(
+                f"Lane of {which} result",
+                range(len(labels)),
+                min(1, len(labels) - 1),
+                format_func=labels.__getitem__,
+                key=f"{session.BESIDE_LANE}_{which}_{comparison_of_side.id}",
+            )
+        sides.append(comparison_of_side.lanes[at])
     differing = [(name, *pair) for name, pair in _settings(comparison, other) if pair[0] != pair[1]]
     if differing:
         rows = [{"Setting": name, "This result": a, "Other result": b} for name, a, b in differing]
-        st.html(ribbons.table_html(rows, "Settings that differ"))
+        st.html(table_html(rows, "Settings that differ"))
     else:
-        small("Both were written with the same settings.")
+        caption("Both were written with the same settings.")
     pieces = differences.word_diff(sides[0].text, sides[1].text)
     fork = differences.first_divergence(sides[0].ids, sides[1].ids)
     for column, lane, words in zip(st.columns(2), sides, pieces, strict=True):
@@ -186,9 +198,15 @@ def beside(comparison: Comparison) -> None:
 
 def _settings(first: Comparison, second: Comparison) -> list[tuple[str, tuple[str, str]]]:
     both = [
-        {"Prompt": shown(c.prompt), "Prompt style": c.prompt_style, "Model": f"{c.model}@{c.revision}",
-         "Number format": c.dtype, "Capture": c.analysis, "Sampling": report.how(c.sampling),
-         "Chance": report.luck(c.sampling)}
+        {
+            "Prompt": shown(c.prompt),
+            "Prompt style": c.prompt_style,
+            "Model": f"{c.model}@{c.revision}",
+            "Number format": c.dtype,
+            "Capture": c.analysis,
+            "Sampling": report.how(c.sampling),
+            "Chance": report.luck(c.sampling),
+        }
         for c in (first, second)
-    ]  # fmt: skip
+    ]
     return [(name, (both[0][name], both[1][name])) for name in both[0]]

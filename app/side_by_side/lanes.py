@@ -1,55 +1,16 @@
 """What Side by side is asked to write: lanes and grids from what a user chose. Pure, and imports no torch."""
 
-import dataclasses
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from app.jobs.models import ModelKey
 from spd_core.errors import InputError
-from spd_core.generation.comparison import Comparison, PromptStyle
 from spd_core.models.families import Kind
-from spd_core.recipes.lanes import RAW, Grid, LaneSpec, Sampling
+from spd_core.recipes.lanes import RAW, Grid, LaneSpec
 from spd_core.recipes.lanes import distilled as tuned_lane
-
-if TYPE_CHECKING:
-    from spd_core.subspace.analysis import Analysis
 
 MOST_LANES, MOST_CELLS = 6, 48
 LANES, SWEEP = "Lanes", "Sweep"
 COMPLEMENT, RANDOM, KEYS, VALUES = "complement", "random subspace", "keys only", "values only"
-KINDS: dict[str, tuple[Kind, ...]] = {
-    "keys and values": ("key", "value"), KEYS: ("key",), VALUES: ("value",)
-}  # fmt: skip
-
-
-@dataclass(frozen=True, eq=False)
-class WriteRequest:
-    """What the lanes continue, and how.
-
-    Attributes:
-        others: analyses that lanes name, besides the one in hand.
-        answer: the correct one, where the prompt is an example's.
-        grid: the lanes are a sweep.
-    """
-
-    analysis: "Analysis"
-    key: ModelKey
-    specs: tuple[LaneSpec, ...]
-    prompt: str
-    style: PromptStyle
-    sampling: Sampling
-    others: "Mapping[str, Analysis]" = dataclasses.field(default_factory=dict)
-    answer: str | None = None
-    grid: Grid | None = None
-
-    def made(self, comparison: Comparison) -> bool:
-        """Whether writing with these settings would give this comparison again."""
-        record = self.analysis.provenance
-        wanted = (self.specs, self.prompt, self.style, self.sampling, self.analysis.name, record.revision, self.grid)
-        lanes = tuple(lane.spec for lane in comparison.lanes)
-        got = (lanes, comparison.prompt, comparison.prompt_style, comparison.sampling, comparison.analysis)
-        return wanted == (*got, comparison.revision, comparison.grid)
+KINDS: dict[str, tuple[Kind, ...]] = {"keys and values": ("key", "value"), KEYS: ("key",), VALUES: ("value",)}
 
 
 def chosen_specs(
@@ -85,10 +46,12 @@ def chosen_specs(
         *(but(capture=name) for name in others),
         *(tuned_lane(ref) for ref in distilled),
     ]
-    found = tuple(dict.fromkeys(specs))
-    if len(found) > MOST_LANES:
-        raise InputError(f"{len(found)} lanes are chosen and {MOST_LANES} fit; take {len(found) - MOST_LANES} away")
-    return found
+    distinct = tuple(dict.fromkeys(specs))
+    if len(distinct) > MOST_LANES:
+        raise InputError(
+            f"{len(distinct)} lanes are chosen and {MOST_LANES} fit; take {len(distinct) - MOST_LANES} away"
+        )
+    return distinct
 
 
 def parse_ranks(text: str, d_kv: int) -> tuple[int, ...]:

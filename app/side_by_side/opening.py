@@ -1,21 +1,23 @@
-"""How an item of an evaluation is asked again on Side by side: which capture, which lanes, which settings.
+"""The one door for "open in Side by side": trained adapters, or an item of an evaluation that is asked again there.
 
 Whatever Side by side could not write as the table did is refused or said; nothing is opened that only looks alike.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from app.side_by_side.lanes import COMPLEMENT, KINDS, LANES, RANDOM
-from app.side_by_side.pickers import distilled_models
+from app.side_by_side.lane_pickers import distilled_models
+from app.side_by_side.lanes import COMPLEMENT, KINDS, LANES, MOST_LANES, RANDOM
 from app.ui import session
 from spd_core.distill.trained import trained_by
 from spd_core.errors import InputError
 from spd_core.evaluation.store import Cell, ItemRecord
-from spd_core.models.families import parse_layers
+from spd_core.intervention.cards import AdapterCard
+from spd_core.models.families import BUILTIN, parse_layers
 from spd_core.recipes.evaluation import EvaluationRecipe, Subject
 from spd_core.subspace.store import recorded_names
 
@@ -24,6 +26,28 @@ if TYPE_CHECKING:
 
 _LOOKED_AT = 4  # captures that are opened in search of the one that fits
 _TOKENS = 64  # most new tokens where the table has none written
+
+
+def open_adapters(cards: Sequence[AdapterCard]) -> None:
+    """Turn to Side by side with a lane for each of these adapters, as far as they are of one model with the capture."""
+    capture = cards[0].capability
+    if cards[0].base == BUILTIN and capture in recorded_names():  # its prompts, and the same model
+        session.take_in_hand(capture)
+    analysis = session.in_hand()
+    fitting, label = distilled_models(analysis) if analysis is not None else ({}, str)
+    chosen = [label(card.ref) for card in cards if card.ref in fitting]
+    if not chosen:
+        st.warning(
+            "Side by side writes with the model of the capture in hand, and these were trained on another one: "
+            "capture a capability on it on Home first.",
+            icon=":material/warning:",
+        )
+        return
+    st.session_state.pop(session.DISTILLED, None)  # the link says it
+    st.switch_page(session.SIDE_BY_SIDE, query_params={session.DISTILLED: chosen[: MOST_LANES - 2]})
+
+
+# --- an item of an evaluation ------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -43,15 +67,17 @@ class Opening:
     notes: tuple[str, ...] = ()
 
 
-def opening(recipe: EvaluationRecipe, subject: Subject, cell: Cell, record: ItemRecord) -> Opening:
+def how_to_open(recipe: EvaluationRecipe, subject: Subject, cell: Cell, record: ItemRecord) -> Opening:
     """How to ask a subject an item again.
 
     Raises:
         InputError: Side by side cannot; the message says why, and what can be done.
     """
     if subject.kind == "checkpoint":
-        raise InputError("Side by side writes with the model of a capture, and this subject is a checkpoint of its "
-                         "own: capture a capability on that checkpoint on Home, then paste the prompt")  # fmt: skip
+        raise InputError(
+            "Side by side writes with the model of a capture, and this subject is a checkpoint of its "
+            "own: capture a capability on that checkpoint on Home, then paste the prompt"
+        )
     analysis, notes = _capture(recipe, subject, cell)
     rank = _rank(subject.rank or recipe.capture.rank, analysis.d_kv) if subject.kind == "projected" else None
     values = _asked(cell, record) | _lanes(recipe, subject, cell, analysis)
@@ -62,9 +88,9 @@ def opening(recipe: EvaluationRecipe, subject: Subject, cell: Cell, record: Item
     return Opening(analysis.name, rank, values, notes)
 
 
-def go(found: Opening) -> None:
+def open_item(found: Opening) -> None:
     """Turn to Side by side with it."""
-    session.take(found.capture)
+    session.take_in_hand(found.capture)
     if found.rank is not None:
         session.choose_rank(found.rank)
     st.session_state.update(found.values)
@@ -77,22 +103,29 @@ def go(found: Opening) -> None:
 def _capture(recipe: EvaluationRecipe, subject: Subject, cell: Cell) -> "tuple[Analysis, tuple[str, ...]]":
     """The capture that fits best, and in what it differs from the subspace that was evaluated."""
     if subject.kind == "projected" and subject.of == "shuffled answers":
-        raise InputError("its subspace was captured from shuffled answers for this evaluation alone, and Side by side "
-                         "projects into captures; look at the projected and the random subject there")  # fmt: skip
-    found = [one for one in _candidates(recipe, subject) if (one.provenance.model, one.provenance.revision) ==
-             (cell.model, cell.revision)]  # fmt: skip
+        raise InputError(
+            "its subspace was captured from shuffled answers for this evaluation alone, and Side by side "
+            "projects into captures; look at the projected and the random subject there"
+        )
+    fitting = [
+        one
+        for one in _candidates(recipe, subject)
+        if (one.provenance.model, one.provenance.revision) == (cell.model, cell.revision)
+    ]
     loss = "full" if subject.of == "full loss" else recipe.capture.loss
     if subject.kind == "projected":
-        found = [one for one in found if one.provenance.loss == loss]
-    if not found:
+        fitting = [one for one in fitting if one.provenance.loss == loss]
+    if not fitting:
         what = f"{subject.capture or Path(recipe.capability).stem} ({loss} loss)"
-        raise InputError(f"no capture of {what} on {cell.model} is at hand, and Side by side needs one: capture it on "
-                         "Home, then come back")  # fmt: skip
+        raise InputError(
+            f"no capture of {what} on {cell.model} is at hand, and Side by side needs one: capture it on "
+            "Home, then come back"
+        )
     if subject.kind != "projected":
-        return found[0], ()
+        return fitting[0], ()
     if subject.capture:
-        return found[0], ()
-    best = min(found, key=lambda one: len(_otherwise(recipe, one)))
+        return fitting[0], ()
+    best = min(fitting, key=lambda one: len(_otherwise(recipe, one)))
     differs = _otherwise(recipe, best)
     notes = (f"The capture at hand is close to the table's, not the same: {'; '.join(differs)}.",) if differs else ()
     return best, notes
@@ -108,13 +141,13 @@ def _candidates(recipe: EvaluationRecipe, subject: Subject) -> "list[Analysis]":
         names = [name for name in names if name not in recorded][:_LOOKED_AT] + recorded
         if subject.kind != "projected":  # any capture of the model will do
             names += [name for name in session.analysis_names() if name not in names][:_LOOKED_AT]
-    found = []
+    captures = []
     for name in names:
         try:
-            found.append(session.open_analysis(name))
+            captures.append(session.open_analysis(name))
         except InputError:  # damaged: the page that opens it says so
             continue
-    return found
+    return captures
 
 
 def _otherwise(recipe: EvaluationRecipe, analysis: "Analysis") -> list[str]:
@@ -151,8 +184,14 @@ def _rank(rule: str, d_kv: int) -> int:
 def _asked(cell: Cell, record: ItemRecord) -> dict[str, Any]:
     """The prompt exactly as the model read it, and greedy, as in the table."""
     tokens = _TOKENS if cell.about.scorer == "nll" else min(cell.about.max_new_tokens, 2048)
-    return {session.PROMPT: record.prompt, session.PROMPT_FROM: "your own", session.PROMPT_STYLE: "exact",
-            session.CHOICE: "greedy", session.NEW_TOKENS: tokens, session.MODE: LANES}  # fmt: skip
+    return {
+        session.PROMPT: record.prompt,
+        session.PROMPT_FROM: "your own",
+        session.PROMPT_STYLE: "exact",
+        session.CHOICE: "greedy",
+        session.NEW_TOKENS: tokens,
+        session.MODE: LANES,
+    }
 
 
 def _lanes(recipe: EvaluationRecipe, subject: Subject, cell: Cell, analysis: "Analysis") -> dict[str, Any]:
@@ -161,11 +200,20 @@ def _lanes(recipe: EvaluationRecipe, subject: Subject, cell: Cell, analysis: "An
     more = [COMPLEMENT] * spec.complement + [RANDOM] * (spec.of == "random")
     projects = next(name for name, kinds in KINDS.items() if set(kinds) == set(spec.kinds))
     distilled = [_adapter(recipe, subject, cell, analysis)] if subject.kind == "distilled" else []
-    values: dict[str, Any] = {session.MORE_LANES: more, session.MORE_RANKS: "", session.MORE_STRENGTHS: "",
-              session.OTHER_CAPTURES: [], session.DISTILLED: distilled}  # fmt: skip
+    values: dict[str, Any] = {
+        session.MORE_LANES: more,
+        session.MORE_RANKS: "",
+        session.MORE_STRENGTHS: "",
+        session.OTHER_CAPTURES: [],
+        session.DISTILLED: distilled,
+    }
     if spec.projects:
-        values |= {session.STRENGTH: spec.strength, session.PROJECTS: projects, session.RANDOM_SEED: spec.seed,
-                   session.LANE_LAYERS: list(spec.layers or ())}  # fmt: skip
+        values |= {
+            session.STRENGTH: spec.strength,
+            session.PROJECTS: projects,
+            session.RANDOM_SEED: spec.seed,
+            session.LANE_LAYERS: list(spec.layers or ()),
+        }
     return values
 
 
@@ -174,8 +222,10 @@ def _adapter(recipe: EvaluationRecipe, subject: Subject, cell: Cell, analysis: "
     fitting, _ = distilled_models(analysis)
     wanted = cell.adapter or subject.adapter or _trained(recipe, subject, cell.seed)
     if wanted not in fitting:
-        raise InputError("its adapter is not on this machine (any more), or is of another model than the capture; "
-                         "train the arm again on Fine-tune")  # fmt: skip
+        raise InputError(
+            "its adapter is not on this machine (any more), or is of another model than the capture; "
+            "train the arm again on Fine-tune"
+        )
     return wanted
 
 

@@ -1,4 +1,4 @@
-"""Parts of Side by side that show what was written: live lanes, cards, ribbons, the sweep's map, exports."""
+"""Parts of Side by side that show what was written: live lanes, cards, ribbons, curves, exports."""
 
 from collections.abc import Callable
 from functools import partial
@@ -6,14 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from app.jobs.requests import WriteRequest
 from app.side_by_side import history, ribbons
-from app.side_by_side.lanes import WriteRequest
-from app.side_by_side.pickers import open_others, take_cell, take_settings
+from app.side_by_side.lane_pickers import open_others
+from app.side_by_side.prompt_pickers import take_settings
+from app.side_by_side.sweep import pick_cell
 from app.ui import launch, session
-from app.ui.exports import to_csv
-from app.ui.progress import queue_note
-from app.ui.token_strip import token_strip
-from app.ui.widgets import chart, counted, download, downloads, failure, is_dark, plain, small
+from app.ui.progress import say_others_at_work
+from app.ui.tables import table_html, to_csv
+from app.ui.tokens import token_strip
+from app.ui.widgets import caption, chart, counted, download, downloads, escaped, failure, is_dark
 from spd_core.errors import InputError
 from spd_core.generation import comparison as texts
 from spd_core.generation import report
@@ -22,7 +24,7 @@ from spd_core.templates import render
 from spd_core.text import opening, shown
 
 if TYPE_CHECKING:
-    from app.jobs.models import Job
+    from app.jobs.job import Job
     from app.jobs.writing import LiveLane
 
 WORDS, PLAIN = "word diff", "text alone"
@@ -34,7 +36,7 @@ _FINISH = {"": "writing…", **report.FINISH}
 # --- while it is written -------------------------------------------------------------------------------------
 
 
-def live(job: "Job[Any, Any]") -> None:
+def live_lanes(job: "Job[Any, Any]") -> None:
     """The running job, ticking: what it does, and the lanes as they grow."""
 
     @st.fragment(run_every=0.2)
@@ -44,9 +46,9 @@ def live(job: "Job[Any, Any]") -> None:
             st.rerun()
         news = job.news
         done = f", {news.done} of {counted(news.total, 'lane')} finished" if news else ""
-        doing = "Stopping" if job.stop_asked else plain(job.phase)
+        doing = "Stopping" if job.stop_asked else escaped(job.phase)
         st.progress(min(max(job.share, 0.0), 1.0), text=f"{doing}{done} ({job.elapsed:.0f} s)")
-        queue_note(job)
+        say_others_at_work(job)
         if news and news.lanes:
             for cell, lane in zip(_cells(len(news.lanes)), news.lanes, strict=True):
                 with cell:
@@ -56,10 +58,10 @@ def live(job: "Job[Any, Any]") -> None:
 
 
 def _growing(lane: "LiveLane") -> None:
-    st.subheader(plain(lane.label), anchor=False)
+    st.subheader(escaped(lane.label), anchor=False)
     st.code(shown(lane.text) or "…", language=None, wrap_lines=True)  # as it is: st.text trims and dedents
     speed = lane.tokens / max(lane.seconds, 1e-9)
-    small(f"{_FINISH[lane.finish]} · {counted(lane.tokens, 'token')}, {speed:.1f} a second")
+    caption(f"{_FINISH[lane.finish]} · {counted(lane.tokens, 'token')}, {speed:.1f} a second")
 
 
 def _cells(n: int) -> list[Any]:
@@ -72,15 +74,20 @@ def _cells(n: int) -> list[Any]:
 # --- a result ------------------------------------------------------------------------------------------------
 
 
-def show(comparison: Comparison, request: WriteRequest | None) -> None:
+def result_panel(comparison: Comparison, request: WriteRequest | None) -> None:
     """A finished result: what made it, its lanes, and what can be done with it."""
     _heading(comparison, request)
-    seen = comparison.cell(_sweep(comparison)) if comparison.grid else comparison
+    seen = comparison.cell(pick_cell(comparison)) if comparison.grid else comparison
     view = st.segmented_control(
-        "Show", _VIEWS, default=WORDS, required=True, key=session.SHOW, bind="query-params",
+        "Show",
+        _VIEWS,
+        default=WORDS,
+        required=True,
+        key=session.SHOW,
+        bind="query-params",
         label_visibility="collapsed",
         help="Ribbons colour each token: hover, or step with the arrow keys, for its numbers and the likeliest tokens.",
-    )  # fmt: skip
+    )
     view = view if view in _VIEWS else WORDS
     _cards(seen, view)
     _how_to_read(seen, view)
@@ -96,36 +103,40 @@ def show(comparison: Comparison, request: WriteRequest | None) -> None:
             _curves(seen)
     with st.expander("Compare with another result", key=session.BESIDE, on_change="rerun") as beside:
         if beside.open:
-            history.beside(comparison)
+            history.compare_results(comparison)
     _exports(comparison)
-    small(f"Provenance: {plain(report.origin(comparison))}")
+    caption(f"Provenance: {escaped(report.origin(comparison))}")
 
 
 def _heading(comparison: Comparison, request: WriteRequest | None) -> None:
-    same = request is not None and request.made(comparison)
+    same = request is not None and request.matches(comparison)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         if comparison.recorded:
-            st.badge("recorded", icon=":material/inventory_2:", color="gray",
-                     help="A real result that comes with SPD Lab: no model was loaded to show it.")  # fmt: skip
+            st.badge(
+                "recorded",
+                icon=":material/inventory_2:",
+                color="gray",
+                help="A real result that comes with SPD Lab: no model was loaded to show it.",
+            )
         if request is None or request.prompt != comparison.prompt:
-            small(f"**Prompt:** {plain(opening(comparison.prompt, 150))}")
+            caption(f"**Prompt:** {escaped(opening(comparison.prompt, 150))}")
         if not same:
             if not comparison.recorded:
-                small(f":material/edit: {_CHANGED}")
+                caption(f":material/edit: {_CHANGED}")
             st.button(
                 "Take its prompt and sampling", on_click=take_settings, args=(comparison,), icon=":material/input:"
             )
 
 
 def _cards(comparison: Comparison, view: str) -> None:
-    most = ribbons.largest(comparison.lanes, view) if view in ribbons.METRICS else 1.0
+    most = ribbons.largest_value(comparison.lanes, view) if view in ribbons.METRICS else 1.0
     for at, (cell, lane) in enumerate(zip(_cells(len(comparison.lanes)), comparison.lanes, strict=True)):
         with cell:
             _card(comparison, lane, view, most, f"ribbon_{comparison.id}_{at}_{view}")
 
 
 def _card(comparison: Comparison, lane: LaneText, view: str, most: float, key: str) -> None:
-    st.subheader(plain(lane.label), anchor=False)
+    st.subheader(escaped(lane.label), anchor=False)
     bad = report.flag(lane)
     if bad:
         st.badge(f"degenerate: {bad}", icon=":material/repeat:", color="orange")
@@ -138,27 +149,33 @@ def _card(comparison: Comparison, lane: LaneText, view: str, most: float, key: s
     else:
         st.html(render("text.html", parts=report.lane_parts(lane, comparison)))
     parted = report.forked(lane, comparison)
-    small(plain(report.numbers(lane)) + (f" · **{plain(parted)}**" if parted else ""))
-    small(f"**What is projected:** {plain(report.projected(lane, comparison))}.")
+    caption(escaped(report.numbers(lane)) + (f" · **{escaped(parted)}**" if parted else ""))
+    caption(f"**What is projected:** {escaped(report.projected(lane, comparison))}.")
 
 
 def _how_to_read(comparison: Comparison, view: str) -> None:
-    first = plain(comparison.lanes[0].label)
+    first = escaped(comparison.lanes[0].label)
     if view == WORDS:
-        small(f"**How to read this:** underlined words are not in {first}; in {first}, not in the lane beside it. ▼ "
-              "marks the first token that differs. No marks: the same text.")  # fmt: skip
+        caption(
+            f"**How to read this:** underlined words are not in {first}; in {first}, not in the lane beside it. ▼ "
+            "marks the first token that differs. No marks: the same text."
+        )
     elif view == ribbons.KL and comparison.is_read:
-        small(f"**How to read this:** the deeper the colour, the more the lane's distribution at this token differs "
-              f"from that of {first} on the same text; for {first}, from that of the lane beside it.")  # fmt: skip
+        caption(
+            f"**How to read this:** the deeper the colour, the more the lane's distribution at this token differs "
+            f"from that of {first} on the same text; for {first}, from that of the lane beside it."
+        )
     elif view == ribbons.LOGPROB:
-        small("**How to read this:** the deeper the colour, the less likely the lane itself found the token it wrote.")
+        caption(
+            "**How to read this:** the deeper the colour, the less likely the lane itself found the token it wrote."
+        )
     elif view == ribbons.ENTROPY:
-        small("**How to read this:** the deeper the colour, the more open the choice was for the lane.")
+        caption("**How to read this:** the deeper the colour, the more open the choice was for the lane.")
 
 
 def _offer_reading(comparison: Comparison) -> None:
     """Say that KL is missing, and why; offer to work it out."""
-    small("The texts were not read in both lanes yet, so KL and the likeliest tokens are missing.")
+    caption("The texts were not read in both lanes yet, so KL and the likeliest tokens are missing.")
     if st.button("Read the texts token by token", icon=":material/play_arrow:"):
         try:
             launch.start_reading(comparison, reading_request(comparison))
@@ -173,9 +190,16 @@ def reading_request(comparison: Comparison) -> WriteRequest:
     analysis = session.open_analysis(comparison.analysis)
     specs = tuple(lane.spec for lane in comparison.lanes)
     return WriteRequest(
-        analysis, session.model_key(analysis), specs, comparison.prompt, comparison.prompt_style, comparison.sampling,
-        open_others(specs), comparison.answer, comparison.grid,
-    )  # fmt: skip
+        analysis,
+        session.model_key(analysis),
+        specs,
+        comparison.prompt,
+        comparison.prompt_style,
+        comparison.sampling,
+        open_others(specs),
+        comparison.answer,
+        comparison.grid,
+    )
 
 
 def _place(comparison: Comparison) -> None:
@@ -184,35 +208,45 @@ def _place(comparison: Comparison) -> None:
     if not longest:
         return
     place = session.clamped(st.session_state.get(session.PLACE, 0), 0, longest - 1)
-    st.session_state["place_shown"] = place + 1
+    st.session_state[session.PLACE_SHOWN] = place + 1
 
     def choose() -> None:
-        st.session_state[session.PLACE] = st.session_state["place_shown"] - 1
+        st.session_state[session.PLACE] = st.session_state[session.PLACE_SHOWN] - 1
 
-    st.number_input(f"Token, 1 to {longest}", 1, longest, key="place_shown", width=170, on_change=choose)
-    st.html(ribbons.table_html(ribbons.at_place(comparison, place), f"Token {place + 1} in every lane"))
+    st.number_input(f"Token, 1 to {longest}", 1, longest, key=session.PLACE_SHOWN, width=170, on_change=choose)
+    st.html(table_html(ribbons.tokens_at_place(comparison, place), f"Token {place + 1} in every lane"))
 
 
 def _curves(comparison: Comparison) -> None:
-    rows = ribbons.table(comparison)
+    rows = ribbons.token_rows(comparison)
     if not rows:
-        small("No token was written.")
+        caption("No token was written.")
         return
     chart(
-        ribbons.curves(comparison, dark=is_dark()), key="chart_curves",
+        ribbons.token_curves(comparison, dark=is_dark()),
+        key="chart_curves",
         alt="Log-probability, entropy and KL of every token, a line for each lane; the table below has the numbers.",
-    )  # fmt: skip
+    )
     st.dataframe(rows, hide_index=True, alt="Every token with its numbers, in nats")
-    downloads(f"curves-{comparison.id}", lambda: to_csv(rows), lambda: [ribbons.curves(comparison)],
-              f"Curves of {comparison.id}", table="Table as CSV")  # fmt: skip
+    downloads(
+        f"curves-{comparison.id}",
+        lambda: to_csv(rows),
+        lambda: [ribbons.token_curves(comparison)],
+        f"Curves of {comparison.id}",
+        table="Table as CSV",
+    )
 
 
 def _exports(comparison: Comparison) -> None:
     made = {"JSON": (texts.to_json, "json"), "HTML": (report.to_html, "html"), "Python": (report.to_python, "py")}
     with st.container(horizontal=True):
         for name, (make, suffix) in made.items():
-            download(name, partial(_exported, make, comparison), f"side-by-side-{comparison.id}.{suffix}",
-                     help=_EXPORTS[name])  # fmt: skip
+            download(
+                name,
+                partial(_exported, make, comparison),
+                f"side-by-side-{comparison.id}.{suffix}",
+                help=_EXPORTS[name],
+            )
 
 
 def _exported(make: Callable[[Comparison], str], comparison: Comparison) -> bytes:
@@ -224,39 +258,3 @@ _EXPORTS = {
     "HTML": "A page that opens alone: no script, no network.",
     "Python": "A program that writes these texts again with spd_core.",
 }
-
-
-# --- the sweep -----------------------------------------------------------------------------------------------
-
-
-def _sweep(comparison: Comparison) -> int:
-    """The map of a sweep; returns the chosen cell's lane."""
-    measure = st.segmented_control(
-        "Cells show", ribbons.MEASURES, default=ribbons.LIKELIHOOD, required=True, key=session.MEASURE,
-        bind="query-params",
-    )  # fmt: skip
-    measure = measure if measure in ribbons.MEASURES else ribbons.LIKELIHOOD
-    last = len(comparison.lanes) - 1
-    chosen = session.clamped(st.session_state.get(session.CELL, last), 1, last)
-    chart(
-        ribbons.sweep_map(comparison, measure, chosen, dark=is_dark()),
-        key=f"chart_sweep_{comparison.id}_{chosen}_{measure}",
-        pick=lambda cell: st.session_state.update({session.CELL: session.clamped(cell, 1, last)}),
-        alt=f"Map of the sweep, rank by strength: {measure}. The list below has the same cells.",
-    )  # fmt: skip
-    small("**How to read this:** a cell is one projected text. Click it to read that text below, beside raw: the "
-          "higher its log-probability under raw, the later its first divergence and the smaller its KL, the less the "
-          "projection changes.")  # fmt: skip
-    st.session_state["cell_shown"] = chosen
-
-    def choose() -> None:
-        st.session_state[session.CELL] = st.session_state["cell_shown"]
-
-    st.selectbox(
-        "Cell shown below, beside raw", range(1, last + 1), key="cell_shown", on_change=choose,
-        format_func=lambda at: f"{comparison.lanes[at].label}: "
-        f"{ribbons.cell_text(comparison.lanes[at], comparison, measure)}",
-    )  # fmt: skip
-    st.button("Use its rank and strength for lanes", icon=":material/splitscreen_right:", on_click=take_cell,
-              args=(comparison.lanes[chosen].spec,), help="Then add controls, and generate.")  # fmt: skip
-    return chosen

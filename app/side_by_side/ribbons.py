@@ -1,4 +1,4 @@
-"""Comparisons to what is drawn: token ribbons, curves along the text, the sweep's map. Pure: no Streamlit state.
+"""Comparisons to what is drawn: token ribbons, curves along the text. Pure: no Streamlit state.
 
 Ribbons are drawn by `token_strip`, whose text reaches the page as text alone.
 """
@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from app.ui.figures import INK, build, cell_labels, literal
+from app.ui.figures import INK, LANE_COLOURS, build_figure, plotly_text
 from spd_core.generation import report
 from spd_core.generation.comparison import Comparison, LaneText, Token
-from spd_core.templates import render
 from spd_core.text import shown, signed
 
 if TYPE_CHECKING:
@@ -19,28 +18,21 @@ if TYPE_CHECKING:
 
 LOGPROB, ENTROPY, KL = "log-probability", "entropy", "KL"
 METRICS = (LOGPROB, ENTROPY, KL)
-# Light page, dark page: Okabe and Ito's colours, one a lane; dashes and markers tell lanes apart without them.
-LANE_COLOURS = (
-    ("#17212b", "#e9eef2"), ("#0072B2", "#56B4E9"), ("#B84E00", "#E69F00"), ("#00704F", "#2BC79A"),
-    ("#A34A7F", "#E29AC4"), ("#6A5B00", "#F0E442"),
-)  # fmt: skip
 _DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
-LIKELIHOOD, DIVERGENCE, MEAN_KL = "mean log-probability under raw", "first divergence from raw", "mean KL to raw"
-MEASURES = (LIKELIHOOD, DIVERGENCE, MEAN_KL)
 
 
 # --- ribbons -------------------------------------------------------------------------------------------------
 
 
-def value(token: Token, metric: str) -> float:
+def token_value(token: Token, metric: str) -> float:
     """What a ribbon colours: surprise −log p, entropy or KL, in nats; 0 where it is not known."""
     known = {LOGPROB: -token.logprob, ENTROPY: token.entropy, KL: token.kl}[metric]
     return known if known is not None and math.isfinite(known) else 0.0
 
 
-def largest(lanes: Sequence[LaneText], metric: str) -> float:
+def largest_value(lanes: Sequence[LaneText], metric: str) -> float:
     """The number with the full colour, the same for all lanes."""
-    return max((value(token, metric) for lane in lanes for token in lane.tokens), default=0.0) or 1.0
+    return max((token_value(token, metric) for lane in lanes for token in lane.tokens), default=0.0) or 1.0
 
 
 def ribbon(lane: LaneText, other: str, metric: str, most: float, selected: int | None) -> dict[str, Any]:
@@ -51,16 +43,16 @@ def ribbon(lane: LaneText, other: str, metric: str, most: float, selected: int |
         most: the number with the full colour.
         selected: index of the chosen token.
     """
-    values = [value(token, metric) for token in lane.tokens]
+    values = [token_value(token, metric) for token in lane.tokens]
     marked = sorted(range(len(values)), key=values.__getitem__)[-3:]
     tokens = [
         {
-            "text": piece(token),
+            "text": token_text(token),
             "shade": round(math.sqrt(min(max(values[at] / most, 0.0), 1.0)), 3),
             "largest": at in marked and values[at] > most / 10,
             "loss": False,
             "aside": False,
-            "tip": tip(token, at, other),
+            "tip": token_tip(token, at, other),
         }
         for at, token in enumerate(lane.tokens)
     ]
@@ -71,15 +63,15 @@ def ribbon(lane: LaneText, other: str, metric: str, most: float, selected: int |
     return {"tokens": tokens, "label": label, "selected": inside, "diverging": False, "legend": legend}
 
 
-def piece(token: Token) -> str:
+def token_text(token: Token) -> str:
     """A token's text as it is shown; ∅ where it adds none (a part of a character, a special token)."""
     return shown(token.text).replace("\n", "↵\n") or "∅"
 
 
-def tip(token: Token, at: int, other: str) -> str:
+def token_tip(token: Token, at: int, other: str) -> str:
     """All that is known of a token, a line each."""
     lines = [
-        f"“{piece(token).strip() or '·'}” · token {at + 1} · id {token.id}",
+        f"“{token_text(token).strip() or '·'}” · token {at + 1} · id {token.id}",
         f"log p {signed(token.logprob)} nats (p {math.exp(token.logprob):.1%}) · entropy {token.entropy:.2f} nats",
     ]
     if token.kl is not None and token.other_logprob is not None:
@@ -94,13 +86,13 @@ def alternatives(top: Sequence[tuple[str, float]]) -> str:
     return ", ".join(f"“{shown(text).replace(chr(10), '↵')}” {share:.1%}" for text, share in top)
 
 
-def table(comparison: Comparison) -> list[dict[str, Any]]:
+def token_rows(comparison: Comparison) -> list[dict[str, Any]]:
     """The table twin of the ribbons: a row for each token."""
     return [
         {
             "Lane": lane.label,
             "Token": at,
-            "Text": piece(token).replace("\n", ""),
+            "Text": token_text(token).replace("\n", ""),
             "log p": token.logprob,
             "log p in the other": token.other_logprob,
             "Entropy": token.entropy,
@@ -113,30 +105,31 @@ def table(comparison: Comparison) -> list[dict[str, Any]]:
     ]
 
 
-def at_place(comparison: Comparison, place: int) -> list[dict[str, str]]:
+def tokens_at_place(comparison: Comparison, place: int) -> list[dict[str, str]]:
     """A row for each lane that has a token at this 0-based place; before it lanes may have written different texts."""
     rows = []
     for lane in comparison.lanes:
         if place < len(lane.tokens):
             token = lane.tokens[place]
             kl = "" if token.kl is None else f"{token.kl:.3f}"
-            rows.append({
-                "Lane": lane.label, "Token": f"“{piece(token)}”", "log p": signed(token.logprob),
-                "Entropy": f"{token.entropy:.2f}", "KL": kl, "Likeliest here": alternatives(token.top),
-                "Likeliest in the other lane": alternatives(token.other_top),
-            })  # fmt: skip
+            rows.append(
+                {
+                    "Lane": lane.label,
+                    "Token": f"“{token_text(token)}”",
+                    "log p": signed(token.logprob),
+                    "Entropy": f"{token.entropy:.2f}",
+                    "KL": kl,
+                    "Likeliest here": alternatives(token.top),
+                    "Likeliest in the other lane": alternatives(token.other_top),
+                }
+            )
     return rows
-
-
-def table_html(rows: Sequence[dict[str, str]], label: str) -> str:
-    """Rows as an escaped HTML table that scrolls sideways by keyboard too, where it is wider than the screen."""
-    return render("table.html", label=label, names=list(rows[0]), rows=[list(row.values()) for row in rows])
 
 
 # --- figures -------------------------------------------------------------------------------------------------
 
 
-def curves(comparison: Comparison, *, dark: bool = False) -> "go.Figure":
+def token_curves(comparison: Comparison, *, dark: bool = False) -> "go.Figure":
     """Log-probability, entropy and KL along the text, a panel each and a line a lane; the first divergence marked."""
     data = []
     for at, lane in enumerate(comparison.lanes):
@@ -144,22 +137,45 @@ def curves(comparison: Comparison, *, dark: bool = False) -> "go.Figure":
         line = {"color": LANE_COLOURS[at % len(LANE_COLOURS)][dark], "width": 2, "dash": _DASHES[at % len(_DASHES)]}
         series = ([t.logprob for t in lane.tokens], [t.entropy for t in lane.tokens], [t.kl for t in lane.tokens])
         for row, y in enumerate(series):
-            data.append({
-                "type": "scatter", "x": x, "y": y, "mode": "lines+markers", "line": line, "marker": {"size": 4},
-                "name": literal(shown(lane.label)), "legendgroup": lane.label, "showlegend": not row, "text": texts,
-                "hovertemplate": "token %{x} “%{text}”<br>%{y:.3f} nats<extra>%{fullData.name}</extra>",
-                "xaxis": _axis("x", row), "yaxis": _axis("y", row),
-            })  # fmt: skip
+            data.append(
+                {
+                    "type": "scatter",
+                    "x": x,
+                    "y": y,
+                    "mode": "lines+markers",
+                    "line": line,
+                    "marker": {"size": 4},
+                    "name": plotly_text(shown(lane.label)),
+                    "legendgroup": lane.label,
+                    "showlegend": not row,
+                    "text": texts,
+                    "hovertemplate": "token %{x} “%{text}”<br>%{y:.3f} nats<extra>%{fullData.name}</extra>",
+                    "xaxis": _axis("x", row),
+                    "yaxis": _axis("y", row),
+                }
+            )
     layout = dict(_stacked())
     forks = (report.divergence(lane, comparison) for lane in comparison.lanes[1:])
     fork = min((at for at in forks if at is not None), default=None)
     if fork is not None:
         mark = {"x": fork + 1, "xref": "x", "yref": "y domain"}
-        layout["shapes"] = [{"type": "line", "x0": mark["x"], "x1": mark["x"], "y0": 0, "y1": 1, "xref": "x",
-                             "yref": "y domain", "line": {"dash": "dash", "width": 1, "color": INK[dark]}}]  # fmt: skip
-        layout["annotations"] = [*layout["annotations"], mark | {"text": "first divergence", "yanchor": "bottom",
-                                                                 "y": 1, "showarrow": False}]  # fmt: skip
-    return build(data, layout, dark=dark)
+        layout["shapes"] = [
+            {
+                "type": "line",
+                "x0": mark["x"],
+                "x1": mark["x"],
+                "y0": 0,
+                "y1": 1,
+                "xref": "x",
+                "yref": "y domain",
+                "line": {"dash": "dash", "width": 1, "color": INK[dark]},
+            }
+        ]
+        layout["annotations"] = [
+            *layout["annotations"],
+            mark | {"text": "first divergence", "yanchor": "bottom", "y": 1, "showarrow": False},
+        ]
+    return build_figure(data, layout, dark=dark)
 
 
 def _axis(which: str, row: int) -> str:
@@ -172,84 +188,23 @@ def _stacked() -> dict[str, Any]:
     from plotly.subplots import make_subplots
 
     grid = make_subplots(
-        rows=3, cols=1, shared_xaxes=True, vertical_spacing=0.09,
+        rows=3,
+        cols=1,
+        shared_xaxes=True,
+        vertical_spacing=0.09,
         subplot_titles=[f"{metric} (nats)" for metric in METRICS],
-    )  # fmt: skip
+    )
     layout = grid.to_dict()["layout"]
     titles = [{**title, "font": {"size": 14}} for title in layout["annotations"]]
     axes = {name: axis for name, axis in layout.items() if "axis" in name}
     axes["xaxis3"] |= {"title": {"text": "token"}}
-    return axes | {"annotations": titles, "height": 560, "margin": {"l": 8, "r": 8, "t": 96, "b": 8},
-                   "legend": {"y": 1.14}}  # fmt: skip
+    return axes | {
+        "annotations": titles,
+        "height": 560,
+        "margin": {"l": 8, "r": 8, "t": 96, "b": 8},
+        "legend": {"y": 1.14},
+    }
 
 
 def _hover(token: Token) -> str:
-    return literal(shown(piece(token).replace("\n", "")))
-
-
-# --- the sweep -----------------------------------------------------------------------------------------------
-
-
-def measured(lane: LaneText, comparison: Comparison, measure: str) -> float:
-    """A cell's number; NaN where it is not known."""
-    if measure == DIVERGENCE:
-        at = report.divergence(lane, comparison)
-        return float("nan") if not lane.tokens and lane.finish == "stopped" else len(lane.tokens) if at is None else at
-    return lane.mean_other_logprob if measure == LIKELIHOOD else lane.mean_kl
-
-
-def cell_text(lane: LaneText, comparison: Comparison, measure: str) -> str:
-    """A cell in words: its number, and whether the text has degenerated."""
-    number = measured(lane, comparison, measure)
-    if lane.finish == "stopped" and not lane.tokens:
-        return "not written"
-    if measure == DIVERGENCE:
-        told = "as raw" if report.divergence(lane, comparison) is None else f"token {number + 1:.0f}"
-    else:
-        told = "not read" if math.isnan(number) else signed(number) if measure == LIKELIHOOD else f"{number:.3f}"
-    bad = report.flag(lane)
-    return f"{told}, {_short(bad)}" if bad else told
-
-
-def _short(reason: str) -> str:
-    return "empty" if reason == "empty" else "degenerate"
-
-
-def sweep_map(comparison: Comparison, measure: str, selected: int, *, dark: bool = False) -> "go.Figure":
-    """Rank by strength: a cell's colour is its number, its text says it, degenerate ones in words.
-
-    Squares that cannot be seen lie above the cells, since a heatmap does not tell which cell was clicked; their
-    `customdata` is the lane. The chosen one is framed.
-    """
-    grid = comparison.grid
-    if grid is None:
-        raise ValueError("not a sweep")
-    width = len(grid.strengths)
-    cells = [comparison.lanes[1 + row * width : 1 + (row + 1) * width] for row in range(len(grid.ranks))]
-    z = [[measured(lane, comparison, measure) for lane in row] for row in cells]
-    texts = [cell_text(lane, comparison, measure).replace(", ", "<br>") for row in cells for lane in row]
-    strengths = [f"α {strength:g}" for strength in grid.strengths]
-    ranks = [literal(f"rank {rank}") for rank in grid.ranks]
-    known = [number for row in z for number in row if not math.isnan(number)]
-    low, high = (min(known), max(known)) if known else (0.0, 1.0)
-    heat = {
-        "type": "heatmap", "z": z, "x": strengths, "y": ranks, "zmin": low, "zmax": high,
-        "colorscale": "Cividis", "xgap": 3, "ygap": 3, "hoverinfo": "skip",
-    }  # fmt: skip
-    places = [(row, at) for row in range(len(ranks)) for at in range(width)]
-    x, y = [strengths[at] for _, at in places], [ranks[row] for row, _ in places]
-    labels = cell_labels(x, y, texts, [(z[row][at] - low) / ((high - low) or 1.0) for row, at in places])
-    squares = {
-        "type": "scatter", "x": x, "y": y, "text": texts,
-        "mode": "markers", "opacity": 0, "marker": {"size": 44, "symbol": "square"}, "showlegend": False,
-        "customdata": [1 + row * width + at for row, at in places],
-        "hovertemplate": "%{y}, %{x}<br>%{text}<extra></extra>",
-    }  # fmt: skip
-    row, at = divmod(selected - 1, width)
-    frame = {"type": "rect", "x0": at - 0.47, "x1": at + 0.47, "y0": row - 0.44, "y1": row + 0.44}
-    frames = [  # dark around light: seen on any cell
-        frame | {"line": {"color": colour, "width": thick}} for colour, thick in (("#17212b", 7), ("#ffffff", 3))
-    ]
-    layout = {"height": 90 + 74 * len(ranks), "margin": {"l": 8, "r": 8, "t": 16, "b": 8}, "shapes": frames,
-              "hoverdistance": -1}  # a click anywhere in a cell finds its square  # fmt: skip
-    return build([heat, squares, labels], layout, dark=dark)
+    return plotly_text(shown(token_text(token).replace("\n", "")))

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from app.spectrum.panels import Array, Overlap, Panel
-from app.ui.figures import DASHES, INK, KEY, MUTED, VALUE, Drawing, build, cell_labels
+from app.spectrum.numbers import Array, Panel
+from app.ui.figures import DASHES, INK, KEY, MUTED, VALUE, Drawing, build_figure
 from spd_core.subspace.analysis import FULL, RANDOM, SHUFFLED
 from spd_core.subspace.spectrum import energy
 
@@ -123,9 +123,16 @@ def _own(panel: Panel, values: Array, hover: str, look: Look) -> list[Trace]:
     x = np.arange(1, len(values) + 1)
     line = {"color": (KEY if panel.kind == "key" else VALUE)[look.dark], "width": 2.5}
     sites = [[panel.layer, panel.kind, int(i) - 1] for i in x]
-    curve = {"x": x, "y": values, "mode": "lines+markers", "line": line,
-             "marker": {"size": 4, "maxdisplayed": _POINTS_DRAWN}, "name": f"{panel.kind}s", "hovertemplate": hover,
-             "customdata": sites}  # fmt: skip
+    curve = {
+        "x": x,
+        "y": values,
+        "mode": "lines+markers",
+        "line": line,
+        "marker": {"size": 4, "maxdisplayed": _POINTS_DRAWN},
+        "name": f"{panel.kind}s",
+        "hovertemplate": hover,
+        "customdata": sites,
+    }
     if look.selected is None or look.selected[:2] != (panel.layer, panel.kind):
         return [(panel, curve)]
     at = look.selected[2]
@@ -141,8 +148,19 @@ def _comparisons(panel: Panel, series: Mapping[str, Array], hover: str, look: Lo
         null = name in NULLS
         dash = DASHES[NULLS.index(name) if null else len(traces) % len(DASHES)]
         line = {"dash": dash, "width": 1.8 if null else 1.3, "color": (INK if null else MUTED)[look.dark]}
-        traces.append((panel, {"x": np.arange(1, len(values) + 1), "y": values, "mode": "lines", "name": name,
-                               "hovertemplate": hover, "line": line}))  # fmt: skip
+        traces.append(
+            (
+                panel,
+                {
+                    "x": np.arange(1, len(values) + 1),
+                    "y": values,
+                    "mode": "lines",
+                    "name": name,
+                    "hovertemplate": hover,
+                    "line": line,
+                },
+            )
+        )
     return traces
 
 
@@ -151,9 +169,16 @@ def _band(panel: Panel, band: Array) -> Trace:
     low, high = (_above(edge, panel.nonzero) for edge in band)
     drawn = ~np.isnan(low) & ~np.isnan(high)
     x, low, high = x[drawn], low[drawn], high[drawn]
-    return panel, {"x": np.concatenate([x, x[::-1]]), "y": np.concatenate([high, low[::-1]]), "fill": "toself",
-                   "fillcolor": "rgba(120,130,140,0.35)", "line": {"width": 0}, "mode": "lines", "hoverinfo": "skip",
-                   "name": BAND}  # fmt: skip
+    return panel, {
+        "x": np.concatenate([x, x[::-1]]),
+        "y": np.concatenate([high, low[::-1]]),
+        "fill": "toself",
+        "fillcolor": "rgba(120,130,140,0.35)",
+        "line": {"width": 0},
+        "mode": "lines",
+        "hoverinfo": "skip",
+        "name": BAND,
+    }
 
 
 # --- the grid of panels --------------------------------------------------------------------------------------
@@ -186,10 +211,18 @@ def _assembled(
     data = []
     for panel, trace in traces:
         number, name = _axis(panel, layers), trace["name"]
-        data.append({"type": "scatter", **trace, "xaxis": f"x{number}", "yaxis": f"y{number}", "legendgroup": name,
-                     "showlegend": name not in named})  # fmt: skip
+        data.append(
+            {
+                "type": "scatter",
+                **trace,
+                "xaxis": f"x{number}",
+                "yaxis": f"y{number}",
+                "legendgroup": name,
+                "showlegend": name not in named,
+            }
+        )
         named.add(name)
-    return build(data, layout, dark=look.dark)
+    return build_figure(data, layout, dark=look.dark)
 
 
 @lru_cache
@@ -226,76 +259,19 @@ def _rank_mark(
     line = {"dash": "dash", "width": 1.5, "color": colour}
     shapes = [{"type": "line", "x0": kept, "x1": kept, "line": line, **span}]
     if kept < d_kv:
-        shapes.append({"type": "rect", "x0": kept, "x1": d_kv, "fillcolor": colour, "opacity": 0.06,
-                       "line": {"width": 0}, **span})  # fmt: skip
+        shapes.append(
+            {"type": "rect", "x0": kept, "x1": d_kv, "fillcolor": colour, "opacity": 0.06, "line": {"width": 0}, **span}
+        )
     top = label_at == "top"
-    label = {"text": f"rank {kept}", "x": kept, "y": float(top), "yanchor": label_at, "showarrow": False,
-             "xref": f"x{at}", "yref": f"y{at} domain", "xanchor": "left" if kept < d_kv * 0.7 else "right",
-             "font": {"color": colour, "size": 13}}  # fmt: skip
+    label = {
+        "text": f"rank {kept}",
+        "x": kept,
+        "y": float(top),
+        "yanchor": label_at,
+        "showarrow": False,
+        "xref": f"x{at}",
+        "yref": f"y{at} domain",
+        "xanchor": "left" if kept < d_kv * 0.7 else "right",
+        "font": {"color": colour, "size": 13},
+    }
     return shapes, label
-
-
-# --- overlap and rows ----------------------------------------------------------------------------------------
-
-
-def overlap_matrix(found: Overlap, *, dark: bool = False) -> "go.Figure":
-    """Mean principal angle between every two subspaces, in degrees: a number and a colour in each cell."""
-    names, mean = list(found.names), found.mean
-    said = [
-        [
-            f"{names[i]} and {names[j]}<br>angles {a[0]:.1f}° to {a[-1]:.1f}°, mean {a.mean():.1f}°<br>"
-            f"shared {found.shared(i, j):.1%}, by chance {found.chance[i, j]:.1%}"
-            for j in range(len(names))
-            for a in [found.angles[i, j]]
-        ]
-        for i in range(len(names))
-    ]
-    heat = {
-        "type": "heatmap", "z": mean, "x": names, "y": names, "zmin": 0, "zmax": 90, "colorscale": "Cividis",
-        "reversescale": True, "customdata": said, "xgap": 2, "ygap": 2,
-        "hovertemplate": "%{customdata}<extra></extra>",
-        "colorbar": {"title": {"text": "mean angle", "side": "right"}, "ticksuffix": "°", "tickvals": [0, 30, 60, 90]},
-    }  # fmt: skip
-    layout = {"height": 110 + 44 * len(names), "yaxis": {"autorange": "reversed"}}
-    cells = [(names[j], names[i], angle) for i, row in enumerate(mean) for j, angle in enumerate(row)]
-    x, y, angles = zip(*cells, strict=True)
-    labels = cell_labels(x, y, [f"{angle:.0f}°" for angle in angles], [1 - angle / 90 for angle in angles])
-    return build([heat, labels], layout, dark=dark)
-
-
-def rows_scatter(
-    scores: Array,
-    explained: Array,
-    groups: Sequence[str],
-    said: Sequence[str],
-    axes: Mapping[str, Array] | None = None,
-    *,
-    dark: bool = False,
-) -> "go.Figure":
-    """Gradient rows on their first two principal components; WebGL, a trace (colour and symbol) for each group.
-
-    `axes` are directions on the components, by name: a line through the middle, as long as it lies in this plane.
-    """
-    colours = [(KEY, VALUE)[at % 2][dark] for at in range(2)] + ["#009E73", "#CC79A7", "#F0E442", "#999999"]
-    symbols = ("circle", "diamond", "square", "x", "triangle-up", "cross")
-    data: list[Drawing] = []
-    for at, name in enumerate(dict.fromkeys(groups)):
-        mine = [i for i, group in enumerate(groups) if group == name]
-        data.append({
-            "type": "scattergl", "x": scores[mine, 0], "y": scores[mine, 1], "mode": "markers", "name": name,
-            "customdata": [[i, said[i]] for i in mine],
-            "marker": {"size": 7, "opacity": 0.75, "color": colours[at % 6], "symbol": symbols[at % 6]},
-            "hovertemplate": "%{customdata[1]}<br>(%{x:.3g}, %{y:.3g}) nats per unit<extra>%{fullData.name}</extra>",
-        })  # fmt: skip
-    reach = float(np.abs(scores[:, :2]).max()) if len(scores) else 1.0
-    for at, (name, direction) in enumerate((axes or {}).items()):
-        end = reach * np.asarray(direction[:2])
-        data.append({
-            "type": "scatter", "x": [-end[0], end[0]], "y": [-end[1], end[1]], "mode": "lines+text",
-            "text": ["", name], "name": name, "hoverinfo": "name", "textposition": "top center",
-            "textfont": {"color": INK[dark], "size": 13},
-            "line": {"color": INK[dark], "width": 1.8, "dash": DASHES[at % 4]},
-        })  # fmt: skip
-    titles = [f"component {at + 1} ({explained[at]:.1%} of the variance)" for at in (0, 1)]
-    axes_of = {f"{which}axis": {"title": {"text": title}} for which, title in zip("xy", titles, strict=True)}
-    return build(data, {"height": 420, **axes_of}, dark=dark)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from app.ui.tokens import visible
+from spd_core.templates import render
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -15,12 +16,21 @@ KEY, VALUE = ("#0072B2", "#56B4E9"), ("#B84E00", "#E69F00")
 INK, GRID = ("#17212b", "#e9eef2"), ("#d5dce2", "#33404b")
 MUTED = ("#5b6875", "#9aa7b3")
 PAPER = ("#ffffff", "#1c252d")
+# One a lane; dashes and markers tell lanes apart without them.
+LANE_COLOURS = (
+    ("#17212b", "#e9eef2"),
+    ("#0072B2", "#56B4E9"),
+    ("#B84E00", "#E69F00"),
+    ("#00704F", "#2BC79A"),
+    ("#A34A7F", "#E29AC4"),
+    ("#6A5B00", "#F0E442"),
+)
 DASHES = ("dash", "dot", "dashdot", "longdash")
 
 Drawing = dict[str, Any]
 
 
-def literal(text: str) -> str:
+def plotly_text(text: str) -> str:
     """Any text as plotly shows it: it reads a little HTML, whose marks are spelled out, and knows no `&quot;`."""
     return html.escape(text, quote=False)
 
@@ -28,10 +38,10 @@ def literal(text: str) -> str:
 def token_label(text: str, most: int = 24) -> str:
     """A token's text as a label: white space visible, cut to `most` characters, escaped."""
     shown = visible(text).replace("\n", "") or "∅"
-    return literal(shown if len(shown) <= most else f"{shown[:most]}…")
+    return plotly_text(shown if len(shown) <= most else f"{shown[:most]}…")
 
 
-def build(data: Sequence[Drawing], layout: Drawing, *, dark: bool) -> "go.Figure":
+def build_figure(data: Sequence[Drawing], layout: Drawing, *, dark: bool) -> "go.Figure":
     """A figure in the app's theme, from plain dictionaries: plotly checks a whole one ten times faster than parts."""
     import plotly.graph_objects as go
 
@@ -45,15 +55,28 @@ def cell_labels(x: Sequence[str], y: Sequence[str], texts: Sequence[str], lightn
         lightness: of each cell, 0 (dark blue) to 1 (yellow); the page shines through where it is NaN.
     """
     colours = ["#808b96" if math.isnan(share) else "#000000" if share > 0.42 else "#ffffff" for share in lightness]
-    return {"type": "scatter", "x": list(x), "y": list(y), "text": list(texts), "mode": "text", "hoverinfo": "skip",
-            "textfont": {"color": colours}, "showlegend": False}  # fmt: skip
+    return {
+        "type": "scatter",
+        "x": list(x),
+        "y": list(y),
+        "text": list(texts),
+        "mode": "text",
+        "hoverinfo": "skip",
+        "textfont": {"color": colours},
+        "showlegend": False,
+    }
 
 
 def _theme(dark: bool) -> Drawing:
     ink, muted = INK[dark], MUTED[dark]
     font = {"family": "Source Sans, sans-serif", "size": 12, "color": ink}
-    axis = {"gridcolor": GRID[dark], "zerolinecolor": muted, "automargin": True,
-            "ticklabelstandoff": 4, "title": {"standoff": 6}}  # fmt: skip
+    axis = {
+        "gridcolor": GRID[dark],
+        "zerolinecolor": muted,
+        "automargin": True,
+        "ticklabelstandoff": 4,
+        "title": {"standoff": 6},
+    }
     return {
         "font": font,
         "paper_bgcolor": "rgba(0,0,0,0)",
@@ -67,3 +90,11 @@ def _theme(dark: bool) -> Drawing:
         "annotationdefaults": {"font": {"size": 14, "color": ink}},
         "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": muted, "activecolor": ink},
     }
+
+
+def to_html(figures: Sequence["go.Figure"], title: str) -> bytes:
+    """Figures, drawn for a light page, as one HTML file that needs no network; `title` is escaped."""
+    from markupsafe import Markup
+
+    drawn = [Markup(figure.to_html(full_html=False, include_plotlyjs=i == 0)) for i, figure in enumerate(figures)]
+    return render("figures.html", title=title, figures=drawn).encode()

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from app.jobs.models import others_at_work, shared
+from app.jobs.job import others_at_work
+from app.jobs.models import shared
 from app.ui import progress, session
-from app.ui.widgets import counted, deletion, failure, gib, model_name, plain, ranges, small, told_apart
+from app.ui.widgets import caption, counted, delete_button, distinct_labels, escaped, failure, gib, model_name, ranges
 from spd_core.errors import InputError, SpdError
 from spd_core.subspace.store import recorded_names
 
@@ -37,7 +38,7 @@ def header(title: str, question: str, *, shows: tuple[str, ...] = ()) -> "Analys
         analysis = _recorded()
     with strip:
         _strip(analysis)
-    progress.elsewhere(shows)
+    progress.show_other_jobs(shows)
     if analysis is not None:
         session.write_link(analysis)
     return analysis
@@ -56,10 +57,10 @@ def _strip(analysis: "Analysis | None") -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         with st.container(width="stretch"):
             if analysis is None:
-                small("Nothing is in hand yet: capture a capability on **Home**.")
+                caption("Nothing is in hand yet: capture a capability on **Home**.")
             else:
                 badge = ":gray-badge[recorded]" if analysis.recorded else ":blue-badge[yours]"
-                st.markdown(f":small[{badge} {describe(analysis)}]", help=_BADGE[analysis.recorded])
+                st.markdown(f":small[{badge} {describe_capture(analysis)}]", help=_BADGE[analysis.recorded])
         with st.container(horizontal=True, width="content", gap="small"):
             with st.popover("Switch", icon=":material/swap_horiz:", help="Choose another capture, site or direction"):
                 _switch(analysis)
@@ -73,13 +74,13 @@ _BADGE = {
 }
 
 
-def describe(analysis: "Analysis") -> str:
+def describe_capture(analysis: "Analysis") -> str:
     """Model, capability and subspace in one line, escaped."""
     record, at = analysis.provenance, session.selection(analysis)
     return (
-        f"**{plain(model_name(record))}** · capability **{plain(record.capability)}** "
+        f"**{escaped(model_name(record))}** · capability **{escaped(record.capability)}** "
         f"({counted(record.examples_used, 'example')}, "
-        f"{plain(record.loss)} loss, {plain(record.prompt_style)} prompts) · "
+        f"{escaped(record.loss)} loss, {escaped(record.prompt_style)} prompts) · "
         f"layers {ranges(analysis.layers)} · rank {session.chosen_rank(analysis.d_kv)} of {analysis.d_kv} · "
         f"selected: **layer {at.layer} {at.kind}, direction {at.direction + 1}**"
     )
@@ -88,7 +89,7 @@ def describe(analysis: "Analysis") -> str:
 # --- switching -----------------------------------------------------------------------------------------------
 
 
-def label(name: str) -> str:
+def capture_label(name: str) -> str:
     """What to call a saved analysis: its capability, and when it was captured."""
     found = re.fullmatch(r"(\d{8}-\d{6})-(.+)-(?:[0-9a-f]{4}|[0-9a-f]{7})", name)
     if not found:
@@ -103,15 +104,19 @@ def label(name: str) -> str:
 def _switch(analysis: "Analysis | None") -> None:
     names = session.analysis_names()
     if not names or analysis is None:
-        small("There is no capture to switch to.")
+        caption("There is no capture to switch to.")
         return
-    chosen = st.selectbox("Capture in hand", names, names.index(analysis.name), format_func=told_apart(names, label))
+    chosen = st.selectbox(
+        "Capture in hand", names, names.index(analysis.name), format_func=distinct_labels(names, capture_label)
+    )
     row = st.container(horizontal=True)
     if row.button("Take in hand", disabled=chosen == analysis.name):
-        session.take(chosen)
+        session.take_in_hand(chosen)
         st.rerun()
     own = chosen not in recorded_names()
-    deletion("Delete", label(chosen), row, delete=lambda: _delete(chosen, chosen == analysis.name), disabled=not own)
+    delete_button(
+        "Delete", capture_label(chosen), row, delete=lambda: _delete(chosen, chosen == analysis.name), disabled=not own
+    )
     at = session.selection(analysis)
     left, middle, right = st.columns(3)
     layer = left.selectbox("Layer", analysis.layers, analysis.layers.index(at.layer))
@@ -124,12 +129,12 @@ def _switch(analysis: "Analysis | None") -> None:
 
 def _delete(name: str, held: bool) -> None:
     try:
-        session.forget(name)
+        session.delete_capture(name)
     except SpdError as error:
         failure("It was not deleted:", str(error))
         return
     if held:
-        session.take(recorded_names()[0]) if recorded_names() else st.session_state.pop(session.CAPTURE, None)
+        session.take_in_hand(recorded_names()[0]) if recorded_names() else st.session_state.pop(session.CAPTURE, None)
     st.rerun()
 
 
@@ -143,16 +148,18 @@ def _device() -> None:
     else:
         weights = sum(parameter.nbytes for parameter in lm.model.parameters())
         dtype = str(lm.dtype).removeprefix("torch.")
-        st.markdown(f"**{plain(lm.name)}** ({plain(lm.revision)})  \n{dtype} on {lm.device}, {gib(weights)} of weights")
+        st.markdown(
+            f"**{escaped(lm.name)}** ({escaped(lm.revision)})  \n{dtype} on {lm.device}, {gib(weights)} of weights"
+        )
     import psutil
 
     memory = psutil.virtual_memory()
-    small(
+    caption(
         f"This app uses {gib(psutil.Process().memory_info().rss)}; {gib(memory.available)} of {gib(memory.total)} free."
     )
     working = others_at_work()
     if working:
-        small(f"{counted(working, 'job')} of this or other tabs at work; they take turns for every step.")
+        caption(f"{counted(working, 'job')} of this or other tabs at work; they take turns for every step.")
     if st.button(
         "Unload the model", disabled=lm is None or bool(working), help="Free its memory; nothing saved is lost"
     ):

@@ -5,20 +5,20 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from app.jobs.models import Job, import_engine, shared
+from app.jobs.job import Job
+from app.jobs.models import import_engine, shared
 from app.ui import session
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from app.jobs.requests import Request
-    from app.side_by_side.lanes import WriteRequest
+    from app.jobs.requests import CaptureRequest, WriteRequest
     from spd_core.generation.comparison import Comparison
     from spd_core.intervention.cards import AdapterCard
     from spd_core.subspace.analysis import Analysis
 
 
-def start_capture(request: "Request") -> None:
+def start_capture(request: "CaptureRequest") -> None:
     """Start capturing in the background; one at a time for a session."""
 
     def work(job: "Job[Any, Any]") -> Any:
@@ -36,7 +36,7 @@ def start_nulls(analysis: "Analysis") -> None:
     def work(job: "Job[Any, Any]") -> Any:
         from app.jobs import capturing
 
-        return capturing.nulls(job, analysis, key, store)
+        return capturing.capture_nulls(job, analysis, key, store)
 
     key, store = session.model_key(analysis), shared().models
     start(session.NULLS_JOB, work)
@@ -84,9 +84,9 @@ def start_merging(card: "AdapterCard", target: "Path") -> None:
     """Start writing a merged checkpoint in the background."""
 
     def work(job: "Job[Any, Any]") -> Any:
-        from app.fine_tune import adapters
+        from app.jobs import merging
 
-        return adapters.merge(job, card, target, store)
+        return merging.merge(job, card, target, store)
 
     store = shared().models
     start(session.EXPORT_JOB, work)

@@ -5,12 +5,12 @@ from typing import Any
 
 import streamlit as st
 
-from app.jobs.models import Job, others_at_work
+from app.jobs.job import Job, others_at_work
 from app.ui import session
-from app.ui.widgets import counted, plain, small
+from app.ui.widgets import caption, counted, escaped
 
 
-def ticking(
+def show_progress(
     job: Job[Any, Any],
     stop: str = "Stop",
     *,
@@ -31,8 +31,8 @@ def ticking(
         if not job.running or (done is not None and done()):
             st.rerun()
         job.seen()
-        st.progress(min(job.share, 1.0), text=plain(job.phase))
-        queue_note(job)
+        st.progress(min(job.share, 1.0), text=escaped(job.phase))
+        say_others_at_work(job)
         if more is not None:
             more()
         label = stopping if job.stop_asked else stop
@@ -41,14 +41,14 @@ def ticking(
     tick()
 
 
-def queue_note(own: Job[Any, Any] | None) -> None:
+def say_others_at_work(own: Job[Any, Any] | None) -> None:
     """Say it when other tabs are using the model at the same time."""
     others = others_at_work(own)
     if others:
-        small(f"{counted(others, 'other job')} at work on this machine: you take turns, so each step takes longer.")
+        caption(f"{counted(others, 'other job')} at work on this machine: you take turns, so each step takes longer.")
 
 
-def elsewhere(shown: tuple[str, ...]) -> None:
+def show_other_jobs(shown: tuple[str, ...]) -> None:
     """While jobs of this session run, how far they are on every page (ticking, which also keeps them alive).
 
     `shown` are the keys of jobs whose progress the page shows by itself.
@@ -64,7 +64,7 @@ def elsewhere(shown: tuple[str, ...]) -> None:
         for key, job in running.items():
             job.seen()
             if key not in shown:
-                small(f"{_AT_WORK[key]}: {plain(job.phase)}, {job.share:.0%}")
+                caption(f"{_AT_WORK[key]}: {escaped(job.phase)}, {job.share:.0%}")
 
     tick()
 

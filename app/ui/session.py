@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import streamlit as st
 
-from app.jobs.models import Job, ModelKey, load_saved
+from app.jobs.captures import load_saved
+from app.jobs.job import Job
+from app.jobs.models import ModelKey
 from spd_core.errors import InputError
 from spd_core.models.identity import pinned
 from spd_core.storage import ROOT, child, remove_folder
@@ -71,11 +73,21 @@ TOKEN_TABLE, TOKEN_TABLE_OPEN = "token_table", "token_table_open"
 RECIPE_BASE, RECIPE_FORM, RECIPE_OPEN, RECIPE_FILE = "recipe_base", "recipe_form", "recipe_open", "recipe_file"
 EVALUATION_BASE, EVALUATION_FORM, EVALUATION_OPEN = "evaluation_base", "evaluation_form", "evaluation_open"
 EVALUATION_FILE, EVALUATION_TITLE = "evaluation_file", "evaluation_title"
+RUNS_COMPARED, RUNS_AXIS, LOSSES_TABLE_OPEN = "runs_compared", "runs_axis", "losses_table"
+EVALUATION_MORE = "evaluation_more"
 ITEM_SUBJECT, ITEM_SET, ITEM_SEED, ITEM_FILTER = "item_subject", "item_set", "item_seed", "item_filter"
 ITEM_SEARCH, ITEM_PAGE, ITEM_TABLE, ITEM, ANSWERS_SET = "item_search", "item_page", "item_table", "item", "answers_set"
 LAUNCHER, RUN_TITLE, RUN_TROUBLE, RUN_NOTES = "launcher", "run_title", "run_trouble", "run_notes"
 CORPUS_SHOWN, CORPUS_TABLE, EXPORT_ARM, EXPORT_JOB = "corpus_shown", "corpus_table", "export_arm", "export_job"
 READ_JOB, LENS_JOB, CHECK_JOB = "read_job", "lens_job", "check_job"
+PICK_LAYER, PICK_KIND, PICK_DIRECTION, PICK_EXAMPLE = "pick_layer", "pick_kind", "pick_direction", "pick_example"
+PLACE_SHOWN, CELL_SHOWN, TEXT_TROUBLE, _LINK_READ = "place_shown", "cell_shown", "text_trouble", "link_read"
+
+# What keys begin with where there are several: of a form's or a list's widgets, of a run that is watched, …
+RECIPE_WIDGETS, EVALUATION_WIDGETS = "recipe", "evaluation_widget"
+RUNS_LIST, EVALUATIONS_LIST = "runs", "evaluations"
+WATCHED_RUN, BESIDE_LANE, ASKED_TO_DELETE, RESULT = "watched", "beside_lane", "asked", "result"
+EXTREMES, OWN_EXTREMES = "ends", "own_ends"
 
 
 # --- what is in hand -----------------------------------------------------------------------------------------
@@ -100,7 +112,7 @@ def _unsaved() -> "dict[str, Analysis]":
     return cast("dict[str, Analysis]", st.session_state.setdefault(_UNSAVED, {}))
 
 
-def forget(name: str) -> None:
+def delete_capture(name: str) -> None:
     """Delete the analysis of this name, saved or not.
 
     Raises:
@@ -111,7 +123,7 @@ def forget(name: str) -> None:
         remove_folder(child(captures_folder(), name))
 
 
-def take(name: str) -> None:
+def take_in_hand(name: str) -> None:
     """Have the analysis of this name in hand from now on."""
     st.session_state[CAPTURE] = name
     for key in (RANK, RANK_SLIDER):  # a rank means nothing on another spectrum
@@ -139,14 +151,14 @@ def in_hand() -> "Analysis | None":
 def _take_results() -> None:
     """Take up what a job has finished since the last look."""
     for key in (CAPTURE_JOB, NULLS_JOB):
-        result = finished(key)
+        result = take_result(key)
         if result is None:
             continue
         _unsaved().pop(result.name, None)  # the disk may have taken what it refused before
         if st.session_state[key].notice:
             _unsaved()[result.name] = result
         if key == CAPTURE_JOB:
-            take(result.name)
+            take_in_hand(result.name)
 
 
 def model_key(analysis: "Analysis") -> ModelKey:
@@ -197,9 +209,9 @@ def select(**changes: Any) -> None:
 
 def read_link() -> None:
     """On a session's first run: take over what the link says; senseless values are left to the clamping."""
-    if "link_read" in st.session_state:
+    if _LINK_READ in st.session_state:
         return
-    st.session_state["link_read"] = True
+    st.session_state[_LINK_READ] = True
     for key in (CAPTURE, LAYER, KIND, DIRECTION, EXAMPLE, TOKEN, RANK):
         text = st.query_params.get(key)
         if text is None:
@@ -212,10 +224,17 @@ def read_link() -> None:
 
 def write_link(analysis: "Analysis") -> None:
     """Bring the URL up to date, so that it can be copied."""
-    at = selection(analysis)
-    wanted = {CAPTURE: analysis.name, LAYER: at.layer, KIND: at.kind, DIRECTION: at.direction + 1,
-              EXAMPLE: at.example + 1, TOKEN: at.token, RANK: chosen_rank(analysis.d_kv)}  # fmt: skip
-    for key, value in wanted.items():
+    selected = selection(analysis)
+    values = {
+        CAPTURE: analysis.name,
+        LAYER: selected.layer,
+        KIND: selected.kind,
+        DIRECTION: selected.direction + 1,
+        EXAMPLE: selected.example + 1,
+        TOKEN: selected.token,
+        RANK: chosen_rank(analysis.d_kv),
+    }
+    for key, value in values.items():
         if st.query_params.get(key) != str(value):
             st.query_params[key] = str(value)
 
@@ -234,7 +253,7 @@ def running_jobs() -> "dict[str, Job[Any, Any]]":
     return {key: found for key in keys if (found := job(key)) is not None and found.running}
 
 
-def finished(key: str) -> Any:
+def take_result(key: str) -> Any:
     """The result of the job under a key unless it was taken up before; it counts as taken up from now on."""
     found, mark = job(key), f"{_TAKEN}_{key}"
     if found is None or found.result is None or st.session_state.get(mark) is found.result:

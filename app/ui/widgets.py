@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from app.ui import session
-from app.ui.exports import to_html
+from app.ui.figures import to_html
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from spd_core.subspace.analysis import Analysis, Provenance
 
 
-def plain(text: str) -> str:
+def escaped(text: str) -> str:
     """Text of a user, a file or a model so that Streamlit's markdown shows it as it is, and fetches nothing."""
     if "\n" in text:  # an empty line would end the paragraph, and what is indented after it would be code
         text = "\n".join(line if line.strip() else "\u00a0" for line in text.split("\n"))
@@ -33,12 +33,12 @@ _ACTS = re.compile(
 )
 
 
-def small(markdown: str) -> None:
+def caption(markdown: str) -> None:
     """A smaller line in the full text colour: `st.caption` is too faint for a projector."""
     st.markdown(f":small[{markdown}]")
 
 
-def told_apart(names: Sequence[str], label: Callable[[str], str]) -> Callable[[str], str]:
+def distinct_labels(names: Sequence[str], label: Callable[[str], str]) -> Callable[[str], str]:
     """`label` for a picker's options; a selectbox chooses by label, so equal ones get the end of their name."""
     labels = {name: label(name) for name in names}
     often = Counter(labels.values())
@@ -77,7 +77,7 @@ def provenance(analysis: "Analysis", *more: str) -> None:
         f"layers {ranges(record.layers)}, {'centred' if record.center else 'not centred'}",
         *more,
     )
-    small(f"Provenance: {plain(' · '.join(facts))}")
+    caption(f"Provenance: {escaped(' · '.join(facts))}")
 
 
 def gib(size: float) -> str:
@@ -85,12 +85,20 @@ def gib(size: float) -> str:
     return f"{size / 2**30:.1f} GiB"
 
 
+def duration(seconds: float) -> str:
+    """`40 s`, `3 min`, `2 h 5 min`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
 def failure(what: str, message: str) -> None:
     """An error with its remedy; what was there before stays."""
-    st.error(f"**{what}** {plain(message)}", icon=":material/error:")
+    st.error(f"**{what}** {escaped(message)}", icon=":material/error:")
 
 
-def empty(what: str) -> None:
+def empty_page(what: str) -> None:
     """Say what to click when there is nothing to show yet, and end the page."""
     st.info(f"{what} Go to **Home**, choose a capability and press **Capture gradients**.")
     st.page_link(session.HOME, label="Go to Home", icon=":material/home:")
@@ -110,16 +118,29 @@ def chart(figure: "Figure", *, key: str, alt: str, pick: Callable[[Any], None] |
 
     image = {"format": "png", "scale": 2, "filename": key.removeprefix("chart_")}
     st.plotly_chart(
-        figure, key=key, alt=alt, theme=None, selection_mode="points", on_select=picked if pick else "ignore",
+        figure,
+        key=key,
+        alt=alt,
+        theme=None,
+        selection_mode="points",
+        on_select=picked if pick else "ignore",
         config={"displaylogo": False, "toImageButtonOptions": image},
-    )  # fmt: skip
+    )
 
 
 def download(label: str, make: Callable[[], bytes], file_name: str, *, help: str | None = None) -> None:
     """A button that makes a file when it is asked for; the page does not run again."""
     kind = mimetypes.guess_type(file_name)[0] or "application/octet-stream"
-    st.download_button(label, data=make, file_name=file_name, mime=kind, on_click="ignore", key=f"save_{file_name}",
-                       icon=":material/download:", help=help)  # fmt: skip
+    st.download_button(
+        label,
+        data=make,
+        file_name=file_name,
+        mime=kind,
+        on_click="ignore",
+        key=f"save_{file_name}",
+        icon=":material/download:",
+        help=help,
+    )
 
 
 def downloads(
@@ -136,14 +157,14 @@ def downloads(
         download("Figures as HTML", lambda: to_html(draw(), title), f"{name}.html")
 
 
-def deletion(button: str, what: str, row: "DeltaGenerator", *, delete: Callable[[], None], disabled: bool) -> None:
+def delete_button(button: str, what: str, row: "DeltaGenerator", *, delete: Callable[[], None], disabled: bool) -> None:
     """A button in `row` that deletes what is called `what`, once that is confirmed below."""
-    asked = f"asked_{button}"
+    asked = f"{session.ASKED_TO_DELETE}_{button}"
     if row.button(button, icon=":material/delete:", disabled=disabled, help="Remove its files; recorded ones stay"):
         st.session_state[asked] = what
     if disabled or st.session_state.get(asked) != what:
         return
-    st.markdown(f"**{plain(what)}** is removed from the disk for good.")
+    st.markdown(f"**{escaped(what)}** is removed from the disk for good.")
     answers = st.container(horizontal=True)
     answers.button("Keep it", on_click=st.session_state.pop, args=(asked, None), key=f"{asked}_no")
     if answers.button("Remove it", type="primary", key=f"{asked}_yes"):

@@ -26,3 +26,8 @@ class CaptureSettings(Record):
     batch_size: int = Field(default=8, ge=1)
     center: bool = True
     strength: float = Field(default=1.0, ge=0, le=1)
+
+    @property
+    def gradients(self) -> tuple[object, ...]:
+        """What the captured gradients depend on: neither how many examples are read at once, nor what comes after."""
+        return self.layers, self.loss, self.examples, self.center

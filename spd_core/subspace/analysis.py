@@ -7,16 +7,17 @@ Imports no torch, so that a saved analysis opens at once. How the numbers come a
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from spd_core.data.capability import Capability
+from spd_core.data.capability import Capability, Loss
 from spd_core.data.spans import Encoded
 from spd_core.errors import InputError
 from spd_core.models.families import Site
+from spd_core.recipes.capture import CaptureSettings
 from spd_core.subspace.spectrum import numerical_rank
 
 Floats = NDArray[np.floating[Any]]
@@ -208,6 +209,19 @@ class Analysis:
     def layers(self) -> list[int]:
         """Target layers, ascending."""
         return sorted({site.layer for site in self.sites})
+
+    @property
+    def settings(self) -> CaptureSettings:
+        """How it was captured; its layers by their indices."""
+        record = self.provenance
+        return CaptureSettings(
+            layers=",".join(map(str, record.layers)),
+            rank=record.rank_rule or "half",
+            loss=cast(Loss, record.loss),
+            examples=record.examples_requested,
+            batch_size=record.batch_size or 8,
+            center=record.center,
+        )
 
     def directions(self, site: Site) -> int:
         """How many directions of a site are kept and not rounding."""

@@ -7,7 +7,7 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from spd_core.data.capability import Capability, Loss, Split, Style
+from spd_core.data.capability import Capability, Split, Style
 from spd_core.data.spans import EncodedSet, encode_all, longest_example
 from spd_core.errors import CaptureError, Stopped
 from spd_core.models.families import Site, parse_layers
@@ -200,20 +200,6 @@ def _coordinates(
     )
 
 
-def settings_of(analysis: Analysis) -> tuple[CaptureSettings, Style]:
-    """The settings that a capture was made with, and how its prompts were put."""
-    record = analysis.provenance
-    settings = CaptureSettings(
-        layers=",".join(map(str, record.layers)),
-        rank=record.rank_rule or "half",
-        loss=cast(Loss, record.loss),
-        examples=record.examples_requested,
-        batch_size=record.batch_size or 8,
-        center=record.center,
-    )
-    return settings, cast(Style, record.prompt_style)
-
-
 def _captured_examples(analysis: Analysis) -> Capability:
     """The examples that contributed, and no others: a capture can have been stopped."""
     ids = {example.id for example in analysis.examples}
@@ -234,7 +220,7 @@ def with_nulls(lm: LanguageModel, analysis: Analysis, *, tell: Tell = silent, st
     """
     check_model(analysis.provenance, analysis.sites, lm)
     nulls: dict[Site, dict[str, Floats]] = {site: dict(found.nulls) for site, found in analysis.sites.items()}
-    own, style = settings_of(analysis)
+    own, style = analysis.settings, cast(Style, analysis.provenance.prompt_style)
     layers = parse_layers(own.layers, lm.card.layers)
     calibration = _captured_examples(analysis)
     for null in nulls_of(analysis):

@@ -13,7 +13,7 @@ from spd_core.cli.demo import DIRECTIONS, PROMPTS, write_demo
 from spd_core.data.capability import builtin_names, read_builtin
 from spd_core.errors import InputError, StorageError
 from spd_core.generation import comparison
-from spd_core.subspace.pipeline import capture, settings_of
+from spd_core.subspace.pipeline import capture
 from spd_core.subspace.store import load_capture
 from tests import ROOT
 
@@ -62,7 +62,7 @@ def test_the_real_model_writes_the_recorded_text(builtin_lm: Any) -> None:
 @pytest.mark.builtin
 def test_the_real_model_gives_the_recorded_numbers(builtin_lm: Any) -> None:
     recorded = load_capture(DEMO / "captures" / "arithmetic")
-    again = capture(builtin_lm, read_builtin("arithmetic"), *settings_of(recorded), name="again")
+    again = capture(builtin_lm, read_builtin("arithmetic"), recorded.settings, name="again")
     assert again.provenance.revision == recorded.provenance.revision
     assert again.provenance.mean_loss == pytest.approx(recorded.provenance.mean_loss, rel=1e-4)
     assert again.examples == recorded.examples

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from app.attributions import charts
-from app.ui.token_strip import LARGEST, Scale, strip_data
+from app.ui.tokens import LARGEST, Scale, strip_data
 from spd_core.attribution.lens import LensToken
 from spd_core.attribution.tables import ASIDE, LOSS, OTHER, summed
 

@@ -1,8 +1,6 @@
 """Token attributions without a browser: the recorded analysis without a model, then every live part with the model."""
 
 import dataclasses
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +8,9 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app.jobs import probing
-from app.jobs.models import load_saved, shared
+from app.jobs.captures import load_saved
+from app.jobs.models import shared
+from app.jobs.requests import CheckRequest
 from app.ui import session
 from spd_core.attribution.tables import direction_table, summed
 from spd_core.errors import InputError
@@ -47,8 +47,8 @@ def finished(at: AppTest) -> AppTest:
 def numbers(at: AppTest) -> tuple[str, int, int]:
     """Kind, direction counted from 1, and text counted from 1."""
     return (
-        at.session_state["pick_kind"], at.number_input(key="pick_direction").value,
-        at.number_input(key="pick_example").value,
+        at.session_state[session.PICK_KIND], at.number_input(key=session.PICK_DIRECTION).value,
+        at.number_input(key=session.PICK_EXAMPLE).value,
     )  # fmt: skip
 
 
@@ -56,16 +56,10 @@ def test_a_capture_read_again_is_the_same_one() -> None:
     analysis = load_saved(recorded_names()[0])
     again = dataclasses.replace(analysis, sites=dict(analysis.sites))
     site = analysis.site(analysis.layers[0], "key")
-    asked = probing.CheckRequest(analysis, site, 1, "calibration")
-    assert asked.asks_what(dataclasses.replace(asked, analysis=again))
-    assert not asked.asks_what(dataclasses.replace(asked, direction=2))
-    assert not asked.asks_what(dataclasses.replace(asked, analysis=load_saved(recorded_names()[1])))
-
-
-def test_importing_the_parts_does_not_load_torch() -> None:
-    parts = "app.attributions.recorded, app.attributions.live, app.attributions.charts"
-    check = f"import {parts}, sys; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", check], cwd=ROOT).returncode == 0
+    asked = CheckRequest(analysis, site, 1, "calibration")
+    assert asked.asks_same_as(dataclasses.replace(asked, analysis=again))
+    assert not asked.asks_same_as(dataclasses.replace(asked, direction=2))
+    assert not asked.asks_same_as(dataclasses.replace(asked, analysis=load_saved(recorded_names()[1])))
 
 
 def test_a_recorded_analysis_is_explained_without_a_model(at: AppTest) -> None:
@@ -105,9 +99,9 @@ def test_stepping_changes_the_selection_of_all_pages(at: AppTest) -> None:
     press(press(at, "Next"), "Next")
     press(at, "Previous")
     assert numbers(at) == ("value", 2, 1)
-    at.number_input(key="pick_direction").set_value(5).run()
-    at.segmented_control(key="pick_kind").set_value("key").run()
-    at.number_input(key="pick_example").set_value(3).run()
+    at.number_input(key=session.PICK_DIRECTION).set_value(5).run()
+    at.segmented_control(key=session.PICK_KIND).set_value("key").run()
+    at.number_input(key=session.PICK_EXAMPLE).set_value(3).run()
     assert numbers(at) == ("key", 5, 3)
     assert "Direction 5" in text_of(at)
     go_to(at, session.SPECTRUM)
@@ -117,10 +111,10 @@ def test_stepping_changes_the_selection_of_all_pages(at: AppTest) -> None:
 
 def test_a_direction_beyond_what_was_kept_says_so(at: AppTest) -> None:
     kept = load_saved(recorded_names()[0]).kept_directions
-    at.number_input(key="pick_direction").set_value(kept + 1).run()
+    at.number_input(key=session.PICK_DIRECTION).set_value(kept + 1).run()
     assert f"single tokens for directions 1 to {kept} only" in text_of(at)
     press(at, f"Show direction {kept}")
-    assert at.number_input(key="pick_direction").value == kept
+    assert at.number_input(key=session.PICK_DIRECTION).value == kept
     assert "Spearman" in text_of(at)
 
 
@@ -169,7 +163,7 @@ def test_coordinates_list_both_ends(at: AppTest) -> None:
 
 
 def test_keys_have_no_lens_and_the_way_out_is_a_button(at: AppTest) -> None:
-    at.segmented_control(key="pick_kind").set_value("key").run()
+    at.segmented_control(key=session.PICK_KIND).set_value("key").run()
     assert "no logit lens of a key direction" in text_of(view(at, "Logit lens"))
     press(at, f"Show the values of layer {load_saved(recorded_names()[0]).layers[-1]}")
     assert "Approximate" in text_of(at)
@@ -202,7 +196,7 @@ def test_the_live_parts(at: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
     press(at, "Next")
     assert "Logit lens of layer 29 value, direction 3" in [header.value for header in at.subheader]
     assert "has changed" not in text_of(at)
-    at.selectbox(key="pick_layer").set_value(15).run()
+    at.selectbox(key=session.PICK_LAYER).set_value(15).run()
     assert "The selection has changed since this was computed" in text_of(at)
 
     finished(press(view(at, "Causal check"), "Run the causal check"))

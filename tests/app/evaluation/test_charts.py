@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from app.evaluation import answer_charts, charts, claim_cards, heat_map
+from app.evaluation import answer_charts, claim_cards, difference_charts, heat_map, score_charts, set_panels
 from spd_core.evaluation.store import About, Cell, ItemRecord, write_cell
 from spd_core.evaluation.table import Table, read_table
 from spd_core.recipes.evaluation import EvaluationRecipe, Subject, evaluation_from
@@ -74,7 +74,7 @@ def on(figure: Any, number: str) -> list[Any]:
 
 
 def test_scores_have_a_panel_for_each_set_and_n_in_its_title(table: Table) -> None:
-    figure = charts.values(table, False)
+    figure = score_charts.scores(table, False)
     titles = [note.text for note in figure.layout.annotations]
     assert titles == ["<b>Arithmetic, in-domain</b><br>n = 40", "<b>Multiple-Choice, out-of-domain</b><br>n = 40",
                       "<b>Codealpaca, out-of-domain</b><br>n = 40"]  # fmt: skip
@@ -96,7 +96,7 @@ def test_scores_have_a_panel_for_each_set_and_n_in_its_title(table: Table) -> No
 def test_the_papers_figures_have_their_own_mark(tmp_path: Path) -> None:
     put(tmp_path, "base", "gsm8k", answered(4))
     paper = evaluation_from({"model": "Qwen/Qwen2.5-0.5B-Instruct", "subjects": ["base", "spd"], "sets": ["gsm8k"]})
-    figure = charts.values(read_table(paper, tmp_path), True)
+    figure = score_charts.scores(read_table(paper, tmp_path), True)
     (mark,) = [trace for trace in figure.data if trace.name == "the paper's"]
     assert (list(mark.x), mark.marker.symbol) == ([11.0], "diamond-open")
 
@@ -104,16 +104,16 @@ def test_the_papers_figures_have_their_own_mark(tmp_path: Path) -> None:
 def test_the_alt_text_and_the_half_filled_table(tmp_path: Path) -> None:
     put(tmp_path, "base", "arithmetic", answered(10))
     half = read_table(recipe(), tmp_path)
-    assert charts.values_alt(half) == "Scores with 95 % intervals. Arithmetic, in-domain: Base 25.0 %."
-    assert len(charts.values(half, False).layout.annotations) == 1
-    assert charts.compared(half) == []
+    assert score_charts.scores_alt(half) == "Scores with 95 % intervals. Arithmetic, in-domain: Base 25.0 %."
+    assert len(score_charts.scores(half, False).layout.annotations) == 1
+    assert set_panels.compared_sets(half) == []
 
 
 # --- differences -------------------------------------------------------------------------------------------------
 
 
 def test_differences_are_subject_minus_base_with_a_mark_for_each_headline(table: Table) -> None:
-    figure = charts.differences(table, False)
+    figure = difference_charts.differences(table, False)
     zero, *marks = on(figure, "")
     assert list(zero.x) == [0, 0]
     found = {trace.name: trace for trace in marks}
@@ -128,7 +128,7 @@ def test_differences_are_subject_minus_base_with_a_mark_for_each_headline(table:
 
 
 def test_the_axis_of_likelihoods_runs_backwards_and_better_is_called_better(table: Table) -> None:
-    figure = charts.differences(table, False)
+    figure = difference_charts.differences(table, False)
     low, high = figure.layout.xaxis3.range
     assert low > 0 > high
     helps = next(trace for trace in on(figure, "3") if trace.name == "▲ helps")
@@ -138,19 +138,19 @@ def test_the_axis_of_likelihoods_runs_backwards_and_better_is_called_better(tabl
 
 
 def test_the_table_twin_of_differences(table: Table) -> None:
-    rows = charts.differences_table(table)
+    rows = difference_charts.differences_table(table)
     assert len(rows) == 9
     spd = next(row for row in rows if row["Arm"] == "SPD" and row["Set"] == "Arithmetic, in-domain")
     assert (spd["Shows"], spd["Difference to base"], spd["Items"]) == (
         "▲ helps", "+50.0 points", "20 better, 0 worse, 20 as the base")  # fmt: skip
-    assert "SPD +50.0 points (helps)" in charts.differences_alt(table)
+    assert "SPD +50.0 points (helps)" in difference_charts.differences_alt(table)
 
 
 def test_few_items_have_no_bounds_and_no_bar(tmp_path: Path) -> None:
     for subject in ("base", "projected"):
         put(tmp_path, subject, "codealpaca", read(0.7 if subject == "base" else 0.6, n=4))
     few = read_table(recipe(), tmp_path)
-    figure = charts.differences(few, False)
+    figure = difference_charts.differences(few, False)
     assert list(figure.data[1].error_x.array) == [0]
     assert "no bounds" in figure.data[1].text[0]
     assert not {"infinity", "nan"} & set(re.findall(r"\w+", figure.to_json().lower()))
@@ -160,7 +160,7 @@ def test_few_items_have_no_bounds_and_no_bar(tmp_path: Path) -> None:
 
 
 def test_the_map_is_centred_at_zero_and_likelihoods_have_their_own_scale(table: Table) -> None:
-    figure = heat_map.heat(table, ("spd", "arithmetic"), False)
+    figure = heat_map.difference_map(table, ("spd", "arithmetic"), False)
     cells, squares, labels = figure.data
     assert (cells.zmin, cells.zmax) == (-1, 1)
     assert list(cells.z[2]) == pytest.approx([1, 0, 0.5]), "+50 of 50 points, nothing, −0.01 of 0.02 nats: better"
@@ -170,14 +170,14 @@ def test_the_map_is_centred_at_zero_and_likelihoods_have_their_own_scale(table: 
     assert list(squares.customdata[6]) == ["spd", "arithmetic"]
     assert squares.opacity == 0
     assert len(figure.layout.shapes) == 2, "the chosen cell is framed"
-    assert heat_map.heat(table, ("gone", "arithmetic"), True).layout.shapes == ()
-    assert "3 arms by 3 sets" in heat_map.heat_alt(table)
+    assert heat_map.difference_map(table, ("gone", "arithmetic"), True).layout.shapes == ()
+    assert "3 arms by 3 sets" in heat_map.difference_map_alt(table)
 
 
 def test_small_differences_do_not_get_the_full_colour(tmp_path: Path) -> None:
     put(tmp_path, "base", "arithmetic", answered(10))
     put(tmp_path, "spd", "arithmetic", answered(11))
-    figure = heat_map.heat(read_table(recipe(), tmp_path), None, False)
+    figure = heat_map.difference_map(read_table(recipe(), tmp_path), None, False)
     assert figure.data[0].z[2][0] == pytest.approx(0.25), "2.5 of 10 points"
     assert figure.data[2].text[0] == "–", "what is not there yet"
 
@@ -194,13 +194,13 @@ def test_texts_on_the_map_can_be_read(table: Table, dark: bool) -> None:
 
 
 def test_bars_of_answers_have_patterns(table: Table) -> None:
-    figure = answer_charts.answers(table, table.columns[0], False)
+    figure = answer_charts.answer_bars(table, table.columns[0], False)
     assert [trace.name for trace in figure.data] == [
         "ended by themselves", "answer could be read", "right if cut at the first answer", "right"]  # fmt: skip
     assert list(figure.data[3].x) == [25, 20, 0, 75]
     assert len({trace.marker.pattern.shape for trace in figure.data}) == 4
     assert "1.5 tokens" in figure.layout.yaxis.ticktext[0]
-    assert "SPD: 1.5 tokens, 100 % ended by themselves" in answer_charts.answers_alt(table, table.columns[0])
+    assert "SPD: 1.5 tokens, 100 % ended by themselves" in answer_charts.answer_bars_alt(table, table.columns[0])
 
 
 # --- cards -------------------------------------------------------------------------------------------------------
@@ -245,9 +245,9 @@ def test_no_text_is_a_tag(tmp_path: Path) -> None:
     for subject in evil.subjects:
         put(tmp_path, subject.name, "arithmetic", answered(9), title=f"t {EVIL}")
     found = read_table(evil, tmp_path)
-    figures = (charts.values(found, False), charts.differences(found, False),
-               heat_map.heat(found, None, False),
-               answer_charts.answers(found, found.columns[0], False))  # fmt: skip
+    figures = (score_charts.scores(found, False), difference_charts.differences(found, False),
+               heat_map.difference_map(found, None, False),
+               answer_charts.answer_bars(found, found.columns[0], False))  # fmt: skip
     for figure in figures:
         assert "<img" not in figure.to_json().replace("\\u003c", "<")
     assert "<img" not in "".join(claim_cards.cards(found, found.columns[0]))

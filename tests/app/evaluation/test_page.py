@@ -14,7 +14,7 @@ from streamlit.testing.v1 import AppTest
 from app.evaluation import cost, form, sets
 from app.evaluation import subjects as evaluation_subjects
 from app.evaluation.subjects import Choice, choice_of, subjects_of
-from app.runs import recipe_form
+from app.runs.form import settings_file
 from app.ui import session
 from spd_core.errors import InputError
 from spd_core.evaluation.progress import (
@@ -302,7 +302,7 @@ def test_a_file_fills_the_form_and_comes_out_the_same() -> None:
     assert set(found.subjects) == set(recipe.subjects)
     same = {"subjects": ()}
     assert found.model_copy(update=same) == recipe.model_copy(update=same)
-    assert evaluation_from(json.loads(recipe_form.to_file(found))) == found
+    assert evaluation_from(json.loads(settings_file(found))) == found
 
 
 def test_a_file_that_is_no_evaluation_is_refused() -> None:
@@ -495,7 +495,7 @@ def test_log_command_and_notes_are_folded_away(made: Callable[..., Run]) -> None
     run = made("done")
     at = opened(evaluation=run.id)
     assert not at.code, "nothing is read while it is closed"
-    at.session_state["evaluation_more"] = True
+    at.session_state[session.EVALUATION_MORE] = True
     at.run()
     assert not at.exception
     assert any("table --run" in code.value for code in at.code)

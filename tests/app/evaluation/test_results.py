@@ -11,9 +11,8 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from app.evaluation import items as item_explorer
-from app.evaluation import results
-from app.evaluation.items import ALL, FALLS, GAINED, LIMIT, LOST, RISES, UNREAD, Pair
+from app.evaluation import item_pairs, results
+from app.evaluation.item_pairs import ALL, FALLS, GAINED, LIMIT, LOST, RISES, UNREAD, Pair
 from app.side_by_side import opening
 from app.side_by_side.lanes import COMPLEMENT, RANDOM
 from app.ui import session
@@ -153,9 +152,9 @@ def test_statistics_are_computed_once_for_each_state_of_the_cells(monkeypatch: p
 def test_all_figures_go_into_one_file() -> None:
     run = made()
     put(run.folder, "base", "arithmetic", answered(10))
-    assert len(results.figures(results.table_of(run))) == 2
+    assert len(results.all_figures(results.table_of(run))) == 2
     fill(run.folder)
-    assert len(results.figures(results.table_of(run))) == 5
+    assert len(results.all_figures(results.table_of(run))) == 5
 
 
 # --- items -------------------------------------------------------------------------------------------------------
@@ -181,8 +180,8 @@ PAIRS = [
      (UNREAD, "", "c"), (LIMIT, "", "ce"), (ALL, "needle", "c"), (ALL, " q D ", "d"), (GAINED, "needle", "")],
 )  # fmt: skip
 def test_filters_by_hand(name: str, search: str, left: str) -> None:
-    assert "".join(pair.mine.id for pair in item_explorer.chosen(PAIRS, name, search)) == left
-    assert name in item_explorer.filters(PAIRS, False)
+    assert "".join(pair.mine.id for pair in item_pairs.filtered(PAIRS, name, search)) == left
+    assert name in item_pairs.filters(PAIRS, False)
 
 
 def test_falls_and_rises_the_largest_first() -> None:
@@ -190,13 +189,13 @@ def test_falls_and_rises_the_largest_first() -> None:
         return Pair(item(name, False, nll=mine), item(name, False, nll=base))
 
     pairs = [nats("a", 1.0, 0.9), nats("b", 1.0, 0.5), nats("c", 1.0, 1.2), nats("d", 1.0, 1.0)]
-    assert [pair.mine.id for pair in item_explorer.chosen(pairs, FALLS)] == ["b", "a"]
-    assert [pair.mine.id for pair in item_explorer.chosen(pairs, RISES)] == ["c"]
-    assert item_explorer.filters(pairs, True) == (ALL, FALLS, RISES)
+    assert [pair.mine.id for pair in item_pairs.filtered(pairs, FALLS)] == ["b", "a"]
+    assert [pair.mine.id for pair in item_pairs.filtered(pairs, RISES)] == ["c"]
+    assert item_pairs.filters(pairs, True) == (ALL, FALLS, RISES)
 
 
 def test_texts_of_rows_are_one_short_line() -> None:
-    (row,) = item_explorer.rows([Pair(item("a", False, completion=f"x\n\n{EVIL}\x1b" * 9, reason="no code"))], False)
+    (row,) = item_pairs.table_rows([Pair(item("a", False, completion=f"x\n\n{EVIL}\x1b" * 9, reason="no code"))], False)
     assert (row["subject_right"], row["reason"], row["subject_answer"]) == ("✗ wrong", "no code", "1")
     assert len(row["subject_text"]) == 160
     assert "\n" not in row["subject_text"]
@@ -287,7 +286,7 @@ def test_projected_subjects_open_with_their_lanes(
     tmp_path: Path, at_hand: Any, subject: Subject, more: list[str], rank: int, strength: float
 ) -> None:
     asked = recipe(["base", subject])
-    found = opening.opening(asked, subject, cell_of(tmp_path, subject), answered(1)[0])
+    found = opening.how_to_open(asked, subject, cell_of(tmp_path, subject), answered(1)[0])
     assert (found.capture, found.rank, found.notes) == ("arithmetic", rank, ())
     assert found.values[session.MORE_LANES] == more
     assert (found.values[session.STRENGTH], found.values[session.RANDOM_SEED]) == (strength, 42)
@@ -299,10 +298,10 @@ def test_projected_subjects_open_with_their_lanes(
 def test_what_will_be_otherwise_is_said(tmp_path: Path, at_hand: Any) -> None:
     subject = NAMED["projected"]
     other = recipe(["base", subject], capture={"examples": 24, "layers": "all"})
-    (note,) = opening.opening(other, subject, cell_of(tmp_path, subject), answered(1)[0]).notes
+    (note,) = opening.how_to_open(other, subject, cell_of(tmp_path, subject), answered(1)[0]).notes
     assert "50 examples, the table's 24" in note
     assert "layers 15, 29, the table's all" in note
-    likelihood = opening.opening(recipe(), subject, cell_of(tmp_path, subject, "codealpaca"), read(1)[0])
+    likelihood = opening.how_to_open(recipe(), subject, cell_of(tmp_path, subject, "codealpaca"), read(1)[0])
     assert "Side by side writes one" in likelihood.notes[0]
 
 
@@ -323,7 +322,7 @@ def test_what_cannot_be_opened_says_why(
     at_hand(*names)
     cell = cell_of(tmp_path, subject)
     with pytest.raises(InputError, match=re.escape(why)):
-        opening.opening(recipe(["base", subject]), subject, cell, answered(1)[0])
+        opening.how_to_open(recipe(["base", subject]), subject, cell, answered(1)[0])
 
 
 def test_a_distilled_subject_opens_the_adapter_of_its_own_training(tmp_path: Path, at_hand: Any) -> None:
@@ -342,12 +341,12 @@ def test_a_distilled_subject_opens_the_adapter_of_its_own_training(tmp_path: Pat
             versions={},
         )  # fmt: skip
         write_card(card, folder)
-    found = opening.opening(asked, subject, cell_of(tmp_path, subject), answered(1)[0])
+    found = opening.how_to_open(asked, subject, cell_of(tmp_path, subject), answered(1)[0])
     assert found.values[session.DISTILLED] == [f"{run.id}/spd"]
     assert found.rank is None
     answered_by = cell_of(tmp_path, subject).model_copy(update={"adapter": f"{run.id}/spd"})
     (run.folder / "sources.json").unlink()  # whatever would be found now: the cell says who has answered
-    again = opening.opening(asked, subject, answered_by, answered(1)[0])
+    again = opening.how_to_open(asked, subject, answered_by, answered(1)[0])
     assert again.values[session.DISTILLED] == [f"{run.id}/spd"]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from app.fine_tune import charts
-from app.ui.exports import to_csv
+from app.ui.tables import to_csv
 from spd_core.recipes.distill import ARMS
 from spd_core.runs.events import Drift
 from spd_core.runs.view import Curve, RunView

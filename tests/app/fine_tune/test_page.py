@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app.fine_tune.adapters import zipped
-from app.runs import panel, recipe_form
+from app.fine_tune.adapters import zip_of
+from app.runs import form
 from app.ui import session
 from spd_core.distill.corpus import CorpusRow, corpus_path
 from spd_core.intervention.cards import AdapterCard, write_card
@@ -225,13 +225,7 @@ def test_all_runs_are_listed_and_one_opens() -> None:
 
 
 def test_recipes_go_through_files() -> None:
-    assert recipe_from(json.loads(recipe_form.to_file(QUICK))) == QUICK
-
-
-def test_durations_in_words() -> None:
-    assert [panel.duration(seconds) for seconds in (5, 89, 100, 3600, 7500)] == [
-        "5 s", "89 s", "2 min", "60 min", "2 h 5 min",
-    ]  # fmt: skip
+    assert recipe_from(json.loads(form.settings_file(QUICK))) == QUICK
 
 
 def test_an_adapter_as_zip(tmp_path: Path) -> None:
@@ -239,5 +233,5 @@ def test_an_adapter_as_zip(tmp_path: Path) -> None:
     import zipfile
 
     (tmp_path / "a.json").write_text("{}")
-    with zipfile.ZipFile(io.BytesIO(zipped(tmp_path))) as archive:
+    with zipfile.ZipFile(io.BytesIO(zip_of(tmp_path))) as archive:
         assert archive.read("a.json") == b"{}"

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from app.fine_tune import all_runs as distillations
 from app.fine_tune import compare
 from app.runs import all_runs
+from app.ui import session
 from spd_core.recipes.distill import Recipe, recipe_from
 from spd_core.recipes.presets import PRESETS
 from spd_core.runs import queue
@@ -41,8 +43,9 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
 
 def page() -> AppTest:
     at = AppTest.from_string(
-        "import streamlit as st\nfrom app.runs.all_runs import all_runs_panel\n"
-        "all_runs_panel(lambda name: st.session_state.__setitem__('opened', name))",
+        "import streamlit as st\nfrom app.fine_tune.all_runs import DISTILLATIONS\n"
+        "from app.runs.all_runs import all_runs_panel\n"
+        "all_runs_panel(lambda name: st.session_state.__setitem__('opened', name), DISTILLATIONS)",
         default_timeout=30,
     ).run()
     assert not at.exception
@@ -62,25 +65,25 @@ def test_a_search_looks_at_everything_a_run_is_known_by(make: Make) -> None:
 
 
 def test_settings_in_a_few_words() -> None:
-    assert all_runs.summary(Recipe(capability="a")) == "all prompts, 256 new tokens, 5 epochs, lr 1e-05"
+    assert distillations.settings_in_words(Recipe(capability="a")) == "all prompts, 256 new tokens, 5 epochs, lr 1e-05"
     quick = recipe_from({"preset": "quick", "capability": "a", "arms": ["full"]})
-    assert all_runs.summary(quick) == "quick: 48 prompts, 24 new tokens, 2 epochs, lr 0.0002"
+    assert distillations.settings_in_words(quick) == "quick: 48 prompts, 24 new tokens, 2 epochs, lr 0.0002"
     more = recipe_from({"preset": "paper", "capability": "a", "rounds": 3})
-    assert all_runs.summary(more) == "paper: all prompts, 256 new tokens, 5 epochs, lr 1e-05, 3 rounds"
+    assert distillations.settings_in_words(more) == "paper: all prompts, 256 new tokens, 5 epochs, lr 1e-05, 3 rounds"
     other = recipe_from({"preset": "quick", "capability": "a", "train": {"epochs": 1}})
-    assert all_runs.summary(other).startswith("48 prompts, 24 new tokens, 1 epoch,")
+    assert distillations.settings_in_words(other).startswith("48 prompts, 24 new tokens, 1 epoch,")
     assert set(PRESETS) == {"quick", "paper"}
 
 
 def test_only_what_differs_is_told(make: Make) -> None:
     first, second = make(train={"epochs": 3}), make(arms=["spd"], corpus={"prompts": None, "held_out": 0})
-    rows = compare.differing([first.record, second.record], ["a", "b"])
+    rows = compare.differing_settings([first.record, second.record], ["a", "b"])
     assert {row["Setting"]: (row["a"], row["b"]) for row in rows} == {
         "arms": ("psr, ssd, spd", "spd"), "train.epochs": ("3", "2"), "corpus.prompts": ("48", "–"),
         "corpus.held_out": ("8", "0"),
     }  # fmt: skip
     older = second.record.model_copy(update={"versions": {**second.record.versions, "torch": "1.0"}})
-    rows = compare.differing([second.record, older], ["a", "b"])
+    rows = compare.differing_settings([second.record, older], ["a", "b"])
     assert [(row["Setting"], row["b"]) for row in rows] == [("version.torch", "1.0")]
 
 
@@ -100,12 +103,12 @@ def test_runs_are_listed_the_newest_first_and_found(make: Make) -> None:
     assert "waits for review" in table
     assert "<td>2 s</td>" in table, "worked from its first to its last event"
     assert "MiB" in table
-    at.text_input(key=all_runs.SEARCH).set_value("newer").run()
+    at.text_input(key=f"{session.RUNS_LIST}_search").set_value("newer").run()
     assert "Older" not in html_of(at)
-    assert at.selectbox(key=all_runs.CHOSEN).options == [all_runs.label(run.record)]
+    assert at.selectbox(key=f"{session.RUNS_LIST}_chosen").options == [all_runs.run_label(run.record)]
     press(at, "Open run")
     assert at.session_state["opened"] == run.id
-    at.text_input(key=all_runs.SEARCH).set_value("<b>nothing").run()
+    at.text_input(key=f"{session.RUNS_LIST}_search").set_value("<b>nothing").run()
     assert not at.exception
     assert "None of 2 runs matches '<b>nothing'" in text_of(at)
 
@@ -157,7 +160,7 @@ def test_damaged_directories_are_listed_with_the_reason_and_deleted(make: Make, 
     assert broken.id in table
     assert "is damaged" in table
     assert "<script>" not in table
-    at.selectbox(key=all_runs.DAMAGED).set_value(broken.id).run()
+    at.selectbox(key=f"{session.RUNS_LIST}_damaged").set_value(broken.id).run()
     press(press(at, "Delete damaged run"), "Remove it")
     assert not broken.folder.exists()
     assert empty.is_dir()
@@ -171,19 +174,19 @@ def test_two_runs_beside_each_other(make: Make) -> None:
     third = make("No training yet")
     at = page()
     assert "Choose at least two" in text_of(at)
-    at.multiselect(key=all_runs.COMPARED).set_value([first.id, second.id]).run()
+    at.multiselect(key=session.RUNS_COMPARED).set_value([first.id, second.id]).run()
     assert not at.exception
     table = html_of(at)
     assert "train.epochs" in table
     assert "train.seed" not in table
     assert "2.5000" in table
     assert len(at.get("plotly_chart")) == 1
-    at.segmented_control(key=compare.AXIS).set_value("epoch").run()
+    at.segmented_control(key=session.RUNS_AXIS).set_value("epoch").run()
     assert not at.exception
     queue.delete(first)
     at.run()
     assert not at.exception, "one of those chosen was deleted elsewhere"
-    at.multiselect(key=all_runs.COMPARED).set_value([second.id, third.id]).run()
+    at.multiselect(key=session.RUNS_COMPARED).set_value([second.id, third.id]).run()
     assert not at.exception
     assert len(at.get("plotly_chart")) == 1
 
@@ -191,7 +194,7 @@ def test_two_runs_beside_each_other(make: Make) -> None:
 def test_runs_that_have_not_trained_are_compared_by_their_settings(make: Make) -> None:
     ids = [make().id, make().id]
     at = page()
-    at.multiselect(key=all_runs.COMPARED).set_value(ids).run()
+    at.multiselect(key=session.RUNS_COMPARED).set_value(ids).run()
     assert not at.exception
     assert "same settings, on the same versions" in text_of(at)
     assert "None of them has trained yet" in text_of(at)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from streamlit.testing.v1 import AppTest
 
-from app.jobs.models import load_saved
+from app.jobs.captures import load_saved
 from app.side_by_side import lanes
 from app.ui import session
 from spd_core.intervention.adapters import TENSORS, Adapter, Delta, save_adapter

@@ -4,17 +4,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from spd_core.text import shown as shown_text
 from streamlit.testing.v1 import AppTest
 
-from app.jobs.models import load_saved
-from app.side_by_side import lanes, pickers
+from app.jobs.captures import load_saved
+from app.side_by_side import lane_pickers, lanes
 from app.ui import session
-from app.ui.widgets import plain
+from app.ui.widgets import escaped
 from spd_core.generation import comparison as texts
 from spd_core.generation import report
 from spd_core.generation.comparison import Comparison
 from spd_core.subspace.store import recorded_names
+from spd_core.text import shown as shown_text
 from tests import ROOT
 from tests.app.test_pages import go_to, prepared, press, text_of
 from tests.generation.test_comparison import HOSTILE, PROJECTED, comparison, lane
@@ -37,7 +37,7 @@ def opened(**link: str) -> AppTest:
 
 def finished(at: AppTest) -> AppTest:
     """Wait for the job, and run again."""
-    at.session_state["write_job"].join(120)
+    at.session_state[session.WRITE_JOB].join(120)
     at.run()
     assert not at.exception
     return at
@@ -50,7 +50,7 @@ def html_of(at: AppTest) -> str:
 def write(at: AppTest, tokens: int = 6) -> Comparison:
     at.number_input(key=session.NEW_TOKENS).set_value(tokens).run()
     finished(press(at, "Generate"))
-    found = at.session_state["write_job"].result
+    found = at.session_state[session.WRITE_JOB].result
     assert isinstance(found, Comparison)
     return found
 
@@ -84,8 +84,8 @@ def test_calibration_prompts_are_part_of_the_selection(at: AppTest) -> None:
     at.selectbox(key=session.PRESET).set_value(analysis.examples[2].id).run()
     assert at.text_area(key=session.PROMPT).value == third
     go_to(at, session.ATTRIBUTIONS)
-    assert at.number_input(key="pick_example").value == 3
-    at.number_input(key="pick_example").set_value(1).run()
+    assert at.number_input(key=session.PICK_EXAMPLE).value == 3
+    at.number_input(key=session.PICK_EXAMPLE).set_value(1).run()
     go_to(at, session.SIDE_BY_SIDE)
     assert at.text_area(key=session.PROMPT).value == first
     at.text_area(key=session.PROMPT).set_value("mine").run()
@@ -121,7 +121,7 @@ def test_ribbons_tables_and_another_capability(at: AppTest) -> None:
         at.segmented_control(key=session.SHOW).set_value(metric).run()
         assert not at.exception
     assert html_of(at).count("<tr>") == 1 + 3
-    at.number_input(key="place_shown").set_value(3).run()
+    at.number_input(key=session.PLACE_SHOWN).set_value(3).run()
     assert at.session_state[session.PLACE] == 2
     assert not at.get("plotly_chart"), "curves are drawn when they are opened"
     assert len(at.get("download_button")) == 3
@@ -139,8 +139,8 @@ def test_a_sweep_shows_its_map_and_each_cell(at: AppTest) -> None:
     found = write(at, 4)
     assert found.grid is not None
     assert len(found.lanes) == 5
-    assert at.selectbox(key="cell_shown").value == 4
-    at.selectbox(key="cell_shown").set_value(1).run()
+    assert at.selectbox(key=session.CELL_SHOWN).value == 4
+    at.selectbox(key=session.CELL_SHOWN).set_value(1).run()
     assert "into 24 of 192 directions of arithmetic, with strength 0.5" in text_of(at)
     press(at, "Use its rank and strength for lanes")
     assert at.session_state[session.MODE] == lanes.LANES
@@ -190,7 +190,7 @@ def test_stopping_keeps_what_is_there_and_reading_can_follow(at: AppTest) -> Non
     at.number_input(key=session.NEW_TOKENS).set_value(400).run()
     at.text_area(key=session.PROMPT).set_value("Count from 1 to 500: 1, 2, 3,").run()
     press(at, "Generate")
-    job = at.session_state["write_job"]
+    job = at.session_state[session.WRITE_JOB]
     while job.running and (job.news is None or job.news.lanes[0].tokens < 3):
         job.join(0.05)
     job.stop()
@@ -200,7 +200,7 @@ def test_stopping_keeps_what_is_there_and_reading_can_follow(at: AppTest) -> Non
     assert job.result.lanes[0].finish == "stopped"
     assert "KL and the likeliest tokens are missing" in text_of(at)
     finished(press(at, "Read the texts token by token"))
-    assert at.session_state["write_job"].result.is_read
+    assert at.session_state[session.WRITE_JOB].result.is_read
     assert "KL and the likeliest tokens are missing" not in text_of(at)
 
 
@@ -233,7 +233,7 @@ def test_a_link_restores_a_result_and_a_bad_one_is_a_sentence(empty_history: Pat
     prose = "".join(element.value for element in app.markdown)
     assert "<script" not in shown
     assert "<img" not in shown
-    assert plain(shown_text(HOSTILE)) in prose, "markdown leaves an escaped text alone"
+    assert escaped(shown_text(HOSTILE)) in prose, "markdown leaves an escaped text alone"
     for forbidden in ("\x1b", "\u202e"):
         assert forbidden not in shown + text_of(app) + "".join(code.value for code in app.code)
     path.write_text(path.read_text()[:500])
@@ -251,4 +251,4 @@ def test_a_recorded_result_opens_without_a_model(empty_history: Path) -> None:
     assert "44" in html_of(app)
     assert "Settings have changed" not in text_of(app), "nobody has written anything yet"
     assert session.WRITTEN not in app.query_params
-    assert pickers.described(PROJECTED.spec, sweep=True) == "keys and values"
+    assert lane_pickers.lane_in_words(PROJECTED.spec, sweep=True) == "keys and values"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.side_by_side import ribbons
+from app.side_by_side import ribbons, sweep_chart
 from app.side_by_side.lanes import (
     COMPLEMENT,
     KEYS,
@@ -17,7 +17,7 @@ from app.side_by_side.lanes import (
     parse_strengths,
     sweep_grid,
 )
-from app.ui.exports import to_csv
+from app.ui.tables import to_csv
 from app.ui.tokens import visible
 from spd_core.errors import InputError
 from spd_core.generation.comparison import Comparison
@@ -81,7 +81,7 @@ def test_numbers_with_commas() -> None:
 
 
 def test_a_ribbon_has_one_scale_for_all_lanes_and_marks_the_largest() -> None:
-    most = ribbons.largest(TWO.lanes, ribbons.ENTROPY)
+    most = ribbons.largest_value(TWO.lanes, ribbons.ENTROPY)
     assert most == 0.5
     data = ribbons.ribbon(PROJECTED, "Raw", ribbons.ENTROPY, 2 * most, selected=1)
     assert [token["shade"] for token in data["tokens"]] == pytest.approx([0.707] * 3, abs=1e-3)
@@ -92,7 +92,7 @@ def test_a_ribbon_has_one_scale_for_all_lanes_and_marks_the_largest() -> None:
 
 def test_a_token_tells_its_numbers_and_the_likeliest_of_both_lanes() -> None:
     token = TWO.lanes[0].tokens[0]
-    assert ribbons.tip(token, 0, "Projected").splitlines() == [
+    assert ribbons.token_tip(token, 0, "Projected").splitlines() == [
         "“4” · token 1 · id 84",
         "log p −1.00 nats (p 36.8%) · entropy 0.50 nats",
         "in Projected: log p −2.00 nats · KL 0.250 nats",
@@ -100,35 +100,35 @@ def test_a_token_tells_its_numbers_and_the_likeliest_of_both_lanes() -> None:
         "in Projected: “⟨U+202E⟩” 12.5%",
     ]
     unread = lane("Raw", ["a"], other=None).unread().tokens[0]
-    assert len(ribbons.tip(unread, 0, "Raw").splitlines()) == 2
+    assert len(ribbons.token_tip(unread, 0, "Raw").splitlines()) == 2
 
 
 def test_control_characters_are_escaped_wherever_text_is_drawn() -> None:
     hostile = comparison(lane("Raw", [HOSTILE, ""]), PROJECTED)
     drawn = str(ribbons.ribbon(hostile.lanes[0], "Projected", ribbons.KL, 1.0, None))
-    drawn += str(ribbons.table(hostile)) + str(ribbons.at_place(hostile, 0)) + visible(HOSTILE)
+    drawn += str(ribbons.token_rows(hostile)) + str(ribbons.tokens_at_place(hostile, 0)) + visible(HOSTILE)
     assert "\u202e" not in drawn
     assert "\x1b" not in drawn
     assert "⟨U+202E⟩" in drawn
     assert "∅" in drawn
-    figure = ribbons.curves(hostile).to_json()
+    figure = ribbons.token_curves(hostile).to_json()
     assert "<script" not in figure
     assert "<img" not in figure
 
 
 def test_the_table_is_the_ribbon_s_twin() -> None:
-    rows = ribbons.table(TWO)
+    rows = ribbons.token_rows(TWO)
     assert [row["Token"] for row in rows] == [1, 2, 3, 1, 2, 3]
     back = list(csv.DictReader(io.StringIO(to_csv(rows).decode())))
     assert float(back[0]["KL"]) == 0.25
-    assert [row["Lane"] for row in ribbons.at_place(TWO, 2)] == ["Raw", "Projected"]
+    assert [row["Lane"] for row in ribbons.tokens_at_place(TWO, 2)] == ["Raw", "Projected"]
     shorter = comparison(lane("Raw", ["a"]), PROJECTED)
-    assert [row["Lane"] for row in ribbons.at_place(shorter, 1)] == ["Projected"]
+    assert [row["Lane"] for row in ribbons.tokens_at_place(shorter, 1)] == ["Projected"]
 
 
 @pytest.mark.parametrize("dark", [False, True])
 def test_curves_have_three_panels_and_a_line_for_each_lane(dark: bool) -> None:
-    figure = ribbons.curves(TWO, dark=dark)
+    figure = ribbons.token_curves(TWO, dark=dark)
     assert len(figure.data) == 6
     assert len({trace.line.dash for trace in figure.data}) == 2, "lanes are told apart without colour"
     assert sum(bool(trace.showlegend) for trace in figure.data) == 2
@@ -141,15 +141,15 @@ def test_curves_have_three_panels_and_a_line_for_each_lane(dark: bool) -> None:
 @pytest.mark.parametrize(
     ("measure", "texts"),
     [
-        (ribbons.LIKELIHOOD, ["−2.00", "−2.00, degenerate", "not written", "−2.00"]),
-        (ribbons.DIVERGENCE, ["token 2", "token 1, degenerate", "not written", "as raw"]),
-        (ribbons.MEAN_KL, ["0.250", "0.250, degenerate", "not written", "0.250"]),
+        (sweep_chart.LIKELIHOOD, ["−2.00", "−2.00, degenerate", "not written", "−2.00"]),
+        (sweep_chart.DIVERGENCE, ["token 2", "token 1, degenerate", "not written", "as raw"]),
+        (sweep_chart.MEAN_KL, ["0.250", "0.250, degenerate", "not written", "0.250"]),
     ],
 )
 def test_cells_say_their_number_and_whether_they_degenerate(measure: str, texts: list[str]) -> None:
     found = swept()
-    assert [ribbons.cell_text(cell, found, measure) for cell in found.lanes[1:]] == texts
-    heat, squares, labels = ribbons.sweep_map(found, measure, 4).data
+    assert [sweep_chart.cell_text(cell, found, measure) for cell in found.lanes[1:]] == texts
+    heat, squares, labels = sweep_chart.sweep_map(found, measure, 4).data
     assert list(labels.text) == [text.replace(", ", "<br>") for text in texts]
     places = [(y, x) for y in heat.y for x in heat.x]
     assert list(zip(labels.y, labels.x, strict=True)) == list(zip(squares.y, squares.x, strict=True)) == places
@@ -160,18 +160,18 @@ def test_cells_say_their_number_and_whether_they_degenerate(measure: str, texts:
 def test_a_stopped_sweep_can_be_drawn() -> None:
     lanes = [lane(str(i), [], finish="stopped", other=None) for i in range(3)]
     found = comparison(*lanes, grid=Grid(ranks=("4", "8"), strengths=(1.0,)))
-    for measure in ribbons.MEASURES:
-        assert list(ribbons.sweep_map(found, measure, 1).data[2].text)[:1] == ["not written"]
+    for measure in sweep_chart.MEASURES:
+        assert list(sweep_chart.sweep_map(found, measure, 1).data[2].text)[:1] == ["not written"]
 
 
 def test_a_rank_of_a_file_is_drawn_as_text() -> None:
     found = comparison(lane("Raw", [" 4"]), lane("b", [" 4"]), grid=Grid(ranks=("<b>4</b>",), strengths=(1.0,)))
-    heat, squares, _ = ribbons.sweep_map(found, ribbons.MEAN_KL, 1).data
+    heat, squares, _ = sweep_chart.sweep_map(found, sweep_chart.MEAN_KL, 1).data
     assert list(heat.y) == list(squares.y) == ["rank &lt;b&gt;4&lt;/b&gt;"]
 
 
 def test_the_chosen_cell_is_framed() -> None:
-    frame = ribbons.sweep_map(swept(), ribbons.MEAN_KL, 3).layout.shapes[0]
+    frame = sweep_chart.sweep_map(swept(), sweep_chart.MEAN_KL, 3).layout.shapes[0]
     assert (round(frame.x0), round(frame.y0 + 0.1)) == (0, 1)
 
 

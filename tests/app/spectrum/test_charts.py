@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from app.spectrum import charts
-from app.spectrum import panels as spectra
+from app.spectrum import charts, numbers, subspace_charts
 from app.spectrum.charts import Look
-from app.spectrum.panels import Panel, csv_rows, table
-from app.ui.exports import to_csv, to_html
+from app.spectrum.numbers import Panel, csv_rows, panel_table
+from app.ui.figures import to_html
+from app.ui.tables import to_csv
 from spd_core.subspace.gram import GradientGram, decompose
 from spd_core.subspace.spectrum import energy, numerical_rank, overlap
 from spd_core.subspace.store import RECORDED, load_capture, recorded_names
@@ -138,14 +138,14 @@ def test_the_overlap_matrix_holds_the_mean_angles() -> None:
     eye, turned = np.eye(6), np.eye(6)
     turned[:2, 1] = [np.sin(np.radians(30)), np.cos(np.radians(30))]  # the second axis, 30° towards the first
     found = overlap({"a": eye[:, :2], "b": turned[:, 1:3], "c": eye[:, 4:6]})
-    heat, labels = charts.overlap_matrix(found).data
+    heat, labels = subspace_charts.overlap_matrix(found).data
     assert list(labels.text) == ["0°", "45°", "90°", "45°", "0°", "90°", "90°", "90°", "0°"]
     assert labels.textfont.color[0] == "#000000", "black on yellow"
     assert labels.textfont.color[2] == "#ffffff", "white on dark blue"
     assert heat.z[0][0] == pytest.approx(0, abs=1e-5)
     assert heat.z[0][2] == pytest.approx(90)
     assert heat.z[0][1] == heat.z[1][0] == pytest.approx((0 + 90) / 2, abs=1e-4), "one axis in common, one not"
-    (first, *_), pairs = spectra.overlap_rows(found), len(spectra.overlap_rows(found))
+    (first, *_), pairs = numbers.overlap_rows(found), len(numbers.overlap_rows(found))
     assert pairs == 3
     assert (first["First"], first["Second"], first["By chance"]) == ("a", "b", pytest.approx(1 / 3))
     assert first["Shared"] == pytest.approx(0.5)
@@ -154,12 +154,12 @@ def test_the_overlap_matrix_holds_the_mean_angles() -> None:
 
 def test_rows_are_told_apart_by_colour_and_symbol() -> None:
     scores = np.arange(8.0).reshape(4, 2)
-    figure = charts.rows_scatter(scores, np.array([0.7, 0.2]), ["a", "b", "a", "b"], ["w", "x", "y", "z"])
+    figure = subspace_charts.rows_scatter(scores, np.array([0.7, 0.2]), ["a", "b", "a", "b"], ["w", "x", "y", "z"])
     assert [trace.name for trace in figure.data] == ["a", "b"]
     assert list(figure.data[1].x) == [2.0, 6.0]
     assert [tuple(point) for point in figure.data[1].customdata] == [(1, "x"), (3, "z")]
     assert figure.data[0].marker.symbol != figure.data[1].marker.symbol
-    line = charts.rows_scatter(
+    line = subspace_charts.rows_scatter(
         scores, np.array([0.7, 0.2]), list("abab"), list("wxyz"), {"u1": np.array([0.6, 0.8, 0])}
     )
     np.testing.assert_allclose(line.data[-1].x, [-0.6 * 7, 0.6 * 7])
@@ -174,7 +174,7 @@ def test_what_is_said_of_rows_is_text_alone() -> None:
     found = dataclasses.replace(recorded, examples=(hostile, *rest))
     site = found.sites[found.site(found.layers[-1], "value")].coordinates
     assert site is not None
-    groups, said = spectra.row_groups(found, site, most=len(found.examples))
+    groups, said = numbers.row_groups(found, site, most=len(found.examples))
     assert not any("<" in text.replace("<br>", "") for text in (*groups, *said))
     assert '&lt;a href="http://evil"&gt;"x"&lt;/a&gt;' in groups, "plotly knows no &quot;"
 
@@ -186,12 +186,12 @@ def test_subspaces_of_halves_are_their_own_directions() -> None:
     assert found.halves is not None
     halves = found.halves * (np.arange(site.d_kv) < 3)  # no more than three directions are above rounding
     cut = dataclasses.replace(recorded, sites={site: dataclasses.replace(found, halves=halves)})
-    bases = spectra.bases_at(cut, site, 8)
+    bases = numbers.bases_at(cut, site, 8)
     assert [basis.shape[1] for basis in bases.values()] == [8, 3, 3]
 
 
 def test_the_table_is_the_twin_of_the_figures(panels: list[Panel]) -> None:
-    for row, site in zip(table(panels, 6), ROWS, strict=True):
+    for row, site in zip(panel_table(panels, 6), ROWS, strict=True):
         squares = sigma(site) ** 2
         kept = np.cumsum(squares) / squares.sum()
         rank = min(6, np.linalg.matrix_rank(ROWS[site] - ROWS[site].mean(0)))

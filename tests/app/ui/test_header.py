@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app.jobs import models
-from app.jobs.models import Job, load_saved, shared
+from app.jobs import captures, models
+from app.jobs.captures import load_saved
+from app.jobs.job import Job
+from app.jobs.models import shared
 from app.ui import header, session
 from spd_core.errors import InputError, ModelError
 from spd_core.storage import remove_folder
@@ -183,7 +185,7 @@ def test_what_the_disk_takes_after_all_is_no_longer_held_back(home: Path) -> Non
     job: Job[Any, Any] = Job(lambda _: later, computes=False).start()
     job.join(10)
     at.session_state["unsaved"] = {name: dataclasses.replace(later, sites={})}
-    at.session_state["nulls_job"] = job
+    at.session_state[session.NULLS_JOB] = job
     at.session_state[session.CAPTURE] = name
     at.run()
     assert not at.exception
@@ -225,7 +227,7 @@ def test_a_capture_deleted_between_two_looks_is_a_sentence(home: Path, monkeypat
     def gone(name: str) -> int:
         raise FileNotFoundError(home / name)
 
-    monkeypatch.setattr(models, "changed_at", gone)
+    monkeypatch.setattr(captures, "changed_at", gone)
     with pytest.raises(InputError, match="'gone' was deleted"):
         load_saved("gone")
 
@@ -239,6 +241,6 @@ def test_pages_know_the_model_of_a_capture_without_torch() -> None:
 
 
 def test_labels_of_saved_captures() -> None:
-    assert header.label("20261124-071800-my-sums-ab12") == "my-sums · 24 Nov 2026, 07:18:00"
-    assert header.label("99999999-999999-x-ab12") == "99999999-999999-x-ab12"
-    assert header.label("something") == "something"
+    assert header.capture_label("20261124-071800-my-sums-ab12") == "my-sums · 24 Nov 2026, 07:18:00"
+    assert header.capture_label("99999999-999999-x-ab12") == "99999999-999999-x-ab12"
+    assert header.capture_label("something") == "something"

@@ -5,13 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from app.spectrum import charts
-from app.spectrum import panels as spectra
-from app.spectrum.panels import Panel
+from app.spectrum import charts, numbers, subspace_charts
+from app.spectrum.numbers import Panel
 from app.ui import launch, progress, session
-from app.ui.exports import to_csv
-from app.ui.header import label
-from app.ui.widgets import chart, downloads, failure, is_dark, plain, small, told_apart
+from app.ui.header import capture_label
+from app.ui.tables import to_csv
+from app.ui.widgets import caption, chart, distinct_labels, downloads, escaped, failure, is_dark
 from spd_core.errors import InputError
 from spd_core.subspace.analysis import nulls_of
 from spd_core.subspace.spectrum import overlap
@@ -31,10 +30,14 @@ _NULLS_HELP = (
 def pick_rank(d_kv: int) -> int:
     """The rank slider: it defines the projected lane on all pages."""
     return st.slider(
-        "Rank: how many directions of each site to keep", 1, d_kv, session.chosen_rank(d_kv), key=session.RANK_SLIDER,
+        "Rank: how many directions of each site to keep",
+        1,
+        d_kv,
+        session.chosen_rank(d_kv),
+        key=session.RANK_SLIDER,
         on_change=lambda: session.choose_rank(st.session_state[session.RANK_SLIDER]),
         help=f"The paper keeps half of d_kv: {d_kv // 2} of {d_kv}.",
-    )  # fmt: skip
+    )
 
 
 def pick_look(analysis: "Analysis") -> tuple[list[int], charts.Look]:
@@ -43,15 +46,22 @@ def pick_look(analysis: "Analysis") -> tuple[list[int], charts.Look]:
     banded = any(found.band is not None for found in analysis.sites.values())
     options = [name for name in charts.NULLS if name in available] + [charts.BAND] * banded + [charts.HEADS]
     chosen = st.pills(
-        "Draw beside it", options, selection_mode="multi", default=options[:1], key=session.OVERLAYS,
-        bind="query-params", help=_NULLS_HELP,
-    )  # fmt: skip
+        "Draw beside it",
+        options,
+        selection_mode="multi",
+        default=options[:1],
+        key=session.OVERLAYS,
+        bind="query-params",
+        help=_NULLS_HELP,
+    )
     with st.container(horizontal=True, vertical_alignment="bottom"):
         shared = st.toggle("Same scales in all panels", True, key=session.SHARED, bind="query-params")
         shape = st.toggle(
-            "Compare shapes", key=session.SHAPE, bind="query-params",
+            "Compare shapes",
+            key=session.SHAPE,
+            bind="query-params",
             help="Divide every spectrum by its own norm: losses over more tokens have smaller gradients.",
-        )  # fmt: skip
+        )
     at = session.selection(analysis)
     look = charts.Look(is_dark(), tuple(chosen), shared, shape, (at.layer, at.kind, at.direction))
     return _pick_layers(analysis.layers), look
@@ -68,13 +78,15 @@ def _pick_layers(layers: list[int]) -> list[int]:
 
 _COLUMNS = {
     "Energy kept": ("%.2f %%", "Share of Σσ² in the directions kept"),
-    "Activations lost": ("%.2f %%", "‖K − K P‖² / ‖K‖² over all tokens: the share of the keys or values that "
-                         "projecting removes"),
+    "Activations lost": (
+        "%.2f %%",
+        "‖K − K P‖² / ‖K‖² over all tokens: the share of the keys or values that projecting removes",
+    ),
     "Effective rank": ("%.1f", "Over how many directions σ is spread: exp of the entropy of σ / Σσ"),
     "Stable rank": ("%.1f", "Σσ² / σ₁²: 1 when one direction holds all energy; deaf to small σ"),
     **{f"r at {share}%": ("%d", f"How many directions hold {share} % of the energy") for share in (90, 95, 99)},
     "σ₁": ("%.3g", "Largest singular value, nats per unit"),
-}  # fmt: skip
+}
 
 
 VALUES, ENERGY = "values", "energy"
@@ -88,9 +100,9 @@ _READ = {
 }
 
 
-def figure(which: str, analysis: "Analysis", panels: list[Panel], rank: int, look: charts.Look) -> None:
+def spectrum_figure(which: str, analysis: "Analysis", panels: list[Panel], rank: int, look: charts.Look) -> None:
     """Singular values or cumulative energy, what to see there, the table twin and the downloads of both."""
-    rows = spectra.table(panels, rank)
+    rows = numbers.panel_table(panels, rank)
     kept = "; ".join(f"{row['Site']} keeps {row['Energy kept']:.2f} %" for row in rows)
     alts = {
         VALUES: f"Singular values on a log scale for each site, with the rank {rank} marked.",
@@ -102,14 +114,21 @@ def figure(which: str, analysis: "Analysis", panels: list[Panel], rank: int, loo
         "to select its direction on all pages."
     )
     st.dataframe(
-        rows, hide_index=True, alt="The spectra as a table",
-        column_config={name: st.column_config.NumberColumn(format=form, help=help_)
-                       for name, (form, help_) in _COLUMNS.items()},
-    )  # fmt: skip
+        rows,
+        hide_index=True,
+        alt="The spectra as a table",
+        column_config={
+            name: st.column_config.NumberColumn(format=form, help=help_) for name, (form, help_) in _COLUMNS.items()
+        },
+    )
     title = f"Spectrum of {analysis.capability.name}, rank {rank}"
     light = replace(look, dark=False)
-    downloads("spectrum", lambda: to_csv(spectra.csv_rows(panels)),
-              lambda: [build(panels, rank, light) for build in _BUILD.values()], title)  # fmt: skip
+    downloads(
+        "spectrum",
+        lambda: to_csv(numbers.csv_rows(panels)),
+        lambda: [build(panels, rank, light) for build in _BUILD.values()],
+        title,
+    )
 
 
 def _select(point: Any) -> None:
@@ -118,11 +137,11 @@ def _select(point: Any) -> None:
     session.select(layer=int(layer), kind=kind, direction=int(direction))
 
 
-def nulls(analysis: "Analysis") -> None:
+def null_spectra(analysis: "Analysis") -> None:
     """A button for the nulls that need the model; their progress; what went wrong."""
     job = session.job(session.NULLS_JOB)
     if job is not None and job.running:
-        progress.ticking(job, "Stop the nulls", stopping="Stopping after this batch…")
+        progress.show_progress(job, "Stop the nulls", stopping="Stopping after this batch…")
         return
     if job is not None and job.error:
         failure("The nulls failed:", job.error)
@@ -132,51 +151,47 @@ def nulls(analysis: "Analysis") -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         pressed = st.button("Capture the nulls", type="primary", help=_NULLS_HELP)
         seconds = analysis.provenance.seconds or 0
-        small(f"Shuffled answers and full-sequence loss: two captures more, about {2 * seconds + 2:.0f} s.")
+        caption(f"Shuffled answers and full-sequence loss: two captures more, about {2 * seconds + 2:.0f} s.")
     if pressed:
         launch.start_nulls(analysis)
         st.rerun()
 
 
-def overlaps(analysis: "Analysis", rank: int) -> None:
+def subspace_overlaps(analysis: "Analysis", rank: int) -> None:
     """Principal angles between subspaces: halves of the examples, other captures, layers."""
     st.subheader("Overlap of subspaces (principal angles)", anchor=False)
     at = session.selection(analysis)
     site = analysis.site(at.layer, at.kind)
     view = st.segmented_control(
-        "Between", ("halves and captures", "layers"), default="halves and captures", required=True,
-        key=session.OVERLAP, bind="query-params",
-    )  # fmt: skip
+        "Between",
+        ("halves and captures", "layers"),
+        default="halves and captures",
+        required=True,
+        key=session.OVERLAP,
+        bind="query-params",
+    )
     if view == "layers":
-        bases = spectra.bases_by_layer(analysis, at.kind, rank)
-        small("Layers have keys and values of their own: angles between them compare coordinates, not meanings.")
+        bases = numbers.bases_by_layer(analysis, at.kind, rank)
+        caption("Layers have keys and values of their own: angles between them compare coordinates, not meanings.")
     else:
-        bases = spectra.bases_at(analysis, site, rank)
-        names = [name for name in session.analysis_names() if name != analysis.name]
-        default = [name for name in names if name in recorded_names()] if analysis.recorded else []
-        others = st.multiselect(
-            "Other captures",
-            names,
-            default=default,
-            format_func=told_apart(names, label),
-            key=session.OVERLAP_WITH,
-            bind="query-params",
-        )
-        bases |= _bases_of(analysis, others, at.layer, at.kind, rank)
+        bases = numbers.bases_at(analysis, site, rank) | _pick_others(analysis, at.layer, at.kind, rank)
     if len(bases) < 2:
         st.info("There is nothing to compare with: this capture has one subspace here.")
         return
     found = overlap(bases)
+    rows = numbers.overlap_rows(found)
     left, right = st.columns((2, 3), gap="medium")
     with left:
-        pairs = spectra.overlap_rows(found)
-        means = "; ".join(f"{row['First']} and {row['Second']} {row['Mean angle']:.0f}°" for row in pairs)
-        chart(charts.overlap_matrix(found, dark=is_dark()), key="chart_overlap",
-              alt=f"Mean principal angles at {site.label}: {means}.")  # fmt: skip
+        means = "; ".join(f"{row['First']} and {row['Second']} {row['Mean angle']:.0f}°" for row in rows)
+        chart(
+            subspace_charts.overlap_matrix(found, dark=is_dark()),
+            key="chart_overlap",
+            alt=f"Mean principal angles at {site.label}: {means}.",
+        )
     degrees, share = st.column_config.NumberColumn(format="%.1f°"), st.column_config.NumberColumn(format="percent")
     columns = {f"{which} angle": degrees for which in ("Smallest", "Mean", "Largest")}
     columns |= {"Shared": share, "By chance": share}
-    right.dataframe(spectra.overlap_rows(found), hide_index=True, column_config=columns, alt="The angles as a table")
+    right.dataframe(rows, hide_index=True, column_config=columns, alt="The angles as a table")
     where = f"the {at.kind} sites" if view == "layers" else site.label
     st.markdown(
         f"**How to read this:** {where} at rank {rank}. 0° is the same subspace, 90° none in common. *Shared* is the "
@@ -184,7 +199,27 @@ def overlaps(analysis: "Analysis", rank: int) -> None:
         "Halves that agree no better than chance mean that the examples are too few for this rank."
     )
     title = f"Overlap of subspaces of {where}, rank {rank}"
-    downloads("overlap", lambda: to_csv(spectra.overlap_rows(found)), lambda: [charts.overlap_matrix(found)], title)
+    downloads(
+        "overlap",
+        lambda: to_csv(rows),
+        lambda: [subspace_charts.overlap_matrix(found)],
+        title,
+    )
+
+
+def _pick_others(analysis: "Analysis", layer: int, kind: str, rank: int) -> dict[str, Any]:
+    """The same site's subspaces of other captures that are chosen."""
+    names = [name for name in session.analysis_names() if name != analysis.name]
+    default = [name for name in names if name in recorded_names()] if analysis.recorded else []
+    others = st.multiselect(
+        "Other captures",
+        names,
+        default=default,
+        format_func=distinct_labels(names, capture_label),
+        key=session.OVERLAP_WITH,
+        bind="query-params",
+    )
+    return _bases_of(analysis, others, layer, kind, rank)
 
 
 def _bases_of(analysis: "Analysis", names: list[str], layer: int, kind: str, rank: int) -> dict[str, Any]:
@@ -193,47 +228,53 @@ def _bases_of(analysis: "Analysis", names: list[str], layer: int, kind: str, ran
     for name in names:
         try:
             other = session.open_analysis(name)
-            if not spectra.comparable(analysis, other):
+            if not numbers.comparable(analysis, other):
                 raise InputError("captured on another model, whose directions are not these")
-            found = spectra.bases_at(other, other.site(layer, kind), rank)
-            bases[label(name).removesuffix(" (recorded)")] = found["all examples"]
+            found = numbers.bases_at(other, other.site(layer, kind), rank)
+            bases[capture_label(name).removesuffix(" (recorded)")] = found["all examples"]
         except InputError as error:
-            small(f"{plain(label(name))} is left out: {plain(str(error))}.")
+            caption(f"{escaped(capture_label(name))} is left out: {escaped(str(error))}.")
     return bases
 
 
-def rows(analysis: "Analysis", _rank: int) -> None:
+def gradient_rows(analysis: "Analysis", _rank: int) -> None:
     """The gradient rows of the selected site on their first principal components."""
     at = session.selection(analysis)
-    found = analysis.sites[analysis.site(at.layer, at.kind)].coordinates
+    coordinates = analysis.sites[analysis.site(at.layer, at.kind)].coordinates
     st.subheader(f"The gradient rows of layer {at.layer} {at.kind} (PCA)", anchor=False)
-    if found is None or found.scores.shape[1] < 2:
+    if coordinates is None or coordinates.scores.shape[1] < 2:
         st.info("This capture kept no single tokens: they did not fit. Capture fewer examples or layers.")
         return
     colour = st.segmented_control(
         "Colour by", ("loss", "example"), default="loss", required=True, key=session.COLOUR, bind="query-params"
     )
-    groups, said = spectra.row_groups(analysis, found if colour == "example" else None)
-    axes = {f"u{i + 1}": found.axes[:, i] for i in dict.fromkeys((0, 1, at.direction)) if i < found.axes.shape[1]}
+    groups, hovers = numbers.row_groups(analysis, coordinates if colour == "example" else None)
+    axes = {
+        f"u{i + 1}": coordinates.axes[:, i]
+        for i in dict.fromkeys((0, 1, at.direction))
+        if i < coordinates.axes.shape[1]
+    }
 
     def draw(dark: bool = False) -> Any:
-        return charts.rows_scatter(found.scores, found.explained, groups, said, axes, dark=dark)
+        return subspace_charts.rows_scatter(coordinates.scores, coordinates.explained, groups, hovers, axes, dark=dark)
 
     def select(point: Any) -> None:
         row = int(point[0])
         session.select(example=int(analysis.example_of[row]), token=int(analysis.position_of[row]))
 
     chart(
-        draw(is_dark()), key="chart_rows", pick=select,
-        alt=f"{len(groups)} gradient rows on two principal components, which hold {found.explained[0]:.0%} and "
-        f"{found.explained[1]:.0%} of the variance.",
-    )  # fmt: skip
+        draw(is_dark()),
+        key="chart_rows",
+        pick=select,
+        alt=f"{len(groups)} gradient rows on two principal components, which hold {coordinates.explained[0]:.0%} and "
+        f"{coordinates.explained[1]:.0%} of the variance.",
+    )
     st.markdown(
         "**How to read this:** a point is the gradient at one token. Points far from the middle make the first "
         "directions; if they are few, a handful of tokens decides. A dashed line is a direction: long when it lies in "
         "this plane, short when it points out of it. Click a point to select its token."
     )
-    table = spectra.row_table(analysis, found.scores)
+    table = numbers.row_table(analysis, coordinates.scores)
     with st.expander("The rows as a table"):
         st.dataframe(table, hide_index=True, alt="The gradient rows as a table")
     where = f"layer {at.layer} {at.kind} of {analysis.capability.name}"

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from app.ui.figures import literal
+from app.ui.figures import plotly_text
 from app.ui.tokens import visible
 from spd_core.models.families import Site
 from spd_core.subspace.analysis import Analysis, Coordinates
@@ -81,7 +81,7 @@ def panels_of(analysis: Analysis, layers: Sequence[int] | None = None, *, heads:
     ]
 
 
-def table(panels: Sequence[Panel], rank: int) -> list[dict[str, Any]]:
+def panel_table(panels: Sequence[Panel], rank: int) -> list[dict[str, Any]]:
     """The table twin of the spectrum figures, a row for each site; energy in percent, rounded down, never up."""
     return [
         {
@@ -105,14 +105,18 @@ def csv_rows(panels: Sequence[Panel]) -> list[dict[str, Any]]:
     """A row for each site, spectrum (the capability's own, or a null) and direction."""
     return [
         {
-            "layer": panel.layer, "kind": panel.kind, "spectrum": name, "direction": i + 1,
-            "singular_value": float(value), "cumulative_energy": float(share),
+            "layer": panel.layer,
+            "kind": panel.kind,
+            "spectrum": name,
+            "direction": i + 1,
+            "singular_value": float(value),
+            "cumulative_energy": float(share),
             "reconstruction_error": None if panel.error is None or name != "capability" else float(panel.error[i]),
         }
         for panel in panels
         for name, values in {"capability": panel.values, **panel.nulls}.items()
         for i, (value, share) in enumerate(zip(values, energy(values), strict=True))
-    ]  # fmt: skip
+    ]
 
 
 # --- overlap of subspaces ------------------------------------------------------------------------------------
@@ -169,13 +173,13 @@ def row_groups(analysis: Analysis, by: Coordinates | None, most: int = 5) -> tup
     texts = token_texts(analysis)
     example, position = analysis.example_of, analysis.position_of
     said = [
-        f"{literal(visible(text))}<br>{literal(analysis.examples[e].id)}, token {t}"
+        f"{plotly_text(visible(text))}<br>{plotly_text(analysis.examples[e].id)}, token {t}"
         for text, e, t in zip(texts, example, position, strict=True)
     ]
     if by is None:
         return ["carries the loss" if on else "context" for on in analysis.supervised], said
     size = np.bincount(example, (by.gradient**2).sum(1))
-    named = {int(e): literal(analysis.examples[e].id) for e in np.argsort(-size)[:most]}
+    named = {int(e): plotly_text(analysis.examples[e].id) for e in np.argsort(-size)[:most]}
     return [named.get(int(e), "other") for e in example], said
 
 
@@ -187,9 +191,15 @@ def token_texts(analysis: Analysis) -> list[str]:
 def row_table(analysis: Analysis, scores: Array) -> list[dict[str, Any]]:
     """The table twin of the scatter: a row for each token."""
     return [
-        {"Example": analysis.examples[e].id, "Token": int(t), "Text": visible(text), "Carries the loss": bool(on),
-         "Component 1": float(score[0]), "Component 2": float(score[1])}
+        {
+            "Example": analysis.examples[e].id,
+            "Token": int(t),
+            "Text": visible(text),
+            "Carries the loss": bool(on),
+            "Component 1": float(score[0]),
+            "Component 2": float(score[1]),
+        }
         for e, t, text, on, score in zip(
             analysis.example_of, analysis.position_of, token_texts(analysis), analysis.supervised, scores, strict=True
         )
-    ]  # fmt: skip
+    ]

@@ -1,25 +1,24 @@
 """Parts of Token attributions that need no model: direction stepper, energy shares, coordinates of calibration texts.
 
-What needs the model is in `attributions/live.py`.
+What needs the model is in `own_text.py`, `logit_lens.py` and `causal_check.py`.
 """
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
-from spd_core.text import signed
 
 from app.jobs.models import shared
 from app.ui import session
-from app.ui.exports import to_csv
 from app.ui.session import Selection
-from app.ui.token_strip import Scale, strip_data, token_strip
-from app.ui.tokens import visible
-from app.ui.widgets import download, plain, small
+from app.ui.tables import to_csv
+from app.ui.tokens import Scale, strip_data, token_strip, visible
+from app.ui.widgets import caption, download, escaped
 from spd_core.attribution import tables
 from spd_core.attribution.tables import scale_of
 from spd_core.subspace.analysis import Analysis
 from spd_core.subspace.spectrum import numerical_rank
+from spd_core.text import signed
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -33,7 +32,6 @@ _SYMBOLS = (
     "u is the direction, k or v the token's key or value, g the gradient of the loss with respect to it. v·u: how far "
     "the token points along u. g·u: how fast the loss grows as the token moves along u."
 )
-_LAYER, _KIND, _DIRECTION, _EXAMPLE = "pick_layer", "pick_kind", "pick_direction", "pick_example"
 
 
 # --- the selection -------------------------------------------------------------------------------------------
@@ -41,29 +39,51 @@ _LAYER, _KIND, _DIRECTION, _EXAMPLE = "pick_layer", "pick_kind", "pick_direction
 
 def pick_direction(analysis: Analysis, at: Selection) -> None:
     """Layer, keys or values, and the direction stepper; all pages follow."""
-    for key, value in ((_LAYER, at.layer), (_KIND, at.kind), (_DIRECTION, at.direction + 1)):
+    for key, value in (
+        (session.PICK_LAYER, at.layer),
+        (session.PICK_KIND, at.kind),
+        (session.PICK_DIRECTION, at.direction + 1),
+    ):
         st.session_state[key] = value
     state, last = st.session_state, analysis.d_kv - 1
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        st.selectbox("Layer", analysis.layers, key=_LAYER, width=110,
-                     on_change=lambda: session.select(layer=state[_LAYER]))  # fmt: skip
-        st.segmented_control("Keys or values", ("key", "value"), key=_KIND, required=True, width="content",
-                             format_func=lambda kind: f"{kind}s",
-                             on_change=lambda: session.select(kind=state[_KIND]))  # fmt: skip
-        st.number_input(f"Direction of {last + 1}", 1, last + 1, key=_DIRECTION, width=120,
-                        on_change=lambda: session.select(direction=state[_DIRECTION] - 1))  # fmt: skip
+        st.selectbox(
+            "Layer",
+            analysis.layers,
+            key=session.PICK_LAYER,
+            width=110,
+            on_change=lambda: session.select(layer=state[session.PICK_LAYER]),
+        )
+        st.segmented_control(
+            "Keys or values",
+            ("key", "value"),
+            key=session.PICK_KIND,
+            required=True,
+            width="content",
+            format_func=lambda kind: f"{kind}s",
+            on_change=lambda: session.select(kind=state[session.PICK_KIND]),
+        )
+        st.number_input(
+            f"Direction of {last + 1}",
+            1,
+            last + 1,
+            key=session.PICK_DIRECTION,
+            width=120,
+            on_change=lambda: session.select(direction=state[session.PICK_DIRECTION] - 1),
+        )
         for label, key, to in (("Previous", "K", at.direction - 1), ("Next", "J", at.direction + 1)):
-            st.button(label, shortcut=key, disabled=not 0 <= to <= last, on_click=session.select,
-                      kwargs={"direction": to})  # fmt: skip
+            st.button(
+                label, shortcut=key, disabled=not 0 <= to <= last, on_click=session.select, kwargs={"direction": to}
+            )
 
 
-def what_it_is(analysis: Analysis, site: "Site", direction: int) -> None:
+def direction_in_words(analysis: Analysis, site: "Site", direction: int) -> None:
     """The direction in one sentence, with its share of all energy."""
     values = analysis.sites[site].values
     share = values[direction] ** 2 / (values**2).sum()
-    small(
+    caption(
         f"A direction is one way to change the {site.kind}s of layer {site.layer}, {site.d_kv} numbers a token: "
-        f"one way of {site.d_kv} at right angles. The loss on {plain(analysis.provenance.capability)} reacts most to "
+        f"one way of {site.d_kv} at right angles. The loss on {escaped(analysis.provenance.capability)} reacts most to "
         f"changes along direction 1, less along each later one. **Direction {direction + 1}** holds **{share:.2%}** of "
         f"the gradient's energy, σ = {values[direction]:.3g} nats per unit."
     )
@@ -75,39 +95,52 @@ def was_kept(analysis: Analysis, at: Selection) -> bool:
     values = analysis.sites[analysis.site(at.layer, at.kind)].values
     nonzero = numerical_rank(values, analysis.provenance.dtype)
     if at.direction >= nonzero:
-        st.info(f"Direction {at.direction + 1} holds no energy: its σ is 0 up to rounding. More calibration examples "
-                f"give more directions than these {nonzero}.")  # fmt: skip
+        st.info(
+            f"Direction {at.direction + 1} holds no energy: its σ is 0 up to rounding. More calibration examples "
+            f"give more directions than these {nonzero}."
+        )
         last = min(kept, nonzero) or nonzero
         st.button(f"Show direction {last}", on_click=session.select, kwargs={"direction": last - 1})
         return False
     if at.direction < kept:
         return True
     if not kept:
-        st.info("This capture kept no single tokens: they did not fit in memory. Capture fewer examples or layers. "
-                "Your own text, the logit lens and the causal check still work.")  # fmt: skip
+        st.info(
+            "This capture kept no single tokens: they did not fit in memory. Capture fewer examples or layers. "
+            "Your own text, the logit lens and the causal check still work."
+        )
         return False
-    st.info(f"This capture keeps single tokens for directions 1 to {kept} only. Your own text, the logit lens and the "
-            "causal check work for all.")  # fmt: skip
+    st.info(
+        f"This capture keeps single tokens for directions 1 to {kept} only. Your own text, the logit lens and the "
+        "causal check work for all."
+    )
     st.button(f"Show direction {kept}", on_click=session.select, kwargs={"direction": kept - 1})
     return False
 
 
 def pick_example(analysis: Analysis, at: Selection) -> None:
     """Which calibration text is drawn."""
-    st.session_state[_EXAMPLE] = at.example + 1
+    st.session_state[session.PICK_EXAMPLE] = at.example + 1
     st.number_input(
-        f"Calibration text of {len(analysis.examples)}", 1, len(analysis.examples), key=_EXAMPLE, width=200,
-        on_change=lambda: session.select(example=st.session_state[_EXAMPLE] - 1, token=0),
-    )  # fmt: skip
+        f"Calibration text of {len(analysis.examples)}",
+        1,
+        len(analysis.examples),
+        key=session.PICK_EXAMPLE,
+        width=200,
+        on_change=lambda: session.select(example=st.session_state[session.PICK_EXAMPLE] - 1, token=0),
+    )
 
 
 def pick_aside() -> bool:
     """Whether outliers by position are left out of colours and lists."""
     return st.toggle(
-        "Set aside the first position and special tokens", True, key=session.ASIDE, bind="query-params",
+        "Set aside the first position and special tokens",
+        True,
+        key=session.ASIDE,
+        bind="query-params",
         help="Models park attention on the first token (an attention sink), so its numbers are often outliers. Set "
         "aside, they have no colour and are in no list; sums always hold all tokens.",
-    )  # fmt: skip
+    )
 
 
 def special_ids(analysis: Analysis) -> frozenset[int]:
@@ -120,7 +153,7 @@ def special_ids(analysis: Analysis) -> frozenset[int]:
 # --- strips and tables ---------------------------------------------------------------------------------------
 
 
-def tips(rows: "DataFrame", numbers: Callable[[Any], list[str]]) -> list[str]:
+def token_tips(rows: "DataFrame", numbers: Callable[[Any], list[str]]) -> list[str]:
     """What each token says when it is hovered or focused: who it is, then its numbers with units."""
     said = []
     for row in rows.itertuples():
@@ -139,18 +172,18 @@ def _numbers(at: Selection) -> Callable[[Any], list[str]]:
 
 
 def _strip(rows: "DataFrame", column: str, scale: Scale, at: Selection, hide: bool, label: str) -> None:
-    data = strip_data(rows, column, scale, tips(rows, _numbers(at)), label=label, selected=at.token, hide=hide)
+    data = strip_data(rows, column, scale, token_tips(rows, _numbers(at)), label=label, selected=at.token, hide=hide)
     token_strip(data, key=f"strip_{column}", on_pick=lambda token: session.select(token=token))
 
 
 def chosen_token(rows: "DataFrame", position: int, numbers: Callable[[Any], list[str]]) -> None:
     """One line about the selected token: for touch screens, where nothing hovers."""
-    said = tips(rows[rows.position == position], numbers)[0]
-    line = plain(" · ".join(part for part in said.split("\n") if part))
+    said = token_tips(rows[rows.position == position], numbers)[0]
+    line = escaped(" · ".join(part for part in said.split("\n") if part))
     st.markdown(f":small[Selected: {line}]", help=_SYMBOLS)
 
 
-def readable(table: "DataFrame") -> "DataFrame":
+def readable_table(table: "DataFrame") -> "DataFrame":
     """White space made visible and texts counted from 1, as on screen."""
     one_line = {"text": lambda t: [visible(text).replace("\n", "") or "∅" for text in t.text]}
     return table.assign(
@@ -172,14 +205,14 @@ COLUMNS: dict[str, Any] = {
 }
 
 
-def ends(table: "DataFrame", hide: bool, *, key: str, pick: Callable[[int, int], None] | None = None) -> None:
+def extreme_tokens(table: "DataFrame", hide: bool, *, key: str, pick: Callable[[int, int], None] | None = None) -> None:
     """The tokens with the largest coordinates of either sign; choosing a row selects its token."""
     lists = tables.extremes(table[~table.aside] if hide else table, "coordinate")
     for column, rows, title in zip(st.columns(2), lists, ("Most positive", "Most negative"), strict=True):
         with column:
             st.markdown(f"**{title}**")
             if rows.empty:
-                small("none")
+                caption("none")
                 continue
             name = f"{key}_{title}"
 
@@ -189,15 +222,20 @@ def ends(table: "DataFrame", hide: bool, *, key: str, pick: Callable[[int, int],
 
             order = ["text", "coordinate", *(["example"] if pick else []), "position", "id"]
             st.dataframe(
-                readable(rows)[order], hide_index=True, column_config=COLUMNS, key=name, selection_mode="single-row",
-                on_select=chosen if pick else "ignore", alt=f"{title} coordinates",
-            )  # fmt: skip
+                readable_table(rows)[order],
+                hide_index=True,
+                column_config=COLUMNS,
+                key=name,
+                selection_mode="single-row",
+                on_select=chosen if pick else "ignore",
+                alt=f"{title} coordinates",
+            )
 
 
 # --- energy shares -------------------------------------------------------------------------------------------
 
 
-def energy(table: "DataFrame", at: Selection, hide: bool) -> None:
+def energy_strips(table: "DataFrame", at: Selection, hide: bool) -> None:
     """Energy shares and the baseline on one text, beside each other."""
     rows, free = table[table.example == at.example], table[~table.aside] if hide else table
     left, right = st.columns(2, gap="medium")
@@ -217,7 +255,7 @@ def energy(table: "DataFrame", at: Selection, hide: bool) -> None:
     )
 
 
-def named(at: Selection) -> str:
+def direction_file_name(at: Selection) -> str:
     """What a file of a direction is called."""
     return f"layer-{at.layer}-{at.kind}-direction-{at.direction + 1}"
 
@@ -225,7 +263,7 @@ def named(at: Selection) -> str:
 # --- coordinates ---------------------------------------------------------------------------------------------
 
 
-def coordinates(table: "DataFrame", at: Selection, hide: bool) -> None:
+def coordinate_strip(table: "DataFrame", at: Selection, hide: bool) -> None:
     """Signed coordinates of one calibration text, and the extremes over all of them."""
     rows = table[table.example == at.example]
     letter, free = LETTER[at.kind], table[~table.aside] if hide else table
@@ -234,8 +272,10 @@ def coordinates(table: "DataFrame", at: Selection, hide: bool) -> None:
     chosen_token(rows, at.token, _numbers(at))
     how_to_read_coordinates(at)
     st.subheader("Over all calibration texts", anchor=False)
-    ends(table, hide, key="ends", pick=lambda example, token: session.select(example=example, token=token))
-    download("Every token as CSV", lambda: to_csv(table), f"tokens-{named(at)}.csv")
+    extreme_tokens(
+        table, hide, key=session.EXTREMES, pick=lambda example, token: session.select(example=example, token=token)
+    )
+    download("Every token as CSV", lambda: to_csv(table), f"tokens-{direction_file_name(at)}.csv")
 
 
 def how_to_read_coordinates(at: Selection) -> None:

@@ -1,0 +1,62 @@
+"""What the parts that need the model share: the button that starts a job, and its result, which stays."""
+
+from typing import Any
+
+import streamlit as st
+
+from app.jobs import probing
+from app.jobs.job import Job
+from app.jobs.models import shared
+from app.jobs.probing import Probed
+from app.ui import launch, progress, session
+from app.ui.widgets import (
+    caption,
+    escaped,
+    failure,
+    model_name,
+)
+
+_WORK: dict[str, Any] = {
+    session.READ_JOB: probing.read,
+    session.LENS_JOB: probing.lenses,
+    session.CHECK_JOB: probing.check,
+}
+
+
+def start_button(label: str, job_key: str, request: Any) -> None:
+    """The button that starts a job; while it runs, its progress (ticking) and a stop button. Errors stay below."""
+    job = session.job(job_key)
+    if job is not None and job.running:
+        drawn = job.news is not None
+        progress.show_progress(job, done=lambda: job.news is not None and not drawn)
+        return
+    with st.container(horizontal=True, vertical_alignment="center"):
+        pressed = st.button(label, type="primary", shortcut="Ctrl+Enter")
+        if shared().models.resident is None:
+            caption(f"Loads {escaped(model_name(request.analysis.provenance))} first: nothing is in memory yet.")
+    if pressed:
+        key, store = session.model_key(request.analysis), shared().models
+
+        def work(job: "Job[Any, Any]") -> Any:
+            return _WORK[job_key](job, request, key, store)
+
+        launch.start(job_key, work)
+        st.rerun()
+    if job is not None and job.error:
+        failure("This did not work:", job.error)
+
+
+def latest_result(job_key: str) -> "Probed[Any, Any] | None":
+    """The latest result, or what there is of it; one that failed or has only begun does not take the last one away."""
+    job = session.job(job_key)
+    found = (job.result or job.news) if job is not None else None
+    if found is not None:
+        st.session_state[f"{session.RESULT}_{job_key}"] = found
+    return st.session_state.get(f"{session.RESULT}_{job_key}")
+
+
+def say_outdated(what: str) -> None:
+    st.info(
+        f"{what} has changed since this was computed; it stays until you press the button again.",
+        icon=":material/edit:",
+    )

@@ -1,0 +1,87 @@
+"""The logit lens: which tokens a value direction promotes and suppresses; computed as a job."""
+
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from app.attributions import charts as figures
+from app.attributions.asking import latest_result, say_outdated, start_button
+from app.attributions.calibration_texts import (
+    COLUMNS,
+    readable_table,
+)
+from app.jobs.requests import LensRequest, same_capture
+from app.ui import session
+from app.ui.session import Selection
+from app.ui.tables import to_csv
+from app.ui.widgets import (
+    caption,
+    chart,
+    counted,
+    downloads,
+    is_dark,
+    provenance,
+)
+from spd_core.subspace.analysis import Analysis
+
+if TYPE_CHECKING:
+    from spd_core.attribution.lens import Lens
+    from spd_core.models.families import Site
+
+
+def lens_panel(analysis: Analysis, site: "Site", at: Selection) -> None:
+    """Which tokens a value direction promotes and suppresses."""
+    if site.kind == "key":
+        st.info(
+            "Keys decide which tokens are looked at; they write nothing, so there is no logit lens of a key direction."
+        )
+        st.button(f"Show the values of layer {site.layer}", on_click=session.select, kwargs={"kind": "value"})
+        return
+    st.markdown(
+        "What the direction would have the model say: the tokens that it makes more and less probable, found by "
+        "following it through the attention's output projection, the final norm and the unembedding (the map from "
+        "states to tokens). **Approximate:** it assumes that every query "
+        "head looks at one token alone, and that later layers pass everything on."
+    )
+    start_button(f"Compute the lens of layer {site.layer}", session.LENS_JOB, LensRequest(analysis, site, at.direction))
+    result = latest_result(session.LENS_JOB)
+    if result is None:
+        caption("All directions of the layer are computed, so that you can step through them.")
+        return
+    made = result.request
+    current = same_capture(made.analysis, analysis) and made.site == site and at.direction in result.found
+    if not current:
+        say_outdated("The selection")
+    direction = at.direction if current else made.first
+    _draw_lens(result.found[direction], f"{made.site.label}, direction {direction + 1}")
+    provenance(
+        made.analysis,
+        f"logit lens of {made.site.label}, direction {direction + 1}",
+        f"{counted(len(result.found), 'direction')} in {result.seconds:.1f} s",
+    )
+
+
+def _draw_lens(found: "Lens", title: str) -> None:
+    import pandas as pd
+
+    tokens = [*found.promoted, *found.suppressed[::-1]]
+    table = pd.DataFrame([(t.text, t.score, t.id) for t in tokens], columns=["text", "score", "id"])
+    left, right = st.columns((3, 2), gap="medium")
+    figure = figures.lens_bars(tokens, dark=is_dark())
+    with left:
+        st.subheader(f"Logit lens of {title}", anchor=False)
+        chart(figure, key="chart_lens", alt=f"Promoted and suppressed tokens of {title}.")
+    with right:
+        score = st.column_config.NumberColumn("Score, logits", format="%.3g")
+        st.dataframe(
+            readable_table(table),
+            hide_index=True,
+            height=figure.layout.height,
+            alt="The logit lens as a table",
+            column_config=COLUMNS | {"score": score},
+        )
+    st.markdown(
+        "**How to read this:** adding the direction to a value pushes the model towards the orange tokens and away "
+        "from the blue ones; subtracting it does the opposite. Compare scores within one lens only."
+    )
+    downloads("logit-lens", lambda: to_csv(table), lambda: [figures.lens_bars(tokens)], f"Logit lens of {title}")

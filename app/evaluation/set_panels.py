@@ -1,0 +1,128 @@
+"""What all figures of a table of arms × sets share: panels below each other, one a set. Pure: no Streamlit."""
+
+import math
+from collections.abc import Sequence
+
+from app.ui.figures import Drawing, plotly_text
+from spd_core.evaluation.claims import Claim
+from spd_core.evaluation.report import shown_interval
+from spd_core.evaluation.statistics import Interval
+from spd_core.evaluation.table import Column, Table
+from spd_core.text import opening
+
+_ROW, _HEAD, _FOOT = 30, 48, 62  # pixels: of a subject, of a panel's title, and of its axis
+_LABEL = 26  # characters of a subject beside its row; the rest is in the hover text
+
+
+def set_title(column: Column) -> str:
+    """`GSM8K, in-domain`: told in words, as it is no matter of colour or place."""
+    return f"{column.title}, {'in-domain' if column.in_domain else 'out-of-domain'}"
+
+
+def answered_sets(table: Table) -> list[Column]:
+    """The sets that at least one subject has answered."""
+    return [column for column in table.columns if any(name == column.name for _, name in table.answered)]
+
+
+def compared_sets(table: Table) -> list[Column]:
+    """The sets on which at least one subject can be compared with the base."""
+    return [column for column in table.columns if any(name == column.name for _, name in table.claims)]
+
+
+def stacked_panels(panels: Sequence[tuple[str, Sequence[str], Drawing]]) -> Drawing:
+    """Axes of panels below each other, each as high as it has rows.
+
+    Args:
+        panels: title in two lines, the rows' names from the top, and the x axis.
+    """
+    heights = [_HEAD + _ROW * len(names) + _FOOT for _, names, _ in panels]
+    total, top = sum(heights), 0.0
+    layout: Drawing = {
+        "height": total + 48,
+        "margin": {"l": 8, "r": 16, "t": 48, "b": 0},
+        "annotations": [],
+        "legend": {"y": 1, "yref": "container", "yanchor": "top"},
+    }
+    for at, ((title, names, x), height) in enumerate(zip(panels, heights, strict=True)):
+        number, upper = at + 1 if at else "", 1 - (top + _HEAD) / total
+        lower = 1 - (top + height - _FOOT) / total
+        layout[f"xaxis{number}"] = {"anchor": f"y{number}", "zeroline": False, **x}
+        layout[f"yaxis{number}"] = {
+            "anchor": f"x{number}",
+            "domain": [max(0, lower), upper],
+            "range": [len(names) - 0.4, -0.6],
+            "tickvals": list(range(len(names))),
+            "ticktext": [plotly_text(opening(name, _LABEL)) for name in names],
+            "zeroline": False,
+        }
+        first, second = map(plotly_text, title.split("\n"))
+        layout["annotations"].append(
+            {
+                "text": f"<b>{first}</b><br>{second}",
+                "xref": "paper",
+                "x": 0,
+                "xanchor": "left",
+                "yref": "paper",
+                "y": upper,
+                "yanchor": "bottom",
+                "yshift": 4,
+                "showarrow": False,
+                "align": "left",
+            }
+        )
+        top += height
+    return layout
+
+
+def on_panel(at: int) -> Drawing:
+    number = at + 1 if at else ""
+    return {"type": "scatter", "mode": "markers", "xaxis": f"x{number}", "yaxis": f"y{number}"}
+
+
+def upright_line(at: int, x: float, rows: int, line: Drawing) -> Drawing:
+    """A line across all rows of a panel."""
+    return {**on_panel(at), "mode": "lines", "x": [x, x], "y": [-0.5, rows - 0.5], "line": line, "hoverinfo": "skip"}
+
+
+def interval_bars(values: Sequence[float], intervals: Sequence[Interval], colour: str) -> Drawing:
+    """Interval bars; none where an end is not known, as so few items bound nothing."""
+    reach = [
+        (i.high - v, v - i.low) if math.isfinite(i.high - i.low) else (0, 0)
+        for v, i in zip(values, intervals, strict=True)
+    ]
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": [up for up, _ in reach],
+        "color": colour,
+        "thickness": 2.5,
+        "arrayminus": [down for _, down in reach],
+        "width": 6,
+    }
+
+
+def _unbounded(interval: Interval) -> bool:
+    return not math.isfinite(interval.high - interval.low)
+
+
+def interval_text(interval: Interval, likelihood: bool, *, signed: bool = False) -> str:
+    """`23.3 to 36.4`; `no bounds` where so few items give none."""
+    return "no bounds" if _unbounded(interval) else shown_interval(interval, likelihood, signed=signed)
+
+
+def named_once(data: Sequence[Drawing]) -> list[Drawing]:
+    """Traces with one entry in the legend for each name."""
+    named: set[str] = set()
+    found = []
+    for trace in data:
+        name = trace.get("name", "")
+        found.append({**trace, "legendgroup": name, "showlegend": bool(name) and name not in named})
+        named.add(name)
+    return found
+
+
+def items_changed(one: Claim) -> str:
+    """How many items came out better and worse; of likelihoods better is a lower score."""
+    found = one.difference
+    better, worse = (found.lost, found.gained) if one.lower_is_better else (found.gained, found.lost)
+    return f"{better} better, {worse} worse, {found.n - better - worse} as the base"

@@ -1,0 +1,30 @@
+"""What a distillation costs, alone or as the training of an evaluation's arms."""
+
+from app.jobs.models import Prepared
+from spd_core.data.catalog import find_capability
+from spd_core.recipes.distill import Recipe
+from spd_core.runs.costs import Cost, Rates, cost_of
+
+CHARACTERS_PER_TOKEN = 3.6
+"""Characters of a token, about, where no tokenizer is at hand."""
+
+
+def cost_and_prompts(recipe: Recipe, prepared: Prepared | None, rates: Rates | None) -> tuple[Cost, list[str]]:
+    """What a distillation costs, and the prompts that it writes on; for a public data set, it asks the hub.
+
+    Raises:
+        InputError: the capability is not there, or a split of it is empty.
+    """
+    prompts = find_capability(recipe.capability, split=recipe.corpus.split)
+    examples = len(find_capability(recipe.capability).examples)
+    chosen = prompts.limited(recipe.corpus.prompts).examples
+    texts = [prompts.settings.template.replace("{prompt}", example.prompt) for example in chosen]
+    card = prepared.card if prepared else None
+    return cost_of(recipe, len(prompts.examples), _mean_tokens(texts, prepared), examples, rates, card), texts
+
+
+def _mean_tokens(texts: list[str], prepared: Prepared | None) -> float:
+    if prepared is None:
+        return sum(map(len, texts)) / CHARACTERS_PER_TOKEN / max(len(texts), 1)
+    few = texts[:: max(1, len(texts) // 32)]
+    return sum(len(ids) for ids in prepared.tokenizer(few, verbose=False)["input_ids"]) / max(len(few), 1)

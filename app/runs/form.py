@@ -1,0 +1,168 @@
+"""What the forms of Fine-tune and Evaluation share: a widget for every setting, and settings as files."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import NoneType
+from typing import Any, Literal, cast, get_args, get_origin
+
+import streamlit as st
+
+from app.ui.widgets import failure
+from spd_core.errors import InputError
+from spd_core.recipes.capture import CaptureSettings
+from spd_core.recipes.distill import CorpusSettings, TrainSettings, short_name
+from spd_core.records import Record
+
+
+@dataclass(frozen=True)
+class FilledForm:
+    """A form that is filled from presets, files and earlier runs; each time with new widgets, which take the values.
+
+    Attributes:
+        settings_key: session key of what it was filled with.
+        times_key: session key of how often it was filled.
+        widgets: what the keys of its widgets begin with.
+    """
+
+    settings_key: str
+    times_key: str
+    widgets: str
+
+    def fill(self, recipe: Record) -> None:
+        """Show these settings from now on."""
+        state = st.session_state
+        state[self.settings_key] = recipe.model_dump(mode="json")
+        state[self.times_key] = state.get(self.times_key, 0) + 1
+
+    @property
+    def settings(self) -> dict[str, Any] | None:
+        """What it was filled with; None before the first time."""
+        return cast("dict[str, Any] | None", st.session_state.get(self.settings_key))
+
+    def key(self, name: str) -> str:
+        """The key of a widget."""
+        return f"{self.widgets}_{st.session_state.get(self.times_key, 0)}_{name}"
+
+
+@dataclass(frozen=True)
+class FieldLabel:
+    """What a field is called, and what to know about it."""
+
+    text: str
+    help: str = ""
+
+
+_CAPTURE = {
+    "layers": FieldLabel("Target layers", "middle, last, all, or indices from 0 such as 3,7. The paper: middle,last."),
+    "rank": FieldLabel("Rank", "half (of d_kv, the paper), energy:0.95, or a number of directions."),
+    "loss": FieldLabel(
+        "Loss on", "aligned: the tokens that decide whether the answer is correct; full: all of the answer."
+    ),
+    "examples": FieldLabel("Calibration examples", "The first so many; empty takes all. The paper uses 50."),
+    "batch_size": FieldLabel("Examples at once", "Speed and memory, never the result."),
+    "center": FieldLabel("Centre the gradients", "Subtract the mean gradient before the decomposition."),
+    "strength": FieldLabel("Strength α", "0 leaves keys and values alone, 1 is the paper's hard projection."),
+}
+_CORPUS = {
+    "split": FieldLabel("Prompts from", "train: examples that the subspace was not captured from."),
+    "prompts": FieldLabel("Prompts", "The first so many of the split; empty takes all."),
+    "held_out": FieldLabel(
+        "Held-out prompts", "The last of them: what is written on them is scored, never trained on."
+    ),
+    "prompt_style": FieldLabel("Prompt style", "raw: the capability's template; chat: the model's chat template."),
+    "samples": FieldLabel("Completions per prompt"),
+    "max_new_tokens": FieldLabel("Most new tokens", "Of each completion. The paper: 256."),
+    "batch_size": FieldLabel("Rows at once", "Speed and memory of writing."),
+    "temperature": FieldLabel(
+        "Temperature", "Empty: each arm its own (0.7; Apple's 1.6). A number holds for all arms."
+    ),
+    "top_p": FieldLabel("Top-p", "Empty: each arm its own (PSR 1.0, others 0.9). A number holds for all arms."),
+    "top_k": FieldLabel("Top-k", "Empty: each arm its own (Apple's 20, others none). 0 is none."),
+    "drop": FieldLabel("Left out of training", "Rows with these faults; how many is reported."),
+}
+_TRAIN = {
+    "lora_r": FieldLabel("LoRA rank r", "The paper: 8."),
+    "lora_alpha": FieldLabel("LoRA alpha", "The adapter's output is scaled by alpha ÷ r."),
+    "lora_dropout": FieldLabel("LoRA dropout"),
+    "lora_targets": FieldLabel(
+        "LoRA on", "Maps of every layer's attention: queries, keys, values, output. The paper: all."
+    ),
+    "learning_rate": FieldLabel("Learning rate", "The paper: 1e-5; a small model on few rows needs more."),
+    "weight_decay": FieldLabel("Weight decay"),
+    "epochs": FieldLabel("Epochs"),
+    "batch_size": FieldLabel("Rows in a step"),
+    "loss_on": FieldLabel("Loss on", "Padding is never trained on."),
+    "patience": FieldLabel("Stop early after", "So many epochs without a lower held-out loss; 0 trains on."),
+    "completions": FieldLabel("Completions to look at", "Written after each epoch; they change nothing."),
+    "seed": FieldLabel("Seed of the training"),
+}
+SETTING_GROUPS: tuple[tuple[str, type[Record], Mapping[str, FieldLabel]], ...] = (
+    ("capture", CaptureSettings, _CAPTURE),
+    ("corpus", CorpusSettings, _CORPUS),
+    ("train", TrainSettings, _TRAIN),
+)
+"""The settings that a recipe and an evaluation share."""
+
+
+def setting_widgets(
+    kind: type[Record], labels: Mapping[str, FieldLabel], base: Mapping[str, Any], key: str
+) -> dict[str, Any]:
+    """A widget for every field that has a label, three in a row; their keys begin with `key`."""
+    found: dict[str, Any] = {}
+    for at, (name, label) in enumerate(labels.items()):
+        if at % 3 == 0:
+            columns = st.columns(3, gap="medium", vertical_alignment="bottom")
+        with columns[at % 3]:
+            found[name] = _field(kind.model_fields[name].annotation, label, base[name], f"{key}_{name}")
+    return found
+
+
+def _field(annotation: Any, label: FieldLabel, value: Any, key: str) -> Any:
+    """The widget that suits a field's type."""
+    common: dict[str, Any] = {"key": key, "persist_state": "session", "help": label.help or None}
+    optional = NoneType in get_args(annotation)
+    kinds = [kind for kind in get_args(annotation) if kind is not NoneType] if optional else [annotation]
+    kind = kinds[0]
+    if kind is bool:
+        return st.toggle(label.text, value, **common)
+    if kind is int:
+        return st.number_input(label.text, value=value, step=1, min_value=0, **common)
+    if kind is float:
+        return st.number_input(label.text, value=value, min_value=0.0, step=0.05, format="%.6g", **common)
+    if get_origin(kind) is Literal:
+        options = get_args(kind)
+        return st.selectbox(label.text, options, options.index(value), **common)
+    if get_origin(kind) is tuple:
+        return st.multiselect(label.text, get_args(get_args(kind)[0]), value, **common)
+    text = st.text_input(label.text, value or "", **common)
+    return (text or "").strip() or (None if optional else "")
+
+
+# --- files ---------------------------------------------------------------------------------------------------
+
+
+def settings_file(recipe: Record) -> bytes:
+    """A recipe as `python -m spd_core distill` reads it, or an evaluation as `table` does."""
+    return (json.dumps(recipe.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def pick_settings_file(what: str, key: str, fill: Callable[[Any], None]) -> None:
+    """Take settings from a JSON file; `fill` puts what it says into the form, or raises `InputError`."""
+    file = st.file_uploader(f"{what.capitalize()} as JSON", type="json", key=key)
+    if file is None or not st.button("Fill the form with it", key=f"{key}_fill"):
+        return
+    try:
+        fill(json.loads(file.getvalue().decode("utf-8")))
+    except (ValueError, RecursionError) as error:
+        failure(f"This file is no {what}:", f"{file.name} is not JSON ({error})")
+        return
+    except InputError as error:
+        failure(f"This file is no {what}:", str(error))
+        return
+    st.rerun()
+
+
+def arm_names(arms: Sequence[str]) -> str:
+    """`PSR, SSD, SPD`."""
+    return ", ".join(map(short_name, arms))

@@ -1,0 +1,114 @@
+"""What the pages Fine-tune and Evaluation are made of: a form for a new run, the run that is shown, all of them."""
+
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import streamlit as st
+
+from app.runs.form import pick_settings_file, settings_file
+from app.runs.panel import choose_run, chosen_run
+from app.ui import session
+from app.ui.widgets import caption, download, failure
+from spd_core.errors import SpdError
+from spd_core.recipes.distill import Recipe
+from spd_core.recipes.evaluation import EvaluationRecipe
+from spd_core.runs import queue
+
+
+@dataclass(frozen=True)
+class RunPage:
+    """In what the two pages differ.
+
+    Attributes:
+        new: what the part with the form is called; `one`, that with the run that is shown; `every`, that with all.
+        part_key: session key of the part that is shown.
+        run_key: session key of the run that is shown.
+        start_label: what the button says.
+        settings: what settings in a file are called, `file_name` is that file, and `file_key` the uploader's key.
+        command: of the shell, that starts the same.
+    """
+
+    new: str
+    one: str
+    every: str
+    part_key: str
+    run_key: str
+    start_label: str
+    settings: str
+    file_name: str
+    file_key: str
+    command: str
+
+    def turn_to(self, part: str) -> None:
+        """Show another part of the page; for callbacks."""
+        st.session_state[self.part_key] = part
+
+    def open_run(self, name: str) -> None:
+        """Show a run; for callbacks."""
+        choose_run(name, self.run_key)
+        self.turn_to(self.one)
+
+    def start(self, recipe: Recipe | EvaluationRecipe, title: str, launcher: str = "local") -> None:
+        """Put a run into the queue, and show it; for callbacks."""
+        try:
+            self.open_run(queue.create(recipe, title, launcher or "local").id)
+        except SpdError as error:
+            st.session_state[session.RUN_TROUBLE] = str(error)
+
+    def pick_part(self) -> tuple[str, str]:
+        """The part that is to be drawn, and the name of the run that is shown; empty for none."""
+        name = chosen_run(self.run_key)
+        parts = (self.new, *((self.one,) if name else ()), self.every)
+        if st.session_state.get(self.part_key) not in (None, *parts):
+            self.turn_to(self.new)
+        part = st.segmented_control(
+            "Part of the page",
+            parts,
+            default=self.one if name else self.new,
+            required=True,
+            key=self.part_key,
+            bind="query-params",
+            label_visibility="collapsed",
+        )
+        return part or self.new, name
+
+    def start_row(
+        self,
+        recipe: Recipe | EvaluationRecipe | None,
+        fill: Callable[[Any], None],
+        title: str,
+        launcher: str = "local",
+        *,
+        disabled: bool = False,
+    ) -> None:
+        """The button that starts a run, its settings as a file, and a file instead, which `fill` puts into the form."""
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.button(
+                self.start_label,
+                type="primary",
+                shortcut="Ctrl+Enter",
+                disabled=recipe is None or disabled,
+                on_click=self.start,
+                args=(recipe, title, launcher),
+            )
+            if recipe is not None:
+                download(f"{self.settings.capitalize()} as JSON", lambda: settings_file(recipe), self.file_name)
+            with st.popover(f"Import a {self.settings}", icon=":material/upload:"):
+                pick_settings_file(self.settings, self.file_key, fill)
+            caption("It goes on when you close this page.")
+
+    def from_a_shell(self, recipe: Recipe | EvaluationRecipe, title: str) -> None:
+        """The command that starts the same, and its file."""
+        with st.expander("The same from a shell", icon=":material/terminal:"):
+            words = ["python", "-m", "spd_core", self.command, self.file_name, *(["--title", title] if title else [])]
+            st.code(shlex.join(words), language=None, wrap_lines=True)
+            st.code(settings_file(recipe).decode(), language="json")
+
+
+def say_trouble() -> None:
+    """Why the last run was not started, once."""
+    trouble = st.session_state.pop(session.RUN_TROUBLE, "")
+    if trouble:
+        failure("It was not started:", trouble)

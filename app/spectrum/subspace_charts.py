@@ -1,0 +1,106 @@
+"""Figures of subspaces: their overlap, and the gradient rows on principal components. Numbers to plotly, pure."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from app.spectrum.numbers import Array, Overlap
+from app.ui.figures import DASHES, INK, KEY, VALUE, Drawing, build_figure, cell_labels
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+
+def overlap_matrix(found: Overlap, *, dark: bool = False) -> "go.Figure":
+    """Mean principal angle between every two subspaces, in degrees: a number and a colour in each cell."""
+    names, mean = list(found.names), found.mean
+    hovers = [
+        [
+            f"{names[i]} and {names[j]}<br>angles {a[0]:.1f}° to {a[-1]:.1f}°, mean {a.mean():.1f}°<br>"
+            f"shared {found.shared(i, j):.1%}, by chance {found.chance[i, j]:.1%}"
+            for j in range(len(names))
+            for a in [found.angles[i, j]]
+        ]
+        for i in range(len(names))
+    ]
+    heat = {
+        "type": "heatmap",
+        "z": mean,
+        "x": names,
+        "y": names,
+        "zmin": 0,
+        "zmax": 90,
+        "colorscale": "Cividis",
+        "reversescale": True,
+        "customdata": hovers,
+        "xgap": 2,
+        "ygap": 2,
+        "hovertemplate": "%{customdata}<extra></extra>",
+        "colorbar": {"title": {"text": "mean angle", "side": "right"}, "ticksuffix": "°", "tickvals": [0, 30, 60, 90]},
+    }
+    layout = {"height": 110 + 44 * len(names), "yaxis": {"autorange": "reversed"}}
+    cells = [(names[j], names[i], angle) for i, row in enumerate(mean) for j, angle in enumerate(row)]
+    x, y, angles = zip(*cells, strict=True)
+    labels = cell_labels(x, y, [f"{angle:.0f}°" for angle in angles], [1 - angle / 90 for angle in angles])
+    return build_figure([heat, labels], layout, dark=dark)
+
+
+def rows_scatter(
+    scores: Array,
+    explained: Array,
+    groups: Sequence[str],
+    said: Sequence[str],
+    axes: Mapping[str, Array] | None = None,
+    *,
+    dark: bool = False,
+) -> "go.Figure":
+    """Gradient rows on their first two principal components; WebGL, a trace (colour and symbol) for each group.
+
+    `axes` are directions on the components, by name: a line through the middle, as long as it lies in this plane.
+    """
+    colours = [(KEY, VALUE)[at % 2][dark] for at in range(2)] + ["#009E73", "#CC79A7", "#F0E442", "#999999"]
+    symbols = ("circle", "diamond", "square", "x", "triangle-up", "cross")
+    data: list[Drawing] = []
+    for at, name in enumerate(dict.fromkeys(groups)):
+        mine = [i for i, group in enumerate(groups) if group == name]
+        data.append(
+            {
+                "type": "scattergl",
+                "x": scores[mine, 0],
+                "y": scores[mine, 1],
+                "mode": "markers",
+                "name": name,
+                "customdata": [[i, said[i]] for i in mine],
+                "marker": {"size": 7, "opacity": 0.75, "color": colours[at % 6], "symbol": symbols[at % 6]},
+                "hovertemplate": "%{customdata[1]}<br>(%{x:.3g}, %{y:.3g}) nats per unit"
+                "<extra>%{fullData.name}</extra>",
+            }
+        )
+    data += _direction_lines(scores, axes or {}, dark)
+    titles = [f"component {at + 1} ({explained[at]:.1%} of the variance)" for at in (0, 1)]
+    axes_of = {f"{which}axis": {"title": {"text": title}} for which, title in zip("xy", titles, strict=True)}
+    return build_figure(data, {"height": 420, **axes_of}, dark=dark)
+
+
+def _direction_lines(scores: Array, axes: Mapping[str, Array], dark: bool) -> list[Drawing]:
+    """A dashed line for each direction, through the middle."""
+    data: list[Drawing] = []
+    reach = float(np.abs(scores[:, :2]).max()) if len(scores) else 1.0
+    for at, (name, direction) in enumerate(axes.items()):
+        end = reach * np.asarray(direction[:2])
+        data.append(
+            {
+                "type": "scatter",
+                "x": [-end[0], end[0]],
+                "y": [-end[1], end[1]],
+                "mode": "lines+text",
+                "text": ["", name],
+                "name": name,
+                "hoverinfo": "name",
+                "textposition": "top center",
+                "textfont": {"color": INK[dark], "size": 13},
+                "line": {"color": INK[dark], "width": 1.8, "dash": DASHES[at % 4]},
+            }
+        )
+    return data
