@@ -10,12 +10,13 @@ from app.home import pickers
 from app.jobs.models import shared
 from app.ui import session
 from tests import ROOT
+from tests.waiting import LONG
 
 
 def prepared(at: AppTest) -> AppTest:
     """Wait for what runs in the background, and run again."""
     for job in (*shared().prepared.values(), *(at.session_state[key] for key in JOBS if key in at.session_state)):
-        job.join(120)
+        job.join(LONG)
     at.run()
     assert not at.exception
     return at
@@ -27,7 +28,7 @@ JOBS = ("capture_job", "nulls_job")
 @pytest.fixture
 def at(spd_home: Path) -> AppTest:
     """The app, its Home page drawn and the built-in model's card read."""
-    app = AppTest.from_file(str(ROOT / "app" / "navigation.py"), default_timeout=60)
+    app = AppTest.from_file(str(ROOT / "app" / "navigation.py"), default_timeout=LONG)
     app.run()
     return prepared(app)
 
@@ -150,7 +151,7 @@ def test_the_whole_way(at: AppTest) -> None:
     assert "Capture the nulls" not in [button.label for button in at.button]
 
     name = at.session_state[session.CAPTURE]
-    fresh = AppTest.from_file(str(ROOT / "app" / "navigation.py"), default_timeout=60)
+    fresh = AppTest.from_file(str(ROOT / "app" / "navigation.py"), default_timeout=LONG)
     fresh.query_params[session.CAPTURE] = name
     assert "Examples used: **6 of 6**" in text_of(prepared(fresh.run())), "a link opens it after a restart"
 

@@ -23,6 +23,7 @@ from spd_core.recipes.distill import Recipe, recipe_from
 from spd_core.runs.events import AnyEvent, ArmDone, Drift, HygieneFound, Loss, Progress, Sample, StageBegun
 from spd_core.subspace.subspace import load_subspace
 from tests import ROOT
+from tests.waiting import LONG
 
 
 @pytest.fixture(scope="module")
@@ -274,7 +275,7 @@ def test_two_processes_give_what_one_gives(recipe: Callable[..., Recipe], tmp_pa
         "--main_process_port", "0", str(script), made.model_dump_json(), str(tmp_path / "two"),
     ]  # fmt: skip
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=LONG)
     assert done.returncode == 0, done.stderr[-2000:]
     said = sorted(int(line.split()[1]) for line in done.stdout.splitlines() if line.startswith("done"))
     assert len(said) == 2, done.stdout

@@ -16,6 +16,7 @@ from spd_core.runs.folder import Run
 from spd_core.runs.record import State, Status
 from tests.app.side_by_side.test_page import html_of
 from tests.app.test_pages import press, text_of
+from tests.waiting import LONG
 
 HOSTILE = "<script>alert(1)</script> [x](http://a) ![y](http://b)"
 Make = Callable[..., Run]
@@ -42,7 +43,7 @@ def page() -> AppTest:
     at = AppTest.from_string(
         "import streamlit as st\nfrom app.runs.all_runs import all_runs_panel\n"
         "all_runs_panel(lambda name: st.session_state.__setitem__('opened', name))",
-        default_timeout=30,
+        default_timeout=LONG,
     ).run()
     assert not at.exception
     return at
