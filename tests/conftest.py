@@ -27,7 +27,7 @@ SHARED = ROOT.parent / "shared" / "datasets"
 MARKS = {
     "browser": ("e2e/",),
     "slow": ("distill/test_pipeline", "distill/test_train", "cli/test_runs", "cli/test_table", "evaluation/test_fill",
-             "app/side_by_side/test_distilled_lanes"),
+             "runs/test_queue", "app/side_by_side/test_distilled_lanes"),
 }  # fmt: skip
 """Marks of whole files, by how their places begin."""
 

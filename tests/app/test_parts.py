@@ -88,6 +88,7 @@ def test_a_failed_job_says_why(error: Exception, shown: str, caplog: pytest.LogC
     assert bool(caplog.records) == isinstance(error, ZeroDivisionError), "only the unexpected goes to the log"
 
 
+@pytest.mark.slow
 def test_threads_inside_the_engine_do_not_break_the_exit() -> None:
     code = (
         "import time, torch\nfrom app.jobs.models import Job\n"

@@ -263,6 +263,7 @@ def test_an_interrupt_leaves_what_was_there(
     assert untouched(old)
 
 
+@pytest.mark.slow
 def test_ctrl_c_in_a_real_process(llama: Path, old: Path, tmp_path: Path) -> None:
     many = write(tmp_path / "many.jsonl", *({"prompt": f"{i} + 1 ="} for i in range(500)))
     command = [sys.executable, "-m", "spd_core", "generate", "--model", llama, "--prompts", many, "--lanes", "raw"]

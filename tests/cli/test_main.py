@@ -61,6 +61,7 @@ def test_a_wrong_option_is_exit_2(run: Run, argv: list[str], message: str) -> No
 # --- capture, generate, export: what is written --------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_capture_in_a_real_process(llama: Path, sums: Path, tmp_path: Path) -> None:
     out = tmp_path / "subspace"
     done = process("capture", "--model", llama, "--capability", sums, "--out", out, "--json")
