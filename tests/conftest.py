@@ -26,8 +26,11 @@ SHARED = ROOT.parent / "shared" / "datasets"
 
 MARKS = {
     "browser": ("e2e/",),
-    "slow": ("distill/test_pipeline", "distill/test_train", "cli/test_runs", "cli/test_table", "evaluation/test_fill",
-             "runs/test_queue", "app/side_by_side/test_distilled_lanes"),
+    "slow": (
+        "app/attributions/test_page", "app/evaluation/test_results", "app/side_by_side/test_distilled_lanes",
+        "cli/test_runs", "cli/test_table", "distill/test_pipeline", "distill/test_train", "evaluation/test_fill",
+        "runs/test_queue", "sandbox/test_run",
+    ),
 }  # fmt: skip
 """Marks of whole files, by how their places begin."""
 

@@ -214,7 +214,6 @@ def test_bad_tests_do_not_pass(tests: list[str], reason: str) -> None:
     assert (found.passed, found.reason[: len(reason)]) == (False, reason)
 
 
-@pytest.mark.slow
 def test_tests_without_an_end_are_ended(unharmed: None) -> None:
     assert run_tests(ADD, ["while True: pass"]) == Verdict(False, "out of time (2 s)")
 
@@ -380,7 +379,6 @@ RUNAWAYS = {
 }  # fmt: skip
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("runaway", RUNAWAYS)
 def test_runaway_code_is_ended(runaway: str, unharmed: None) -> None:
     import resource
@@ -618,7 +616,6 @@ def test_raw_system_calls_are_refused() -> None:
 # --- the caller ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 def test_trials_side_by_side(unharmed: None) -> None:
     """Each gets its own verdict, from several threads at once."""
     codes = [ADD, WRONG, "while True: pass", "import os; os._exit(0)"] * 3
@@ -654,7 +651,6 @@ def test_no_code_runs_where_it_cannot_be_isolated(monkeypatch: pytest.MonkeyPatc
     assert "no Landlock" in check_isolation()
 
 
-@pytest.mark.slow
 def test_unisolated_code_runs_with_limits_alone(monkeypatch: pytest.MonkeyPatch, unharmed: None) -> None:
     on_another_kernel(monkeypatch)
     monkeypatch.setenv("SPD_ALLOW_CODE", "unisolated")
@@ -702,7 +698,6 @@ def real(datasets_folder: Path) -> list[Example]:
     return [*itertools.chain(*rows), *find_capability("python-functions").examples]
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:invalid escape sequence")
 @pytest.mark.parametrize("told", [True, False], ids=["with reference", "without"])
 def test_reference_solutions_pass_and_broken_ones_do_not(real: list[Example], told: bool) -> None:
