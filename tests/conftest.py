@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,19 +14,61 @@ from tests import ROOT
 
 # Before torch loads: threads that wait must not spin, or runs side by side on few cores slow each other tenfold.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+if "PYTEST_XDIST_WORKER" in os.environ:  # one thread each: the other cores have workers of their own
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A shell that starts the tests in the background lets them ignore Ctrl+C, and what they start would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SHARED = ROOT.parent / "shared" / "datasets"
 
 
+MARKS = {
+    "browser": ("e2e/",),
+    "slow": (
+        "app/attributions/test_page", "app/evaluation/test_results", "app/side_by_side/test_distilled_lanes",
+        "cli/test_runs", "cli/test_table", "distill/test_pipeline", "distill/test_train", "evaluation/test_fill",
+        "runs/test_queue", "sandbox/test_run",
+    ),
+}  # fmt: skip
+"""Marks of whole files, by how their places begin."""
+
+FIRST = (
+    "e2e/test_app", "e2e/test_attributions", "e2e/test_fine_tune", "e2e/test_evaluation", "distill/test_pipeline",
+    "sandbox/test_run", "app/side_by_side/test_page", "distill/test_train", "cli/test_runs", "evaluation/test_fill",
+    "models/test_builtin", "app/home/test_page",
+)  # fmt: skip
+"""The files that take longest, longest first, so that workers side by side end together."""
+
+SHARING = ("e2e/test_app", "e2e/test_attributions")
+"""Files that share a server, and so a worker. Every other file is by itself."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test by its file, and bring the longest files to the front."""
+    places = {item: item.path.relative_to(ROOT / "tests").with_suffix("").as_posix() for item in items}
+    items.sort(key=lambda item: FIRST.index(places[item]) if places[item] in FIRST else len(FIRST))
+    for item, place in places.items():
+        for mark, beginnings in MARKS.items():
+            if place.startswith(beginnings):
+                item.add_marker(mark)
+        if "builtin_lm" in getattr(item, "fixturenames", ()):
+            item.add_marker("builtin")
+        item.add_marker(pytest.mark.xdist_group(SHARING[0] if place in SHARING else place))
+
+
 @pytest.fixture(scope="session")
 def spd_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """`SPD_HOME` for the tests: the one that is set, else a temporary one."""
-    before = os.environ.get("SPD_HOME")
-    home = Path(before) if before else tmp_path_factory.mktemp("spd-home")
-    os.environ["SPD_HOME"] = str(home)
-    yield home
-    if before is None:
-        del os.environ["SPD_HOME"]
+    """`SPD_HOME` for the tests: empty but for the models, which all workers of a run and the home that is set share."""
+    before, own = os.environ.get("SPD_HOME"), tmp_path_factory.mktemp("spd-home")
+    run = tmp_path_factory.getbasetemp()
+    shared = Path(before or (run.parent if "PYTEST_XDIST_WORKER" in os.environ else run)) / "models"
+    shared.mkdir(parents=True, exist_ok=True)
+    (own / "models").symlink_to(shared)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SPD_HOME", str(own))
+        yield own
 
 
 @pytest.fixture

@@ -67,10 +67,10 @@ def test_what_is_missing_is_an_error_and_what_is_html_stays() -> None:
 
 def test_jinja_is_loaded_when_something_is_filled_in() -> None:
     code = (
-        "import sys, spd_core.generation.report, spd_core.evaluation.report, app.ui.tokens, app.ui.tables, app.ui.figures\n"
-        "from app.side_by_side import ribbons\n"
+        "import sys, spd_core.generation.report, spd_core.evaluation.report\n"
+        "from app.ui import figures, tables, tokens\n"
         "early = 'jinja2' in sys.modules\n"
-        "ribbons.table_html([{'a': 'b'}], 'c')\n"
+        "tables.table_html([{'a': 'b'}], 'c')\n"
         "print(early, 'jinja2' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from spd_core.runs import processes, queue
 from spd_core.runs.folder import all_runs, open_run
 from tests import shell
 from tests.shell import ROOT, Run, write
+from tests.waiting import LONG, until
 
 run, llama = shell.run, shell.llama
 TRAIN = [{"prompt": f"{i} + 4?", "answer": f"It is {i + 4}", "spans": "number", "split": "train"} for i in range(1, 9)]
@@ -67,19 +67,18 @@ def test_distill_trains_and_says_what_it_made(run: Run, config: Path) -> None:
 def test_a_detached_job_is_killed_and_goes_on(run: Run, config: Path) -> None:
     queued = json.loads(run("distill", config, "--detach", "--json").out)
     job = open_run(queued["run"])
-    end = time.monotonic() + 120
-    while not any(event.kind == "progress" and event.stage == "train" for event in job.events().events):
-        assert time.monotonic() < end and queue.state_of(job) in ("starting", "running"), job.log()  # noqa: PT018
-        time.sleep(0.05)
+
+    def trains() -> bool:
+        assert queue.state_of(job) in ("starting", "running"), job.log()
+        return any(event.kind == "progress" and event.stage == "train" for event in job.events().events)
+
+    until(trains, job.log)
     status = job.status()
     assert status.job is not None
     os.kill(status.job.pid, signal.SIGKILL)
-    while queue.state_of(job) == "running":
-        time.sleep(0.05)
+    until(lambda: queue.state_of(job) != "running")
     assert json.loads(run("runs", "--resume", job.id, "--json").out)["state"] == "starting"
-    while queue.state_of(job) in ("starting", "running"):
-        assert time.monotonic() < end, job.log()
-        time.sleep(0.05)
+    until(lambda: queue.state_of(job) not in ("starting", "running"), job.log)
     assert queue.status_of(job).state == "done", job.log()
     assert {path.name for path in (job.folder / "adapters").iterdir()} == {"psr", "spd"}
     deleted = json.loads(run("runs", "--delete", job.id, "--json").out)
@@ -91,13 +90,14 @@ def test_ctrl_c_ends_after_a_step_and_the_run_goes_on(run: Run, tmp_path: Path, 
     config_of(tmp_path, llama, train={"epochs": 400, "batch_size": 2, "completions": 0}, arms=["psr"])
     command = [sys.executable, "-m", "spd_core", "distill", str(config)]
     shell_ = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    end = time.monotonic() + 120
-    while not any(event.kind == "loss" for job in all_runs() for event in open_run(job.id).events().events):
-        assert time.monotonic() < end
+
+    def learns() -> bool:
         assert shell_.poll() is None, shell_.communicate()[1]
-        time.sleep(0.05)
+        return any(event.kind == "loss" for job in all_runs() for event in open_run(job.id).events().events)
+
+    until(learns)
     shell_.send_signal(signal.SIGINT)
-    out, err = shell_.communicate(timeout=60)
+    out, err = shell_.communicate(timeout=LONG)
     (job,) = all_runs()
     assert shell_.returncode == 130, err
     assert f"To go on: python -m spd_core distill --run {job.id}" in err

@@ -4,7 +4,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from spd_core.runs.folder import Run as RunFolder
 from spd_core.runs.folder import all_runs, open_run
 from tests import shell
 from tests.shell import ROOT, Run, write
+from tests.waiting import LONG, until
 
 run, llama = shell.run, shell.llama
 
@@ -124,15 +124,12 @@ def test_ctrl_c_keeps_what_is_finished_and_it_goes_on(config: Path, tmp_path: Pa
     path = written(tmp_path, llama, sets=sets, subjects=["base"], batch_size=1)
     process = subprocess.Popen([sys.executable, "-m", "spd_core", "table", str(path)], cwd=ROOT, text=True,
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
-    records = None
-    for _ in range(1200):
-        records = next((tmp_path / "home").glob("evaluations/*/items.jsonl"), None)
-        if process.poll() is not None or (records is not None and records.stat().st_size):
-            break
-        time.sleep(0.05)
-    assert records is not None
+    found = (tmp_path / "home").glob
+    until(lambda: process.poll() is not None
+          or any(path.stat().st_size for path in found("evaluations/*/items.jsonl")))  # fmt: skip
+    (records,) = found("evaluations/*/items.jsonl")
     process.send_signal(signal.SIGINT)
-    _out, err = process.communicate(timeout=60)
+    _out, err = process.communicate(timeout=LONG)
     if process.returncode == 0:
         pytest.skip("it was finished before the interruption arrived")
     assert process.returncode == 130, err

@@ -106,6 +106,7 @@ def test_python_prompts_show_every_assertion() -> None:
         assert example.prompt.splitlines()[-len(example.tests) :] == list(example.tests), example.id
 
 
+@pytest.mark.slow
 def test_python_solutions_pass_their_own_assertions() -> None:
     examples = read_builtin("python-functions").examples
     with ThreadPoolExecutor(2) as pool:

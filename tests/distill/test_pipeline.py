@@ -24,6 +24,7 @@ from spd_core.runs.events import AnyEvent, ArmDone, Drift, HygieneFound, Loss, S
 from spd_core.subspace.store import load_capture
 from spd_core.subspace.subspace import subspace_of
 from tests import ROOT
+from tests.waiting import LONG
 
 
 @pytest.fixture(scope="module")
@@ -277,7 +278,7 @@ def test_two_processes_give_what_one_gives(recipe: Callable[..., Recipe], tmp_pa
         "--main_process_port", "0", str(script), made.model_dump_json(), str(tmp_path / "two"),
     ]  # fmt: skip
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=LONG)
     assert done.returncode == 0, done.stderr[-2000:]
     said = [(tmp_path / "two" / f"said-{rank}").read_text().split() for rank in (0, 1)]
     assert [outcome for outcome, _ in said] == ["done", "done"]

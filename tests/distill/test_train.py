@@ -160,9 +160,13 @@ def test_a_stopped_training_goes_on_to_the_same_weights(at: int, tiny_lm: Callab
 def test_held_out_rows_are_scored_after_every_epoch_and_stop_early(
     tiny_lm: Callable[[str], Any], tmp_path: Path
 ) -> None:
+    """The held-out rows end with another letter after the same prompt: the surer of the one, the worse the other."""
     lm, told = tiny_lm("llama"), []
-    far = QUICK.model_copy(update={"epochs": 8, "learning_rate": 2.0, "patience": 1})
-    found = train(lm, corpus(lm), far, tmp_path, held_out=corpus(lm, 3, first=50), on_news=told.append)
+    one, other = ([row.model_copy(update={"prompt": "Count", "completion": letter, "finish": "length",
+                                          "tokens": tuple(lm.tokenizer(letter, add_special_tokens=False)["input_ids"])})
+                   for row in corpus(lm)] for letter in "az")  # fmt: skip
+    far = QUICK.model_copy(update={"epochs": 20, "learning_rate": 0.02, "loss_on": "completion", "patience": 1})
+    found = train(lm, one, far, tmp_path, held_out=other[:3], on_news=told.append)
     scored = [news.held_out_loss for news in told if news.held_out_loss is not None]
     assert told == list(found.news)
     assert found.card.steps < found.card.planned, "the held-out loss rose"

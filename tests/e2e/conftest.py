@@ -15,7 +15,8 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from tests.browser import find_chromium
 from tests.e2e.server import ROOT, Server, own_server, wait_until_healthy
-from tests.e2e.steps import settled
+from tests.e2e.steps import session, settled
+from tests.waiting import LONG
 
 
 @pytest.fixture(scope="session")
@@ -45,7 +46,7 @@ def base_url(spd_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         yield url
     finally:
         server.send_signal(signal.SIGINT)
-        code = server.wait(30)
+        code = server.wait(LONG)
     text = (folder / "log").read_text()
     assert code == 1, text
     assert text.rstrip().endswith("Aborted!"), text  # what `streamlit run` says after Ctrl+C
@@ -59,7 +60,7 @@ def open_app(browser: Browser, base_url: str) -> Any:
     contexts: list[BrowserContext] = []
 
     def open_page(path: str = "/", **options: Any) -> Page:
-        context = browser.new_context(viewport={"width": 1366, "height": 768}, **options)
+        context = session(browser, **options)
         contexts.append(context)
         context.on("request", lambda request: outside.append(request.url) if _is_outside(request.url) else None)
         page = context.new_page()
@@ -94,7 +95,7 @@ def visit(browser: Browser, server: Server) -> Iterator[Callable[..., Page]]:
     contexts: list[BrowserContext] = []
 
     def open_page(path: str, **options: Any) -> Page:
-        context = browser.new_context(viewport={"width": 1366, "height": 768}, **options)
+        context = session(browser, **options)
         contexts.append(context)
         page = context.new_page()
         page.goto(server.url + path)

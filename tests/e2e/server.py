@@ -5,11 +5,12 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 
 from tests import ROOT
+from tests.waiting import LONG, until
 
 
 class Server:
@@ -33,7 +34,7 @@ class Server:
 
     def kill(self, number: int = signal.SIGKILL) -> None:
         self.process.send_signal(number)
-        self.process.wait(30)
+        self.process.wait(LONG)
 
     def end(self) -> None:
         """Stop it as a user does; its log must be clean."""
@@ -53,11 +54,11 @@ def own_server(spd_home: Path, home: Path) -> Server:
 
 def wait_until_healthy(url: str, server: "subprocess.Popen[bytes]") -> None:
     """Return when a server that was just started answers."""
-    for _ in range(150):
+
+    def answers() -> bool:
         assert server.poll() is None, "the server has ended"
-        try:
-            with urllib.request.urlopen(url, timeout=2):
-                return
-        except OSError:
-            time.sleep(0.2)
-    raise AssertionError("the server does not answer")
+        with suppress(OSError), urllib.request.urlopen(url, timeout=LONG):
+            return True
+        return False
+
+    until(answers, lambda: "the server does not answer")

@@ -1,18 +1,49 @@
 """What a person does in the app, step by step, and what every page must fulfil."""
 
 import re
+from typing import Any
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
+
+from tests.waiting import LONG
 
 RULES = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21aa", "wcag22aa"]}}
-expect.set_options(timeout=90_000)  # the first test waits for torch and the model, on a machine that may be busy
+COLOURS = {"runOnly": {"type": "rule", "values": ["color-contrast"]}}
+"""What depends on the theme, of a page that is the same in both."""
+FINISHED = re.compile(r"(ended by itself|reached the limit) · \d+ tokens")
+
+_LISTEN = """
+window.spd = {sent: 0, got: 0};
+window.WebSocket = class extends WebSocket {
+  constructor(...given) {
+    super(...given);
+    this.addEventListener("message", () => { window.spd.got = performance.now(); });
+  }
+  send(data) { window.spd.sent = performance.now(); super.send(data); }
+};
+"""
+# The server has answered what was sent (or will not, within a second), its script has ended, and no more is coming.
+_SETTLED = """() => {
+  const {sent, got} = window.spd, now = performance.now();
+  const app = document.querySelector('[data-testid="stApp"]');
+  return sent && got && app && app.dataset.testScriptState === "notRunning"
+    && now - Math.max(sent, got) > 100 && (got > sent || now - sent > 1000);
+}"""
+expect.set_options(timeout=1000 * LONG)
+
+
+def session(browser: Browser, **options: Any) -> BrowserContext:
+    """A session of its own in the browser, on the screen of a small laptop."""
+    context = browser.new_context(viewport={"width": 1366, "height": 768}, **options)
+    context.set_default_timeout(1000 * LONG)
+    context.add_init_script(_LISTEN)
+    return context
 
 
 def settled(page: Page) -> None:
-    """Wait until the script has run."""
-    page.wait_for_timeout(250)  # let the rerun start first
-    page.wait_for_selector('[data-testid="stApp"][data-test-script-state="notRunning"]', timeout=60_000)
+    """Wait until the script has run on what was done to the page, and the page has it."""
+    page.wait_for_function(_SETTLED)
 
 
 def main(page: Page) -> Locator:
@@ -52,20 +83,26 @@ def generate(page: Page, tokens: int = 8) -> None:
     """On Side by side: write a few tokens, and wait for both lanes."""
     set_number(page, "Sampling", "Most new tokens", tokens)
     button(page, "Generate").click()
-    expect(main(page).get_by_text(re.compile(r"(ended by itself|reached the limit) · \d+ tokens"))).to_have_count(2)
+    expect(main(page).get_by_text(FINISHED)).to_have_count(2)
     settled(page)
 
 
 def accessible(page: Page, what: str) -> None:
-    """Axe finds nothing (WCAG 2.2 AA), and on a phone nothing is wider than the screen."""
-    found = Axe().run(page, options=RULES)
+    """Axe finds nothing (WCAG 2.2 AA), in the dark neither, and on a phone nothing is wider than the screen."""
+    _axe(page, RULES, what)
+    page.emulate_media(color_scheme="dark")
+    page.evaluate("document.activeElement.blur()")  # a key in a field would be text
+    page.keyboard.press("r")  # Streamlit's own key for running again: charts take the colours from the server
+    settled(page)
+    _axe(page, COLOURS, f"{what}, dark")
+    page.emulate_media(color_scheme="light")
+    page.set_viewport_size({"width": 390, "height": 844})
+    # charts follow the width of the screen a little later
+    page.wait_for_function("document.querySelector('[data-testid=stMain]').scrollWidth <= innerWidth")
+    page.set_viewport_size({"width": 1366, "height": 768})
+
+
+def _axe(page: Page, rules: Any, what: str) -> None:
+    found = Axe().run(page, options=rules)
     broken = [(rule["id"], [node["html"][:200] for node in rule["nodes"]]) for rule in found.response["violations"]]
     assert not broken, f"{what}: {broken}"
-    page.set_viewport_size({"width": 390, "height": 844})
-    for _ in range(20):  # charts follow the width of the screen a little later
-        page.wait_for_timeout(300)
-        too_wide = page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth - innerWidth")
-        if too_wide <= 0:
-            break
-    assert too_wide <= 0, f"{what}: {too_wide} px too wide on a phone"
-    page.set_viewport_size({"width": 1366, "height": 768})

@@ -2,7 +2,6 @@
 
 import json
 import re
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,11 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.e2e.steps import accessible, button, capture, generate, go_to, main, set_number, settled
+from tests.e2e.steps import FINISHED, accessible, button, capture, generate, go_to, main, set_number, settled
+from tests.waiting import until
 
 PAGES = ("Home", "Spectrum", "Token attributions", "Side by side", "Fine-tune")
+STOPPED = re.compile(r"stopped · [1-9]\d* tokens")
 pytestmark = pytest.mark.builtin
 
 
@@ -69,10 +70,10 @@ def test_the_whole_way(open_app: Callable[..., Page]) -> None:
     page.get_by_role("textbox", name="Prompt").press("Control+Enter")
     expect(main(page).get_by_text(re.compile(r"writing… · ([4-9]|\d\d+) tokens")).first).to_be_visible()
     button(page, "Stop generating").click()
-    expect(main(page).get_by_text(re.compile(r"stopped · [1-9]\d* tokens")).first).to_be_visible(timeout=5000)
+    expect(main(page).get_by_text(STOPPED).first).to_be_visible()
     expect(main(page)).to_contain_text("What is projected")
     assert "Count" not in page.url, "a prompt is never in the URL"
-    written = main(page).get_by_text(re.compile(r"stopped · [1-9]\d* tokens")).first.inner_text()
+    written = main(page).get_by_text(STOPPED).first.inner_text()
 
     page.reload()  # a new session: what is in hand and what was written come from the link
     settled(page)
@@ -88,42 +89,29 @@ def test_the_whole_way(open_app: Callable[..., Page]) -> None:
     alone.close()
 
 
-def test_stop_is_seen_within_a_second(open_app: Callable[..., Page]) -> None:
-    """The best of three: the machine may be busy, and a page that waits for the end of the text would take minutes."""
-    page = open_app("/side-by-side?new_tokens=2000")
-    seconds = []
-    for _ in range(3):
-        button(page, "Generate").click()
-        expect(main(page).get_by_text(re.compile(r"writing… · [1-9]\d* tokens")).first).to_be_visible()
-        stop = button(page, "Stop generating")
-        start = time.monotonic()
-        stop.click()
-        expect(main(page).get_by_text(re.compile(r"stopped · [1-9]\d* tokens")).first).to_be_visible()
-        seconds.append(time.monotonic() - start)
-        settled(page)
-    assert min(seconds) < 1, seconds
-
-
 def test_two_tabs_write_at_once_and_each_gets_its_own_text(open_app: Callable[..., Page], builtin_lm: Any) -> None:
-    """What each tab shows is what the engine writes when it is alone."""
+    """What each tab shows is what the engine writes when it is alone; the second waits until the first is stopped."""
     from spd_core.generation.compare import compare
     from spd_core.recipes.lanes import RAW, LaneSpec, Sampling
     from spd_core.subspace.store import open_capture
 
-    prompts = ("What is 3 + 4?", "Name the capital of France.")
-    pages = [open_app("/side-by-side?choice=greedy&new_tokens=60&show=text+alone") for _ in prompts]
+    prompts, most = ("Count from 1 to 500: 1, 2, 3,", "Name the capital of France."), (2000, 8)
+    pages = [open_app(f"/side-by-side?choice=greedy&new_tokens={new}&show=text+alone") for new in most]
     for page, prompt in zip(pages, prompts, strict=True):
         page.get_by_role("textbox", name="Prompt").fill(prompt)
         page.keyboard.press("Tab")
         settled(page)
-    for page in pages:
         button(page, "Generate").click()
-    expect(main(pages[1])).to_contain_text("you take turns")
+        waits = "you take turns" if page is pages[1] else re.compile(r"writing… · [1-9]\d* tokens")
+        expect(main(page)).to_contain_text(waits)
+    button(pages[0], "Stop generating").click()
+    expect(main(pages[0]).get_by_text(STOPPED).first).to_be_visible()
+    expect(main(pages[1]).get_by_text(FINISHED)).to_have_count(2)
     for page, prompt in zip(pages, prompts, strict=True):
-        expect(main(page).get_by_text(re.compile(r"(ended by itself|reached the limit) · \d+ tokens"))).to_have_count(2)
         settled(page)
+        written = max(int(number) for number in re.findall(r" · (\d+) tokens", main(page).inner_text()))
         alone = compare(
-            builtin_lm, open_capture("arithmetic"), prompt, [RAW, LaneSpec(rank="96")], Sampling(0.0, 0.9, 60)
+            builtin_lm, open_capture("arithmetic"), prompt, [RAW, LaneSpec(rank="96")], Sampling(0.0, 0.9, written)
         )
         shown = [code.inner_text() for code in main(page).get_by_test_id("stCode").all()]
         for lane in alone.lanes:
@@ -184,14 +172,7 @@ def test_a_copied_link_restores_every_page(open_app: Callable[..., Page], path: 
     copied = open_app(urlsplit(first.url)._replace(scheme="", netloc="").geturl())
     if not path:
         expect(copied.locator(".spd-strip")).to_be_visible()
-    for attempt in range(120):  # charts and tables come a little later
-        if shown(copied) == shown(first):
-            break
-        if attempt == 60:  # once in many runs the browser never drew two rows of buttons of a page that was all sent
-            copied.reload()
-            settled(copied)
-        first.wait_for_timeout(500)
-    assert shown(copied) == shown(first)
+    until(lambda: shown(copied) == shown(first), lambda: f"{shown(copied)!r} instead of {shown(first)!r}")
     assert copied.url == first.url
 
 
@@ -217,7 +198,7 @@ def test_too_long_a_prompt_is_a_sentence_and_the_page_stays_usable(open_app: Cal
     expect(main(page)).to_contain_text("and the model's context of 8192 leaves 8187")
     page.get_by_role("textbox", name="Prompt").fill("What is 1 + 1?")
     page.get_by_role("textbox", name="Prompt").press("Control+Enter")
-    expect(main(page).get_by_text(re.compile(r"(ended by itself|reached the limit) · \d+ tokens"))).to_have_count(2)
+    expect(main(page).get_by_text(FINISHED)).to_have_count(2)
 
 
 def test_two_tabs_share_one_model(open_app: Callable[..., Page]) -> None:
@@ -263,9 +244,8 @@ def test_hostile_text_is_shown_and_nothing_more(open_app: Callable[..., Page], t
     expect(main(page).get_by_role("alert")).to_contain_text("evil.jsonl, line 1: answer: Field required")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_and_a_phone(open_app: Callable[..., Page], scheme: str) -> None:
-    page = open_app("/?layers=0,1,2,3,29", color_scheme=scheme)
+def test_axe_and_a_phone(open_app: Callable[..., Page]) -> None:
+    page = open_app("/?layers=0,1,2,3,29", color_scheme="light")
     for state in ("empty", "full"):
         for name in PAGES:
             go_to(page, name)

@@ -20,6 +20,7 @@ from spd_core.intervention.projection import Lane, folded
 from spd_core.progress import Progress
 from spd_core.recipes.evaluation import EvalSet
 from tests.intervention.test_projection import subspace_of
+from tests.waiting import LONG
 
 
 @pytest.fixture(autouse=True)
@@ -239,7 +240,7 @@ def test_two_that_ask_the_same_take_turns(lm: Any, sums: Path) -> None:
         other.start()
         time.sleep(0.5)
         assert not results, "it waits"
-    other.join(30)
+    other.join(LONG)
     assert results[0].whole
 
 

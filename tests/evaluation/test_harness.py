@@ -361,6 +361,7 @@ def test_folders_and_numbers_that_cannot_be(tiny_lm: Callable[[str], Any], task:
         check_tasks(["sums"], folder)
 
 
+@pytest.mark.slow
 def test_the_harness_own_tasks_are_known(task: Callable[..., Path]) -> None:
     folder = task("my_sums", CHOICES, MULTIPLE_CHOICE)
     with pytest.raises(InputError, match=r"no task 'arc_eazy'; near ones: .*arc_easy"):

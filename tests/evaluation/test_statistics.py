@@ -117,6 +117,7 @@ def test_mean_interval_is_near_students_for_a_normal_sample() -> None:
     assert found == estimate(sample, binary=False)  # the same resamples each time
 
 
+@pytest.mark.slow
 def test_pooled_accuracy_covers_the_truth() -> None:
     """The mean over items of p is known; about 95 of 100 intervals should hold it."""
     rng = np.random.default_rng(0)
@@ -225,6 +226,7 @@ def test_many_items_draw_flips_near_the_normal_p() -> None:
     assert found == paired(base, other, binary=False)
 
 
+@pytest.mark.slow
 def test_sign_flips_are_seldom_wrong_without_a_difference() -> None:
     rng = np.random.default_rng(5)
     wrong = 0
@@ -234,6 +236,7 @@ def test_sign_flips_are_seldom_wrong_without_a_difference() -> None:
     assert wrong / 300 <= 0.09
 
 
+@pytest.mark.slow
 def test_bootstrap_interval_of_a_difference_covers_the_truth() -> None:
     rng = np.random.default_rng(6)
     held = 0
@@ -289,6 +292,7 @@ def test_power_of_the_example_of_gpower() -> None:
     assert mcnemar_power(50, 0.4, 0.24, alpha=0.1) == pytest.approx(0.8393, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_power_by_simulation() -> None:
     rng = np.random.default_rng(8)
     n, discordance = 60, 0.35
@@ -317,6 +321,7 @@ def test_detectable_difference_is_never_below_six_items() -> None:
     assert paired(np.zeros(10), np.array([1] * 6 + [0] * 4), binary=True).p < 0.05
 
 
+@pytest.mark.slow
 def test_detectable_mean_by_its_formula_and_by_simulation() -> None:
     assert minimum_detectable_mean(100, 0.5) == pytest.approx(2.8016 * 0.5 / 10, rel=1e-4)
     assert minimum_detectable_mean(5, 0.5) == math.inf

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from spd_core.errors import InputError
-from spd_core.recipes.distill import ARMS, Recipe, read_recipe
+from spd_core.recipes.distill import ARMS, Recipe, read_recipe, recipe_from
 
 
 def test_the_defaults_are_the_paper_s() -> None:
@@ -16,6 +16,17 @@ def test_the_defaults_are_the_paper_s() -> None:
     assert (train.learning_rate, train.weight_decay, train.epochs, train.seed) == (1e-5, 0.01, 5, 42)
     assert train.loss_on == "prompt_and_completion"
     assert (recipe.capture.rank, recipe.capture.strength, recipe.corpus.samples) == ("half", 1.0, 1)
+
+
+def test_the_preset_quick_is_minutes_and_no_more() -> None:
+    recipe = recipe_from({"preset": "quick", "capability": "arithmetic"})
+    assert (recipe.arms, recipe.rounds, recipe.drift) == (("psr", "ssd", "spd"), 1, True)
+    assert (recipe.capture.examples, recipe.train.epochs, recipe.train.learning_rate) == (30, 2, 2e-4)
+    assert (recipe.corpus.prompts, recipe.corpus.held_out, recipe.corpus.max_new_tokens) == (48, 8, 24)
+    paper = recipe_from({"preset": "paper", "capability": "arithmetic"})
+    assert recipe.train == paper.train.model_copy(update={"epochs": 2, "learning_rate": 2e-4}), (
+        "the rest is the paper's"
+    )
 
 
 @pytest.mark.parametrize(

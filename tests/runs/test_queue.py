@@ -20,6 +20,7 @@ from spd_core.runs.folder import Damaged, Run, all_runs, open_run
 from spd_core.runs.record import Status
 from tests import pretended_job
 from tests.shell import ROOT
+from tests.waiting import LONG, until
 
 RECIPE = Recipe(capability="arithmetic")
 Make = Callable[[str], Run]
@@ -40,18 +41,8 @@ def make(title: str) -> Run:
     return queue.create(RECIPE, title)
 
 
-def until(what: Callable[[], bool], seconds: float = 30.0) -> None:
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, "it did not come to pass"
-        time.sleep(0.02)
-
-
 def reaches(run: Run, state: str) -> None:
-    try:
-        until(lambda: queue.state_of(run) == state)
-    except AssertionError:
-        pytest.fail(f"{run.status()} instead of {state}; log:\n{run.log()}")
+    until(lambda: queue.state_of(run) == state, lambda: f"{run.status()} instead of {state}; log:\n{run.log()}")
 
 
 def begun(run: Run) -> None:
@@ -132,7 +123,7 @@ def test_two_servers_start_one_job(monkeypatch: pytest.MonkeyPatch) -> None:
     for server in servers:
         server.stdin.write(b"x")  # type: ignore[union-attr]
         server.stdin.flush()  # type: ignore[union-attr]
-    said = sorted(server.communicate(timeout=60)[0].strip() for server in servers)
+    said = sorted(server.communicate(timeout=LONG)[0].strip() for server in servers)
     assert said == [b"0", b"0", b"0", b"1"]
     begun(run)
     go(run)
@@ -178,7 +169,7 @@ def test_the_servers_thread_starts_and_ends_jobs_until_it_is_over(
         assert caplog.text.count("SPD_JOBS='none'") <= 2  # the message, and the error's last line
     finally:
         over.set()
-        thread.join(10)
+        thread.join(LONG)
     assert not thread.is_alive()
 
 
@@ -200,7 +191,8 @@ def test_a_stopped_job_goes_on_where_it_stood() -> None:
     begun(run)
     assert queue.stop(run) == "running"
     reaches(run, "stopped")
-    assert (run.status().reason, run.asked_to_stop()) == ("stopped on request", False)
+    assert run.status().reason == "stopped on request"
+    until(lambda: not run.asked_to_stop())  # the wish goes after the state is written
     queue.resume(run)
     go(run)
     reaches(run, "done")
@@ -253,7 +245,7 @@ def test_killing_reaches_children_in_sessions_of_their_own(tmp_path: Path) -> No
     bystander = subprocess.Popen(["sleep", "600"], env={**environment, "SPD_RUN": run.id + "x"})
     try:
         queue.kill(run)
-        assert rank.wait(10) == -signal.SIGKILL
+        assert rank.wait(LONG) == -signal.SIGKILL
         assert bystander.poll() is None
         assert run.status().reason == "killed on request"
     finally:

@@ -7,8 +7,7 @@ import socket
 import subprocess
 import sys
 import textwrap
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from spd_core.data.public import read_task
 from spd_core.errors import InputError
 from spd_core.sandbox import run
 from spd_core.sandbox.run import Verdict, check_isolation, code_allowed, run_tests
+from tests.waiting import LONG, until
 
 ADD = "def add(a, b):\n    return a + b\n"
 TESTS = ["assert add(1, 2) == 3", "assert add(2, 2) == 4"]
@@ -358,7 +358,7 @@ RUNAWAYS = {
         "    except (OSError, ValueError): pass\nwhile True: pass"
     ),
     "endless, exceptions caught": "while True:\n    try:\n        while True: pass\n    except BaseException: pass",
-    "sleeps": "import time\ntime.sleep(60)",
+    "sleeps": "import time\ntime.sleep(60)\ndef add(a, b): return a + b",  # right, if it may take its time
     "waits for input": "input()",
     "memory bomb": "x = []\nwhile True: x.append(bytearray(2**26))",
     "memory bomb, caught": (
@@ -384,11 +384,10 @@ RUNAWAYS = {
 def test_runaway_code_is_ended(runaway: str, unharmed: None) -> None:
     import resource
 
-    before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()  # KiB
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB
     assert not run_tests(
         RUNAWAYS[runaway] + "\ndef add(a, b): return 0" * ("def add" not in RUNAWAYS[runaway]), TESTS
     ).passed
-    assert time.monotonic() - started < 2 + 3
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**16
     assert not os.path.exists("/tmp/spd-bomb-0")
 
@@ -407,10 +406,10 @@ def test_the_processes_end_with_a_caller_that_is_killed(unharmed: None) -> None:
 run._PYTHON = {run._PYTHON!r}
 run.run_tests("import time; time.sleep(60)", ["assert f()"])"""
     caller = subprocess.Popen([sys.executable, "-c", program], cwd=run._ROOT)
-    wait_for(lambda: len(marked()) == 2)
+    until(lambda: len(marked()) == 2)
     caller.kill()
     caller.wait()
-    wait_for(lambda: not marked())
+    until(lambda: not marked())
 
 
 def test_a_process_that_starts_after_its_caller_ended_does_nothing() -> None:
@@ -418,14 +417,7 @@ def test_a_process_that_starts_after_its_caller_ended_does_nothing() -> None:
     ours, theirs = socket.socketpair()  # ours stays open, so that it could wait for a request for ever
     with ours, theirs:
         arguments = (run._ROOT, "worker", "5", "sealed", "999999999")
-        subprocess.run([*run._PYTHON, *arguments], stdin=theirs.fileno(), timeout=10, check=True)
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    until = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.02)
+        subprocess.run([*run._PYTHON, *arguments], stdin=theirs.fileno(), timeout=LONG, check=True)
 
 
 # --- harm: files ---------------------------------------------------------------------------------------------

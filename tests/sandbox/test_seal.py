@@ -11,6 +11,7 @@ import pytest
 
 from spd_core.sandbox import seal as isolation
 from spd_core.sandbox.seal import SealError, readable, seal
+from tests.waiting import LONG
 
 ALLOW, KILL, FAIL = 0x7FFF0000, 0x80000000, 0x00050000
 OPEN = {"x86_64": [(2, 1), (257, 2)], "aarch64": [(56, 2)]}  # number, and which argument holds the flags
@@ -86,7 +87,7 @@ def sealed(body: str, wall: str = "seal") -> str:
     """What a program prints that seals itself off first."""
     program = f"import sys\nsys.path.append({str(Path(__file__).parents[2])!r})\n"
     program += f"from spd_core.sandbox.seal import {wall}\n{wall}(5)\n{body}"
-    done = subprocess.run([sys.executable, "-I", "-S", "-c", program], capture_output=True, text=True, timeout=20)
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", program], capture_output=True, text=True, timeout=LONG)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -103,7 +104,7 @@ for name in names:
     except Exception as error: print(name, error)
     found.add(name)
 print(len(found))"""
-    free = subprocess.run([sys.executable, "-I", "-S", "-c", count], capture_output=True, text=True, timeout=60)
+    free = subprocess.run([sys.executable, "-I", "-S", "-c", count], capture_output=True, text=True, timeout=LONG)
     assert int(free.stdout) > 150
     assert sealed(count) == free.stdout
 

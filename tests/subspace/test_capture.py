@@ -33,6 +33,10 @@ def relative(a: torch.Tensor, b: torch.Tensor) -> float:
     return float((a - b).norm() / b.norm())
 
 
+ROUNDED = {"gemma2": 1e-6}
+"""Families that round inside although the model is in float64: Gemma 2 takes the softmax of attention in float32."""
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_equals_the_slow_reference_in_every_family(family: str, double_lm: Callable[[str], Any]) -> None:
     lm = double_lm(family)
@@ -42,8 +46,10 @@ def test_equals_the_slow_reference_in_every_family(family: str, double_lm: Calla
     for site, gram in result.grams.items():
         rows = stacked_gradients(lm.model, examples.examples, site)
         assert gram.rows == len(rows) == sum(len(example.ids) for example in examples.examples)
-        assert relative(gram.gram, rows.T @ rows) < 1e-9
-        torch.testing.assert_close(gram.total, rows.sum(0), rtol=1e-9, atol=1e-12)
+        total, bound = rows.sum(0), ROUNDED.get(family, 1e-9)
+        assert relative(gram.gram, rows.T @ rows) < bound
+        least = bound * float(total.norm()) if family in ROUNDED else 1e-12
+        torch.testing.assert_close(gram.total, total, rtol=bound, atol=least)
 
 
 @pytest.mark.parametrize("family", ["llama", "gemma2", "gpt2"])

@@ -16,6 +16,7 @@ from spd_core.attribution.tables import direction_table, summed
 from spd_core.errors import InputError
 from spd_core.subspace.store import recorded_names
 from tests.app.test_pages import ROOT, go_to, press, text_of
+from tests.waiting import LONG
 
 JOBS = (session.READ_JOB, session.LENS_JOB, session.CHECK_JOB)
 
@@ -23,7 +24,7 @@ JOBS = (session.READ_JOB, session.LENS_JOB, session.CHECK_JOB)
 @pytest.fixture
 def at(spd_home: Path) -> AppTest:
     """The page, on the first recorded analysis; what runs in the background has ended, or has not begun."""
-    app = AppTest.from_file(str(ROOT / "app" / "navigation.py"), default_timeout=60).run()
+    app = AppTest.from_file(str(ROOT / "app" / "navigation.py"), default_timeout=LONG).run()
     return go_to(app, session.ATTRIBUTIONS)
 
 
@@ -37,7 +38,7 @@ def view(at: AppTest, name: str) -> AppTest:
 def finished(at: AppTest) -> AppTest:
     for key in JOBS:
         if key in at.session_state:
-            at.session_state[key].join(120)
+            at.session_state[key].join(LONG)
             assert not at.session_state[key].running
     at.run()
     assert not at.exception

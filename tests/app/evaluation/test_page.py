@@ -39,6 +39,7 @@ from tests import ROOT
 from tests.app.side_by_side.test_page import html_of
 from tests.app.test_pages import go_to, prepared, press, text_of
 from tests.generation.test_comparison import HOSTILE
+from tests.waiting import LONG
 
 pytestmark = pytest.mark.builtin
 QUICK = form.preset("Quick look", "arithmetic")
@@ -57,7 +58,7 @@ def nothing_starts(empty_history: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def opened(**link: str) -> AppTest:
-    app = AppTest.from_file(str(ROOT / "app" / "navigation.py"), default_timeout=60)
+    app = AppTest.from_file(str(ROOT / "app" / "navigation.py"), default_timeout=LONG)
     app.query_params.update(link)
     app.run()
     return prepared(go_to(app, session.EVALUATION))
@@ -466,7 +467,7 @@ def test_its_link_survives_and_the_other_page_keeps_its_own(made: Callable[..., 
 def test_runs_of_the_other_kind_are_a_sentence(made: Callable[..., Run]) -> None:
     distillation = queue.create(recipe_from({"capability": "arithmetic"}))
     assert "open it on the page Fine-tune" in text_of(opened(evaluation=distillation.id))
-    app = AppTest.from_file(str(ROOT / "app" / "navigation.py"), default_timeout=60)
+    app = AppTest.from_file(str(ROOT / "app" / "navigation.py"), default_timeout=LONG)
     app.query_params.update({session.RUN: made("done").id})
     app.run()
     assert "open it on the page Evaluation" in text_of(prepared(go_to(app, session.FINE_TUNE)))
@@ -536,7 +537,7 @@ def test_all_evaluations_are_listed_searched_opened_and_deleted(made: Callable[.
 
 def test_the_list_of_the_other_page_has_no_evaluation(made: Callable[..., Run]) -> None:
     made("done")
-    app = AppTest.from_file(str(ROOT / "app" / "navigation.py"), default_timeout=60)
+    app = AppTest.from_file(str(ROOT / "app" / "navigation.py"), default_timeout=LONG)
     app.query_params.update({session.RUNS_VIEW: "All runs"})
     app.run()
     assert "There is no run yet" in text_of(prepared(go_to(app, session.FINE_TUNE)))

@@ -29,6 +29,7 @@ from spd_core.subspace.store import open_capture, recorded_names
 from tests.app.evaluation.test_charts import EVIL, REVISION, answered, fill, put, read, recipe
 from tests.app.side_by_side.test_page import html_of
 from tests.app.test_pages import press, text_of
+from tests.waiting import LONG
 
 
 @pytest.fixture(autouse=True)
@@ -62,7 +63,7 @@ def script(name: str) -> None:
 
 
 def opened(run: Run, part: str = "", **state: Any) -> AppTest:
-    at = AppTest.from_function(script, kwargs={"name": run.id}, default_timeout=60)
+    at = AppTest.from_function(script, kwargs={"name": run.id}, default_timeout=LONG)
     if part:
         at.query_params[session.RESULTS_PART] = part
     for key, value in state.items():

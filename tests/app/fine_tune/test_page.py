@@ -23,6 +23,7 @@ from tests import ROOT
 from tests.app.side_by_side.test_page import html_of
 from tests.app.test_pages import go_to, prepared, press, text_of
 from tests.generation.test_comparison import HOSTILE
+from tests.waiting import LONG
 
 pytestmark = pytest.mark.builtin
 QUICK = recipe_from({"preset": "quick", "capability": "arithmetic"})
@@ -35,7 +36,7 @@ def nothing_starts(empty_history: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def opened(**link: str) -> AppTest:
-    app = AppTest.from_file(str(ROOT / "app" / "navigation.py"), default_timeout=60)
+    app = AppTest.from_file(str(ROOT / "app" / "navigation.py"), default_timeout=LONG)
     app.query_params.update(link)
     app.run()
     return prepared(go_to(app, session.FINE_TUNE))

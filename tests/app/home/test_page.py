@@ -15,6 +15,7 @@ from spd_core.data.catalog import read_named, save_capability, saved_names
 from spd_core.data.importing import CUSTOM
 from tests import ROOT
 from tests.app.test_pages import prepared, press, text_of
+from tests.waiting import LONG
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def home(tmp_path: Path, spd_home: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 
 
 def open_home(**link: str) -> AppTest:
-    app = AppTest.from_file(str(ROOT / "app" / "navigation.py"), default_timeout=60)
+    app = AppTest.from_file(str(ROOT / "app" / "navigation.py"), default_timeout=LONG)
     for key, value in link.items():
         app.query_params[key] = value
     app.run()

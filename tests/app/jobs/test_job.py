@@ -5,12 +5,15 @@ import subprocess
 import sys
 import time
 import weakref
+from types import SimpleNamespace
 
 import pytest
 
+from app.jobs import job as job_module
 from app.jobs.job import Job
 from spd_core.errors import CaptureError
 from tests import ROOT
+from tests.waiting import LONG, until
 
 
 def forever(job: Job[int, int]) -> int:
@@ -24,11 +27,10 @@ def forever(job: Job[int, int]) -> int:
 
 def test_a_stopped_job_keeps_what_it_has() -> None:
     job = Job(forever).start()
-    while not job.news:
-        time.sleep(0.005)
+    until(lambda: job.news)
     assert job.running
     job.stop()
-    job.join(5)
+    job.join(LONG)
     assert not job.running
     assert job.result == job.news
 
@@ -40,22 +42,25 @@ def test_a_job_that_has_ended_holds_nothing_but_its_result() -> None:
     alive = weakref.ref(asked)
     job: Job[int, None] = Job(lambda _, asked=asked: id(asked)).start()
     del asked
-    job.join(10)
+    job.join(LONG)
     gc.collect()
     assert job.result
     assert alive() is None
 
 
-def test_a_job_nobody_looks_at_stops_itself() -> None:
-    watched, forgotten = Job(forever, idle_limit=0.2).start(), Job(forever, idle_limit=0.2).start()
-    for _ in range(20):
+def test_a_job_nobody_looks_at_stops_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(job_module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    watched, forgotten = Job(forever, idle_limit=10).start(), Job(forever, idle_limit=10).start()
+    for now[0] in (6, 12):
         watched.seen()
-        time.sleep(0.02)
-    assert watched.running
-    forgotten.join(5)
+    forgotten.join(LONG)
     assert not forgotten.running
-    watched.stop()
-    watched.join(5)
+    assert watched.running
+    now[0] = 23
+    watched.join(LONG)
+    assert not watched.running
+    assert watched.result
 
 
 @pytest.mark.parametrize(
@@ -71,17 +76,18 @@ def test_a_failed_job_says_why(error: Exception, shown: str, caplog: pytest.LogC
         raise error
 
     job = Job(work).start()
-    job.join(5)
+    job.join(LONG)
     assert job.error.startswith(shown)
     assert job.result is None
     assert bool(caplog.records) == isinstance(error, ZeroDivisionError), "only the unexpected goes to the log"
 
 
+@pytest.mark.slow
 def test_threads_inside_the_engine_do_not_break_the_exit() -> None:
     code = (
         "import time, torch\nfrom app.jobs.job import Job\n"
         "def work(job):\n    while not job.stopping(): torch.ones(400, 400) @ torch.ones(400, 400)\n"
         "Job(work).start(); time.sleep(0.3)"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=LONG)
     assert done.returncode == 0, done.stderr

@@ -19,6 +19,7 @@ from spd_core.runs.folder import Run
 from spd_core.runs.record import State, Status
 from tests.app.side_by_side.test_page import html_of
 from tests.app.test_pages import press, text_of
+from tests.waiting import LONG
 
 HOSTILE = "<script>alert(1)</script> [x](http://a) ![y](http://b)"
 Make = Callable[..., Run]
@@ -46,7 +47,7 @@ def page() -> AppTest:
         "import streamlit as st\nfrom app.fine_tune.all_runs import DISTILLATIONS\n"
         "from app.runs.all_runs import all_runs_panel\n"
         "all_runs_panel(lambda name: st.session_state.__setitem__('opened', name), DISTILLATIONS)",
-        default_timeout=30,
+        default_timeout=LONG,
     ).run()
     assert not at.exception
     return at

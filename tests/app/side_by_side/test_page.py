@@ -18,6 +18,7 @@ from spd_core.text import shown as shown_text
 from tests import ROOT
 from tests.app.test_pages import go_to, prepared, press, text_of
 from tests.generation.test_comparison import HOSTILE, PROJECTED, comparison, lane
+from tests.waiting import LONG, until
 
 pytestmark = pytest.mark.builtin
 
@@ -29,7 +30,7 @@ def at(empty_history: Path) -> AppTest:
 
 def opened(**link: str) -> AppTest:
     """The page in a new session, from a link."""
-    app = AppTest.from_file(str(ROOT / "app" / "navigation.py"), default_timeout=60)
+    app = AppTest.from_file(str(ROOT / "app" / "navigation.py"), default_timeout=LONG)
     app.query_params.update(link)
     app.run()
     return prepared(go_to(app, session.SIDE_BY_SIDE))
@@ -37,7 +38,7 @@ def opened(**link: str) -> AppTest:
 
 def finished(at: AppTest) -> AppTest:
     """Wait for the job, and run again."""
-    at.session_state[session.WRITE_JOB].join(120)
+    at.session_state[session.WRITE_JOB].join(LONG)
     at.run()
     assert not at.exception
     return at
@@ -191,13 +192,13 @@ def test_stopping_keeps_what_is_there_and_reading_can_follow(at: AppTest) -> Non
     at.text_area(key=session.PROMPT).set_value("Count from 1 to 500: 1, 2, 3,").run()
     press(at, "Generate")
     job = at.session_state[session.WRITE_JOB]
-    while job.running and (job.news is None or job.news.lanes[0].tokens < 3):
-        job.join(0.05)
+    until(lambda: not job.running or (job.news is not None and job.news.lanes[0].tokens >= 3))
     job.stop()
-    job.join(1.0)
-    assert not job.running, "within a second"
+    job.join(LONG)
+    assert not job.running
     finished(at)
     assert job.result.lanes[0].finish == "stopped"
+    assert len(job.result.lanes[0].ids) < 400, "not at the end of the text"
     assert "KL and the likeliest tokens are missing" in text_of(at)
     finished(press(at, "Read the texts token by token"))
     assert at.session_state[session.WRITE_JOB].result.is_read

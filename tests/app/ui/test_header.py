@@ -20,6 +20,7 @@ from spd_core.storage import remove_folder
 from spd_core.subspace import store
 from spd_core.subspace.store import load_capture, save_capture
 from tests import ROOT
+from tests.waiting import LONG
 
 DEMO = ROOT / "assets" / "demo" / "captures"
 SELECTION = (session.CAPTURE, session.LAYER, session.KIND, session.DIRECTION, session.EXAMPLE, session.TOKEN)
@@ -43,7 +44,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def opened(page: Path = session.SPECTRUM, **link: str) -> AppTest:
     """The app at a page, with a query string."""
-    at = AppTest.from_file(str(ROOT / "app" / "navigation.py"), default_timeout=60)
+    at = AppTest.from_file(str(ROOT / "app" / "navigation.py"), default_timeout=LONG)
     at.run()
     for key in ("link_read", *SELECTION):  # a link belongs to the first run of a session
         if key in at.session_state:
@@ -183,7 +184,7 @@ def test_what_the_disk_takes_after_all_is_no_longer_held_back(home: Path) -> Non
     name, at = own(home), opened()
     later = load_capture(home / "captures" / name)
     job: Job[Any, Any] = Job(lambda _: later, computes=False).start()
-    job.join(10)
+    job.join(LONG)
     at.session_state["unsaved"] = {name: dataclasses.replace(later, sites={})}
     at.session_state[session.NULLS_JOB] = job
     at.session_state[session.CAPTURE] = name
