@@ -19,7 +19,7 @@ from app.evaluation.set_panels import (
 from app.ui.figures import INK, KEY, MUTED, VALUE, Drawing, build_figure, plotly_text
 from spd_core.evaluation.report import ITEMS, reported, shown_value
 from spd_core.evaluation.statistics import Interval
-from spd_core.evaluation.table import Answered, Column, Table, role
+from spd_core.evaluation.table import Answered, Column, Table
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -85,7 +85,7 @@ def _value_traces(
     paper = [
         (rows[name], figure)
         for name, one in answers
-        if (figure := reported(table.recipe.model, role(one.subject), column.name)) is not None
+        if (figure := reported(table.recipe.model, one.subject, column)) is not None
     ]
     if paper:
         unit_text = "nats" if column.likelihood else "%"

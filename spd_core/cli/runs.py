@@ -4,6 +4,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +12,7 @@ import typer
 
 from spd_core.cli.console import INTERRUPTED, Json, bars, print_result
 from spd_core.errors import InputError
+from spd_core.evaluation.progress import EvaluationView, describe
 from spd_core.intervention.cards import CARD, read_card
 from spd_core.progress import Progress, Tell
 from spd_core.recipes.distill import Recipe, read_recipe
@@ -18,6 +20,7 @@ from spd_core.runs import queue
 from spd_core.runs.events import AnyEvent
 from spd_core.runs.folder import Damaged, Run, all_runs, open_run
 from spd_core.runs.processes import JOB, LOCAL
+from spd_core.runs.view import RunView, describe_stage
 
 if TYPE_CHECKING:
     from spd_core.distill.pipeline import Outcome
@@ -150,17 +153,39 @@ def _delete(id: str) -> dict[str, Any]:
 def run_row(run: Run | Damaged) -> dict[str, Any]:
     """A run in a few words."""
     if isinstance(run, Damaged):
-        return {"run": run.id, "state": "damaged", "reason": run.reason, "title": "", "asked_to_stop": False}
+        return {"run": run.id, "state": "damaged", "reason": run.reason, "title": "", "doing": "",
+                "asked_to_stop": False}  # fmt: skip
     status = queue.status_of(run)
-    return {"run": run.id, "state": status.state, "reason": status.reason, "title": run.record.title,
-            "asked_to_stop": run.asked_to_stop()}  # fmt: skip
+    return {
+        "run": run.id,
+        "state": status.state,
+        "reason": status.reason,
+        "title": run.record.title,
+        "doing": _doing(run) if status.state == "running" else "",
+        "asked_to_stop": run.asked_to_stop(),
+    }
+
+
+def _doing(run: Run) -> str:
+    """What a run does now, as the pages say it; empty where its events cannot be read."""
+    recipe = run.record.recipe
+    with suppress(InputError):
+        told = run.events().events
+        if isinstance(recipe, Recipe):
+            now = RunView()
+            now.take(told)
+            return describe_stage(now)
+        answers = EvaluationView()
+        answers.take(told)
+        return describe(answers, recipe)
+    return ""
 
 
 def _print_all(rows: list[dict[str, Any]], as_json: bool) -> None:
     if as_json:
         print_result({"runs": rows}, as_json)
     for row in rows if not as_json else []:
-        print("  ".join(filter(None, (f"{row['state']:8}", row["run"], row["title"], row["reason"]))))
+        print("  ".join(filter(None, (f"{row['state']:8}", row["run"], row["title"], row["doing"], row["reason"]))))
     if not rows and not as_json:
         print("no run on this machine yet: python -m spd_core distill CONFIG.json")
 

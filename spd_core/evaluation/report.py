@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from spd_core.evaluation.claims import Claim, Control
 from spd_core.evaluation.statistics import Interval
 from spd_core.evaluation.table import Answered, Column, Table, read_table, role
-from spd_core.recipes.evaluation import EvaluationRecipe
+from spd_core.recipes.evaluation import EvaluationRecipe, Subject
 from spd_core.storage import write_text
 from spd_core.templates import render
 from spd_core.text import plain_markdown
@@ -84,8 +84,7 @@ def _cell(table: Table, subject: str, column: Column) -> str:
 
 def _paper_rows(table: Table) -> Iterator[dict[str, str]]:
     for subject in table.recipe.subjects:
-        public = {wanted.name: wanted.capability for wanted in table.recipe.sets}
-        found = {column: reported(table.recipe.model, role(subject), public[column.name]) for column in table.columns}
+        found = {column: reported(table.recipe.model, subject, column) for column in table.columns}
         if any(value is not None for value in found.values()):
             values = {column.title: "–" if value is None else f"{value} nats" if column.likelihood else f"{value} %"
                       for column, value in found.items()}  # fmt: skip
@@ -271,7 +270,7 @@ FIGURES: Mapping[str, Mapping[str, float]] = {
 """By arm and set: right answers in percent, for CodeAlpaca −log p in nats."""
 
 
-def reported(model: str, arm: str, set_name: str) -> float | None:
-    """The paper's figure of an arm on a set, when the model is the paper's; else None."""
+def reported(model: str, subject: Subject, column: Column) -> float | None:
+    """The paper's figure of a subject on a set, when the model is the paper's; else None."""
     same = model.rstrip("/").rpartition("/")[2] == MODEL
-    return FIGURES.get(arm, {}).get(set_name) if same else None
+    return FIGURES.get(role(subject), {}).get(column.capability) if same else None

@@ -3,7 +3,7 @@
 Records lie under what they depend on, so that whoever asks the same subject the same items again only reads:
 
     SPD_HOME/evaluations/<sha256 of about.json>/about.json  items.jsonl
-    SPD_HOME/runs/<run>/cells/<subject>--<seed>--<set>.json  .jsonl
+    SPD_HOME/runs/<run>/cells/<subject>--<seed>--<set>.json
 
 Imports no torch: pages read it, too.
 """
@@ -17,7 +17,7 @@ from typing import Literal, TypeAlias
 
 from spd_core.data.capability import Scorer
 from spd_core.errors import InputError
-from spd_core.records import Record, append_rows, cut_torn_line, read_record, read_rows, to_lines
+from spd_core.records import Record, append_rows, cut_torn_line, read_record, read_rows
 from spd_core.storage import exclusive, spd_home, storage_errors, to_json, write_text
 
 SCORING = 1
@@ -60,6 +60,11 @@ class ItemRecord(Record):
     def asked(self) -> "Asked":
         """What was asked and how it is judged: another item under the same id is another one."""
         return self.id, self.prompt, self.gold, self.tests
+
+    @property
+    def key(self) -> str:
+        """The start of a sha256 of all it says, by which cells name it."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
 
     @property
     def value(self) -> float:
@@ -106,9 +111,10 @@ class Cell(Record):
         chance: expected share of right guesses, of a set with options; None of others.
         tokens, seconds, reused: see `events.CellDone`.
         fingerprint: sha256 of the set as it was read.
+        items: keys of its records in the set's order; empty where an older version kept them beside the cell.
     """
 
-    format: int = 1
+    format: int = 2
     subject: str
     seed: int
     set: str
@@ -126,6 +132,7 @@ class Cell(Record):
     reused: int = 0
     fingerprint: str
     created: str
+    items: tuple[str, ...] = ()
 
 
 class ItemStore:
@@ -159,8 +166,14 @@ class ItemStore:
         Raises:
             InputError: a line is damaged (named, with the remedy).
         """
-        found = read_rows(ItemRecord, self.path, "evaluation records") if self.path.exists() else []
-        return {record.asked: record for record in found}
+        return {record.asked: record for record in self._all()}
+
+    def by_key(self) -> dict[str, ItemRecord]:
+        """All records by their keys; raises like `records`."""
+        return {record.key: record for record in self._all()}
+
+    def _all(self) -> list[ItemRecord]:
+        return read_rows(ItemRecord, self.path, "evaluation records") if self.path.exists() else []
 
     def add(self, records: Sequence[ItemRecord]) -> None:
         """Add records; errors as of `append_rows`."""
@@ -171,35 +184,54 @@ class ItemStore:
 
 
 def cell_path(folder: Path, subject: str, seed: int, set_name: str) -> Path:
-    """Where a run keeps what is known of a cell; its items lie beside it, as `.jsonl`."""
+    """Where a run keeps what is known of a cell; its items are in the `ItemStore` that `about` names."""
     return folder / _CELLS / f"{subject}--{seed}--{set_name}.json"
 
 
 def write_cell(folder: Path, cell: Cell, items: Sequence[ItemRecord]) -> None:
-    """Put a finished cell into a run, its items first.
+    """Put a finished cell into a run; items that are not stored yet are, first.
 
     Raises:
         StorageError: the disk refuses.
     """
-    path = cell_path(folder, cell.subject, cell.seed, cell.set)
-    write_text(path.with_suffix(".jsonl"), to_lines(items))
-    write_text(path, to_json(cell.model_dump(mode="json")))
+    store = ItemStore(cell.about)
+    known = store.by_key()
+    missing = [record for record in items if record.key not in known]
+    if missing:
+        with store.writing():
+            store.add(missing)
+    named = cell.model_copy(update={"items": tuple(record.key for record in items)})
+    write_text(cell_path(folder, cell.subject, cell.seed, cell.set), to_json(named.model_dump(mode="json")))
 
 
 def read_cell(folder: Path, subject: str, seed: int, set_name: str) -> tuple[Cell, list[ItemRecord]] | None:
     """A finished cell and its items; None while there is none.
 
     Raises:
-        InputError: it is damaged.
+        InputError: it is damaged, or its items are gone.
     """
     path = cell_path(folder, subject, seed, set_name)
     if not path.exists():
         return None
-    cell = read_record(Cell, path)
-    items = read_rows(ItemRecord, path.with_suffix(".jsonl"), "items")
-    if not items:
-        raise InputError(f"{path.with_suffix('.jsonl')} holds no item; delete {path}, and run the table again")
-    return cell, items
+    cell = _read(path)
+    if not cell.items:  # of an older version, which kept its items twice
+        items = read_rows(ItemRecord, path.with_suffix(".jsonl"), "items")
+        if not items:
+            raise InputError(f"{path.with_suffix('.jsonl')} holds no item; delete {path}, and run the table again")
+        return cell, items
+    store = ItemStore(cell.about)
+    known = store.by_key()
+    gone = sum(key not in known for key in cell.items)
+    if gone:
+        raise InputError(
+            f"{gone} of {len(cell.items)} items of {path} are gone from {store.path}; delete the cell, and run the "
+            "table again"
+        )
+    return cell, [known[key] for key in cell.items]
+
+
+def _read(path: Path) -> Cell:
+    return read_record(Cell, path, newest=2)
 
 
 def is_filled(folder: Path, subject: str, seed: int, set_name: str, fingerprint: str, about: About) -> bool:
@@ -211,5 +243,5 @@ def is_filled(folder: Path, subject: str, seed: int, set_name: str, fingerprint:
     path = cell_path(folder, subject, seed, set_name)
     if not path.exists():
         return False
-    cell = read_record(Cell, path)
+    cell = _read(path)
     return cell.fingerprint == fingerprint and cell.about.model_copy(update={"subject": about.subject}) == about

@@ -71,10 +71,15 @@ class Answered:
 
 @dataclass(frozen=True)
 class Column:
-    """A set of the table; `in_domain` when it is the one that the subspaces and corpora are of."""
+    """A set of the table; `in_domain` when it is the one that the subspaces and corpora are of.
+
+    Attributes:
+        capability: what it is a set of; the paper's figures are known by it, however the set is called here.
+    """
 
     name: str
     title: str
+    capability: str
     in_domain: bool
     likelihood: bool
 
@@ -156,6 +161,7 @@ def _columns(recipe: EvaluationRecipe, answered: Mapping[tuple[str, str], Answer
             wanted.name,
             f"{titles[wanted.name]} ({wanted.name})" if titles.get(wanted.name) in repeated
             else titles.get(wanted.name, wanted.name),
+            wanted.capability,
             wanted.capability == recipe.capability,
             wanted.name in firsts and firsts[wanted.name].likelihood,
         )

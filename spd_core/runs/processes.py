@@ -22,6 +22,7 @@ LOCAL = "local"
 JOB = "SPD_RUN"
 """Environment variable that names the run a process was started for; its children inherit it."""
 
+_PYTHON = Path(sys.executable).name  # found in the folder that `job_environment` puts in front of the path
 _TORCH = ("torchrun", "torch.distributed.run")
 _OF_A_RANK = ("RANK", "LOCAL_", "WORLD_", "GROUP_", "ROLE_", "MASTER_", "TORCHELASTIC_", "ACCELERATE_", "OMP_NUM_")
 _SAME_BIRTH = 2.0  # seconds; the clock that `born` is read from is corrected now and then
@@ -81,12 +82,12 @@ def job_command(launcher: str, run: str, command: str = "distill") -> list[str]:
     """
     job = ["-m", "spd_core", command, "--run", run]
     if launcher == LOCAL:
-        return [sys.executable, *job]
+        return [_PYTHON, *job]
     words = _words(launcher)
     names = [Path(word).name for word in words]
     if any(name in _TORCH for name in names):
         return [*words, "-m", "--", *job[1:]]  # or it would take `--run` for an option of its own
-    return [*words, *([] if "accelerate" in names else [sys.executable]), *job]
+    return [*words, *([] if "accelerate" in names else [_PYTHON]), *job]
 
 
 def _words(launcher: str) -> list[str]:

@@ -96,9 +96,7 @@ def create(recipe: AnyRecipe, title: str = "", launcher: str = LOCAL) -> Run:
         SpdError: the launcher is no command of this machine, `SPD_JOBS` is no number, or the disk refuses.
     """
     _jobs_at_once()
-    name = storage.new_name(Path(recipe.capability).stem)
-    command = shlex.join(processes.job_command(launcher, name, COMMANDS[recipe.kind]))
-    run = _new(name, recipe, title, launcher, command, Status(state="queued", since=time.time()))
+    run = _new(recipe, title, launcher, Status(state="queued", since=time.time()))
     start_next()
     return run
 
@@ -107,14 +105,20 @@ def create_here(recipe: AnyRecipe, title: str = "") -> Run:
     """A new run that this process is about to carry out itself; `StorageError` when the disk refuses."""
     mine = processes.owner_of(os.getpid())
     status = Status(state="starting", since=time.time(), launcher=mine, job=mine)
-    return _new(storage.new_name(Path(recipe.capability).stem), recipe, title, LOCAL, storage.command_line(), status)
+    return _new(recipe, title, LOCAL, status)
 
 
-def _new(name: str, recipe: AnyRecipe, title: str, launcher: str, command: str, status: Status) -> Run:
+def _new(recipe: AnyRecipe, title: str, launcher: str, status: Status) -> Run:
+    name = storage.new_name(Path(recipe.capability).stem)
     record = RunRecord(
-        id=name, created=datetime.now().isoformat(timespec="seconds"), recipe=anchored(recipe), launcher=launcher,
-        command=command, versions=storage.versions(), title=title,
-    )  # fmt: skip
+        id=name,
+        created=datetime.now().isoformat(timespec="seconds"),
+        recipe=anchored(recipe),
+        launcher=launcher,
+        command=shlex.join(processes.job_command(launcher, name, COMMANDS[recipe.kind])),
+        versions=storage.versions(),
+        title=title,
+    )
     with storage.new_folder(runs_folder() / name) as folder:
         write_record(folder, record)
         write_status(folder, status)
@@ -152,7 +156,7 @@ def _start(run: Run) -> bool:
     """Start a run's job; false when it cannot be, which becomes the run's state."""
     launcher = run.record.launcher
     try:
-        command = processes.job_command(launcher, run.id, COMMANDS[run.record.recipe.kind])
+        command = _command(run)
         with run.open_log() as log:
             owner = processes.start(command, processes.job_environment(launcher, run.id), runs_folder(), log)
     except (OSError, SpdError) as error:
@@ -160,6 +164,14 @@ def _start(run: Run) -> bool:
         return False
     _write(run, "starting", launcher=owner)
     return True
+
+
+def _command(run: Run) -> list[str]:
+    """What carries a run out, as its record says; runs of older versions recorded what somebody had typed instead."""
+    words = shlex.split(run.record.command)
+    if words[-2:] == ["--run", run.id]:
+        return words
+    return processes.job_command(run.record.launcher, run.id, COMMANDS[run.record.recipe.kind])
 
 
 def _write(run: Run, state: State, reason: str = "", launcher: Owner | None = None) -> None:

@@ -21,8 +21,8 @@ from spd_core.evaluation.report import (
     to_markdown,
     write_reports,
 )
-from spd_core.evaluation.table import Table, read_table
-from spd_core.recipes.evaluation import evaluation_from
+from spd_core.evaluation.table import Column, Table, read_table
+from spd_core.recipes.evaluation import NAMED, evaluation_from
 from tests.cells import likelihoods, put, records
 
 BASE, BETTER = [1, 0, 0, 0, 0] * 12, [1, 1, 1, 0, 0] * 12
@@ -150,9 +150,24 @@ def test_the_papers_figures_are_the_published_ones(datasets_folder: Path) -> Non
 
 @pytest.mark.parametrize("model", ["Qwen/Qwen2.5-0.5B-Instruct", "/models/Qwen2.5-0.5B-Instruct/"])
 def test_the_model_is_known_by_its_name(model: str) -> None:
-    assert reported(model, "spd", "svamp") == 32.0
-    assert reported(model, "projected", "svamp") is None
-    assert reported("Qwen/Qwen2.5-1.5B-Instruct", "spd", "svamp") is None
+    svamp = Column("a name of one's own", "Word problems", "svamp", in_domain=False, likelihood=False)
+    assert reported(model, NAMED["spd"], svamp) == 32.0
+    assert reported(model, NAMED["projected"], svamp) is None
+    assert reported("Qwen/Qwen2.5-1.5B-Instruct", NAMED["spd"], svamp) is None
+
+
+def test_the_papers_figure_stands_in_chart_and_table_whatever_the_set_is_called(tmp_path: Path) -> None:
+    from app.evaluation.score_charts import scores
+
+    asked = evaluation_from({
+        "model": "Qwen/Qwen2.5-0.5B-Instruct", "subjects": ["base"],
+        "sets": [{"capability": "svamp", "label": "Word problems"}],
+    })  # fmt: skip
+    put(tmp_path, "base", records(BASE), set_name=asked.sets[0].name)
+    table = read_table(asked, tmp_path)
+    assert any("16.0" in value for row in grid(table) for value in row.values())
+    drawn = [x for trace in scores(table, False).data if "aper" in (trace.name or "") for x in trace.x]
+    assert drawn == [pytest.approx(0.16)]
 
 
 def test_latex_escapes_the_caption_too(tmp_path: Path) -> None:

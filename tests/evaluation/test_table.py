@@ -1,10 +1,12 @@
 """The table against hand counts: values, pairing by item, Holm over all comparisons, which control belongs to whom."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from spd_core.errors import InputError
+from spd_core.evaluation.store import read_cell
 from spd_core.evaluation.table import read_table, role
 from spd_core.recipes.evaluation import CONTROLS, NAMED, EvaluationRecipe, Subject, evaluation_from
 from tests.cells import likelihoods, put, records
@@ -110,11 +112,43 @@ def test_nothing_is_there_yet(tmp_path: Path) -> None:
     assert [column.title for column in table.columns] == ["arithmetic"]
 
 
-@pytest.mark.parametrize("end", [".json", ".jsonl"])
-def test_a_damaged_cell_is_named(tmp_path: Path, end: str) -> None:
+def test_a_damaged_cell_is_named(tmp_path: Path) -> None:
     put(tmp_path, "base", records(BASE))
-    (tmp_path / "cells" / f"base--42--arithmetic{end}").write_text("{\n")
-    with pytest.raises(InputError, match=f"base--42--arithmetic{end}"):
+    (tmp_path / "cells" / "base--42--arithmetic.json").write_text("{\n")
+    with pytest.raises(InputError, match="base--42--arithmetic.json"):
+        read_table(recipe_of("base", "spd"), tmp_path)
+
+
+def test_each_item_lies_on_disk_once_and_its_loss_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPD_HOME", str(tmp_path / "home"))
+    first, second = records(BASE), records(BASE, reason="another answer to the same questions")
+    for folder, items in (("one", first), ("again", first), ("other", second)):
+        put(tmp_path / folder, "base", items)
+    (lines,) = (tmp_path / "home" / "evaluations").glob("*/items.jsonl")
+    assert len(lines.read_text().splitlines()) == len(first) + len(second)
+    assert [path.suffix for path in (tmp_path / "one" / "cells").iterdir()] == [".json"]
+    for folder, items in (("one", first), ("again", first), ("other", second)):
+        found = read_cell(tmp_path / folder, "base", 42, "arithmetic")
+        assert found is not None
+        assert found[1] == items
+    lines.write_text("".join(lines.read_text().splitlines(keepends=True)[1:]))
+    with pytest.raises(InputError, match=r"1 of \d+ items of .*base--42--arithmetic.json are gone"):
+        read_table(recipe_of("base"), tmp_path / "one")
+
+
+def test_cells_that_kept_their_items_beside_them_are_read(tmp_path: Path) -> None:
+    """As versions before November 2026 wrote them."""
+    put(tmp_path, "base", records(BASE))
+    path = tmp_path / "cells" / "base--42--arithmetic.json"
+    old = {**json.loads(path.read_text()), "format": 1}
+    del old["items"], old["adapter"]
+    path.write_text(json.dumps(old))
+    path.with_suffix(".jsonl").write_text("".join(one.model_dump_json() + "\n" for one in records(BETTER)))
+    found = read_cell(tmp_path, "base", 42, "arithmetic")
+    assert found is not None
+    assert found[1] == records(BETTER)
+    path.with_suffix(".jsonl").write_text("{\n")
+    with pytest.raises(InputError, match="base--42--arithmetic.jsonl"):
         read_table(recipe_of("base", "spd"), tmp_path)
 
 

@@ -41,7 +41,7 @@ def test_a_run_says_what_was_asked(run: Run, tmp_path: Path) -> None:
     assert run.folder == tmp_path / "runs" / run.id
     record = json.loads((run.folder / "run.json").read_text())
     assert (record["format"], record["id"], record["title"], record["launcher"]) == (1, run.id, "Mine", "local")
-    assert record["command"] == f"{sys.executable} -m spd_core distill --run {run.id}"
+    assert record["command"] == f"{Path(sys.executable).name} -m spd_core distill --run {run.id}"
     assert record["recipe"]["arms"] == ["spd"]
     assert record["recipe"]["train"]["learning_rate"] == 1e-5
     assert {"torch", "transformers", "python"} <= record["versions"].keys()

@@ -390,9 +390,9 @@ def real(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("launcher", "words"),
     [
-        ("local", [sys.executable]),
+        ("local", [Path(sys.executable).name]),
         ("accelerate launch --num_processes 2", ["accelerate", "launch", "--num_processes", "2"]),
-        ("env -u 'A B'", ["env", "-u", "A B", sys.executable]),
+        ("env -u 'A B'", ["env", "-u", "A B", Path(sys.executable).name]),
     ],
 )
 def test_launchers_come_first(real: None, launcher: str, words: list[str]) -> None:

@@ -125,10 +125,10 @@ def test_a_set_of_likelihoods_alone() -> None:
 def test_a_damaged_cell_is_a_sentence() -> None:
     run = made()
     put(run.folder, "base", "arithmetic", answered(10))
-    cell_path(run.folder, "base", 42, "arithmetic").with_suffix(".jsonl").write_text("{broken}\n")
+    cell_path(run.folder, "base", 42, "arithmetic").write_text("{broken}\n")
     shown = text_of(opened(run))
     assert "These results cannot be read" in shown
-    assert "line 1" in shown
+    assert "is damaged" in shown
 
 
 def test_statistics_are_computed_once_for_each_state_of_the_cells(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,7 +144,7 @@ def test_statistics_are_computed_once_for_each_state_of_the_cells(monkeypatch: p
     assert results.table_of(run) is first
     put(run.folder, "spd", "arithmetic", answered(12))
     assert results.table_of(run).done == 2
-    path = cell_path(run.folder, "spd", 42, "arithmetic").with_suffix(".jsonl")
+    path = cell_path(run.folder, "spd", 42, "arithmetic")
     os.utime(path, ns=(1, 1))
     results.table_of(run)
     assert len(read_tables) == 3
