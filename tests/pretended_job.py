@@ -83,7 +83,7 @@ def main(argv: list[str]) -> None:
     def called(recipe: Recipe, folder: Path, **options: Any) -> Any:
         return work(folder=folder, **options)
 
-    run_job(run, work=called)
+    run_job(run, called)
 
 
 if __name__ == "__main__":

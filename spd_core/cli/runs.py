@@ -23,13 +23,13 @@ from spd_core.runs.processes import JOB, LOCAL
 from spd_core.runs.view import RunView, describe_stage
 
 if TYPE_CHECKING:
-    from spd_core.distill.pipeline import Outcome
+    from spd_core.runs.job import Outcome
 from typing import TYPE_CHECKING
 
 from spd_core.recipes.evaluation import read_evaluation
 
 if TYPE_CHECKING:
-    from spd_core.distill.pipeline import Outcome
+    from spd_core.runs.job import Outcome
 
 
 _NAMES = {"load": "Loading", "capture": "Capturing", "corpus": "Writing", "train": "Training", "drift": "Drift",
@@ -81,7 +81,7 @@ def _carry_out(run: Run, as_json: bool) -> None:
 
     try:
         with bars() as bar:
-            outcome = run_job(run, on_bar(bar) if is_main() else None)
+            outcome = run_job(run, _distil, on_bar(bar) if is_main() else None)
     except KeyboardInterrupt:
         outcome = "stopped"
     if is_main():
@@ -225,12 +225,19 @@ def _fill(run: Run, as_json: bool) -> None:
 
     try:
         with bars() as bar:
-            outcome = run_job(run, on_bar(bar), _carry_out_table)
+            outcome = run_job(run, _carry_out_table, on_bar(bar))
     except KeyboardInterrupt:
         outcome = "stopped"
     _print_table(run, outcome, as_json)
     if outcome == "stopped" and os.environ.get(JOB) != run.id:
         sys.exit(INTERRUPTED)
+
+
+def _distil(*args: Any, **options: Any) -> "Outcome":
+    """Loads torch only inside the job, where a failure to load it becomes the run's reason."""
+    from spd_core.distill.pipeline import carry_out
+
+    return carry_out(*args, **options)
 
 
 def _carry_out_table(*args: Any, **options: Any) -> "Outcome":

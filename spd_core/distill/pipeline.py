@@ -4,9 +4,8 @@ import shutil
 from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Literal, TypeAlias
 
-from spd_core.distill.stages import Stages
+from spd_core.distill.rounds import RoundWork
 from spd_core.distill.train import ADAPTER
 from spd_core.distill.trained import note_sources
 from spd_core.errors import Stopped
@@ -15,10 +14,9 @@ from spd_core.intervention.cards import read_card
 from spd_core.models.loading import LanguageModel, load, quiet
 from spd_core.recipes.distill import ARMS, ArmName, Recipe
 from spd_core.runs.events import AnyEvent
+from spd_core.runs.job import Outcome
 from spd_core.runs.parallel import together
 from spd_core.storage import new_folder
-
-Outcome: TypeAlias = Literal["done", "stopped", "review"]
 
 
 def carry_out(
@@ -51,19 +49,19 @@ def carry_out(
         SpdError: of any stage; all that was finished before is kept.
     """
     processes = together()  # before the model is loaded: it gives each process its GPU
-    stages = Stages(recipe, folder, run, tell if processes.is_main_process else None, stop, rejected)
+    work = RoundWork(recipe, folder, run, tell if processes.is_main_process else None, stop, rejected)
     try:
-        stages.begin("load")
+        work.begin("load")
         if processes.is_main_process:
             note_sources(recipe, folder)
         lm = _loaded(recipe)
         for arm in recipe.arms:
             if not _has(folder, arm, recipe.rounds):
-                stages.corpus(lm, arm, 1)
+                work.corpus(lm, arm, 1)
         if recipe.review and not reviewed:
             return "review"
         for arm in recipe.arms:
-            _rounds(stages, lm, arm)
+            _rounds(work, lm, arm)
     except Stopped:
         return "stopped"
     return "done"
@@ -81,22 +79,22 @@ def _place(folder: Path, arm: ArmName, round_: int) -> Path:
     return folder / "arms" / arm / f"round-{round_}" / ADAPTER
 
 
-def _rounds(stages: Stages, lm: LanguageModel, arm: ArmName) -> None:
+def _rounds(work: RoundWork, lm: LanguageModel, arm: ArmName) -> None:
     """Every round of an arm: train, merge, and look how far the subspace has turned."""
-    recipe, folder = stages.recipe, stages.folder
+    recipe, folder = work.recipe, work.folder
     asked = recipe.drift or ARMS[arm].subspace in ("capability", "random")
-    base = before = stages.subspace(lm, "capability", arm, 1, "capture") if asked else None
+    base = before = work.subspace(lm, "capability", arm, 1, "capture") if asked else None
     current = lm
     with ExitStack() as stack:
         for round_ in range(1, recipe.rounds + 1):
-            adapter = stages.trained(current, arm, round_)
+            adapter = work.trained(current, arm, round_)
             _publish(folder, arm, round_, lm)
             if not adapter.card.finished:
                 raise Stopped("stopped on request")
             if recipe.drift or round_ < recipe.rounds:
                 current = stack.enter_context(merged(current, adapter))
             if recipe.drift and base is not None and before is not None:
-                before = stages.drift(current, arm, round_, base, before)
+                before = work.drift(current, arm, round_, base, before)
 
 
 def _publish(folder: Path, arm: ArmName, rounds: int, lm: LanguageModel) -> None:

@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from spd_core.distill.batches import by_length
 from spd_core.distill.corpus import CorpusRow
 from spd_core.errors import InputError, TrainingError
 from spd_core.generation.decode import end_tokens
@@ -201,7 +202,7 @@ def _trainer(
 
     class Trainer(SFTTrainer):
         def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-            return _by_length(lengths, settings.batch_size, settings.seed)
+            return by_length(lengths, settings.batch_size, settings.seed)
 
         def evaluate(self, *args: Any, **options: Any) -> Any:
             with torch.random.fork_rng():  # or the dropout after it would depend on where a training was stopped
@@ -215,36 +216,6 @@ def _trainer(
     )  # fmt: skip
     trainer.remove_callback(PrinterCallback)  # it prints to stdout, which belongs to results
     return trainer
-
-
-def _by_length(lengths: Sequence[int], batch_size: int, seed: int) -> Any:
-    """Batches of rows of similar length, in an order that depends on the seed and the epoch alone.
-
-    transformers' own sampler draws from torch's global noise, so that a training which goes on sees another order, and
-    it groups nothing below eight batches. Here rows are sorted by length within a tenth, so that each epoch has other
-    batches; the batches are shuffled, but for the last one, which may be smaller.
-    """
-    import torch
-    from torch.utils.data import Sampler
-
-    class ByLength(Sampler[int]):
-        epoch = 0
-
-        def __len__(self) -> int:
-            return len(lengths)
-
-        def set_epoch(self, epoch: int) -> None:
-            self.epoch = epoch
-
-        def __iter__(self) -> Iterator[int]:
-            noise = torch.Generator().manual_seed(1_000_003 * seed + self.epoch)
-            about = torch.tensor(lengths) * (1 + 0.1 * torch.rand(len(lengths), generator=noise))
-            batches = about.argsort(descending=True).split(batch_size)
-            whole = len(lengths) // batch_size
-            order = torch.randperm(whole, generator=noise).tolist()
-            return iter([int(row) for at in (*order, *range(whole, len(batches))) for row in batches[at]])
-
-    return ByLength()
 
 
 def _last_checkpoint(folder: Path) -> str | None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from spd_core.data.catalog import find_capability
-from spd_core.distill.pipeline import Outcome, carry_out
+from spd_core.distill.pipeline import carry_out
 from spd_core.distill.trained import begun_by, trained_by
 from spd_core.errors import InputError, Stopped
 from spd_core.evaluation.answers import Items, evaluate, fit_to, read_set
@@ -30,7 +30,7 @@ from spd_core.recipes.evaluation import EvaluationRecipe, Subject
 from spd_core.recipes.lanes import RAW
 from spd_core.runs import queue
 from spd_core.runs.events import AnyEvent, CellDone, StageBegun, StageProgress
-from spd_core.runs.job import run_job
+from spd_core.runs.job import Outcome, run_job
 from spd_core.sandbox.run import ALLOW, check_isolation, code_allowed
 
 
@@ -145,7 +145,7 @@ class _Work:
         def work(*args: Any, stop: Callable[[], bool], **options: Any) -> Outcome:
             return carry_out(*args, stop=lambda: stop() or (self.stop is not None and self.stop()), **options)
 
-        outcome = run_job(run, self._overhear, work)
+        outcome = run_job(run, work, self._overhear)
         forget_packed()
         gc.collect()  # the model that it loaded
         if outcome != "done":

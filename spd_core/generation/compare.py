@@ -10,14 +10,14 @@ from datetime import datetime
 from typing import Any
 
 from spd_core.data.spans import generation_prompt
-from spd_core.errors import InputError, MemoryLimitError
+from spd_core.errors import InputError
 from spd_core.generation.comparison import AdapterFacts, Comparison, LaneText, PromptStyle, Token
 from spd_core.generation.decode import Completion, generate
 from spd_core.generation.teacher_forcing import pieces_of, prompt_ids, read_lanes
 from spd_core.intervention.adapters import Adapter
 from spd_core.intervention.lanes import make_lane
 from spd_core.intervention.projection import Lane
-from spd_core.models.device import available_memory, estimate_memory
+from spd_core.models.device import estimate_memory, refuse_beyond
 from spd_core.models.loading import LanguageModel
 from spd_core.progress import Stop, Tell, silent
 from spd_core.recipes.lanes import Grid, LaneSpec, Sampling, labels
@@ -146,14 +146,10 @@ def prompt_text(lm: LanguageModel, analysis: Analysis, prompt: str, style: Promp
 
 def _check_memory(lm: LanguageModel, tokens: int, rows: int, new_tokens: int) -> None:
     """Refuse before writing: on a CPU, running out of memory would end the whole process."""
-    size = lm.dtype.itemsize
-    wanted = estimate_memory(lm.model.config, size, (0,), tokens=tokens, rows=rows, new_tokens=new_tokens)
-    needed, free = wanted.generation - wanted.load, available_memory(lm.device)
-    if needed > free:
-        raise MemoryLimitError(
-            f"{rows} lanes of {tokens} + {new_tokens} tokens need about {needed / 2**20:,.0f} MiB, and "
-            f"{free / 2**20:,.0f} MiB are free; choose fewer lanes, fewer new tokens, or a shorter prompt"
-        )
+    wanted = estimate_memory(lm.model.config, lm.dtype.itemsize, (0,), tokens=tokens, rows=rows, new_tokens=new_tokens)
+    what = f"writing {rows} lanes of {tokens} + {new_tokens} tokens"
+    remedy = "choose fewer lanes, fewer new tokens, or a shorter prompt"
+    refuse_beyond(wanted.generation - wanted.load, lm.device, what, remedy)
 
 
 # --- writing -------------------------------------------------------------------------------------------------

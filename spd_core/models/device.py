@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from spd_core.errors import InputError
+from spd_core.errors import InputError, MemoryLimitError
 from spd_core.models.families import card_of
 
 DTYPES = ("auto", "float32", "bfloat16")
@@ -58,6 +58,24 @@ def available_memory(device: torch.device) -> int:
     import psutil
 
     return int(psutil.virtual_memory().available)
+
+
+def refuse_beyond(needed: int, device: torch.device, what: str, remedy: str) -> None:
+    """Refuse before it begins what cannot fit: on a CPU, running out of memory would end the whole process.
+
+    Args:
+        what: needs so many bytes, for people, e.g. `training on 8 rows`.
+
+    Raises:
+        MemoryLimitError: more than is free; with both sizes and the remedy.
+    """
+    free = available_memory(device)
+    if needed > free:
+        raise MemoryLimitError(f"{what} needs about {_size(needed)}, and {_size(free)} are free; {remedy}")
+
+
+def _size(size: int) -> str:
+    return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:,.0f} MiB"
 
 
 def estimate_memory(

@@ -12,9 +12,9 @@ from typing import Any, Literal
 import torch
 from safetensors import SafetensorError
 
-from spd_core.errors import MemoryLimitError, ModelError
+from spd_core.errors import ModelError
 from spd_core.models import builtin
-from spd_core.models.device import MemoryEstimate, available_memory, choose_device, choose_dtype, estimate_memory
+from spd_core.models.device import MemoryEstimate, choose_device, choose_dtype, estimate_memory, refuse_beyond
 from spd_core.models.families import BUILTIN, ModelCard, Site, card_of, check_family, list_sites, parse_layers
 from spd_core.models.identity import revision_of
 from spd_core.progress import Progress, Tell, silent
@@ -133,14 +133,13 @@ def load(
     config = _config_at(source, revision)
     card = card_of(config, name)
     wanted = estimate(config, dtype, parse_layers(layers, card.layers), **sizes)
-    needed, free = getattr(wanted, purpose), available_memory(device)
-    if needed > free:
-        gib = 2**30
-        raise MemoryLimitError(
-            f"{name} needs about {needed / gib:.1f} GiB for {purpose} in {torch_dtype} ({wanted.load / gib:.1f} GiB of "
-            f"it weights), and {free / gib:.1f} GiB are free; choose a smaller batch size, later layers, a smaller "
-            "model, or bfloat16 instead of float32"
-        )
+    weights = f"{wanted.load / 2**30:.1f} GiB of it weights"
+    refuse_beyond(
+        getattr(wanted, purpose),
+        device,
+        f"{purpose if purpose != 'load' else 'loading'} with {name} in {torch_dtype} ({weights})",
+        "choose a smaller batch size, later layers, a smaller model, or bfloat16 instead of float32",
+    )
     tell(Progress(0.1, 1, f"Loading {name}"))
     model, found = _from_pretrained(
         AutoModelForCausalLM.from_pretrained, source, revision,

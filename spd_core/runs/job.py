@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from spd_core.errors import InputError, MemoryLimitError, SpdError, StorageError
 from spd_core.runs import processes, queue
@@ -22,21 +22,20 @@ from spd_core.runs.folder import Run
 from spd_core.runs.record import State, Status
 from spd_core.storage import exclusive
 
-if TYPE_CHECKING:
-    from spd_core.distill.pipeline import Outcome
-
 BEAT = 5.0
 """Seconds between two heartbeats."""
 _NICENESS = 5
-Work: TypeAlias = Callable[..., "Outcome"]
+Outcome: TypeAlias = Literal["done", "stopped", "review"]
+"""How work ends that did not fail; `review` waits for somebody to look at the corpora."""
+Work: TypeAlias = Callable[..., Outcome]
 
 
-def run_job(run: Run, show: Callable[[AnyEvent], None] | None = None, work: Work | None = None) -> "Outcome":
+def run_job(run: Run, work: Work, show: Callable[[AnyEvent], None] | None = None) -> Outcome:
     """Carry out a run, or go on with it; then start the next of the queue.
 
     Args:
         show: called with every event, after it was written down.
-        work: like `pipeline.carry_out`, which it is by default for a distillation.
+        work: what is done, such as `distill.pipeline.carry_out`; called where its failure becomes the run's reason.
 
     Raises:
         InputError: another process carries it out.
@@ -168,9 +167,7 @@ def _begin(run: Run) -> Status:
     return status
 
 
-def _to_its_end(
-    run: Run, work: Work | None, stop: _Stop, show: Callable[[AnyEvent], None] | None, started: Status
-) -> "Outcome":
+def _to_its_end(run: Run, work: Work, stop: _Stop, show: Callable[[AnyEvent], None] | None, started: Status) -> Outcome:
     def end(state: State, reason: str = "", code: int = 0) -> None:
         run.write_status(
             started.model_copy(update={"state": state, "since": time.time(), "reason": reason, "exit_code": code})
@@ -196,13 +193,8 @@ def _to_its_end(
     return outcome
 
 
-def _carry_out(run: Run, work: Work | None, stop: _Stop, tell: Callable[[AnyEvent], None] | None) -> "Outcome":
-    if work is None:  # torch is loaded here, where a failure to load it becomes the run's reason
-        from spd_core.distill.pipeline import carry_out
-
-        work = carry_out
-    chosen: Work = work
-    return chosen(
+def _carry_out(run: Run, work: Work, stop: _Stop, tell: Callable[[AnyEvent], None] | None) -> Outcome:
+    return work(
         run.record.recipe, run.folder, run=run.id, tell=tell, stop=stop, rejected=run.rejected(), reviewed=run.reviewed
     )
 

@@ -9,8 +9,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from spd_core.distill.batches import by_length
 from spd_core.distill.corpus import CorpusRow
-from spd_core.distill.train import ADAPTER, TrainNews, _by_length, encode_row, target_modules, train
+from spd_core.distill.train import ADAPTER, TrainNews, encode_row, target_modules, train
 from spd_core.errors import InputError, StorageError, TrainingError
 from spd_core.generation.decode import generate
 from spd_core.intervention.projection import Lane
@@ -117,7 +118,7 @@ def test_the_order_of_rows_depends_on_seed_and_epoch_alone() -> None:
     lengths = [1 + at % 7 for at in range(400)]
 
     def order(seed: int, epoch: int) -> list[int]:
-        sampler = _by_length(lengths, 4, seed)
+        sampler = by_length(lengths, 4, seed)
         sampler.set_epoch(epoch)
         torch.rand(3)  # somebody else's noise
         return list(sampler)
@@ -128,7 +129,7 @@ def test_the_order_of_rows_depends_on_seed_and_epoch_alone() -> None:
     padded = sum(4 * max(lengths[at] for at in order(0, 0)[start : start + 4]) for start in range(0, 400, 4))
     assert padded < 1.2 * sum(lengths), "rows of similar length stand together"
     few = [9, 2, 8, 3, 9, 2, 8, 3, 1, 1]
-    sampler = _by_length(few, 4, 0)
+    sampler = by_length(few, 4, 0)
     batches = [sorted(few[at] for at in list(sampler)[start : start + 4]) for start in (0, 4, 8)]
     assert sorted(batches[:2]) == [[2, 2, 3, 3], [8, 8, 9, 9]], "of few rows, too"
     assert batches[2] == [1, 1], "the smaller batch comes last"

@@ -14,7 +14,6 @@ import torch
 
 from spd_core.data.capability import Capability, Example, Settings
 from spd_core.errors import InputError, MemoryLimitError, ModelError
-from spd_core.generation import compare as engine
 from spd_core.generation import teacher_forcing
 from spd_core.generation.compare import ROWS, compare, lanes_of
 from spd_core.generation.decode import Completion, generate
@@ -22,6 +21,7 @@ from spd_core.generation.report import to_python
 from spd_core.generation.teacher_forcing import kl_divergence, pieces_of, prompt_ids, read_lanes, read_row
 from spd_core.intervention.adapters import merged
 from spd_core.intervention.projection import Lane, projecting
+from spd_core.models import device
 from spd_core.progress import Progress
 from spd_core.recipes.capture import CaptureSettings
 from spd_core.recipes.lanes import RAW, Grid, LaneSpec, Sampling, sweep_specs
@@ -216,7 +216,7 @@ def test_what_cannot_be_is_refused_with_the_value(llama: Any, sums: Analysis, ti
 def test_what_does_not_fit_is_refused_before_writing(
     llama: Any, sums: Analysis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "available_memory", lambda device: 1000)
+    monkeypatch.setattr(device, "available_memory", lambda device: 1000)
     with pytest.raises(MemoryLimitError, match="2 lanes of 20 \\+ 12 tokens need about"):
         compare(llama, sums, "Hi", [RAW, HALF], WARM)
 

@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from spd_core.errors import InputError, MemoryLimitError, ModelError
+from spd_core.models import device, loading
 from spd_core.models import device as memory
-from spd_core.models import loading
 from spd_core.models.identity import sampled_checksum
 from tests.tiny import FAMILIES, tiny_config, tiny_model
 
@@ -62,7 +62,7 @@ def test_damaged_configuration_and_weights_are_refused(tmp_path: Path, family_fo
 def test_what_cannot_fit_is_refused_before_loading(
     family_folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loading, "available_memory", lambda device: 1000)
+    monkeypatch.setattr(device, "available_memory", lambda device: 1000)
     with pytest.raises(MemoryLimitError, match="GiB"):
         loading.load(str(family_folder("llama")))
 
@@ -72,7 +72,7 @@ def test_a_capture_that_cannot_fit_is_refused_although_the_weights_would(
 ) -> None:
     folder = str(family_folder("llama"))
     wanted = loading.estimate(loading.read_config(folder), "float32", batch_size=64)
-    monkeypatch.setattr(loading, "available_memory", lambda device: (wanted.load + wanted.capture) // 2)
+    monkeypatch.setattr(device, "available_memory", lambda device: (wanted.load + wanted.capture) // 2)
     loading.load(folder, dtype="float32")
     with pytest.raises(MemoryLimitError, match="for capture"):
         loading.load(folder, dtype="float32", purpose="capture", batch_size=64)

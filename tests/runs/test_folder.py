@@ -242,7 +242,7 @@ def work(recipe, folder, **_):
         while True:
             file.write(bytes(512))  # until not even a small file fits
 try:
-    run_job(run, work=work)
+    run_job(run, work)
 except Exception as error:
     print(type(error).__name__, os.statvfs(run.folder).f_bfree > 0)
 print(run.status().state, run.status().reason)

@@ -14,10 +14,18 @@ from safetensors.torch import save_file
 from spd_core.data.capability import read_builtin
 from spd_core.errors import InputError
 from spd_core.recipes.capture import CaptureSettings
-from spd_core.subspace.analysis import Analysis, site_record
+from spd_core.subspace.analysis import Analysis
 from spd_core.subspace.capture import capture_gradients
 from spd_core.subspace.pipeline import capture, encoded_examples
-from spd_core.subspace.store import capture_at, captures_folder, load_capture, open_capture, save_capture, saved_names
+from spd_core.subspace.store import (
+    capture_at,
+    captures_folder,
+    load_capture,
+    open_capture,
+    save_capture,
+    saved_names,
+    site_record,
+)
 from spd_core.subspace.subspace import Subspace, fit, subspace_of
 from tests.subspace.test_capture import random_examples
 

@@ -164,7 +164,7 @@ def test_errors_are_sentences_and_the_page_stays_usable(at: AppTest, monkeypatch
         finished(press(at, "Generate"))
     assert "memory ran out with 2 lanes of up to 128 new tokens; choose fewer lanes" in text_of(at)
     with monkeypatch.context() as full:
-        full.setattr("spd_core.generation.compare.available_memory", lambda device: 2**20)
+        full.setattr("spd_core.models.device.available_memory", lambda device: 2**20)
         finished(press(at, "Generate"))
     assert "MiB, and 1 MiB are free; choose fewer lanes, fewer new tokens, or a shorter prompt" in text_of(at)
     assert write(at).prompt == "Hi"

@@ -1,4 +1,4 @@
-"""The stages of a distillation in a folder: a capture, a corpus, a training, a look at the drift.
+"""What one arm does in one round, in a folder: a capture, a corpus, a training, a look at the drift.
 
 Each keeps what the folder holds already, and tells what it does. In which order they run is in `distill/pipeline.py`.
 """
@@ -18,13 +18,13 @@ from spd_core.data.catalog import find_capability, held_out_prompts
 from spd_core.distill.corpus import CorpusRow, clean, corpus_path, read_corpus
 from spd_core.distill.train import ADAPTER, CHECKPOINTS, TrainNews, train
 from spd_core.distill.write import Task, tasks_of, write_corpus
-from spd_core.errors import InputError, MemoryLimitError, Stopped
+from spd_core.errors import InputError, Stopped
 from spd_core.generation.decode import generate
 from spd_core.intervention.adapters import Adapter, load_adapter, saved_adapter
 from spd_core.intervention.cards import CARD, read_card
 from spd_core.intervention.lanes import make_lane
 from spd_core.intervention.projection import Lane
-from spd_core.models.device import available_memory, estimate_memory
+from spd_core.models.device import estimate_memory, refuse_beyond
 from spd_core.models.loading import LanguageModel
 from spd_core.models.packing import forget_packed
 from spd_core.progress import Progress
@@ -43,8 +43,8 @@ SHOWN = 48
 
 
 @dataclass
-class Stages:
-    """What the stages of one run share.
+class RoundWork:
+    """The work of the arms and rounds of one run; it is at one of them at a time.
 
     Attributes:
         run: name of the run, for the adapters' cards.
@@ -243,11 +243,9 @@ class Stages:
 
     def _check_memory(self, lm: LanguageModel, rows: Sequence[CorpusRow]) -> None:
         """Refuse before training: on a CPU, running out of memory would end the whole process."""
-        size, batch = lm.dtype.itemsize, self.recipe.train.batch_size
+        batch = self.recipe.train.batch_size
         longest = max(len(lm.tokenizer(row.prompt)["input_ids"]) + len(row.tokens) for row in rows)
-        wanted = estimate_memory(lm.model.config, size, (0,), batch_size=batch, tokens=longest)
-        needed, free = wanted.capture - wanted.load, available_memory(lm.device)
-        if needed > free:
-            raise MemoryLimitError(f"training on {batch} rows of up to {longest} tokens needs about "
-                                   f"{needed / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free; choose a smaller "
-                                   "train.batch_size, or fewer corpus.max_new_tokens")  # fmt: skip
+        wanted = estimate_memory(lm.model.config, lm.dtype.itemsize, (0,), batch_size=batch, tokens=longest)
+        what = f"training on {batch} rows of up to {longest} tokens"
+        remedy = "choose a smaller train.batch_size, or fewer corpus.max_new_tokens"
+        refuse_beyond(wanted.capture - wanted.load, lm.device, what, remedy)
