@@ -21,7 +21,7 @@ def main(rounds: int = 3, rows: int = 24, new_tokens: int = 32) -> None:
     from spd_core.data import public, spans
     from spd_core.distill import train as distill
     from spd_core.distill.corpus import CorpusRow
-    from spd_core.distill.write import tasks_of, write_corpus
+    from spd_core.distill.write import planned_rows, write_corpus
     from spd_core.intervention.projection import Lane
     from spd_core.models import loading
     from spd_core.recipes.distill import TrainSettings
@@ -32,7 +32,7 @@ def main(rounds: int = 3, rows: int = 24, new_tokens: int = 32) -> None:
     calibration = public.find_capability("arithmetic").limited(8)
     encoded = spans.encode_all(calibration.examples, calibration.settings, lm.tokenizer)
     projected = Lane(subspace.fit(capture.capture_gradients(lm, encoded, (15, 29)), lm), name="projected")
-    asked = tasks_of(lm, public.find_capability("arithmetic", split="train").limited(rows))
+    asked = planned_rows(lm, public.find_capability("arithmetic", split="train").limited(rows))
     sampling = Sampling(max_new_tokens=new_tokens)
     settings = TrainSettings(epochs=1, batch_size=8, completions=0, learning_rate=1e-4)
 

@@ -138,7 +138,7 @@ def a_run_that_trains() -> Iterator[None]:
     from spd_core.models.builtin import builtin_model
     from spd_core.recipes.distill import recipe_from
     from spd_core.runs import queue
-    from spd_core.runs.events import Loss
+    from spd_core.runs.events import TrainingLoss
 
     models, before = builtin_model().parent, os.environ.get("SPD_HOME")
     recipe = {"preset": "quick", "capability": "arithmetic", "arms": ["psr"], "drift": False, "train": {"epochs": 100}}
@@ -147,7 +147,7 @@ def a_run_that_trains() -> Iterator[None]:
         os.environ["SPD_HOME"] = home
         run = queue.create(recipe_from(recipe))
         try:
-            while not any(isinstance(event, Loss) for event in run.events().events):
+            while not any(isinstance(event, TrainingLoss) for event in run.events().events):
                 if queue.state_of(run) not in ("starting", "running"):
                     raise RuntimeError(f"the job has ended: {run.log()[-500:]}")
                 time.sleep(0.5)

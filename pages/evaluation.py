@@ -35,7 +35,7 @@ def new_evaluation() -> None:
     title = st.text_input(
         "Title", key=session.EVALUATION_TITLE, persist_state="session", width=300, placeholder="its capability"
     )
-    PAGE.start_row(recipe, form.fill, title or "", disabled=chosen is not None and bool(chosen.refusal))
+    PAGE.start_row(recipe, form.fill_evaluation, title or "", disabled=chosen is not None and bool(chosen.refusal))
     if chosen is not None:
         form.say_refusal(chosen)
         PAGE.from_a_shell(chosen.recipe, title or "")

@@ -43,7 +43,7 @@ def new_run() -> None:
     if recipe is not None:
         cost.panel(recipe)
     say_trouble()
-    PAGE.start_row(recipe, form.fill, title or "", (launcher or "").strip())
+    PAGE.start_row(recipe, form.fill_recipe, title or "", (launcher or "").strip())
     if recipe is not None:
         PAGE.from_a_shell(recipe, title or "")
 

@@ -11,7 +11,7 @@ from jinja2 import UndefinedError
 from markupsafe import Markup
 
 from app.ui import tokens
-from app.ui.figures import to_html
+from app.ui.figures import figures_html
 from app.ui.tables import table_html
 from spd_core.data.spans import Encoded
 from spd_core.generation import report
@@ -170,7 +170,7 @@ def test_the_page_of_an_evaluation() -> None:
 
 
 def test_the_page_of_figures() -> None:
-    page = to_html([], EVIL).decode()
+    page = figures_html([], EVIL).decode()
     assert squeezed(page) == (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{SHOWN}</title></head>'
         f'<body style="font-family: sans-serif"><h1>{SHOWN}</h1></body></html>'

@@ -17,7 +17,7 @@ from app.ui.widgets import (
 )
 
 _WORK: dict[str, Any] = {
-    session.READ_JOB: probing.read,
+    session.READ_JOB: probing.read_own_text,
     session.LENS_JOB: probing.lenses,
     session.CHECK_JOB: probing.check,
 }

@@ -9,7 +9,7 @@ from app.evaluation.sets import facts_of
 from app.jobs.models import preparation
 from app.runs.cost import cost_and_prompts
 from app.ui.widgets import caption, counted, duration, escaped
-from spd_core.data.public import TASKS
+from spd_core.data.public import PUBLIC_SETS
 from spd_core.distill.trained import trained_by
 from spd_core.errors import InputError
 from spd_core.evaluation.costs import cost_of_evaluation, measured_answers
@@ -65,7 +65,7 @@ def _trained(recipe: EvaluationRecipe, seed: int) -> bool:
 
 def _arms(recipe: EvaluationRecipe, seed: int, stages: Rates | None) -> Cost | None:
     wanted = recipe.distillation(seed)
-    if wanted is None or wanted.capability in TASKS:  # it is on the hub
+    if wanted is None or wanted.capability in PUBLIC_SETS:  # it is on the hub
         return None
     try:
         return cost_and_prompts(wanted, preparation(wanted.model, wanted.revision).result, stages)[0]
@@ -75,7 +75,7 @@ def _arms(recipe: EvaluationRecipe, seed: int, stages: Rates | None) -> Cost | N
 
 def _examples(recipe: EvaluationRecipe) -> int | None:
     """Calibration examples; of a public data set, those that are asked for."""
-    if recipe.capability in TASKS:
+    if recipe.capability in PUBLIC_SETS:
         return recipe.capture.examples
     try:
         return facts_of(EvalSet(capability=recipe.capability, split="calibration")).whole

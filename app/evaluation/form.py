@@ -13,7 +13,7 @@ from app.runs.form import SETTING_GROUPS, FieldLabel, FilledForm, setting_widget
 from app.ui import session
 from app.ui.widgets import caption, escaped, failure
 from spd_core.data.capability import builtin_names
-from spd_core.data.public import TASKS
+from spd_core.data.public import PUBLIC_SETS
 from spd_core.errors import InputError
 from spd_core.recipes.evaluation import NAMED, EvalSet, EvaluationRecipe, evaluation_from
 from spd_core.sandbox.run import ALLOW, check_isolation, code_allowed
@@ -63,14 +63,14 @@ class Chosen:
     refusal: str = ""
 
 
-def load(recipe: EvaluationRecipe) -> None:
+def load_evaluation(recipe: EvaluationRecipe) -> None:
     """Fill the form: from a preset, a file, or an earlier evaluation."""
     _FORM.fill(recipe)
 
 
-def fill(settings: Any) -> None:
+def fill_evaluation(settings: Any) -> None:
     """Fill the form with what a file says; `InputError` where that is no evaluation."""
-    load(evaluation_from(settings))
+    load_evaluation(evaluation_from(settings))
 
 
 def preset(name: str, capability: str, model: str = "builtin") -> EvaluationRecipe:
@@ -86,7 +86,7 @@ def preset(name: str, capability: str, model: str = "builtin") -> EvaluationReci
 def pick_evaluation() -> Chosen | None:
     """The form; None, with the reason on the page, while a setting is senseless."""
     if _FORM.settings is None:
-        load(preset("Quick look", "arithmetic"))
+        load_evaluation(preset("Quick look", "arithmetic"))
     before = EvaluationRecipe.model_validate(_FORM.settings)
     above = st.container()
     capability, model = _pick_first(before)
@@ -190,7 +190,7 @@ def _refusal(recipe: EvaluationRecipe, facts: Mapping[str, SetFacts]) -> str:
     folder = Path(recipe.model).expanduser()
     if recipe.model.startswith(("/", ".", "~")) and not (folder / "config.json").is_file():
         return f"{recipe.model} holds no config.json; name the folder of a model, a Hugging Face id, or builtin"
-    if recipe.capability not in TASKS:
+    if recipe.capability not in PUBLIC_SETS:
         try:
             facts_of(EvalSet(capability=recipe.capability, split="calibration"))
         except InputError as error:
@@ -241,7 +241,7 @@ def _take_preset(capability: str, model: str) -> None:
     name = st.session_state[_FORM.key("preset")]
     made = _fits(name, capability, model) if name else None
     if made is not None:
-        load(made)
+        load_evaluation(made)
 
 
 def say_refusal(chosen: Chosen) -> None:

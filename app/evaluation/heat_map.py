@@ -15,7 +15,7 @@ from spd_core.text import opening, shown
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-Cell = tuple[str, str]
+HeatCell = tuple[str, str]
 """Names of a subject and a set."""
 
 _MIDDLE = ("#f3f5f7", "#2a353f")
@@ -41,7 +41,7 @@ def shade(one: Claim, table: Table) -> float:
     return -one.difference.effect / nats if one.lower_is_better else one.difference.effect / points
 
 
-def difference_map(table: Table, selected: Cell | None, dark: bool) -> "go.Figure":
+def difference_map(table: Table, selected: HeatCell | None, dark: bool) -> "go.Figure":
     """Arms × sets; better is blue, worse orange. The selected cell is framed.
 
     Squares that cannot be seen lie above the cells, since a heatmap does not tell which cell was clicked; their
@@ -129,7 +129,7 @@ def _colour_bar(table: Table) -> Drawing:
     }
 
 
-def _layout(subjects: list[Subject], columns: list[Column], selected: Cell | None) -> Drawing:
+def _layout(subjects: list[Subject], columns: list[Column], selected: HeatCell | None) -> Drawing:
     names = [subject.name for subject in subjects]
     sets = [column.name for column in columns]
     heads = ["<br>".join(map(plotly_text, _head(column))) for column in columns]

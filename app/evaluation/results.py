@@ -13,7 +13,7 @@ import streamlit as st
 from app.evaluation import answer_charts, claim_cards, difference_charts, heat_map, items, score_charts, set_panels
 from app.evaluation.set_panels import set_title
 from app.ui import session
-from app.ui.figures import to_html
+from app.ui.figures import figures_html
 from app.ui.tables import table_html
 from app.ui.widgets import caption, chart, download, escaped, failure, is_dark
 from spd_core.errors import InputError
@@ -239,11 +239,11 @@ def _files(run: "Run", table: Table) -> None:
             "Table, notes, claims with their controls, diagnostics",
         ),
         ("LaTeX", f"{name}.tex", lambda: report.to_latex(table).encode(), "The table for a paper (booktabs)"),
-        ("HTML", f"{name}.html", lambda: report.to_html(table, title).encode(), "A page that needs no network"),
+        ("HTML", f"{name}.html", lambda: report.evaluation_html(table, title).encode(), "A page that needs no network"),
         (
             "Figures as HTML",
             f"{name}-figures.html",
-            lambda: to_html(all_figures(table), title),
+            lambda: figures_html(all_figures(table), title),
             "All figures, drawn for a light page, in one file that needs no network",
         ),
     ]

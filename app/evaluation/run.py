@@ -34,7 +34,7 @@ def panel(name: str, to_form: Callable[[], None]) -> None:
     filled, drawn = finished_cells(recipe, run.folder), time.monotonic()
 
     def clone() -> None:
-        form.load(recipe)
+        form.load_evaluation(recipe)
         to_form()
 
     def draw(status: Status, view: EvaluationView) -> None:

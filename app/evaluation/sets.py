@@ -8,8 +8,8 @@ import streamlit as st
 
 from app.ui.widgets import caption, escaped, failure
 from spd_core.data.capability import BUILTIN_FOLDER, Scorer, Split, builtin_names
-from spd_core.data.catalog import find_capability, saved_folder, saved_names
-from spd_core.data.public import TASKS
+from spd_core.data.catalog import find_capability, saved_capabilities, saved_folder
+from spd_core.data.public import PUBLIC_SETS
 from spd_core.errors import InputError
 from spd_core.recipes.evaluation import EvalSet, answer_length
 
@@ -39,7 +39,7 @@ class SetFacts:
 
 def known_names() -> tuple[str, ...]:
     """Sets that have a name: built in, saved, public."""
-    return (*builtin_names(), *saved_names(), *TASKS)
+    return (*builtin_names(), *saved_capabilities(), *PUBLIC_SETS)
 
 
 def facts_of(eval_set: EvalSet) -> SetFacts:
@@ -48,8 +48,8 @@ def facts_of(eval_set: EvalSet) -> SetFacts:
     Raises:
         InputError: nothing of that name, no such file, or no item in the split.
     """
-    if eval_set.capability in TASKS and not eval_set.data:
-        return SetFacts(TASKS[eval_set.capability].settings.scorer, eval_set.limit, None)
+    if eval_set.capability in PUBLIC_SETS and not eval_set.data:
+        return SetFacts(PUBLIC_SETS[eval_set.capability].settings.scorer, eval_set.limit, None)
     scorer, whole = _read(eval_set.capability, eval_set.data, eval_set.split, _stamp(eval_set))
     return SetFacts(scorer, whole if eval_set.limit is None else min(whole, eval_set.limit), whole)
 
@@ -71,7 +71,7 @@ def _stamp(eval_set: EvalSet) -> float:
 
 def split_of(capability: str, data: str, kept: Split = "heldout") -> Split:
     """The split that is asked: held out, but where a public data set has none."""
-    return kept if data or capability not in TASKS or kept in TASKS[capability].splits else "train"
+    return kept if data or capability not in PUBLIC_SETS or kept in PUBLIC_SETS[capability].splits else "train"
 
 
 # --- widgets -----------------------------------------------------------------------------------------------------
@@ -112,7 +112,7 @@ def _pick_one(name: str, before: EvalSet | None, in_domain: bool, key: str) -> E
         placeholder="all",
     )
     data = eval_set.data
-    if name in TASKS:
+    if name in PUBLIC_SETS:
         data = right.text_input(
             f"Local file of {escaped(name)}",
             data,

@@ -14,7 +14,7 @@ from spd_core.intervention.cards import AdapterCard, adapter_folder, finished_ad
 from spd_core.recipes.distill import ARMS, ArmName, short_name
 from spd_core.recipes.evaluation import CONTROLS, NAMED, Subject
 from spd_core.storage import spd_home
-from spd_core.subspace.store import RECORD, find_capture, recorded_names, saved_names
+from spd_core.subspace.store import RECORD, find_capture, recorded_captures, saved_captures
 
 PROJECTED = {
     "projected": "Capability subspace",
@@ -171,7 +171,7 @@ def _pick_ready(base: Choice, model: str, key: str) -> Choice:
         placeholder=_none(refs),
         help="Trained on this model on Fine-tune.",
     )
-    saved = (name for name in (*saved_names(), *recorded_names()) if same_model(_captured_on(name), model))
+    saved = (name for name in (*saved_captures(), *recorded_captures()) if same_model(_captured_on(name), model))
     names = tuple(dict.fromkeys((*saved, *base.captures)))
     captures = middle.multiselect(
         "Saved captures",

@@ -9,7 +9,7 @@ from app.ui import session
 from app.ui.tables import to_csv
 from app.ui.widgets import caption, counted, download, failure
 from spd_core.data.catalog import find_capability, held_out_prompts
-from spd_core.data.public import TASKS
+from spd_core.data.public import PUBLIC_SETS
 from spd_core.distill.corpus import CorpusRow, Hygiene, clean, read_corpus
 from spd_core.errors import InputError, SpdError
 from spd_core.recipes.distill import Recipe, short_name
@@ -77,7 +77,7 @@ def hygiene(recipe: Recipe, rows: Sequence[CorpusRow]) -> Hygiene:
     Raises:
         InputError: the capability is gone.
     """
-    if recipe.capability in TASKS:
+    if recipe.capability in PUBLIC_SETS:
         return clean(rows, {row.id: row.prompt for row in rows}, drop=recipe.corpus.drop)
     prompts = find_capability(recipe.capability, split=recipe.corpus.split)
     bare = {example.id: example.prompt for example in prompts.examples}

@@ -7,7 +7,7 @@ import streamlit as st
 from app.jobs.models import distillation_memory, free_memory, preparation
 from app.runs.cost import CHARACTERS_PER_TOKEN, cost_and_prompts
 from app.ui.widgets import caption, duration, escaped, gib
-from spd_core.data.public import TASKS
+from spd_core.data.public import PUBLIC_SETS
 from spd_core.errors import InputError
 from spd_core.recipes.distill import Recipe
 from spd_core.runs.costs import measured_rates
@@ -16,7 +16,7 @@ from spd_core.storage import spd_home
 
 def panel(recipe: Recipe) -> None:
     """One box with everything, and where its numbers come from."""
-    if recipe.capability in TASKS:
+    if recipe.capability in PUBLIC_SETS:
         caption("What it costs is known once its data set is loaded: that happens when the run starts.")
         return
     prepared, rates = preparation(recipe.model, recipe.revision).result, measured_rates(recipe.model)

@@ -9,8 +9,8 @@ from app.runs.form import SETTING_GROUPS, FieldLabel, FilledForm, setting_widget
 from app.ui import session
 from app.ui.widgets import failure
 from spd_core.data.capability import builtin_names
-from spd_core.data.catalog import saved_names
-from spd_core.data.public import TASKS
+from spd_core.data.catalog import saved_capabilities
+from spd_core.data.public import PUBLIC_SETS
 from spd_core.errors import InputError
 from spd_core.recipes.distill import ARMS, Recipe, recipe_from, short_name
 from spd_core.recipes.presets import PRESETS
@@ -28,20 +28,20 @@ _FORM = FilledForm(session.RECIPE_BASE, session.RECIPE_FORM, session.RECIPE_WIDG
 _ARM_LABELS = {name: arm.label for name, arm in ARMS.items()}
 
 
-def load(recipe: Recipe) -> None:
+def load_recipe(recipe: Recipe) -> None:
     """Fill the form: from a preset, a file, or an earlier run."""
     _FORM.fill(recipe)
 
 
-def fill(settings: Any) -> None:
+def fill_recipe(settings: Any) -> None:
     """Fill the form with what a file says; `InputError` where that is no recipe."""
-    load(recipe_from(settings))
+    load_recipe(recipe_from(settings))
 
 
 def pick_recipe() -> Recipe | None:
     """The form; None, with the reason on the page, while a setting is senseless."""
     if _FORM.settings is None:
-        load(recipe_from({"preset": "quick", "capability": "arithmetic"}))
+        load_recipe(recipe_from({"preset": "quick", "capability": "arithmetic"}))
     base = _FORM.settings or {}
     capability, arms, below = _pick_first(base)
     with st.expander("All settings", icon=":material/tune:", key=session.RECIPE_OPEN, on_change="rerun"):
@@ -65,7 +65,7 @@ def pick_recipe() -> Recipe | None:
 def _pick_first(base: Mapping[str, Any]) -> tuple[str, list[str], Any]:
     """What is chosen before anything else: capability and arms; and where the presets go."""
     left, right = st.columns((2, 3), gap="medium")
-    known = list(dict.fromkeys((*builtin_names(), *saved_names(), *TASKS, base["capability"])))
+    known = list(dict.fromkeys((*builtin_names(), *saved_capabilities(), *PUBLIC_SETS, base["capability"])))
     capability = left.selectbox(
         "Capability",
         known,
@@ -114,4 +114,4 @@ def _preset(name: str, recipe: Recipe) -> Recipe:
 def _take_preset(recipe: Recipe | None) -> None:
     name = st.session_state[_FORM.key("preset")]
     if name and recipe is not None:
-        load(_preset(name, recipe))
+        load_recipe(_preset(name, recipe))

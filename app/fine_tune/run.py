@@ -37,7 +37,7 @@ def panel(name: str, to_form: Callable[[], None]) -> None:
     run, recipe = opened.run, opened.recipe
 
     def clone() -> None:
-        form.load(recipe)
+        form.load_recipe(recipe)
         to_form()
 
     def draw(status: Status, view: RunView) -> None:

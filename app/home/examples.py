@@ -8,9 +8,9 @@ import streamlit as st
 from app.ui import session
 from app.ui.widgets import caption, counted, escaped, failure
 from spd_core.data.capability import Capability, Example, Split
-from spd_core.data.catalog import save_capability, saved_names, suggested_name
+from spd_core.data.catalog import save_capability, saved_capabilities, suggested_name
 from spd_core.data.importing import Imported, convert
-from spd_core.data.tables import Problem, Table
+from spd_core.data.tables import FileTable, Problem
 from spd_core.errors import SpdError
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def panel(capability: Capability, view: str | None, imported: bool) -> None:
 
 def own_name(capability: Capability) -> str:
     """The name to propose: its own for the user's, a copy's for what comes with SPD Lab."""
-    return capability.name if capability.name in saved_names() else suggested_name(f"{capability.name}-copy")
+    return capability.name if capability.name in saved_capabilities() else suggested_name(f"{capability.name}-copy")
 
 
 # --- browse --------------------------------------------------------------------------------------------------
@@ -174,7 +174,7 @@ def edit(capability: Capability) -> Capability | None:
     cells = [
         (number, {**_kept(before.get(record["id"] or ""), kept), **record}) for number, record in enumerate(now, 1)
     ]
-    imported = convert(Table("the table", tuple(cells)), capability.settings)
+    imported = convert(FileTable("the table", tuple(cells)), capability.settings)
     if not usable(imported, "The table", "Line counts the table's rows from 1."):
         return None
     return imported.capability
@@ -226,7 +226,7 @@ def _save_row(capability: Capability, proposed: str) -> None:
     )
     name = (name or "").strip()
     overwrite = False
-    if name in saved_names():
+    if name in saved_capabilities():
         overwrite = row.checkbox(f"Replace the saved {escaped(name)}", key=f"{session.SAVE_REPLACE}-{name}")
     row.button(
         f"Save {counted(len(capability.examples), 'example')}",

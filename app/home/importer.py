@@ -24,8 +24,8 @@ from spd_core.data.importing import (
     recognise,
     take_settings,
 )
-from spd_core.data.public import TASKS
-from spd_core.data.tables import SEPARATORS, Encoding, Table, read_file, read_table
+from spd_core.data.public import PUBLIC_SETS
+from spd_core.data.tables import SEPARATORS, Encoding, FileTable, read_file, read_file_table
 from spd_core.errors import InputError
 
 NONE = "(none)"
@@ -83,7 +83,7 @@ def import_form(name: str, data: bytes) -> Capability | None:
     return imported.capability
 
 
-def _token(table: Table) -> str:
+def _token(table: FileTable) -> str:
     """What the form's choices belong to: mending a file and uploading it again keeps them."""
     return f"{table.name}-{zlib.crc32(repr(table.columns).encode('utf-8', 'replace')):08x}"
 
@@ -92,7 +92,7 @@ def _key(*parts: Any) -> str:
     return "-".join(map(str, (session.IMPORT, *parts)))
 
 
-def _table(name: str, data: bytes, top: Any) -> Table:
+def _table(name: str, data: bytes, top: Any) -> FileTable:
     """The file's rows; encoding and separator are folded away."""
     with top.popover("File", icon=":material/description:"):
         encoding = st.selectbox("Encoding", get_args(Encoding), key=_key("encoding"), persist_state="session")
@@ -107,13 +107,13 @@ def _table(name: str, data: bytes, top: Any) -> Table:
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
-def _read(name: str, data: bytes, encoding: Encoding, separator: str | None) -> Table:
-    return read_table(name, data, encoding, separator)
+def _read(name: str, data: bytes, encoding: Encoding, separator: str | None) -> FileTable:
+    return read_file_table(name, data, encoding, separator)
 
 
-def _mapping(table: Table, settings: Settings, top: Any) -> Callable[[Table], Imported] | None:
+def _mapping(table: FileTable, settings: Settings, top: Any) -> Callable[[FileTable], Imported] | None:
     """How to read the rows: by a format that is known, or by the columns that are chosen; None until they are."""
-    formats = (OWN, *TASKS, CUSTOM)
+    formats = (OWN, *PUBLIC_SETS, CUSTOM)
     format_ = top.selectbox(
         "Columns are those of",
         formats,
@@ -132,18 +132,18 @@ def _mapping(table: Table, settings: Settings, top: Any) -> Callable[[Table], Im
         format_func=examples.SPLITS.get,
     )
     st.text(f"{table.name}: {counted(len(table.rows), 'row')}, columns {', '.join(table.columns)[:200]}")
-    task = format_ if format_ in TASKS else None
+    task = format_ if format_ in PUBLIC_SETS else None
     columns = _pick_columns(table) if format_ == CUSTOM else OWN_COLUMNS
     if columns is None:
         st.info("Choose the columns that hold the prompt and the answer.", icon=":material/view_column:")
         return None
     if task:
-        settings = TASKS[task].settings.model_copy(update={"capability": settings.capability})
+        settings = PUBLIC_SETS[task].settings.model_copy(update={"capability": settings.capability})
     chosen = _pick_settings(_token(table), format_, settings)
     return functools.partial(convert, settings=chosen, columns=columns, task=task, split=cast(Split, split))
 
 
-def _mend(table: Table, found: Imported) -> Table:
+def _mend(table: FileTable, found: Imported) -> FileTable:
     """The table with what the user changes in its bad rows; rows that could not be taken apart are not among them."""
     lines = {problem.line for problem in found.problems}
     bad = {
@@ -174,7 +174,7 @@ def _text(cell: Any) -> str | None:
     return cell if cell is None or isinstance(cell, str) else json.dumps(cell, ensure_ascii=False)
 
 
-def _pick_columns(table: Table) -> dict[str, str] | None:
+def _pick_columns(table: FileTable) -> dict[str, str] | None:
     """Which column gives which field; None until those of prompt and answer are chosen.
 
     Raises:

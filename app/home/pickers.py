@@ -7,11 +7,11 @@ import streamlit as st
 from app.home import examples, importer
 from app.home.recent import recent_models, remember
 from app.jobs.job import Job
-from app.jobs.models import ModelKey, Prepared, estimate_memory, fitting_batch_size, forget_preparation, free_memory
+from app.jobs.models import ModelKey, Prepared, estimate_of, fitting_batch_size, forget_preparation, free_memory
 from app.ui import session, tokens
 from app.ui.widgets import caption, counted, escaped, failure, gib
 from spd_core.data.capability import Capability, Loss, Style, builtin_names
-from spd_core.data.catalog import read_named, saved_names
+from spd_core.data.catalog import read_named, saved_capabilities
 from spd_core.errors import InputError, SpdError
 
 BUILT_IN, ELSEWHERE, RECENT = "Built-in", "Hub id or folder", "Recent"
@@ -110,7 +110,7 @@ def model_card(prepared: Prepared) -> None:
 
 def memory_estimate(prepared: Prepared, dtype: str, layers: tuple[int, ...], batch_size: int) -> None:
     """Estimated peak memory against what is free, before anything is loaded; smaller settings when it does not fit."""
-    needed, free = estimate_memory(prepared, dtype, layers, batch_size), free_memory()
+    needed, free = estimate_of(prepared, dtype, layers, batch_size), free_memory()
     parts = (("load", needed.load), ("capture", needed.capture), ("generate", needed.generation))
     listed = " · ".join(f"{what} **{gib(size)}**" for what, size in parts)
     caption(f"Memory, estimated: {listed}. Free now: **{gib(free)}**.")
@@ -125,7 +125,7 @@ def memory_estimate(prepared: Prepared, dtype: str, layers: tuple[int, ...], bat
 
 def pick_capability(wide: Any) -> Capability | None:
     """The chosen capability with its title and counts; its examples, or the form of an import, go into `wide`."""
-    names = (*builtin_names(), *saved_names())
+    names = (*builtin_names(), *saved_capabilities())
     name = st.selectbox(
         "Capability", (*names, OWN_FILE), key=session.CAPABILITY, bind="query-params", label_visibility="collapsed"
     )

@@ -161,12 +161,12 @@ def prepare(job: Job[Prepared, None], name: str, revision: str | None) -> Prepar
 
 
 @functools.lru_cache(maxsize=32)
-def estimate_memory(prepared: Prepared, dtype: str, layers: tuple[int, ...], batch_size: int) -> "MemoryEstimate":
+def estimate_of(prepared: Prepared, dtype: str, layers: tuple[int, ...], batch_size: int) -> "MemoryEstimate":
     """Bytes for loading, capturing and generating with these settings."""
     from spd_core.models import loading
 
     with COMPUTING:
-        return loading.estimate(prepared.config, dtype, layers, batch_size=batch_size)
+        return loading.estimate_model(prepared.config, dtype, layers, batch_size=batch_size)
 
 
 @functools.lru_cache(maxsize=32)
@@ -175,10 +175,10 @@ def distillation_memory(prepared: Prepared, recipe: Recipe, tokens: int) -> int:
     from spd_core.models import loading
 
     with COMPUTING:
-        training = loading.estimate(
+        training = loading.estimate_model(
             prepared.config, recipe.dtype, (0,), batch_size=recipe.train.batch_size, tokens=tokens, supervised=tokens
         )
-        writing = loading.estimate(
+        writing = loading.estimate_model(
             prepared.config,
             recipe.dtype,
             (0,),
@@ -203,5 +203,5 @@ def free_memory() -> int:
 def fitting_batch_size(prepared: Prepared, dtype: str, layers: tuple[int, ...], batch_size: int) -> int | None:
     """The largest smaller batch size whose capture fits the free memory; None when not even one example does."""
     smaller = (size for size in (32, 16, 8, 4, 2, 1) if size < batch_size)
-    fits = (size for size in smaller if estimate_memory(prepared, dtype, layers, size).capture < free_memory())
+    fits = (size for size in smaller if estimate_of(prepared, dtype, layers, size).capture < free_memory())
     return next(fits, None)

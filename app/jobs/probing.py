@@ -36,7 +36,7 @@ class Probed(Generic[Request, Found]):
     seconds: float
 
 
-def read(
+def read_own_text(
     job: "Job[Probed[ReadRequest, ReadText], None]", request: ReadRequest, key: ModelKey, store: ModelStore
 ) -> "Probed[ReadRequest, ReadText]":
     """Keys and values of every token of a text, at the sites of the analysis.

@@ -98,7 +98,7 @@ def _live(completion: Completion, seconds: float) -> LiveLane:
     return LiveLane(completion.lane.name, completion.text, len(completion.tokens), seconds, completion.finish)
 
 
-def read(job: Job[Comparison, Live], written: Comparison, request: WriteRequest, store: ModelStore) -> Comparison:
+def read_texts(job: Job[Comparison, Live], written: Comparison, request: WriteRequest, store: ModelStore) -> Comparison:
     """Read what was written and not yet read, e.g. after a stop, and save the result.
 
     Raises:
@@ -132,5 +132,5 @@ def _told_of_memory(request: WriteRequest) -> Iterator[None]:
 
 
 def _saved(job: Job[Comparison, Live], found: Comparison) -> Comparison:
-    job.saving(lambda: comparison.save(found))
+    job.saving(lambda: comparison.save_comparison(found))
     return found

@@ -73,7 +73,7 @@ def open_result(name: str) -> Comparison:
     """The result of an id; raises `InputError` when there is none, or it is damaged."""
     if name in _unsaved():
         return _unsaved()[name]
-    path = texts.find(name)
+    path = texts.find_comparison(name)
     try:
         return _read(str(path), path.stat().st_mtime_ns)
     except FileNotFoundError as error:  # another tab deletes it at this moment
@@ -82,7 +82,7 @@ def open_result(name: str) -> Comparison:
 
 @st.cache_resource(max_entries=200, show_spinner=False)
 def _read(path: str, stamp: int) -> Comparison:
-    return texts.read(Path(path))
+    return texts.read_comparison(Path(path))
 
 
 def _recorded_of(analysis: "Analysis") -> Comparison | None:
@@ -141,7 +141,7 @@ def pick_result(comparison: Comparison | None) -> None:
 def _delete(name: str) -> None:
     try:
         if _unsaved().pop(name, None) is None:
-            texts.remove(name)
+            texts.remove_comparison(name)
     except SpdError as error:
         failure("It was not deleted:", str(error))
         return

@@ -19,7 +19,7 @@ from spd_core.evaluation.store import Cell, ItemRecord
 from spd_core.intervention.cards import AdapterCard
 from spd_core.models.families import BUILTIN, parse_layers
 from spd_core.recipes.evaluation import EvaluationRecipe, Subject
-from spd_core.subspace.store import recorded_names
+from spd_core.subspace.store import recorded_captures
 
 if TYPE_CHECKING:
     from spd_core.subspace.analysis import Analysis
@@ -31,7 +31,7 @@ _TOKENS = 64  # most new tokens where the table has none written
 def open_adapters(cards: Sequence[AdapterCard]) -> None:
     """Turn to Side by side with a lane for each of these adapters, as far as they are of one model with the capture."""
     capture = cards[0].capability
-    if cards[0].base == BUILTIN and capture in recorded_names():  # its prompts, and the same model
+    if cards[0].base == BUILTIN and capture in recorded_captures():  # its prompts, and the same model
         session.take_in_hand(capture)
     analysis = session.in_hand()
     fitting, label = distilled_models(analysis) if analysis is not None else ({}, str)
@@ -137,7 +137,7 @@ def _candidates(recipe: EvaluationRecipe, subject: Subject) -> "list[Analysis]":
     else:
         stem = Path(recipe.capability).stem
         names = [name for name in session.analysis_names() if name == stem or f"-{stem}-" in name]
-        recorded = [name for name in names if name in recorded_names()]
+        recorded = [name for name in names if name in recorded_captures()]
         names = [name for name in names if name not in recorded][:_LOOKED_AT] + recorded
         if subject.kind != "projected":  # any capture of the model will do
             names += [name for name in session.analysis_names() if name not in names][:_LOOKED_AT]

@@ -238,7 +238,11 @@ def _curves(comparison: Comparison) -> None:
 
 
 def _exports(comparison: Comparison) -> None:
-    made = {"JSON": (texts.to_json, "json"), "HTML": (report.to_html, "html"), "Python": (report.to_python, "py")}
+    made = {
+        "JSON": (texts.comparison_json, "json"),
+        "HTML": (report.comparison_html, "html"),
+        "Python": (report.to_python, "py"),
+    }
     with st.container(horizontal=True):
         for name, (make, suffix) in made.items():
             download(

@@ -14,7 +14,7 @@ from app.ui.widgets import caption, chart, distinct_labels, downloads, escaped, 
 from spd_core.errors import InputError
 from spd_core.subspace.analysis import nulls_of
 from spd_core.subspace.spectrum import overlap
-from spd_core.subspace.store import recorded_names
+from spd_core.subspace.store import recorded_captures
 
 if TYPE_CHECKING:
     from spd_core.subspace.analysis import Analysis
@@ -210,7 +210,7 @@ def subspace_overlaps(analysis: "Analysis", rank: int) -> None:
 def _pick_others(analysis: "Analysis", layer: int, kind: str, rank: int) -> dict[str, Any]:
     """The same site's subspaces of other captures that are chosen."""
     names = [name for name in session.analysis_names() if name != analysis.name]
-    default = [name for name in names if name in recorded_names()] if analysis.recorded else []
+    default = [name for name in names if name in recorded_captures()] if analysis.recorded else []
     others = st.multiselect(
         "Other captures",
         names,

@@ -92,7 +92,7 @@ def _theme(dark: bool) -> Drawing:
     }
 
 
-def to_html(figures: Sequence["go.Figure"], title: str) -> bytes:
+def figures_html(figures: Sequence["go.Figure"], title: str) -> bytes:
     """Figures, drawn for a light page, as one HTML file that needs no network; `title` is escaped."""
     from markupsafe import Markup
 

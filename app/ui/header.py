@@ -13,7 +13,7 @@ from app.jobs.models import shared
 from app.ui import progress, session
 from app.ui.widgets import caption, counted, delete_button, distinct_labels, escaped, failure, gib, model_name, ranges
 from spd_core.errors import InputError, SpdError
-from spd_core.subspace.store import recorded_names
+from spd_core.subspace.store import recorded_captures
 
 if TYPE_CHECKING:
     from spd_core.subspace.analysis import Analysis
@@ -93,7 +93,7 @@ def capture_label(name: str) -> str:
     """What to call a saved analysis: its capability, and when it was captured."""
     found = re.fullmatch(r"(\d{8}-\d{6})-(.+)-(?:[0-9a-f]{4}|[0-9a-f]{7})", name)
     if not found:
-        return f"{name} (recorded)" if name in recorded_names() else name
+        return f"{name} (recorded)" if name in recorded_captures() else name
     try:
         when = time.strftime("%d %b %Y, %H:%M:%S", time.strptime(found[1], "%Y%m%d-%H%M%S"))
     except ValueError:  # a folder that somebody named in our way
@@ -113,7 +113,7 @@ def _switch(analysis: "Analysis | None") -> None:
     if row.button("Take in hand", disabled=chosen == analysis.name):
         session.take_in_hand(chosen)
         st.rerun()
-    own = chosen not in recorded_names()
+    own = chosen not in recorded_captures()
     delete_button(
         "Delete", capture_label(chosen), row, delete=lambda: _delete(chosen, chosen == analysis.name), disabled=not own
     )
@@ -134,7 +134,9 @@ def _delete(name: str, held: bool) -> None:
         failure("It was not deleted:", str(error))
         return
     if held:
-        session.take_in_hand(recorded_names()[0]) if recorded_names() else st.session_state.pop(session.CAPTURE, None)
+        session.take_in_hand(recorded_captures()[0]) if recorded_captures() else st.session_state.pop(
+            session.CAPTURE, None
+        )
     st.rerun()
 
 

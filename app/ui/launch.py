@@ -60,7 +60,7 @@ def start_reading(written: "Comparison", request: "WriteRequest") -> None:
     def work(job: "Job[Any, Any]") -> Any:
         from app.jobs import writing
 
-        return writing.read(job, written, request, store)
+        return writing.read_texts(job, written, request, store)
 
     store = shared().models
     start(session.WRITE_JOB, work)

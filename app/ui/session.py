@@ -16,7 +16,7 @@ from app.jobs.models import ModelKey
 from spd_core.errors import InputError
 from spd_core.models.identity import pinned
 from spd_core.storage import ROOT, child, remove_folder
-from spd_core.subspace.store import captures_folder, recorded_names, saved_names
+from spd_core.subspace.store import captures_folder, recorded_captures, saved_captures
 
 if TYPE_CHECKING:
     from spd_core.subspace.analysis import Analysis
@@ -95,7 +95,7 @@ EXTREMES, OWN_EXTREMES = "ends", "own_ends"
 
 def analysis_names() -> list[str]:
     """Names that `open_analysis` knows: this machine's own, the newest first, then the recorded ones."""
-    return list(dict.fromkeys((*_unsaved(), *saved_names(), *recorded_names())))
+    return list(dict.fromkeys((*_unsaved(), *saved_captures(), *recorded_captures())))
 
 
 def open_analysis(name: str) -> "Analysis":
@@ -119,7 +119,7 @@ def delete_capture(name: str) -> None:
         SpdError: it is not there (any more), or the disk refuses.
     """
     unsaved = _unsaved().pop(name, None)
-    if unsaved is None or name in saved_names():
+    if unsaved is None or name in saved_captures():
         remove_folder(child(captures_folder(), name))
 
 
@@ -139,7 +139,7 @@ def in_hand() -> "Analysis | None":
     _take_results()
     name = st.session_state.get(CAPTURE)
     if name is None:
-        recorded = recorded_names()
+        recorded = recorded_captures()
         return load_saved(recorded[0]) if recorded else None
     try:
         return open_analysis(name)

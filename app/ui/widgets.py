@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from app.ui import session
-from app.ui.figures import to_html
+from app.ui.figures import figures_html
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -154,7 +154,7 @@ def downloads(
     """All numbers as CSV and the figures, drawn for a light page, as one HTML file."""
     with st.container(horizontal=True):
         download(table, csv, f"{name}.csv")
-        download("Figures as HTML", lambda: to_html(draw(), title), f"{name}.html")
+        download("Figures as HTML", lambda: figures_html(draw(), title), f"{name}.html")
 
 
 def delete_button(button: str, what: str, row: "DeltaGenerator", *, delete: Callable[[], None], disabled: bool) -> None:

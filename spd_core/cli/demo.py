@@ -61,4 +61,4 @@ def write_demo(
 def _write_texts(lm: LanguageModel, analysis: Analysis, folder: Path) -> None:
     for number, example in enumerate(analysis.capability.split("heldout").examples[:PROMPTS], 1):
         written = compare(lm, analysis, example.prompt, LANES, SAMPLING, answer=example.answer)
-        comparison.save(written.model_copy(update={"id": f"{analysis.name}-{number}"}), folder)
+        comparison.save_comparison(written.model_copy(update={"id": f"{analysis.name}-{number}"}), folder)

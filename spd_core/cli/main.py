@@ -35,7 +35,7 @@ app = typer.Typer(
 )
 
 
-Model = Annotated[str, typer.Option(help="builtin, a Hugging Face id, or a local folder")]
+ModelOption = Annotated[str, typer.Option(help="builtin, a Hugging Face id, or a local folder")]
 Revision = Annotated[str | None, typer.Option(help="branch, tag or commit of a Hugging Face id")]
 DtypeOption = Annotated[Dtype, typer.Option(help="auto: bfloat16 where the device has it natively, else float32")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace an --out that is already there")]
@@ -55,18 +55,18 @@ def models(as_json: Json = False) -> None:
         "builtin_ready": builtin.is_intact(builtin.builtin_folder()),
         "families": sorted((*families.SEPARATE, *families.FUSED)),
         "capabilities": capability.builtin_names(),
-        "data_sets": sorted(public.TASKS),
+        "data_sets": sorted(public.PUBLIC_SETS),
     }
     print_result(result, as_json)
 
 
-@app.command()
-def capture(
+@app.command("capture")
+def capture_command(
     capability: Annotated[str, typer.Option(help="a built-in name, a public data set, or a .jsonl file")],
     out: Annotated[
         Path | None, typer.Option(help="folder for the capture; by default where the app and --subspace NAME find it")
     ] = None,
-    model: Model = "builtin",
+    model: ModelOption = "builtin",
     revision: Revision = None,
     data: Annotated[Path | None, typer.Option(help="local JSONL with the data set's columns")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="use the first N examples")] = None,
@@ -102,11 +102,11 @@ def capture(
     print_result({"out": str(place), "capture": place.name, **fitted.provenance.model_dump(mode="json")}, as_json)
 
 
-@app.command()
-def generate(
+@app.command("generate")
+def generate_command(
     prompts: Annotated[Path, typer.Option(help="JSONL; every row has a prompt")],
     out: Annotated[Path, typer.Option(help="JSONL with prompt, lane, completion")],
-    model: Model = "builtin",
+    model: ModelOption = "builtin",
     revision: Revision = None,
     subspace: Annotated[str | None, typer.Option(help="a capture: its folder, or its name")] = None,
     rank: Rank = None,
@@ -166,7 +166,7 @@ def export(
     subspace: Annotated[str | None, typer.Option(help="a capture, folder or name, whose subspace is folded in")] = None,
     rank: Rank = None,
     adapter: Annotated[str | None, typer.Option(help="RUN/ARM of distill, or a folder, to be merged")] = None,
-    model: Model = "builtin",
+    model: ModelOption = "builtin",
     revision: Revision = None,
     strength: Alpha = 1.0,
     dtype: DtypeOption = "auto",

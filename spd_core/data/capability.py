@@ -25,7 +25,7 @@ Style: TypeAlias = Literal["raw", "chat"]
 Loss: TypeAlias = Literal["aligned", "full", "solution"]
 Scorer: TypeAlias = Literal["number", "letter", "python", "exact", "nll"]
 Part: TypeAlias = Literal["prompt", "answer"]
-Model = TypeVar("Model", bound=BaseModel)
+_Model = TypeVar("_Model", bound=BaseModel)
 
 
 class RegexSpans(BaseModel):
@@ -234,7 +234,7 @@ def read_capability(path: Path) -> Capability:
     return Capability(settings, tuple(examples))
 
 
-def _validated(kind: type[Model], row: dict[str, Any], path: Path, number: int) -> Model:
+def _validated(kind: type[_Model], row: dict[str, Any], path: Path, number: int) -> _Model:
     try:
         return kind.model_validate(row)
     except ValidationError as error:

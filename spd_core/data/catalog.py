@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from spd_core.data.capability import Capability, Split, builtin_names, read_builtin, read_capability
-from spd_core.data.public import TASKS, read_task
+from spd_core.data.public import PUBLIC_SETS, read_public
 from spd_core.errors import InputError, StorageError
 from spd_core.storage import child, spd_home, write_text
 
@@ -16,9 +16,9 @@ def saved_folder() -> Path:
     return spd_home() / "capabilities"
 
 
-def saved_names() -> list[str]:
+def saved_capabilities() -> list[str]:
     """Names of the user's own capabilities."""
-    return sorted({path.stem for path in saved_folder().glob("[!.]*.jsonl")} - {*builtin_names(), *TASKS})
+    return sorted({path.stem for path in saved_folder().glob("[!.]*.jsonl")} - {*builtin_names(), *PUBLIC_SETS})
 
 
 def read_named(name: str) -> Capability:
@@ -27,7 +27,7 @@ def read_named(name: str) -> Capability:
     Raises:
         InputError: no capability of that name, or a damaged file.
     """
-    if name in saved_names():
+    if name in saved_capabilities():
         return read_capability(child(saved_folder(), f"{name}.jsonl"))
     return read_builtin(name)
 
@@ -41,8 +41,8 @@ def find_capability(name: str, data: Path | None = None, split: Split = "calibra
     Raises:
         InputError: nothing of that name, an unreadable file, or a split without examples.
     """
-    if name in TASKS:
-        return read_task(name, data, split)
+    if name in PUBLIC_SETS:
+        return read_public(name, data, split)
     found = _own(name, data)
     chosen = found.split(split)
     if not chosen.examples:
@@ -56,8 +56,8 @@ def find_whole(name: str, data: Path | None = None) -> Capability:
     Raises:
         InputError: as `find_capability`.
     """
-    if name in TASKS:
-        return read_task(name, data)
+    if name in PUBLIC_SETS:
+        return read_public(name, data)
     find_capability(name, data)  # refuses what has nothing to capture
     return _own(name, data)
 
@@ -77,7 +77,7 @@ def _own(name: str, data: Path | None) -> Capability:
         try:
             return read_named(name)
         except InputError as error:
-            raise InputError(f"{error}; public data sets: {', '.join(TASKS)}") from None
+            raise InputError(f"{error}; public data sets: {', '.join(PUBLIC_SETS)}") from None
     return read_capability(Path(name))
 
 
@@ -93,7 +93,7 @@ def save_capability(capability: Capability, name: str, overwrite: bool = False) 
         InputError: a name that is taken by SPD Lab itself or is none, or no example to save.
         StorageError: the name is in use and `overwrite` is false, or the disk refuses.
     """
-    if name.lower() in (*builtin_names(), *TASKS):
+    if name.lower() in (*builtin_names(), *PUBLIC_SETS):
         raise InputError(f"{name} comes with SPD Lab and stays as it is; choose another name, such as {name}-mine")
     path = child(saved_folder(), f"{name}.jsonl")
     if not capability.examples:

@@ -12,9 +12,9 @@ from typing import Any, TypeAlias
 from pydantic import ValidationError
 
 from spd_core.data.capability import Capability, Example, Settings, Split
-from spd_core.data.public import TASKS
-from spd_core.data.spans import char_spans, render
-from spd_core.data.tables import Problem, Table, no_example, shortened
+from spd_core.data.public import PUBLIC_SETS
+from spd_core.data.spans import char_spans, render_prompt
+from spd_core.data.tables import FileTable, Problem, no_example, shortened
 from spd_core.errors import InputError
 
 Columns: TypeAlias = Mapping[str, str]
@@ -57,7 +57,7 @@ class Imported:
 # --- what the columns mean -----------------------------------------------------------------------------------
 
 
-def take_settings(table: Table) -> tuple[Settings, Table]:
+def take_settings(table: FileTable) -> tuple[Settings, FileTable]:
     """The settings row that a file of SPD Lab's own begins with (else the file's name and the defaults), and the rest.
 
     Raises:
@@ -72,13 +72,13 @@ def take_settings(table: Table) -> tuple[Settings, Table]:
     return make_settings(f"{table.name}, line {line}: ", **row), rest
 
 
-def recognise(table: Table) -> str:
+def recognise(table: FileTable) -> str:
     """The format of a table: `OWN`, the public data set whose reader takes its first row, else `CUSTOM`."""
     names = set(table.columns)
     if {"prompt", "answer"} <= names or names <= set(OWN_COLUMNS):
         return OWN
     first = replace(table, rows=table.rows[:1], problems=())
-    for name, task in sorted(TASKS.items(), key=lambda item: -len(item[1].row.model_fields)):
+    for name, task in sorted(PUBLIC_SETS.items(), key=lambda item: -len(item[1].row.model_fields)):
         tried = convert(first, task.settings, task=name)
         if not tried.problems and not tried.unmarked:  # other sets have a question and an answer too
             return name
@@ -110,7 +110,7 @@ def make_settings(where: str = "", **fields: Any) -> Settings:
 
 
 def convert(
-    table: Table,
+    table: FileTable,
     settings: Settings,
     columns: Columns = OWN_COLUMNS,
     task: str | None = None,
@@ -139,7 +139,7 @@ def convert(
     unmarked = [
         Problem(line, "row", shortened(example.answer), "the span rule finds nothing; a capture skips it")
         for line, example in named
-        if not char_spans(example, settings, render(example, settings, "raw", None), "aligned")
+        if not char_spans(example, settings, render_prompt(example, settings, "raw", None), "aligned")
     ]
     capability = Capability(settings, tuple(example for _, example in named))
     return Imported(capability, tuple(problems), tuple(unmarked))
@@ -163,7 +163,7 @@ def _example(
     wrong: list[Problem] = []
     try:
         if task:
-            read = TASKS[task].row.model_validate({column: _parsed(value) for column, value in row.items()})
+            read = PUBLIC_SETS[task].row.model_validate({column: _parsed(value) for column, value in row.items()})
             fields, columns = {"id": f"{task}-{line}", **read.example()}, {}
         else:
             fields = {field: _cell(field, row[column]) for field, column in columns.items() if column in row}

@@ -110,7 +110,7 @@ class BbhRow(Row):
 
 
 @dataclass(frozen=True)
-class Task:
+class PublicSet:
     """Where a data set lives, and how its rows become examples.
 
     Attributes:
@@ -131,36 +131,36 @@ def _settings(name: str, description: str, **fields: Any) -> Settings:
     return Settings(capability=name, title=name, description=description, **fields)
 
 
-TASKS = {
-    "gsm8k": Task(
+PUBLIC_SETS = {
+    "gsm8k": PublicSet(
         Gsm8kRow, "openai/gsm8k", ("main",), {"calibration": "train", "train": "train", "heldout": "test"},
         _settings("gsm8k", "Grade-school word problems.", spans="after:#### ", scorer="number"),
     ),
-    "svamp": Task(
+    "svamp": PublicSet(
         SvampRow, "ChilleD/SVAMP", (None,), {"calibration": "train", "train": "train", "heldout": "test"},
         _settings("svamp", "One-step word problems.", spans="number", scorer="number"),
     ),
-    "mbpp": Task(
+    "mbpp": PublicSet(
         MbppRow, "google-research-datasets/mbpp", ("full",),
         {"calibration": "train", "train": "train", "heldout": "test"},
         _settings("mbpp", "Small Python problems.", template=INSTRUCTION, spans="tests", scorer="python"),
     ),
-    "codealpaca": Task(
+    "codealpaca": PublicSet(
         CodeAlpacaRow, "sahil2801/CodeAlpaca-20k", (None,), {"calibration": "train", "train": "train"},
         _settings("codealpaca", "Code instructions.", template=INSTRUCTION, spans="answer", scorer="nll"),
     ),
-    "mmlu": Task(
+    "mmlu": PublicSet(
         MmluRow, "cais/mmlu", ("all",), {"calibration": "dev", "train": "auxiliary_train", "heldout": "test"},
         _settings("mmlu", "Four-option questions.", spans="answer", scorer="letter"),
     ),
-    "bbh": Task(
+    "bbh": PublicSet(
         BbhRow, "lukaemon/bbh", BBH_TASKS, {"calibration": "test", "heldout": "test"},
         _settings("bbh", "Six BIG-Bench Hard tasks.", spans="answer", scorer="exact"), task_column=True,
     ),
 }  # fmt: skip
 
 
-def read_task(
+def read_public(
     name: str, data: Path | None = None, split: Split = "calibration", limit: int | None = None
 ) -> Capability:
     """Examples of a public data set, from the hub or from a local JSONL file with the hub's columns.
@@ -168,9 +168,9 @@ def read_task(
     Raises:
         InputError: unknown name or split, the hub cannot be reached, or a malformed row (with its number).
     """
-    task = TASKS.get(name)
+    task = PUBLIC_SETS.get(name)
     if task is None:
-        raise InputError(f"unknown data set {name!r}; choose {', '.join(TASKS)}")
+        raise InputError(f"unknown data set {name!r}; choose {', '.join(PUBLIC_SETS)}")
     if data is not None:
         rows, where = read_jsonl(data), str(data)
     else:
@@ -187,7 +187,7 @@ def _columns(row: type[Row]) -> list[str]:
     return [field.alias or name for name, field in row.model_fields.items()]
 
 
-def _example(name: str, task: Task, number: int, row: dict[str, Any], split: Split, where: str) -> Example:
+def _example(name: str, task: PublicSet, number: int, row: dict[str, Any], split: Split, where: str) -> Example:
     try:
         fields = task.row.model_validate(row).example()
         return Example(id=f"{name}-{number}", split=split, **fields)
@@ -199,7 +199,7 @@ def _example(name: str, task: Task, number: int, row: dict[str, Any], split: Spl
         ) from error
 
 
-def _hub_rows(task: Task, split: str) -> Iterable[dict[str, Any]]:
+def _hub_rows(task: PublicSet, split: str) -> Iterable[dict[str, Any]]:
     import datasets
 
     rows: list[dict[str, Any]] = []

@@ -68,7 +68,7 @@ def _in_chat(prompt: str, tokenizer: Any) -> str:
     return text
 
 
-def render(example: Example, settings: Settings, style: Style, tokenizer: Any) -> Rendered:
+def render_prompt(example: Example, settings: Settings, style: Style, tokenizer: Any) -> Rendered:
     """The text of an example. Raw: the template, a space, the answer; chat: the assistant's turn is the answer."""
     head, prompt_at = generation_prompt(example.prompt, settings, style, tokenizer)
     join = "" if style == "chat" or head[-1:].isspace() else " "
@@ -160,7 +160,7 @@ def encode(
     A token belongs to a span only if its character offsets lie wholly inside it. White space that leads a
     token is not counted, because tokenizers differ in whether they report it: ` 18` belongs to the span `18`.
     """
-    rendered = render(example, settings, style, tokenizer)
+    rendered = render_prompt(example, settings, style, tokenizer)
     spans = char_spans(example, settings, rendered, loss)
     if not spans:
         return "the span rule finds nothing"

@@ -39,7 +39,7 @@ class Problem:
 
 
 @dataclass(frozen=True)
-class Table:
+class FileTable:
     """A file as rows, before anybody says what its columns mean.
 
     Attributes:
@@ -74,7 +74,7 @@ def read_file(path: str) -> tuple[str, bytes]:
         raise InputError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}; check the path") from error
 
 
-def read_table(name: str, data: bytes, encoding: Encoding = "utf-8", separator: str | None = None) -> Table:
+def read_file_table(name: str, data: bytes, encoding: Encoding = "utf-8", separator: str | None = None) -> FileTable:
     """The rows of a JSONL or CSV file; rows that cannot be taken apart are listed, the others kept.
 
     A CSV begins with a header; its separator is found by trying when it is not given. Blanks after a separator count
@@ -121,7 +121,7 @@ def _decoded(name: str, data: bytes, encoding: Encoding) -> str:
         ) from error
 
 
-def _read_jsonl(name: str, text: str) -> Table:
+def _read_jsonl(name: str, text: str) -> FileTable:
     if text.lstrip().startswith("["):
         raise InputError(f"{name} is one JSON list; write one object a line instead (JSONL)")
     rows: list[tuple[int, dict[str, Any]]] = []
@@ -134,7 +134,7 @@ def _read_jsonl(name: str, text: str) -> Table:
         except ValueError as error:
             problems.append(Problem(line, "row", shortened(written), str(error)))
         _check_count(name, rows)
-    return Table(name, tuple(rows), tuple(problems))
+    return FileTable(name, tuple(rows), tuple(problems))
 
 
 def _records(text: str, separator: str) -> Iterator[tuple[int, list[str] | str]]:
@@ -165,7 +165,7 @@ def find_separator(text: str) -> str:
     return max(SEPARATORS, key=fit)
 
 
-def _read_csv(name: str, text: str, separator: str) -> Table:
+def _read_csv(name: str, text: str, separator: str) -> FileTable:
     records = _records(text.replace("\r\n", "\n").replace("\r", "\n"), separator)
     columns = _header(name, next(records, (1, [])))
     rows, problems = [], []
@@ -178,7 +178,7 @@ def _read_csv(name: str, text: str, separator: str) -> Table:
         else:
             rows.append((line, dict(zip(columns, cells, strict=True))))
             _check_count(name, rows)
-    return Table(name, tuple(rows), tuple(problems))
+    return FileTable(name, tuple(rows), tuple(problems))
 
 
 def _header(name: str, record: tuple[int, list[str] | str]) -> tuple[str, ...]:

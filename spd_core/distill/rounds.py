@@ -17,7 +17,7 @@ from spd_core.data.capability import Capability
 from spd_core.data.catalog import find_capability, held_out_prompts
 from spd_core.distill.corpus import CorpusRow, clean, corpus_path, read_corpus
 from spd_core.distill.train import ADAPTER, CHECKPOINTS, TrainNews, train
-from spd_core.distill.write import Task, tasks_of, write_corpus
+from spd_core.distill.write import PlannedRow, planned_rows, write_corpus
 from spd_core.errors import InputError, Stopped
 from spd_core.generation.decode import generate
 from spd_core.intervention.adapters import Adapter, load_adapter, saved_adapter
@@ -30,7 +30,7 @@ from spd_core.models.packing import forget_packed
 from spd_core.progress import Progress
 from spd_core.recipes.distill import ArmName, Recipe, Stage
 from spd_core.recipes.lanes import LaneSpec, Sampling, SubspaceOf, source_of
-from spd_core.runs.events import AnyEvent, ArmDone, Drift, HygieneFound, Loss, Sample, StageBegun, StageProgress
+from spd_core.runs.events import AnyEvent, ArmDone, Drift, HygieneFound, Sample, StageBegun, StageProgress, TrainingLoss
 from spd_core.runs.parallel import agreed, together
 from spd_core.storage import remove_folder
 from spd_core.subspace.pipeline import capture_source
@@ -147,9 +147,9 @@ class RoundWork:
             )
         return found
 
-    def tasks(self, lm: LanguageModel) -> list[Task]:
+    def tasks(self, lm: LanguageModel) -> list[PlannedRow]:
         """One for each prompt and sample, the same for all arms."""
-        return tasks_of(lm, self.prompts, self.recipe.corpus.prompt_style, samples=self.recipe.corpus.samples)
+        return planned_rows(lm, self.prompts, self.recipe.corpus.prompt_style, samples=self.recipe.corpus.samples)
 
     def lane(self, lm: LanguageModel, arm: ArmName, round_: int) -> Lane:
         """How an arm writes."""
@@ -227,7 +227,7 @@ class RoundWork:
 
     def _on_news(self, news: TrainNews) -> None:
         self.tell(
-            Loss, step=news.step, steps=news.steps, epoch=round(news.epoch, 4), loss=news.loss,
+            TrainingLoss, step=news.step, steps=news.steps, epoch=round(news.epoch, 4), loss=news.loss,
             held_out_loss=news.held_out_loss,
         )  # fmt: skip
         if news.loss is not None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from spd_core.data.catalog import find_capability
-from spd_core.data.public import TASKS
+from spd_core.data.public import PUBLIC_SETS
 from spd_core.errors import InputError
 from spd_core.models.identity import content_of
 from spd_core.recipes.distill import Recipe
@@ -30,7 +30,7 @@ def sources_of(recipe: Recipe) -> dict[str, str]:
     Raises:
         InputError: nothing of that name.
     """
-    if recipe.capability in TASKS:
+    if recipe.capability in PUBLIC_SETS:
         return {"calibration": "public", "prompts": "public", "model": content_of(recipe.model)}
     calibration = find_capability(recipe.capability).limited(recipe.capture.examples)
     prompts = find_capability(recipe.capability, split=recipe.corpus.split).limited(recipe.corpus.prompts)

@@ -18,7 +18,7 @@ from spd_core.storage import write_text
 
 
 @dataclass(frozen=True)
-class Task:
+class PlannedRow:
     """A row that is still to be written: its number, and the prompt as the model shall read it."""
 
     number: int
@@ -28,9 +28,9 @@ class Task:
     special: bool
 
 
-def tasks_of(
+def planned_rows(
     lm: LanguageModel, capability: Capability, style: Style = "raw", *, samples: int = 1, limit: int | None = None
-) -> list[Task]:
+) -> list[PlannedRow]:
     """One task for each prompt of the capability and sample, in a fixed order that any process finds alike.
 
     Raises:
@@ -38,17 +38,17 @@ def tasks_of(
     """
     if samples < 1:
         raise InputError(f"{samples} samples per prompt; choose at least 1")
-    tasks: list[Task] = []
+    tasks: list[PlannedRow] = []
     for example in capability.limited(limit).examples:
         text, _ = generation_prompt(example.prompt, capability.settings, style, lm.tokenizer)
         for sample in range(samples):
-            tasks.append(Task(len(tasks), example.id, sample, text, style == "raw"))
+            tasks.append(PlannedRow(len(tasks), example.id, sample, text, style == "raw"))
     return tasks
 
 
 def write_corpus(
     lm: LanguageModel,
-    tasks: Sequence[Task],
+    tasks: Sequence[PlannedRow],
     lane: Lane,
     sampling: Sampling,
     path: Path,
@@ -121,7 +121,7 @@ def _bring_together(path: Path) -> None:
 
 
 def _batch(
-    lm: LanguageModel, tasks: Sequence[Task], lane: Lane, sampling: Sampling, stop: Callable[[], bool] | None
+    lm: LanguageModel, tasks: Sequence[PlannedRow], lane: Lane, sampling: Sampling, stop: Callable[[], bool] | None
 ) -> Iterator[CorpusRow]:
     for special in (True, False):
         mine = [task for task in tasks if task.special == special]
@@ -137,7 +137,7 @@ def _batch(
                 )  # fmt: skip
 
 
-def _check_same(rows: dict[int, CorpusRow], tasks: Sequence[Task], path: Path) -> None:
+def _check_same(rows: dict[int, CorpusRow], tasks: Sequence[PlannedRow], path: Path) -> None:
     wanted = {task.number: task for task in tasks}
     for number, row in rows.items():
         task = wanted.get(number)

@@ -13,7 +13,7 @@ from spd_core.errors import InputError
 from spd_core.evaluation.statistics import ALPHA, ROUNDING, Difference, Estimate, Interval
 
 Headline: TypeAlias = Literal["helps", "hurts", "not shown"]
-State: TypeAlias = Literal["passed", "failed", "not run"]
+ControlState: TypeAlias = Literal["passed", "failed", "not run"]
 
 SMALL_N = 30
 """Below this number of items the claim is flagged. A convention: intervals are then wider than most effects."""
@@ -32,7 +32,7 @@ class Control:
 
     name: str
     question: str
-    state: State
+    state: ControlState
     difference: Difference | None
 
 

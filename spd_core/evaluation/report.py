@@ -224,7 +224,7 @@ def _latex(text: str) -> str:
     return "".join(special.get(sign, sign) for sign in text)
 
 
-def to_html(table: Table, title: str) -> str:
+def evaluation_html(table: Table, title: str) -> str:
     """One page that needs no network: table, notes, claims, diagnostics; all text escaped."""
     claims = [
         (f"{found.subject}, {found.set_name}: {found.headline}", found.sentence, _more(found, table.column(name)))

@@ -8,25 +8,17 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 from unicodedata import normalize, numeric
 
 from spd_core.data.capability import Example, Scorer, Settings
 from spd_core.errors import InputError
 from spd_core.evaluation.extract_code import code_in, parsed
+from spd_core.sandbox.run import Verdict
 
 NUMBER_TOLERANCE = Decimal("1e-4")
 MARK = "####"  # stands before the final number in GSM8K's own answers
 _TURN_ENDS = r"<\|(?:im_start|im_end|endoftext|end_of_text|eot_id|end|user)\|>|(?:</s>|<end_of_turn>|<eos>)[ \t]*$"
-
-
-class Verdict(Protocol):
-    """What running code against its tests has shown: whether all passed, and if not, why."""
-
-    @property
-    def passed(self) -> bool: ...
-    @property
-    def reason(self) -> str: ...
 
 
 Runner: TypeAlias = Callable[[str, Sequence[str], str, str], Verdict]  # of code, tests, setup, reference

@@ -142,7 +142,7 @@ class Comparison(Record):
         prompt: as the user gave it.
         read: the exact text that the model continued.
         special_tokens: the tokenizer added its default special tokens.
-        prompt_tokens: length of `read` in tokens.
+        prompt_tokens: length of `read_comparison` in tokens.
         answer: the correct one, where the prompt is an example's.
         seconds: of writing; `reading_seconds` of reading the texts under each other's lanes.
         grid: the lanes are the cells of a sweep.
@@ -208,12 +208,12 @@ def texts_folder() -> Path:
     return spd_home() / "texts"
 
 
-def to_json(comparison: Comparison) -> str:
-    """The record as `load` reads it."""
+def comparison_json(comparison: Comparison) -> str:
+    """The record as `load_comparison` reads it."""
     return comparison.model_dump_json() + "\n"
 
 
-def save(comparison: Comparison, folder: Path | None = None) -> Path:
+def save_comparison(comparison: Comparison, folder: Path | None = None) -> Path:
     """Write the record as `<id>.json`, atomically.
 
     Raises:
@@ -221,12 +221,12 @@ def save(comparison: Comparison, folder: Path | None = None) -> Path:
         StorageError: the disk refuses.
     """
     path = _file(folder or texts_folder(), comparison.id)
-    write_text(path, to_json(comparison))
+    write_text(path, comparison_json(comparison))
     return path
 
 
 def saved_ids() -> list[str]:
-    """Ids that `load` knows: this machine's own, the newest first, then the recorded ones."""
+    """Ids that `load_comparison` knows: this machine's own, the newest first, then the recorded ones."""
     own = sorted((path.stem for path in texts_folder().glob("[!.]*.json")), reverse=True)
     return [*own, *(name for name in recorded_ids() if name not in own)]
 
@@ -236,7 +236,7 @@ def recorded_ids() -> list[str]:
     return sorted(path.stem for path in RECORDED.glob("*.json"))
 
 
-def find(name: str) -> Path:
+def find_comparison(name: str) -> Path:
     """The file of a saved or recorded result.
 
     Raises:
@@ -249,17 +249,17 @@ def find(name: str) -> Path:
     raise InputError(f"no result {name!r} is saved on this machine; choose one of the history, or generate again")
 
 
-def load(name: str) -> Comparison:
+def load_comparison(name: str) -> Comparison:
     """A saved or recorded result.
 
     Raises:
         InputError: none of that id, damaged, or of a newer format.
     """
-    return read(find(name))
+    return read_comparison(find_comparison(name))
 
 
-def read(path: Path) -> Comparison:
-    """The result in a file; raises `InputError` like `load`."""
+def read_comparison(path: Path) -> Comparison:
+    """The result in a file; raises `InputError` like `load_comparison`."""
     fault, remedy = "holds no valid result", "delete it and generate again"
     found = read_record(Comparison, path, newest=FORMAT, called=path.name, fault=fault, remedy=remedy)
     if found.id != path.stem:
@@ -267,7 +267,7 @@ def read(path: Path) -> Comparison:
     return found
 
 
-def remove(name: str) -> None:
+def remove_comparison(name: str) -> None:
     """Delete a saved result; recorded ones stay.
 
     Raises:

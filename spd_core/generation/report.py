@@ -129,14 +129,14 @@ def numbers(lane: LaneText) -> str:
 
 # --- HTML ----------------------------------------------------------------------------------------------------
 
-Part: TypeAlias = tuple[str | None, bool]
+TextPart: TypeAlias = tuple[str | None, bool]
 """A part of a text and whether its words changed; None is the marker of the first divergence."""
 _TOKEN = ("Token", "log p", "entropy", "KL", "likeliest here", "in the other")
 
 
-def diff_parts(pieces: Iterable[Piece], fork: int | None) -> list[Part]:
+def diff_parts(pieces: Iterable[Piece], fork: int | None) -> list[TextPart]:
     """A text in parts as the template `text.html` takes them, a marker before the character `fork` if there is one."""
-    parts: list[Part] = []
+    parts: list[TextPart] = []
     at = 0
     for piece in pieces:
         inside = fork is not None and at <= fork < at + len(piece.text)
@@ -150,7 +150,7 @@ def diff_parts(pieces: Iterable[Piece], fork: int | None) -> list[Part]:
     return [*parts, (None, False)] if fork is not None and fork >= at else parts
 
 
-def lane_parts(lane: LaneText, comparison: Comparison) -> list[Part]:
+def lane_parts(lane: LaneText, comparison: Comparison) -> list[TextPart]:
     """A lane's text, its words compared with the first lane's and the first divergence marked."""
     other = _reference(lane, comparison)
     at = divergence(lane, comparison)
@@ -168,7 +168,7 @@ def lane_html(lane: LaneText, comparison: Comparison) -> str:
     return render("diff.html", parts=lane_parts(lane, comparison))
 
 
-def to_html(comparison: Comparison) -> str:
+def comparison_html(comparison: Comparison) -> str:
     """The comparison as one page that needs nothing else: no script, no network."""
     facts = {
         "Prompt": comparison.prompt,

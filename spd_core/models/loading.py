@@ -91,7 +91,9 @@ def _config_at(source: str, revision: str | None) -> Any:
     return config
 
 
-def estimate(config: Any, dtype: str = "auto", layers: tuple[int, ...] | None = None, **sizes: int) -> MemoryEstimate:
+def estimate_model(
+    config: Any, dtype: str = "auto", layers: tuple[int, ...] | None = None, **sizes: int
+) -> MemoryEstimate:
     """Bytes for loading, capturing and generating, from the configuration alone (see `models/device.py`)."""
     card = card_of(config, "")
     targets = layers or parse_layers("middle,last", card.layers)
@@ -132,7 +134,7 @@ def load(
     source = resolve(name, tell)
     config = _config_at(source, revision)
     card = card_of(config, name)
-    wanted = estimate(config, dtype, parse_layers(layers, card.layers), **sizes)
+    wanted = estimate_model(config, dtype, parse_layers(layers, card.layers), **sizes)
     weights = f"{wanted.load / 2**30:.1f} GiB of it weights"
     refuse_beyond(
         getattr(wanted, purpose),

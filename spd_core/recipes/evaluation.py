@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import Field, field_validator, model_validator
 
 from spd_core.data.capability import Scorer, Split, Style
-from spd_core.data.public import TASKS
+from spd_core.data.public import PUBLIC_SETS
 from spd_core.recipes.capture import CaptureSettings
 from spd_core.recipes.distill import ARMS, ArmName, CorpusSettings, Recipe, TrainSettings, short_name
 from spd_core.recipes.lanes import LaneSpec, Projection
@@ -147,7 +147,7 @@ _LENGTH: Mapping[Scorer, int] = {"number": 32, "letter": 4, "python": 128, "exac
 
 def answer_length(wanted: EvalSet, scorer: Scorer) -> int:
     """Most new tokens of an answer: the public word and code problems need room to reason in (the paper allows 256)."""
-    reasoned = wanted.capability in TASKS and scorer in ("number", "python")
+    reasoned = wanted.capability in PUBLIC_SETS and scorer in ("number", "python")
     return wanted.max_new_tokens or (256 if reasoned else _LENGTH[scorer])
 
 

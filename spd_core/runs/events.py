@@ -46,7 +46,7 @@ class StageProgress(Event):
     seconds: float = 0.0
 
 
-class Loss(Event):
+class TrainingLoss(Event):
     """Mean −log p in nats: of a step's tokens, or of the held-out rows."""
 
     kind: Literal["loss"] = "loss"
@@ -128,4 +128,4 @@ class CellDone(Event):
     seconds: float
 
 
-AnyEvent: TypeAlias = StageBegun | StageProgress | Loss | Sample | HygieneFound | Drift | ArmDone | CellDone
+AnyEvent: TypeAlias = StageBegun | StageProgress | TrainingLoss | Sample | HygieneFound | Drift | ArmDone | CellDone

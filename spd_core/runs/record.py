@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 from pydantic import Discriminator, Tag
 
 from spd_core.data.capability import builtin_names
-from spd_core.data.public import TASKS
+from spd_core.data.public import PUBLIC_SETS
 from spd_core.errors import InputError
 from spd_core.models.families import BUILTIN
 from spd_core.recipes.distill import Recipe
@@ -108,6 +108,6 @@ def _anchored(settings: Any) -> Any:
     whole = {name: _anchored(value) for name, value in settings.items()}
     for name in ("capability", "model", "data"):
         path = os.path.expanduser(whole.get(name) or "")
-        if path and path not in (*TASKS, *builtin_names(), BUILTIN) and os.path.exists(path):
+        if path and path not in (*PUBLIC_SETS, *builtin_names(), BUILTIN) and os.path.exists(path):
             whole[name] = os.path.abspath(path)
     return whole

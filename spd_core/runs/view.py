@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from spd_core.recipes.distill import Recipe, Stage, Unit, plan, short_name
-from spd_core.runs.events import AnyEvent, ArmDone, Drift, HygieneFound, Loss, Sample, StageBegun, StageProgress
+from spd_core.runs.events import AnyEvent, ArmDone, Drift, HygieneFound, Sample, StageBegun, StageProgress, TrainingLoss
 
 ArmRound = tuple[str, int]
 """An arm and its round, from 1."""
@@ -27,7 +27,7 @@ class Curve:
     held_out: list[tuple[int, float, float]] = field(default_factory=list)
     planned: int = 0
 
-    def take(self, event: Loss) -> None:
+    def take(self, event: TrainingLoss) -> None:
         """Add a loss. What was known of its step and later ones was told before a resume, and is replaced."""
         self.planned = event.steps
         if event.loss is not None:
@@ -98,7 +98,7 @@ class RunView:
                 if (event.stage, event.arm, _round(event)) != (self.stage, self.arm, self.round):
                     self._enter(event)  # the line that said so is damaged
                 self.origin, self.progress = self.origin or event, event
-            case Loss():
+            case TrainingLoss():
                 self.curves.setdefault(key, Curve()).take(event)
                 if event.loss is not None:  # of before a resume, as in the curve
                     self.samples = [s for s in self.samples if (s.arm, s.round) != key or s.step < event.step]

@@ -7,7 +7,7 @@ Imports no torch, so that a saved analysis opens at once. How the numbers come a
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +18,8 @@ from spd_core.data.spans import Encoded
 from spd_core.errors import InputError
 from spd_core.models.families import Site
 from spd_core.recipes.capture import CaptureSettings
-from spd_core.subspace.spectrum import numerical_rank
+from spd_core.subspace.spectrum import Floats, numerical_rank
 
-Floats = NDArray[np.floating[Any]]
 SHUFFLED, FULL, RANDOM = "shuffled answers", "full-sequence loss", "random directions"
 """Names of the nulls (see `subspace/nulls.py`)."""
 

@@ -17,7 +17,7 @@ from safetensors.numpy import load_file, save_file
 
 from spd_core.data.capability import BUILTIN_FOLDER, Capability, Settings, builtin_names, read_capability
 from spd_core.data.catalog import read_named
-from spd_core.data.catalog import saved_names as own_capabilities
+from spd_core.data.catalog import saved_capabilities as own_capabilities
 from spd_core.data.spans import Encoded
 from spd_core.errors import InputError
 from spd_core.models.families import Site
@@ -241,7 +241,7 @@ def is_capture(folder: Path) -> bool:
     return any((folder / name).is_file() for name in (RECORD, _OLD_RECORD))
 
 
-def saved_names() -> list[str]:
+def saved_captures() -> list[str]:
     """Names of the captures of this machine, the newest first."""
     stamps: dict[str, float] = {}
     for name in (_OLD_RECORD, RECORD):
@@ -251,7 +251,7 @@ def saved_names() -> list[str]:
     return sorted(stamps, key=stamps.__getitem__, reverse=True)
 
 
-def recorded_names() -> list[str]:
+def recorded_captures() -> list[str]:
     """Names of the captures that come with SPD Lab."""
     return sorted(path.parent.name for path in RECORDED.glob(f"*/{RECORD}"))
 

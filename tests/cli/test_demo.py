@@ -38,7 +38,7 @@ def test_the_bundle_is_small_and_whole() -> None:
 def test_a_dozen_texts_are_recorded_and_projecting_changes_the_model() -> None:
     assert comparison.recorded_ids() == sorted(f"{name}-{i}" for name in builtin_names() for i in range(1, PROMPTS + 1))
     for name in comparison.recorded_ids():
-        found = comparison.load(name)
+        found = comparison.load_comparison(name)
         assert [lane.label for lane in found.lanes] == ["Raw", "Projected", "Random subspace"]
         assert found.is_read
         heldout = read_builtin(found.capability).split("heldout").examples[:PROMPTS]
@@ -50,7 +50,7 @@ def test_a_dozen_texts_are_recorded_and_projecting_changes_the_model() -> None:
 @pytest.mark.builtin
 def test_the_real_model_writes_the_recorded_text(builtin_lm: Any) -> None:
     """One plain forward pass gives the log-probabilities of the recorded raw lane."""
-    found = comparison.load("arithmetic-1")
+    found = comparison.load_comparison("arithmetic-1")
     raw = found.lanes[0]
     ids = torch.tensor([builtin_lm.tokenizer(found.read)["input_ids"] + raw.ids])
     with torch.no_grad():

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from spd_core.data.capability import QUESTION, Settings, read_capability
-from spd_core.data.catalog import find_capability, read_named, save_capability, saved_names, suggested_name
+from spd_core.data.catalog import find_capability, read_named, save_capability, saved_capabilities, suggested_name
 from spd_core.data.importing import (
     CUSTOM,
     OWN,
@@ -18,8 +18,8 @@ from spd_core.data.importing import (
     recognise,
     take_settings,
 )
-from spd_core.data.public import TASKS, read_task
-from spd_core.data.tables import read_table
+from spd_core.data.public import PUBLIC_SETS, read_public
+from spd_core.data.tables import read_file_table
 from spd_core.errors import InputError, StorageError
 from tests import ROOT
 from tests.data.test_public import FILES
@@ -34,7 +34,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def imported(text: str, name: str = "own.jsonl", settings: Settings = SETTINGS) -> Imported:
-    return convert(read_table(name, text.encode()), settings)
+    return convert(read_file_table(name, text.encode()), settings)
 
 
 def told(found: Imported) -> list[str]:
@@ -48,15 +48,15 @@ def texts(found: Imported) -> list[tuple[str, str]]:
 # --- real rows -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", PUBLIC_SETS)
 def test_public_rows_are_recognised_and_read_as_by_name(datasets_folder: Path, name: str) -> None:
     path = datasets_folder / FILES[name]
-    table = read_table(path.name, path.read_bytes())
+    table = read_file_table(path.name, path.read_bytes())
     assert recognise(table) == name
-    found = convert(table, TASKS[name].settings, task=name)
+    found = convert(table, PUBLIC_SETS[name].settings, task=name)
     assert not found.problems
     assert not found.unmarked
-    assert found.capability == read_task(name, path)
+    assert found.capability == read_public(name, path)
 
 
 @pytest.mark.parametrize("name", ["gsm8k", "mmlu", "mbpp", "svamp"])
@@ -75,11 +75,11 @@ def test_public_rows_survive_a_spreadsheet(datasets_folder: Path, name: str) -> 
         writer.writerow(
             {key: value.replace("\r\n", "\n") if isinstance(value, str) else value for key, value in cells.items()}
         )
-    table = read_table(f"{name}.csv", out.getvalue().encode())
+    table = read_file_table(f"{name}.csv", out.getvalue().encode())
     assert recognise(table) == name
-    found = convert(table, TASKS[name].settings, task=name)
+    found = convert(table, PUBLIC_SETS[name].settings, task=name)
     assert not found.problems
-    for example, expected in zip(found.capability.examples, read_task(name, path).examples, strict=True):
+    for example, expected in zip(found.capability.examples, read_public(name, path).examples, strict=True):
         assert example.prompt.split() == expected.prompt.split()  # blanks at the start of a cell are not kept
         assert (example.answer, example.tests) == (expected.answer, expected.tests)
 
@@ -88,7 +88,7 @@ def test_a_bad_public_row_is_told_with_its_column_and_value(datasets_folder: Pat
     lines = (datasets_folder / FILES["mmlu"]).read_text("utf-8").splitlines()[:3]
     bad = {**json.loads(lines[1]), "answer": 7, "choices": ["a", "b"]}
     found = convert(
-        read_table("m.jsonl", "\n".join([lines[0], json.dumps(bad), lines[2]]).encode()), SETTINGS, task="mmlu"
+        read_file_table("m.jsonl", "\n".join([lines[0], json.dumps(bad), lines[2]]).encode()), SETTINGS, task="mmlu"
     )
     assert [example.id for example in found.capability.examples] == ["mmlu-1", "mmlu-3"]
     assert {(p.line, p.column, p.value) for p in found.problems} == {(2, "answer", "7"), (2, "choices", '["a", "b"]')}
@@ -97,7 +97,7 @@ def test_a_bad_public_row_is_told_with_its_column_and_value(datasets_folder: Pat
 
 def test_our_own_file_comes_back_as_it_was() -> None:
     path = ROOT / "assets" / "capabilities" / "python-functions.jsonl"
-    settings, table = take_settings(read_table(path.name, path.read_bytes()))
+    settings, table = take_settings(read_file_table(path.name, path.read_bytes()))
     assert recognise(table) == OWN
     found = convert(table, settings)
     assert found.capability == read_capability(path)
@@ -109,11 +109,11 @@ def test_our_own_file_comes_back_as_it_was() -> None:
 
 
 def test_other_sets_with_a_question_and_an_answer_are_not_gsm8k() -> None:
-    table = read_table("own.csv", b"question,answer\nWhere?,There\n")
+    table = read_file_table("own.csv", b"question,answer\nWhere?,There\n")
     assert recognise(table) == CUSTOM
     assert guess_columns(table.columns) == {"prompt": "question", "answer": "answer"}
-    assert recognise(read_table("own.csv", b"prompt,reply\na,b\n")) == CUSTOM
-    assert recognise(read_table("own.jsonl", b'{"prompt": "no answer"}')) == OWN
+    assert recognise(read_file_table("own.csv", b"prompt,reply\na,b\n")) == CUSTOM
+    assert recognise(read_file_table("own.jsonl", b'{"prompt": "no answer"}')) == OWN
     assert guess_columns(["ID", "Instruction", "Output", "test_list"]) == {
         **{"prompt": "Instruction", "answer": "Output"},
         **{"id": "ID", "tests": "test_list"},
@@ -122,24 +122,24 @@ def test_other_sets_with_a_question_and_an_answer_are_not_gsm8k() -> None:
 
 
 def test_rows_without_a_split_go_where_one_says() -> None:
-    table = read_table("own.csv", b"prompt,answer,split\na,b,\nc,d,train\n")
+    table = read_file_table("own.csv", b"prompt,answer,split\na,b,\nc,d,train\n")
     found = convert(table, SETTINGS, split="heldout")
     assert [example.split for example in found.capability.examples] == ["heldout", "train"]
 
 
 def test_ids_are_made_where_there_are_none_and_never_twice() -> None:
-    table = read_table("own.csv", b"prompt,answer,id\na,b,line-3\nc,d,\ne,f,\n")
+    table = read_file_table("own.csv", b"prompt,answer,id\na,b,line-3\nc,d,\ne,f,\n")
     assert [example.id for example in convert(table, SETTINGS).capability.examples] == ["line-3", "line-3-2", "line-4"]
 
 
 def test_tests_come_as_a_list_as_json_or_as_lines() -> None:
-    table = read_table("own.csv", b'prompt,answer,tests\na,b,"[""x == 1"", ""y""]"\na,b,"x == 1\ny"\na,b,\n')
+    table = read_file_table("own.csv", b'prompt,answer,tests\na,b,"[""x == 1"", ""y""]"\na,b,"x == 1\ny"\na,b,\n')
     found = convert(table, SETTINGS)
     assert [example.tests for example in found.capability.examples] == [("x == 1", "y"), ("x == 1", "y"), ()]
 
 
 def test_rows_whose_span_rule_finds_nothing_are_kept_and_told() -> None:
-    table = read_table("own.csv", b"prompt,answer\na,7\nb,seven\n")
+    table = read_file_table("own.csv", b"prompt,answer\na,7\nb,seven\n")
     found = convert(table, Settings(capability="own", spans="number"))
     assert len(found.capability.examples) == 2
     assert [(problem.line, problem.value) for problem in found.unmarked] == [(3, "seven")]
@@ -147,7 +147,7 @@ def test_rows_whose_span_rule_finds_nothing_are_kept_and_told() -> None:
 
 def test_the_settings_row() -> None:
     text = '{"capability": "c", "spans": "number"}\n{"prompt": "a", "answer": "1"}'
-    settings, table = take_settings(read_table("own.jsonl", text.encode()))
+    settings, table = take_settings(read_file_table("own.jsonl", text.encode()))
     assert (settings.capability, settings.spans, len(table.rows)) == ("c", "number", 1)
     for row, message in (
         ('{"capability": "c", "x": 1}', "own.jsonl, line 1: x: "),
@@ -155,8 +155,8 @@ def test_the_settings_row() -> None:
     ):
         below = '\n{"prompt": "a", "answer": "1"}' if "x" in row else ""
         with pytest.raises(InputError, match=message):
-            take_settings(read_table("own.jsonl", (row + below).encode()))
-    assert take_settings(read_table("some name.csv", b"a\n1\n"))[0].capability == "some name"
+            take_settings(read_file_table("own.jsonl", (row + below).encode()))
+    assert take_settings(read_file_table("some name.csv", b"a\n1\n"))[0].capability == "some name"
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_what_is_saved_is_found_by_name(home: Path) -> None:
     found = imported('{"prompt": "a", "answer": "b", "spans": [[0, 1]]}').capability
     path = save_capability(found, "my-own")
     assert path == home / "capabilities" / "my-own.jsonl"
-    assert saved_names() == ["my-own"]
+    assert saved_capabilities() == ["my-own"]
     assert read_named("my-own") == find_capability("my-own")
     assert read_named("my-own").examples == found.examples
     assert read_named("my-own").name == "my-own"

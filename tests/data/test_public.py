@@ -9,8 +9,8 @@ import pytest
 from spd_core.data import public
 from spd_core.data.capability import Capability, Example
 from spd_core.data.catalog import find_capability
-from spd_core.data.public import TASKS, read_task
-from spd_core.data.spans import char_spans, generation_prompt, render
+from spd_core.data.public import PUBLIC_SETS, read_public
+from spd_core.data.spans import char_spans, generation_prompt, render_prompt
 from spd_core.errors import InputError
 from spd_core.sandbox.run import run_tests
 
@@ -29,7 +29,7 @@ def rows(path: Path) -> list[dict[str, Any]]:
 
 
 def span_texts(found: Capability, example: Example) -> list[str]:
-    rendered = render(example, found.settings, "raw", None)
+    rendered = render_prompt(example, found.settings, "raw", None)
     return [rendered.text[start:end] for start, end in char_spans(example, found.settings, rendered, "aligned")]
 
 
@@ -58,9 +58,9 @@ FIRST_ROWS: dict[str, tuple[str, str, list[str]]] = {
 }
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", PUBLIC_SETS)
 def test_the_first_row(datasets_folder: Path, name: str) -> None:
-    found = read_task(name, datasets_folder / FILES[name])
+    found = read_public(name, datasets_folder / FILES[name])
     first = found.examples[0]
     prompt, answer, spans = FIRST_ROWS[name]
     head, _ = generation_prompt(first.prompt, found.settings, "raw", None)
@@ -70,9 +70,9 @@ def test_the_first_row(datasets_folder: Path, name: str) -> None:
     assert (first.id, first.split) == (f"{name}-1", "calibration")
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", PUBLIC_SETS)
 def test_every_row_is_read_and_has_a_span(datasets_folder: Path, name: str) -> None:
-    found = read_task(name, datasets_folder / FILES[name], "heldout")
+    found = read_public(name, datasets_folder / FILES[name], "heldout")
     assert len(found.examples) == len(rows(datasets_folder / FILES[name]))
     assert {example.split for example in found.examples} == {"heldout"}
     assert all(span_texts(found, example) for example in found.examples)
@@ -80,14 +80,14 @@ def test_every_row_is_read_and_has_a_span(datasets_folder: Path, name: str) -> N
 
 def test_gsm8k_spans_are_what_follows_the_last_mark(datasets_folder: Path) -> None:
     path = datasets_folder / FILES["gsm8k"]
-    found = read_task("gsm8k", path)
+    found = read_public("gsm8k", path)
     expected = [[row["answer"].rpartition("#### ")[2]] for row in rows(path)]
     assert [span_texts(found, example) for example in found.examples] == expected
 
 
 def test_svamp_integers_print_as_integers(datasets_folder: Path) -> None:
     path = datasets_folder / FILES["svamp"]
-    found = read_task("svamp", path)
+    found = read_public("svamp", path)
     assert [example.answer for example in found.examples[:6]] == ["5", "2", "16", "10", "8", "64"]
     assert [float(example.answer) for example in found.examples] == [row["Answer"] for row in rows(path)]
 
@@ -95,18 +95,18 @@ def test_svamp_integers_print_as_integers(datasets_folder: Path) -> None:
 @pytest.mark.parametrize(("number", "text"), [(3.0, "3"), (2.5, "2.5"), (1_000_000.0, "1000000"), (0.1 + 0.2, "0.3")])
 def test_svamp_numbers(tmp_path: Path, number: float, text: str) -> None:
     (tmp_path / "a.jsonl").write_text(json.dumps({"Body": "A.", "Question": "B?", "Answer": number}))
-    assert read_task("svamp", tmp_path / "a.jsonl").examples[0].answer == text
+    assert read_public("svamp", tmp_path / "a.jsonl").examples[0].answer == text
 
 
 def test_mbpp_prompts_show_every_assertion(datasets_folder: Path) -> None:
-    for example in read_task("mbpp", datasets_folder / FILES["mbpp"]).examples:
+    for example in read_public("mbpp", datasets_folder / FILES["mbpp"]).examples:
         assert example.tests
         assert all(test in example.prompt for test in example.tests)
         assert "\r" not in example.prompt + example.answer
 
 
 def test_mbpp_reference_solutions_pass(datasets_folder: Path) -> None:
-    found = read_task("mbpp", datasets_folder / FILES["mbpp"]).examples[::7]
+    found = read_public("mbpp", datasets_folder / FILES["mbpp"]).examples[::7]
     assert len(found) == 15
     verdicts = {one.id: run_tests(one.answer, one.tests, one.setup, one.answer) for one in found}
     assert {name: verdict.reason for name, verdict in verdicts.items() if not verdict.passed} == {}
@@ -114,12 +114,12 @@ def test_mbpp_reference_solutions_pass(datasets_folder: Path) -> None:
 
 def test_mmlu_answers_are_the_letter_of_the_right_choice(datasets_folder: Path) -> None:
     path = datasets_folder / FILES["mmlu"]
-    for row, example in zip(rows(path), read_task("mmlu", path).examples, strict=True):
+    for row, example in zip(rows(path), read_public("mmlu", path).examples, strict=True):
         assert f"\n{example.answer}. {row['choices'][row['answer']]}" in example.prompt
 
 
 def test_bbh_has_its_six_tasks(datasets_folder: Path) -> None:
-    found = read_task("bbh", datasets_folder / FILES["bbh"])
+    found = read_public("bbh", datasets_folder / FILES["bbh"])
     answers = {example.answer for example in found.examples}
     assert {"(A)", "True", "False", "yes", "no", "Yes", "No"} <= answers
     assert {row["task"] for row in rows(datasets_folder / FILES["bbh"])} == set(public.BBH_TASKS)
@@ -156,25 +156,25 @@ def test_a_bad_row_names_line_column_and_columns(
     path = tmp_path / "mine.jsonl"
     path.write_text("\n".join(map(json.dumps, [GOOD[name], GOOD[name] | change])))
     with pytest.raises(InputError, match=rf"mine\.jsonl, line 2: {reason}"):
-        read_task(name, path)
+        read_public(name, path)
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", PUBLIC_SETS)
 def test_a_missing_column_and_an_empty_file(tmp_path: Path, name: str) -> None:
     path = tmp_path / "mine.jsonl"
     path.write_text("{}")
     with pytest.raises(InputError, match=rf"line 1: {next(iter(GOOD[name]))}: Field required; {name} needs columns"):
-        read_task(name, path)
+        read_public(name, path)
     path.write_text("\n")
     with pytest.raises(InputError, match=rf"mine\.jsonl holds no row; {name} needs columns"):
-        read_task(name, path)
+        read_public(name, path)
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
 def test_an_answer_that_is_no_number_is_refused(tmp_path: Path, number: str) -> None:
     (tmp_path / "a.jsonl").write_text(f'{{"Body": "b", "Question": "q", "Answer": {number}}}')
     with pytest.raises(InputError, match="line 1: Answer: "):
-        read_task("svamp", tmp_path / "a.jsonl")
+        read_public("svamp", tmp_path / "a.jsonl")
 
 
 # --- the hub, replaced ---------------------------------------------------------------------------------------
@@ -186,7 +186,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     import datasets
 
     calls: list[tuple[Any, ...]] = []
-    by_id = {task.hub: GOOD[name] for name, task in TASKS.items()}
+    by_id = {task.hub: GOOD[name] for name, task in PUBLIC_SETS.items()}
 
     def load_dataset(hub: str, config: str | None = None, *, split: str) -> list[dict[str, Any]]:
         calls.append((hub, config, split))
@@ -209,13 +209,13 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     ],
 )
 def test_what_is_asked_of_the_hub(hub: list[tuple[Any, ...]], name: str, split: Any, call: tuple[Any, ...]) -> None:
-    found = read_task(name, split=split)
+    found = read_public(name, split=split)
     assert hub == [call]
     assert [example.split for example in found.examples] == [split]
 
 
 def test_bbh_asks_for_each_task(hub: list[tuple[Any, ...]]) -> None:
-    found = read_task("bbh")
+    found = read_public("bbh")
     assert hub == [("lukaemon/bbh", task, "test") for task in public.BBH_TASKS]
     assert [example.id for example in found.examples] == [f"bbh-{i}" for i in range(1, 7)]
 
@@ -230,14 +230,14 @@ def test_a_hub_that_fails_names_the_way_out(monkeypatch: pytest.MonkeyPatch, err
     monkeypatch.setattr(datasets, "load_dataset", fail)
     first = str(error).split("\n")[0] or "RuntimeError"
     with pytest.raises(InputError, match=f"cannot load openai/gsm8k from the hub: {first}; or give --data FILE"):
-        read_task("gsm8k")
+        read_public("gsm8k")
 
 
 def test_a_split_or_data_set_that_is_not_there(hub: list[tuple[Any, ...]]) -> None:
     with pytest.raises(InputError, match="codealpaca has no heldout split; it has calibration, train"):
-        read_task("codealpaca", split="heldout")
+        read_public("codealpaca", split="heldout")
     with pytest.raises(InputError, match="unknown data set 'gsm9k'; choose gsm8k, svamp"):
-        read_task("gsm9k")
+        read_public("gsm9k")
     assert hub == []
 
 

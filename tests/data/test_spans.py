@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spd_core.data.capability import INSTRUCTION, Example, RangeSpans, RegexSpans, Settings
-from spd_core.data.spans import NUMBER, Encoded, char_spans, encode, encode_all, generation_prompt, render
+from spd_core.data.spans import NUMBER, Encoded, char_spans, encode, encode_all, generation_prompt, render_prompt
 from spd_core.errors import InputError
 from tests import tiny
 
@@ -146,7 +146,7 @@ def test_the_solution_loss_is_for_code_with_tests(tokenizers: dict[str, Any]) ->
     ],
 )
 def test_the_last_number_as_people_write_it(answer: str, number: str, tokenizers: dict[str, Any]) -> None:
-    rendered = render(Example(prompt="x", answer=answer), QA, "raw", None)
+    rendered = render_prompt(Example(prompt="x", answer=answer), QA, "raw", None)
     ((start, end),) = char_spans(Example(prompt="x", answer=answer, spans="number"), QA, rendered, "aligned")
     assert rendered.text[start:end] == number
     assert NUMBER.findall(answer)[-1] == number
@@ -154,8 +154,8 @@ def test_the_last_number_as_people_write_it(answer: str, number: str, tokenizers
 
 def test_the_answer_joins_with_one_space_unless_the_template_ends_in_white_space() -> None:
     example = Example(prompt="Q", answer="A")
-    assert render(example, QA, "raw", None).text == "Question: Q\nAnswer: A"
-    assert render(example, Settings(capability="x", template="{prompt}\n"), "raw", None).text == "Q\nA"
+    assert render_prompt(example, QA, "raw", None).text == "Question: Q\nAnswer: A"
+    assert render_prompt(example, Settings(capability="x", template="{prompt}\n"), "raw", None).text == "Q\nA"
 
 
 @pytest.mark.parametrize("prompt", ["assistant", "user", ">", "<assistant>"])

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from spd_core.data.importing import CUSTOM, convert, recognise
-from spd_core.data.tables import LARGEST_FILE, MOST_ROWS, read_file, read_table
+from spd_core.data.tables import LARGEST_FILE, MOST_ROWS, read_file, read_file_table
 from spd_core.errors import InputError
 from tests.data.test_importing import SETTINGS, imported, texts, told
 
@@ -28,7 +28,7 @@ EXPECTED = [("2 + 2, please?", "4"), ("two\nlines", "7")]
     ids=["plain", "BOM", "CRLF", "CR", "semicolon", "tab", "bar", "blank rows"],
 )
 def test_spreadsheets_of_all_kinds(data: bytes) -> None:
-    table = read_table("own.csv", data)
+    table = read_file_table("own.csv", data)
     assert table.columns == ["question", "reply"]
     assert recognise(table) == CUSTOM
     found = convert(table, SETTINGS, {"prompt": "question", "answer": "reply"})
@@ -42,14 +42,14 @@ def test_other_encodings_are_refused_with_the_line_and_read_when_chosen(encoding
     with pytest.raises(
         InputError, match=r"line 3, byte 25\).*cp1252" if encoding == "cp1252" else "choose the encoding"
     ):
-        read_table("own.csv", data)
-    assert texts(convert(read_table("own.csv", data, chosen), SETTINGS))[1] == ("Grüße – für „dich“?", "ja")  # type: ignore[arg-type]
+        read_file_table("own.csv", data)
+    assert texts(convert(read_file_table("own.csv", data, chosen), SETTINGS))[1] == ("Grüße – für „dich“?", "ja")  # type: ignore[arg-type]
 
 
 def test_a_separator_can_be_forced() -> None:
     data = b"a;b,c\n1;2,3\n"
-    assert read_table("own.csv", data, separator=",").columns == ["a;b", "c"]
-    assert read_table("own.csv", data, separator=";").columns == ["a", "b,c"]
+    assert read_file_table("own.csv", data, separator=",").columns == ["a;b", "c"]
+    assert read_file_table("own.csv", data, separator=";").columns == ["a", "b,c"]
 
 
 def test_every_bad_row_of_a_csv_is_told() -> None:
@@ -130,20 +130,20 @@ def test_every_bad_row_of_a_jsonl_is_told() -> None:
 )
 def test_a_file_that_is_no_table(name: str, data: bytes, message: str) -> None:
     with pytest.raises(InputError) as error:
-        read_table(name, data)
+        read_file_table(name, data)
     assert message in str(error.value)
 
 
 @pytest.mark.parametrize(("name", "row"), [("own.csv", "a,b\n"), ("own.jsonl", '{"prompt": "a", "answer": "b"}\n')])
 def test_more_rows_than_a_page_can_handle(name: str, row: str) -> None:
     most = MOST_ROWS + name.endswith(".csv")  # its header is no row
-    assert len(read_table(name, (row * most).encode()).rows) == MOST_ROWS
+    assert len(read_file_table(name, (row * most).encode()).rows) == MOST_ROWS
     with pytest.raises(InputError, match="more than 10,000 rows; import a part of it"):
-        read_table(name, (row * (most + 1)).encode())
+        read_file_table(name, (row * (most + 1)).encode())
 
 
 def test_a_header_without_a_name_gets_a_number() -> None:
-    assert read_table("own.csv", b"prompt,,answer\n1,2,3\n").columns == ["prompt", "column 2", "answer"]
+    assert read_file_table("own.csv", b"prompt,,answer\n1,2,3\n").columns == ["prompt", "column 2", "answer"]
 
 
 def test_markup_is_text_like_any_other() -> None:

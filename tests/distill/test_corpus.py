@@ -8,7 +8,7 @@ import pytest
 
 from spd_core.data.capability import Capability, Example, RegexSpans, Settings
 from spd_core.distill.corpus import CorpusRow, clean, read_corpus
-from spd_core.distill.write import tasks_of, write_corpus
+from spd_core.distill.write import planned_rows, write_corpus
 from spd_core.errors import InputError, StorageError
 from spd_core.generation.decode import generate
 from spd_core.intervention.projection import Lane
@@ -32,13 +32,13 @@ def row(number: int, completion: str, prompt: str = "Q: a", tokens: tuple[int, .
 
 def test_tasks_are_numbered_prompt_by_prompt(tiny_lm: Callable[[str], Any]) -> None:
     lm = tiny_lm("llama")
-    tasks = tasks_of(lm, capability(), samples=2, limit=3)
+    tasks = planned_rows(lm, capability(), samples=2, limit=3)
     assert [(task.number, task.id, task.sample) for task in tasks] == [
         (0, "e0", 0), (1, "e0", 1), (2, "e1", 0), (3, "e1", 1), (4, "e2", 0), (5, "e2", 1),
     ]  # fmt: skip
     assert tasks[2].prompt == "Q: 1 and more "
     with pytest.raises(InputError, match="0 samples"):
-        tasks_of(lm, capability(), samples=0)
+        planned_rows(lm, capability(), samples=0)
 
 
 @pytest.mark.parametrize("projected", [False, True])
@@ -46,7 +46,7 @@ def test_a_stopped_corpus_goes_on_to_the_same_rows(
     projected: bool, tiny_lm: Callable[[str], Any], tmp_path: Path
 ) -> None:
     lm = tiny_lm("llama")
-    lane, tasks = Lane(subspace_of(lm)) if projected else Lane(), tasks_of(lm, capability(), samples=2)
+    lane, tasks = Lane(subspace_of(lm)) if projected else Lane(), planned_rows(lm, capability(), samples=2)
     whole = write_corpus(lm, tasks, lane, SAMPLING, tmp_path / "whole.jsonl", batch_size=4)
     assert [row.number for row in whole] == list(range(10))
     for one in whole:  # against plain generation, each prompt alone under its number
@@ -87,7 +87,7 @@ def test_a_line_torn_inside_a_character_is_left_out(tmp_path: Path) -> None:
 
 def test_two_processes_write_a_corpus_between_them(tiny_lm: Callable[[str], Any], tmp_path: Path) -> None:
     lm = tiny_lm("llama")
-    tasks = tasks_of(lm, capability())
+    tasks = planned_rows(lm, capability())
     whole = write_corpus(lm, tasks, Lane(), SAMPLING, tmp_path / "one.jsonl")
     parts = [write_corpus(lm, tasks[rank::2], Lane(), SAMPLING, tmp_path / f"{rank}.jsonl") for rank in range(2)]
     assert sorted((*parts[0], *parts[1]), key=lambda row: row.number) == whole
@@ -95,7 +95,7 @@ def test_two_processes_write_a_corpus_between_them(tiny_lm: Callable[[str], Any]
 
 def test_a_torn_last_line_is_written_again(tiny_lm: Callable[[str], Any], tmp_path: Path) -> None:
     lm, path = tiny_lm("llama"), tmp_path / "c.jsonl"
-    tasks = tasks_of(lm, capability())
+    tasks = planned_rows(lm, capability())
     whole = write_corpus(lm, tasks, Lane(), SAMPLING, path, batch_size=1)
     path.write_bytes(path.read_bytes()[:-20])
     assert all(row in whole for row in read_corpus(path))
@@ -124,7 +124,7 @@ def test_a_corpus_of_other_prompts_is_refused_and_kept(tiny_lm: Callable[[str], 
     lm, path = tiny_lm("llama"), tmp_path / "c.jsonl"
     path.write_text(row(0, "x").model_dump_json() + "\n")
     with pytest.raises(InputError, match="of other prompts"):
-        write_corpus(lm, tasks_of(lm, capability()), Lane(), SAMPLING, path)
+        write_corpus(lm, planned_rows(lm, capability()), Lane(), SAMPLING, path)
     assert len(read_corpus(path)) == 1
 
 
@@ -132,7 +132,7 @@ def test_a_full_disk_keeps_what_was_there(
     tiny_lm: Callable[[str], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lm, path = tiny_lm("llama"), tmp_path / "c.jsonl"
-    tasks = tasks_of(lm, capability())
+    tasks = planned_rows(lm, capability())
     write_corpus(lm, tasks[:2], Lane(), SAMPLING, path)
 
     def full(_: int) -> None:
@@ -174,7 +174,7 @@ def test_the_template_alone_is_no_overlap() -> None:
 
 def test_processes_share_the_batches_and_no_row_is_written_twice(tiny_lm: Callable[[str], Any], tmp_path: Path) -> None:
     lm = tiny_lm("llama")
-    tasks = tasks_of(lm, capability(), samples=2)
+    tasks = planned_rows(lm, capability(), samples=2)
     alone = write_corpus(lm, tasks, Lane(), SAMPLING, tmp_path / "alone.jsonl", batch_size=3)
     path = tmp_path / "together.jsonl"
     second = write_corpus(lm, tasks, Lane(), SAMPLING, path, batch_size=3, rank=1, ranks=2)
@@ -188,7 +188,7 @@ def test_processes_share_the_batches_and_no_row_is_written_twice(tiny_lm: Callab
 
 def test_a_row_says_which_token_ended_it(tiny_lm: Callable[[str], Any], tmp_path: Path) -> None:
     lm = tiny_lm("llama")
-    tasks = tasks_of(lm, capability(), samples=8)
+    tasks = planned_rows(lm, capability(), samples=8)
     long = Sampling(temperature=1.5, top_p=1.0, max_new_tokens=80, seed=5)
     rows = write_corpus(lm, tasks, Lane(), long, tmp_path / "c.jsonl")
     assert {row.finish for row in rows} == {"eos", "length"}

@@ -20,7 +20,7 @@ from spd_core.errors import InputError, MemoryLimitError
 from spd_core.intervention.cards import read_card
 from spd_core.models.loading import load
 from spd_core.recipes.distill import Recipe, recipe_from
-from spd_core.runs.events import AnyEvent, ArmDone, Drift, HygieneFound, Loss, Sample, StageBegun, StageProgress
+from spd_core.runs.events import AnyEvent, ArmDone, Drift, HygieneFound, Sample, StageBegun, StageProgress, TrainingLoss
 from spd_core.subspace.store import load_capture
 from spd_core.subspace.subspace import subspace_of
 from tests import ROOT
@@ -87,7 +87,7 @@ def test_all_arms_on_the_same_prompts(recipe: Callable[..., Recipe], tmp_path: P
     assert begun[:3] == [("load", ""), ("corpus", "psr"), ("corpus", "ssd")]
     assert [arm for stage, arm in begun if stage == "train"] == arms
     assert sum(stage == "capture" for stage, _ in begun) == 3
-    losses = [event for event in heard if isinstance(event, Loss)]
+    losses = [event for event in heard if isinstance(event, TrainingLoss)]
     assert [event.step for event in losses if event.arm == "spd" and event.loss is not None] == [1, 2, 3, 4]
     assert sum(isinstance(event, ArmDone) for event in heard) == len(arms)
     assert {event.step for event in heard if isinstance(event, Sample)} == {2, 4}
@@ -160,7 +160,7 @@ def test_a_stopped_training_has_an_adapter_that_says_so(recipe: Callable[..., Re
 
     def hear(event: AnyEvent) -> None:
         nonlocal steps
-        steps += isinstance(event, Loss) and event.loss is not None
+        steps += isinstance(event, TrainingLoss) and event.loss is not None
 
     assert carry_out(recipe(arms=["psr"]), tmp_path, tell=hear, stop=lambda: steps >= 1) == "stopped"
     card = read_card(tmp_path / "adapters" / "psr")

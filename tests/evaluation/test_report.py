@@ -11,12 +11,12 @@ from spd_core.evaluation.report import (
     FIGURES,
     control_text,
     diagnostics,
+    evaluation_html,
     frame,
     grid,
     long_rows,
     notes,
     reported,
-    to_html,
     to_latex,
     to_markdown,
     write_reports,
@@ -96,7 +96,7 @@ def test_latex_compiles_to_rows_with_escaped_signs(table: Table) -> None:
 def test_html_escapes_every_name(tmp_path: Path) -> None:
     put(tmp_path, "base", records(BASE), title="<img src=x onerror=alert(1)>")
     found = read_table(evaluation_from({"subjects": ["base"], "sets": ["arithmetic"]}), tmp_path)
-    page = to_html(found, "<b>Title</b>")
+    page = evaluation_html(found, "<b>Title</b>")
     assert "<img" not in page
     assert "&lt;b&gt;Title&lt;/b&gt;" in page
     assert "<script" not in page
@@ -108,7 +108,7 @@ def test_html_escapes_every_name(tmp_path: Path) -> None:
 def test_an_empty_table_says_so(tmp_path: Path) -> None:
     found = read_table(evaluation_from({"subjects": ["base"], "sets": ["arithmetic"]}), tmp_path)
     assert "0 of 1 cells are filled so far." in to_markdown(found)
-    assert "No cell is filled yet." in to_html(found, "t")
+    assert "No cell is filled yet." in evaluation_html(found, "t")
     assert frame(found).empty
 
 
@@ -199,5 +199,5 @@ def test_a_set_called_like_the_first_column_leaves_it_alone(tmp_path: Path) -> N
 
 
 def test_a_gain_brings_its_controls_into_every_form(table: Table) -> None:
-    for text in (to_markdown(table), to_latex(table), to_html(table, "t")):
+    for text in (to_markdown(table), to_latex(table), evaluation_html(table, "t")):
         assert "Controls of SPD on Arithmetic: Random subspace: not run" in text

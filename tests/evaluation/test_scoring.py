@@ -14,7 +14,7 @@ from hypothesis import settings as effort
 from hypothesis import strategies as st
 
 from spd_core.data.capability import INSTRUCTION, QUESTION, Example, Settings, read_builtin
-from spd_core.data.public import read_task
+from spd_core.data.public import read_public
 from spd_core.errors import InputError
 from spd_core.evaluation import extract_code
 from spd_core.evaluation.extract_code import code_in
@@ -795,7 +795,7 @@ SETS = ["gsm8k.train", "gsm8k.test", "svamp.test", "mmlu.dev", "mmlu.test", "bbh
 
 @pytest.mark.parametrize("name", SETS)
 def test_right_and_wrong_answers_of_real_rows(datasets_folder: Path, name: str) -> None:
-    found = read_task(name.split(".")[0], datasets_folder / f"{name}.jsonl")
+    found = read_public(name.split(".")[0], datasets_folder / f"{name}.jsonl")
     rules, rows = found.settings, found.examples
     short = {row.id: row.answer.rpartition("#### ")[2].strip() for row in rows}
     missed, accepted, tried = [], [], 0
@@ -822,7 +822,7 @@ def flexible_extract(text: str) -> str | None:
 
 @pytest.mark.parametrize("name", ["gsm8k.train", "gsm8k.test"])
 def test_numbers_agree_with_flexible_extract(datasets_folder: Path, name: str) -> None:
-    rows = read_task("gsm8k", datasets_folder / f"{name}.jsonl").examples
+    rows = read_public("gsm8k", datasets_folder / f"{name}.jsonl").examples
     texts = [row.answer for row in rows]
     texts += [line for text in texts for line in text.split("\n")[:-1]]  # each step of the reasoning, too
     compared, differing = 0, []
@@ -849,7 +849,7 @@ def test_where_we_mean_to_differ_from_flexible_extract(text: str, theirs: str, o
 @pytest.mark.filterwarnings("ignore:invalid escape")  # in the data set
 @pytest.mark.parametrize("name", ["mbpp.train", "mbpp.test"])
 def test_real_code_comes_out_as_it_went_in(datasets_folder: Path, name: str) -> None:
-    rows = read_task("mbpp", datasets_folder / f"{name}.jsonl").examples
+    rows = read_public("mbpp", datasets_folder / f"{name}.jsonl").examples
     forms = ["{}", " {}\n", "```python\n{}\n```", "Here is the code:\n\n```\n{}\n```\nIt works.", "{}\n\nThis is it."]
     forms += ["~~~py\n{}\n~~~", "```python\n{}", "{}\n```\nThat is it.", "You can do it like this:\n\n{}"]
     changed = [

@@ -10,7 +10,7 @@ from spd_core.errors import InputError
 from spd_core.generation import comparison as texts
 from spd_core.generation import report
 from spd_core.generation.comparison import AdapterFacts, Comparison, LaneText, Token
-from spd_core.generation.report import projected, to_html
+from spd_core.generation.report import comparison_html, projected
 from spd_core.recipes.lanes import RAW, Grid, LaneSpec, Sampling, labels
 from spd_core.text import opening, shown
 
@@ -68,14 +68,14 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_record_comes_back_from_disk_as_it_was(home: Path) -> None:
     odd = comparison(lane("Raw", [HOSTILE, "é", "\x00"]), PROJECTED, grid=Grid(ranks=("8",), strengths=(1.0,)))
-    path = texts.save(odd)
+    path = texts.save_comparison(odd)
     assert path == home / "texts" / f"{odd.id}.json"
-    assert texts.load(odd.id) == odd
+    assert texts.load_comparison(odd.id) == odd
     assert [found.name for found in path.parent.iterdir()] == [path.name], "nothing temporary is left"
 
 
 def test_results_from_before_distilled_lanes_are_read(home: Path) -> None:
-    path = texts.save(TWO)
+    path = texts.save_comparison(TWO)
     record = json.loads(path.read_text())
     assert record["format"] == 3
     record["format"] = 1
@@ -89,12 +89,12 @@ def test_results_from_before_distilled_lanes_are_read(home: Path) -> None:
         }  # fmt: skip
         del one["adapter"]
     path.write_text(json.dumps(record))
-    assert texts.load(TWO.id).lanes == TWO.lanes
+    assert texts.load_comparison(TWO.id).lanes == TWO.lanes
 
 
 def test_a_distilled_lane_comes_back_with_what_tuned_it(home: Path) -> None:
-    texts.save(comparison(TWO.lanes[0], TUNED))
-    assert texts.load(TWO.id).lanes[1] == TUNED
+    texts.save_comparison(comparison(TWO.lanes[0], TUNED))
+    assert texts.load_comparison(TWO.id).lanes[1] == TUNED
     for kind, adapter in (("distilled", ""), ("raw", "run/spd")):
         with pytest.raises(ValueError, match="a distilled one needs it, raw none"):
             LaneSpec(kind=kind, adapter=adapter)  # type: ignore[arg-type]
@@ -102,27 +102,27 @@ def test_a_distilled_lane_comes_back_with_what_tuned_it(home: Path) -> None:
 
 def test_infinite_numbers_survive(home: Path) -> None:
     token = Token(id=1, text="a", logprob=float("-inf"), entropy=0.0, kl=float("inf"))
-    texts.save(comparison(lane("Raw", [], tokens=(token,))))
-    assert texts.load(TWO.id).lanes[0].tokens == (token,)
+    texts.save_comparison(comparison(lane("Raw", [], tokens=(token,))))
+    assert texts.load_comparison(TWO.id).lanes[0].tokens == (token,)
 
 
 def test_ids_are_listed_newest_first_then_recorded_ones(home: Path) -> None:
     for name in ("20260101-000000-aaaa", "20260301-000000-bbbb"):
-        texts.save(TWO.model_copy(update={"id": name}))
-    texts.save(TWO.model_copy(update={"id": "arithmetic"}), texts.RECORDED)
+        texts.save_comparison(TWO.model_copy(update={"id": name}))
+    texts.save_comparison(TWO.model_copy(update={"id": "arithmetic"}), texts.RECORDED)
     (home / "texts" / ".half.json").write_text("{")
     assert texts.saved_ids() == ["20260301-000000-bbbb", "20260101-000000-aaaa", "arithmetic"]
-    assert texts.load("arithmetic").recorded
-    assert not texts.load("20260101-000000-aaaa").recorded
-    texts.remove("20260101-000000-aaaa")
+    assert texts.load_comparison("arithmetic").recorded
+    assert not texts.load_comparison("20260101-000000-aaaa").recorded
+    texts.remove_comparison("20260101-000000-aaaa")
     with pytest.raises(InputError, match="nothing was deleted"):
-        texts.remove("arithmetic")
+        texts.remove_comparison("arithmetic")
 
 
 @pytest.mark.parametrize("name", ["../secret", "a/b", "", ".hidden", "nothing-there"])
 def test_unknown_and_leading_elsewhere_is_refused(home: Path, name: str) -> None:
     with pytest.raises(InputError):
-        texts.load(name)
+        texts.load_comparison(name)
 
 
 @pytest.mark.parametrize(
@@ -139,10 +139,10 @@ def test_unknown_and_leading_elsewhere_is_refused(home: Path, name: str) -> None
     ],
 )
 def test_damaged_files_are_a_sentence(home: Path, change: Any, message: str) -> None:
-    path = texts.save(TWO)
+    path = texts.save_comparison(TWO)
     path.write_text(change(path.read_text()))
     with pytest.raises(InputError, match=message):
-        texts.load(TWO.id)
+        texts.load_comparison(TWO.id)
 
 
 def test_means_and_speed() -> None:
@@ -187,7 +187,7 @@ def test_what_a_distilled_lane_is_in_a_sentence() -> None:
     assert projected(TUNED, TWO) == f"nothing is projected: {model}"
     both = PROJECTED.model_copy(update={"adapter": TUNED.adapter})
     assert projected(both, TWO) == f"{projected(PROJECTED, TWO)}; in {model}"
-    assert "arm spd of run run" in to_html(comparison(TWO.lanes[0], TUNED))
+    assert "arm spd of run run" in comparison_html(comparison(TWO.lanes[0], TUNED))
 
 
 def test_what_is_projected_in_a_sentence() -> None:
@@ -216,7 +216,9 @@ def test_how_a_text_begins() -> None:
 
 def test_html_opens_alone_and_holds_text_only() -> None:
     hostile = lane(f"Raw {HOSTILE}", [HOSTILE, " end"], capability=HOSTILE)
-    page = to_html(comparison(hostile, PROJECTED, prompt=HOSTILE, read=HOSTILE, answer=HOSTILE, capability=HOSTILE))
+    page = comparison_html(
+        comparison(hostile, PROJECTED, prompt=HOSTILE, read=HOSTILE, answer=HOSTILE, capability=HOSTILE)
+    )
     for forbidden in ("<script", "<img", "\x1b", "\u202e", "src=http", "href", "@import", "url("):
         assert forbidden not in page.replace("&lt;img src=http://evil&gt;", "")
     assert "default-src 'none'" in page

@@ -16,14 +16,14 @@ from spd_core import storage
 from spd_core.errors import InputError, StorageError
 from spd_core.recipes.distill import Recipe
 from spd_core.runs import folder, queue
-from spd_core.runs.events import Loss, StageBegun
+from spd_core.runs.events import StageBegun, TrainingLoss
 from spd_core.runs.folder import BALLAST_BYTES, Damaged, Run, all_runs, open_run
 from spd_core.runs.record import Status
 from tests.shell import ROOT
 
 RECIPE = Recipe(capability="arithmetic", arms=("spd",))
 BEGUN = StageBegun(time=1.0, stage="train", arm="spd")
-LOSS = Loss(time=2.0, arm="spd", step=1, steps=9, epoch=0.1, loss=2.5)
+LOSS = TrainingLoss(time=2.0, arm="spd", step=1, steps=9, epoch=0.1, loss=2.5)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from spd_core.recipes.distill import Recipe
-from spd_core.runs.events import AnyEvent, ArmDone, Drift, HygieneFound, Loss, Sample, StageBegun, StageProgress
+from spd_core.runs.events import AnyEvent, ArmDone, Drift, HygieneFound, Sample, StageBegun, StageProgress, TrainingLoss
 from spd_core.runs.view import Final, RunView, describe_stage, eta, final_losses, overall, plan, tokens_per_second
 from tests.shell import ROOT
 
@@ -23,8 +23,12 @@ def told(stage: Any, done: int, total: int, seconds: float = 0.0, arm: str = "",
     return StageProgress(time=0.0, stage=stage, arm=arm, done=done, total=total, seconds=seconds, tokens=tokens)
 
 
-def loss(step: int, value: float | None = None, held_out: float | None = None, arm: str = "spd", r: int = 1) -> Loss:
-    return Loss(time=0.0, arm=arm, round=r, step=step, steps=18, epoch=step / 9, loss=value, held_out_loss=held_out)
+def loss(
+    step: int, value: float | None = None, held_out: float | None = None, arm: str = "spd", r: int = 1
+) -> TrainingLoss:
+    return TrainingLoss(
+        time=0.0, arm=arm, round=r, step=step, steps=18, epoch=step / 9, loss=value, held_out_loss=held_out
+    )
 
 
 def sample(step: int, text: str = "") -> Sample:

@@ -17,7 +17,7 @@ import pytest
 
 from spd_core.data.capability import Example
 from spd_core.data.catalog import find_capability
-from spd_core.data.public import read_task
+from spd_core.data.public import read_public
 from spd_core.errors import InputError
 from spd_core.sandbox import run
 from spd_core.sandbox.run import Verdict, check_isolation, code_allowed, run_tests
@@ -695,7 +695,7 @@ def broken(code: str) -> str:
 @pytest.fixture(scope="module")
 def real(datasets_folder: Path) -> list[Example]:
     """Every row of MBPP that is here, and the built-in Python functions."""
-    rows = [read_task("mbpp", path).examples for path in sorted(datasets_folder.glob("mbpp.*.jsonl"))]
+    rows = [read_public("mbpp", path).examples for path in sorted(datasets_folder.glob("mbpp.*.jsonl"))]
     return [*itertools.chain(*rows), *find_capability("python-functions").examples]
 
 

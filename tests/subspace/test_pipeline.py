@@ -196,7 +196,7 @@ def test_a_capture_that_vanishes_while_it_is_listed(tmp_path: Path, monkeypatch:
             return [tmp_path / name / "analysis.json" for name in ("gone", "kept")]
 
     monkeypatch.setattr(store, "captures_folder", Shelf)
-    assert store.saved_names() == ["kept"]
+    assert store.saved_captures() == ["kept"]
 
 
 def _damage(folder: Path, how: str) -> None:

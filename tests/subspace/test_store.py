@@ -23,7 +23,7 @@ from spd_core.subspace.store import (
     load_capture,
     open_capture,
     save_capture,
-    saved_names,
+    saved_captures,
     site_record,
 )
 from spd_core.subspace.subspace import Subspace, fit, subspace_of
@@ -61,7 +61,7 @@ def write_old(subspace: Subspace, folder: Path) -> None:
 def test_a_capture_opens_by_folder_and_by_name(found: Analysis, tmp_path: Path) -> None:
     save_capture(found, captures_folder() / "sums")
     save_capture(found, tmp_path / "elsewhere")
-    assert saved_names() == ["sums"]
+    assert saved_captures() == ["sums"]
     for again in (open_capture("sums"), capture_at("sums"), capture_at(str(tmp_path / "elsewhere"))):
         assert again.provenance == found.provenance
         for site, one in found.sites.items():
@@ -131,7 +131,7 @@ def test_an_old_folder_stands_on_the_shelf_and_knows_its_capability(tiny_lm: Any
     few = whole.split("calibration").limited(6)
     captured = capture_gradients(lm, encoded_examples(lm, whole, SETTINGS), (1, 2))
     write_old(fit(captured, lm, rank="4", capability=few.name, fingerprint=few.fingerprint), captures_folder() / "old")
-    assert saved_names() == ["old"]
+    assert saved_captures() == ["old"]
     assert open_capture("old").capability == whole
     (captures_folder() / "old" / "subspace.json").write_text(
         (captures_folder() / "old" / "subspace.json").read_text().replace(few.fingerprint, "0" * 64)

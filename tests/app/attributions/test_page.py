@@ -14,7 +14,7 @@ from app.jobs.requests import CheckRequest
 from app.ui import session
 from spd_core.attribution.tables import direction_table, summed
 from spd_core.errors import InputError
-from spd_core.subspace.store import recorded_names
+from spd_core.subspace.store import recorded_captures
 from tests.app.test_pages import ROOT, go_to, press, text_of
 from tests.waiting import LONG
 
@@ -54,18 +54,18 @@ def numbers(at: AppTest) -> tuple[str, int, int]:
 
 
 def test_a_capture_read_again_is_the_same_one() -> None:
-    analysis = load_saved(recorded_names()[0])
+    analysis = load_saved(recorded_captures()[0])
     again = dataclasses.replace(analysis, sites=dict(analysis.sites))
     site = analysis.site(analysis.layers[0], "key")
     asked = CheckRequest(analysis, site, 1, "calibration")
     assert asked.asks_same_as(dataclasses.replace(asked, analysis=again))
     assert not asked.asks_same_as(dataclasses.replace(asked, direction=2))
-    assert not asked.asks_same_as(dataclasses.replace(asked, analysis=load_saved(recorded_names()[1])))
+    assert not asked.asks_same_as(dataclasses.replace(asked, analysis=load_saved(recorded_captures()[1])))
 
 
 def test_a_recorded_analysis_is_explained_without_a_model(at: AppTest) -> None:
     shown = text_of(at)
-    analysis = load_saved(recorded_names()[0])
+    analysis = load_saved(recorded_captures()[0])
     site = analysis.site(analysis.layers[-1], "value")
     table = direction_table(analysis, site, 0)
     assert f"shares of {len(table):,} tokens sum to **100.0000%**" in shown
@@ -111,7 +111,7 @@ def test_stepping_changes_the_selection_of_all_pages(at: AppTest) -> None:
 
 
 def test_a_direction_beyond_what_was_kept_says_so(at: AppTest) -> None:
-    kept = load_saved(recorded_names()[0]).kept_directions
+    kept = load_saved(recorded_captures()[0]).kept_directions
     at.number_input(key=session.PICK_DIRECTION).set_value(kept + 1).run()
     assert f"single tokens for directions 1 to {kept} only" in text_of(at)
     press(at, f"Show direction {kept}")
@@ -120,7 +120,7 @@ def test_a_direction_beyond_what_was_kept_says_so(at: AppTest) -> None:
 
 
 def test_a_direction_without_energy_says_so(at: AppTest) -> None:
-    whole = load_saved(recorded_names()[0])
+    whole = load_saved(recorded_captures()[0])
     flat = {
         site: dataclasses.replace(found, values=np.where(np.arange(site.d_kv) < 3, found.values, 0))
         for site, found in whole.sites.items()
@@ -136,7 +136,7 @@ def test_a_direction_without_energy_says_so(at: AppTest) -> None:
 
 
 def test_too_few_tokens_for_a_correlation_are_a_sentence(at: AppTest) -> None:
-    whole = load_saved(recorded_names()[0])
+    whole = load_saved(recorded_captures()[0])
     none = {
         site: dataclasses.replace(
             found, coordinates=dataclasses.replace(found.coordinates, product=0 * found.coordinates.product)
@@ -166,7 +166,7 @@ def test_coordinates_list_both_ends(at: AppTest) -> None:
 def test_keys_have_no_lens_and_the_way_out_is_a_button(at: AppTest) -> None:
     at.segmented_control(key=session.PICK_KIND).set_value("key").run()
     assert "no logit lens of a key direction" in text_of(view(at, "Logit lens"))
-    press(at, f"Show the values of layer {load_saved(recorded_names()[0]).layers[-1]}")
+    press(at, f"Show the values of layer {load_saved(recorded_captures()[0]).layers[-1]}")
     assert "Approximate" in text_of(at)
 
 

@@ -308,9 +308,9 @@ def test_a_file_fills_the_form_and_comes_out_the_same() -> None:
 
 def test_a_file_that_is_no_evaluation_is_refused() -> None:
     with pytest.raises(InputError, match="unknown arm 'sdp'"):
-        form.fill({"subjects": ["base", "sdp"]})
+        form.fill_evaluation({"subjects": ["base", "sdp"]})
     with pytest.raises(InputError, match="a JSON list"):
-        form.fill([])
+        form.fill_evaluation([])
 
 
 def test_what_is_not_there_any_more_is_named() -> None:

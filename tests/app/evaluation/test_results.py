@@ -25,7 +25,7 @@ from spd_core.recipes.evaluation import NAMED, Subject
 from spd_core.runs import queue
 from spd_core.runs.folder import Run
 from spd_core.runs.record import Status
-from spd_core.subspace.store import open_capture, recorded_names
+from spd_core.subspace.store import open_capture, recorded_captures
 from tests.app.evaluation.test_charts import EVIL, REVISION, answered, fill, put, read, recipe
 from tests.app.side_by_side.test_page import html_of
 from tests.app.test_pages import press, text_of
@@ -262,7 +262,7 @@ def at_hand(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         monkeypatch.setattr(session, "analysis_names", lambda: list(names))
         monkeypatch.setattr(session, "open_analysis", open_capture)
 
-    have(*recorded_names())
+    have(*recorded_captures())
     return have
 
 

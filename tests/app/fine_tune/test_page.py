@@ -16,7 +16,7 @@ from spd_core.intervention.cards import AdapterCard, write_card
 from spd_core.recipes.distill import TrainSettings, recipe_from
 from spd_core.recipes.presets import PRESETS
 from spd_core.runs import queue
-from spd_core.runs.events import ArmDone, Drift, HygieneFound, Loss, Sample, StageBegun
+from spd_core.runs.events import ArmDone, Drift, HygieneFound, Sample, StageBegun, TrainingLoss
 from spd_core.runs.folder import Run, open_run
 from spd_core.runs.record import State, Status
 from tests import ROOT
@@ -173,7 +173,7 @@ def test_a_finished_run_shows_everything_it_made() -> None:
     for event in (
         StageBegun(time=1, stage="train", arm="psr"),
         HygieneFound(time=1, arm="psr", kept=40, counts={"empty": 2}, examples={}),
-        Loss(time=2, step=1, loss=2.5, **step), Loss(time=3, step=10, held_out_loss=2.0625, **step),
+        TrainingLoss(time=2, step=1, loss=2.5, **step), TrainingLoss(time=3, step=10, held_out_loss=2.0625, **step),
         Sample(time=3, arm="psr", step=10, epoch=1.0, prompt="Q", completion=HOSTILE),
         ArmDone(time=4, arm="psr", steps=10, planned=10, rows=40, seconds=51.5),
         Drift(time=5, arm="psr", overlap={"layer 1 key": 0.75}, before={"layer 1 key": 0.75},

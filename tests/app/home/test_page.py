@@ -11,7 +11,7 @@ from app.home import examples, pickers, recent
 from app.jobs.models import shared
 from app.ui import session
 from spd_core.data.capability import read_capability
-from spd_core.data.catalog import read_named, save_capability, saved_names
+from spd_core.data.catalog import read_named, save_capability, saved_capabilities
 from spd_core.data.importing import CUSTOM
 from tests import ROOT
 from tests.app.test_pages import prepared, press, text_of
@@ -154,7 +154,7 @@ def test_a_table_of_ones_own_is_mapped_mended_and_saved(at: AppTest, tmp_path: P
     labelled(at.selectbox, "The loss is on").set_value("the last number").run()
     assert labelled(at.text_input, "Save as").value == "Fragen-1"
     press(at, "Save 2 examples")
-    assert saved_names() == ["Fragen-1"]
+    assert saved_capabilities() == ["Fragen-1"]
     assert at.selectbox(key=session.CAPABILITY).value == "Fragen-1"
     assert at.success[0].value.startswith("Saved: 2 examples in ")
     saved = read_named("Fragen-1")
@@ -207,7 +207,7 @@ def test_a_name_that_cannot_be_is_an_error_on_the_page(at: AppTest, tmp_path: Pa
     labelled(at.text_input, "Save as").set_value(name).run()
     press(at, "Save 1 example")
     assert "Not saved:" in text_of(at)
-    assert saved_names() == []
+    assert saved_capabilities() == []
 
 
 @pytest.mark.builtin

@@ -14,7 +14,7 @@ from app.ui import session
 from spd_core.recipes.distill import Recipe, recipe_from
 from spd_core.recipes.presets import PRESETS
 from spd_core.runs import queue
-from spd_core.runs.events import Loss, StageBegun
+from spd_core.runs.events import StageBegun, TrainingLoss
 from spd_core.runs.folder import Run
 from spd_core.runs.record import State, Status
 from tests.app.side_by_side.test_page import html_of
@@ -36,7 +36,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
         run.write_status(Status(state=state, since=1000.0))
         run.tell(StageBegun(time=100.0, stage="load"))
         for step, loss in enumerate(losses, 1):
-            run.tell(Loss(time=100.0 + step, arm="spd", step=step, steps=9, epoch=step / 9, loss=loss))
+            run.tell(TrainingLoss(time=100.0 + step, arm="spd", step=step, steps=9, epoch=step / 9, loss=loss))
         return run
 
     return new

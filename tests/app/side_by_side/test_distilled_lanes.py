@@ -13,7 +13,7 @@ from app.ui import session
 from spd_core.intervention.adapters import TENSORS, Adapter, Delta, save_adapter
 from spd_core.intervention.cards import adapter_folder
 from spd_core.models.loading import read_config
-from spd_core.subspace.store import recorded_names
+from spd_core.subspace.store import recorded_captures
 from tests.app.side_by_side.test_page import finished, opened, write
 from tests.app.test_pages import press, text_of
 from tests.lora import a_card
@@ -67,7 +67,7 @@ def plainly(at: AppTest) -> str:
 def tuned(home: Path, run: str, arm: str, **changes: Any) -> str:
     """A random adapter of the built-in model, as a run leaves it."""
     config = read_config("builtin")
-    revision = load_saved(recorded_names()[0]).provenance.revision
+    revision = load_saved(recorded_captures()[0]).provenance.revision
     known = {"run": run, "arm": arm, "capability": "arithmetic", "base": "builtin", "revision": revision}
     delta = Delta(torch.randn(2, config.hidden_size), torch.randn(192, 2), 1.0)
     card = a_card(None, **{**known, **changes})

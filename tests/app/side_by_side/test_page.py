@@ -13,7 +13,7 @@ from app.ui.widgets import escaped
 from spd_core.generation import comparison as texts
 from spd_core.generation import report
 from spd_core.generation.comparison import Comparison
-from spd_core.subspace.store import recorded_names
+from spd_core.subspace.store import recorded_captures
 from spd_core.text import shown as shown_text
 from tests import ROOT
 from tests.app.test_pages import go_to, prepared, press, text_of
@@ -68,7 +68,7 @@ def test_two_lanes_are_written_read_saved_and_linked(at: AppTest) -> None:
     assert "Settings have changed" not in shown
     assert at.query_params[session.WRITTEN] in (found.id, [found.id])
     assert found.prompt not in str(at.query_params), "a link never holds a prompt"
-    assert texts.load(found.id) == found
+    assert texts.load_comparison(found.id) == found
     at.slider(key=session.STRENGTH).set_value(0.0).run()
     assert "Settings have changed since this was written" in text_of(at)
     again = write(at)
@@ -76,7 +76,7 @@ def test_two_lanes_are_written_read_saved_and_linked(at: AppTest) -> None:
 
 
 def test_calibration_prompts_are_part_of_the_selection(at: AppTest) -> None:
-    analysis = load_saved(recorded_names()[0])
+    analysis = load_saved(recorded_captures()[0])
     prompts = {example.id: example.prompt for example in analysis.capability.examples}
     held_out = at.text_area(key=session.PROMPT).value
     at.segmented_control(key=session.PROMPT_FROM).set_value("calibration").run()
@@ -227,7 +227,7 @@ def test_history_opens_compares_and_deletes(at: AppTest) -> None:
 
 def test_a_link_restores_a_result_and_a_bad_one_is_a_sentence(empty_history: Path) -> None:
     mine = comparison(lane("Raw", [HOSTILE, " end"]), PROJECTED, prompt=HOSTILE, read=HOSTILE, answer=HOSTILE)
-    path = texts.save(mine)
+    path = texts.save_comparison(mine)
     app = opened(written=mine.id)
     shown = html_of(app)
     assert report.lane_html(mine.lanes[0], mine) in shown
@@ -247,7 +247,9 @@ def test_a_link_restores_a_result_and_a_bad_one_is_a_sentence(empty_history: Pat
 
 
 def test_a_recorded_result_opens_without_a_model(empty_history: Path) -> None:
-    texts.save(comparison(lane("Raw", [" 44"]), PROJECTED, id="arithmetic", analysis="arithmetic"), texts.RECORDED)
+    texts.save_comparison(
+        comparison(lane("Raw", [" 44"]), PROJECTED, id="arithmetic", analysis="arithmetic"), texts.RECORDED
+    )
     app = opened()
     assert "44" in html_of(app)
     assert "Settings have changed" not in text_of(app), "nobody has written anything yet"

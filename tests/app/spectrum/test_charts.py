@@ -12,11 +12,11 @@ import torch
 from app.spectrum import charts, numbers, subspace_charts
 from app.spectrum.charts import Look
 from app.spectrum.numbers import Panel, csv_rows, panel_table
-from app.ui.figures import to_html
+from app.ui.figures import figures_html
 from app.ui.tables import to_csv
 from spd_core.subspace.gram import GradientGram, decompose
 from spd_core.subspace.spectrum import energy, numerical_rank, overlap
-from spd_core.subspace.store import RECORDED, load_capture, recorded_names
+from spd_core.subspace.store import RECORDED, load_capture, recorded_captures
 
 D = 12
 
@@ -168,7 +168,7 @@ def test_rows_are_told_apart_by_colour_and_symbol() -> None:
 
 
 def test_what_is_said_of_rows_is_text_alone() -> None:
-    recorded = load_capture(RECORDED / recorded_names()[0])
+    recorded = load_capture(RECORDED / recorded_captures()[0])
     first, *rest = recorded.examples
     hostile = dataclasses.replace(first, id='<a href="http://evil">"x"</a>', text="<b>" + first.text[3:])
     found = dataclasses.replace(recorded, examples=(hostile, *rest))
@@ -180,7 +180,7 @@ def test_what_is_said_of_rows_is_text_alone() -> None:
 
 
 def test_subspaces_of_halves_are_their_own_directions() -> None:
-    recorded = load_capture(RECORDED / recorded_names()[0])
+    recorded = load_capture(RECORDED / recorded_captures()[0])
     site = recorded.site(recorded.layers[-1], "value")
     found = recorded.sites[site]
     assert found.halves is not None
@@ -212,7 +212,7 @@ def test_csv_holds_every_direction(panels: list[Panel]) -> None:
 
 
 def test_html_needs_no_network_and_escapes_its_title(panels: list[Panel]) -> None:
-    page = to_html([charts.singular_values(panels, 4, Look())], "<b>a</b>").decode()
+    page = figures_html([charts.singular_values(panels, 4, Look())], "<b>a</b>").decode()
     assert "<h1>&lt;b&gt;a&lt;/b&gt;</h1>" in page
     assert "<script src" not in page
     assert "cdn.plot.ly" not in page.split("<script")[-1]
