@@ -45,7 +45,7 @@ def pick_direction(analysis: Analysis, at: Selection) -> None:
         (session.PICK_DIRECTION, at.direction + 1),
     ):
         st.session_state[key] = value
-    state, last = st.session_state, analysis.d_kv - 1
+    state, last = st.session_state, analysis.known_directions - 1
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         st.selectbox(
             "Layer",
@@ -104,6 +104,12 @@ def was_kept(analysis: Analysis, at: Selection) -> bool:
         return False
     if at.direction < kept:
         return True
+    if not analysis.examples:
+        st.info(
+            "An older version made this capture and kept no text with it. Your own text, the logit lens and the causal "
+            "check still work."
+        )
+        return False
     if not kept:
         st.info(
             "This capture kept no single tokens: they did not fit in memory. Capture fewer examples or layers. "
@@ -119,7 +125,9 @@ def was_kept(analysis: Analysis, at: Selection) -> bool:
 
 
 def pick_example(analysis: Analysis, at: Selection) -> None:
-    """Which calibration text is drawn."""
+    """Which calibration text is drawn; nothing where none was kept."""
+    if not analysis.examples:
+        return
     st.session_state[session.PICK_EXAMPLE] = at.example + 1
     st.number_input(
         f"Calibration text of {len(analysis.examples)}",

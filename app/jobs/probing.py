@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 from app.jobs.job import Job
 from app.jobs.models import ModelKey, ModelStore
 from app.jobs.requests import CheckRequest, LensRequest, ReadRequest
-from spd_core.data.capability import Style
+from spd_core.data.capability import Split, Style
 from spd_core.subspace.analysis import Analysis
 
 if TYPE_CHECKING:
@@ -119,8 +119,9 @@ def _examples(lm: "LanguageModel", request: CheckRequest) -> "Sequence[Encoded]"
     from spd_core.subspace.pipeline import encoded_examples
 
     analysis = request.analysis
-    if request.split == "calibration":
+    if request.split == "calibration" and analysis.examples:
         return analysis.examples
-    settings = analysis.settings.model_copy(update={"examples": len(analysis.examples)})
-    style = cast("Style", analysis.provenance.prompt_style)
-    return encoded_examples(lm, analysis.capability, settings, style, "heldout").examples
+    count = len(analysis.examples) or analysis.provenance.examples_used  # an older version may have kept no text
+    settings = analysis.settings.model_copy(update={"examples": count})
+    style, split = cast("Style", analysis.provenance.prompt_style), cast("Split", request.split)
+    return encoded_examples(lm, analysis.capability, settings, style, split).examples

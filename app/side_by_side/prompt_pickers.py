@@ -82,7 +82,7 @@ def _pick_example(examples: "dict[str, Example]", analysis: "Analysis") -> "Exam
         state[session.FOLLOWED] = None
         return None
     at = session.selection(analysis).example
-    selected = analysis.examples[at].id
+    selected = analysis.examples[at].id if analysis.examples else ""
     follows = at if selected in examples else -1
     known = state.get(session.PRESET) in examples
     if not known or state.get(session.FOLLOWED) != follows:  # other examples, or one was chosen on another page

@@ -121,7 +121,7 @@ def _switch(analysis: "Analysis | None") -> None:
     left, middle, right = st.columns(3)
     layer = left.selectbox("Layer", analysis.layers, analysis.layers.index(at.layer))
     kind = middle.selectbox("Key or value", ("key", "value"), int(at.kind == "value"))
-    direction = right.number_input("Direction", 1, analysis.d_kv, at.direction + 1)
+    direction = right.number_input("Direction", 1, analysis.known_directions, at.direction + 1)
     if (layer, kind, direction - 1) != (at.layer, at.kind, at.direction):
         session.select(layer=layer, kind=kind, direction=int(direction) - 1)
         st.rerun()

@@ -193,9 +193,10 @@ def selection(analysis: "Analysis") -> Selection:
     state = st.session_state
     layer: int = state[LAYER] if state.get(LAYER) in analysis.layers else analysis.layers[-1]
     kind: str = state[KIND] if state.get(KIND) in ("key", "value") else "value"
-    example = clamped(state.get(EXAMPLE), 0, len(analysis.examples) - 1)
-    token = clamped(state.get(TOKEN), 0, len(analysis.examples[example].ids) - 1)
-    return Selection(layer, kind, clamped(state.get(DIRECTION), 0, analysis.d_kv - 1), example, token)
+    lengths = [len(example.ids) for example in analysis.examples] or [1]  # captures of older versions may have none
+    example = clamped(state.get(EXAMPLE), 0, len(lengths) - 1)
+    token = clamped(state.get(TOKEN), 0, lengths[example] - 1)
+    return Selection(layer, kind, clamped(state.get(DIRECTION), 0, analysis.known_directions - 1), example, token)
 
 
 def select(**changes: Any) -> None:

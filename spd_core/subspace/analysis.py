@@ -210,6 +210,11 @@ class Analysis:
         return sorted({site.layer for site in self.sites})
 
     @property
+    def known_directions(self) -> int:
+        """How many directions every site has: d_kv, or fewer where an older version kept the first ones alone."""
+        return min(int(found.vectors.shape[1]) for found in self.sites.values())
+
+    @property
     def settings(self) -> CaptureSettings:
         """How it was captured; its layers by their indices."""
         record = self.provenance
