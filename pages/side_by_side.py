@@ -31,9 +31,8 @@ def pick(analysis: "Analysis") -> WriteRequest | None:
             base = lane_pickers.pick_base(analysis)
         with row.popover("Sampling", icon=":material/casino:"):
             sampling = prompt_pickers.pick_sampling()
-        row.markdown(
-            f":small[{lane_pickers.lane_in_words(base, mode == SWEEP)} · {escaped(report.how(sampling))}]", width=290
-        )
+        said = f"{lane_pickers.lane_in_words(base, mode == SWEEP)} · {escaped(report.sampling_line(sampling))}"
+        row.markdown(f":small[{said}]", width=290)
         try:
             with above:
                 grid = lane_pickers.pick_grid(analysis) if mode == SWEEP else None
@@ -71,7 +70,7 @@ else:
             if past.open:  # its labels are read from every result
                 history.pick_result(result)
         if request is not None:
-            told = f"{counted(len(request.specs), 'lane')}. {escaped(report.luck(request.sampling))}"
+            told = f"{counted(len(request.specs), 'lane')}. {escaped(report.noise_sentence(request.sampling))}"
             st.markdown(f":small[{told}]", width=880)
     if job is not None and running:
         results.live_lanes(job)

@@ -17,7 +17,8 @@ from app.evaluation.set_panels import (
     upright_line,
 )
 from app.ui.figures import INK, KEY, MUTED, VALUE, Drawing, build_figure, plotly_text
-from spd_core.evaluation.report import ITEMS, reported, shown_value
+from spd_core.evaluation.paper import reported
+from spd_core.evaluation.report import ITEMS, shown_value
 from spd_core.evaluation.statistics import Interval
 from spd_core.evaluation.table import Answered, Column, Table
 

@@ -43,7 +43,7 @@ class CaptureNews:
 
 
 def capture(job: Job[Analysis, CaptureNews], request: CaptureRequest, store: ModelStore) -> Analysis:
-    """Load the model if needed, study the capability, and save the analysis.
+    """Load the model if needed, capture its gradients on the examples, and save the analysis.
 
     Raises:
         SpdError: the model cannot be loaded, no example survives, or a gradient is not finite.

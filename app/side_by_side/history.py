@@ -204,8 +204,8 @@ def _settings(first: Comparison, second: Comparison) -> list[tuple[str, tuple[st
             "Model": f"{c.model}@{c.revision}",
             "Number format": c.dtype,
             "Capture": c.analysis,
-            "Sampling": report.how(c.sampling),
-            "Chance": report.luck(c.sampling),
+            "Sampling": report.sampling_line(c.sampling),
+            "Chance": report.noise_sentence(c.sampling),
         }
         for c in (first, second)
     ]

@@ -105,7 +105,7 @@ def result_panel(comparison: Comparison, request: WriteRequest | None) -> None:
         if beside.open:
             history.compare_results(comparison)
     _exports(comparison)
-    caption(f"Provenance: {escaped(report.origin(comparison))}")
+    caption(f"Provenance: {escaped(report.origin_line(comparison))}")
 
 
 def _heading(comparison: Comparison, request: WriteRequest | None) -> None:
@@ -137,7 +137,7 @@ def _cards(comparison: Comparison, view: str) -> None:
 
 def _card(comparison: Comparison, lane: LaneText, view: str, most: float, key: str) -> None:
     st.subheader(escaped(lane.label), anchor=False)
-    bad = report.flag(lane)
+    bad = report.degenerate_reason(lane)
     if bad:
         st.badge(f"degenerate: {bad}", icon=":material/repeat:", color="orange")
     if view in ribbons.METRICS and lane.tokens:
@@ -148,9 +148,9 @@ def _card(comparison: Comparison, lane: LaneText, view: str, most: float, key: s
         st.code(shown(lane.text) or "(no text)", language=None, wrap_lines=True)
     else:
         st.html(render("text.html", parts=report.lane_parts(lane, comparison)))
-    parted = report.forked(lane, comparison)
-    caption(escaped(report.numbers(lane)) + (f" · **{escaped(parted)}**" if parted else ""))
-    caption(f"**What is projected:** {escaped(report.projected(lane, comparison))}.")
+    parted = report.divergence_sentence(lane, comparison)
+    caption(escaped(report.lane_numbers(lane)) + (f" · **{escaped(parted)}**" if parted else ""))
+    caption(f"**What is projected:** {escaped(report.projection_sentence(lane, comparison))}.")
 
 
 def _how_to_read(comparison: Comparison, view: str) -> None:

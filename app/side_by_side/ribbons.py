@@ -155,7 +155,7 @@ def token_curves(comparison: Comparison, *, dark: bool = False) -> "go.Figure":
                 }
             )
     layout = dict(_stacked())
-    forks = (report.divergence(lane, comparison) for lane in comparison.lanes[1:])
+    forks = (report.first_difference(lane, comparison) for lane in comparison.lanes[1:])
     fork = min((at for at in forks if at is not None), default=None)
     if fork is not None:
         mark = {"x": fork + 1, "xref": "x", "yref": "y domain"}

@@ -19,7 +19,7 @@ MEASURES = (LIKELIHOOD, DIVERGENCE, MEAN_KL)
 def cell_number(lane: LaneText, comparison: Comparison, measure: str) -> float:
     """A cell's number; NaN where it is not known."""
     if measure == DIVERGENCE:
-        at = report.divergence(lane, comparison)
+        at = report.first_difference(lane, comparison)
         return float("nan") if not lane.tokens and lane.finish == "stopped" else len(lane.tokens) if at is None else at
     return lane.mean_other_logprob if measure == LIKELIHOOD else lane.mean_kl
 
@@ -30,12 +30,12 @@ def cell_text(lane: LaneText, comparison: Comparison, measure: str) -> str:
     if lane.finish == "stopped" and not lane.tokens:
         return "not written"
     if measure == DIVERGENCE:
-        number_in_words = "as raw" if report.divergence(lane, comparison) is None else f"token {number + 1:.0f}"
+        number_in_words = "as raw" if report.first_difference(lane, comparison) is None else f"token {number + 1:.0f}"
     else:
         number_in_words = (
             "not read" if math.isnan(number) else signed(number) if measure == LIKELIHOOD else f"{number:.3f}"
         )
-    bad = report.flag(lane)
+    bad = report.degenerate_reason(lane)
     return f"{number_in_words}, {_short(bad)}" if bad else number_in_words
 
 

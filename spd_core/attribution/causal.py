@@ -83,9 +83,14 @@ class CausalCheck:
         total = np.bincount(self.example, change, count)
         tokens = np.bincount(self.example, minlength=count).astype(np.float64)
         ends = bootstrap(
-            (total, tokens), _ratio, paired=True, vectorized=True, method="percentile", n_resamples=INTERVAL_SAMPLES,
+            (total, tokens),
+            _ratio,
+            paired=True,
+            vectorized=True,
+            method="percentile",
+            n_resamples=INTERVAL_SAMPLES,
             rng=np.random.default_rng(seed),
-        ).confidence_interval  # fmt: skip
+        ).confidence_interval
         return mean, float(ends.low), float(ends.high)
 
 

@@ -32,11 +32,18 @@ def tokens_of(examples: Sequence[Encoded], special_ids: Collection[int] = ()) ->
 
     columns = ["example", "position", "id", "text", "continued", "supervised", "special"]
     rows = [
-        (at, t, token, example.text[start:end], t > 0 and start < end <= example.offsets[t - 1][1],
-         t in example.supervised, start == end or token in special_ids)
+        (
+            at,
+            t,
+            token,
+            example.text[start:end],
+            t > 0 and start < end <= example.offsets[t - 1][1],
+            t in example.supervised,
+            start == end or token in special_ids,
+        )
         for at, example in enumerate(examples)
         for t, (token, (start, end)) in enumerate(zip(example.ids, example.offsets, strict=True))
-    ]  # fmt: skip
+    ]
     table = pd.DataFrame(rows, columns=columns)
     aside = table.special | (table.position == 0)
     return table.assign(aside=aside, role=np.select([aside, table.supervised], [ASIDE, LOSS], OTHER))

@@ -55,9 +55,14 @@ def harness(
     names = [name.strip() for name in tasks.split(",") if name.strip()]
     spec = LaneSpec(
         of="none" if subspace is None else "capability" if random is None else "random",
-        complement=complement, kinds=parse_kinds(kinds), layers=parse_numbers(layers), rank=rank or "",
-        strength=strength, seed=random or 0, adapter=adapter or "",
-    )  # fmt: skip
+        complement=complement,
+        kinds=parse_kinds(kinds),
+        layers=parse_numbers(layers),
+        rank=rank or "",
+        strength=strength,
+        seed=random or 0,
+        adapter=adapter or "",
+    )
     lane = open_lane(spec, "lane", subspace)
     check_tasks(names, include_path)
     with bars() as bar:
@@ -66,9 +71,16 @@ def harness(
         quiet()
         lm = load(model, revision, dtype, bar, purpose="generation", rows=batch_size)
     found = harness_results(
-        lm, lane, names, include_path=include_path, limit=limit, batch_size=batch_size, num_fewshot=num_fewshot,
-        prompt_style=prompt_style, seed=seed,
-    )  # fmt: skip
+        lm,
+        lane,
+        names,
+        include_path=include_path,
+        limit=limit,
+        batch_size=batch_size,
+        num_fewshot=num_fewshot,
+        prompt_style=prompt_style,
+        seed=seed,
+    )
     write_text(out, to_json(found), overwrite)
     print_result({"out": str(out), "lane": found["spd_lab"]["lane"], **_metrics(found, as_json)}, as_json)
 

@@ -32,8 +32,14 @@ if TYPE_CHECKING:
     from spd_core.runs.job import Outcome
 
 
-_NAMES = {"load": "Loading", "capture": "Capturing", "corpus": "Writing", "train": "Training", "drift": "Drift",
-          "evaluate": "Answering"}  # fmt: skip
+_NAMES = {
+    "load": "Loading",
+    "capture": "Capturing",
+    "corpus": "Writing",
+    "train": "Training",
+    "drift": "Drift",
+    "evaluate": "Answering",
+}
 
 
 def distill(
@@ -106,8 +112,13 @@ def _result(run: Run, outcome: "Outcome") -> dict[str, Any]:
         folder = run.folder / "adapters" / arm
         if (folder / CARD).is_file():
             card = read_card(folder)
-            arms[arm] = {"rows": card.rows, "steps": card.steps, "held_out_loss": card.held_out_loss,
-                         "finished": card.finished, "adapter": str(folder)}  # fmt: skip
+            arms[arm] = {
+                "rows": card.rows,
+                "steps": card.steps,
+                "held_out_loss": card.held_out_loss,
+                "finished": card.finished,
+                "adapter": str(folder),
+            }
     return {"run": run.id, "folder": str(run.folder), "state": outcome, "arms": arms}
 
 
@@ -153,8 +164,14 @@ def _delete(id: str) -> dict[str, Any]:
 def run_row(run: Run | Damaged) -> dict[str, Any]:
     """A run in a few words."""
     if isinstance(run, Damaged):
-        return {"run": run.id, "state": "damaged", "reason": run.reason, "title": "", "doing": "",
-                "asked_to_stop": False}  # fmt: skip
+        return {
+            "run": run.id,
+            "state": "damaged",
+            "reason": run.reason,
+            "title": "",
+            "doing": "",
+            "asked_to_stop": False,
+        }
     status = queue.status_of(run)
     return {
         "run": run.id,

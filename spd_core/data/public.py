@@ -133,31 +133,49 @@ def _settings(name: str, description: str, **fields: Any) -> Settings:
 
 PUBLIC_SETS = {
     "gsm8k": PublicSet(
-        Gsm8kRow, "openai/gsm8k", ("main",), {"calibration": "train", "train": "train", "heldout": "test"},
+        Gsm8kRow,
+        "openai/gsm8k",
+        ("main",),
+        {"calibration": "train", "train": "train", "heldout": "test"},
         _settings("gsm8k", "Grade-school word problems.", spans="after:#### ", scorer="number"),
     ),
     "svamp": PublicSet(
-        SvampRow, "ChilleD/SVAMP", (None,), {"calibration": "train", "train": "train", "heldout": "test"},
+        SvampRow,
+        "ChilleD/SVAMP",
+        (None,),
+        {"calibration": "train", "train": "train", "heldout": "test"},
         _settings("svamp", "One-step word problems.", spans="number", scorer="number"),
     ),
     "mbpp": PublicSet(
-        MbppRow, "google-research-datasets/mbpp", ("full",),
+        MbppRow,
+        "google-research-datasets/mbpp",
+        ("full",),
         {"calibration": "train", "train": "train", "heldout": "test"},
         _settings("mbpp", "Small Python problems.", template=INSTRUCTION, spans="tests", scorer="python"),
     ),
     "codealpaca": PublicSet(
-        CodeAlpacaRow, "sahil2801/CodeAlpaca-20k", (None,), {"calibration": "train", "train": "train"},
+        CodeAlpacaRow,
+        "sahil2801/CodeAlpaca-20k",
+        (None,),
+        {"calibration": "train", "train": "train"},
         _settings("codealpaca", "Code instructions.", template=INSTRUCTION, spans="answer", scorer="nll"),
     ),
     "mmlu": PublicSet(
-        MmluRow, "cais/mmlu", ("all",), {"calibration": "dev", "train": "auxiliary_train", "heldout": "test"},
+        MmluRow,
+        "cais/mmlu",
+        ("all",),
+        {"calibration": "dev", "train": "auxiliary_train", "heldout": "test"},
         _settings("mmlu", "Four-option questions.", spans="answer", scorer="letter"),
     ),
     "bbh": PublicSet(
-        BbhRow, "lukaemon/bbh", BBH_TASKS, {"calibration": "test", "heldout": "test"},
-        _settings("bbh", "Six BIG-Bench Hard tasks.", spans="answer", scorer="exact"), task_column=True,
+        BbhRow,
+        "lukaemon/bbh",
+        BBH_TASKS,
+        {"calibration": "test", "heldout": "test"},
+        _settings("bbh", "Six BIG-Bench Hard tasks.", spans="answer", scorer="exact"),
+        task_column=True,
     ),
-}  # fmt: skip
+}
 
 
 def read_public(

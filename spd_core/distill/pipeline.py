@@ -70,9 +70,13 @@ def carry_out(
 def _loaded(recipe: Recipe) -> LanguageModel:
     quiet()
     return load(
-        recipe.model, recipe.revision, recipe.dtype, purpose="generation", rows=recipe.corpus.batch_size,
+        recipe.model,
+        recipe.revision,
+        recipe.dtype,
+        purpose="generation",
+        rows=recipe.corpus.batch_size,
         new_tokens=recipe.corpus.max_new_tokens,
-    )  # fmt: skip
+    )
 
 
 def _place(folder: Path, arm: ArmName, round_: int) -> Path:

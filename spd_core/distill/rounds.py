@@ -16,7 +16,8 @@ import numpy as np
 from spd_core.data.capability import Capability
 from spd_core.data.catalog import find_capability, held_out_prompts
 from spd_core.distill.corpus import CorpusRow, clean, corpus_path, read_corpus
-from spd_core.distill.train import ADAPTER, CHECKPOINTS, TrainNews, train
+from spd_core.distill.train import ADAPTER, CHECKPOINTS, train
+from spd_core.distill.watch import TrainNews
 from spd_core.distill.write import PlannedRow, planned_rows, write_corpus
 from spd_core.errors import InputError, Stopped
 from spd_core.generation.decode import generate
@@ -106,9 +107,16 @@ class RoundWork:
 
         with suppress(Stopped):  # the others wait, and see that nothing is there
             found = capture_source(
-                lm, self.calibration, kind, self.recipe.capture, self.recipe.corpus.prompt_style, self.recipe.seed,
-                name=place.name, tell=tell, stop=self.stop,
-            )  # fmt: skip
+                lm,
+                self.calibration,
+                kind,
+                self.recipe.capture,
+                self.recipe.corpus.prompt_style,
+                self.recipe.seed,
+                name=place.name,
+                tell=tell,
+                stop=self.stop,
+            )
             save_capture(found, place, overwrite=True)
 
     def drift(self, lm: LanguageModel, arm: str, round_: int, base: Subspace, before: Subspace) -> Subspace:
@@ -116,16 +124,22 @@ class RoundWork:
         found = self.subspace(lm, "capability", arm, round_ + 1, "drift")
         self.arm, self.round = arm, round_
         turned = {
-            site.label: overlap({"base": base.basis[site].numpy(), "now": found.basis[site].numpy(),
-                                 "before": before.basis[site].numpy()})
+            site.label: overlap(
+                {
+                    "base": base.basis[site].numpy(),
+                    "now": found.basis[site].numpy(),
+                    "before": before.basis[site].numpy(),
+                }
+            )
             for site in base.sites
-        }  # fmt: skip
+        }
         self.tell(
-            Drift, overlap={label: round(one.shared(0, 1), 6) for label, one in turned.items()},
+            Drift,
+            overlap={label: round(one.shared(0, 1), 6) for label, one in turned.items()},
             before={label: round(one.shared(2, 1), 6) for label, one in turned.items()},
             angles={label: tuple(np.round(one.angles[0, 1], 3).tolist()) for label, one in turned.items()},
             chance={label: float(one.chance[0, 1]) for label, one in turned.items()},
-        )  # fmt: skip
+        )
         return found
 
     # --- corpus ------------------------------------------------------------------------------------------------
@@ -170,11 +184,18 @@ class RoundWork:
         if agreed(lambda: not path.exists() or len(read_corpus(path)) < len(tasks)):
             self.begin("corpus", name, round_)
         rows = write_corpus(
-            lm, tasks, lane, self.recipe.sampling(arm), path,
-            batch_size=self.recipe.corpus.batch_size, stop=self.stop,
+            lm,
+            tasks,
+            lane,
+            self.recipe.sampling(arm),
+            path,
+            batch_size=self.recipe.corpus.batch_size,
+            stop=self.stop,
             tell=lambda at: self.progress("corpus", at),
-            rank=processes.process_index, ranks=processes.num_processes, wait=processes.wait_for_everyone,
-        )  # fmt: skip
+            rank=processes.process_index,
+            ranks=processes.num_processes,
+            wait=processes.wait_for_everyone,
+        )
         if len(rows) < len(tasks):
             raise Stopped("stopped on request")
         return rows, lane
@@ -192,11 +213,15 @@ class RoundWork:
         )
         seen = {example.prompt for example in self.calibration.examples}
         self.tell(
-            HygieneFound, kept=len(found.kept), counts={**found.counts, "rejected": len(rejected)},
-            examples={reason: tuple((row.number, row.completion[:200]) for row in rows[:3])
-                      for reason, rows in found.dropped.items()},
+            HygieneFound,
+            kept=len(found.kept),
+            counts={**found.counts, "rejected": len(rejected)},
+            examples={
+                reason: tuple((row.number, row.completion[:200]) for row in rows[:3])
+                for reason, rows in found.dropped.items()
+            },
             calibration=sum(example.prompt in seen for example in capability.examples),
-        )  # fmt: skip
+        )
         return [row for row in found.kept if row.id not in apart], [row for row in found.kept if row.id in apart]
 
     # --- training ----------------------------------------------------------------------------------------------
@@ -211,12 +236,23 @@ class RoundWork:
         kept, held_out = self.cleaned(rows, self.corpus_name(arm, round_))
         self._check_memory(lm, rows)
         forget_packed()
-        facts = {"run": self.run, "arm": arm, "capability": self.recipe.capability,
-                 "subspace": lane.subspace.fingerprint if lane.subspace is not None else ""}  # fmt: skip
+        facts = {
+            "run": self.run,
+            "arm": arm,
+            "capability": self.recipe.capability,
+            "subspace": lane.subspace.fingerprint if lane.subspace is not None else "",
+        }
         found = train(
-            lm, kept, self.recipe.train, folder, held_out=held_out, facts=facts, on_news=self._on_news,
-            on_epoch=lambda news: self._show(lm, news), stop=self.stop,
-        )  # fmt: skip
+            lm,
+            kept,
+            self.recipe.train,
+            folder,
+            held_out=held_out,
+            facts=facts,
+            on_news=self._on_news,
+            on_epoch=lambda news: self._show(lm, news),
+            stop=self.stop,
+        )
         card = found.card
         if card.finished:
             seconds = round(time.monotonic() - self.since, 3)
@@ -227,9 +263,13 @@ class RoundWork:
 
     def _on_news(self, news: TrainNews) -> None:
         self.tell(
-            TrainingLoss, step=news.step, steps=news.steps, epoch=round(news.epoch, 4), loss=news.loss,
+            TrainingLoss,
+            step=news.step,
+            steps=news.steps,
+            epoch=round(news.epoch, 4),
+            loss=news.loss,
             held_out_loss=news.held_out_loss,
-        )  # fmt: skip
+        )
         if news.loss is not None:
             self.progress("train", Progress(news.step, news.steps, tokens=news.tokens))
 

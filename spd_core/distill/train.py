@@ -5,7 +5,6 @@ Knows nothing of how the text was written.
 
 import hashlib
 import json
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,34 +14,17 @@ from typing import Any
 
 from spd_core.distill.batches import by_length
 from spd_core.distill.corpus import CorpusRow
-from spd_core.errors import InputError, TrainingError
+from spd_core.distill.watch import TrainNews, watch_training
+from spd_core.errors import InputError
 from spd_core.generation.decode import end_tokens
 from spd_core.intervention.cards import AdapterCard, read_card, write_card
 from spd_core.models.families import FUSED, OUTPUT_PROJECTION, ModelCard
 from spd_core.models.loading import LanguageModel
 from spd_core.recipes.distill import LossOn, Target, TrainSettings
-from spd_core.runs.parallel import agreed, share
+from spd_core.runs.parallel import share
 from spd_core.storage import new_folder, storage_errors, versions
 
 ADAPTER, CHECKPOINTS = "adapter", "checkpoints"
-
-
-@dataclass(frozen=True)
-class TrainNews:
-    """Where a training stands.
-
-    Attributes:
-        loss: mean −log p of the tokens of the last step, in nats; None for a report on the held-out rows.
-        held_out_loss: the same of the held-out rows, after an epoch.
-        tokens: that the training has gone through.
-    """
-
-    step: int
-    steps: int
-    epoch: float
-    loss: float | None = None
-    held_out_loss: float | None = None
-    tokens: int = 0
 
 
 @dataclass(frozen=True)
@@ -114,7 +96,7 @@ def train(
         raise InputError("no row is left to train on; write more, or drop fewer")
     if settings.patience and not held_out:
         raise InputError(f"patience {settings.patience} needs held-out rows; keep some, or set it to 0")
-    watch = _watch(lm, on_news, on_epoch, stop)
+    watch = watch_training(lm, on_news, on_epoch, stop)
     with _left_alone(lm):
         trainer = _trainer(lm, rows, held_out, settings, folder / CHECKPOINTS, watch)
         with storage_errors(folder / CHECKPOINTS):
@@ -127,19 +109,31 @@ def train(
 
 
 def _card(
-    lm: LanguageModel, rows: Sequence[CorpusRow], settings: TrainSettings, state: Any, stopped: bool,
+    lm: LanguageModel,
+    rows: Sequence[CorpusRow],
+    settings: TrainSettings,
+    state: Any,
+    stopped: bool,
     facts: Mapping[str, Any],
-) -> AdapterCard:  # fmt: skip
+) -> AdapterCard:
     losses = {name: [log[name] for log in state.log_history if name in log] for name in ("loss", "eval_loss")}
     held_out = losses["eval_loss"]
     return AdapterCard(
-        base=lm.name, revision=lm.revision, dtype=str(lm.dtype).removeprefix("torch."), rows=len(rows),
-        steps=state.global_step, planned=state.max_steps, finished=not stopped, settings=settings,
+        base=lm.name,
+        revision=lm.revision,
+        dtype=str(lm.dtype).removeprefix("torch."),
+        rows=len(rows),
+        steps=state.global_step,
+        planned=state.max_steps,
+        finished=not stopped,
+        settings=settings,
         train_loss=losses["loss"][-1] if losses["loss"] else None,
         held_out_loss=(min(held_out) if settings.patience else held_out[-1]) if held_out else None,
         corpus=hashlib.sha256("".join(row.model_dump_json() for row in rows).encode()).hexdigest(),
-        created=datetime.now().isoformat(timespec="seconds"), versions=versions(), **facts,
-    )  # fmt: skip
+        created=datetime.now().isoformat(timespec="seconds"),
+        versions=versions(),
+        **facts,
+    )
 
 
 def _save_adapter(model: Any, card: AdapterCard, folder: Path) -> None:
@@ -185,18 +179,37 @@ def _trainer(
     often = "epoch" if held_out else "no"
     each = share(settings.batch_size)
     config = SFTConfig(
-        output_dir=str(checkpoints), seed=settings.seed, data_seed=settings.seed, report_to="none",
-        per_device_train_batch_size=each, per_device_eval_batch_size=each,
-        num_train_epochs=settings.epochs, learning_rate=settings.learning_rate, weight_decay=settings.weight_decay,
-        lr_scheduler_type="cosine", max_length=None,
-        logging_steps=1, logging_nan_inf_filter=False, disable_tqdm=True, eval_strategy=often, save_strategy="epoch",
-        save_total_limit=2, load_best_model_at_end=bool(settings.patience), metric_for_best_model="eval_loss",
-        activation_checkpointing=False, bf16=False, use_cpu=lm.device.type == "cpu", dataloader_pin_memory=False,
-    )  # fmt: skip
+        output_dir=str(checkpoints),
+        seed=settings.seed,
+        data_seed=settings.seed,
+        report_to="none",
+        per_device_train_batch_size=each,
+        per_device_eval_batch_size=each,
+        num_train_epochs=settings.epochs,
+        learning_rate=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        lr_scheduler_type="cosine",
+        max_length=None,
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        disable_tqdm=True,
+        eval_strategy=often,
+        save_strategy="epoch",
+        save_total_limit=2,
+        load_best_model_at_end=bool(settings.patience),
+        metric_for_best_model="eval_loss",
+        activation_checkpointing=False,
+        bf16=False,
+        use_cpu=lm.device.type == "cpu",
+        dataloader_pin_memory=False,
+    )
     lora = LoraConfig(
-        r=settings.lora_r, lora_alpha=settings.lora_alpha, lora_dropout=settings.lora_dropout,
-        target_modules=target_modules(lm.card, settings.lora_targets), task_type="CAUSAL_LM",
-    )  # fmt: skip
+        r=settings.lora_r,
+        lora_alpha=settings.lora_alpha,
+        lora_dropout=settings.lora_dropout,
+        target_modules=target_modules(lm.card, settings.lora_targets),
+        task_type="CAUSAL_LM",
+    )
     callbacks = [watch, *([EarlyStoppingCallback(settings.patience)] if settings.patience else [])]
     lengths = [len(row["input_ids"]) for row in encoded]
 
@@ -210,10 +223,14 @@ def _trainer(
 
     set_seed(settings.seed)  # the adapter's first weights are drawn before the trainer sets its own seed
     trainer = Trainer(
-        lm.model, config, train_dataset=Dataset.from_list(encoded),
-        eval_dataset=Dataset.from_list(tests) if tests else None, processing_class=lm.tokenizer, peft_config=lora,
+        lm.model,
+        config,
+        train_dataset=Dataset.from_list(encoded),
+        eval_dataset=Dataset.from_list(tests) if tests else None,
+        processing_class=lm.tokenizer,
+        peft_config=lora,
         callbacks=callbacks,
-    )  # fmt: skip
+    )
     trainer.remove_callback(PrinterCallback)  # it prints to stdout, which belongs to results
     return trainer
 
@@ -229,52 +246,3 @@ def _is_whole(checkpoint: Path) -> bool:
         return isinstance(json.loads((checkpoint / "trainer_state.json").read_text("utf-8")), dict)
     except (OSError, ValueError):
         return False
-
-
-def _watch(
-    lm: LanguageModel,
-    on_news: Callable[[TrainNews], None] | None,
-    on_epoch: Callable[[TrainNews], None] | None,
-    stop: Callable[[], bool] | None,
-) -> Any:
-    """A callback of transformers that passes news on, ends when asked to, and refuses a loss that is not finite."""
-    import torch
-    from transformers import TrainerCallback
-
-    class Watch(TrainerCallback):
-        def __init__(self) -> None:
-            self.news: list[TrainNews] = []
-            self.stopped = False
-
-        def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            logs: dict[str, float] = kwargs["logs"]
-            loss, held_out = logs.get("loss"), logs.get("eval_loss")
-            value = loss if loss is not None else held_out
-            if value is None:
-                return
-            if not math.isfinite(value):
-                raise TrainingError(
-                    f"the loss is {value} at step {state.global_step}; use a lower learning rate, or float32 instead "
-                    "of bfloat16"
-                )
-            tokens = int(logs.get("num_tokens", 0))
-            self.news.append(TrainNews(state.global_step, state.max_steps, state.epoch, loss, held_out, tokens))
-            if on_news is not None:
-                on_news(self.news[-1])
-
-        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            if state.global_step < state.max_steps and agreed(stop):
-                self.stopped = control.should_training_stop = control.should_save = True
-
-        def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            if on_epoch is None or not state.is_world_process_zero:
-                return
-            training = lm.model.training
-            lm.model.eval()
-            try:
-                with torch.random.fork_rng():
-                    on_epoch(TrainNews(state.global_step, state.max_steps, state.epoch))
-            finally:
-                lm.model.train(training)
-
-    return Watch()

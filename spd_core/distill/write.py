@@ -126,15 +126,28 @@ def _batch(
     for special in (True, False):
         mine = [task for task in tasks if task.special == special]
         completions = generate(
-            lm, [task.prompt for task in mine], [lane], sampling, special_tokens=special, batch_size=len(mine) or 1,
-            numbers=[task.number for task in mine], stop=stop,
-        )  # fmt: skip
+            lm,
+            [task.prompt for task in mine],
+            [lane],
+            sampling,
+            special_tokens=special,
+            batch_size=len(mine) or 1,
+            numbers=[task.number for task in mine],
+            stop=stop,
+        )
         for task, done in zip(mine, completions, strict=True):
             if done.finish == "eos" or done.finish == "length":
                 yield CorpusRow(
-                    number=task.number, id=task.id, sample=task.sample, prompt=task.prompt, special=task.special,
-                    completion=done.text, tokens=tuple(done.tokens), finish=done.finish, end=done.end,
-                )  # fmt: skip
+                    number=task.number,
+                    id=task.id,
+                    sample=task.sample,
+                    prompt=task.prompt,
+                    special=task.special,
+                    completion=done.text,
+                    tokens=tuple(done.tokens),
+                    finish=done.finish,
+                    end=done.end,
+                )
 
 
 def _check_same(rows: dict[int, CorpusRow], tasks: Sequence[PlannedRow], path: Path) -> None:
@@ -142,5 +155,7 @@ def _check_same(rows: dict[int, CorpusRow], tasks: Sequence[PlannedRow], path: P
     for number, row in rows.items():
         task = wanted.get(number)
         if task is None or (row.id, row.sample, row.prompt) != (task.id, task.sample, task.prompt):
-            raise InputError(f"{path} holds row {number} of {row.id!r}, which is not what is asked for; it is of other "
-                             "prompts. Choose another folder, or delete the file")  # fmt: skip
+            raise InputError(
+                f"{path} holds row {number} of {row.id!r}, which is not what is asked for; it is of other "
+                "prompts. Choose another folder, or delete the file"
+            )

@@ -66,8 +66,14 @@ class Items:
     def about(self, subject: str) -> About:
         """What the records of a subject, called by its fingerprint, depend on."""
         settings = self.capability.settings
-        return About(subject=subject, set=self.capability.name, template=settings.template, scorer=settings.scorer,
-                     style=self.style, max_new_tokens=self.max_new_tokens)  # fmt: skip
+        return About(
+            subject=subject,
+            set=self.capability.name,
+            template=settings.template,
+            scorer=settings.scorer,
+            style=self.style,
+            max_new_tokens=self.max_new_tokens,
+        )
 
 
 def fit_to(lm: LanguageModel, items: Items) -> Items:
@@ -212,9 +218,14 @@ class _Asking:
     def _answers(self, batch: Sequence[Example]) -> list[ItemRecord]:
         greedy = Sampling(temperature=0.0, max_new_tokens=self.items.max_new_tokens)
         written = generate(
-            self.lm, [self.texts[example.id] for example in batch], [self.lane], greedy,
-            special_tokens=self.items.style == "raw", batch_size=len(batch), stop=self.stop,
-        )  # fmt: skip
+            self.lm,
+            [self.texts[example.id] for example in batch],
+            [self.lane],
+            greedy,
+            special_tokens=self.items.style == "raw",
+            batch_size=len(batch),
+            stop=self.stop,
+        )
         done = [(example, one) for example, one in zip(batch, written, strict=True) if one.finish in ("eos", "length")]
         settings = self.items.capability.settings
 
@@ -222,10 +233,16 @@ class _Asking:
             example, one = pair
             found = score(example, settings, one.text, one.finish, run_tests)
             return ItemRecord(
-                **_identity(example, one.prompt), completion=one.text, extracted=found.extracted,
-                correct=found.correct, early=found.early, ended=found.ended, tokens=len(one.tokens),
-                finish="eos" if one.finish == "eos" else "length", reason=found.reason,
-            )  # fmt: skip
+                **_identity(example, one.prompt),
+                completion=one.text,
+                extracted=found.extracted,
+                correct=found.correct,
+                early=found.early,
+                ended=found.ended,
+                tokens=len(one.tokens),
+                finish="eos" if one.finish == "eos" else "length",
+                reason=found.reason,
+            )
 
         with ThreadPoolExecutor(_AT_ONCE) as pool:  # code runs in processes of its own
             return list(pool.map(scored, done))
@@ -236,10 +253,12 @@ class _Asking:
         losses = reference_nll(self.lm, encoded, len(batch), self.lane)
         supervised = {example.id: len(example.supervised) for example in encoded.examples}
         return [
-            ItemRecord(**_identity(example, self.texts[example.id]), nll=losses[example.id],
-                       tokens=supervised[example.id])
-            for example in batch if example.id in losses
-        ]  # fmt: skip
+            ItemRecord(
+                **_identity(example, self.texts[example.id]), nll=losses[example.id], tokens=supervised[example.id]
+            )
+            for example in batch
+            if example.id in losses
+        ]
 
 
 def reference_nll(

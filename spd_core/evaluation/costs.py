@@ -38,9 +38,11 @@ class AnswerRates(Record):
 
 
 BUILTIN_ANSWERS = AnswerRates(
-    tokens=25.0, item=0.22, sets={"arithmetic": 0.83, "multiple-choice": 0.27, "python-functions": 7.4},
+    tokens=25.0,
+    item=0.22,
+    sets={"arithmetic": 0.83, "multiple-choice": 0.27, "python-functions": 7.4},
     source="the built-in model on another machine, with one of its two cores while both were busy",
-)  # fmt: skip
+)
 """The slowest of base, projected and a random subspace, on 16 to 48 items in batches of 16 and more; November 2026."""
 
 
@@ -61,9 +63,14 @@ class EvaluationCost(Record):
 
 
 def cost_of_evaluation(
-    recipe: EvaluationRecipe, items: Mapping[str, int | None], scorers: Mapping[str, Scorer], examples: int | None,
-    answers: AnswerRates | None, stages: Rates | None, arms: Sequence[Cost | None] = (),
-) -> EvaluationCost:  # fmt: skip
+    recipe: EvaluationRecipe,
+    items: Mapping[str, int | None],
+    scorers: Mapping[str, Scorer],
+    examples: int | None,
+    answers: AnswerRates | None,
+    stages: Rates | None,
+    arms: Sequence[Cost | None] = (),
+) -> EvaluationCost:
     """What all stages cost together.
 
     Args:
@@ -84,9 +91,11 @@ def cost_of_evaluation(
         parts.append(None if each is None or count is None else lanes * count * each)
     whole = [part for part in parts if part is not None]
     return EvaluationCost(
-        cells=lanes * len(recipe.sets), items=lanes * sum(known) if len(known) == len(counts) else None,
-        captures=captures, seconds=sum(whole) if len(whole) == len(parts) else None,
-    )  # fmt: skip
+        cells=lanes * len(recipe.sets),
+        items=lanes * sum(known) if len(known) == len(counts) else None,
+        captures=captures,
+        seconds=sum(whole) if len(whole) == len(parts) else None,
+    )
 
 
 def _capturing(recipe: EvaluationRecipe, captures: int, examples: int | None, stages: Rates | None) -> float | None:
@@ -167,6 +176,7 @@ def answers_of(run: Run) -> AnswerRates | None:
         sets[name] = max(seconds, sets.get(name, 0.0))
     return AnswerRates(
         tokens=sum(cell.tokens for cell in fresh) / sum(cell.seconds for cell in fresh),
-        item=min(seconds for _, seconds in each), sets=sets,
+        item=min(seconds for _, seconds in each),
+        sets=sets,
         source=f"this machine, in the evaluation of {run.record.created.replace('T', ' ')}",
-    )  # fmt: skip
+    )

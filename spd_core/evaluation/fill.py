@@ -95,10 +95,15 @@ class _Work:
         seconds = round(time.monotonic() - self.since, 3)
         self.tell(
             StageProgress(
-                time=time.time(), stage=stage, done=int(at.done), total=int(at.total), tokens=at.tokens,
-                seconds=seconds, **where,
+                time=time.time(),
+                stage=stage,
+                done=int(at.done),
+                total=int(at.total),
+                tokens=at.tokens,
+                seconds=seconds,
+                **where,
             )
-        )  # fmt: skip
+        )
 
     # --- before anything is loaded -----------------------------------------------------------------------------
 
@@ -161,8 +166,11 @@ class _Work:
     def fill(self) -> None:
         """Every cell that is missing: of subjects of the base model first, then of checkpoints, each by itself."""
         cells = [(subject, seed) for subject in self.recipe.subjects for seed in self.recipe.seeds_of(subject)]
-        missing = [(subject, seed) for subject, seed in cells if any(self._is_missing(subject, seed, items)
-                                                                     for items in self.sets)]  # fmt: skip
+        missing = [
+            (subject, seed)
+            for subject, seed in cells
+            if any(self._is_missing(subject, seed, items) for items in self.sets)
+        ]
         runs_by_seed = self.trained({seed for subject, seed in missing if subject.arm is not None})
         own = [(subject, seed) for subject, seed in missing if subject.kind != "checkpoint"]
         if own:
@@ -186,15 +194,21 @@ class _Work:
         self.begin("load", arm=arm)
         quiet()
         longest = max(items.max_new_tokens for items in self.sets)
-        return load(name, revision, self.recipe.dtype, purpose="generation", rows=self.recipe.batch_size,
-                    new_tokens=longest)  # fmt: skip
+        return load(
+            name, revision, self.recipe.dtype, purpose="generation", rows=self.recipe.batch_size, new_tokens=longest
+        )
 
     def _fill_own(self, wanted: list[tuple[Subject, int]], trained: dict[int, str]) -> None:
         lm = self._loaded(self.recipe.model, self.recipe.revision)
         subjects = Subjects(
-            lm, self.recipe, self.folder, trained, capturing=lambda what: self.begin("capture", arm=what),
-            tell=self._capturing, stop=self.stop,
-        )  # fmt: skip
+            lm,
+            self.recipe,
+            self.folder,
+            trained,
+            capturing=lambda what: self.begin("capture", arm=what),
+            tell=self._capturing,
+            stop=self.stop,
+        )
         ready = [(subject, seed, subjects.ready(subject, seed)) for subject, seed in wanted]  # refuses before it asks
         for subject, seed, made in ready:
             self._fill_cells(lm, subject, seed, made)
@@ -213,22 +227,46 @@ class _Work:
         self.begin("evaluate", **where)
         fitting = fit_to(lm, items)
         found = evaluate(
-            lm, ready.lane, fitting, ready.fingerprint, batch_size=self.recipe.batch_size, stop=self.stop,
+            lm,
+            ready.lane,
+            fitting,
+            ready.fingerprint,
+            batch_size=self.recipe.batch_size,
+            stop=self.stop,
             tell=lambda at: self.progress("evaluate", at, **where),
-        )  # fmt: skip
+        )
         if not found.whole:
             raise Stopped("stopped on request")
         examples = fitting.capability.examples
         cell = Cell(
-            subject=subject.name, seed=seed, adapter=ready.spec.adapter, set=items.name,
+            subject=subject.name,
+            seed=seed,
+            adapter=ready.spec.adapter,
+            set=items.name,
             title=items.capability.settings.title or items.name,
-            about=items.about(ready.fingerprint), model=lm.name, revision=lm.revision,
-            dtype=str(lm.dtype).removeprefix("torch."), unfit=len(fitting.unfit),
-            seen=sum(example.prompt in self.seen for example in examples), tokens=found.tokens, reused=found.reused,
-            chance=items.chance, seconds=round(time.monotonic() - self.since, 3),
-            fingerprint=items.capability.fingerprint, created=datetime.now().isoformat(timespec="seconds"),
-        )  # fmt: skip
+            about=items.about(ready.fingerprint),
+            model=lm.name,
+            revision=lm.revision,
+            dtype=str(lm.dtype).removeprefix("torch."),
+            unfit=len(fitting.unfit),
+            seen=sum(example.prompt in self.seen for example in examples),
+            tokens=found.tokens,
+            reused=found.reused,
+            chance=items.chance,
+            seconds=round(time.monotonic() - self.since, 3),
+            fingerprint=items.capability.fingerprint,
+            created=datetime.now().isoformat(timespec="seconds"),
+        )
         write_cell(self.folder, cell, found.records)
         value = sum(record.value for record in found.records) / len(found.records)
-        self.tell(CellDone(time=time.time(), n=len(found.records), value=value, reused=found.reused,
-                           tokens=found.tokens, seconds=cell.seconds, **where))  # fmt: skip
+        self.tell(
+            CellDone(
+                time=time.time(),
+                n=len(found.records),
+                value=value,
+                reused=found.reused,
+                tokens=found.tokens,
+                seconds=cell.seconds,
+                **where,
+            )
+        )

@@ -67,10 +67,16 @@ def harness_results(
         model = HFLM(lm.model, backend="causal", tokenizer=tokenizer, batch_size=batch_size, revision=lm.revision)
         try:
             found = simple_evaluate(
-                model, tasks=asked, limit=limit, num_fewshot=num_fewshot, log_samples=False, batch_size=batch_size,
-                task_manager=index_of(tasks[0], include_path), apply_chat_template=prompt_style == "chat",
+                model,
+                tasks=asked,
+                limit=limit,
+                num_fewshot=num_fewshot,
+                log_samples=False,
+                batch_size=batch_size,
+                task_manager=index_of(tasks[0], include_path),
+                apply_chat_template=prompt_style == "chat",
                 **({} if seed is None else dict.fromkeys(_SEEDS, seed)),
-            )  # fmt: skip
+            )
         except (*_OF_TASKS, TemplateError) as error:
             raise InputError(f"the harness cannot carry out {', '.join(tasks)}: {reason_of(error)}") from error
     report = {name: value for name, value in (found or {}).items() if name not in _OF_THE_MACHINE}
@@ -91,22 +97,33 @@ def _record(lm: LanguageModel, lane: Lane) -> dict[str, Any]:
         origin = subspace.provenance
         where = "complement of the subspace" if lane.complement else "subspace"
         kinds = " and ".join(f"{kind}s" for kind in lane.kinds)
-        words.append(f"{kinds} of layers {', '.join(map(str, layers))} projected into the {where} of "
-                     f"{origin.capability or 'a capability'}, loss {origin.loss}, α {lane.strength:g}")  # fmt: skip
+        words.append(
+            f"{kinds} of layers {', '.join(map(str, layers))} projected into the {where} of "
+            f"{origin.capability or 'a capability'}, loss {origin.loss}, α {lane.strength:g}"
+        )
         facts["projection"] = {
-            "strength": lane.strength, "kinds": lane.kinds, "layers": layers, "complement": lane.complement,
-            "fingerprint": subspace.fingerprint, "subspace": origin.model_dump(mode="json"),
-        }  # fmt: skip
+            "strength": lane.strength,
+            "kinds": lane.kinds,
+            "layers": layers,
+            "complement": lane.complement,
+            "fingerprint": subspace.fingerprint,
+            "subspace": origin.model_dump(mode="json"),
+        }
     if adapter is not None:
         words.append(f"tuned by {adapter.card.label} of {adapter.card.run}")
         facts["adapter"] = {"fingerprint": adapter.fingerprint, "card": adapter.card.model_dump(mode="json")}
     return {
-        "model": lm.name, "revision": lm.revision, "dtype": str(lm.dtype).removeprefix("torch."),
-        "lane": "; ".join(words) or "the base model", **facts, "fingerprint": fingerprint(lm, lane),
+        "model": lm.name,
+        "revision": lm.revision,
+        "dtype": str(lm.dtype).removeprefix("torch."),
+        "lane": "; ".join(words) or "the base model",
+        **facts,
+        "fingerprint": fingerprint(lm, lane),
         "generation_config": lm.model.generation_config.to_diff_dict(),  # the harness lets it act: say what it holds
         "versions": {**versions(), **{name: metadata.version(name) for name in ("lm_eval", "datasets")}},
-        "command": command_line(), "created": datetime.now().isoformat(timespec="seconds"),
-    }  # fmt: skip
+        "command": command_line(),
+        "created": datetime.now().isoformat(timespec="seconds"),
+    }
 
 
 def _plain(value: Any) -> Any:

@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spd_core.evaluation.claims import Claim, Control
+from spd_core.evaluation.paper import ITEMS, MODEL, reported
 from spd_core.evaluation.statistics import Interval
-from spd_core.evaluation.table import Answered, Column, Table, read_table, role
-from spd_core.recipes.evaluation import EvaluationRecipe, Subject
+from spd_core.evaluation.table import Answered, Column, Table, read_table
+from spd_core.recipes.evaluation import EvaluationRecipe
 from spd_core.storage import write_text
 from spd_core.templates import render
 from spd_core.text import plain_markdown
 
 if TYPE_CHECKING:
     from pandas import DataFrame
-from collections.abc import Mapping
 
 MARKS = {"helps": "▲", "hurts": "▼", "not shown": "·"}
 """Before a headline, so that it is not told by colour alone."""
@@ -86,8 +86,10 @@ def _paper_rows(table: Table) -> Iterator[dict[str, str]]:
     for subject in table.recipe.subjects:
         found = {column: reported(table.recipe.model, subject, column) for column in table.columns}
         if any(value is not None for value in found.values()):
-            values = {column.title: "–" if value is None else f"{value} nats" if column.likelihood else f"{value} %"
-                      for column, value in found.items()}  # fmt: skip
+            values = {
+                column.title: "–" if value is None else f"{value} nats" if column.likelihood else f"{value} %"
+                for column, value in found.items()
+            }
             yield {"Arm": f"Paper: {subject.title} (n = {ITEMS})", **values}
 
 
@@ -97,22 +99,36 @@ def long_rows(table: Table) -> list[dict[str, str | float | int]]:
     for (name, set_name), one in table.answered.items():
         cell, found = one.cells[0], table.claims.get((name, set_name))
         row: dict[str, str | float | int] = {
-            "subject": one.subject.title, "set": table.column(set_name).title, "scorer": cell.about.scorer,
-            "n": one.estimate.n, "seeds": one.estimate.seeds, "value": one.estimate.value,
-            "low": one.estimate.interval.low, "high": one.estimate.interval.high, "interval": one.estimate.method,
+            "subject": one.subject.title,
+            "set": table.column(set_name).title,
+            "scorer": cell.about.scorer,
+            "n": one.estimate.n,
+            "seeds": one.estimate.seeds,
+            "value": one.estimate.value,
+            "low": one.estimate.interval.low,
+            "high": one.estimate.interval.high,
+            "interval": one.estimate.method,
             "mean_tokens": one.length,
-        }  # fmt: skip
+        }
         if not one.likelihood:
             row |= {"ended_share": one.share("ended"), "format_rate": one.share("read")}
         if found is not None:
             change = found.difference
             row |= {
-                "effect": change.effect, "effect_low": change.interval.low, "effect_high": change.interval.high,
-                "p": change.p, "test": change.test, "p_holm": found.p_adjusted, "comparisons": found.comparisons,
-                "gained": change.gained, "lost": change.lost, "minimum_detectable": change.minimum_detectable,
-                "headline": found.headline, "flags": "; ".join(found.flags),
+                "effect": change.effect,
+                "effect_low": change.interval.low,
+                "effect_high": change.interval.high,
+                "p": change.p,
+                "test": change.test,
+                "p_holm": found.p_adjusted,
+                "comparisons": found.comparisons,
+                "gained": change.gained,
+                "lost": change.lost,
+                "minimum_detectable": change.minimum_detectable,
+                "headline": found.headline,
+                "flags": "; ".join(found.flags),
                 **{f"control: {control.name}": control.state for control in found.controls},
-            }  # fmt: skip
+            }
         row |= {"seconds": one.seconds, "items_sha256": cell.fingerprint, "subject_sha256": cell.about.subject}
         rows.append(row)
     return rows
@@ -121,13 +137,17 @@ def long_rows(table: Table) -> list[dict[str, str | float | int]]:
 def diagnostics(table: Table) -> list[dict[str, str]]:
     """Length, stopping and format of every subject's answers."""
     return [
-        {"Arm": one.subject.title, "Set": table.column(name).title, "Tokens": f"{one.length:.1f}",
-         "Ended by themselves": "–" if one.likelihood else f"{100 * one.share('ended'):.0f} %",
-         "Answer could be read": "–" if one.likelihood else f"{100 * one.share('read'):.0f} %",
-         "Right if cut at the first answer": "–" if one.likelihood else f"{100 * float(one.early.mean()):.1f} %",
-         "Right": shown_value(one.estimate.value, one.likelihood)}
+        {
+            "Arm": one.subject.title,
+            "Set": table.column(name).title,
+            "Tokens": f"{one.length:.1f}",
+            "Ended by themselves": "–" if one.likelihood else f"{100 * one.share('ended'):.0f} %",
+            "Answer could be read": "–" if one.likelihood else f"{100 * one.share('read'):.0f} %",
+            "Right if cut at the first answer": "–" if one.likelihood else f"{100 * float(one.early.mean()):.1f} %",
+            "Right": shown_value(one.estimate.value, one.likelihood),
+        }
         for (_, name), one in table.answered.items()
-    ]  # fmt: skip
+    ]
 
 
 def control_text(control: Control, likelihood: bool) -> str:
@@ -211,16 +231,27 @@ def to_latex(table: Table) -> str:
 
     styled = pd.DataFrame(grid(table)).set_index("Arm")
     text: str = styled.to_latex(escape=True, caption=_latex(" ".join(notes(table))))
-    for sign, spelled in (("▲", r"$\blacktriangle$"), ("▼", r"$\blacktriangledown$"), ("·", r"$\cdot$"), ("−", "$-$"),
-                          ("–", "--")):  # fmt: skip
+    for sign, spelled in (
+        ("▲", r"$\blacktriangle$"),
+        ("▼", r"$\blacktriangledown$"),
+        ("·", r"$\cdot$"),
+        ("−", "$-$"),
+        ("–", "--"),
+    ):
         text = text.replace(sign, spelled)
     return text
 
 
 def _latex(text: str) -> str:
     """Text whose signs LaTeX takes as they are; pandas does so for cells alone."""
-    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}",
-               ">": r"\textgreater{}", **{sign: f"\\{sign}" for sign in "&%$#_{}"}}  # fmt: skip
+    special = {
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+        **{sign: f"\\{sign}" for sign in "&%$#_{}"},
+    }
     return "".join(special.get(sign, sign) for sign in text)
 
 
@@ -231,9 +262,13 @@ def evaluation_html(table: Table, title: str) -> str:
         for (_, name), found in table.claims.items()
     ]
     return render(
-        "evaluation.html", title=title, grid=grid(table), notes=notes(table), claims=claims,
+        "evaluation.html",
+        title=title,
+        grid=grid(table),
+        notes=notes(table),
+        claims=claims,
         diagnostics=diagnostics(table),
-    )  # fmt: skip
+    )
 
 
 def _more(found: Claim, column: Column) -> list[str]:
@@ -251,26 +286,3 @@ def write_reports(recipe: EvaluationRecipe, folder: Path) -> None:
     table = read_table(recipe, folder)
     write_text(folder / "table.md", to_markdown(table))
     write_text(folder / "table.csv", frame(table).to_csv(index=False))
-
-
-# --- what the paper reports ----------------------------------------------------------------------------------------
-
-
-MODEL = "Qwen2.5-0.5B-Instruct"
-ITEMS = 100
-"""Items of each set there: the standard error of a share is 3 to 5 points."""
-
-FIGURES: Mapping[str, Mapping[str, float]] = {
-    "base": {"mbpp": 17.0, "codealpaca": 0.683, "gsm8k": 11.0, "svamp": 16.0, "mmlu": 46.0, "bbh": 32.7},
-    "psr": {"mbpp": 29.0, "codealpaca": 0.683, "gsm8k": 17.0, "svamp": 19.0, "mmlu": 43.0, "bbh": 33.7},
-    "ssd": {"mbpp": 18.3, "codealpaca": 0.682, "gsm8k": 12.0, "svamp": 16.0, "mmlu": 48.0, "bbh": 36.0},
-    "spd": {"mbpp": 25.5, "codealpaca": 0.679, "gsm8k": 22.0, "svamp": 32.0, "mmlu": 49.0, "bbh": 38.7},
-    "full": {"mbpp": 11.9, "codealpaca": 0.681, "gsm8k": 13.0, "svamp": 24.0, "mmlu": 48.0, "bbh": 35.7},
-}
-"""By arm and set: right answers in percent, for CodeAlpaca −log p in nats."""
-
-
-def reported(model: str, subject: Subject, column: Column) -> float | None:
-    """The paper's figure of a subject on a set, when the model is the paper's; else None."""
-    same = model.rstrip("/").rpartition("/")[2] == MODEL
-    return FIGURES.get(role(subject), {}).get(column.capability) if same else None

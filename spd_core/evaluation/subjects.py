@@ -24,7 +24,7 @@ from spd_core.recipes.evaluation import EvaluationRecipe, Subject
 from spd_core.recipes.lanes import LaneSpec, source_of
 from spd_core.subspace.analysis import Analysis
 from spd_core.subspace.pipeline import capture_source
-from spd_core.subspace.store import is_capture, load_capture, open_capture, save_capture
+from spd_core.subspace.store import capture_at, is_capture, load_capture, save_capture
 from spd_core.subspace.subspace import Subspace, subspace_of
 
 
@@ -78,12 +78,19 @@ class Subjects:
         return find_capability(self.recipe.capability).limited(self.recipe.capture.examples)
 
     def _subspace(self, spec: LaneSpec) -> Subspace:
-        return subspace_of(open_capture(spec.capture) if spec.capture else self._captured(spec), spec.rank)
+        return subspace_of(capture_at(spec.capture) if spec.capture else self._captured(spec), spec.rank)
 
     def _captured(self, spec: LaneSpec) -> Analysis:
         kind = source_of(spec)
-        asked = json.dumps([kind, spec.rank, spec.seed if kind == "shuffled answers" else None,
-                            self._calibration.fingerprint, content_of(self.lm.name) or self.lm.revision])  # fmt: skip
+        asked = json.dumps(
+            [
+                kind,
+                spec.rank,
+                spec.seed if kind == "shuffled answers" else None,
+                self._calibration.fingerprint,
+                content_of(self.lm.name) or self.lm.revision,
+            ]
+        )
         name = f"{kind.partition(' ')[0]}-{hashlib.sha256(asked.encode()).hexdigest()[:8]}"
         if name in self._made:
             return self._made[name]
@@ -91,9 +98,16 @@ class Subjects:
         if not is_capture(place):
             self.capturing(kind)
             found = capture_source(
-                self.lm, self._calibration, kind, self.recipe.capture, self.recipe.corpus.prompt_style, spec.seed,
-                name=name, tell=self.tell, stop=self.stop,
-            )  # fmt: skip
+                self.lm,
+                self._calibration,
+                kind,
+                self.recipe.capture,
+                self.recipe.corpus.prompt_style,
+                spec.seed,
+                name=name,
+                tell=self.tell,
+                stop=self.stop,
+            )
             save_capture(found, place, overwrite=True)
         return self._made.setdefault(name, load_capture(place))
 
@@ -121,7 +135,7 @@ def check_names(recipe: EvaluationRecipe) -> None:
         if subject.adapter:
             adapter_folder(subject.adapter)
         if subject.capture:
-            open_capture(subject.capture)
+            capture_at(subject.capture)
         folder = Path(subject.model or ".")
         if subject.model and folder.is_dir() and not (folder / "config.json").is_file():
             raise InputError(f"{folder} holds no config.json; name the folder of a checkpoint, as export writes it")

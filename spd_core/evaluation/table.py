@@ -148,8 +148,9 @@ def _check_pairs(answered: Mapping[tuple[str, str], Answered]) -> None:
 def _answered(subject: Subject, found: Sequence[tuple[Cell, list[ItemRecord]]]) -> Answered:
     scores = tuple(tuple(record.value for record in records) for _, records in found)
     cells = tuple(cell for cell, _ in found)
-    return Answered(subject, cells, tuple(tuple(records) for _, records in found),
-                    _estimate(scores, cells[0].about.scorer != "nll"))  # fmt: skip
+    return Answered(
+        subject, cells, tuple(tuple(records) for _, records in found), _estimate(scores, cells[0].about.scorer != "nll")
+    )
 
 
 def _columns(recipe: EvaluationRecipe, answered: Mapping[tuple[str, str], Answered]) -> tuple[Column, ...]:
@@ -159,14 +160,15 @@ def _columns(recipe: EvaluationRecipe, answered: Mapping[tuple[str, str], Answer
     return tuple(
         Column(
             wanted.name,
-            f"{titles[wanted.name]} ({wanted.name})" if titles.get(wanted.name) in repeated
+            f"{titles[wanted.name]} ({wanted.name})"
+            if titles.get(wanted.name) in repeated
             else titles.get(wanted.name, wanted.name),
             wanted.capability,
             wanted.capability == recipe.capability,
             wanted.name in firsts and firsts[wanted.name].likelihood,
         )
         for wanted in recipe.sets
-    )  # fmt: skip
+    )
 
 
 # --- claims ------------------------------------------------------------------------------------------------------
@@ -179,8 +181,12 @@ def role(subject: Subject) -> str:
     if subject.kind == "distilled":
         return subject.arm or subject.adapter.partition("/")[2]
     if subject.kind == "projected" and not subject.complement:
-        return {"capability": "projected", "random": "projected-random", "full loss": "projected-full",
-                "shuffled answers": "projected-shuffled"}[subject.of]  # fmt: skip
+        return {
+            "capability": "projected",
+            "random": "projected-random",
+            "full loss": "projected-full",
+            "shuffled answers": "projected-shuffled",
+        }[subject.of]
     return ""
 
 
@@ -218,17 +224,17 @@ def _estimate(scores: Scores, binary: bool) -> Estimate:
 def _claims(recipe: EvaluationRecipe, answered: Mapping[tuple[str, str], Answered]) -> dict[tuple[str, str], Claim]:
     base = next(subject.name for subject in recipe.subjects if subject.kind == "base")
     found = {
-        key: difference(answered[base, key[1]], one) for key, one in answered.items()
+        key: difference(answered[base, key[1]], one)
+        for key, one in answered.items()
         if key[0] != base and (base, key[1]) in answered
-    }  # fmt: skip
+    }
     comparisons = (len(recipe.subjects) - 1) * len(recipe.sets)  # those still to come, too: they may come out anyhow
     p_values = [*(one.p for one in found.values()), *[1.0] * (comparisons - len(found))]
     adjusted = dict(zip(found, holm(p_values), strict=False)) if found else {}
     return {
-        key: _claim(answered[base, key[1]], answered[key], one, adjusted[key], comparisons,
-                    _controls(answered, key))
+        key: _claim(answered[base, key[1]], answered[key], one, adjusted[key], comparisons, _controls(answered, key))
         for key, one in found.items()
-    }  # fmt: skip
+    }
 
 
 def _controls(
@@ -237,25 +243,39 @@ def _controls(
     """The controls of a subject on a set: question, and subject − control where it was run."""
     mine = answered[key]
     others = {
-        role(one.subject): one for (_, name), one in answered.items()
+        role(one.subject): one
+        for (_, name), one in answered.items()
         if name == key[1] and _alike(mine.subject, one.subject)
-    }  # fmt: skip
+    }
     return {
-        others[control].subject.title if control in others else NAMED[control].title:
-            (question, difference(others[control], mine) if control in others else None)
+        others[control].subject.title if control in others else NAMED[control].title: (
+            question,
+            difference(others[control], mine) if control in others else None,
+        )
         for control, question in CONTROLS.get(role(mine.subject), {}).items()
-    }  # fmt: skip
+    }
 
 
 def _claim(
-    base: Answered, mine: Answered, found: Difference, adjusted: float, comparisons: int,
+    base: Answered,
+    mine: Answered,
+    found: Difference,
+    adjusted: float,
+    comparisons: int,
     controls: Mapping[str, tuple[str, Difference | None]],
-) -> Claim:  # fmt: skip
+) -> Claim:
     binary = not base.likelihood
     return claim(
-        subject=mine.subject.title, against=base.subject.title, set_name=base.cells[0].title, difference=found,
-        p_adjusted=adjusted, comparisons=comparisons, lower_is_better=not binary, controls=controls,
+        subject=mine.subject.title,
+        against=base.subject.title,
+        set_name=base.cells[0].title,
+        difference=found,
+        p_adjusted=adjusted,
+        comparisons=comparisons,
+        lower_is_better=not binary,
+        controls=controls,
         early=_paired(_hashable(base.early), _hashable(mine.early), True) if binary else None,
         format_rates=(base.share("read"), mine.share("read")) if binary else None,
-        estimate=mine.estimate, chance=base.cells[0].chance if binary else None,
-    )  # fmt: skip
+        estimate=mine.estimate,
+        chance=base.cells[0].chance if binary else None,
+    )

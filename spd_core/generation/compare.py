@@ -179,9 +179,15 @@ def _write(
                 on_step(completions, seconds)
 
         written = generate(
-            lm, [text], lanes[start : start + ROWS], sampling,
-            special_tokens=special, first_lane=start, on_step=step, stop=stop,
-        )  # fmt: skip
+            lm,
+            [text],
+            lanes[start : start + ROWS],
+            sampling,
+            special_tokens=special,
+            first_lane=start,
+            on_step=step,
+            stop=stop,
+        )
         completions[start : start + ROWS] = written
     return completions, seconds
 
@@ -206,17 +212,23 @@ def _lane_text(spec: LaneSpec, lane: Lane, completion: Completion, seconds: floa
 def _adapter_facts(ref: str, adapter: Adapter) -> AdapterFacts:
     card = adapter.card
     return AdapterFacts(
-        ref=ref, name=card.label, capability=card.capability, base=card.base, revision=card.revision,
-        fingerprint=adapter.fingerprint, created=card.created,
-    )  # fmt: skip
+        ref=ref,
+        name=card.label,
+        capability=card.capability,
+        base=card.base,
+        revision=card.revision,
+        fingerprint=adapter.fingerprint,
+        created=card.created,
+    )
 
 
 def _facts(lane: Lane, subspace: Subspace) -> dict[str, Any]:
     """What a record says of the subspace that a lane projects into."""
     sites = [
-        site for site in subspace.sites
+        site
+        for site in subspace.sites
         if site.kind in lane.kinds and (lane.layers is None or site.layer in lane.layers)
-    ]  # fmt: skip
+    ]
     return {
         "capability": subspace.provenance.capability,
         "d_kv": sites[0].d_kv if sites else 0,

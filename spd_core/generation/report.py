@@ -23,7 +23,7 @@ SHARED = (
 # --- sentences -----------------------------------------------------------------------------------------------
 
 
-def projected(lane: LaneText, comparison: Comparison) -> str:
+def projection_sentence(lane: LaneText, comparison: Comparison) -> str:
     """What is projected in a lane: kinds, layers, rank, strength, and which tokens; and in which model."""
     spec, model = lane.spec, _tuned(lane) or "the untouched model"
     if not spec.projects or not lane.ranks or spec.strength == 0:
@@ -62,14 +62,14 @@ def _layers(lane: LaneText) -> str:
     return f"layer{'s' * (len(layers) > 1)} {', '.join(map(str, layers))}"
 
 
-def luck(sampling: Sampling) -> str:
+def noise_sentence(sampling: Sampling) -> str:
     """One sentence on chance."""
     if sampling.greedy:
         return "Greedy: each lane takes its most probable token, so that there is no luck."
     return SHARED if sampling.shared_randomness else "Every lane draws its own noise: a difference can be luck."
 
 
-def how(sampling: Sampling) -> str:
+def sampling_line(sampling: Sampling) -> str:
     """Sampling settings in one line."""
     noise = "" if sampling.greedy or sampling.shared_randomness else ", noise of each lane its own"
     top_k = f", top-k {sampling.top_k}" if sampling.top_k else ""
@@ -77,33 +77,33 @@ def how(sampling: Sampling) -> str:
     return f"{drawn}, seed {sampling.seed}, at most {sampling.max_new_tokens} tokens{noise}"
 
 
-def flag(lane: LaneText) -> str:
+def degenerate_reason(lane: LaneText) -> str:
     """Why a lane's text counts as degenerate; empty when it does not, or when it was never written."""
     if lane.finish == "stopped" and not lane.tokens:
         return ""
     return degeneration(lane.ids, lane.text)
 
 
-def divergence(lane: LaneText, comparison: Comparison) -> int | None:
+def first_difference(lane: LaneText, comparison: Comparison) -> int | None:
     """Index of the first token that differs from the first lane's (for the first lane: from the second's)."""
     return first_divergence(lane.ids, _reference(lane, comparison).ids)
 
 
-def forked(lane: LaneText, comparison: Comparison) -> str:
+def divergence_sentence(lane: LaneText, comparison: Comparison) -> str:
     """Where a lane parts from the one it is compared with, in words."""
-    other, at = _reference(lane, comparison), divergence(lane, comparison)
+    other, at = _reference(lane, comparison), first_difference(lane, comparison)
     if other is lane:
         return ""
     return f"the same tokens as {other.label}" if at is None else f"differs from {other.label} at token {at + 1}"
 
 
-def origin(comparison: Comparison) -> str:
+def origin_line(comparison: Comparison) -> str:
     """What made a comparison, in one line."""
     facts = (
         f"{_model(comparison.model, comparison.revision)}, {comparison.dtype} on {comparison.device}",
         f"{comparison.capability} ({comparison.fingerprint[:12]}), {comparison.loss} loss",
         f"capture {comparison.analysis}",
-        how(comparison.sampling),
+        sampling_line(comparison.sampling),
         f"written {comparison.created.replace('T', ' ')} in {comparison.seconds:.1f} s, "
         f"read in {comparison.reading_seconds:.1f} s",
     )
@@ -115,7 +115,7 @@ def _reference(lane: LaneText, comparison: Comparison) -> LaneText:
     return rest[0] if lane is first and rest else first
 
 
-def numbers(lane: LaneText) -> str:
+def lane_numbers(lane: LaneText) -> str:
     """How a lane ended, its length, speed and means."""
     parts = [
         f"{FINISH[lane.finish]} · {len(lane.tokens)} token{'s' * (len(lane.tokens) != 1)}, {lane.speed:.1f} a second"
@@ -153,7 +153,7 @@ def diff_parts(pieces: Iterable[Piece], fork: int | None) -> list[TextPart]:
 def lane_parts(lane: LaneText, comparison: Comparison) -> list[TextPart]:
     """A lane's text, its words compared with the first lane's and the first divergence marked."""
     other = _reference(lane, comparison)
-    at = divergence(lane, comparison)
+    at = first_difference(lane, comparison)
     fork = None if at is None else len("".join(token.text for token in lane.tokens[:at]))
     return diff_parts(word_diff(lane.text, other.text)[0], fork)
 
@@ -173,20 +173,25 @@ def comparison_html(comparison: Comparison) -> str:
     facts = {
         "Prompt": comparison.prompt,
         **({} if comparison.answer is None else {"Correct answer": comparison.answer}),
-        "Origin": origin(comparison),
+        "Origin": origin_line(comparison),
     }
     return render(
-        "comparison.html", created=comparison.created, facts=facts, luck=luck(comparison.sampling),
-        read=comparison.read, lanes=[_lane(lane, comparison) for lane in comparison.lanes], token_names=_TOKEN,
-    )  # fmt: skip
+        "comparison.html",
+        created=comparison.created,
+        facts=facts,
+        luck=noise_sentence(comparison.sampling),
+        read=comparison.read,
+        lanes=[_lane(lane, comparison) for lane in comparison.lanes],
+        token_names=_TOKEN,
+    )
 
 
 def _lane(lane: LaneText, comparison: Comparison) -> dict[str, Any]:
-    bad = flag(lane)
+    bad = degenerate_reason(lane)
     lines = [
-        numbers(lane),
-        forked(lane, comparison),
-        projected(lane, comparison),
+        lane_numbers(lane),
+        divergence_sentence(lane, comparison),
+        projection_sentence(lane, comparison),
         *([f"Degenerate: {bad}"] if bad else []),
     ]
     tokens = None if lane.other is None else [_cells(token) for token in lane.tokens]

@@ -237,12 +237,18 @@ def save_adapter(adapter: Adapter, folder: Path, base_config: Any, overwrite: bo
     card = adapter.card
     hub = card.base.count("/") == 1 and ":" not in card.revision and "+" not in card.revision
     config = {
-        "peft_type": "LORA", "task_type": "CAUSAL_LM", "r": rank, "lora_alpha": rank, "lora_dropout": 0.0,
-        "target_modules": sorted(unit.deltas), "bias": "none", "inference_mode": True,
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "r": rank,
+        "lora_alpha": rank,
+        "lora_dropout": 0.0,
+        "target_modules": sorted(unit.deltas),
+        "bias": "none",
+        "inference_mode": True,
         "fan_in_fan_out": base_config.model_type == "gpt2",  # its weights lie transposed
         "base_model_name_or_path": base_config.name_or_path if card.base == BUILTIN else card.base,
         "revision": card.revision if hub else None,
-    }  # fmt: skip
+    }
     tensors = {}
     for path, delta in unit.deltas.items():
         for end, tensor in ((_A, delta.a), (_B, delta.b)):

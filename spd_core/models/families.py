@@ -213,3 +213,32 @@ def parse_layers(text: str, n_layers: int) -> tuple[int, ...]:
         else:
             raise InputError(f"unknown layer {part!r}; use middle, last, all, or indices from 0 to {n_layers - 1}")
     return tuple(sorted(chosen))
+
+
+def site_record(site: Site) -> dict[str, Any]:
+    """A site as JSON."""
+    return {
+        "layer": site.layer,
+        "kind": site.kind,
+        "module": site.module,
+        "heads": site.heads,
+        "fused": site.fused,
+        "columns": _as_ranges(site.columns),
+    }
+
+
+def _as_ranges(columns: tuple[int, ...]) -> list[list[int]]:
+    """Runs of consecutive columns as [start, end): a fused head is a line, not hundreds of numbers."""
+    starts = [c for i, c in enumerate(columns) if i == 0 or columns[i - 1] != c - 1]
+    ends = [c + 1 for i, c in enumerate(columns) if i == len(columns) - 1 or columns[i + 1] != c + 1]
+    return [list(pair) for pair in zip(starts, ends, strict=True)]
+
+
+def site_from(record: dict[str, Any]) -> Site:
+    """The site that `site_record` wrote.
+
+    Raises:
+        KeyError, TypeError: a field is missing or of another kind.
+    """
+    columns = tuple(c for start, end in record["columns"] for c in range(start, end))
+    return Site(record["layer"], record["kind"], record["module"], columns, record["heads"], record["fused"])

@@ -144,9 +144,13 @@ def load(
     )
     tell(Progress(0.1, 1, f"Loading {name}"))
     model, found = _from_pretrained(
-        AutoModelForCausalLM.from_pretrained, source, revision,
-        use_safetensors=True, dtype=torch_dtype, output_loading_info=True,
-    )  # fmt: skip
+        AutoModelForCausalLM.from_pretrained,
+        source,
+        revision,
+        use_safetensors=True,
+        dtype=torch_dtype,
+        output_loading_info=True,
+    )
     absent = sorted(found["missing_keys"])
     if absent:  # transformers would go on with random numbers
         raise ModelError(f"{name} lacks {len(absent)} weights (the first: {absent[0]}); its files are incomplete")

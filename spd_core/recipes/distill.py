@@ -42,15 +42,22 @@ ARMS: Mapping[ArmName, Arm] = {
     for arm in (
         Arm(name="psr", label="PSR, plain self-retraining", isolates="training on one's own text", top_p=1.0),
         Arm(name="ssd", label="SSD, simple self-distillation", isolates="truncated sampling"),
-        Arm(name="apple", label="SSD, as Apple set it", isolates="truncated sampling, hotter", temperature=1.6,
-            top_p=0.8, top_k=20),
+        Arm(
+            name="apple",
+            label="SSD, as Apple set it",
+            isolates="truncated sampling, hotter",
+            temperature=1.6,
+            top_p=0.8,
+            top_k=20,
+        ),
         Arm(name="spd", label="SPD, self-policy distillation", isolates="the method", subspace="capability"),
         Arm(name="random", label="Random subspace", isolates="any projection", subspace="random"),
         Arm(name="full", label="Full-loss subspace", isolates="which tokens count", subspace="full loss"),
-        Arm(name="shuffled", label="Shuffled answers", isolates="whether the labels matter",
-            subspace="shuffled answers"),
+        Arm(
+            name="shuffled", label="Shuffled answers", isolates="whether the labels matter", subspace="shuffled answers"
+        ),
     )
-}  # fmt: skip
+}
 
 
 def short_name(arm: str) -> str:

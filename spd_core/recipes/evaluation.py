@@ -35,7 +35,7 @@ class Subject(Projection):
     Attributes:
         kind: the untouched model; projected while it answers; tuned by an adapter; or a checkpoint of its own.
         of, complement, kinds, layers: of a projected one, where to.
-        capture: name of a saved capture whose subspace it is; empty captures one for this evaluation.
+        capture: the capture whose subspace it is, by its name or its folder; empty captures one for this evaluation.
         rank, strength: None takes the evaluation's own.
         arm: of a distilled one: the arm that this evaluation trains.
         adapter: or the adapter `RUN/ARM` that is there already.
@@ -72,8 +72,9 @@ class Subject(Projection):
         if self.kind == "checkpoint":
             return f"checkpoint-{_file_name(Path(self.model).name)}"
         known = {subject.model_dump_json(): name for name, subject in NAMED.items()}
-        plain = self.model_copy(update={"rank": None, "strength": None, "capture": "", "kinds": ("key", "value"),
-                                        "layers": None})  # fmt: skip
+        plain = self.model_copy(
+            update={"rank": None, "strength": None, "capture": "", "kinds": ("key", "value"), "layers": None}
+        )
         called = known.get(plain.model_dump_json(), f"{self.kind}-{self.of.partition(' ')[0]}")
         return f"{called}-{_file_name(self.capture)}" if self.capture else called
 
@@ -110,12 +111,19 @@ NAMED: Mapping[str, Subject] = {
 """Subjects that a configuration can simply name."""
 
 CONTROLS: Mapping[str, Mapping[str, str]] = {
-    "projected": {"projected-random": "does any projection do it?", "projected-full": "does it matter which tokens?",
-                  "projected-shuffled": "do the right answers matter?"},
-    "spd": {"random": "does any projection do it?", "full": "does it matter which tokens?",
-            "shuffled": "do the right answers matter?", "ssd": "does plain self-distillation do it?",
-            "psr": "does training on one's own text do it?"},
-}  # fmt: skip
+    "projected": {
+        "projected-random": "does any projection do it?",
+        "projected-full": "does it matter which tokens?",
+        "projected-shuffled": "do the right answers matter?",
+    },
+    "spd": {
+        "random": "does any projection do it?",
+        "full": "does it matter which tokens?",
+        "shuffled": "do the right answers matter?",
+        "ssd": "does plain self-distillation do it?",
+        "psr": "does training on one's own text do it?",
+    },
+}
 """What each subject that claims to use the capability subspace is to be better than, and the question that answers."""
 
 
@@ -192,8 +200,11 @@ class EvaluationRecipe(Record):
 
     @model_validator(mode="after")
     def _fits(self) -> "EvaluationRecipe":
-        for what, names in (("subject", [s.name for s in self.subjects]), ("set", [s.name for s in self.sets]),
-                            ("seed", list(map(str, self.seeds)))):  # fmt: skip
+        for what, names in (
+            ("subject", [s.name for s in self.subjects]),
+            ("set", [s.name for s in self.sets]),
+            ("seed", list(map(str, self.seeds))),
+        ):
             repeated = [name for name, count in Counter(names).items() if count > 1]
             if repeated:
                 raise ValueError(f"the {what} {repeated[0]!r} is named twice; name it once, or give it a label")
@@ -217,10 +228,18 @@ class EvaluationRecipe(Record):
         if not self.arms:
             return None
         return Recipe(
-            capability=self.capability, model=self.model, revision=self.revision, dtype=self.dtype, arms=self.arms,
-            capture=self.capture, corpus=self.corpus, train=self.train.model_copy(update={"seed": seed}),
-            rounds=self.rounds, drift=False, seed=seed,
-        )  # fmt: skip
+            capability=self.capability,
+            model=self.model,
+            revision=self.revision,
+            dtype=self.dtype,
+            arms=self.arms,
+            capture=self.capture,
+            corpus=self.corpus,
+            train=self.train.model_copy(update={"seed": seed}),
+            rounds=self.rounds,
+            drift=False,
+            seed=seed,
+        )
 
     def lane(self, subject: Subject, seed: int, run: str = "") -> LaneSpec:
         """How a subject answers, with a seed.
@@ -249,8 +268,10 @@ def _named(subject: Any) -> Any:
         return NAMED[subject]
     if "/" in subject and not os.path.exists(subject):
         return {"kind": "distilled", "adapter": subject}
-    raise ValueError(f"unknown arm {subject!r}; there are {', '.join(NAMED)}, RUN/ARM of a finished run, or an object "
-                     'such as {"kind": "checkpoint", "model": "FOLDER"}')  # fmt: skip
+    raise ValueError(
+        f"unknown arm {subject!r}; there are {', '.join(NAMED)}, RUN/ARM of a finished run, or an object "
+        'such as {"kind": "checkpoint", "model": "FOLDER"}'
+    )
 
 
 def read_evaluation(path: Path) -> EvaluationRecipe:

@@ -133,10 +133,11 @@ def labels(
     """
     tuned = dict(adapters or {})
     found = [
-        _distilled(spec, specs, tuned) if spec.kind == "distilled" else
-        _label(spec, [other for other in specs if other.kind == spec.kind], capabilities, tuned)
+        _distilled(spec, specs, tuned)
+        if spec.kind == "distilled"
+        else _label(spec, [other for other in specs if other.kind == spec.kind], capabilities, tuned)
         for spec in specs
-    ]  # fmt: skip
+    ]
     repeated = {label for label, count in Counter(found).items() if count > 1}
     return [
         f"{label} ({found[:at].count(label) + 1})" if label in repeated else label for at, label in enumerate(found)

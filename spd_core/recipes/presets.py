@@ -72,6 +72,9 @@ def validated(kind: type[_R], settings: Mapping[str, Any], whole: str) -> _R:
 
 def _merged(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     """`own` over `base`, group by group."""
-    both = {name: _merged(base[name], own[name]) for name in base.keys() & own.keys()
-            if isinstance(base[name], Mapping) and isinstance(own[name], Mapping)}  # fmt: skip
+    both = {
+        name: _merged(base[name], own[name])
+        for name in base.keys() & own.keys()
+        if isinstance(base[name], Mapping) and isinstance(own[name], Mapping)
+    }
     return {**base, **own, **both}

@@ -78,13 +78,20 @@ def cost_of(
     examples = min(examples, recipe.capture.examples or examples)
     seconds = None
     if rates is not None:
-        seconds = (START + captures * examples / rates.capture + corpus_tokens / rates.corpus
-                   + train_tokens / rates.train)  # fmt: skip
+        seconds = (
+            START + captures * examples / rates.capture + corpus_tokens / rates.corpus + train_tokens / rates.train
+        )
     disk = None
     if card is not None:
         disk = arms * recipe.rounds * 2 * adapter_bytes(card, recipe.train.lora_r, recipe.train.lora_targets)
-    return Cost(corpora=corpora, captures=captures, corpus_tokens=corpus_tokens, train_tokens=train_tokens,
-                seconds=seconds, disk=disk)  # fmt: skip
+    return Cost(
+        corpora=corpora,
+        captures=captures,
+        corpus_tokens=corpus_tokens,
+        train_tokens=train_tokens,
+        seconds=seconds,
+        disk=disk,
+    )
 
 
 def adapter_bytes(card: ModelCard, rank: int, targets: Collection[Target] = ("q", "k", "v", "o")) -> int:
@@ -123,8 +130,12 @@ def rates_of(run: Run) -> Rates | None:
     rates: Mapping[str, float] = {name: done / seconds for name, (done, seconds) in sums.items() if done and seconds}
     if not {"corpus", "train"} <= rates.keys():
         return None
-    return Rates(capture=rates.get("capture", BUILTIN_RATES.capture), corpus=rates["corpus"], train=rates["train"],
-                 source=f"this machine, in the run of {run.record.created.replace('T', ' ')}")  # fmt: skip
+    return Rates(
+        capture=rates.get("capture", BUILTIN_RATES.capture),
+        corpus=rates["corpus"],
+        train=rates["train"],
+        source=f"this machine, in the run of {run.record.created.replace('T', ' ')}",
+    )
 
 
 def _last_of_each(events: Iterable[object]) -> Iterable[tuple[str, StageProgress]]:

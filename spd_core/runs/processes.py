@@ -141,9 +141,14 @@ def start(command: Sequence[str], environment: Mapping[str, str], folder: Path, 
         OSError: it cannot be started.
     """
     child = subprocess.Popen(
-        command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+        command,
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=subprocess.STDOUT,
         start_new_session=True,
-    )  # fmt: skip
+    )
     _started.append(child)
     return owner_of(child.pid)
 

@@ -2,7 +2,7 @@
 
 Plain are None, bool, int, float, complex, str, bytes, list, tuple, dict, set and frozenset, nested; any other object
 is a number that only its own process can resolve. Reading can build nothing else and runs no code: the reason for a
-format of our own (pickle and marshal do, and importing json takes longer than a trial may cost). Each value is a
+format of our own (pickle and marshal do, and importing json takes longer than one run may cost). Each value is a
 letter, a number, a colon, and then so many bytes or values. Knows nothing of what the messages mean.
 """
 

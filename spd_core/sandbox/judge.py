@@ -3,7 +3,7 @@
 In the judge the code's functions are handles: a call sends plain values to the worker and gets plain values or an
 exception back, and the judge compares what it got itself. So nothing that the code does in its own process, not even
 a forged message, is more than the result of a call. Refuses to know any other kind of message: no pickle, no objects.
-Knows nothing of data sets. Imports little, since every trial pays for it twice.
+Knows nothing of data sets. Imports little, since every program run pays for it twice.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def work(channel: Channel) -> NoReturn:
 
 
 def _run(setup: str, code: str, namespace: dict[str, Any]) -> None:
-    try:  # noqa: SIM105 (contextlib would take 10 ms of every trial)
+    try:  # noqa: SIM105 (contextlib would take 10 ms of every run)
         exec(compile(setup, "<setup>", "exec", dont_inherit=True), namespace)
     except Exception:
         pass  # it may need what the code defines; the judge executes it too, after the code, and reports
@@ -118,7 +118,7 @@ class Worker:
     """The other process, as the judge sees it.
 
     Attributes:
-        broken: why it can be asked no more, or "". Fails the trial, even where a test swallows the exception.
+        broken: why it can be asked no more, or "". Fails the program, even where a test swallows the exception.
     """
 
     def __init__(self, channel: Channel) -> None:
@@ -160,7 +160,7 @@ class Worker:
         return answer
 
     def stop(self, reason: str) -> NoReturn:
-        """Ends the trial."""
+        """Ends the run of this program."""
         self.broken = self.broken or reason
         raise _Stop
 

@@ -78,7 +78,7 @@ def run_tests(code: str, tests: Sequence[str], setup: str = "", reference: str =
 
     With SPD_ALLOW_CODE=unisolated code runs without Landlock and seccomp: limits on time, memory and file size hold,
     and it still cannot pass by a trick within its own process; but it has the user's rights over files, network,
-    processes (also over the judge's), and what it starts may outlive the trial.
+    processes (also over the judge's), and what it starts may outlive the run.
 
     Args:
         setup: executed before the tests, and before the code too as far as it does not need it.

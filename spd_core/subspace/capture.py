@@ -94,8 +94,9 @@ def capture_gradients(
         for site, gram in outputs_seen.items():
             gram.update(outputs[site][mask])
         if rows is not None:
-            rows.add(batch, *({s: by_site[s][mask].float().cpu().numpy() for s in sites}
-                              for by_site in (gradients, outputs)))  # fmt: skip
+            rows.add(
+                batch, *({s: by_site[s][mask].float().cpu().numpy() for s in sites} for by_site in (gradients, outputs))
+            )
         losses |= {example.id: float(loss) for example, loss in zip(batch, batch_losses, strict=True)}
         done += len(batch)
         tokens += sum(len(example.ids) for example in batch)

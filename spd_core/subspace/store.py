@@ -15,27 +15,18 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from spd_core.data.capability import BUILTIN_FOLDER, Capability, Settings, builtin_names, read_capability
-from spd_core.data.catalog import read_named
-from spd_core.data.catalog import saved_capabilities as own_capabilities
+from spd_core.data.capability import BUILTIN_FOLDER, read_capability
 from spd_core.data.spans import Encoded
 from spd_core.errors import InputError
-from spd_core.models.families import Site
+from spd_core.models.families import Site, site_from, site_record
 from spd_core.records import first_error, refuse_newer
 from spd_core.storage import child, new_folder, spd_home, write_text
-from spd_core.subspace.analysis import (
-    Analysis,
-    Coordinates,
-    Floats,
-    HeadSpectra,
-    Provenance,
-    SiteAnalysis,
-)
+from spd_core.subspace import shell_folders
+from spd_core.subspace.analysis import Analysis, Coordinates, Floats, HeadSpectra, Provenance, SiteAnalysis
 
 TENSORS, RECORD, EXAMPLES = "analysis.safetensors", "analysis.json", "capability.jsonl"
 FORMAT = 2
 """2 since the spectra of single KV heads are kept; captures of format 1 are read as they are."""
-_OLD_TENSORS, _OLD_RECORD = "subspace.safetensors", "subspace.json"
 RECORDED = BUILTIN_FOLDER.parent / "demo" / "captures"
 """Where the captures lie that come with SPD Lab."""
 
@@ -82,9 +73,9 @@ def load_capture(folder: Path, *, recorded: bool = False) -> Analysis:
     Raises:
         InputError: a file is missing, damaged, does not fit the others, or is of a newer format.
     """
-    old = (folder / _OLD_RECORD).is_file() and not (folder / RECORD).is_file()
+    old = (folder / shell_folders.RECORD).is_file() and not (folder / RECORD).is_file()
     try:
-        analysis = _read_old(folder) if old else _read(folder, recorded)
+        analysis = shell_folders.read_shell_folder(folder) if old else _read(folder, recorded)
     except OSError as error:
         raise InputError(f"no capture at {folder}: {error.strerror or error}; capture one first") from error
     except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -112,8 +103,9 @@ def _read(folder: Path, recorded: bool) -> Analysis:
 
 def _site_analysis(site: Site, tensors: dict[str, Floats]) -> SiteAnalysis:
     own = {name.removeprefix(f"{site.name}/"): a for name, a in tensors.items() if name.startswith(f"{site.name}/")}
-    tokens, heads, nulls = ({n.removeprefix(g): a for n, a in own.items() if n.startswith(g)}
-                            for g in ("tokens/", "heads/", "null/"))  # fmt: skip
+    tokens, heads, nulls = (
+        {n.removeprefix(g): a for n, a in own.items() if n.startswith(g)} for g in ("tokens/", "heads/", "null/")
+    )
     return SiteAnalysis(
         own["values"],
         own["vectors"],
@@ -131,53 +123,6 @@ def _example(row: dict[str, Any]) -> Encoded:
     return Encoded(row["id"], row["text"], tuple(row["ids"]), offsets, tuple(row["supervised"]))
 
 
-def _read_old(folder: Path) -> Analysis:
-    """What the shell wrote before: bases cut off at their rank, all singular values, and no example."""
-    record = json.loads((folder / _OLD_RECORD).read_text("utf-8"))
-    tensors = load_file(folder / _OLD_TENSORS)
-    sites = [site_from(site) for site in record.pop("sites")]
-    provenance = Provenance.model_validate(record)
-    found = {
-        site: SiteAnalysis(tensors[f"{site.name}.singular_values"], tensors[f"{site.name}.basis"], None)
-        for site in sites
-    }
-    return Analysis(folder.name, provenance, _recalled(provenance), found, ())
-
-
-def _recalled(provenance: Provenance) -> Capability:
-    """The capability that an old folder names, where it is at hand and the same still; else its name alone."""
-    name = provenance.capability
-    if name in (*builtin_names(), *own_capabilities()):
-        with suppress(InputError):  # damaged
-            found = read_named(name)
-            if found.split("calibration").limited(provenance.examples_requested).fingerprint == provenance.fingerprint:
-                return found
-    return Capability(Settings(capability=name or "unknown"), ())
-
-
-def site_record(site: Site) -> dict[str, Any]:
-    """A site as JSON."""
-    return {"layer": site.layer, "kind": site.kind, "module": site.module, "heads": site.heads, "fused": site.fused,
-            "columns": _as_ranges(site.columns)}  # fmt: skip
-
-
-def _as_ranges(columns: tuple[int, ...]) -> list[list[int]]:
-    """Runs of consecutive columns as [start, end): a fused head is a line, not hundreds of numbers."""
-    starts = [c for i, c in enumerate(columns) if i == 0 or columns[i - 1] != c - 1]
-    ends = [c + 1 for i, c in enumerate(columns) if i == len(columns) - 1 or columns[i + 1] != c + 1]
-    return [list(pair) for pair in zip(starts, ends, strict=True)]
-
-
-def site_from(record: dict[str, Any]) -> Site:
-    """The site that `site_record` wrote.
-
-    Raises:
-        KeyError, TypeError: a field is missing or of another kind.
-    """
-    columns = tuple(c for start, end in record["columns"] for c in range(start, end))
-    return Site(record["layer"], record["kind"], record["module"], columns, record["heads"], record["fused"])
-
-
 # --- checking ------------------------------------------------------------------------------------------------
 
 
@@ -191,23 +136,11 @@ def _check(analysis: Analysis, folder: Path, old: bool) -> None:
     tokens = sum(len(example.ids) for example in examples)
     for site, found in analysis.sites.items():
         if old:
-            _check_basis(site, found, folder)
+            shell_folders.check_basis(site, found, folder)
             continue
         shapes = {name: array.shape for name, array in _arrays(found).items()}
         if shapes != _shapes(found, site, tokens) or not np.isfinite(found.values).all():
             raise InputError(f"{folder}: the arrays of {site.name} do not fit {tokens} tokens of width {site.d_kv}")
-
-
-def _check_basis(site: Site, found: SiteAnalysis, folder: Path) -> None:
-    basis = found.vectors
-    rows, rank = basis.shape if basis.ndim == 2 else (0, 0)
-    if rows != site.d_kv or not 1 <= rank <= site.d_kv or found.values.shape != (site.d_kv,):
-        raise InputError(
-            f"{folder}: {site.name} has a basis of shape {list(basis.shape)}, expected [{site.d_kv}, rank]"
-        )
-    error = np.abs(basis.T.astype(np.float64) @ basis.astype(np.float64) - np.eye(rank)).max()
-    if not error < 1e-4:  # also true for NaN
-        raise InputError(f"{folder}: the basis of {site.name} is not orthonormal (off by {error:.1e})")
 
 
 def _shapes(found: SiteAnalysis, site: Site, tokens: int) -> dict[str, tuple[int, ...]]:
@@ -223,9 +156,14 @@ def _shapes(found: SiteAnalysis, site: Site, tokens: int) -> dict[str, tuple[int
     if kept is None:
         return shapes
     by_direction, by_component = (tokens, kept.gradient.size // tokens), (tokens, kept.explained.size)
-    return shapes | {"tokens/gradient": by_direction, "tokens/activation": by_direction, "tokens/product": (tokens,),
-                     "tokens/scores": by_component, "tokens/explained": by_component[1:],
-                     "tokens/axes": (by_component[1], by_direction[1])}  # fmt: skip
+    return shapes | {
+        "tokens/gradient": by_direction,
+        "tokens/activation": by_direction,
+        "tokens/product": (tokens,),
+        "tokens/scores": by_component,
+        "tokens/explained": by_component[1:],
+        "tokens/axes": (by_component[1], by_direction[1]),
+    }
 
 
 # --- the shelf -----------------------------------------------------------------------------------------------
@@ -238,13 +176,13 @@ def captures_folder() -> Path:
 
 def is_capture(folder: Path) -> bool:
     """Whether a folder holds a capture, of this version or an older one; damaged or not."""
-    return any((folder / name).is_file() for name in (RECORD, _OLD_RECORD))
+    return any((folder / name).is_file() for name in (RECORD, shell_folders.RECORD))
 
 
 def saved_captures() -> list[str]:
     """Names of the captures of this machine, the newest first."""
     stamps: dict[str, float] = {}
-    for name in (_OLD_RECORD, RECORD):
+    for name in (shell_folders.RECORD, RECORD):
         for path in captures_folder().glob(f"[!.]*/{name}"):
             with suppress(FileNotFoundError):  # another tab deletes it at this moment
                 stamps[path.parent.name] = path.stat().st_mtime
@@ -277,7 +215,7 @@ def changed_at(name: str) -> int:
         FileNotFoundError: it is deleted at this moment.
     """
     folder = find_capture(name)
-    return (folder / (RECORD if (folder / RECORD).is_file() else _OLD_RECORD)).stat().st_mtime_ns
+    return (folder / (RECORD if (folder / RECORD).is_file() else shell_folders.RECORD)).stat().st_mtime_ns
 
 
 def open_capture(name: str) -> Analysis:
@@ -300,5 +238,7 @@ def capture_at(where: str) -> Analysis:
     if is_capture(folder):
         return load_capture(folder)
     if folder.is_dir() or "/" in where:
-        raise InputError(f"no capture at {folder}: it has neither {RECORD} nor {_OLD_RECORD}; make one with capture")
+        raise InputError(
+            f"no capture at {folder}: it has neither {RECORD} nor {shell_folders.RECORD}; make one with capture"
+        )
     return open_capture(where)

@@ -11,7 +11,8 @@ from safetensors.torch import load_file
 
 from spd_core.distill.batches import by_length
 from spd_core.distill.corpus import CorpusRow
-from spd_core.distill.train import ADAPTER, TrainNews, encode_row, target_modules, train
+from spd_core.distill.train import ADAPTER, encode_row, target_modules, train
+from spd_core.distill.watch import TrainNews
 from spd_core.errors import InputError, StorageError, TrainingError
 from spd_core.generation.decode import generate
 from spd_core.intervention.projection import Lane

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from spd_core.evaluation.paper import FIGURES, reported
 from spd_core.evaluation.report import (
-    FIGURES,
     control_text,
     diagnostics,
     evaluation_html,
@@ -16,7 +16,6 @@ from spd_core.evaluation.report import (
     grid,
     long_rows,
     notes,
-    reported,
     to_latex,
     to_markdown,
     write_reports,

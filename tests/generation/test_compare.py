@@ -217,7 +217,7 @@ def test_what_does_not_fit_is_refused_before_writing(
     llama: Any, sums: Analysis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(device, "available_memory", lambda device: 1000)
-    with pytest.raises(MemoryLimitError, match="2 lanes of 20 \\+ 12 tokens need about"):
+    with pytest.raises(MemoryLimitError, match="2 lanes of 20 \\+ 12 tokens needs about"):
         compare(llama, sums, "Hi", [RAW, HALF], WARM)
 
 

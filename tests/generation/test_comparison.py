@@ -10,7 +10,7 @@ from spd_core.errors import InputError
 from spd_core.generation import comparison as texts
 from spd_core.generation import report
 from spd_core.generation.comparison import AdapterFacts, Comparison, LaneText, Token
-from spd_core.generation.report import comparison_html, projected
+from spd_core.generation.report import comparison_html, projection_sentence
 from spd_core.recipes.lanes import RAW, Grid, LaneSpec, Sampling, labels
 from spd_core.text import opening, shown
 
@@ -184,21 +184,21 @@ def test_distilled_lanes_are_told_apart_by_arm_and_run() -> None:
 
 def test_what_a_distilled_lane_is_in_a_sentence() -> None:
     model = "the model fine-tuned on its own text, SPD (arm spd of run run, adapter 0123456789ab on tiny@1)"
-    assert projected(TUNED, TWO) == f"nothing is projected: {model}"
+    assert projection_sentence(TUNED, TWO) == f"nothing is projected: {model}"
     both = PROJECTED.model_copy(update={"adapter": TUNED.adapter})
-    assert projected(both, TWO) == f"{projected(PROJECTED, TWO)}; in {model}"
+    assert projection_sentence(both, TWO) == f"{projection_sentence(PROJECTED, TWO)}; in {model}"
     assert "arm spd of run run" in comparison_html(comparison(TWO.lanes[0], TUNED))
 
 
 def test_what_is_projected_in_a_sentence() -> None:
-    assert projected(TWO.lanes[0], TWO) == "nothing is projected: the untouched model"
-    assert projected(TWO.lanes[1], TWO) == (
+    assert projection_sentence(TWO.lanes[0], TWO) == "nothing is projected: the untouched model"
+    assert projection_sentence(TWO.lanes[1], TWO) == (
         "keys and values of layers 1, 2 into 7 to 8 of 16 directions of sums, with strength 1, at all 9 prompt tokens "
         "and 3 generated ones; fewer at layer 2 value, which has no more that are not zero"
     )
     still = PROJECTED.model_copy(update={"spec": LaneSpec(strength=0.0)})
-    assert "untouched" in projected(still, TWO)
-    assert "seed 5" in projected(PROJECTED.model_copy(update={"spec": LaneSpec(of="random", seed=5)}), TWO)
+    assert "untouched" in projection_sentence(still, TWO)
+    assert "seed 5" in projection_sentence(PROJECTED.model_copy(update={"spec": LaneSpec(of="random", seed=5)}), TWO)
 
 
 def test_characters_that_act_on_others_are_shown_as_escapes() -> None:
@@ -237,8 +237,8 @@ def test_the_divergence_is_marked_where_the_tokens_differ() -> None:
 
 
 def test_a_lane_that_was_never_written_is_not_called_degenerate() -> None:
-    assert report.flag(lane("x", [], finish="stopped")) == ""
-    assert report.flag(lane("x", [], finish="eos")) == "empty"
+    assert report.degenerate_reason(lane("x", [], finish="stopped")) == ""
+    assert report.degenerate_reason(lane("x", [], finish="eos")) == "empty"
 
 
 def test_a_sweep_fills_its_grid() -> None:

@@ -74,7 +74,7 @@ def test_a_capture_that_cannot_fit_is_refused_although_the_weights_would(
     wanted = loading.estimate_model(loading.read_config(folder), "float32", batch_size=64)
     monkeypatch.setattr(device, "available_memory", lambda device: (wanted.load + wanted.capture) // 2)
     loading.load(folder, dtype="float32")
-    with pytest.raises(MemoryLimitError, match="for capture"):
+    with pytest.raises(MemoryLimitError, match="^capture with "):
         loading.load(folder, dtype="float32", purpose="capture", batch_size=64)
 
 

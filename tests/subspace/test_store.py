@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 
 from spd_core.data.capability import read_builtin
 from spd_core.errors import InputError
+from spd_core.models.families import site_record
 from spd_core.recipes.capture import CaptureSettings
 from spd_core.subspace.analysis import Analysis
 from spd_core.subspace.capture import capture_gradients
@@ -24,7 +25,6 @@ from spd_core.subspace.store import (
     open_capture,
     save_capture,
     saved_captures,
-    site_record,
 )
 from spd_core.subspace.subspace import Subspace, fit, subspace_of
 from tests.subspace.test_capture import random_examples

@@ -170,7 +170,7 @@ def test_an_unsaved_capture_can_be_deleted(home: Path) -> None:
 def test_what_another_tab_has_deleted_is_a_sentence(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     name = own(home)
     at = opened(capture=name)
-    monkeypatch.setattr(session, "saved_names", lambda: [name])  # as this tab still lists it
+    monkeypatch.setattr(session, "saved_captures", lambda: [name])  # as this tab still lists it
     kept = load_saved(name)
     monkeypatch.setattr(session, "load_saved", lambda _: kept)
     remove_folder(home / "captures" / name)
@@ -235,8 +235,8 @@ def test_a_capture_deleted_between_two_looks_is_a_sentence(home: Path, monkeypat
 
 def test_pages_know_the_model_of_a_capture_without_torch() -> None:
     check = (
-        "import sys; from app.ui import session; from spd_core.subspace.store import open_capture, recorded_names; "
-        "session.model_key(open_capture(recorded_names()[0])); sys.exit('torch' in sys.modules)"
+        "import sys; from app.ui import session; from spd_core.subspace.store import open_capture, recorded_captures; "
+        "session.model_key(open_capture(recorded_captures()[0])); sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", check], cwd=ROOT, check=False).returncode == 0
 

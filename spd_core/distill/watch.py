@@ -1,0 +1,77 @@
+"""A training, watched: it tells its losses, ends when asked to, and refuses a loss that is not finite."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from spd_core.errors import TrainingError
+from spd_core.models.loading import LanguageModel
+from spd_core.runs.parallel import agreed
+
+
+@dataclass(frozen=True)
+class TrainNews:
+    """Where a training stands.
+
+    Attributes:
+        loss: mean −log p of the tokens of the last step, in nats; None for a report on the held-out rows.
+        held_out_loss: the same of the held-out rows, after an epoch.
+        tokens: that the training has gone through.
+    """
+
+    step: int
+    steps: int
+    epoch: float
+    loss: float | None = None
+    held_out_loss: float | None = None
+    tokens: int = 0
+
+
+def watch_training(
+    lm: LanguageModel,
+    on_news: Callable[[TrainNews], None] | None,
+    on_epoch: Callable[[TrainNews], None] | None,
+    stop: Callable[[], bool] | None,
+) -> Any:
+    """A callback of transformers that passes news on, ends when asked to, and refuses a loss that is not finite."""
+    import torch
+    from transformers import TrainerCallback
+
+    class Watch(TrainerCallback):
+        def __init__(self) -> None:
+            self.news: list[TrainNews] = []
+            self.stopped = False
+
+        def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            logs: dict[str, float] = kwargs["logs"]
+            loss, held_out = logs.get("loss"), logs.get("eval_loss")
+            value = loss if loss is not None else held_out
+            if value is None:
+                return
+            if not math.isfinite(value):
+                raise TrainingError(
+                    f"the loss is {value} at step {state.global_step}; use a lower learning rate, or float32 instead "
+                    "of bfloat16"
+                )
+            tokens = int(logs.get("num_tokens", 0))
+            self.news.append(TrainNews(state.global_step, state.max_steps, state.epoch, loss, held_out, tokens))
+            if on_news is not None:
+                on_news(self.news[-1])
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            if state.global_step < state.max_steps and agreed(stop):
+                self.stopped = control.should_training_stop = control.should_save = True
+
+        def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            if on_epoch is None or not state.is_world_process_zero:
+                return
+            training = lm.model.training
+            lm.model.eval()
+            try:
+                with torch.random.fork_rng():
+                    on_epoch(TrainNews(state.global_step, state.max_steps, state.epoch))
+            finally:
+                lm.model.train(training)
+
+    return Watch()
