@@ -180,7 +180,7 @@ def test_a_result_of_another_model_and_a_refusing_disk(at: AppTest, monkeypatch:
     def refuse(comparison: Comparison) -> None:
         raise StorageError("the disk is full")
 
-    monkeypatch.setattr(texts, "save", refuse)
+    monkeypatch.setattr(texts, "save_comparison", refuse)
     found = write(at)
     assert "not saved, and gone when this page is reloaded: the disk is full" in text_of(at)
     assert report.lane_html(found.lanes[0], found) in html_of(at)
