@@ -1,5 +1,6 @@
 """The app as a stranger uses it: the whole way through, permalinks, two tabs, hostile files, axe, a phone."""
 
+import itertools
 import json
 import re
 from collections.abc import Callable
@@ -32,7 +33,7 @@ def click_point(page: Page, chart: int, trace: str, index: int) -> None:
         [trace, index],
     )
     page.mouse.move(*at)
-    page.wait_for_timeout(300)  # plotly finds what is under the pointer
+    page.wait_for_function("node => node._hoverdata?.length", arg=figure.element_handle())  # it found the point
     page.mouse.click(*at)
     settled(page)
 
@@ -95,7 +96,8 @@ def test_two_tabs_write_at_once_and_each_gets_its_own_text(open_app: Callable[..
     from spd_core.recipes.lanes import RAW, LaneSpec, Sampling
     from spd_core.subspace.store import open_capture
 
-    prompts, most = ("Count from 1 to 500: 1, 2, 3,", "Name the capital of France."), (2000, 8)
+    endless = "Repeat the word yes for ever: yes yes yes yes yes yes yes yes yes yes yes"  # one lane never does end
+    prompts, most = (endless, "Name the capital of France."), (2000, 8)
     pages = [open_app(f"/side-by-side?choice=greedy&new_tokens={new}&show=text+alone") for new in most]
     for page, prompt in zip(pages, prompts, strict=True):
         page.get_by_role("textbox", name="Prompt").fill(prompt)
@@ -172,7 +174,15 @@ def test_a_copied_link_restores_every_page(open_app: Callable[..., Page], path: 
     copied = open_app(urlsplit(first.url)._replace(scheme="", netloc="").geturl())
     if not path:
         expect(copied.locator(".spd-strip")).to_be_visible()
-    until(lambda: shown(copied) == shown(first), lambda: f"{shown(copied)!r} instead of {shown(first)!r}")
+    checks = itertools.count(1)
+
+    def alike() -> bool:  # charts and tables come a little later
+        if next(checks) % 500 == 0:  # once in many runs the browser never drew buttons of a page that was all sent
+            copied.reload()
+            settled(copied)
+        return shown(copied) == shown(first)
+
+    until(alike, lambda: f"{shown(copied)!r} instead of {shown(first)!r}")
     assert copied.url == first.url
 
 
