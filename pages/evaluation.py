@@ -44,6 +44,8 @@ def new_evaluation() -> None:
 
 
 header("Evaluation", "Did it help, and was it the subspace?", shows=())
+if form.take_proposed():
+    PAGE.turn_to(PAGE.new)
 part, name = PAGE.pick_part()
 if part == PAGE.every:
     all_runs_panel(PAGE.open_run, all_evaluations.EVALUATIONS)

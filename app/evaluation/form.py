@@ -83,6 +83,14 @@ def preset(name: str, capability: str, model: str = "builtin") -> EvaluationReci
     )
 
 
+def take_proposed() -> bool:
+    """Fill the form with the evaluation that another page has proposed; false where none has."""
+    proposed = st.session_state.pop(session.EVALUATION_PROPOSED, None)
+    if proposed is not None:
+        fill_evaluation(proposed)
+    return proposed is not None
+
+
 def pick_evaluation() -> Chosen | None:
     """The form; None, with the reason on the page, while a setting is senseless."""
     if _FORM.settings is None:
