@@ -14,6 +14,7 @@ from unicodedata import normalize, numeric
 from spd_core.data.capability import Example, Scorer, Settings
 from spd_core.errors import InputError
 from spd_core.evaluation.extract_code import code_in, parsed
+from spd_core.evaluation.rewritten import Rewritten
 from spd_core.sandbox.run import Verdict
 
 NUMBER_TOLERANCE = Decimal("1e-4")
@@ -21,6 +22,7 @@ MARK = "####"  # stands before the final number in GSM8K's own answers
 _TURN_ENDS = r"<\|(?:im_start|im_end|endoftext|end_of_text|eot_id|end|user)\|>|(?:</s>|<end_of_turn>|<eos>)[ \t]*$"
 
 
+Place: TypeAlias = tuple[int, int]  # the first character and the one after the last
 Runner: TypeAlias = Callable[[str, Sequence[str], str, str], Verdict]  # of code, tests, setup, reference
 
 
@@ -70,14 +72,19 @@ def score(example: Example, settings: Settings, completion: str, finish: str, ru
 
 def answer_part(completion: str, settings: Settings) -> str:
     """The completion up to where the model ends its turn in so many words, or begins a question of its own."""
-    opening = settings.template.split("{prompt}")[0].strip()
+    return completion[: answer_end(completion, settings.template)]
+
+
+def answer_end(completion: str, template: str) -> int:
+    """How many characters that part has; nothing is read after it."""
+    opening = template.split("{prompt}")[0].strip()
     openings = {words for words in (opening, opening.rpartition("\n")[2]) if re.search(r"[^\W\d]", words)}  # not "1."
     # The last part: no word goes on where the opening ends, lest "Q" end an answer at "Quite".
     ends = [_TURN_ENDS, *(rf"(?<=\n)(?:#+ ?|\*\*| )?{re.escape(words)}(?:(?<!\w)|(?!\w))" for words in openings)]
     for found in re.finditer("|".join(ends), completion, re.MULTILINE):
         if completion[: found.start()].strip() or found.group().startswith("<"):  # else it is the question repeated
-            return completion[: found.start()]
-    return completion
+            return found.start()
+    return len(completion)
 
 
 def scorer_fits(settings: Settings, examples: Sequence[Example]) -> list[str]:
@@ -127,7 +134,16 @@ def last_number(text: str, fractions: bool = False) -> Decimal | None:
     divides (3/4, 1 1/2) only with `fractions`, or where a line holds nothing else: elsewhere it is as often a step of a
     calculation, and the last number is the one after it.
     """
-    for line in reversed(_one_notation(text).splitlines()):
+    found = find_number(text, fractions)
+    return None if found is None else found[0]
+
+
+def find_number(text: str, fractions: bool = False) -> tuple[Decimal, Place] | None:
+    """The same, and where it stands in the text."""
+    notation = _one_notation(Rewritten.of(text))
+    end = len(notation.text)
+    for line in reversed(notation.text.splitlines(keepends=True)):
+        end -= len(line)
         *_, found = [None, *_NUMBER.finditer(line)]
         *_, ratio = [None, *_FRACTION.finditer(line)]
         if found is None:
@@ -139,20 +155,26 @@ def last_number(text: str, fractions: bool = False) -> Decimal | None:
             value = Decimal(found["hours"]) + Decimal(found["minutes"]) / 60
         else:
             value = Decimal(re.sub(r"[,\s]", "", found["plain"]))
-        return value.copy_negate() if found["sign"] else value  # `-value` would round to 28 digits
+        value = value.copy_negate() if found["sign"] else value  # `-value` would round to 28 digits
+        return value, notation.place(end + found.start(), end + found.end())
     return None
 
 
-def _one_notation(text: str) -> str:
+def _one_notation(text: Rewritten) -> Rewritten:
     r"""The text with 1½ as 1.5, \frac{1}{2} as 1/2, 1{,}000 as 1,000, and without exponents of units (cm^2)."""
-    text = re.sub(r"([0-9]{0,9})[ \u00a0]?([¼-¾⅐-⅞])", lambda m: f"{int(m[1] or 0) + numeric(m[2]):.9f}", text)
-    text = re.sub(r"\\[dt]?frac\{([0-9]+)\}\{([0-9]+)\}", r" \1/\2", text.replace("{,}", ","))
-    return re.sub(r"(?<=[A-Za-z}])\^\{?[0-9]+\}?", "", text)
+    text = text.sub(r"([0-9]{0,9})[ \u00a0]?([¼-¾⅐-⅞])", lambda m: f"{int(m[1] or 0) + numeric(m[2]):.9f}")
+    text = text.sub(r"\{,\}", ",").sub(r"\\[dt]?frac\{([0-9]+)\}\{([0-9]+)\}", r" \1/\2")
+    return text.sub(r"(?<=[A-Za-z}])\^\{?[0-9]+\}?", "")
+
+
+def written_as_fraction(reference: str) -> bool:
+    """Whether the reference's final number is a ratio: then a slash divides in answers, too."""
+    return _FRACTION.search(reference.rpartition(MARK)[2]) is not None
 
 
 def _number_score(reference: str, text: str, ended: bool) -> Score:
     final = reference.rpartition(MARK)[2]
-    fractions = _FRACTION.search(final) is not None
+    fractions = written_as_fraction(reference)
     lines = [line for line in text.splitlines() if last_number(line) is not None]
     first = next((line for line in lines if MARK in line and MARK in reference), lines[0] if lines else "")
     gold, found, early = (last_number(part, fractions) for part in (final, text, first))
@@ -198,12 +220,25 @@ def first_letter(text: str, letters: str = "ABCD") -> str | None:
     "The answer is B", "option B" or a box count before a letter that merely stands alone. Passed over: letters joined
     ("A or B") or ruled out ("not A"), English `A` and `I` (a small letter follows), small letters within a line.
     """
+    found = find_letter(text, letters)
+    return None if found is None else found[0]
+
+
+def find_letter(text: str, letters: str = "ABCD") -> tuple[str, Place] | None:
+    """The same, and where it stands in the text."""
     patterns = (_PASSED_OVER, _WHOLE_LINE, _CONCLUDED, _NO_WORD)
     passed_over, whole, concluded, alone = (pattern.replace("LETTERS", letters) for pattern in patterns)
-    for line in text.splitlines():
-        rest = re.sub(passed_over, " ", line)
-        if found := re.fullmatch(whole, line) or re.search(concluded, rest) or re.search(alone, rest):
-            return found[1].upper()
+    start = 0
+    for line, with_end in zip(text.splitlines(), text.splitlines(keepends=True), strict=True):
+        full, rest = Rewritten.of(line, start), Rewritten.of(line, start).sub(passed_over, " ")
+        for source, found in (
+            (full, re.fullmatch(whole, line)),
+            (rest, re.search(concluded, rest.text)),
+            (rest, re.search(alone, rest.text)),
+        ):
+            if found:
+                return found[1].upper(), source.place(*found.span(1))
+        start += len(with_end)
     return None
 
 
