@@ -5,7 +5,7 @@ import unicodedata
 from spd_core.data.capability import Example
 from spd_core.evaluation.rewritten import Rewritten
 from spd_core.evaluation.scoring import (
-    Place,
+    Stretch,
     answer_end,
     find_letter,
     find_number,
@@ -15,7 +15,7 @@ from spd_core.evaluation.scoring import (
 from spd_core.evaluation.store import About, ItemRecord
 
 
-def answer_place(record: ItemRecord, about: About) -> Place | None:
+def answer_place(record: ItemRecord, about: About) -> Stretch | None:
     """The characters of the completion that its answer was read from, found by the scorer's own rules.
 
     `number`: the last number. `letter`: the option letter. `exact`: what is left of the first line. `python`: the lines
@@ -34,7 +34,7 @@ def answer_place(record: ItemRecord, about: About) -> Place | None:
     return _line(text, record.extracted) if about.scorer == "exact" else _lines(text, record.extracted)
 
 
-def _line(text: str, extracted: str) -> Place | None:
+def _line(text: str, extracted: str) -> Stretch | None:
     """The words of the first line that are the answer; the whole line where normalising has moved them about."""
     start = 0
     for line in text.splitlines(keepends=True):
@@ -52,7 +52,7 @@ def _line(text: str, extracted: str) -> Place | None:
     return bare.place(at, at + len(extracted)) if at >= 0 and extracted else (first, after)
 
 
-def _lines(text: str, code: str) -> Place | None:
+def _lines(text: str, code: str) -> Stretch | None:
     """The lines of the code, which may be indented or after `>>>` in the completion."""
     wanted = [line.strip() for line in code.splitlines()]
     lines = text.splitlines(keepends=True)

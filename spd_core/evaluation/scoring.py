@@ -22,7 +22,7 @@ MARK = "####"  # stands before the final number in GSM8K's own answers
 _TURN_ENDS = r"<\|(?:im_start|im_end|endoftext|end_of_text|eot_id|end|user)\|>|(?:</s>|<end_of_turn>|<eos>)[ \t]*$"
 
 
-Place: TypeAlias = tuple[int, int]  # the first character and the one after the last
+Stretch: TypeAlias = tuple[int, int]  # the first character and the one after the last
 Runner: TypeAlias = Callable[[str, Sequence[str], str, str], Verdict]  # of code, tests, setup, reference
 
 
@@ -138,7 +138,7 @@ def last_number(text: str, fractions: bool = False) -> Decimal | None:
     return None if found is None else found[0]
 
 
-def find_number(text: str, fractions: bool = False) -> tuple[Decimal, Place] | None:
+def find_number(text: str, fractions: bool = False) -> tuple[Decimal, Stretch] | None:
     """The same, and where it stands in the text."""
     notation = _one_notation(Rewritten.of(text))
     end = len(notation.text)
@@ -224,7 +224,7 @@ def first_letter(text: str, letters: str = "ABCD") -> str | None:
     return None if found is None else found[0]
 
 
-def find_letter(text: str, letters: str = "ABCD") -> tuple[str, Place] | None:
+def find_letter(text: str, letters: str = "ABCD") -> tuple[str, Stretch] | None:
     """The same, and where it stands in the text."""
     patterns = (_PASSED_OVER, _WHOLE_LINE, _CONCLUDED, _NO_WORD)
     passed_over, whole, concluded, alone = (pattern.replace("LETTERS", letters) for pattern in patterns)
