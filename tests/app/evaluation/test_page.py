@@ -545,11 +545,10 @@ def test_the_list_of_the_other_page_has_no_evaluation(made: Callable[..., Run]) 
 
 def test_an_evaluation_that_another_page_proposes_fills_the_form_once() -> None:
     proposed = QUICK.model_copy(update={"seeds": (7, 8)})
-    app = AppTest.from_file(str(ROOT / "app" / "navigation.py"), default_timeout=LONG)
-    app.query_params[session.EVALUATIONS_VIEW] = "All evaluations"
-    app.run()
-    app.session_state[session.EVALUATION_PROPOSED] = proposed.model_dump(mode="json")
-    at = prepared(go_to(app, session.EVALUATION))
+    at = opened()
+    widget(at, "button_group", "Part of the page").set_value("All evaluations").run()
+    at.session_state[session.EVALUATION_PROPOSED] = proposed.model_dump(mode="json")
+    at.run()
     assert at.session_state[session.EVALUATIONS_VIEW] == "New evaluation"
     assert widget(at, "text_input", "Seeds").value == "7, 8"
     widget(at, "text_input", "Seeds").set_value("9").run()
