@@ -10,10 +10,11 @@ from app.jobs.models import preparation
 from app.runs.cost import cost_and_prompts
 from app.ui.widgets import caption, counted, duration, escaped
 from spd_core.data.public import PUBLIC_SETS
-from spd_core.distill.trained import trained_by
+from spd_core.distill.trained import still_to_train
 from spd_core.errors import InputError
 from spd_core.evaluation.costs import cost_of_evaluation, measured_answers
 from spd_core.evaluation.statistics import FEWEST, minimum_detectable
+from spd_core.recipes.distill import Recipe
 from spd_core.recipes.evaluation import EvalSet, EvaluationRecipe
 from spd_core.runs.costs import Cost, Rates, measured_rates
 
@@ -28,8 +29,9 @@ def panel(chosen: Chosen) -> None:
     if len(facts) < len(recipe.sets):
         return
     stages, answers = measured_rates(recipe.model), measured_answers(recipe.model)
-    seeds = [seed for seed in recipe.seeds if recipe.arms and not _trained(recipe, seed)]
-    arms = [_arms(recipe, seed, stages) for seed in seeds]
+    wanted = [one for seed in recipe.seeds if (one := recipe.distillation(seed)) is not None]
+    left = [one for one in map(still_to_train, wanted) if one is not None]
+    arms = [_arms(one, stages) for one in left]
     cost = cost_of_evaluation(
         recipe,
         {name: one.items for name, one in facts.items()},
@@ -44,10 +46,12 @@ def panel(chosen: Chosen) -> None:
     pieces += [counted(cost.items, "answer")] if cost.items is not None else ["answers not counted yet"]
     pieces += [counted(cost.captures, "capture")] if cost.captures else []
     training = [one.seconds for one in arms if one is not None and one.seconds is not None]
+    missing, done = (sum(len(one.arms) for one in recipes) for recipes in (left, wanted))
+    done -= missing
     if training:
-        pieces.append(f"of it {duration(sum(training))} to train {counted(len(recipe.arms) * len(arms), 'arm')}")
-    elif recipe.arms and not seeds:
-        pieces.append("the arms are trained already")
+        pieces.append(f"of it {duration(sum(training))} to train {counted(missing, 'arm')}")
+    if done:
+        pieces.append("the arms are trained already" if not missing else f"{counted(done, 'arm')} trained already")
     st.markdown(f"Cost: {' · '.join(pieces)}")
     if cost.seconds is not None and answers is not None:
         caption(f"Rates: {escaped(answers.source)}. What was answered before is not asked again, and costs nothing.")
@@ -57,15 +61,9 @@ def panel(chosen: Chosen) -> None:
         )
 
 
-def _trained(recipe: EvaluationRecipe, seed: int) -> bool:
-    """Whether a finished run has trained its arms with a seed already: then it costs nothing."""
-    wanted = recipe.distillation(seed)
-    return wanted is not None and trained_by(wanted) is not None
-
-
-def _arms(recipe: EvaluationRecipe, seed: int, stages: Rates | None) -> Cost | None:
-    wanted = recipe.distillation(seed)
-    if wanted is None or wanted.capability in PUBLIC_SETS:  # it is on the hub
+def _arms(wanted: Recipe, stages: Rates | None) -> Cost | None:
+    """What training costs; None where that is not known."""
+    if wanted.capability in PUBLIC_SETS:  # it is on the hub
         return None
     try:
         return cost_and_prompts(wanted, preparation(wanted.model, wanted.revision).result, stages)[0]

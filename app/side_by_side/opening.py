@@ -230,7 +230,7 @@ def _adapter(recipe: EvaluationRecipe, subject: Subject, cell: Cell, analysis: "
 
 
 def _trained(recipe: EvaluationRecipe, subject: Subject, seed: int) -> str:
-    """The adapter of an arm from the run that has trained this evaluation's arms; empty when there is none."""
+    """The adapter of an arm of this evaluation from the run that has trained it; empty when there is none."""
     training = recipe.distillation(seed)
-    run = trained_by(training) if training is not None else None
+    run = trained_by(training).get(subject.arm) if training is not None and subject.arm is not None else None
     return f"{run.id}/{subject.arm}" if run is not None else ""

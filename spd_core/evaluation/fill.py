@@ -25,11 +25,12 @@ from spd_core.intervention.projection import Lane
 from spd_core.models.loading import LanguageModel, load, quiet
 from spd_core.models.packing import forget_packed
 from spd_core.progress import Progress
-from spd_core.recipes.distill import Recipe, Stage
+from spd_core.recipes.distill import ArmName, Recipe, Stage
 from spd_core.recipes.evaluation import EvaluationRecipe, Subject
 from spd_core.recipes.lanes import RAW
 from spd_core.runs import queue
 from spd_core.runs.events import AnyEvent, CellDone, StageBegun, StageProgress
+from spd_core.runs.folder import Run
 from spd_core.runs.job import Outcome, run_job
 from spd_core.sandbox.run import ALLOW, check_isolation, code_allowed
 
@@ -134,17 +135,27 @@ class _Work:
 
     # --- arms --------------------------------------------------------------------------------------------------
 
-    def trained(self, seeds: set[int]) -> dict[int, str]:
-        """By seed, the run that has trained the arms."""
-        wanted = {seed: self.recipe.distillation(seed) for seed in self.recipe.seeds if seed in seeds}
-        return {seed: self._distilled(recipe) for seed, recipe in wanted.items() if recipe is not None}
+    def trained(self, missing: list[tuple[Subject, int]]) -> dict[tuple[ArmName, int], str]:
+        """By arm and seed, the run that has trained it, of those that are to answer: where none has, one does now."""
+        runs: dict[tuple[ArmName, int], str] = {}
+        for seed in self.recipe.seeds:
+            arms = tuple(subject.arm for subject, own in missing if own == seed and subject.arm is not None)
+            recipe = self.recipe.distillation(seed)
+            if recipe is not None and arms:
+                by_arm = self._distilled(recipe.model_copy(update={"arms": arms}))
+                runs |= {(arm, seed): run.id for arm, run in by_arm.items()}
+        return runs
 
-    def _distilled(self, recipe: Recipe) -> str:
-        """Name of a run that has carried out this recipe on what its names mean now: one that is there, gone on with,
-        or a new one."""
-        done = trained_by(recipe)
-        if done is not None:
-            return done.id
+    def _distilled(self, recipe: Recipe) -> dict[ArmName, Run]:
+        """The run of each arm: those that are there, and one for all other arms."""
+        runs = trained_by(recipe)
+        left = tuple(arm for arm in recipe.arms if arm not in runs)
+        if left:
+            runs |= dict.fromkeys(left, self._distil(recipe.model_copy(update={"arms": left})))
+        return runs
+
+    def _distil(self, recipe: Recipe) -> Run:
+        """Carry out a distillation: in the run that has begun it, or in a new one."""
         run = begun_by(recipe) or queue.create_here(recipe, f"arms of {self.folder.name}")
 
         def work(*args: Any, stop: Callable[[], bool], **options: Any) -> Outcome:
@@ -155,7 +166,7 @@ class _Work:
         gc.collect()  # the model that it loaded
         if outcome != "done":
             raise Stopped("stopped on request")
-        return run.id
+        return run
 
     def _overhear(self, event: AnyEvent) -> None:
         if isinstance(event, StageBegun | StageProgress):
@@ -171,10 +182,10 @@ class _Work:
             for subject, seed in cells
             if any(self._is_missing(subject, seed, items) for items in self.sets)
         ]
-        runs_by_seed = self.trained({seed for subject, seed in missing if subject.arm is not None})
+        runs = self.trained(missing)
         own = [(subject, seed) for subject, seed in missing if subject.kind != "checkpoint"]
         if own:
-            self._fill_own(own, runs_by_seed)
+            self._fill_own(own, runs)
         for subject, seed in missing:
             if subject.kind == "checkpoint":
                 self._fill_checkpoint(subject, seed)
@@ -198,7 +209,7 @@ class _Work:
             name, revision, self.recipe.dtype, purpose="generation", rows=self.recipe.batch_size, new_tokens=longest
         )
 
-    def _fill_own(self, wanted: list[tuple[Subject, int]], trained: dict[int, str]) -> None:
+    def _fill_own(self, wanted: list[tuple[Subject, int]], trained: dict[tuple[ArmName, int], str]) -> None:
         lm = self._loaded(self.recipe.model, self.recipe.revision)
         subjects = Subjects(
             lm,

@@ -106,15 +106,18 @@ class Cell(Record):
         adapter: `run/arm` of the adapter that the subject was tuned by; empty where there was none, and in tables made
             before November 2026.
         model, revision, dtype: that answered.
+        capture: of a projected one, the capture that it projected into, as `subspace/store.py` opens it: a name on the
+            shelf, or `RUN/NAME` of one in a run's folder. Empty in tables made before December 2026.
+        subspace: of a projected one, its identity (see `Subspace.fingerprint`); empty likewise.
         unfit: items that the scorer cannot score, left out of every subject alike.
-        seen: items whose prompts the subspace was captured from or a corpus was written on.
+        seen: items whose prompts this subject was calibrated or trained on; None where that is not known.
         chance: expected share of right guesses, of a set with options; None of others.
         tokens, seconds, reused: see `events.CellDone`.
         fingerprint: sha256 of the set as it was read.
         items: keys of its records in the set's order; empty where an older version kept them beside the cell.
     """
 
-    format: int = 2
+    format: int = 3
     subject: str
     seed: int
     set: str
@@ -124,8 +127,10 @@ class Cell(Record):
     model: str
     revision: str
     dtype: str
+    capture: str = ""
+    subspace: str = ""
     unfit: int = 0
-    seen: int = 0
+    seen: int | None = None
     chance: float | None = None
     tokens: int = 0
     seconds: float = 0.0
@@ -231,7 +236,7 @@ def read_cell(folder: Path, subject: str, seed: int, set_name: str) -> tuple[Cel
 
 
 def _read(path: Path) -> Cell:
-    return read_record(Cell, path, newest=2)
+    return read_record(Cell, path, newest=3)
 
 
 def is_filled(folder: Path, subject: str, seed: int, set_name: str, fingerprint: str, about: About) -> bool:

@@ -5,7 +5,7 @@ Knows nothing of items or scores.
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +20,7 @@ from spd_core.intervention.projection import Lane
 from spd_core.models.identity import content_of
 from spd_core.models.loading import LanguageModel
 from spd_core.progress import Stop, Tell, silent
+from spd_core.recipes.distill import ArmName
 from spd_core.recipes.evaluation import EvaluationRecipe, Subject
 from spd_core.recipes.lanes import LaneSpec, source_of
 from spd_core.subspace.analysis import Analysis
@@ -47,14 +48,14 @@ class Subjects:
     """Makes subjects of one loaded model; what it captures is kept in `folder`, and found there again.
 
     Attributes:
-        runs: by seed, the run that has trained the arms.
+        runs: by arm and seed, the run that has trained it.
         capturing: told what is captured, before each capture; `tell` how far that is.
     """
 
     lm: LanguageModel
     recipe: EvaluationRecipe
     folder: Path
-    runs: dict[int, str]
+    runs: Mapping[tuple[ArmName, int], str]
     capturing: Callable[[str], None] = lambda _what: None
     tell: Tell = silent
     stop: Stop | None = None
@@ -67,7 +68,8 @@ class Subjects:
             SpdError: nothing is saved under a name, an adapter or capture of another model, or a failed capture.
             Stopped: somebody has asked to stop.
         """
-        spec = self.recipe.lane(subject, seed, self.runs.get(seed, ""))
+        run = self.runs.get((subject.arm, seed), "") if subject.arm is not None else ""
+        spec = self.recipe.lane(subject, seed, run)
         lane = make_lane(spec, subject.title, self._subspace, saved_adapter)
         lane.maps(self.lm)  # refuses another model, or layers that are not there, before anything is asked
         lane.deltas(self.lm)

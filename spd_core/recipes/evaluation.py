@@ -245,7 +245,7 @@ class EvaluationRecipe(Record):
         """How a subject answers, with a seed.
 
         Args:
-            run: that has trained the arms with this seed.
+            run: that has trained its arm with this seed.
         """
         own = self.capture
         return LaneSpec(
