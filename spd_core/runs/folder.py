@@ -3,31 +3,29 @@
 Reads and writes the files. Knows nothing of processes, and imports no torch: pages read it, too.
 
     SPD_HOME/runs/<id>/
-        run.json  status.json  events.jsonl  log.txt  notes.txt  rejected.json  reviewed  CANCEL
+        run.json  status.json  events.jsonl  log.txt  notes.txt  tags.json  rejected.json  reviewed  CANCEL
         corpora/<name>-round-<n>.jsonl  captures/  arms/  adapters/<arm>/
 """
 
 import os
-from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, BinaryIO
 
-from pydantic import Field, NonNegativeInt, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from spd_core.errors import InputError, StorageError
-from spd_core.records import first_error, read_record
+from spd_core.records import read_record
 from spd_core.runs.events import AnyEvent
 from spd_core.runs.record import RunRecord, Status
+from spd_core.runs.remarks import Remarks
 from spd_core.storage import append_to, child, modified, read_bytes, runs_folder, storage_errors, to_json, write_text
 
-_RECORD, _STATUS, _EVENTS, _LOG, _NOTES = "run.json", "status.json", "events.jsonl", "log.txt", "notes.txt"
-_REJECTED, _REVIEWED, _CANCEL = "rejected.json", "reviewed", "CANCEL"
+_RECORD, _STATUS, _EVENTS, _LOG, _CANCEL = "run.json", "status.json", "events.jsonl", "log.txt", "CANCEL"
 _BALLAST, _HEARTBEAT = "ballast", "heartbeat"
 BALLAST_BYTES = 64 * 1024
 _ANY_EVENT: TypeAdapter[AnyEvent] = TypeAdapter(Annotated[AnyEvent, Field(discriminator="kind")])
-_REJECTIONS: TypeAdapter[dict[str, frozenset[NonNegativeInt]]] = TypeAdapter(dict[str, frozenset[NonNegativeInt]])
 
 
 @dataclass(frozen=True)
@@ -53,10 +51,9 @@ class Damaged:
 
 
 @dataclass(frozen=True)
-class Run:
+class Run(Remarks):
     """One run: its record, and the directory that holds the rest."""
 
-    folder: Path
     record: RunRecord
 
     @property
@@ -167,51 +164,6 @@ class Run:
     def open_log(self) -> BinaryIO:
         """The log, to be added to; `OSError` when the disk refuses."""
         return append_to(self.folder / _LOG)
-
-    # --- what a person says ----------------------------------------------------------------------------------
-
-    def notes(self) -> str:
-        """What somebody wrote about the run.
-
-        Raises:
-            InputError: the file cannot be read.
-        """
-        return read_bytes(self.folder / _NOTES, missing_ok=True).decode("utf-8", "replace")
-
-    def set_notes(self, text: str) -> None:
-        """Replace the notes; `StorageError` when the disk refuses."""
-        write_text(self.folder / _NOTES, text)
-
-    def rejected(self) -> dict[str, frozenset[int]]:
-        """Numbers of the rows that somebody took out, by the name of the corpus.
-
-        Raises:
-            InputError: the file is damaged.
-        """
-        text = read_bytes(self.folder / _REJECTED, missing_ok=True) or b"{}"
-        try:
-            return _REJECTIONS.validate_json(text)
-        except ValidationError as error:
-            raise InputError(
-                f"{self.folder / _REJECTED} is damaged ({first_error(error)}); delete it, and reject again"
-            ) from error
-
-    def set_rejected(self, rows: Mapping[str, Collection[int]]) -> None:
-        """Replace them.
-
-        Raises:
-            StorageError: the disk refuses.
-        """
-        write_text(self.folder / _REJECTED, to_json({name: sorted(numbers) for name, numbers in rows.items()}))
-
-    @property
-    def reviewed(self) -> bool:
-        """Whether somebody has looked at the corpus and let the run go on."""
-        return (self.folder / _REVIEWED).exists()
-
-    def set_reviewed(self) -> None:
-        """Let it go on; `StorageError` when the disk refuses."""
-        write_text(self.folder / _REVIEWED, "")
 
 
 def write_record(folder: Path, record: RunRecord) -> None:

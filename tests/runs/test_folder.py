@@ -185,6 +185,25 @@ def test_a_linked_run_is_shown_as_damaged(run: Run, tmp_path: Path) -> None:
     assert {found.id for found in all_runs() if isinstance(found, Damaged)} == {run.id, "loop"}
 
 
+def test_tags_are_kept_once_each_in_alphabetical_order(run: Run) -> None:
+    assert run.tags() == ()
+    run.set_tags(["zwei  Kerne", " paper", "Ärger", "paper "])
+    assert open_run(run.id).tags() == ("paper", "zwei Kerne", "Ärger")
+    run.set_tags([])
+    assert run.tags() == ()
+
+
+@pytest.mark.parametrize("tags", [["x" * 41], ["  "], [f"tag {i}" for i in range(21)]])
+def test_senseless_tags_are_refused_and_the_others_stay(run: Run, tags: list[str]) -> None:
+    run.set_tags(["mine"])
+    with pytest.raises(InputError, match="choose another|take some away"):
+        run.set_tags(tags)
+    assert run.tags() == ("mine",)
+    (run.folder / "tags.json").write_text("{")
+    with pytest.raises(InputError, match="tags.json is damaged"):
+        run.tags()
+
+
 @pytest.mark.parametrize("name", ["status.json", "run.json", "events.jsonl", "log.txt", "notes.txt"])
 def test_a_link_in_a_run_is_not_followed(run: Run, tmp_path: Path, name: str) -> None:
     secret = tmp_path / "secret"
