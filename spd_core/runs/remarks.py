@@ -1,4 +1,4 @@
-"""What people say of a run: notes, tags, rows that nobody shall train on, and that they have looked. Imports no torch."""
+"""What people say of a run: notes, tags, rows nobody shall train on, and that they have looked. Imports no torch."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
