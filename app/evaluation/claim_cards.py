@@ -11,13 +11,14 @@ import streamlit as st
 from app.evaluation.set_panels import compared_sets, interval_text, items_changed, set_title
 from app.ui.widgets import caption, counted, escaped
 from spd_core.evaluation.claims import Claim
+from spd_core.evaluation.controls import role
 from spd_core.evaluation.report import MARKS, control_text, shown_change, shown_p
-from spd_core.evaluation.table import Answered, Column, Table, role
+from spd_core.evaluation.table import Answered, Column, Table
 from spd_core.models.families import BUILTIN
 from spd_core.recipes.evaluation import CONTROLS
 from spd_core.templates import render
 
-_STATES = {"passed": "✓", "failed": "✗", "not run": "–"}
+_STATES = {"passed": "✓", "not shown": "·", "failed": "✗", "not run": "–"}
 
 
 def panel(table: Table) -> None:
@@ -91,15 +92,15 @@ def _facts(claim: Claim, mine: Answered) -> Iterator[tuple[str, str | list[str]]
 
 def subspace_answer(claim: Claim) -> str:
     """Whether a gain is due to the capability subspace, in words."""
-    if claim.specific is not None:
-        return (
-            "yes: it is better than every control"
-            if claim.specific
-            else "not shown: these items do not show it to be better than every control"
-        )
     if claim.headline != "helps":
         return "not known: no gain is shown that it could explain"
-    return "not known: a control was not run"
+    if claim.weakest is None or claim.weakest == "not run":
+        return "not known: a control was not run"
+    return {
+        "passed": "yes: it is better than every control",
+        "failed": "no: a control is better than it",
+        "not shown": "not shown: these items do not show it to be better than every control",
+    }[claim.weakest]
 
 
 def _cost(mine: Answered) -> str:

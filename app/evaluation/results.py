@@ -18,6 +18,7 @@ from app.ui.tables import table_html
 from app.ui.widgets import caption, chart, download, escaped, failure, is_dark
 from spd_core.errors import InputError
 from spd_core.evaluation import report
+from spd_core.evaluation.latex import to_latex
 from spd_core.evaluation.table import Column, Table, read_table
 from spd_core.recipes.evaluation import EvaluationRecipe
 from spd_core.text import shown
@@ -238,7 +239,7 @@ def _files(run: "Run", table: Table) -> None:
             lambda: report.to_markdown(table).encode(),
             "Table, notes, claims with their controls, diagnostics",
         ),
-        ("LaTeX", f"{name}.tex", lambda: report.to_latex(table).encode(), "The table for a paper (booktabs)"),
+        ("LaTeX", f"{name}.tex", lambda: to_latex(table).encode(), "The table for a paper (booktabs)"),
         ("HTML", f"{name}.html", lambda: report.evaluation_html(table, title).encode(), "A page that needs no network"),
         (
             "Figures as HTML",

@@ -13,7 +13,9 @@ from spd_core.errors import InputError
 from spd_core.evaluation.statistics import ALPHA, ROUNDING, Difference, Estimate, Interval
 
 Headline: TypeAlias = Literal["helps", "hurts", "not shown"]
-ControlState: TypeAlias = Literal["passed", "failed", "not run"]
+ControlState: TypeAlias = Literal["passed", "not shown", "failed", "not run"]
+WEAKEST: tuple[ControlState, ...] = ("failed", "not shown", "not run", "passed")
+"""States of controls, the one that speaks most against a gain first."""
 
 SMALL_N = 30
 """Below this number of items the claim is flagged. A convention: intervals are then wider than most effects."""
@@ -25,9 +27,9 @@ class Control:
 
     Attributes:
         question: what it asks, e.g. "does any projection do it?".
-        state: passed when the subject is better than it with a 95 % interval that excludes zero and p < 0.05 (before
-            any correction), else failed.
-        difference: subject − control; None when it was not run.
+        state: what `headline` says of subject − control with its own p, before any correction: passed when the subject
+            is better, failed when the control is, else not shown: these items cannot decide.
+        difference: subject − control, whose interval, p and n decided; None when it was not run.
     """
 
     name: str
@@ -65,13 +67,16 @@ class Claim:
         return self.difference.minimum_detectable
 
     @property
-    def specific(self) -> bool | None:
-        """Whether a gain outlasts its controls: False when one failed, True when all passed; None without a gain, and
-        while a control was not run."""
+    def weakest(self) -> ControlState | None:
+        """The state of a gain's controls that speaks most against it; None without a gain or without controls."""
         states = {control.state for control in self.controls}
-        if self.headline != "helps" or not states:
-            return None
-        return False if "failed" in states else True if states == {"passed"} else None
+        return next((state for state in WEAKEST if state in states), None) if self.headline == "helps" else None
+
+    @property
+    def specific(self) -> bool | None:
+        """Whether a gain outlasts its controls: True when all passed, False when one failed; None without a gain, and
+        while a control was not run or could not decide."""
+        return {"passed": True, "failed": False}.get(self.weakest or "")
 
 
 def headline(difference: Difference, p_adjusted: float, lower_is_better: bool) -> Headline:
@@ -150,8 +155,8 @@ def _as_gain(difference: Difference, lower_is_better: bool) -> Difference:
 def _control(name: str, question: str, difference: Difference | None, lower_is_better: bool) -> Control:
     if difference is None:
         return Control(name, question, "not run", None)
-    passed = _as_gain(difference, lower_is_better).interval.low > 0 and difference.p < ALPHA
-    return Control(name, question, "passed" if passed else "failed", difference)
+    states: Mapping[Headline, ControlState] = {"helps": "passed", "hurts": "failed", "not shown": "not shown"}
+    return Control(name, question, states[headline(difference, difference.p, lower_is_better)], difference)
 
 
 def _gain_flags(made: Claim, early: Difference | None, format_rates: tuple[float, float] | None) -> Iterator[str]:
@@ -186,19 +191,21 @@ def _sentence(made: Claim) -> str:
     ends = f"{_number(found.interval.low, lower)} to {_number(found.interval.high, lower)}"
     return (
         f"On {made.set_name}, {says[made.headline]}: {_effect(found.effect, lower)} (95 % interval {ends}, "
-        f"n = {found.n}{', lower is better' if lower else ''}), p {_p(found.p)}, and p {_p(made.p_adjusted)} after "
-        f"Holm over {made.comparisons} comparison{'s' * (made.comparisons != 1)}{_limits(made)}."
+        f"n = {found.n}{', lower is better' if lower else ''}), p {p_text(found.p)}, and p {p_text(made.p_adjusted)} "
+        f"after Holm over {made.comparisons} comparison{'s' * (made.comparisons != 1)}{_limits(made)}."
     )
 
 
 def _limits(made: Claim) -> str:
     """What the sentence must not leave out: what could not be seen, or what else may have made the gain."""
     n, least = made.difference.n, made.minimum_detectable
-    failed, absent = (
-        [control.name for control in made.controls if control.state == state] for state in ("failed", "not run")
-    )
     if made.headline == "helps":
-        doubts = [f"it is not shown to be better than {' or '.join(failed)}"] if failed else []
+        failed, undecided, absent = (
+            [control.name for control in made.controls if control.state == state]
+            for state in ("failed", "not shown", "not run")
+        )
+        doubts = [f"it is worse than {' and '.join(failed)}"] if failed else []
+        doubts += [f"it is not shown to be better than {' or '.join(undecided)}"] if undecided else []
         doubts += [f"not compared with {' or '.join(absent)}"] if absent else []
         doubts += [] if made.controls else ["no control was run"]
         return "".join(f"; {doubt}" for doubt in doubts)
@@ -220,5 +227,9 @@ def _number(value: float, lower_is_better: bool) -> str:
     return text[1:] if float(text) == 0 else text.replace("-", "−").replace("inf", "∞")
 
 
-def _p(value: float) -> str:
-    return "< 0.001" if value < 0.001 else f"= {value:.3g}"
+def p_text(value: float) -> str:
+    """`< 0.001`, or `= 0.0625`: three digits, and more where fewer would not say whether it is below 0.05."""
+    if value < 0.001:
+        return "< 0.001"
+    digits = next(n for n in range(3, 18) if (float(f"{value:.{n}g}") < ALPHA) == (value < ALPHA))
+    return f"= {value:.{digits}g}"

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
-from spd_core.evaluation.table import Column, role
+from spd_core.evaluation.controls import role
+from spd_core.evaluation.table import Column
 from spd_core.recipes.evaluation import Subject
 
 MODEL = "Qwen2.5-0.5B-Instruct"

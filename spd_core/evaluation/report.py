@@ -3,11 +3,11 @@
 Every form says n, the intervals, the test and the controls. Knows nothing of how the numbers came about.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from spd_core.evaluation.claims import Claim, Control
+from spd_core.evaluation.claims import Claim, Control, ControlState, p_text
 from spd_core.evaluation.paper import ITEMS, MODEL, reported
 from spd_core.evaluation.statistics import Interval
 from spd_core.evaluation.table import Answered, Column, Table, read_table
@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 
 MARKS = {"helps": "▲", "hurts": "▼", "not shown": "·"}
 """Before a headline, so that it is not told by colour alone."""
+_WEAKEST: Mapping[ControlState, str] = {
+    "failed": "a control failed",
+    "not run": "not all controls run",
+    "not shown": "not shown to be better than every control",
+    "passed": "controls passed",
+}
 
 
 # --- numbers in words --------------------------------------------------------------------------------------------
@@ -45,8 +51,8 @@ def shown_interval(interval: Interval, likelihood: bool, *, signed: bool = False
 
 
 def shown_p(value: float) -> str:
-    """`< 0.001`, or `0.031`."""
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+    """`< 0.001`, or `0.0312`."""
+    return p_text(value).removeprefix("= ")
 
 
 def cell_text(one: Answered, found: Claim | None) -> str:
@@ -60,9 +66,7 @@ def cell_text(one: Answered, found: Claim | None) -> str:
 
 def _reservation(found: Claim) -> str:
     """What a gain that stands by itself must not hide."""
-    if found.headline != "helps" or not found.controls:
-        return ""
-    return {True: ", controls passed", False: ", a control failed", None: ", not all controls run"}[found.specific]
+    return "" if found.weakest is None else f", {_WEAKEST[found.weakest]}"
 
 
 # --- rows --------------------------------------------------------------------------------------------------------
@@ -127,8 +131,11 @@ def long_rows(table: Table) -> list[dict[str, str | float | int]]:
                 "minimum_detectable": change.minimum_detectable,
                 "headline": found.headline,
                 "flags": "; ".join(found.flags),
-                **{f"control: {control.name}": control.state for control in found.controls},
             }
+            for control in found.controls:
+                row[f"control: {control.name}"] = control.state
+                if control.difference is not None:
+                    row[f"control p: {control.name}"] = control.difference.p
         row |= {"seconds": one.seconds, "items_sha256": cell.fingerprint, "subject_sha256": cell.about.subject}
         rows.append(row)
     return rows
@@ -151,12 +158,22 @@ def diagnostics(table: Table) -> list[dict[str, str]]:
 
 
 def control_text(control: Control, likelihood: bool) -> str:
-    """`Projected, random subspace: passed, +9.3 points (1.2 to 17.1); does any projection do it?`"""
-    if control.difference is None:
+    """`Projected, random subspace: passed, +9.3 points (+1.2 to +17.1), p = 0.02, n = 150; does any projection do it?`
+
+    Where it is not shown, the rule that was not met.
+    """
+    found = control.difference
+    if found is None:
         return f"{control.name}: not run; {control.question}"
-    change = shown_change(control.difference.effect, likelihood)
-    ends = shown_interval(control.difference.interval, likelihood, signed=True)
-    return f"{control.name}: {control.state}, {change} ({ends}); {control.question}"
+    ends = shown_interval(found.interval, likelihood, signed=True)
+    decided = f"{shown_change(found.effect, likelihood)} ({ends}), p {p_text(found.p)}, n = {found.n}"
+    rule = f"; {control_rule(likelihood)}" if control.state == "not shown" else ""
+    return f"{control.name}: {control.state}, {decided}{rule}; {control.question}"
+
+
+def control_rule(likelihood: bool) -> str:
+    """What decides about a control."""
+    return f"passed needs an interval {'below' if likelihood else 'above'} zero and p < 0.05"
 
 
 def notes(table: Table) -> list[str]:
@@ -223,36 +240,6 @@ def _markdown(rows: list[dict[str, str]]) -> str:
     names = list(rows[0])
     lines = [names, ["---"] * len(names), *([row.get(name, "") for name in names] for row in rows)]
     return "\n".join(f"| {' | '.join(map(plain_markdown, line))} |" for line in lines)
-
-
-def to_latex(table: Table) -> str:
-    """The table for a paper (booktabs), its notes as the caption."""
-    import pandas as pd
-
-    styled = pd.DataFrame(grid(table)).set_index("Arm")
-    text: str = styled.to_latex(escape=True, caption=_latex(" ".join(notes(table))))
-    for sign, spelled in (
-        ("▲", r"$\blacktriangle$"),
-        ("▼", r"$\blacktriangledown$"),
-        ("·", r"$\cdot$"),
-        ("−", "$-$"),
-        ("–", "--"),
-    ):
-        text = text.replace(sign, spelled)
-    return text
-
-
-def _latex(text: str) -> str:
-    """Text whose signs LaTeX takes as they are; pandas does so for cells alone."""
-    special = {
-        "\\": r"\textbackslash{}",
-        "~": r"\textasciitilde{}",
-        "^": r"\textasciicircum{}",
-        "<": r"\textless{}",
-        ">": r"\textgreater{}",
-        **{sign: f"\\{sign}" for sign in "&%$#_{}"},
-    }
-    return "".join(special.get(sign, sign) for sign in text)
 
 
 def evaluation_html(table: Table, title: str) -> str:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from spd_core.errors import InputError
 from spd_core.evaluation.claims import Claim, claim
+from spd_core.evaluation.controls import alike, role
 from spd_core.evaluation.statistics import Difference, Estimate, estimate, holm, paired
 from spd_core.evaluation.store import Cell, ItemRecord, read_cell
 from spd_core.recipes.evaluation import CONTROLS, NAMED, EvaluationRecipe, Subject
@@ -174,33 +175,6 @@ def _columns(recipe: EvaluationRecipe, answered: Mapping[tuple[str, str], Answer
 # --- claims ------------------------------------------------------------------------------------------------------
 
 
-def role(subject: Subject) -> str:
-    """The name under which `CONTROLS` and the paper know a subject, whatever it is called here; empty for none."""
-    if subject.kind == "base":
-        return "base"
-    if subject.kind == "distilled":
-        return subject.arm or subject.adapter.partition("/")[2]
-    if subject.kind == "projected" and not subject.complement:
-        return {
-            "capability": "projected",
-            "random": "projected-random",
-            "full loss": "projected-full",
-            "shuffled answers": "projected-shuffled",
-        }[subject.of]
-    return ""
-
-
-def _made(subject: Subject) -> tuple[object, ...]:
-    """How a subject was made, its role left out: a control must be made in the same way."""
-    run = subject.adapter.partition("/")[0]
-    return subject.rank, subject.strength, subject.kinds, subject.layers, subject.capture, run
-
-
-def _alike(first: Subject, second: Subject) -> bool:
-    """Whether they differ by nothing but their role."""
-    return _made(first) == _made(second)
-
-
 def difference(base: Answered, other: Answered) -> Difference:
     """What `other` scored beyond `base`, item by item."""
     return _paired(_hashable(base.scores), _hashable(other.scores), not base.likelihood)
@@ -245,7 +219,7 @@ def _controls(
     others = {
         role(one.subject): one
         for (_, name), one in answered.items()
-        if name == key[1] and _alike(mine.subject, one.subject)
+        if name == key[1] and alike(mine.subject, one.subject)
     }
     return {
         others[control].subject.title if control in others else NAMED[control].title: (

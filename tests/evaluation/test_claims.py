@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from spd_core.errors import InputError
-from spd_core.evaluation.claims import Claim, claim, headline
+from spd_core.evaluation.claims import Claim, claim, headline, p_text
 from spd_core.evaluation.statistics import Difference, Estimate, Interval, holm, paired
 
 PROJECTION = "does any projection do it?"
@@ -74,29 +74,57 @@ def test_controls_pass_only_beyond_zero_in_the_good_direction() -> None:
         "PSR": ("is it training on one's own text?", None),
     }
     touching = difference(0.1, 0.0, 0.2)
-    assert made(GAIN, controls={"random": (PROJECTION, touching)}).controls[0].state == "failed"
+    assert made(GAIN, controls={"random": (PROJECTION, touching)}).controls[0].state == "not shown"
     more = made(GAIN, controls=asked).controls
-    assert [control.state for control in more] == ["passed", "failed", "failed", "not run"]
+    assert [control.state for control in more] == ["passed", "not shown", "failed", "not run"]
     assert [control.name for control in more] == list(asked)
     assert (more[0].question, more[0].difference, more[3].difference) == (PROJECTION, GAIN, None)
     less = made(LOSS, controls=asked, lower_is_better=True).controls
-    assert [control.state for control in less] == ["failed", "failed", "passed", "not run"]
+    assert [control.state for control in less] == ["failed", "not shown", "passed", "not run"]
+
+
+def test_a_control_that_an_interval_passes_and_p_does_not_is_undecided() -> None:
+    """24 items, 6 gained and 0 lost would be 0.031; 5 gained: 2 / 2⁵ = 0.0625, while Tango's interval excludes zero."""
+    found = paired([0] * 20, [1] * 5 + [0] * 15, binary=True)
+    assert (found.effect, found.p) == (0.25, 0.0625)
+    assert found.interval.low > 0
+    (control,) = made(GAIN, controls={"random": (PROJECTION, found)}).controls
+    assert control.state == "not shown"
+    (other,) = made(GAIN, controls={"random": (PROJECTION, found)}, lower_is_better=True).controls
+    assert other.state == "not shown", "nor is it shown to be worse"
 
 
 @pytest.mark.parametrize(
-    ("found", "controls", "specific"),
+    ("found", "controls", "weakest", "specific"),
     [
-        (GAIN, {"random": (PROJECTION, GAIN), "shuffled": (LABELS, GAIN)}, True),
-        (GAIN, {"random": (PROJECTION, GAIN), "shuffled": (LABELS, None)}, None),
-        (GAIN, {"random": (PROJECTION, GAIN), "shuffled": (LABELS, UNCLEAR)}, False),
-        (GAIN, {"random": (PROJECTION, None)}, None),
-        (GAIN, {}, None),
-        (UNCLEAR, {"random": (PROJECTION, GAIN)}, None),  # nothing to be specific about
-        (LOSS, {"random": (PROJECTION, GAIN)}, None),
+        (GAIN, {"random": (PROJECTION, GAIN), "shuffled": (LABELS, GAIN)}, "passed", True),
+        (GAIN, {"random": (PROJECTION, GAIN), "shuffled": (LABELS, None)}, "not run", None),
+        (GAIN, {"random": (PROJECTION, None), "shuffled": (LABELS, UNCLEAR)}, "not shown", None),
+        (GAIN, {"random": (PROJECTION, UNCLEAR), "shuffled": (LABELS, LOSS)}, "failed", False),
+        (GAIN, {"random": (PROJECTION, None)}, "not run", None),
+        (GAIN, {}, None, None),
+        (UNCLEAR, {"random": (PROJECTION, GAIN)}, None, None),  # nothing to be specific about
+        (LOSS, {"random": (PROJECTION, GAIN)}, None, None),
     ],
 )
-def test_specific(found: Difference, controls: dict[str, Any], specific: bool | None) -> None:
-    assert made(found, controls=controls).specific is specific
+def test_specific(found: Difference, controls: dict[str, Any], weakest: str | None, specific: bool | None) -> None:
+    claim = made(found, controls=controls)
+    assert (claim.weakest, claim.specific) == (weakest, specific)
+
+
+@pytest.mark.parametrize(
+    ("p", "text"),
+    [
+        (0.0625, "= 0.0625"),
+        (0.04, "= 0.04"),
+        (0.0499996, "= 0.0499996"),
+        (0.05, "= 0.05"),
+        (1, "= 1"),
+        (1e-5, "< 0.001"),
+    ],
+)
+def test_p_is_never_rounded_over_the_rule(p: float, text: str) -> None:
+    assert p_text(p) == text
 
 
 # --- flags ---------------------------------------------------------------------------------------------------
@@ -190,7 +218,9 @@ def test_sentence_of_a_gain_without_controls() -> None:
 
 def test_sentence_of_a_gain_names_the_controls_it_does_not_beat() -> None:
     asked = {"random": (PROJECTION, UNCLEAR), "shuffled": (LABELS, LOSS), "PSR": ("?", GAIN)}
-    assert made(GAIN, controls=asked).sentence.endswith("; it is not shown to be better than random or shuffled.")
+    assert made(GAIN, controls=asked).sentence.endswith(
+        "; it is worse than shuffled; it is not shown to be better than random."
+    )
     assert made(GAIN, controls={"PSR": ("?", GAIN)}).sentence.endswith("after Holm over 3 comparisons.")
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from spd_core.evaluation.latex import to_latex
 from spd_core.evaluation.paper import FIGURES, reported
 from spd_core.evaluation.report import (
     control_text,
@@ -16,7 +17,6 @@ from spd_core.evaluation.report import (
     grid,
     long_rows,
     notes,
-    to_latex,
     to_markdown,
     write_reports,
 )
@@ -76,6 +76,25 @@ def test_diagnostics_of_a_likelihood_have_no_format(table: Table) -> None:
 def test_controls_in_words(table: Table) -> None:
     found = table.claims["spd", "arithmetic"]
     assert control_text(found.controls[0], False) == "Random subspace: not run; does any projection do it?"
+
+
+def test_a_control_that_cannot_decide_says_by_which_rule(tmp_path: Path) -> None:
+    right = {"base": 0, "projected": 9, "projected-random": 4}  # 5 gained beyond the control: p = 2 / 2⁵
+    for name, count in right.items():
+        put(tmp_path, name, records([1] * count + [0] * (20 - count)))
+    found = read_table(evaluation_from({"subjects": list(right), "sets": ["arithmetic"]}), tmp_path)
+    text = control_text(found.claims["projected", "arithmetic"].controls[0], False)
+    assert text.startswith("Projected, random subspace: not shown, +25.0 points (+")
+    assert text.endswith(
+        "), p = 0.0625, n = 20; passed needs an interval above zero and p < 0.05; does any projection do it?"
+    )
+    assert grid(found)[1]["Arithmetic"].endswith("▲ helps, not shown to be better than every control")
+    for form in (to_markdown(found), to_latex(found), evaluation_html(found, "t")):
+        assert "Projected, random subspace: not shown, +25.0 points" in form
+        assert "p = 0.0625" in form
+    row = long_rows(found)[1]
+    assert row["control: Projected, random subspace"] == "not shown"
+    assert row["control p: Projected, random subspace"] == 0.0625
 
 
 def test_markdown_has_tables_claims_controls(table: Table) -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from spd_core.errors import InputError
+from spd_core.evaluation.controls import role
 from spd_core.evaluation.store import read_cell
-from spd_core.evaluation.table import read_table, role
+from spd_core.evaluation.table import read_table
 from spd_core.recipes.evaluation import CONTROLS, NAMED, EvaluationRecipe, Subject, evaluation_from
 from tests.cells import likelihoods, put, records
 
@@ -44,13 +45,13 @@ def test_values_and_differences_by_hand(tmp_path: Path) -> None:
     assert found.comparisons == 2
 
 
-def test_a_control_that_does_as_well_fails(tmp_path: Path) -> None:
+def test_a_control_that_does_as_well_is_not_passed(tmp_path: Path) -> None:
     for name, right in (("base", BASE), ("projected", BETTER), ("projected-random", BETTER)):
         put(tmp_path, name, records(right))
     found = read_table(recipe_of("base", "projected", "projected-random"), tmp_path).claims["projected", "arithmetic"]
     assert found.headline == "helps"
-    assert [control.state for control in found.controls] == ["failed", "not run", "not run"]
-    assert found.specific is False
+    assert [control.state for control in found.controls] == ["not shown", "not run", "not run"]
+    assert (found.weakest, found.specific) == ("not shown", None)
 
 
 def test_a_gain_that_comes_from_stopping_alone_is_flagged(tmp_path: Path) -> None:
