@@ -22,6 +22,16 @@ class Record(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
+    def in_short(self) -> Any:
+        """As JSON, without what is as by default; a record that has a name may give that."""
+        return self.model_dump(mode="json", exclude_defaults=True)
+
+
+class Asked(Record):
+    """Base of what somebody asks for: every number is one (`Infinity` and `NaN` are refused)."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
 
 _R = TypeVar("_R", bound=Record)
 _TAGS = ("distillation", "evaluation")  # pydantic's own names for forms of a field, which no file contains

@@ -12,6 +12,7 @@ from app.ui.widgets import failure
 from spd_core.errors import InputError
 from spd_core.recipes.capture import CaptureSettings
 from spd_core.recipes.distill import CorpusSettings, TrainSettings, short_name
+from spd_core.recipes.presets import differing, read_json
 from spd_core.records import Record
 
 
@@ -143,8 +144,8 @@ def _field(annotation: Any, label: FieldLabel, value: Any, key: str) -> Any:
 
 
 def settings_file(recipe: Record) -> bytes:
-    """A recipe as `python -m spd_core distill` reads it, or an evaluation as `table` does."""
-    return (json.dumps(recipe.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n").encode()
+    """A recipe as `distill` reads it, or an evaluation as `table` does: what differs from its preset."""
+    return (json.dumps(differing(recipe), indent=2, ensure_ascii=False) + "\n").encode()
 
 
 def pick_settings_file(what: str, key: str, fill: Callable[[Any], None]) -> None:
@@ -153,7 +154,7 @@ def pick_settings_file(what: str, key: str, fill: Callable[[Any], None]) -> None
     if file is None or not st.button("Fill the form with it", key=f"{key}_fill"):
         return
     try:
-        fill(json.loads(file.getvalue().decode("utf-8")))
+        fill(read_json(file.getvalue().decode("utf-8")))
     except (ValueError, RecursionError) as error:
         failure(f"This file is no {what}:", f"{file.name} is not JSON ({error})")
         return

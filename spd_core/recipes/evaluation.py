@@ -16,7 +16,7 @@ from spd_core.recipes.capture import CaptureSettings
 from spd_core.recipes.distill import ARMS, ArmName, CorpusSettings, Recipe, TrainSettings, short_name
 from spd_core.recipes.lanes import LaneSpec, Projection
 from spd_core.recipes.presets import preset_under, read_settings, validated
-from spd_core.records import Record
+from spd_core.records import Asked
 
 Seed: TypeAlias = Annotated[int, Field(ge=0, lt=2**31)]
 SubjectKind: TypeAlias = Literal["base", "projected", "distilled", "checkpoint"]
@@ -92,6 +92,10 @@ class Subject(Projection):
             return "Base"
         return ", ".join(("Projected", *self.words)) + (f" of {self.capture}" if self.capture else "")
 
+    def in_short(self) -> Any:
+        """By its name where it has one, else what sets it apart."""
+        return next((name for name, one in NAMED.items() if one == self), super().in_short())
+
     @property
     def seeded(self) -> bool:
         """Whether it comes out differently with another seed."""
@@ -127,7 +131,7 @@ CONTROLS: Mapping[str, Mapping[str, str]] = {
 """What each subject that claims to use the capability subspace is to be better than, and the question that answers."""
 
 
-class EvalSet(Record):
+class EvalSet(Asked):
     """One set of items with right answers.
 
     Attributes:
@@ -144,6 +148,11 @@ class EvalSet(Record):
     max_new_tokens: int | None = Field(default=None, ge=1)
     label: str = Field(default="", max_length=120)
 
+    def in_short(self) -> Any:
+        """The name of a set, where nothing else is said of it."""
+        found = super().in_short()
+        return self.capability if found == {"capability": self.capability} else found
+
     @property
     def name(self) -> str:
         """Short name, for files and tables."""
@@ -159,7 +168,7 @@ def answer_length(wanted: EvalSet, scorer: Scorer) -> int:
     return wanted.max_new_tokens or (256 if reasoned else _LENGTH[scorer])
 
 
-class EvaluationRecipe(Record):
+class EvaluationRecipe(Asked):
     """A whole evaluation: subjects × sets.
 
     Attributes:

@@ -31,13 +31,26 @@ def read_settings(path: Path, make: Callable[[Any], _R]) -> _R:
         InputError: the file cannot be read, or `make` refuses what it says.
     """
     try:
-        return make(json.loads(path.read_text("utf-8")))
+        return make(read_json(path.read_text("utf-8")))
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read {path}: {error}") from error
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not JSON ({error}); correct it and start again") from error
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
+
+
+def read_json(text: str) -> Any:
+    """What a text says as JSON; the words that Python adds to JSON are refused.
+
+    Raises:
+        ValueError: it is no JSON, or holds `NaN`, `Infinity` or `-Infinity`.
+    """
+    return json.loads(text, parse_constant=_refuse_constant)
+
+
+def _refuse_constant(word: str) -> Any:
+    raise ValueError(f"{word} is no number that a setting can have; write one")
 
 
 def preset_under(settings: Any) -> dict[str, Any]:
@@ -68,6 +81,46 @@ def validated(kind: type[_R], settings: Mapping[str, Any], whole: str) -> _R:
         named = first_error(error) if wrong["loc"] else f"{whole}: {first_error(error)}"
         given = f" (given: {wrong['input']!r})" if wrong["loc"] and wrong["type"] != "missing" else ""
         raise InputError(f"{named}{given}; correct it and start again") from error
+
+
+def differing(recipe: Record) -> dict[str, Any]:
+    """A recipe as a file best says it: the preset from which the fewest settings differ, and those.
+
+    `distill.recipe_from` or `evaluation.evaluation_from` make the same recipe of it again.
+    """
+    own = recipe.model_dump(mode="json")
+    found = {name: _beyond(own, _whole(type(recipe), name, own), recipe) for name in PRESETS}
+    name = min(found, key=lambda one: _settings(found[one]))
+    return {"preset": name, "capability": own["capability"], **found[name]}
+
+
+def _whole(kind: type[Record], preset: PresetName, own: Mapping[str, Any]) -> dict[str, Any]:
+    """A preset with all its settings; the capability has no default everywhere."""
+    settings = {**PRESETS[preset], "capability": own["capability"]}
+    return kind.model_validate(settings).model_dump(mode="json")
+
+
+def _beyond(own: Mapping[str, Any], preset: Mapping[str, Any], record: Record) -> dict[str, Any]:
+    """Settings that differ, group by group; records in lists in their short form."""
+    found: dict[str, Any] = {}
+    for name, value in own.items():
+        if value == preset[name]:
+            continue
+        inner = getattr(record, name)
+        if isinstance(inner, Record):
+            found[name] = _beyond(value, preset[name], inner)
+        elif isinstance(inner, tuple):
+            found[name] = [
+                one.in_short() if isinstance(one, Record) else plain for one, plain in zip(inner, value, strict=True)
+            ]
+        else:
+            found[name] = value
+    return found
+
+
+def _settings(found: Mapping[str, Any]) -> int:
+    """How many settings a file names."""
+    return sum(_settings(value) if isinstance(value, Mapping) else 1 for value in found.values())
 
 
 def _merged(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
