@@ -12,7 +12,7 @@ from app.ui.widgets import failure
 from spd_core.errors import InputError
 from spd_core.recipes.capture import CaptureSettings
 from spd_core.recipes.distill import CorpusSettings, TrainSettings, short_name
-from spd_core.recipes.presets import differing, read_json
+from spd_core.recipes.presets import differing, settings_in
 from spd_core.records import Record
 
 
@@ -154,7 +154,7 @@ def pick_settings_file(what: str, key: str, fill: Callable[[Any], None]) -> None
     if file is None or not st.button("Fill the form with it", key=f"{key}_fill"):
         return
     try:
-        fill(read_json(file.getvalue().decode("utf-8")))
+        fill(settings_in(file.getvalue().decode("utf-8")))
     except (ValueError, RecursionError) as error:
         failure(f"This file is no {what}:", f"{file.name} is not JSON ({error})")
         return

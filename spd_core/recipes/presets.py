@@ -31,7 +31,7 @@ def read_settings(path: Path, make: Callable[[Any], _R]) -> _R:
         InputError: the file cannot be read, or `make` refuses what it says.
     """
     try:
-        return make(read_json(path.read_text("utf-8")))
+        return make(settings_in(path.read_text("utf-8")))
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read {path}: {error}") from error
     except (ValueError, RecursionError) as error:
@@ -40,7 +40,7 @@ def read_settings(path: Path, make: Callable[[Any], _R]) -> _R:
         raise InputError(f"{path}: {error}") from error
 
 
-def read_json(text: str) -> Any:
+def settings_in(text: str) -> Any:
     """What a text says as JSON; the words that Python adds to JSON are refused.
 
     Raises:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from spd_core.errors import InputError
 from spd_core.recipes.distill import ARMS, REASONS, Recipe, Target, recipe_from
 from spd_core.recipes.evaluation import NAMED, EvaluationRecipe, evaluation_from
-from spd_core.recipes.presets import PRESETS, differing, read_json
+from spd_core.recipes.presets import PRESETS, differing, settings_in
 
 COUNTS = st.integers(1, 10**6)
 POSITIVE = st.floats(1e-9, 1e3)
@@ -56,7 +56,7 @@ EVALUATIONS = st.fixed_dictionaries(
 def test_a_recipe_is_the_same_when_it_is_read_again(asked: dict[str, Any]) -> None:
     recipe = recipe_from(asked)
     file = json.dumps(differing(recipe))
-    assert recipe_from(read_json(file)) == recipe
+    assert recipe_from(settings_in(file)) == recipe
 
 
 @given(EVALUATIONS)
@@ -64,7 +64,7 @@ def test_a_recipe_is_the_same_when_it_is_read_again(asked: dict[str, Any]) -> No
 def test_an_evaluation_is_the_same_when_it_is_read_again(asked: dict[str, Any]) -> None:
     recipe = evaluation_from(asked)
     file = json.dumps(differing(recipe))
-    assert evaluation_from(read_json(file)) == recipe
+    assert evaluation_from(settings_in(file)) == recipe
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -94,7 +94,7 @@ def test_subjects_and_sets_are_said_by_their_names() -> None:
 @pytest.mark.parametrize("word", ["NaN", "Infinity", "-Infinity"])
 def test_what_is_no_number_is_refused_as_json(word: str) -> None:
     with pytest.raises(ValueError, match=f"{word} is no number that a setting can have"):
-        read_json(f'{{"train": {{"learning_rate": {word}}}}}')
+        settings_in(f'{{"train": {{"learning_rate": {word}}}}}')
 
 
 @pytest.mark.parametrize("value", [float("inf"), float("nan"), "Infinity", 1e999])
