@@ -27,7 +27,7 @@ class Record(BaseModel):
         return self.model_dump(mode="json", exclude_defaults=True)
 
 
-class Asked(Record):
+class Request(Record):
     """Base of what somebody asks for: every number is one (`Infinity` and `NaN` are refused)."""
 
     model_config = ConfigDict(allow_inf_nan=False)

@@ -3,10 +3,10 @@
 from pydantic import Field
 
 from spd_core.data.capability import Loss
-from spd_core.records import Asked
+from spd_core.records import Request
 
 
-class CaptureSettings(Asked):
+class CaptureSettings(Request):
     """How a capability's gradients are captured, and what is made of them.
 
     Attributes:

@@ -11,7 +11,7 @@ from spd_core.errors import InputError
 from spd_core.recipes.capture import CaptureSettings
 from spd_core.recipes.lanes import LaneSpec, Sampling, SubspaceOf
 from spd_core.recipes.presets import preset_under, read_settings, validated
-from spd_core.records import Asked
+from spd_core.records import Request
 
 ArmName: TypeAlias = Literal["psr", "ssd", "apple", "spd", "random", "full", "shuffled"]
 LossOn: TypeAlias = Literal["prompt_and_completion", "completion"]
@@ -20,7 +20,7 @@ Reason: TypeAlias = Literal["leakage", "empty", "degenerate", "duplicate"]
 REASONS: tuple[Reason, ...] = ("leakage", "empty", "degenerate", "duplicate")
 
 
-class Arm(Asked):
+class Arm(Request):
     """One way of writing the corpus; all arms write on the same prompts with the same noise.
 
     Attributes:
@@ -68,7 +68,7 @@ def short_name(arm: str) -> str:
     return arm if found is None else found.label.partition(",")[0]
 
 
-class CorpusSettings(Asked):
+class CorpusSettings(Request):
     """Which prompts are written on, and how long; what an arm does not say of sampling.
 
     Attributes:
@@ -92,7 +92,7 @@ class CorpusSettings(Asked):
     drop: tuple[Reason, ...] = REASONS
 
 
-class TrainSettings(Asked):
+class TrainSettings(Request):
     """How an adapter is trained; the defaults are the paper's, where it says so.
 
     Attributes:
@@ -119,7 +119,7 @@ class TrainSettings(Asked):
     seed: int = Field(default=42, ge=0, lt=2**31)
 
 
-class Recipe(Asked):
+class Recipe(Request):
     """A whole distillation: one capability, several arms.
 
     Attributes:

@@ -16,7 +16,7 @@ from spd_core.recipes.capture import CaptureSettings
 from spd_core.recipes.distill import ARMS, ArmName, CorpusSettings, Recipe, TrainSettings, short_name
 from spd_core.recipes.lanes import LaneSpec, Projection
 from spd_core.recipes.presets import preset_under, read_settings, validated
-from spd_core.records import Asked
+from spd_core.records import Request
 
 Seed: TypeAlias = Annotated[int, Field(ge=0, lt=2**31)]
 SubjectKind: TypeAlias = Literal["base", "projected", "distilled", "checkpoint"]
@@ -131,7 +131,7 @@ CONTROLS: Mapping[str, Mapping[str, str]] = {
 """What each subject that claims to use the capability subspace is to be better than, and the question that answers."""
 
 
-class EvalSet(Asked):
+class EvalSet(Request):
     """One set of items with right answers.
 
     Attributes:
@@ -168,7 +168,7 @@ def answer_length(wanted: EvalSet, scorer: Scorer) -> int:
     return wanted.max_new_tokens or (256 if reasoned else _LENGTH[scorer])
 
 
-class EvaluationRecipe(Asked):
+class EvaluationRecipe(Request):
     """A whole evaluation: subjects × sets.
 
     Attributes:

@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 
 from spd_core.errors import InputError
 from spd_core.models.families import Kind
-from spd_core.records import Asked
+from spd_core.records import Request
 
 SubspaceOf: TypeAlias = Literal["none", "capability", "random", "full loss", "shuffled answers"]
 """Whose subspace keys and values are projected into; `none` projects nothing."""
@@ -27,7 +27,7 @@ _OLD_KINDS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-class Projection(Asked):
+class Projection(Request):
     """Where keys and values are projected to: what lanes and subjects of an evaluation have in common.
 
     Attributes:
@@ -106,7 +106,7 @@ def source_of(spec: Projection) -> SubspaceOf:
     return "capability" if spec.of == "random" else spec.of
 
 
-class Grid(Asked):
+class Grid(Request):
     """A sweep: lane 0 is raw, then a lane for each rank and strength, strengths running fastest."""
 
     ranks: tuple[str, ...]
