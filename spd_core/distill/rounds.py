@@ -15,7 +15,8 @@ import numpy as np
 
 from spd_core.data.capability import Capability
 from spd_core.data.catalog import find_capability, held_out_prompts
-from spd_core.distill.corpus import CorpusRow, clean, corpus_path, read_corpus
+from spd_core.distill.corpus import CorpusRow, corpus_path, read_corpus
+from spd_core.distill.review import divide
 from spd_core.distill.train import ADAPTER, CHECKPOINTS, train
 from spd_core.distill.watch import TrainNews
 from spd_core.distill.write import PlannedRow, planned_rows, write_corpus
@@ -202,27 +203,26 @@ class RoundWork:
 
     def cleaned(self, rows: Sequence[CorpusRow], name: str) -> tuple[list[CorpusRow], list[CorpusRow]]:
         """Rows to train on and held-out rows, without what hygiene or a person has left out; told."""
-        capability, wanted = self.prompts, self.recipe.corpus
-        apart = {example.id for example in capability.examples[len(capability.examples) - wanted.held_out :]}
-        rejected = set((self.rejected or {}).get(name, ()))
-        found = clean(
-            [row for row in rows if row.number not in rejected],
+        capability = self.prompts
+        found = divide(
+            rows,
+            (self.rejected or {}).get(name, ()),
+            self.recipe.corpus,
             {example.id: example.prompt for example in capability.examples},
             held_out_prompts(self.recipe.capability),
-            drop=wanted.drop,
         )
         seen = {example.prompt for example in self.calibration.examples}
         self.tell(
             HygieneFound,
-            kept=len(found.kept),
-            counts={**found.counts, "rejected": len(rejected)},
+            kept=len(found.hygiene.kept),
+            counts={**found.hygiene.counts, "rejected": len(found.rejected)},
             examples={
                 reason: tuple((row.number, row.completion[:200]) for row in rows[:3])
-                for reason, rows in found.dropped.items()
+                for reason, rows in found.hygiene.dropped.items()
             },
             calibration=sum(example.prompt in seen for example in capability.examples),
         )
-        return [row for row in found.kept if row.id not in apart], [row for row in found.kept if row.id in apart]
+        return list(found.trained), list(found.held_out)
 
     # --- training ----------------------------------------------------------------------------------------------
 

@@ -1,0 +1,48 @@
+"""Rows of a corpus are marked right or wrong by their capability's scorer; code is not run unless somebody may."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from spd_core.data.capability import Capability, Example, RegexSpans, Settings
+from spd_core.distill.corpus import CorpusRow
+from spd_core.errors import Stopped
+from spd_core.evaluation.marks import marks
+from spd_core.sandbox.run import Verdict
+
+
+def row(number: int, id: str, completion: str) -> CorpusRow:
+    return CorpusRow(number=number, id=id, sample=0, prompt="Q", special=True, completion=completion, tokens=(1,),
+                     finish="eos")  # fmt: skip
+
+
+def capability(scorer: str, **answers: str) -> Capability:
+    settings = Settings(capability="c", scorer=scorer, spans=RegexSpans(regex="x"), template="Q: {prompt}")  # type: ignore[arg-type]
+    tests = ("assert one() == 1",) if scorer == "python" else ()
+    examples = tuple(Example(id=id, prompt="p", answer=answer, tests=tests) for id, answer in answers.items())
+    return Capability(settings, examples)
+
+
+def test_numbers_by_hand() -> None:
+    rows = [row(0, "a", "It is 12."), row(1, "a", "21"), row(2, "b", "none"), row(3, "gone", "12")]
+    assert marks(rows, capability("number", a="12", b="3")) == {0: True, 1: False, 2: False}
+
+
+def test_likelihood_marks_nothing_and_code_only_with_a_runner() -> None:
+    asked: list[str] = []
+
+    def run(code: str, tests: Sequence[str], setup: str, reference: str) -> Verdict:
+        asked.append(code)
+        return Verdict("1" in code, "")
+
+    rows = [row(0, "a", "def one():\n    return 1\n"), row(1, "a", "def one():\n    return 2\n")]
+    assert marks(rows, capability("nll", a="12"), run) == {}
+    assert marks(rows, capability("python", a="x")) == {}
+    assert asked == []
+    assert marks(rows, capability("python", a="x"), run) == {0: True, 1: False}
+    assert len(asked) == 2
+
+
+def test_it_stops_when_told_to() -> None:
+    with pytest.raises(Stopped):
+        marks([row(0, "a", "1"), row(1, "a", "1")], capability("number", a="1"), tell=lambda done: done < 1)
