@@ -1,4 +1,4 @@
-"""Item by item: what the base and a subject were asked, answered, and were judged by. Model text is only ever text."""
+"""Item by item: which subject, set and items, a table of them, and keys that step through them. One: `one_item`."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -6,13 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from app.evaluation.item_pairs import Pair, filtered, filters, paired_items, shortened, table_rows, verdict
+from app.evaluation import one_item
+from app.evaluation.item_pairs import Pair, filtered, filters, paired_items, table_rows
 from app.evaluation.set_panels import answered_sets, set_title
-from app.side_by_side import opening
 from app.ui import session
 from app.ui.widgets import caption, counted, distinct_labels, escaped
-from spd_core.errors import SpdError
-from spd_core.evaluation.store import Cell, ItemRecord
 from spd_core.evaluation.table import Answered, Table
 from spd_core.text import shown
 
@@ -22,16 +20,19 @@ if TYPE_CHECKING:
 
 PAGE = 100
 """Most rows of the table at a time."""
+LINKED = (session.ITEM_SUBJECT, session.ITEM_SET, session.ITEM_SEED, session.ITEM_FILTER, session.ITEM)
+"""What a copied link restores."""
 
 
 # --- the panel ---------------------------------------------------------------------------------------------------
 
 
 def panel(table: Table) -> None:
-    """Subject, set and filter; the items; and one of them in full."""
+    """Subject, set and filter; the items; and one of them in full. All of it is in the URL."""
     if not table.answered:
         caption("Every item with what the base and a subject answered appears here with the first finished cell.")
         return
+    session.take_linked(*LINKED)
     row = st.container(horizontal=True, vertical_alignment="bottom")
     picked = _pick_cell(table, row)
     if picked is None:
@@ -41,13 +42,36 @@ def panel(table: Table) -> None:
     pairs = paired_items(mine, base, at)
     name, search = _pick_filter(pairs, mine.likelihood, row)
     left = filtered(pairs, name, search)
-    caption(f"{counted(len(left), 'item')} of {len(pairs)}. Choose a row at its left edge to read it in full.")
-    if left:
-        _table(left, mine)
-    ids = {pair.mine.id: pair for pair in left}
-    pair = ids.get(st.session_state.get(session.ITEM, ""))
-    if pair is not None:
-        _detail(pair, mine, table, mine.cells[at])
+    if not left:
+        caption(f"None of {counted(len(pairs), 'item')} is left: choose another filter, or search for less.")
+    else:
+        pair = _stepped(left)
+        _table(left, mine, left.index(pair))
+        one_item.item_panel(pair.mine, mine, mine.cells[at], table)
+    session.write_linked({key: str(st.session_state.get(key) or "") for key in LINKED})
+
+
+def forget_link() -> None:
+    """Have none of it in the URL: another part of the results is shown."""
+    session.write_linked(dict.fromkeys(LINKED, ""))
+
+
+def _stepped(left: Sequence[Pair]) -> Pair:
+    """The item that is read, the first until one is chosen; with the buttons and keys that step through them."""
+    ids = [pair.mine.id for pair in left]
+    at = ids.index(st.session_state[session.ITEM]) if st.session_state.get(session.ITEM) in ids else 0
+    st.session_state[session.ITEM] = ids[at]
+    with st.container(horizontal=True, vertical_alignment="center"):
+        for label, key, to in (("Previous", "K", at - 1), ("Next", "J", at + 1)):
+            st.button(
+                label,
+                shortcut=key,
+                disabled=not 0 <= to < len(ids),
+                on_click=st.session_state.update,
+                args=({session.ITEM: ids[to % len(ids)]},),
+            )
+        caption(f"Item **{at + 1}** of {len(ids)}: {escaped(shown(ids[at]))}")
+    return left[at]
 
 
 def show_items_of(subject: str, set_name: str) -> None:
@@ -95,6 +119,9 @@ def _pick_cell(table: Table, row: "DeltaGenerator") -> tuple[Answered, Answered 
     seeds = tuple(cell.seed for cell in mine.cells)
     at = 0
     if len(seeds) > 1:
+        linked = st.session_state.get(session.ITEM_SEED)
+        if isinstance(linked, str) and linked.isdecimal() and len(linked) < 12:
+            st.session_state[session.ITEM_SEED] = int(linked)
         _forget(session.ITEM_SEED, seeds)
         seed = row.selectbox("Seed", seeds, key=session.ITEM_SEED, persist_state="session", width=120)
         at = seeds.index(seed)
@@ -129,28 +156,29 @@ def _pick_filter(pairs: Sequence[Pair], likelihood: bool, row: "DeltaGenerator")
 # --- the table ---------------------------------------------------------------------------------------------------
 
 
-def _table(pairs: Sequence[Pair], mine: Answered) -> None:
+def _table(pairs: Sequence[Pair], mine: Answered, at: int) -> None:
+    """The items around the one that is read, which is the chosen row."""
     import pandas as pd
 
-    start = 0
-    if len(pairs) > PAGE:
-        pages = -(-len(pairs) // PAGE)
-        page = st.number_input(f"Page, 1 to {pages}", 1, pages, key=f"{session.ITEM_PAGE}_{pages}", width=160)
-        start = PAGE * (session.clamped(page, 1, pages) - 1)
+    start = at // PAGE * PAGE
     drawn = pairs[start : start + PAGE]
+    if len(pairs) > PAGE:
+        caption(f"Items {start + 1} to {start + len(drawn)} of {len(pairs)}: the table turns its page as you step.")
     frame: DataFrame = pd.DataFrame(table_rows(drawn, mine.likelihood))
     # other rows are another table: a row that was chosen in the one before is none of its own
     which = hashlib.sha256(repr([mine.subject.name, *(pair.mine.id for pair in drawn)]).encode()).hexdigest()[:12]
     key = f"{session.ITEM_TABLE}_{which}"
 
     def choose_row() -> None:
-        at = st.session_state[key]["selection"]["rows"]
-        st.session_state[session.ITEM] = drawn[at[0]].mine.id if at and at[0] < len(drawn) else ""
+        rows = st.session_state[key]["selection"]["rows"]
+        if rows and rows[0] < len(drawn):
+            st.session_state[session.ITEM] = drawn[rows[0]].mine.id
 
+    st.session_state[key] = {"selection": {"rows": [at - start], "columns": [], "cells": []}}
     st.dataframe(
         frame,
         hide_index=True,
-        height=min(38 + 35 * len(drawn), 388),
+        height=min(38 + 35 * len(drawn), 283),
         column_config=_columns(),
         key=key,
         on_select=choose_row,
@@ -184,63 +212,3 @@ def _columns() -> dict[str, Any]:
     return texts | {
         name: st.column_config.NumberColumn(title, format=form, width=110) for name, (title, form) in _NUMBERS.items()
     }
-
-
-# --- one item ----------------------------------------------------------------------------------------------------
-
-
-def _detail(pair: Pair, mine: Answered, table: Table, cell: Cell) -> None:
-    record = pair.mine
-    st.markdown(f"##### Item {escaped(shown(record.id))}")
-    left, right = st.columns(2, gap="medium")
-    with left:
-        _text("What the model read", record.prompt)
-    with right:
-        _text("Right answer", record.gold)
-        _open_button(record, mine, table, cell)
-    columns = st.columns(2 if pair.base is not None else 1, gap="medium")
-    for column, title, one in zip(
-        columns[::-1], (mine.subject.title, table.base.title), (record, pair.base), strict=False
-    ):
-        if one is not None:
-            with column:
-                _answer(title, one)
-
-
-def _text(title: str, text: str) -> None:
-    caption(f"**{escaped(title)}**")
-    st.code(shown(text), language=None, wrap_lines=True)
-
-
-def _answer(title: str, one: ItemRecord) -> None:
-    if one.nll is not None:
-        length = counted(one.tokens, "token")
-        caption(f"**{escaped(shown(title))}**: {one.nll:.4f} nats per token of the right answer, {length}")
-        return
-    cut_off = "went on with a question of its own" if one.ended else "ran into the length limit"
-    ended = cut_off if one.finish == "length" else "ended by itself"
-    caption(f"**{escaped(shown(title))}**: {verdict(one)} · {counted(one.tokens, 'token')}, {ended}")
-    st.code(shown(one.completion) or "∅ (nothing)", language=None, wrap_lines=True)
-    caption(
-        "No answer could be read."
-        if one.extracted is None
-        else f"Answer read: {escaped(shortened(one.extracted) or '∅')}"
-    )
-    if one.reason:
-        caption(f"Why it is not right: {escaped(shown(one.reason))}")
-
-
-def _open_button(record: ItemRecord, mine: Answered, table: Table, cell: Cell) -> None:
-    try:
-        found = opening.how_to_open(table.recipe, mine.subject, cell, record)
-    except SpdError as error:
-        caption(f"It cannot be opened in Side by side: {escaped(str(error))}.")
-        return
-    if st.button(
-        "Open in Side by side",
-        icon=":material/splitscreen_right:",
-        help="The same prompt, letter for letter, greedy as here, with a lane for this subject beside the raw one",
-    ):
-        opening.open_item(found)
-    for note in found.notes:
-        caption(escaped(note))

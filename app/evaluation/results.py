@@ -55,6 +55,8 @@ def panel(run: "Run") -> None:
         bind="query-params",
         label_visibility="collapsed",
     )
+    if part != ITEMS:
+        items.forget_link()
     if part == TABLE:
         _scores(table)
     elif part == CHANGES:

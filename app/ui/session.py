@@ -5,6 +5,7 @@ name is never one of them: opening a link must not send, load or reveal anything
 """
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -54,6 +55,8 @@ EVALUATION_RUN, EVALUATIONS_VIEW = "evaluation", "evaluations_view"
 
 # In the URL: results of an evaluation, and the seed of Side by side's random lane
 RESULTS_PART, RANDOM_SEED = "results", "random_seed"
+# In the URL, written by the page and no widget: which item of an evaluation is read, among which
+ITEM_SUBJECT, ITEM_SET, ITEM_SEED, ITEM_FILTER, ITEM = "subject", "set", "item_seed", "items", "item"
 
 # For the session only
 MODEL_SOURCE, MODEL_NAME, REVISION, DTYPE = "model_source", "model_name", "revision", "dtype"
@@ -75,8 +78,7 @@ EVALUATION_BASE, EVALUATION_FORM, EVALUATION_OPEN = "evaluation_base", "evaluati
 EVALUATION_FILE, EVALUATION_TITLE = "evaluation_file", "evaluation_title"
 RUNS_COMPARED, RUNS_AXIS, LOSSES_TABLE_OPEN = "runs_compared", "runs_axis", "losses_table"
 EVALUATION_MORE, EVALUATION_PROPOSED = "evaluation_more", "evaluation_proposed"
-ITEM_SUBJECT, ITEM_SET, ITEM_SEED, ITEM_FILTER = "item_subject", "item_set", "item_seed", "item_filter"
-ITEM_SEARCH, ITEM_PAGE, ITEM_TABLE, ITEM, ANSWERS_SET = "item_search", "item_page", "item_table", "item", "answers_set"
+ITEM_SEARCH, ITEM_PAGE, ITEM_TABLE, ANSWERS_SET = "item_search", "item_page", "item_table", "answers_set"
 LAUNCHER, RUN_TITLE, RUN_TROUBLE, RUN_NOTES = "launcher", "run_title", "run_trouble", "run_notes"
 CORPUS_SHOWN, CORPUS_TABLE, EXPORT_ARM, EXPORT_JOB = "corpus_shown", "corpus_table", "export_arm", "export_job"
 READ_JOB, LENS_JOB, CHECK_JOB = "read_job", "lens_job", "check_job"
@@ -238,6 +240,22 @@ def write_link(analysis: "Analysis") -> None:
     for key, value in values.items():
         if st.query_params.get(key) != str(value):
             st.query_params[key] = str(value)
+
+
+def take_linked(*keys: str) -> None:
+    """On a session's first look at these keys: have what the link says as their values, whatever that is."""
+    for key in keys:
+        if key not in st.session_state and key in st.query_params:
+            st.session_state[key] = st.query_params[key]
+
+
+def write_linked(values: Mapping[str, str]) -> None:
+    """Have these in the URL; empty ones leave it."""
+    for key, value in values.items():
+        if not value:
+            st.query_params.pop(key, None)
+        elif st.query_params.get(key) != value:
+            st.query_params[key] = value
 
 
 # --- jobs ----------------------------------------------------------------------------------------------------

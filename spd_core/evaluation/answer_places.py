@@ -34,6 +34,11 @@ def answer_place(record: ItemRecord, about: About) -> Stretch | None:
     return _line(text, record.extracted) if about.scorer == "exact" else _lines(text, record.extracted)
 
 
+def characters_read(record: ItemRecord, about: About) -> int:
+    """How many characters of the completion count as its answer; what comes after is of a question of its own."""
+    return answer_end(record.completion, about.template) if about.scorer != "nll" else 0
+
+
 def _line(text: str, extracted: str) -> Stretch | None:
     """The words of the first line that are the answer; the whole line where normalising has moved them about."""
     start = 0

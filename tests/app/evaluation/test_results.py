@@ -86,7 +86,7 @@ def test_half_filled_every_part_says_what_is_missing() -> None:
     run = made()
     put(run.folder, "base", "arithmetic", answered(10))
     says = {"Claims": "A card for each comparison appears here", "Table": "1 of 12 cells are filled so far",
-            "Differences": "appear here when", "Items": "40 items of 40", "Answers": "How to read this"}  # fmt: skip
+            "Differences": "appear here when", "Items": "Item **1** of 40", "Answers": "How to read this"}  # fmt: skip
     for part, words in says.items():
         shown = text_of(opened(run, part))
         assert words in shown, part
@@ -119,7 +119,8 @@ def test_a_set_of_likelihoods_alone() -> None:
     assert "Likelihoods have no such thing" in text_of(opened(run, "Answers"))
     at = opened(run, "Items", **{session.ITEM: "item-3"})
     assert at.selectbox(key=session.ITEM_FILTER).options == [f"{ALL} (40)", f"{FALLS} (40)", f"{RISES} (0)"]
-    assert "0.6300 nats per token of the right answer" in text_of(at)
+    assert "0.6300 nats" in html_of(at)
+    assert "mean over 9 tokens of the right answer" in html_of(at)
 
 
 def test_a_damaged_cell_is_a_sentence() -> None:
@@ -205,20 +206,53 @@ def test_texts_of_rows_are_one_short_line() -> None:
 
 def test_one_item_in_full_is_text_alone() -> None:
     run = made(subjects=["base", "projected"], sets=["arithmetic"])
-    put(run.folder, "base", "arithmetic", answered(10, text=f"base {EVIL}"))
+    put(run.folder, "base", "arithmetic", answered(10, text=f"base {EVIL} 9"))
     put(run.folder, "projected", "arithmetic", answered(9, text=f"mine {EVIL}", reason=f"why {EVIL}"))
     at = opened(run, "Items", **{session.ITEM: "item-9"})
-    assert [code.value for code in at.code] == ["Question: 9?\nAnswer:", "9", f"base {EVIL}", f"mine {EVIL}"]
+    assert [code.value for code in at.code] == ["Question: 9?\nAnswer:", "9"]
+    drawn = html_of(at)
+    assert "base &lt;img src=x onerror=alert(1)&gt; ![x](http://evil.example/i.png) <mark" in drawn
+    assert "why &lt;img" in drawn
+    assert "<img" not in drawn
     assert at.selectbox(key=session.ITEM_FILTER).options[1:3] == [f"{GAINED} (0)", f"{LOST} (1)"]
     assert not any("![x](http" in element.value for element in at.markdown)
     at.selectbox(key=session.ITEM_FILTER).select(LOST).run()
-    assert "1 item of 40" in text_of(at)
+    assert "Item **1** of 1" in text_of(at)
     at.text_input(key=session.ITEM_SEARCH).set_value("nothing like it").run()
-    assert "0 items of 40" in text_of(at)
+    assert "None of 40 items is left" in text_of(at)
     assert not at.code, "an item that is filtered away is not shown"
 
 
-def test_pages_of_items_and_a_choice_that_is_gone() -> None:
+def columns_of(at: AppTest) -> list[tuple[str, str, str]]:
+    """Of every column of the item: who, right or wrong, and what is marked."""
+    found = re.findall(r'<article class="spd-answer.*?</article>', html_of(at), re.DOTALL)
+    return [
+        (
+            *re.findall(r'aria-label="(.*?): (.*?)"', one)[0],
+            "".join(re.findall(r"<mark.*?>(.*?)</mark>", one)),
+        )
+        for one in found
+    ]
+
+
+def test_all_subjects_stand_beside_each_other_with_the_place_that_was_read() -> None:
+    run = made(subjects=["base", "projected", "projected-random", "spd"], sets=["arithmetic"])
+    long = "so 3 of them\nmath: and 9?"
+    for name, text, read_answer in (
+        ("base", " 2 + 1 = 3", "3"), ("projected", long, "3"), ("projected-random", "none", None), ("spd", "4, or 5", "5")
+    ):  # fmt: skip
+        right = read_answer == "3"
+        put(run.folder, name, "arithmetic", answered(10, text=text, extracted=read_answer, correct=right))
+    at = opened(run, "Items", **{session.ITEM_SUBJECT: "spd"})
+    assert columns_of(at) == [
+        ("Base", "✓ right", "3"), ("SPD", "✗ wrong", "5"), ("Projected", "✓ right", "3"),
+        ("Projected, random subspace", "✗ wrong", ""),
+    ]  # fmt: skip
+    assert '<span class="spd-unread" title="Not read: the answer had ended">math: and 9?</span>' in html_of(at)
+    assert "read: <b>nothing</b>" in html_of(at)
+
+
+def test_keys_step_through_the_items_and_the_table_follows() -> None:
     run = made(subjects=["base", "projected"], sets=["arithmetic"])
     put(run.folder, "base", "arithmetic", answered(10, n=250))
     at = opened(run, "Items", **{session.ITEM_SUBJECT: "gone", session.ITEM_SET: "gone", session.ITEM_FILTER: "gone"})
@@ -226,9 +260,38 @@ def test_pages_of_items_and_a_choice_that_is_gone() -> None:
     assert at.selectbox(key=session.ITEM_FILTER).options == [
         "all (250)", "right (10)", "wrong (240)", "could not be read (0)", "ran into the length limit (0)"]  # fmt: skip
     assert len(at.dataframe[0].value) == 100
-    at.number_input[0].set_value(3).run()
+    previous, following = (next(one for one in at.button if one.label == label) for label in ("Previous", "Next"))
+    assert (previous.disabled, following.disabled) == (True, False)
+    press(at, "Next")
+    assert "Item **2** of 250: item-1" in text_of(at)
+    at.session_state[session.ITEM] = "item-199"
+    at.run()
+    press(at, "Next")
     assert at.dataframe[0].value["item"].iloc[0] == "item-200"
     assert len(at.dataframe[0].value) == 50
+
+
+def test_a_link_restores_the_item_and_leaves_the_other_parts_alone() -> None:
+    run = made(subjects=["base", "projected"], sets=["arithmetic", "multiple-choice"], seeds=[1, 2])
+    for set_name in ("arithmetic", "multiple-choice"):
+        put(run.folder, "base", set_name, answered(10), seed=1)
+        put(run.folder, "projected", set_name, answered(8), seed=1)
+    link = {
+        session.ITEM_SUBJECT: "projected", session.ITEM_SET: "multiple-choice", session.ITEM_FILTER: LOST,
+        session.ITEM: "item-9",
+    }  # fmt: skip
+    at = AppTest.from_function(script, kwargs={"name": run.id}, default_timeout=LONG)
+    at.query_params.update({session.RESULTS_PART: "Items", **link})
+    at.run()
+    assert not at.exception
+    assert "Item **2** of 2: item-9" in text_of(at)
+    assert at.selectbox(key=session.ITEM_SET).value == "multiple-choice"
+    assert {key: at.query_params[key] for key in link} in (link, {key: [value] for key, value in link.items()})
+    press(at, "Previous")
+    assert at.query_params[session.ITEM] in ("item-8", ["item-8"])
+    at.session_state[session.RESULTS_PART] = "Table"
+    at.run()
+    assert not set(link) & set(at.query_params)
 
 
 def test_seeds_are_looked_at_one_by_one() -> None:
