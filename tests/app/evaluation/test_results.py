@@ -239,7 +239,7 @@ def test_all_subjects_stand_beside_each_other_with_the_place_that_was_read() -> 
     run = made(subjects=["base", "projected", "projected-random", "spd"], sets=["arithmetic"])
     long = "so 3 of them\nmath: and 9?"
     for name, text, read_answer in (
-        ("base", " 2 + 1 = 3", "3"), ("projected", long, "3"), ("projected-random", "none", None), 
+        ("base", " 2 + 1 = 3", "3"), ("projected", long, "3"), ("projected-random", "none", None),
         ("spd", "4, or 5", "5"),
     ):  # fmt: skip
         right = read_answer == "3"
