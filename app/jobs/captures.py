@@ -8,7 +8,7 @@ from spd_core.subspace.store import changed_at, open_capture
 
 
 def load_saved(name: str) -> Analysis:
-    """A saved or recorded analysis; kept in memory while it is among the last few.
+    """A saved or recorded analysis, or one in a run's folder (`RUN/NAME`); kept in memory while among the last few.
 
     Raises:
         InputError: no analysis of that name, or its files are damaged.

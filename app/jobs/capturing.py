@@ -14,7 +14,7 @@ from spd_core.progress import Progress, Tell
 from spd_core.storage import new_name
 from spd_core.subspace import pipeline
 from spd_core.subspace.analysis import Analysis
-from spd_core.subspace.store import captures_folder, save_capture
+from spd_core.subspace.store import place_of, save_capture
 
 
 @dataclass(frozen=True)
@@ -88,4 +88,4 @@ def _telling(job: Job[Any, CaptureNews], doing: str = "") -> Tell:
 
 
 def _save(job: Job[Any, Any], analysis: Analysis) -> None:
-    job.saving(lambda: save_capture(analysis, captures_folder() / analysis.name, overwrite=True))
+    job.saving(lambda: save_capture(analysis, place_of(analysis.name), overwrite=True))

@@ -90,8 +90,11 @@ def describe_capture(analysis: "Analysis") -> str:
 
 
 def capture_label(name: str) -> str:
-    """What to call a saved analysis: its capability, and when it was captured."""
+    """What to call a saved analysis: its capability and when it was captured, or the run that captured it."""
     found = re.fullmatch(r"(\d{8}-\d{6})-(.+)-(?:[0-9a-f]{4}|[0-9a-f]{7})", name)
+    run, slash, own = name.rpartition("/")
+    if slash:
+        return f"{own.partition('-')[0]} · of the run {run}"
     if not found:
         return f"{name} (recorded)" if name in recorded_captures() else name
     try:
@@ -103,6 +106,8 @@ def capture_label(name: str) -> str:
 
 def _switch(analysis: "Analysis | None") -> None:
     names = session.analysis_names()
+    if analysis is not None:  # in hand, though it is on no shelf: a run's own
+        names = list(dict.fromkeys((*names, analysis.name)))
     if not names or analysis is None:
         caption("There is no capture to switch to.")
         return
@@ -113,7 +118,7 @@ def _switch(analysis: "Analysis | None") -> None:
     if row.button("Take in hand", disabled=chosen == analysis.name):
         session.take_in_hand(chosen)
         st.rerun()
-    own = chosen not in recorded_captures()
+    own = chosen not in recorded_captures() and "/" not in chosen  # a run's own goes with its run
     delete_button(
         "Delete", capture_label(chosen), row, delete=lambda: _delete(chosen, chosen == analysis.name), disabled=not own
     )

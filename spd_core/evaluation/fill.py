@@ -253,6 +253,8 @@ class _Work:
             subject=subject.name,
             seed=seed,
             adapter=ready.spec.adapter,
+            capture=ready.capture,
+            subspace=ready.subspace,
             set=items.name,
             title=items.capability.settings.title or items.name,
             about=items.about(ready.fingerprint),

@@ -25,7 +25,7 @@ from spd_core.recipes.evaluation import EvaluationRecipe, Subject
 from spd_core.recipes.lanes import LaneSpec, source_of
 from spd_core.subspace.analysis import Analysis
 from spd_core.subspace.pipeline import capture_source
-from spd_core.subspace.store import capture_at, is_capture, load_capture, save_capture
+from spd_core.subspace.store import capture_at, capture_place, is_capture, load_capture, reference_of, save_capture
 from spd_core.subspace.subspace import Subspace, subspace_of
 
 
@@ -36,11 +36,14 @@ class Ready:
     Attributes:
         spec: the lane in words.
         fingerprint: sha256 of the model, its projection and its adapter: equal ones answer alike.
+        capture: of a projected one, what `open_capture` calls the capture; `subspace` its identity.
     """
 
     spec: LaneSpec
     lane: Lane
     fingerprint: str
+    capture: str = ""
+    subspace: str = ""
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ class Subjects:
     capturing: Callable[[str], None] = lambda _what: None
     tell: Tell = silent
     stop: Stop | None = None
-    _made: dict[str, Analysis] = field(default_factory=dict)
+    _opened: dict[Path, Analysis] = field(default_factory=dict)
 
     def ready(self, subject: Subject, seed: int) -> Ready:
         """The subject as it comes out with a seed.
@@ -73,16 +76,27 @@ class Subjects:
         lane = make_lane(spec, subject.title, self._subspace, saved_adapter)
         lane.maps(self.lm)  # refuses another model, or layers that are not there, before anything is asked
         lane.deltas(self.lm)
-        return Ready(spec, lane, fingerprint(self.lm, lane))
+        if not spec.projects:
+            return Ready(spec, lane, fingerprint(self.lm, lane))
+        place, found = self._capture(spec)
+        return Ready(spec, lane, fingerprint(self.lm, lane), reference_of(place), found.identity)
 
     @cached_property
     def _calibration(self) -> Capability:
         return find_capability(self.recipe.capability).limited(self.recipe.capture.examples)
 
     def _subspace(self, spec: LaneSpec) -> Subspace:
-        return subspace_of(capture_at(spec.capture) if spec.capture else self._captured(spec), spec.rank)
+        return subspace_of(self._capture(spec)[1], spec.rank)
 
-    def _captured(self, spec: LaneSpec) -> Analysis:
+    def _capture(self, spec: LaneSpec) -> tuple[Path, Analysis]:
+        """The capture that a subject names, or else one of this evaluation's own, and its folder."""
+        place = capture_place(spec.capture) if spec.capture else self._captured(spec)
+        if place not in self._opened:
+            self._opened[place] = load_capture(place)
+        return place, self._opened[place]
+
+    def _captured(self, spec: LaneSpec) -> Path:
+        """The folder of a capture that this evaluation needs, made unless it is there."""
         kind = source_of(spec)
         asked = json.dumps(
             [
@@ -94,8 +108,6 @@ class Subjects:
             ]
         )
         name = f"{kind.partition(' ')[0]}-{hashlib.sha256(asked.encode()).hexdigest()[:8]}"
-        if name in self._made:
-            return self._made[name]
         place = self.folder / "captures" / name
         if not is_capture(place):
             self.capturing(kind)
@@ -111,7 +123,7 @@ class Subjects:
                 stop=self.stop,
             )
             save_capture(found, place, overwrite=True)
-        return self._made.setdefault(name, load_capture(place))
+        return place
 
 
 def fingerprint(lm: LanguageModel, lane: Lane) -> str:

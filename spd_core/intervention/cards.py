@@ -26,7 +26,7 @@ class AdapterCard(Record):
         rounds: how many rounds it sums up.
         rows, steps, planned: rows trained on and optimizer steps, in the last round.
         finished: false when the training was stopped before its end.
-        subspace: sha256 of the files of the subspace that the corpus was written in; empty for raw ones.
+        subspace: fingerprint of the subspace that the corpus was written in; empty for raw ones.
         corpus: sha256 of the rows trained on.
         held_out_loss: in nats, at the end; None without held-out rows.
     """

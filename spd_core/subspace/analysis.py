@@ -5,6 +5,8 @@ Imports no torch, so that a saved analysis opens at once. How the numbers come a
 """
 
 import dataclasses
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import cast
@@ -25,7 +27,11 @@ SHUFFLED, FULL, RANDOM = "shuffled answers", "full-sequence loss", "random direc
 
 
 class Provenance(BaseModel):
-    """How a subspace came about: `subspace.json`, less the description of the sites."""
+    """How a subspace came about: `subspace.json`, less the description of the sites.
+
+    Attributes:
+        method: counts changes of how gradients become a spectrum; captures of other counts are other captures.
+    """
 
     model: str
     revision: str
@@ -50,6 +56,7 @@ class Provenance(BaseModel):
     batch_size: int | None = None
     seconds: float | None = None
     seed: int | None = None
+    method: int = 1
     versions: dict[str, str]
     command: str
 
@@ -226,6 +233,42 @@ class Analysis:
             batch_size=record.batch_size or 8,
             center=record.center,
         )
+
+    @property
+    def origin(self) -> str:
+        """sha256 of what it was computed from; two captures of one origin are the same capture.
+
+        That is the model's content, its dtype and kind of device, the layers, whether gradients are centred, the
+        method's count, and of every example the tokens and which of them carry the loss: so the loss, the prompt style
+        and the seed of a shuffling are in it. Not in it are the last bits that came out, which depend on how many
+        threads and rows were at work, and what is worked out from the gradients afterwards, the rank above all.
+
+        Empty where that is not known: of captures of older versions without examples, or of a model that is known by
+        a sample of its weights.
+        """
+        record = self.provenance
+        if not self.examples or record.revision == "unknown" or record.revision.startswith("sha256:"):
+            return ""
+        facts = {
+            "method": record.method,
+            "model": record.revision,
+            "dtype": record.dtype,
+            "device": record.device.partition(":")[0],
+            "sites": [[site.name, site.d_kv] for site in self.sites],
+            "center": record.center,
+            "examples": sorted([list(example.ids), list(example.supervised)] for example in self.examples),
+        }
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def identity(self) -> str:
+        """Its origin, else sha256 of its bits: by this a capture is known again, under whatever name."""
+        if self.origin:
+            return self.origin
+        digest = hashlib.sha256()
+        for site, found in self.sites.items():
+            digest.update(site.name.encode() + found.values.tobytes() + found.vectors.tobytes())
+        return digest.hexdigest()
 
     def directions(self, site: Site) -> int:
         """How many directions of a site are kept and not rounding."""

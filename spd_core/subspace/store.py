@@ -2,7 +2,9 @@
 
     analysis.json  analysis.safetensors  capability.jsonl
 
-Folders that the shell wrote before November 2026 (`subspace.json`, `subspace.safetensors`) are read, too.
+On this machine a capture is referred to by its name on the shelf (`SPD_HOME/captures`), or as `RUN/NAME` where a run
+has made it for itself (`SPD_HOME/runs/RUN/captures/NAME`). Folders that the shell wrote before November 2026
+(`subspace.json`, `subspace.safetensors`) are read, too.
 """
 
 import dataclasses
@@ -20,7 +22,7 @@ from spd_core.data.spans import Encoded
 from spd_core.errors import InputError
 from spd_core.models.families import Site, site_from, site_record
 from spd_core.records import first_error, refuse_newer
-from spd_core.storage import child, new_folder, spd_home, write_text
+from spd_core.storage import child, new_folder, runs_folder, spd_home, write_text
 from spd_core.subspace import shell_folders
 from spd_core.subspace.analysis import Analysis, Coordinates, Floats, HeadSpectra, Provenance, SiteAnalysis
 
@@ -194,21 +196,46 @@ def recorded_captures() -> list[str]:
     return sorted(path.parent.name for path in RECORDED.glob(f"*/{RECORD}"))
 
 
+def place_of(name: str) -> Path:
+    """Where this machine's own capture of a name, or of a reference `RUN/NAME`, is saved; there or not.
+
+    Raises:
+        InputError: a name that could lead elsewhere.
+    """
+    if name.count("/") != 1:
+        return child(captures_folder(), name)
+    run, _, own = name.partition("/")
+    return child(child(child(runs_folder(), run), "captures"), own)
+
+
+def reference_of(folder: Path) -> str:
+    """What `open_capture` calls the capture in a folder; the whole path where it lies elsewhere."""
+    place = folder.expanduser().resolve()
+    run = place.parent.parent
+    if place.parent.name == "captures" and run.parent == runs_folder().resolve():
+        return f"{run.name}/{place.name}"
+    on_shelf = place.parent in (captures_folder().resolve(), RECORDED.resolve())
+    return place.name if on_shelf else str(place)
+
+
 def find_capture(name: str) -> Path:
-    """The folder of a saved or recorded capture.
+    """The folder of a saved or recorded capture, or of one in a run's folder (`RUN/NAME`).
 
     Raises:
         InputError: none of that name.
     """
-    for folder in (captures_folder(), RECORDED):
-        found = child(folder, name)
-        if is_capture(found):
-            return found
+    found = place_of(name)
+    if is_capture(found):
+        return found
+    if "/" in name:
+        raise InputError(f"no capture {name!r} is on this machine; its run was deleted, or has not come so far")
+    if is_capture(RECORDED / name):
+        return RECORDED / name
     raise InputError(f"no capture {name!r} is saved on this machine; choose one, or capture again")
 
 
 def changed_at(name: str) -> int:
-    """When a saved or recorded capture was written, in nanoseconds since the epoch.
+    """When a capture that `open_capture` knows was written, in nanoseconds since the epoch.
 
     Raises:
         InputError: none of that name.
@@ -219,26 +246,36 @@ def changed_at(name: str) -> int:
 
 
 def open_capture(name: str) -> Analysis:
-    """A saved or recorded capture.
+    """A saved or recorded capture, or one in a run's folder (`RUN/NAME`), under that name.
 
     Raises:
         InputError: none of that name, or damaged.
     """
     folder = find_capture(name)
-    return load_capture(folder, recorded=folder.parent == RECORDED)
+    return dataclasses.replace(load_capture(folder, recorded=folder.parent == RECORDED), name=name)
 
 
 def capture_at(where: str) -> Analysis:
-    """A capture as the command line names it: by its folder, or by its name on this machine.
+    """A capture as the command line names it: by its folder, or by what `open_capture` calls it.
 
     Raises:
         InputError: neither is there, or it is damaged.
     """
+    folder = capture_place(where)
+    return load_capture(folder, recorded=folder.parent == RECORDED)
+
+
+def capture_place(where: str) -> Path:
+    """The folder that `capture_at` reads.
+
+    Raises:
+        InputError: there is none.
+    """
     folder = Path(where).expanduser()
     if is_capture(folder):
-        return load_capture(folder)
-    if folder.is_dir() or "/" in where:
+        return folder
+    if folder.is_dir() or where.count("/") > 1 or where.startswith(("/", ".", "~")):
         raise InputError(
             f"no capture at {folder}: it has neither {RECORD} nor {shell_folders.RECORD}; make one with capture"
         )
-    return open_capture(where)
+    return find_capture(where)

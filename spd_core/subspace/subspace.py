@@ -1,6 +1,7 @@
 """The capability subspace as a thing: a basis for every site, and where it came from. Its files are in `store.py`."""
 
 import hashlib
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -27,11 +28,13 @@ class Subspace:
         basis: [d_kv, rank] float32 per site, orthonormal columns.
         singular_values: [d_kv] float64 per site, descending (per block for a per-head basis).
         provenance: what it was made from, and how.
+        origin: of the capture that it is cut from (see `Analysis.origin`); empty where that is not known.
     """
 
     basis: Mapping[Site, Tensor]
     singular_values: Mapping[Site, Tensor]
     provenance: Provenance
+    origin: str = ""
 
     @property
     def sites(self) -> tuple[Site, ...]:
@@ -49,7 +52,13 @@ class Subspace:
 
     @property
     def fingerprint(self) -> str:
-        """sha256 of the sites and their bases."""
+        """sha256 of where it was captured from and its ranks; of the sites and their bases where that is not known.
+
+        Equal ones are the same subspace, though the last bits of their bases may differ (see `Analysis.origin`).
+        """
+        if self.origin:
+            ranks = [[site.name, columns.shape[1]] for site, columns in self.basis.items()]
+            return hashlib.sha256(json.dumps([self.origin, self.provenance.basis, ranks]).encode()).hexdigest()
         digest = hashlib.sha256()
         for site in self.sites:
             digest.update(site.name.encode() + self.basis[site].numpy().tobytes())
@@ -108,7 +117,7 @@ def subspace_of(analysis: Analysis, rank: str = "", *, per_head: bool | None = N
         return _of_few(analysis, rule, by_head)
     spectra = {site: _spectrum(site, found, by_head, record.dtype) for site, found in analysis.sites.items()}
     basis = "per-head" if by_head else "shared"
-    return _truncated(spectra, rule, cap, record.model_copy(update={"basis": basis}))
+    return _truncated(spectra, rule, cap, record.model_copy(update={"basis": basis}), analysis.origin)
 
 
 def _spectrum(site: Site, found: SiteAnalysis, by_head: bool, dtype: str) -> Spectrum:
@@ -141,7 +150,9 @@ def _of_few(analysis: Analysis, rule: str, by_head: bool) -> Subspace:
     return Subspace(basis, values, record.model_copy(update={"rank_rule": rule, "ranks": ranks, "capped": []}))
 
 
-def _truncated(spectra: Mapping[Site, Spectrum], rank: str, cap: bool, record: Provenance) -> Subspace:
+def _truncated(
+    spectra: Mapping[Site, Spectrum], rank: str, cap: bool, record: Provenance, origin: str = ""
+) -> Subspace:
     basis, capped = {}, []
     for site, spectrum in spectra.items():
         try:
@@ -151,7 +162,8 @@ def _truncated(spectra: Mapping[Site, Spectrum], rank: str, cap: bool, record: P
         capped += [site.name] if was_capped else []
     ranks = {site.name: columns.shape[1] for site, columns in basis.items()}
     update = {"rank_rule": rank, "ranks": ranks, "capped": capped}
-    return Subspace(basis, {site: s.values for site, s in spectra.items()}, record.model_copy(update=update))
+    values = {site: spectrum.values for site, spectrum in spectra.items()}
+    return Subspace(basis, values, record.model_copy(update=update), origin)
 
 
 def random_subspace(like: Subspace, seed: int = 0) -> Subspace:
@@ -164,8 +176,12 @@ def random_subspace(like: Subspace, seed: int = 0) -> Subspace:
     for site, columns in like.basis.items():
         q, r = torch.linalg.qr(torch.randn(*columns.shape, generator=generator, dtype=torch.float64))
         basis[site] = (q * r.diagonal().sign()).float()
-    record = like.provenance.model_copy(update={"loss": "none (random subspace)", "capped": [], "seed": seed})
-    return Subspace(basis, {site: torch.ones(site.d_kv, dtype=torch.float64) for site in basis}, record)
+    record = like.provenance.model_copy(
+        update={"loss": "none (random subspace)", "capped": [], "seed": seed, "basis": "shared"}
+    )
+    values = {site: torch.ones(site.d_kv, dtype=torch.float64) for site in basis}
+    drawn = json.dumps(["random subspace", seed, [[site.name, site.d_kv] for site in basis]])
+    return Subspace(basis, values, record, hashlib.sha256(drawn.encode()).hexdigest())
 
 
 def provenance_of(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from spd_core.errors import InputError, ModelError
 from spd_core.evaluation import answers as evaluation
@@ -23,7 +24,7 @@ from spd_core.runs import queue
 from spd_core.runs.events import AnyEvent, CellDone, StageBegun
 from spd_core.runs.folder import Run, all_runs
 from spd_core.runs.record import anchored
-from spd_core.subspace.store import load_capture
+from spd_core.subspace.store import captures_folder, load_capture, open_capture, save_capture
 from spd_core.subspace.subspace import subspace_of
 from tests.lora import adapter_of, peft_model
 
@@ -114,6 +115,63 @@ def test_what_is_there_is_only_read(make: Make, tmp_path: Path, monkeypatch: pyt
     assert {(cell.reused, cell.tokens) for cell in cells} == {(5, 0)}
     for name in ("base", "projected", "projected-random"):
         assert filled(tmp_path / "second", name) == filled(tmp_path / "first", name)
+
+
+def test_a_capture_with_other_last_bits_is_the_same_and_nothing_is_asked_again(make: Make, tmp_path: Path) -> None:
+    """Threads and rows at once decide the last bits: what the shell had asked was asked again by the page."""
+    names = ["base", "projected", "projected-random", "projected-shuffled"]
+    before = torch.get_num_threads()
+    try:
+        for threads, folder in ((1, "first"), (2, "second")):
+            torch.set_num_threads(threads)
+            heard: list[AnyEvent] = []
+            recipe = make(subjects=names, capture={"batch_size": 1 if threads == 1 else 6})
+            carry_out_table(recipe, tmp_path / folder, tell=heard.append)
+    finally:
+        torch.set_num_threads(before)
+    places = [next((tmp_path / folder / "captures").glob("capability-*")) for folder in ("first", "second")]
+    first, second = (load_capture(place) for place in places)
+    assert any((first.sites[site].vectors != second.sites[site].vectors).any() for site in first.sites)
+    cells = [event for event in heard if isinstance(event, CellDone)]
+    assert {(cell.reused, cell.tokens) for cell in cells} == {(5, 0)}
+
+
+def test_a_cell_says_which_capture_and_which_adapter_answered(make: Make, tmp_path: Path, home: Path) -> None:
+    recipe = make(subjects=["base", "projected", "projected-random", "psr"], sets=[make().sets[0].model_dump()])
+    folder = home / "runs" / "20261201-table"
+    carry_out_table(recipe, folder)
+    cells = {name: read_cell(folder, name, 42, "inside") for name in (s.name for s in recipe.subjects)}
+    base, projected, drawn, tuned = (found[0] for found in cells.values() if found is not None)
+    assert (base.capture, base.subspace, base.adapter) == ("", "", "")
+    assert projected.capture.startswith("20261201-table/capability-")
+    assert drawn.capture == projected.capture, "the random one has its ranks"
+    assert open_capture(projected.capture).identity == projected.subspace == drawn.subspace
+    (trained,) = [run for run in all_runs() if isinstance(run, Run)]
+    assert (tuned.adapter, tuned.capture) == (f"{trained.id}/psr", "")
+    named = make(subjects=["base", {"kind": "projected", "capture": projected.capture}])
+    save_capture(open_capture(projected.capture), captures_folder() / "mine")
+    shelf = make(subjects=["base", {"kind": "projected", "capture": "mine"}])
+    path = make(subjects=["base", {"kind": "projected", "capture": str(captures_folder() / "mine")}])
+    for another, reference in ((named, projected.capture), (shelf, "mine"), (path, "mine")):
+        heard: list[AnyEvent] = []
+        place = tmp_path / another.subjects[1].name
+        carry_out_table(another, place, tell=heard.append)
+        found = read_cell(place, another.subjects[1].name, 42, "inside")
+        assert found is not None
+        assert (found[0].capture, found[0].subspace) == (reference, projected.subspace)
+        assert all(event.tokens == 0 for event in heard if isinstance(event, CellDone) and event.set == "inside")
+
+
+def test_cells_of_before_still_open(make: Make, tmp_path: Path) -> None:
+    carry_out_table(make(), tmp_path / "run")
+    path = cell_path(tmp_path / "run", "projected", 42, "inside")
+    record = json.loads(path.read_text())
+    for name in ("capture", "subspace", "seen"):
+        del record[name]
+    path.write_text(json.dumps({**record, "format": 2}))
+    found = read_cell(tmp_path / "run", "projected", 42, "inside")
+    assert found is not None
+    assert (found[0].capture, found[0].subspace, found[0].seen) == ("", "", None)
 
 
 def test_a_stop_again_and_again_gives_the_same_table(make: Make, tmp_path: Path, home: Path) -> None:

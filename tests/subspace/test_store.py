@@ -21,8 +21,11 @@ from spd_core.subspace.pipeline import capture, encoded_examples
 from spd_core.subspace.store import (
     capture_at,
     captures_folder,
+    find_capture,
     load_capture,
     open_capture,
+    place_of,
+    reference_of,
     save_capture,
     saved_captures,
 )
@@ -74,6 +77,34 @@ def test_a_capture_opens_by_folder_and_by_name(found: Analysis, tmp_path: Path) 
         capture_at(str(tmp_path))
     with pytest.raises(InputError, match="not a name"):
         open_capture("../elsewhere")
+
+
+def test_a_capture_in_a_run_opens_by_run_and_name(found: Analysis, home: Path) -> None:
+    place = home / "runs" / "20261201-run" / "captures" / "capability-ab12"
+    save_capture(found, place)
+    save_capture(found, captures_folder() / "sums")
+    for again in (open_capture("20261201-run/capability-ab12"), capture_at("20261201-run/capability-ab12")):
+        assert again.identity == found.identity
+    assert open_capture("20261201-run/capability-ab12").name == "20261201-run/capability-ab12"
+    assert reference_of(place) == "20261201-run/capability-ab12"
+    assert place_of(reference_of(place)) == find_capture(reference_of(place)) == place
+    assert reference_of(captures_folder() / "sums") == "sums"
+    assert reference_of(home / "else" / "sums") == str(home / "else" / "sums")
+    assert saved_captures() == ["sums"], "it is the run's, and on no shelf"
+    with pytest.raises(InputError, match="no capture '20261201-run/other' is on this machine; its run was deleted"):
+        open_capture("20261201-run/other")
+
+
+@pytest.mark.parametrize(
+    "name", ["../runs/x", "x/../../captures/sums", "x/..", "/etc/passwd", "run/a/b", "run/", "/sums", "linked/sums"]
+)
+def test_no_reference_leads_out_of_its_folder(name: str, found: Analysis, home: Path) -> None:
+    save_capture(found, home / "outside" / "captures" / "sums")
+    (home / "runs" / "x" / "captures").mkdir(parents=True)
+    (home / "runs" / "linked").mkdir()
+    (home / "runs" / "linked" / "captures").symlink_to(home / "outside" / "captures")
+    with pytest.raises(InputError, match="is not a name of a saved result"):
+        open_capture(name)
 
 
 def test_bases_of_single_heads_are_those_of_the_gradients(found: Analysis, tiny_lm: Any, tmp_path: Path) -> None:

@@ -105,6 +105,21 @@ def test_an_unknown_capture_in_a_link_is_a_sentence_and_a_recorded_one_is_shown(
     assert not at.run().error, "said once"
 
 
+def test_a_capture_of_a_run_can_be_in_hand(home: Path) -> None:
+    """As an item of an evaluation opens it: exactly that capture, which is on no shelf."""
+    kept = load_capture(DEMO / "arithmetic")
+    save_capture(kept, home / "runs" / "20261201-table" / "captures" / "capability-ab12")
+    at = opened(capture="20261201-table/capability-ab12")
+    assert not at.error
+    assert at.session_state[session.CAPTURE] == "20261201-table/capability-ab12"
+    assert link(at)["capture"] == "20261201-table/capability-ab12"
+    switch = next(box for box in at.selectbox if box.label == "Capture in hand")
+    assert switch.value == "20261201-table/capability-ab12"
+    assert "capability · of the run 20261201-table" in switch.options
+    assert next(button for button in at.button if button.label == "Delete").disabled, "it goes with its run"
+    assert load_saved("20261201-table/capability-ab12").identity == kept.identity
+
+
 def own(home: Path, name: str = "20261124-071800-mine-ab12") -> str:
     """A capture of the user's own: the recorded one under another name."""
     save_capture(dataclasses.replace(load_capture(DEMO / "arithmetic"), name=name), home / "captures" / name)
