@@ -16,6 +16,10 @@ class InputError(SpdError):
     exit_code = 2
 
 
+class NewerFormatError(InputError):
+    """A file was written by a newer SPD Lab: it is whole, and this version cannot read it."""
+
+
 class ModelError(SpdError):
     """A model cannot be loaded, is of a family that is not supported, or is not the one a file was made for."""
 

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from spd_core.errors import InputError, StorageError
+from spd_core.errors import InputError, NewerFormatError, StorageError
 from spd_core.storage import read_bytes
 
 
@@ -70,10 +70,10 @@ def read_record(
 
 
 def refuse_newer(record: Any, newest: int, name: str) -> None:
-    """Raise `InputError` where a record's `format` is above the newest that this version reads."""
+    """Raise `NewerFormatError` where a record's `format` is above the newest that this version reads."""
     written = record.get("format") if isinstance(record, Mapping) else None
     if isinstance(written, int) and written > newest:
-        raise InputError(f"{name} was written by a newer SPD Lab (format {written}); update this one")
+        raise NewerFormatError(f"{name} was written by a newer SPD Lab (format {written}); update this one")
 
 
 def first_error(error: Exception) -> str:
@@ -108,19 +108,42 @@ def read_rows(kind: type[_R], path: Path, what: str) -> list[_R]:
     Raises:
         InputError: the file cannot be read, or a line is no row; the message names the line.
     """
-    try:
-        whole, _, _torn = path.read_bytes().rpartition(b"\n")
-        lines = whole.decode().split("\n") if whole else []  # `splitlines` would also cut at U+2028 in a text
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read the {what} {path}: {error}") from error
     rows = []
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(_lines(path, what), 1):
         try:
-            rows.append(kind.model_validate(json_object(line)))
+            rows.append(_row(kind, line))
         except (ValueError, InputError) as error:
             reason = first_error(error)
             raise InputError(f"{path}, line {number}: {reason}; correct or remove the line") from error
     return rows
+
+
+def sorted_lines(kind: type[_R], path: Path, what: str) -> tuple[dict[bytes, _R], list[bytes]]:
+    """The lines that are rows, in the file's order and each once, and those that are none; a torn last one is neither.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    rows: dict[bytes, _R] = {}
+    damaged = []
+    for line in _lines(path, what):
+        try:
+            rows[line] = _row(kind, line)
+        except (ValueError, InputError):
+            damaged.append(line)
+    return rows, damaged
+
+
+def _lines(path: Path, what: str) -> list[bytes]:
+    try:
+        whole, _, _torn = path.read_bytes().rpartition(b"\n")
+    except OSError as error:
+        raise InputError(f"cannot read the {what} {path}: {error}") from error
+    return whole.split(b"\n") if whole else []
+
+
+def _row(kind: type[_R], line: bytes) -> _R:
+    return kind.model_validate(json_object(line.decode()))
 
 
 def cut_torn_line(path: Path) -> None:

@@ -16,7 +16,6 @@ from app.ui import session
 from app.ui.figures import figures_html
 from app.ui.tables import table_html
 from app.ui.widgets import caption, chart, download, escaped, failure, is_dark
-from spd_core.errors import InputError
 from spd_core.evaluation import report
 from spd_core.evaluation.latex import to_latex
 from spd_core.evaluation.table import Column, Table, read_table
@@ -38,11 +37,12 @@ _PROMISED = (
 
 def panel(run: "Run") -> None:
     """All results of an evaluation, as far as its cells are filled."""
-    try:
-        table = table_of(run)
-    except InputError as error:
-        failure("These results cannot be read:", str(error))
-        return
+    table = table_of(run)
+    if table.damaged:
+        failure(
+            "Damaged and left out, the rest is as it was:",
+            "; ".join(f"{one.subject}, seed {one.seed}, on {one.set}: {one.reason}" for one in table.damaged),
+        )
     if not table.answered:
         st.info(_PROMISED, icon=":material/table_chart:")
         return
@@ -75,11 +75,7 @@ def panel(run: "Run") -> None:
 
 
 def table_of(run: "Run") -> Table:
-    """The table of a run; read, and its statistics computed, only when a cell is new or has changed.
-
-    Raises:
-        InputError: a cell is damaged.
-    """
+    """The table of a run; read, and its statistics computed, only when a cell is new or has changed."""
     return _table(str(run.folder), _stamps(run.folder / "cells"), run.record.evaluation)
 
 

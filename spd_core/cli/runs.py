@@ -12,6 +12,7 @@ import typer
 
 from spd_core.cli.console import INTERRUPTED, Json, bars, print_result
 from spd_core.errors import InputError
+from spd_core.evaluation.damaged import read_cells
 from spd_core.evaluation.progress import EvaluationView, describe
 from spd_core.intervention.cards import CARD, read_card
 from spd_core.progress import Progress, Tell
@@ -142,7 +143,11 @@ def runs(
     as_json: Json = False,
 ) -> None:
     """List the runs on this machine, or do something with one."""
-    changes = {queue.stop: stop, queue.resume: resume, queue.approve: approve}
+    changes: dict[Callable[[Run], object], str | None] = {
+        queue.stop: stop,
+        queue.resume: resume,
+        queue.approve: approve,
+    }
     wanted = [(change, id) for change, id in changes.items() if id is not None]
     if len(wanted) + (delete is not None) > 1:
         raise InputError("one of --stop, --resume, --approve and --delete at a time")
@@ -219,8 +224,8 @@ def table(
     detach: Annotated[bool, typer.Option("--detach", help="put it into the queue and return")] = False,
     as_json: Json = False,
 ) -> None:
-    """Evaluate subjects on sets, and print the table. Ctrl+C, or `runs --stop`, ends after a step; it goes on when
-    the same is asked again."""
+    """Evaluate subjects on sets, and print the table. Ctrl+C, or `runs --stop`, ends after a step; `--run ID` goes on,
+    of a finished one too: damaged cells are set aside and answered again."""
     if (config is None) == (run is None):
         raise InputError("name either a CONFIG.json, or --run ID of a run that is there")
     if run is not None:
@@ -240,6 +245,11 @@ def table(
 def _fill(run: Run, as_json: bool) -> None:
     from spd_core.runs.job import run_job
 
+    damaged = read_cells(run.record.evaluation, run.folder)[1]
+    for cell in damaged:
+        print(f"damaged: {cell.subject}, seed {cell.seed}, on {cell.set}: {cell.reason}", file=sys.stderr)
+    if any(not cell.newer for cell in damaged):
+        print(f"set aside in {run.folder / 'cells' / 'set-aside'}, and answered again", file=sys.stderr)
     try:
         with bars() as bar:
             outcome = run_job(run, _carry_out_table, on_bar(bar))

@@ -18,6 +18,7 @@ from spd_core.distill.pipeline import carry_out
 from spd_core.distill.trained import begun_by, trained_by
 from spd_core.errors import InputError, Stopped
 from spd_core.evaluation.answers import Items, evaluate, fit_to, read_set
+from spd_core.evaluation.damaged import read_cells, set_aside
 from spd_core.evaluation.report import write_reports
 from spd_core.evaluation.store import Cell, is_filled, write_cell
 from spd_core.evaluation.subjects import Ready, Subjects, check_names, fingerprint
@@ -43,7 +44,7 @@ def carry_out_table(
     stop: Callable[[], bool] | None = None,
     **_of_distillations: Any,
 ) -> Outcome:
-    """Fill every cell that `folder` does not hold yet.
+    """Fill every cell that `folder` does not hold yet; a damaged one is set aside first.
 
     Args:
         tell: told every event, as it happens, and of the distillations what they do and how far they are.
@@ -58,6 +59,7 @@ def carry_out_table(
     work = _Work(recipe, folder, tell, stop)
     try:
         work.check()
+        set_aside(folder, read_cells(recipe, folder)[1])
         work.fill()
     except Stopped:
         return "stopped"

@@ -83,6 +83,8 @@ def grid(table: Table) -> list[dict[str, str]]:
 
 def _cell(table: Table, subject: str, column: Column) -> str:
     one = table.answered.get((subject, column.name))
+    if one is None and any((bad.subject, bad.set) == (subject, column.name) for bad in table.damaged):
+        return "damaged"
     return "–" if one is None else cell_text(one, table.claims.get((subject, column.name)))
 
 
@@ -203,6 +205,9 @@ def notes(table: Table) -> list[str]:
         said.append(f"The paper's figures are of {MODEL}, {ITEMS} items a set.")
     if table.done < table.planned:
         said.append(f"{table.done} of {table.planned} cells are filled so far.")
+    said += [
+        f"Damaged and left out: {one.subject}, seed {one.seed}, on {one.set}: {one.reason}." for one in table.damaged
+    ]
     return said
 
 
@@ -265,11 +270,7 @@ def _more(found: Claim, column: Column) -> list[str]:
 
 
 def write_reports(recipe: EvaluationRecipe, folder: Path) -> None:
-    """Put the table into the run, so that the folder explains itself.
-
-    Raises:
-        SpdError: a cell is damaged, or the disk refuses.
-    """
+    """Put the table into the run, so that the folder explains itself; `StorageError` when the disk refuses."""
     table = read_table(recipe, folder)
     write_text(folder / "table.md", to_markdown(table))
     write_text(folder / "table.csv", frame(table).to_csv(index=False))

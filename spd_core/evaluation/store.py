@@ -2,7 +2,7 @@
 
 Records lie under what they depend on, so that whoever asks the same subject the same items again only reads:
 
-    SPD_HOME/evaluations/<sha256 of about.json>/about.json  items.jsonl
+    SPD_HOME/evaluations/<sha256 of about.json>/about.json  items.jsonl  damaged.jsonl
     SPD_HOME/runs/<run>/cells/<subject>--<seed>--<set>.json
 
 Imports no torch: pages read it, too.
@@ -17,8 +17,8 @@ from typing import Literal, TypeAlias
 
 from spd_core.data.capability import Scorer
 from spd_core.errors import InputError
-from spd_core.records import Record, append_rows, cut_torn_line, read_record, read_rows
-from spd_core.storage import exclusive, spd_home, storage_errors, to_json, write_text
+from spd_core.records import Record, append_rows, cut_torn_line, read_record, read_rows, sorted_lines
+from spd_core.storage import append_to, exclusive, spd_home, storage_errors, to_json, write_text
 
 SCORING = 1
 """Counts changes of the scorers; records of other counts are not read."""
@@ -163,22 +163,32 @@ class ItemStore:
                 if not (self.folder / "about.json").exists():
                     write_text(self.folder / "about.json", to_json(self.about.model_dump(mode="json")))
                 cut_torn_line(self.path)
+                self._mend()
             yield held
 
+    def _mend(self) -> None:
+        """Move damaged lines out of the way, into a file of their own; nothing is deleted."""
+        rows, damaged = self._lines()
+        if damaged:
+            aside = self.folder / "damaged.jsonl"
+            with storage_errors(aside), append_to(aside) as file:
+                file.write(b"".join(line + b"\n" for line in damaged))
+            write_text(self.path, "".join(line.decode() + "\n" for line in rows))
+
     def records(self) -> "dict[Asked, ItemRecord]":
-        """All records by what was asked; of an item that was edited, those of both forms.
+        """All records by what was asked; of an item that was edited, those of both forms. Damaged lines are left out.
 
         Raises:
-            InputError: a line is damaged (named, with the remedy).
+            InputError: the file cannot be read.
         """
-        return {record.asked: record for record in self._all()}
+        return {record.asked: record for record in self._lines()[0].values()}
 
     def by_key(self) -> dict[str, ItemRecord]:
         """All records by their keys; raises like `records`."""
-        return {record.key: record for record in self._all()}
+        return {record.key: record for record in self._lines()[0].values()}
 
-    def _all(self) -> list[ItemRecord]:
-        return read_rows(ItemRecord, self.path, "evaluation records") if self.path.exists() else []
+    def _lines(self) -> tuple[dict[bytes, ItemRecord], list[bytes]]:
+        return sorted_lines(ItemRecord, self.path, "evaluation records") if self.path.exists() else ({}, [])
 
     def add(self, records: Sequence[ItemRecord]) -> None:
         """Add records; errors as of `append_rows`."""
@@ -222,21 +232,24 @@ def read_cell(folder: Path, subject: str, seed: int, set_name: str) -> tuple[Cel
     if not cell.items:  # of an older version, which kept its items twice
         items = read_rows(ItemRecord, path.with_suffix(".jsonl"), "items")
         if not items:
-            raise InputError(f"{path.with_suffix('.jsonl')} holds no item; delete {path}, and run the table again")
+            raise InputError(f"{path.with_suffix('.jsonl')} holds no item; {_remedy(path)}")
         return cell, items
     store = ItemStore(cell.about)
     known = store.by_key()
     gone = sum(key not in known for key in cell.items)
     if gone:
         raise InputError(
-            f"{gone} of {len(cell.items)} items of {path} are gone from {store.path}; delete the cell, and run the "
-            "table again"
+            f"{gone} of {len(cell.items)} items of {path} are damaged or gone in {store.path}; {_remedy(path)}"
         )
     return cell, [known[key] for key in cell.items]
 
 
 def _read(path: Path) -> Cell:
-    return read_record(Cell, path, newest=3)
+    return read_record(Cell, path, newest=3, remedy=_remedy(path))
+
+
+def _remedy(path: Path) -> str:
+    return f"answer it again: python -m spd_core table --run {path.parent.parent.name}"
 
 
 def is_filled(folder: Path, subject: str, seed: int, set_name: str, fingerprint: str, about: About) -> bool:

@@ -1,6 +1,6 @@
 """Arms × sets as numbers: what each subject scored, how it differs from the base, and what that may be said to show.
 
-Reads the cells of a run, finished ones only. Knows nothing of how they are drawn; imports no torch.
+Reads the cells of a run: finished ones, and which are damaged. Knows nothing of how they are drawn; imports no torch.
 """
 
 from collections import Counter
@@ -13,11 +13,11 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from spd_core.errors import InputError
 from spd_core.evaluation.claims import Claim, claim
 from spd_core.evaluation.controls import alike, role
+from spd_core.evaluation.damaged import DamagedCell, cells_of, read_cells
 from spd_core.evaluation.statistics import Difference, Estimate, estimate, holm, paired
-from spd_core.evaluation.store import Cell, ItemRecord, read_cell
+from spd_core.evaluation.store import Cell, ItemRecord
 from spd_core.recipes.evaluation import CONTROLS, NAMED, EvaluationRecipe, Subject
 
 Scores: TypeAlias = tuple[tuple[float, ...], ...]
@@ -94,6 +94,7 @@ class Table:
         claims: of every subject but the base, on every set, by the same names.
         planned: cells that the recipe asks for, each seed counted.
         done: of those, finished ones.
+        damaged: cells that are there and cannot be counted; what they would say is missing above.
     """
 
     recipe: EvaluationRecipe
@@ -102,6 +103,7 @@ class Table:
     claims: Mapping[tuple[str, str], Claim]
     planned: int
     done: int
+    damaged: tuple[DamagedCell, ...] = ()
 
     def column(self, name: str) -> Column:
         """The set of a name."""
@@ -114,36 +116,16 @@ class Table:
 
 
 def read_table(recipe: EvaluationRecipe, folder: Path) -> Table:
-    """The table of a run, as far as it is filled.
-
-    Raises:
-        InputError: a cell is damaged.
-    """
+    """The table of a run, as far as it is filled."""
+    whole, damaged = read_cells(recipe, folder)
     answered: dict[tuple[str, str], Answered] = {}
-    planned = done = 0
     for subject in recipe.subjects:
         for wanted in recipe.sets:
-            seeds = recipe.seeds_of(subject)
-            found = [read_cell(folder, subject.name, seed, wanted.name) for seed in seeds]
-            whole = [one for one in found if one is not None]
-            planned, done = planned + len(seeds), done + len(whole)
-            if len(whole) == len(seeds):
-                answered[subject.name, wanted.name] = _answered(subject, whole)
-    _check_pairs(answered)
-    return Table(recipe, _columns(recipe, answered), answered, _claims(recipe, answered), planned, done)
-
-
-def _check_pairs(answered: Mapping[tuple[str, str], Answered]) -> None:
-    """Refuse cells of one set that are of different items: they are no pairs."""
-    firsts: dict[str, Answered] = {}
-    for (name, set_name), one in answered.items():
-        first = firsts.setdefault(set_name, one)
-        asked = [[record.asked for record in records] for records in (*first.items, *one.items)]
-        if any(records != asked[0] for records in asked):
-            raise InputError(
-                f"{first.subject.name} and {name} have answered different items of {set_name}, which was edited while "
-                "the table was filled; resume the run, which asks anew what is out of date"
-            )
+            keys = [(subject.name, seed, wanted.name) for seed in recipe.seeds_of(subject)]
+            if all(key in whole for key in keys):
+                answered[subject.name, wanted.name] = _answered(subject, [whole[key] for key in keys])
+    claims = _claims(recipe, answered)
+    return Table(recipe, _columns(recipe, answered), answered, claims, len(cells_of(recipe)), len(whole), damaged)
 
 
 def _answered(subject: Subject, found: Sequence[tuple[Cell, list[ItemRecord]]]) -> Answered:

@@ -242,14 +242,14 @@ def enforce_stops(grace: float = GRACE) -> list[Run]:
 # --- going on ----------------------------------------------------------------------------------------------------
 
 
-def resume(run: Run) -> None:
-    """Put a stopped, failed or lost run at the end of the queue again; it goes on from its last checkpoint.
+def resume(run: Run, *, finished: bool = False) -> None:
+    """Put a stopped, failed or lost run (with `finished` a done one, too) at the end of the queue; what it has is kept.
 
     Raises:
         InputError: it is in another state.
         SpdError: the disk refuses, or what is left of its processes does not end.
     """
-    _queue_again(run, "resume", _RESUMABLE)
+    _queue_again(run, "resume", (*_RESUMABLE, "done") if finished else _RESUMABLE)
 
 
 def approve(run: Run) -> None:

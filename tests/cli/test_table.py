@@ -56,6 +56,18 @@ def test_a_table_is_printed_and_kept(run: Run, config: Path) -> None:
     assert [(cell["subject"], cell["n"]) for cell in cells] == [("Base", 6), ("Projected", 6)]
 
 
+def test_a_damaged_cell_of_a_finished_run_is_answered_again(run: Run, config: Path) -> None:
+    first = json.loads(run("table", config, "--json").out)
+    path = Path(first["folder"]) / "cells" / "projected--42--sums.json"
+    path.write_text(path.read_text()[:50])
+    again = run("table", "--run", first["run"], "--json")
+    assert f"damaged: projected, seed 42, on sums: {path} is damaged" in again.err
+    assert "set aside in" in again.err
+    strip = [{k: v for k, v in cell.items() if k != "seconds"} for cell in first["cells"]]
+    assert [{k: v for k, v in cell.items() if k != "seconds"} for cell in json.loads(again.out)["cells"]] == strip
+    assert (path.parent / "set-aside" / "projected--42--sums.1.json").read_text() == path.read_text()[:50]
+
+
 def test_asking_again_only_reads(run: Run, config: Path) -> None:
     first = json.loads(run("table", config, "--json").out)
     second = json.loads(run("table", config, "--json").out)

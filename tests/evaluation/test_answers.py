@@ -194,16 +194,21 @@ def test_a_torn_line_is_written_anew(lm: Any, sums: Path) -> None:
     assert len(path.read_bytes().splitlines()) == 7
 
 
-def test_a_damaged_record_is_named_and_the_others_stay(lm: Any, sums: Path) -> None:
+def test_a_damaged_record_is_set_aside_and_its_item_asked_again(lm: Any, sums: Path) -> None:
     items = items_of(sums)
-    evaluate(lm, Lane(), items, "f")
+    whole = evaluate(lm, Lane(), items, "f")
     path = ItemStore(items.about("f")).path
     lines = path.read_text().splitlines()
-    path.write_text("\n".join([lines[0], lines[1][:20], *lines[2:]]) + "\n")
-    before = path.read_bytes()
-    with pytest.raises(InputError, match=r"items.jsonl, line 2: not JSON .*; correct or remove the line"):
-        evaluate(lm, Lane(), items, "f")
-    assert path.read_bytes() == before
+    cut, spoilt = lines[1][:20], lines[3].encode().replace(b"i", b"\xff", 1)
+    path.write_bytes(
+        b"\n".join([lines[0].encode(), cut.encode(), lines[2].encode(), spoilt, *map(str.encode, lines[4:])]) + b"\n"
+    )
+    again = evaluate(lm, Lane(), items, "f")
+    assert (again.records, again.reused) == (whole.records, len(lines) - 2)
+    assert sorted(path.read_text().splitlines()) == sorted(lines)
+    assert path.with_name("damaged.jsonl").read_bytes() == cut.encode() + b"\n" + spoilt + b"\n"
+    evaluate(lm, Lane(), items, "f")
+    assert path.with_name("damaged.jsonl").read_bytes().count(b"\n") == 2, "once"
 
 
 def test_an_edited_item_is_asked_anew(lm: Any, sums: Path) -> None:
