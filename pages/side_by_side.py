@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from app.jobs.requests import WriteRequest
-from app.side_by_side import history, lane_pickers, prompt_pickers, results
+from app.side_by_side import agreement, history, lane_pickers, prompt_pickers, results
 from app.side_by_side.lanes import SWEEP
 from app.ui import launch, session
 from app.ui.header import header
@@ -80,6 +80,7 @@ else:
         if job is not None and job.notice:
             st.warning(f"The result is {escaped(job.notice)}", icon=":material/save:")
         if result is not None:
+            agreement.agreement_panel(result)
             results.result_panel(result, request)
         elif job is None or not job.error:
             st.info("Press **Generate**: a raw and a projected completion appear here, side by side.")

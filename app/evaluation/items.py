@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 PAGE = 100
 """Most rows of the table at a time."""
-LINKED = (session.ITEM_SUBJECT, session.ITEM_SET, session.ITEM_SEED, session.ITEM_FILTER, session.ITEM)
-"""What a copied link restores."""
 
 
 # --- the panel ---------------------------------------------------------------------------------------------------
@@ -32,7 +30,7 @@ def panel(table: Table) -> None:
     if not table.answered:
         caption("Every item with what the base and a subject answered appears here with the first finished cell.")
         return
-    session.take_linked(*LINKED)
+    session.take_linked(*one_item.LINKED)
     row = st.container(horizontal=True, vertical_alignment="bottom")
     picked = _pick_cell(table, row)
     if picked is None:
@@ -47,13 +45,13 @@ def panel(table: Table) -> None:
     else:
         pair = _stepped(left)
         _table(left, mine, left.index(pair))
+        session.write_linked({key: str(st.session_state.get(key) or "") for key in one_item.LINKED})
         one_item.item_panel(pair.mine, mine, mine.cells[at], table)
-    session.write_linked({key: str(st.session_state.get(key) or "") for key in LINKED})
 
 
 def forget_link() -> None:
     """Have none of it in the URL: another part of the results is shown."""
-    session.write_linked(dict.fromkeys(LINKED, ""))
+    session.write_linked(dict.fromkeys(one_item.LINKED, ""))
 
 
 def _stepped(left: Sequence[Pair]) -> Pair:

@@ -10,6 +10,7 @@ import streamlit as st
 
 from app.evaluation.item_pairs import shortened, verdict
 from app.side_by_side import opening
+from app.ui import session
 from app.ui.widgets import caption, counted, escaped
 from spd_core.errors import SpdError
 from spd_core.evaluation.answer_places import answer_place, characters_read
@@ -17,6 +18,9 @@ from spd_core.evaluation.store import About, Cell, ItemRecord
 from spd_core.evaluation.table import Answered, Table
 from spd_core.templates import render
 from spd_core.text import shown
+
+LINKED = (session.ITEM_SUBJECT, session.ITEM_SET, session.ITEM_SEED, session.ITEM_FILTER, session.ITEM)
+"""What a copied link restores: whose answers to which items are read, and which one."""
 
 
 def item_panel(record: ItemRecord, mine: Answered, cell: Cell, table: Table) -> None:
@@ -93,9 +97,18 @@ def how_it_ended(answer: ItemRecord) -> str:
     return f"{tokens}, {'went on with a question of its own' if answer.ended else 'ran into the length limit'}"
 
 
+def _link() -> dict[str, str]:
+    """What leads back to this item."""
+    return {
+        key: value
+        for key in (session.EVALUATION_RUN, session.RESULTS_PART, *LINKED)
+        if (value := st.query_params.get(key))
+    }
+
+
 def _open_button(record: ItemRecord, mine: Answered, table: Table, cell: Cell) -> None:
     try:
-        found = opening.how_to_open(table.recipe, mine.subject, cell, record)
+        found = opening.how_to_open(table.recipe, mine.subject, cell, record, _link())
     except SpdError as error:
         caption(f"It cannot be opened in Side by side: {escaped(str(error))}.")
         return

@@ -3,13 +3,14 @@
 Whatever Side by side could not write as the table did is refused or said; nothing is opened that only looks alike.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from app.side_by_side.agreement import Scored
 from app.side_by_side.lane_pickers import distilled_models
 from app.side_by_side.lanes import COMPLEMENT, KINDS, LANES, MOST_LANES, RANDOM
 from app.ui import session
@@ -19,6 +20,7 @@ from spd_core.evaluation.store import Cell, ItemRecord
 from spd_core.intervention.cards import AdapterCard
 from spd_core.models.families import BUILTIN, parse_layers
 from spd_core.recipes.evaluation import EvaluationRecipe, Subject
+from spd_core.recipes.lanes import LaneSpec
 from spd_core.subspace.store import recorded_captures
 
 if TYPE_CHECKING:
@@ -55,23 +57,30 @@ class Opening:
     """Where to go, and with what.
 
     Attributes:
-        capture: name of the capture to have in hand.
+        capture: name or reference of the capture to have in hand.
         rank: to keep of each site; None leaves it.
         values: of widgets there, by their keys.
         notes: what will be otherwise than in the table, a sentence each.
+        scored: what was scored, to be compared with what is written there; None of likelihoods.
     """
 
     capture: str
     rank: int | None
     values: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    scored: Scored | None = None
 
 
-def how_to_open(recipe: EvaluationRecipe, subject: Subject, cell: Cell, record: ItemRecord) -> Opening:
-    """How to ask a subject an item again.
+def how_to_open(
+    recipe: EvaluationRecipe, subject: Subject, cell: Cell, record: ItemRecord, link: Mapping[str, str] | None = None
+) -> Opening:
+    """How to ask a subject an item again: with the capture and the adapter that answered, and no others.
+
+    Args:
+        link: query parameters of the page Evaluation that lead back to the item.
 
     Raises:
-        InputError: Side by side cannot; the message says why, and what can be done.
+        InputError: Side by side cannot, or what answered is gone; the message says why, and what can be done.
     """
     if subject.kind == "checkpoint":
         raise InputError(
@@ -80,12 +89,18 @@ def how_to_open(recipe: EvaluationRecipe, subject: Subject, cell: Cell, record: 
         )
     analysis, notes = _capture(recipe, subject, cell)
     rank = _rank(subject.rank or recipe.capture.rank, analysis.d_kv) if subject.kind == "projected" else None
-    values = _asked(cell, record) | _lanes(recipe, subject, cell, analysis)
+    adapter = _adapter(recipe, subject, cell, analysis) if subject.kind == "distilled" else ""
+    spec = _spec(recipe, subject, cell, rank, adapter)
+    values = _asked(cell, record) | _lanes(spec)
     if cell.about.scorer == "nll":
         notes = (*notes, "The table only reads the reference answer; Side by side writes one.")
     if cell.about.style == "chat":
         notes = (*notes, "A tokenizer that adds a start token of its own reads it twice before a chat prompt.")
-    return Opening(analysis.name, rank, values, notes)
+    scored = None
+    if cell.about.scorer != "nll":
+        back = dict(link or {})
+        scored = Scored(subject.title, spec, record.prompt, record.completion, cell.model, cell.dtype, back)
+    return Opening(analysis.name, rank, values, notes, scored)
 
 
 def open_item(found: Opening) -> None:
@@ -94,6 +109,7 @@ def open_item(found: Opening) -> None:
     if found.rank is not None:
         session.choose_rank(found.rank)
     st.session_state.update(found.values)
+    st.session_state[session.SCORED_TEXT] = found.scored
     st.switch_page(session.SIDE_BY_SIDE, query_params={session.CAPTURE: found.capture})  # None would be refused
 
 
@@ -101,11 +117,43 @@ def open_item(found: Opening) -> None:
 
 
 def _capture(recipe: EvaluationRecipe, subject: Subject, cell: Cell) -> "tuple[Analysis, tuple[str, ...]]":
-    """The capture that fits best, and in what it differs from the subspace that was evaluated."""
+    """The capture that answered; for a subject that projects nothing, any of its model."""
+    if subject.kind == "projected" and cell.capture:
+        return _very_capture(cell)
+    return _likely_capture(recipe, subject, cell)
+
+
+def _very_capture(cell: Cell) -> "tuple[Analysis, tuple[str, ...]]":
+    """The capture of this identity: under the name that the cell says, or, when that is gone, under another one."""
+    found = _opened([cell.capture])
+    if found and found[0].identity == cell.subspace:
+        return found[0], ()
+    for other in _opened([name for name in session.analysis_names() if name != cell.capture][:_LOOKED_AT]):
+        if other.identity == cell.subspace:
+            note = f"{cell.capture}, which answered, is gone; {other.name} is the same capture under another name."
+            return other, (note,)
+    why = (
+        f"another capture has its name now, {cell.capture}: {_facts(found[0])}"
+        if found
+        else f"its capture {cell.capture} is gone, or damaged"
+    )
+    raise InputError(f"{why}; nothing else may stand in for what answered. Evaluate the subject again to open it")
+
+
+def _facts(analysis: "Analysis") -> str:
+    """What tells a capture from others."""
+    record = analysis.provenance
+    layers = ", ".join(map(str, record.layers))
+    return f"{record.examples_used} examples of {record.capability}, {record.loss} loss, layers {layers}"
+
+
+def _likely_capture(recipe: EvaluationRecipe, subject: Subject, cell: Cell) -> "tuple[Analysis, tuple[str, ...]]":
+    """A capture of the model; of a table that does not say which one answered, that which fits best, and in what it
+    differs from what the recipe asks for."""
     if subject.kind == "projected" and subject.of == "shuffled answers":
         raise InputError(
-            "its subspace was captured from shuffled answers for this evaluation alone, and Side by side "
-            "projects into captures; look at the projected and the random subject there"
+            "this table was made before December 2026 and does not say which capture of shuffled answers it was; "
+            "evaluate the subject again, and it can be opened"
         )
     fitting = [
         one
@@ -123,12 +171,11 @@ def _capture(recipe: EvaluationRecipe, subject: Subject, cell: Cell) -> "tuple[A
         )
     if subject.kind != "projected":
         return fitting[0], ()
-    if subject.capture:
-        return fitting[0], ()
-    best = min(fitting, key=lambda one: len(_otherwise(recipe, one)))
-    differs = _otherwise(recipe, best)
-    notes = (f"The capture at hand is close to the table's, not the same: {'; '.join(differs)}.",) if differs else ()
-    return best, notes
+    best = fitting[0] if subject.capture else min(fitting, key=lambda one: len(_otherwise(recipe, one)))
+    differs = [] if subject.capture else _otherwise(recipe, best)
+    note = "This table was made before December 2026 and does not say which capture answered."
+    how = f"{best.name} is close to it, not the same: {'; '.join(differs)}" if differs else f"{best.name} looks like it"
+    return best, (f"{note} {how}; the text that it writes will tell.",)
 
 
 def _candidates(recipe: EvaluationRecipe, subject: Subject) -> "list[Analysis]":
@@ -141,11 +188,16 @@ def _candidates(recipe: EvaluationRecipe, subject: Subject) -> "list[Analysis]":
         names = [name for name in names if name not in recorded][:_LOOKED_AT] + recorded
         if subject.kind != "projected":  # any capture of the model will do
             names += [name for name in session.analysis_names() if name not in names][:_LOOKED_AT]
+    return _opened(names)
+
+
+def _opened(names: Sequence[str]) -> "list[Analysis]":
+    """Those of these captures that can be opened."""
     captures = []
     for name in names:
         try:
             captures.append(session.open_analysis(name))
-        except InputError:  # damaged: the page that opens it says so
+        except InputError:  # gone, or damaged: the page that opens it says so
             continue
     return captures
 
@@ -194,23 +246,28 @@ def _asked(cell: Cell, record: ItemRecord) -> dict[str, Any]:
     }
 
 
-def _lanes(recipe: EvaluationRecipe, subject: Subject, cell: Cell, analysis: "Analysis") -> dict[str, Any]:
-    """The lane of the subject, and no more than Side by side always has."""
+def _spec(recipe: EvaluationRecipe, subject: Subject, cell: Cell, rank: int | None, adapter: str) -> LaneSpec:
+    """The lane of the subject, as Side by side has it beside the capture in hand: whatever gradients that capture is
+    of, its subspace is the capability's there."""
     spec = recipe.lane(subject, cell.seed)
-    more = [COMPLEMENT] * spec.complement + [RANDOM] * (spec.of == "random")
-    projects = next(name for name, kinds in KINDS.items() if set(kinds) == set(spec.kinds))
-    distilled = [_adapter(recipe, subject, cell, analysis)] if subject.kind == "distilled" else []
+    of = "random" if spec.of == "random" else "capability" if spec.projects else "none"
+    own = {"of": of, "capture": "", "adapter": adapter, **({"rank": str(rank)} if rank is not None else {})}
+    return spec.model_copy(update=own)
+
+
+def _lanes(spec: LaneSpec) -> dict[str, Any]:
+    """What the widgets say so that this lane is written, and no more than Side by side always has."""
     values: dict[str, Any] = {
-        session.MORE_LANES: more,
+        session.MORE_LANES: [COMPLEMENT] * spec.complement + [RANDOM] * (spec.of == "random"),
         session.MORE_RANKS: "",
         session.MORE_STRENGTHS: "",
         session.OTHER_CAPTURES: [],
-        session.DISTILLED: distilled,
+        session.DISTILLED: [spec.adapter] if spec.adapter else [],
     }
     if spec.projects:
         values |= {
             session.STRENGTH: spec.strength,
-            session.PROJECTS: projects,
+            session.PROJECTS: next(name for name, kinds in KINDS.items() if set(kinds) == set(spec.kinds)),
             session.RANDOM_SEED: spec.seed,
             session.LANE_LAYERS: list(spec.layers or ()),
         }

@@ -354,7 +354,11 @@ def test_projected_subjects_open_with_their_lanes(
 ) -> None:
     asked = recipe(["base", subject])
     found = opening.how_to_open(asked, subject, cell_of(tmp_path, subject), answered(1)[0])
-    assert (found.capture, found.rank, found.notes) == ("arithmetic", rank, ())
+    assert (found.capture, found.rank) == ("arithmetic", rank)
+    assert found.notes == (
+        "This table was made before December 2026 and does not say which capture answered. arithmetic looks like it; "
+        "the text that it writes will tell.",
+    )
     assert found.values[session.MORE_LANES] == more
     assert (found.values[session.STRENGTH], found.values[session.RANDOM_SEED]) == (strength, 42)
     assert found.values[session.PROMPT] == "Question: 0?\nAnswer:"
@@ -369,14 +373,19 @@ def test_what_will_be_otherwise_is_said(tmp_path: Path, at_hand: Any) -> None:
     assert "50 examples, the table's 24" in note
     assert "layers 15, 29, the table's all" in note
     likelihood = opening.how_to_open(recipe(), subject, cell_of(tmp_path, subject, "codealpaca"), read(1)[0])
-    assert "Side by side writes one" in likelihood.notes[0]
+    assert "Side by side writes one" in likelihood.notes[-1]
+    assert likelihood.scored is None
 
 
 @pytest.mark.parametrize(
     ("subject", "names", "why"),
     [
         (Subject(kind="checkpoint", model="folder"), ["arithmetic"], "a checkpoint of its own"),
-        (Subject(kind="projected", of="shuffled answers"), ["arithmetic"], "shuffled answers for this evaluation"),
+        (
+            Subject(kind="projected", of="shuffled answers"),
+            ["arithmetic"],
+            "does not say which capture of shuffled answers",
+        ),
         (Subject(kind="projected", of="full loss"), ["arithmetic"], "no capture of arithmetic (full loss)"),
         (Subject(kind="projected"), [], "no capture of arithmetic (aligned loss) on builtin is at hand"),
         (Subject(kind="projected", rank="energy:0.9"), ["arithmetic"], "its rank rule energy:0.9"),
