@@ -85,6 +85,7 @@ def _why(scored: Scored, result: Comparison, lane: LaneText) -> str:
         return "only of another length: see Most new tokens under Sampling."
     at = next((i for i, (a, b) in enumerate(zip(lane.text, scored.completion, strict=False)) if a != b), 0)
     return (
-        f"though capture, adapter, model and number format are the same. They part at character {at + 1}, on "
-        f"{result.device} here: another device, or a batch of another size, rounds differently, and a close choice can turn."
+        "though capture, adapter, model and number format are the same. They part at character "
+        f"{at + 1}, on {result.device} here: another device, or a batch of another size, rounds differently, and a "
+        "close choice can turn."
     )

@@ -1,7 +1,9 @@
 """Results of an evaluation without a browser: states of its cells, the explorer's filters, ways to Side by side."""
 
+import dataclasses
 import os
 import re
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +27,8 @@ from spd_core.recipes.evaluation import NAMED, Subject
 from spd_core.runs import queue
 from spd_core.runs.folder import Run
 from spd_core.runs.record import Status
-from spd_core.subspace.store import open_capture, recorded_captures
+from spd_core.subspace.analysis import Analysis
+from spd_core.subspace.store import open_capture, place_of, recorded_captures, save_capture
 from tests.app.evaluation.test_charts import EVIL, REVISION, answered, fill, put, read, recipe
 from tests.app.side_by_side.test_page import html_of
 from tests.app.test_pages import press, text_of
@@ -375,6 +378,56 @@ def test_what_will_be_otherwise_is_said(tmp_path: Path, at_hand: Any) -> None:
     likelihood = opening.how_to_open(recipe(), subject, cell_of(tmp_path, subject, "codealpaca"), read(1)[0])
     assert "Side by side writes one" in likelihood.notes[-1]
     assert likelihood.scored is None
+
+
+def kept(name: str, run: str = "", **changes: Any) -> Analysis:
+    """A capture of the tiny kind that lies on the shelf, or in a run's folder, under this name."""
+    recorded = open_capture("arithmetic")
+    record = recorded.provenance.model_copy(update=changes)
+    place = place_of(f"{run}/{name}" if run else name)
+    save_capture(dataclasses.replace(recorded, provenance=record), place)
+    return open_capture(f"{run}/{name}" if run else name)
+
+
+@pytest.mark.parametrize(
+    ("subject", "more"),
+    [
+        (Subject(kind="projected"), []),
+        (Subject(kind="projected", of="random"), [RANDOM]),
+        (Subject(kind="projected", of="full loss"), []),
+        (Subject(kind="projected", of="shuffled answers"), []),
+    ],
+)
+def test_the_very_capture_that_answered_is_opened_though_a_newer_one_fits(
+    tmp_path: Path, subject: Subject, more: list[str]
+) -> None:
+    own = kept("own-1234", "run-1", loss="full", dtype="float64")
+    kept("20300101-000000-arithmetic-abcd", dtype="float32")  # newer, of the same capability
+    cell = cell_of(tmp_path, subject).model_copy(update={"capture": "run-1/own-1234", "subspace": own.identity})
+    found = opening.how_to_open(recipe(["base", subject]), subject, cell, answered(1)[0], {"item": "item-0"})
+    assert (found.capture, found.rank, found.notes) == ("run-1/own-1234", 96, ())
+    assert found.values[session.MORE_LANES] == more
+    assert found.scored is not None
+    assert (found.scored.completion, found.scored.link) == (" 7", {"item": "item-0"})
+    assert (found.scored.spec.of, found.scored.spec.rank) == ("random" if more else "capability", "96")
+
+
+def test_a_capture_that_is_gone_is_refused_and_never_another_taken(tmp_path: Path) -> None:
+    subject = NAMED["projected"]
+    own = kept("own", "run-1", dtype="float64")
+    cell = cell_of(tmp_path, subject).model_copy(update={"capture": "run-1/own", "subspace": own.identity})
+    shutil.rmtree(place_of("run-1/own"))
+    kept("20300101-000000-arithmetic-abcd")
+    asked = recipe(["base", subject])
+    with pytest.raises(InputError, match=r"its capture run-1/own is gone, or damaged; nothing else may stand in"):
+        opening.how_to_open(asked, subject, cell, answered(1)[0])
+    kept("own", "run-1", dtype="float32", examples_used=7)  # another one under its name
+    with pytest.raises(InputError, match=r"another capture has its name now, run-1/own: 7 examples of arithmetic"):
+        opening.how_to_open(asked, subject, cell, answered(1)[0])
+    kept("20310101-000000-arithmetic-abcd", dtype="float64")  # the same one, elsewhere
+    found = opening.how_to_open(asked, subject, cell, answered(1)[0])
+    assert found.capture == "20310101-000000-arithmetic-abcd"
+    assert "is the same capture under another name" in found.notes[0]
 
 
 @pytest.mark.parametrize(
