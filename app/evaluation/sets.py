@@ -11,7 +11,7 @@ from spd_core.data.capability import BUILTIN_FOLDER, Scorer, Split, builtin_name
 from spd_core.data.catalog import find_capability, saved_capabilities, saved_folder
 from spd_core.data.public import PUBLIC_SETS
 from spd_core.errors import InputError
-from spd_core.recipes.evaluation import EvalSet, answer_length
+from spd_core.recipes.evaluation import EvalSet, answer_length, split_of
 
 LIMIT = 60
 _SCORED = {
@@ -67,11 +67,6 @@ def _stamp(eval_set: EvalSet) -> float:
         if path.is_file():
             return path.stat().st_mtime
     return 0.0
-
-
-def split_of(capability: str, data: str, kept: Split = "heldout") -> Split:
-    """The split that is asked: held out, but where a public data set has none."""
-    return kept if data or capability not in PUBLIC_SETS or kept in PUBLIC_SETS[capability].splits else "train"
 
 
 # --- widgets -----------------------------------------------------------------------------------------------------

@@ -58,7 +58,7 @@ def note_sources(recipe: Recipe, folder: Path) -> None:
         write_text(folder / SOURCES, to_json(sources_of(recipe)))
 
 
-def _noted(run: Run) -> dict[str, str]:
+def noted_sources(run: Run) -> dict[str, str]:
     """What the names in a run's recipe meant when it began; empty where it does not say."""
     try:
         found = json.loads(read_bytes(run.folder / SOURCES, missing_ok=True) or b"{}")
@@ -142,13 +142,13 @@ def begun_by(recipe: Recipe) -> Run | None:
 
 
 def _same_sources(run: Run, sources: Mapping[str, str]) -> bool:
-    noted = _noted(run)
+    noted = noted_sources(run)
     return bool(noted) and noted == {name: sources.get(name) for name in noted}
 
 
 def _learned(run: Run, arm: ArmName, wanted: Recipe, sources: Mapping[str, str]) -> bool:
     """Whether a run's arm has learned what a recipe asks for; as far as it noted what its names meant."""
-    noted, own = _noted(run), run.record.distillation
+    noted, own = noted_sources(run), run.record.distillation
     known = {name: value for name, value in sources.items() if name in noted}  # earlier versions noted less
     if not noted or what_decides(own, arm, noted) != what_decides(wanted, arm, known):
         return False

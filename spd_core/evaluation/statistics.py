@@ -23,6 +23,7 @@ Floats: TypeAlias = NDArray[np.float64]
 ALPHA, RESAMPLES, SEED = 0.05, 9_999, 0
 FEWEST = 6  # items with which a two-sided exact test can reach p < 0.05: 2 / 2⁶ = 0.031
 ROUNDING = 1e-9  # a smaller difference of an item is float noise of averaging, and counts as none
+EXACT = "exact McNemar"
 _BATCH = 500  # resamples held at a time: 500 × n floats
 _Z_ALPHA, _Z_POWER = 1.959963984540054, 0.8416212335729143  # normal quantiles at 1 − 0.05 / 2 and at 80 %
 
@@ -129,7 +130,7 @@ def paired(base: ArrayLike, other: ArrayLike, binary: bool) -> Difference:
     scaled[np.abs(scaled) < ROUNDING] = 0
     effect, gained, lost = float(scaled.mean() / common), int((scaled > 0).sum()), int((scaled < 0).sum())
     if binary and common == 1:
-        p, test = float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0, "exact McNemar"
+        p, test = float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0, EXACT
         interval, method = tango(gained, lost, n), "Tango score"
         detectable = minimum_detectable(n, (gained + lost) / n)
     else:
@@ -237,6 +238,16 @@ def minimum_detectable(n: int, discordance: float) -> float:
 def minimum_detectable_mean(n: int, deviation: float) -> float:
     """Smallest mean difference seen likewise: (1.96 + 0.84) · `deviation` of the differences / √n; infinite, n < 6."""
     return (_Z_ALPHA + _Z_POWER) * deviation / math.sqrt(n) if n >= FEWEST else math.inf
+
+
+def detectable_with(found: Difference, n: int) -> float:
+    """Smallest true difference that the test of `found` would see likewise with `n` items as discordant, or spread, as
+    those it was found with; infinite where one of the two has fewer than 6."""
+    if n < FEWEST:
+        return math.inf
+    if found.test == EXACT:
+        return minimum_detectable(n, (found.gained + found.lost) / found.n)
+    return found.minimum_detectable * math.sqrt(found.n / n)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -188,28 +188,46 @@ def _claims(recipe: EvaluationRecipe, answered: Mapping[tuple[str, str], Answere
     p_values = [*(one.p for one in found.values()), *[1.0] * (comparisons - len(found))]
     adjusted = dict(zip(found, holm(p_values), strict=False)) if found else {}
     return {
-        key: _claim(answered[base, key[1]], answered[key], one, adjusted[key], comparisons, _controls(answered, key))
+        key: _claim(
+            answered[base, key[1]], answered[key], one, adjusted[key], comparisons, _controls(recipe, answered, key)
+        )
         for key, one in found.items()
     }
 
 
 def _controls(
-    answered: Mapping[tuple[str, str], Answered], key: tuple[str, str]
+    recipe: EvaluationRecipe, answered: Mapping[tuple[str, str], Answered], key: tuple[str, str]
 ) -> dict[str, tuple[str, Difference | None]]:
     """The controls of a subject on a set: question, and subject − control where it was run."""
     mine = answered[key]
+    asked = CONTROLS.get(role(mine.subject), {})
     others = {
         role(one.subject): one
         for (_, name), one in answered.items()
-        if name == key[1] and alike(mine.subject, one.subject)
+        if name == key[1] and role(one.subject) in asked and _alike(recipe, mine, one)
     }
     return {
         others[control].subject.title if control in others else NAMED[control].title: (
             question,
             difference(others[control], mine) if control in others else None,
         )
-        for control, question in CONTROLS.get(role(mine.subject), {}).items()
+        for control, question in asked.items()
     }
+
+
+def _alike(recipe: EvaluationRecipe, first: Answered, second: Answered) -> bool:
+    """As `alike`; beside an adapter RUN/ARM, an arm of this evaluation is the adapter by which it has answered."""
+    subjects = [first.subject, second.subject]
+    if any(subject.adapter for subject in subjects):
+        subjects = [_by_adapter(one) for one in (first, second)]
+    return alike(recipe, *subjects)
+
+
+def _by_adapter(one: Answered) -> Subject:
+    adapters = {cell.adapter for cell in one.cells}
+    if one.subject.arm is None or len(adapters) > 1 or "" in adapters:
+        return one.subject
+    return one.subject.model_copy(update={"arm": None, "adapter": adapters.pop()})
 
 
 def _claim(

@@ -159,6 +159,11 @@ class EvalSet(Request):
         return _file_name(self.label or Path(self.capability).stem)
 
 
+def split_of(capability: str, data: str, kept: Split = "heldout") -> Split:
+    """The split that is asked: held out, but where a public data set has none."""
+    return kept if data or capability not in PUBLIC_SETS or kept in PUBLIC_SETS[capability].splits else "train"
+
+
 _LENGTH: Mapping[Scorer, int] = {"number": 32, "letter": 4, "python": 128, "exact": 16, "nll": 1}
 
 

@@ -6,7 +6,15 @@ from pathlib import Path
 import pytest
 
 from spd_core.errors import InputError
-from spd_core.recipes.evaluation import NAMED, EvalSet, Subject, answer_length, evaluation_from, read_evaluation
+from spd_core.recipes.evaluation import (
+    NAMED,
+    EvalSet,
+    Subject,
+    answer_length,
+    evaluation_from,
+    read_evaluation,
+    split_of,
+)
 
 
 def test_named_subjects_keep_their_names() -> None:
@@ -107,3 +115,9 @@ def test_sets_and_subjects_of_one_name_are_told_apart_by_a_label() -> None:
 def test_seeds_are_those_of_a_recipe(seed: int) -> None:
     with pytest.raises(InputError, match="seeds.0: Input should be"):
         evaluation_from({"seeds": [seed]})
+
+
+def test_a_public_set_without_a_held_out_split_is_asked_on_its_training_split() -> None:
+    assert split_of("codealpaca", "") == "train"
+    assert split_of("gsm8k", "") == "heldout"
+    assert split_of("codealpaca", "mine.jsonl") == "heldout"

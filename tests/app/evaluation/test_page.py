@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app.evaluation import cost, form, sets
+from app.evaluation import cost, form
 from app.evaluation import subjects as evaluation_subjects
 from app.evaluation.subjects import Choice, choice_of, subjects_of
 from app.runs.form import settings_file
@@ -197,8 +197,6 @@ def test_a_public_set_comes_from_the_hub_or_a_file(tmp_path: Path) -> None:
     assert "7 of 7 items" in text_of(at)
     widget(at, "text_input", "Local file of gsm8k").set_value("/nowhere.jsonl").run()
     assert "cannot read /nowhere.jsonl" in text_of(at)
-    assert sets.split_of("codealpaca", "") == "train", "it has no held-out split on the hub"
-    assert sets.split_of("gsm8k", "") == "heldout"
 
 
 def test_settings_reach_the_evaluation() -> None:
