@@ -1,161 +1,117 @@
-"""The corpora of a run: read them, see what hygiene leaves out and why, and reject rows before they are trained on."""
+"""The corpora of a run: what each is like, how arms answered the same prompts, and one of them to reject rows of."""
 
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from app.fine_tune import corpus_table, prompt_by_prompt, rejecting
+from app.fine_tune.corpus import ShownCorpus, corpora_of
 from app.ui import session
-from app.ui.tables import to_csv
-from app.ui.widgets import caption, counted, download, failure
-from spd_core.data.catalog import find_capability, held_out_prompts
+from app.ui.tables import table_html
+from app.ui.widgets import caption, failure
+from spd_core.data.catalog import find_capability
 from spd_core.data.public import PUBLIC_SETS
-from spd_core.distill.corpus import CorpusRow, Hygiene, clean, read_corpus
-from spd_core.errors import InputError, SpdError
+from spd_core.distill.review import diversity
+from spd_core.errors import InputError
 from spd_core.recipes.distill import Recipe, short_name
 
 if TYPE_CHECKING:
-    from pandas import DataFrame
-
     from spd_core.runs.folder import Run
+    from spd_core.runs.record import Status
+    from spd_core.runs.view import RunView
 
-_REASONS = {
-    "leakage": "prompt overlaps a held-out one",
-    "empty": "empty",
-    "degenerate": "degenerate",
-    "duplicate": "duplicate",
-}
+ALL = "All arms"
+"""The view of all corpora beside each other."""
 
 
-def panel(run: "Run", *, open_to_change: bool) -> None:
-    """One corpus as a table; while nothing is trained yet, rows can be taken out."""
-    written = sorted((run.folder / "corpora").glob("[!.]*.jsonl"))
-    files = {path.stem: path for path in written if ".part-" not in path.name}
-    if not files:
+def panel(run: "Run", status: "Status", view: "RunView") -> None:
+    """All corpora beside each other, or one as a table; while nothing works on the run, rows can be taken out."""
+    try:
+        corpora = corpora_of(run)
+    except InputError as error:
+        failure("The corpora cannot be read:", str(error))
+        return
+    if not any(one.rows for one in corpora):
         caption("No row is written yet. They appear here batch by batch.")
         return
+    titles = {one.path.stem: one.title for one in corpora}
+    options = (*([ALL] if len(corpora) > 1 else []), *titles)
     chosen = st.segmented_control(
         "Corpus",
-        tuple(files),
-        default=next(iter(files)),
+        options,
+        default=options[0],
         required=True,
         key=session.CORPUS_SHOWN,
-        format_func=_title,
+        format_func=lambda name: titles.get(name, name),
         persist_state="session",
     )
-    name = chosen if chosen in files else next(iter(files))
-    try:
-        rows, rejected = sorted(read_corpus(files[name]), key=lambda row: row.number), run.rejected()
-        cleaned = hygiene(run.record.distillation, rows)
-    except InputError as error:
-        failure("This corpus cannot be read:", str(error))
-        return
-    arm, _, round_ = name.rpartition("-round-")
-    mine = rejected.get(arm, frozenset()) if round_ == "1" else frozenset()
-    _summary(rows, cleaned, len(mine))
-    reasons = {row.number: _REASONS[reason] for reason, dropped in cleaned.dropped.items() for row in dropped}
-    editable = open_to_change and round_ == "1"
-    table = [_line(row, mine, reasons) for row in rows]
-    edited = _table(table, f"{session.CORPUS_TABLE}_{run.id}_{name}", editable)
-    with st.container(horizontal=True, vertical_alignment="center"):
-        if editable:
-            rejected_now = {
-                number for number, keep in zip((row.number for row in rows), edited, strict=True) if not keep
-            }
-            if st.button("Save what I rejected", disabled=rejected_now == set(mine), icon=":material/save:"):
-                _save(run, {**rejected, arm: rejected_now})
-        download("Corpus as CSV", lambda: to_csv(table), f"{run.id}-{name}.csv")
-        download("Corpus as JSONL", files[name].read_bytes, f"{run.id}-{name}.jsonl")
-    if not editable:
-        caption("Rows can be rejected before a run trains: tick **Wait for my review** among its settings.")
+    shown = next((one for one in corpora if one.path.stem == chosen), None if len(corpora) > 1 else corpora[0])
+    closed = _closed(run, status, view, shown)
+    if shown is None:
+        st.html(table_html([_facts(one) for one in corpora], "What the corpora are like"))
+        _say_marks(run.record.distillation)
+        prompt_by_prompt.panel(run, corpora, editable=not closed)
+    else:
+        corpus_table.panel(run, shown, editable=not closed)
+    if closed:
+        caption(f":material/lock: {closed}")
+    else:
+        rejecting.say(run)
 
 
-def hygiene(recipe: Recipe, rows: Sequence[CorpusRow]) -> Hygiene:
-    """What a training would leave out, as `stages` finds it; leakage of a public data set only shows in its
-    training: the held-out prompts are on the hub.
-
-    Raises:
-        InputError: the capability is gone.
-    """
-    if recipe.capability in PUBLIC_SETS:
-        return clean(rows, {row.id: row.prompt for row in rows}, drop=recipe.corpus.drop)
-    prompts = find_capability(recipe.capability, split=recipe.corpus.split)
-    bare = {example.id: example.prompt for example in prompts.examples}
-    return clean(
-        [row for row in rows if row.id in bare], bare, held_out_prompts(recipe.capability), drop=recipe.corpus.drop
-    )
-
-
-def _title(name: str) -> str:
-    arm, _, round_ = name.rpartition("-round-")
-    label = short_name(arm)
-    return f"{label}, round {round_}" if round_ != "1" else label
+def _closed(run: "Run", status: "Status", view: "RunView", shown: ShownCorpus | None) -> str:
+    """Why rows cannot be rejected; empty where they can."""
+    recipe = run.record.distillation
+    if status.state == "done":
+        return "Trained on already: rows of a finished arm cannot be changed. Clone the run to train on others."
+    if status.state not in rejecting.OPEN:
+        return "Rows can be rejected while nothing works on the run: stop it, or tick **Wait for my review** before."
+    if shown is None:
+        return ""
+    if shown.round > 1:
+        return "Rows of later rounds are written by a trained arm, and trained on at once: they cannot be changed."
+    done = {arm for arm, _ in view.done}
+    locked = [short_name(arm) for arm in recipe.arms if arm in done and recipe.corpus_name(arm) == shown.name]
+    return f"{', '.join(locked)} has finished on these rows: they cannot be changed any more." if locked else ""
 
 
-def _summary(rows: Sequence[CorpusRow], found: Hygiene, rejected: int) -> None:
-    tokens = sum(len(row.tokens) for row in rows)
-    ended = sum(row.finish == "eos" for row in rows)
-    left_out = ", ".join(f"{n} {_REASONS[reason]}" for reason, n in found.counts.items()) or "none"
-    st.markdown(
-        f"**{counted(len(rows), 'row')}**, {counted(tokens, 'token')} written, {ended} ended by themselves. Left out "
-        f"of training by hygiene: **{left_out}**. Rejected by you: **{rejected}**."
-    )
+# --- what they are like ------------------------------------------------------------------------------------------
 
 
-def _line(row: CorpusRow, rejected: frozenset[int] | set[int], reasons: Mapping[int, str]) -> dict[str, object]:
+def _facts(one: ShownCorpus) -> dict[str, str]:
+    """A corpus in a row of a table."""
+    found = diversity(one.rows)
+    assert found is not None, "an empty corpus has no row in the table"
+    right = f"{sum(one.right.values())} of {len(one.right)}" if one.right else "–"
     return {
-        "keep": row.number not in rejected,
-        "number": row.number,
-        "prompt": row.prompt,
-        "completion": row.completion,
-        "tokens": len(row.tokens),
-        "ended": "by itself" if row.finish == "eos" else "cut",
-        "left out": reasons.get(row.number, ""),
+        "Corpus": one.title,
+        "Trained on": f"{one.trained} of {one.could_train} rows",
+        "Right": right,
+        "Ended by itself": f"{found.ended:.0%}",
+        "Tokens, mean / median": f"{found.mean_length:.1f} / {found.median_length:g}",
+        "Different texts": f"{found.unique} of {found.rows}",
+        "Distinct-1 / 2": f"{_share(found.distinct_1)} / {_share(found.distinct_2)}",
     }
 
 
-_COLUMNS = {
-    "keep": st.column_config.CheckboxColumn("Keep", width="small", help="Untick a row to reject it."),
-    "number": st.column_config.NumberColumn("Row", width="small"),
-    "prompt": st.column_config.TextColumn("Prompt", width="medium"),
-    "completion": st.column_config.TextColumn("Completion", width="large"),
-    "tokens": st.column_config.NumberColumn("Tokens", width="small"),
-    "ended": st.column_config.TextColumn("Ended", width="small"),
-    "left out": st.column_config.TextColumn("Left out, since", width="small"),
-}
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
 
 
-def _table(rows: Sequence[Mapping[str, object]], key: str, editable: bool) -> list[bool]:
-    """The table; returns which rows are ticked."""
-    import pandas as pd
-
-    frame: DataFrame = pd.DataFrame(list(rows))
-    height = min(38 + 35 * len(rows), 423)
-    if not editable:
-        st.dataframe(
-            frame.drop(columns="keep"),
-            column_config=_COLUMNS,
-            hide_index=True,
-            height=height,
-            alt="The rows of a corpus: prompt, completion, tokens, how it ended, and why it is left out",
-        )
-        return [bool(row["keep"]) for row in rows]
-    edited = st.data_editor(
-        frame,
-        column_config=_COLUMNS,
-        hide_index=True,
-        height=height,
-        key=key,
-        disabled=[name for name in frame.columns if name != "keep"],
+def _say_marks(recipe: Recipe) -> None:
+    """What the columns mean, and why nothing is marked right or wrong where nothing is."""
+    distinct = (
+        "Distinct-1 and -2: different tokens, and pairs of them, ÷ all; a low one means that completions repeat "
+        "themselves and each other."
     )
-    return [bool(keep) for keep in edited["keep"]]
+    caption(f"{unmarked(recipe)} {distinct}".strip())
 
 
-def _save(run: "Run", rejected: Mapping[str, set[int] | frozenset[int]]) -> None:
-    try:
-        run.set_rejected(rejected)
-    except SpdError as error:
-        failure("It was not saved:", str(error))
-        return
-    st.toast("Saved: these rows are not trained on.")
-    st.rerun()
+def unmarked(recipe: Recipe) -> str:
+    """Why no row is marked right or wrong; empty where rows are."""
+    if recipe.capability in PUBLIC_SETS:
+        return "The right answers of a public data set are on the hub: nothing is marked here."
+    return {
+        "python": "Whether code is right shows when it is run: Evaluation does, sealed off.",
+        "nll": "This capability is scored by likelihood, which has no right or wrong.",
+    }.get(find_capability(recipe.capability).settings.scorer, "")

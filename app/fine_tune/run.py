@@ -5,10 +5,12 @@ from typing import get_args
 
 import streamlit as st
 
-from app.fine_tune import charts, corpora, form
+from app.fine_tune import charts, corpora, form, rejecting
 from app.fine_tune.adapters import adapters_panel
+from app.fine_tune.corpus import corpora_of, nothing_left, train_label
 from app.runs.form import arm_names
 from app.runs.panel import (
+    GoOn,
     command_and_notes,
     open_shown,
     redraw_while_live,
@@ -20,6 +22,7 @@ from app.runs.panel import (
 from app.ui import session
 from app.ui.tables import table_html, to_csv
 from app.ui.widgets import caption, chart, download, is_dark
+from spd_core.errors import InputError
 from spd_core.recipes.distill import short_name
 from spd_core.runs.folder import Run
 from spd_core.runs.record import Status
@@ -45,10 +48,21 @@ def panel(name: str, to_form: Callable[[], None]) -> None:
             st.rerun()
         run_header(run, status, arm_names(recipe.arms))
         _progress(run, status, view)
-        run_actions(run, status, clone)
+        run_actions(run, status, clone, go_on=_go_on(run, status))
         _parts(run, status, view)
 
     redraw_while_live(opened, "run", RunView, draw)
+
+
+def _go_on(run: Run, status: Status) -> GoOn | None:
+    """The button that begins the training once somebody has looked at the corpora."""
+    if status.state != "review":
+        return None
+    try:
+        written = corpora_of(run)
+    except InputError as error:  # the part below says it, too
+        return GoOn("Train on these corpora", lambda: None, str(error))
+    return GoOn(train_label(written), lambda: rejecting.approve(run), nothing_left(written))
 
 
 def _progress(run: Run, status: Status, view: RunView) -> None:
@@ -71,7 +85,7 @@ def _parts(run: Run, status: Status, view: RunView) -> None:
         label_visibility="collapsed",
     )
     if part == CORPORA:
-        corpora.panel(run, open_to_change=not view.done and status.state not in ("starting", "running"))
+        corpora.panel(run, status, view)
     elif part == SAMPLES:
         _samples(view)
     elif part == DRIFT:

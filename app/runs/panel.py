@@ -148,7 +148,22 @@ def _try(action: Callable[[], object]) -> None:
         st.session_state[session.RUN_TROUBLE] = str(error)
 
 
-def run_actions(run: Run, status: Status, clone: Callable[[], None], key: str = session.RUN) -> None:
+@dataclass(frozen=True)
+class GoOn:
+    """The button that lets a run go on which waits for review.
+
+    Attributes:
+        refusal: why it cannot be pressed; empty where it can.
+    """
+
+    label: str
+    action: Callable[[], object]
+    refusal: str = ""
+
+
+def run_actions(
+    run: Run, status: Status, clone: Callable[[], None], key: str = session.RUN, go_on: GoOn | None = None
+) -> None:
     """Stop, kill, resume, clone (a callback), delete: what the state allows. `key` is where the page keeps its run."""
     trouble = st.session_state.pop(session.RUN_TROUBLE, "")
     if trouble:
@@ -158,6 +173,8 @@ def run_actions(run: Run, status: Status, clone: Callable[[], None], key: str = 
             "The corpora are written. Look at them below, reject what should not be trained on, then go on.",
             icon=":material/rate_review:",
         )
+        if go_on is not None and go_on.refusal:
+            st.warning(escaped(go_on.refusal), icon=":material/block:")
     row = st.container(horizontal=True, vertical_alignment="center")
     if status.state in LIVE and run.asked_to_stop():
         waited = max(0.0, time.time() - run.asked_at())
@@ -178,8 +195,10 @@ def run_actions(run: Run, status: Status, clone: Callable[[], None], key: str = 
             icon=":material/stop_circle:",
             help="It ends at its next step, and keeps everything; resume goes on from there.",
         )
-    elif status.state == "review":
-        row.button("Train on these corpora", type="primary", on_click=_try, args=(lambda: queue.approve(run),))
+    elif go_on is not None:
+        row.button(
+            go_on.label, type="primary", on_click=_try, args=(go_on.action,), disabled=bool(go_on.refusal), key="go_on"
+        )
     elif status.state in ("stopped", "failed", "lost"):
         row.button(
             "Resume",

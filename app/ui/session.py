@@ -81,6 +81,9 @@ EVALUATION_MORE, EVALUATION_PROPOSED = "evaluation_more", "evaluation_proposed"
 ITEM_SEARCH, ITEM_TABLE, ANSWERS_SET, SCORED_TEXT = "item_search", "item_table", "answers_set", "scored_text"
 LAUNCHER, RUN_TITLE, RUN_TROUBLE, RUN_NOTES = "launcher", "run_title", "run_trouble", "run_notes"
 CORPUS_SHOWN, CORPUS_TABLE, EXPORT_ARM, EXPORT_JOB = "corpus_shown", "corpus_table", "export_arm", "export_job"
+CORPUS_FILTER, CORPUS_PROMPT, CORPUS_EDITED = "corpus_filter", "corpus_prompt", "corpus_edited"
+CORPUS_TIMES, CORPUS_QUESTION, CORPUS_TROUBLE = "corpus_times", "corpus_question", "corpus_trouble"
+MARKS_JOB = "marks_job"
 READ_JOB, LENS_JOB, CHECK_JOB = "read_job", "lens_job", "check_job"
 PICK_LAYER, PICK_KIND, PICK_DIRECTION, PICK_EXAMPLE = "pick_layer", "pick_kind", "pick_direction", "pick_example"
 PLACE_SHOWN, CELL_SHOWN, TEXT_TROUBLE, _LINK_READ = "place_shown", "cell_shown", "text_trouble", "link_read"
@@ -268,7 +271,7 @@ def job(key: str) -> "Job[Any, Any] | None":
 
 def running_jobs() -> "dict[str, Job[Any, Any]]":
     """All jobs of this session that run now, by their key."""
-    keys = (CAPTURE_JOB, NULLS_JOB, WRITE_JOB, READ_JOB, LENS_JOB, CHECK_JOB, EXPORT_JOB)
+    keys = (CAPTURE_JOB, NULLS_JOB, WRITE_JOB, READ_JOB, LENS_JOB, CHECK_JOB, EXPORT_JOB, MARKS_JOB)
     return {key: found for key in keys if (found := job(key)) is not None and found.running}
 
 

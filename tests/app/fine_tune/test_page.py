@@ -11,7 +11,9 @@ from streamlit.testing.v1 import AppTest
 from app.fine_tune.adapters import zip_of
 from app.runs import form
 from app.ui import session
+from spd_core.data.catalog import find_capability
 from spd_core.distill.corpus import CorpusRow, corpus_path
+from spd_core.errors import StorageError
 from spd_core.intervention.cards import AdapterCard, write_card
 from spd_core.recipes.distill import TrainSettings, recipe_from
 from spd_core.recipes.presets import PRESETS
@@ -91,7 +93,7 @@ def test_settings_presets_and_what_cannot_be() -> None:
     ("state", "says", "button"),
     [
         ("queued", "It waits for its turn", "Stop this run"),
-        ("review", "The corpora are written", "Train on these corpora"),
+        ("review", "The corpora are written", "Train on 0 of 0 rows"),
         ("stopped", "stopped on request", "Resume"),
         ("failed", "the loss is nan at step 3", "Resume"),
         ("done", "finished", "Delete this run"),
@@ -117,32 +119,207 @@ def test_a_lost_run_is_resumed() -> None:
     assert queue.state_of(run) == "stopped"
 
 
-def rows_of(run: Run, n: int = 4) -> list[CorpusRow]:
-    train = [f"train prompt {i}" for i in range(n)]
+def rows_of(run: Run, arm: str = "psr", n: int = 4) -> list[CorpusRow]:
+    """A corpus on the first prompts of the capability: every other row is right; the second one cannot be shown raw."""
+    examples = find_capability("arithmetic", split="train").limited(n).examples
     rows = [
-        CorpusRow(number=i, id=f"arithmetic-train-{i}", sample=0, prompt=prompt, special=True,
-                  completion=HOSTILE if i == 1 else f" {i}", tokens=(5, 6), finish="eos")
-        for i, prompt in enumerate(train)
+        CorpusRow(number=i, id=one.id, sample=0, prompt=f"Question: {one.prompt}", special=True,
+                  completion=HOSTILE if i == 1 else f" {one.answer}" if i % 2 == 0 else " none",
+                  tokens=(5, 6 + i), finish="eos")
+        for i, one in enumerate(examples)
     ]  # fmt: skip
-    path = corpus_path(run.folder, "psr", 1)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(row.model_dump_json() + "\n" for row in rows))
+    write_rows(run, arm, rows)
     return rows
 
 
-def test_rows_are_rejected_before_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    run = made("review", review=True)
-    rows_of(run)
-    at = opened(run=run.id)
-    assert "**4 rows**, 8 tokens written, 4 ended by themselves" in text_of(at)
-    table = f"{session.CORPUS_TABLE}_{run.id}_psr-round-1"
-    at.session_state[table] = {"edited_rows": {2: {"keep": False}}, "added_rows": [], "deleted_rows": []}
+def write_rows(run: Run, arm: str, rows: list[CorpusRow]) -> None:
+    path = corpus_path(run.folder, arm, 1)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(row.model_dump_json() + "\n" for row in rows))
+
+
+def reviewed(state: State = "review", arms: tuple[str, ...] = ("psr",), **corpus: Any) -> Run:
+    run = made(
+        state,
+        review=True,
+        arms=arms,
+        corpus={"prompts": 6, "held_out": 2, "drop": ["empty", "degenerate", "duplicate"], **corpus},
+    )
+    for arm in arms:
+        rows_of(run, arm, 6)
+    return run
+
+
+def tick(at: AppTest, edits: dict[int, bool], filtered: str = "all") -> AppTest:
+    """Click ticks of the table that is on the page: by the place of their rows in it."""
+    ticks = at.session_state[session.CORPUS_TABLE]
+    assert ticks.key.split("_")[-2] == filtered
+    changed = {at: {"keep": keep} for at, keep in edits.items()}
+    at.session_state[ticks.key] = {"edited_rows": changed, "added_rows": [], "deleted_rows": []}
     at.run()
     assert not at.exception
-    press(at, "Save what I rejected")
-    assert run.rejected() == {"psr": {2}}
-    press(at, "Train on these corpora")
+    return at
+
+
+def test_every_tick_is_saved_at_once() -> None:
+    run = reviewed()
+    at = opened(run=run.id)
+    assert "**4 of 6 rows** are trained on; 2 held out: only scored. **3 of 6** are right." in text_of(at)
+    assert "Saved: no row rejected" in text_of(at)
+    tick(at, {2: False})
+    assert run.rejected() == {"psr": {2}}, "without a button"
+    assert "Saved: 1 row rejected" in text_of(at)
+    assert "Train on 3 of 4 rows" in [one.label for one in at.button]
+    tick(at, {0: False})  # the edits of a table are told relative to what it was first: row 2 is ticked again
+    assert run.rejected() == {"psr": {0}}
+    press(at, "Train on 3 of 4 rows")
     assert (queue.state_of(run), run.reviewed) == ("queued", True)
+
+
+def test_a_tick_that_comes_with_the_button_is_saved_before_the_run_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = reviewed()
+    at = opened(run=run.id)
+    seen = []
+    monkeypatch.setattr(queue, "approve", lambda run: seen.append(run.rejected()))
+    at.session_state[at.session_state[session.CORPUS_TABLE].key] = {"edited_rows": {1: {"keep": False}}}
+    press(at, "Train on 4 of 4 rows")
+    assert seen == [{"psr": {1}}]
+
+
+def test_a_full_disk_is_told_and_the_tick_is_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = reviewed()
+    at = opened(run=run.id)
+    first = at.session_state[session.CORPUS_TABLE]
+
+    def refuse(*_: object) -> None:
+        raise StorageError("cannot write rejected.json: No space left on device; free some, then try again")
+
+    monkeypatch.setattr(Run, "set_rejected", refuse)
+    tick(at, {2: False})
+    assert "Not saved, and the tick is as it was" in text_of(at)
+    assert "No space left" in text_of(at)
+    again = at.session_state[session.CORPUS_TABLE]
+    assert again.key != first.key, "the table is a new one"
+    assert again.kept[2]
+    assert "Saved: no row rejected" in text_of(at)
+    assert "Train on 4 of 4 rows" in [one.label for one in at.button]
+
+
+def test_rows_that_are_nobodys_choice_have_no_tick_and_say_why() -> None:
+    run = reviewed()
+    rows = rows_of(run, n=6)
+    rows[3] = rows[3].model_copy(update={"completion": " ", "tokens": ()})
+    write_rows(run, "psr", rows)
+    at = opened(run=run.id)
+    (table,) = at.dataframe
+    frame = table.value.set_index("number")
+    assert list(frame["keep"].isna()) == [False, False, False, True, True, True]
+    assert frame["fate"][3] == "left out: empty"
+    assert frame["fate"][4] == "held out: only scored"
+    assert list(frame["right"])[:3] == ["✓ right", "✗ wrong", "✓ right"]
+    assert "Train on 3 of 4 rows" in [one.label for one in at.button]
+
+
+def test_rejecting_the_first_of_two_alike_gives_the_second_a_tick() -> None:
+    run = reviewed(held_out=0, samples=2)
+    rows = rows_of(run)
+    write_rows(run, "psr", [rows[0], rows[0].model_copy(update={"number": 1, "sample": 1}), *rows[2:]])
+    at = opened(run=run.id)
+    assert at.session_state[session.CORPUS_TABLE].kept == {0: True, 2: True, 3: True}
+    tick(at, {0: False})
+    at.run()
+    assert at.session_state[session.CORPUS_TABLE].kept == {0: False, 1: True, 2: True, 3: True}
+    assert run.rejected() == {"psr": {0}}
+
+
+def test_filters_count_and_ticks_of_a_filtered_table_are_of_its_rows() -> None:
+    run = reviewed()
+    at = opened(run=run.id)
+    pills = next(one for one in at.get("button_group") if one.label == "Rows")
+    assert [option.content for option in pills.proto.options] == [
+        "all · 6", "right · 3", "wrong · 3", "trained on · 4", "held out · 2", "ended by itself · 6",
+    ]  # fmt: skip
+    at.session_state[session.CORPUS_FILTER] = "wrong"
+    at.run()
+    tick(at, {1: False}, "wrong")  # the second of rows 1, 3 and 5
+    assert run.rejected() == {"psr": {3}}
+    assert "Rows" in [one.label for one in at.get("button_group")]
+
+
+def checkpoint(run: Run, arm: str, step: int, planned: int) -> None:
+    folder = run.folder / "arms" / arm / "round-1" / "checkpoints" / f"checkpoint-{step}"
+    folder.mkdir(parents=True)
+    (folder / "trainer_state.json").write_text(json.dumps({"global_step": step, "max_steps": planned}))
+
+
+def test_rejecting_what_was_trained_on_asks_first() -> None:
+    run = reviewed("stopped", arms=("psr", "spd"))
+    checkpoint(run, "spd", 3, 6)
+    at = opened(run=run.id, part="Corpora")
+    at.session_state[session.CORPUS_SHOWN] = "spd-round-1"
+    at.run()
+    tick(at, {2: False})
+    assert run.rejected() == {}
+    question = "SPD has trained 3 of 6 steps on rows you take out: it starts again from the first step."
+    assert question in text_of(at)
+    press(at, "Leave the rows as they were")
+    assert (run.rejected(), question in text_of(at)) == ({}, False)
+    tick(at, {2: False})
+    press(at, "Change the rows, and start again")
+    assert run.rejected() == {"spd": {2}}
+    assert question not in text_of(at)
+    at.session_state[session.CORPUS_SHOWN] = "psr-round-1"  # nothing was trained on these
+    at.run()
+    tick(at, {1: False})
+    assert run.rejected() == {"spd": {2}, "psr": {1}}
+
+
+def test_rows_of_a_finished_arm_cannot_be_changed() -> None:
+    run = reviewed("stopped", arms=("psr", "spd"))
+    run.tell(ArmDone(time=4, arm="psr", steps=10, planned=10, rows=40, seconds=51.5))
+    at = opened(run=run.id, part="Corpora")
+    at.session_state[session.CORPUS_SHOWN] = "psr-round-1"
+    at.run()
+    assert "PSR has finished on these rows: they cannot be changed any more" in text_of(at)
+    assert session.CORPUS_TABLE not in at.session_state
+
+
+def test_nothing_is_saved_into_a_run_that_works_meanwhile() -> None:
+    run = reviewed("stopped")
+    at = opened(run=run.id, part="Corpora")
+    run.write_status(Status(state="queued", since=time.time()))
+    ticks = at.session_state[session.CORPUS_TABLE]
+    at.session_state[ticks.key] = {"edited_rows": {2: {"keep": False}}}
+    at.run()
+    assert run.rejected() == {}
+
+
+def test_arms_stand_beside_each_other_on_one_prompt() -> None:
+    run = reviewed(arms=("psr", "spd"))
+    rows = rows_of(run, "spd", 6)
+    write_rows(run, "spd", [row.model_copy(update={"completion": " none", "tokens": (1,)}) for row in rows])
+    at = opened(run=run.id)
+    (table,) = at.dataframe
+    frame = table.value
+    assert list(frame.columns)[:3] == ["Row", "Prompt", "Right answer"]
+    assert frame["PSR"][0].startswith("✓ ")
+    assert frame["SPD"][0] == "✗ none"
+    shown = html_of(at)
+    for fact in ("4 of 4 rows", "3 of 6", "0 of 6", "100%", "2.0 / 2", "5 of 6", "1 of 6"):
+        assert fact in shown
+    assert "<script" not in shown
+    box = next(one for one in at.checkbox if one.label == "Keep it for SPD")
+    box.uncheck().run()
+    assert run.rejected() == {"spd": {0}}
+    assert "rejected by you" in text_of(at)
+
+
+def test_a_corpus_without_a_row_left_cannot_be_trained_on() -> None:
+    run = reviewed()
+    run.set_rejected({"psr": {0, 1, 2, 3}})
+    at = opened(run=run.id)
+    assert "PSR has no row left to train on: keep some." in text_of(at)
+    assert next(one for one in at.button if one.label == "Train on 0 of 4 rows").disabled
 
 
 def test_a_damaged_corpus_names_its_line() -> None:
