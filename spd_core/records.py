@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from spd_core.errors import InputError, NewerFormatError, StorageError
 from spd_core.storage import read_bytes
@@ -32,8 +32,16 @@ class Request(Record):
 
     model_config = ConfigDict(allow_inf_nan=False)
 
+    @field_validator("*")
+    @classmethod
+    def _can_be_counted(cls, value: Any) -> Any:
+        if isinstance(value, int) and abs(value) > _MOST:
+            raise ValueError(f"above {_MOST:,}, which nothing can be counted to; choose a smaller number")
+        return value
+
 
 _R = TypeVar("_R", bound=Record)
+_MOST = 2**53 - 1  # what a browser can count to
 _TAGS = ("distillation", "evaluation")  # pydantic's own names for forms of a field, which no file contains
 
 

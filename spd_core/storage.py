@@ -38,6 +38,12 @@ def runs_folder() -> Path:
     return spd_home() / "runs"
 
 
+def free_space() -> int:
+    """Free bytes where results are kept."""
+    home = spd_home()
+    return shutil.disk_usage(next(path for path in (home, *home.absolute().parents) if path.exists())).free
+
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 
 

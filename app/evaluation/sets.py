@@ -7,8 +7,8 @@ from pathlib import Path
 import streamlit as st
 
 from app.ui.widgets import caption, escaped, failure
-from spd_core.data.capability import BUILTIN_FOLDER, Scorer, Split, builtin_names
-from spd_core.data.catalog import find_capability, saved_capabilities, saved_folder
+from spd_core.data.capability import Scorer, Split, builtin_names
+from spd_core.data.catalog import file_changed, find_capability, saved_capabilities
 from spd_core.data.public import PUBLIC_SETS
 from spd_core.errors import InputError
 from spd_core.recipes.evaluation import EvalSet, answer_length, split_of
@@ -50,7 +50,9 @@ def facts_of(eval_set: EvalSet) -> SetFacts:
     """
     if eval_set.capability in PUBLIC_SETS and not eval_set.data:
         return SetFacts(PUBLIC_SETS[eval_set.capability].settings.scorer, eval_set.limit, None)
-    scorer, whole = _read(eval_set.capability, eval_set.data, eval_set.split, _stamp(eval_set))
+    scorer, whole = _read(
+        eval_set.capability, eval_set.data, eval_set.split, file_changed(eval_set.capability, eval_set.data)
+    )
     return SetFacts(scorer, whole if eval_set.limit is None else min(whole, eval_set.limit), whole)
 
 
@@ -58,15 +60,6 @@ def facts_of(eval_set: EvalSet) -> SetFacts:
 def _read(capability: str, data: str, split: Split, stamp: float) -> tuple[Scorer, int]:
     found = find_capability(capability, Path(data).expanduser() if data else None, split)
     return found.settings.scorer, len(found.examples)
-
-
-def _stamp(eval_set: EvalSet) -> float:
-    """When the file was changed that a set is read from; 0 if there is none."""
-    own = f"{eval_set.capability}.jsonl"
-    for path in (Path(eval_set.data or eval_set.capability).expanduser(), saved_folder() / own, BUILTIN_FOLDER / own):
-        if path.is_file():
-            return path.stat().st_mtime
-    return 0.0
 
 
 # --- widgets -----------------------------------------------------------------------------------------------------

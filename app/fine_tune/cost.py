@@ -1,17 +1,15 @@
 """What a run will cost, before it starts: tokens, minutes, memory, disk."""
 
-import shutil
-
 import streamlit as st
 
 from app.jobs.models import distillation_memory, free_memory, preparation
-from app.runs.cost import CHARACTERS_PER_TOKEN, cost_and_prompts
+from app.runs.cost import cost_and_prompts
 from app.ui.widgets import caption, duration, escaped, gib
 from spd_core.data.public import PUBLIC_SETS
 from spd_core.errors import InputError
 from spd_core.recipes.distill import Recipe
-from spd_core.runs.costs import measured_rates
-from spd_core.storage import spd_home
+from spd_core.runs.costs import CHARACTERS_PER_TOKEN, measured_rates
+from spd_core.storage import free_space
 
 
 def panel(recipe: Recipe) -> None:
@@ -38,12 +36,7 @@ def panel(recipe: Recipe) -> None:
                 icon=":material/memory:",
             )
     if cost.disk is not None:
-        facts.append(f"{cost.disk / 2**20:,.0f} MiB of {gib(_free_disk())} free disk")
+        facts.append(f"{cost.disk / 2**20:,.0f} MiB of {gib(free_space())} free disk")
     st.markdown(f"Cost: {' · '.join(facts)}")
     if rates is not None:
         caption(f"Rates: {escaped(rates.source)}. Completions are often shorter than allowed, so it is less.")
-
-
-def _free_disk() -> int:
-    home = spd_home()
-    return shutil.disk_usage(home if home.exists() else home.parent if home.parent.exists() else "/").free

@@ -172,25 +172,10 @@ def estimate_of(prepared: Prepared, dtype: str, layers: tuple[int, ...], batch_s
 @functools.lru_cache(maxsize=32)
 def distillation_memory(prepared: Prepared, recipe: Recipe, tokens: int) -> int:
     """Peak bytes of a distillation whose rows have up to `tokens` tokens: of writing or training, and its process."""
-    from spd_core.models import loading
+    from spd_core.distill.memory import memory_of
 
     with COMPUTING:
-        training = loading.estimate_model(
-            prepared.config, recipe.dtype, (0,), batch_size=recipe.train.batch_size, tokens=tokens, supervised=tokens
-        )
-        writing = loading.estimate_model(
-            prepared.config,
-            recipe.dtype,
-            (0,),
-            rows=recipe.corpus.batch_size,
-            tokens=tokens,
-            new_tokens=recipe.corpus.max_new_tokens,
-        )
-    return max(training.capture, writing.generation) + _ENGINE_BYTES
-
-
-_ENGINE_BYTES = 700 * 2**20
-"""torch, transformers, peft and TRL in a process of their own."""
+        return memory_of(prepared.config, recipe, tokens)
 
 
 def free_memory() -> int:

@@ -3,10 +3,7 @@
 from app.jobs.models import Prepared
 from spd_core.data.catalog import find_capability
 from spd_core.recipes.distill import Recipe
-from spd_core.runs.costs import Cost, Rates, cost_of
-
-CHARACTERS_PER_TOKEN = 3.6
-"""Characters of a token, about, where no tokenizer is at hand."""
+from spd_core.runs.costs import CHARACTERS_PER_TOKEN, Cost, Rates, cost_of
 
 
 def cost_and_prompts(recipe: Recipe, prepared: Prepared | None, rates: Rates | None) -> tuple[Cost, list[str]]:

@@ -7,14 +7,18 @@ from typing import Any
 
 import streamlit as st
 
+from app.jobs.job import COMPUTING
+from app.jobs.models import import_engine
 from app.runs.form import pick_settings_file, settings_file
 from app.runs.panel import choose_run, chosen_run
 from app.ui import session
-from app.ui.widgets import caption, download, failure
+from app.ui.widgets import caption, download, escaped, failure
 from spd_core.errors import SpdError
+from spd_core.evaluation.preflight import check, refusal
 from spd_core.recipes.distill import Recipe
 from spd_core.recipes.evaluation import EvaluationRecipe
 from spd_core.runs import queue
+from spd_core.text import shown
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,7 @@ class RunPage:
     def start(self, recipe: Recipe | EvaluationRecipe, title: str, launcher: str = "local") -> None:
         """Put a run into the queue, and show it; for callbacks."""
         try:
+            check_with_engine(recipe, launcher or "local")
             self.open_run(queue.create(recipe, title, launcher or "local").id)
         except SpdError as error:
             st.session_state[session.RUN_TROUBLE] = str(error)
@@ -80,16 +85,18 @@ class RunPage:
         fill: Callable[[Any], None],
         title: str,
         launcher: str = "local",
-        *,
-        disabled: bool = False,
     ) -> None:
-        """The button that starts a run, its settings as a file, and a file instead, which `fill` puts into the form."""
+        """The button that starts a run, its settings as a file, and a file instead, which `fill` puts into the form.
+
+        What is known to fail is said below, and cannot be started.
+        """
+        reason = refusal(recipe, launcher or "local", ask=False) if recipe is not None else ""
         with st.container(horizontal=True, vertical_alignment="center"):
             st.button(
                 self.start_label,
                 type="primary",
                 shortcut="Ctrl+Enter",
-                disabled=recipe is None or disabled,
+                disabled=recipe is None or bool(reason),
                 on_click=self.start,
                 args=(recipe, title, launcher),
             )
@@ -98,6 +105,8 @@ class RunPage:
             with st.popover(f"Import a {self.settings}", icon=":material/upload:"):
                 pick_settings_file(self.settings, self.file_key, fill)
             caption("It goes on when you close this page.")
+        if reason:
+            caption(f":material/block: Not to be started: {escaped(shown(reason))}")
 
     def from_a_shell(self, recipe: Recipe | EvaluationRecipe, title: str) -> None:
         """The command that starts the same, and its file."""
@@ -105,6 +114,13 @@ class RunPage:
             words = ["python", "-m", "spd_core", self.command, self.file_name, *(["--title", title] if title else [])]
             st.code(shlex.join(words), language=None, wrap_lines=True)
             st.code(settings_file(recipe).decode(), language="json")
+
+
+def check_with_engine(recipe: Recipe | EvaluationRecipe, launcher: str) -> None:
+    """Refuse what can be known to fail; by then the engine is there, and the hub may be asked."""
+    import_engine()
+    with COMPUTING:
+        check(recipe, launcher)
 
 
 def say_trouble() -> None:

@@ -13,21 +13,17 @@ import typer
 from spd_core.cli.console import INTERRUPTED, Json, bars, print_result
 from spd_core.errors import InputError
 from spd_core.evaluation.damaged import read_cells
+from spd_core.evaluation.preflight import check
 from spd_core.evaluation.progress import EvaluationView, describe
 from spd_core.intervention.cards import CARD, read_card
 from spd_core.progress import Progress, Tell
 from spd_core.recipes.distill import Recipe, read_recipe
+from spd_core.recipes.evaluation import read_evaluation
 from spd_core.runs import queue
 from spd_core.runs.events import AnyEvent
 from spd_core.runs.folder import Damaged, Run, all_runs, open_run
 from spd_core.runs.processes import JOB, LOCAL
 from spd_core.runs.view import RunView, describe_stage
-
-if TYPE_CHECKING:
-    from spd_core.runs.job import Outcome
-from typing import TYPE_CHECKING
-
-from spd_core.recipes.evaluation import read_evaluation
 
 if TYPE_CHECKING:
     from spd_core.runs.job import Outcome
@@ -66,6 +62,7 @@ def distill(
         _carry_out(found, as_json)
     elif config is not None:
         recipe = read_recipe(config)
+        check(recipe, launcher)
         if detach:
             print_result(run_row(queue.create(recipe, title, launcher)), as_json)
         elif launcher != LOCAL:
@@ -236,6 +233,7 @@ def table(
         _fill(found, as_json)
     elif config is not None:
         recipe = read_evaluation(config)
+        check(recipe)
         if detach:
             print_result(run_row(queue.create(recipe, title)), as_json)
         else:
@@ -260,11 +258,12 @@ def _fill(run: Run, as_json: bool) -> None:
         sys.exit(INTERRUPTED)
 
 
-def _distil(*args: Any, **options: Any) -> "Outcome":
+def _distil(recipe: Recipe, *args: Any, **options: Any) -> "Outcome":
     """Loads torch only inside the job, where a failure to load it becomes the run's reason."""
     from spd_core.distill.pipeline import carry_out
 
-    return carry_out(*args, **options)
+    check(recipe)
+    return carry_out(recipe, *args, **options)
 
 
 def _carry_out_table(*args: Any, **options: Any) -> "Outcome":

@@ -5,7 +5,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from spd_core.data.capability import Capability, Split, builtin_names, read_builtin, read_capability
+from spd_core.data.capability import BUILTIN_FOLDER, Capability, Split, builtin_names, read_builtin, read_capability
 from spd_core.data.public import PUBLIC_SETS, read_public
 from spd_core.errors import InputError, StorageError
 from spd_core.storage import child, spd_home, write_text
@@ -48,6 +48,15 @@ def find_capability(name: str, data: Path | None = None, split: Split = "calibra
     if not chosen.examples:
         raise InputError(f'{found.name} has no {split} examples; mark some with "split": "{split}"')
     return chosen
+
+
+def file_changed(name: str, data: str = "") -> float:
+    """When the file was changed that a name is read from; 0 where there is none, or only the hub has it."""
+    own = f"{name}.jsonl"
+    for path in (Path(data or name).expanduser(), saved_folder() / own, BUILTIN_FOLDER / own):
+        if path.is_file():
+            return path.stat().st_mtime
+    return 0.0
 
 
 def find_whole(name: str, data: Path | None = None) -> Capability:

@@ -19,9 +19,10 @@ from spd_core.distill.trained import begun_by, trained_by
 from spd_core.errors import InputError, Stopped
 from spd_core.evaluation.answers import Items, evaluate, fit_to, read_set
 from spd_core.evaluation.damaged import read_cells, set_aside
+from spd_core.evaluation.preflight import check
 from spd_core.evaluation.report import write_reports
 from spd_core.evaluation.store import Cell, is_filled, write_cell
-from spd_core.evaluation.subjects import Ready, Subjects, check_names, fingerprint
+from spd_core.evaluation.subjects import Ready, Subjects, fingerprint
 from spd_core.intervention.projection import Lane
 from spd_core.models.loading import LanguageModel, load, quiet
 from spd_core.models.packing import forget_packed
@@ -33,7 +34,6 @@ from spd_core.runs import queue
 from spd_core.runs.events import AnyEvent, CellDone, StageBegun, StageProgress
 from spd_core.runs.folder import Run
 from spd_core.runs.job import Outcome, run_job
-from spd_core.sandbox.run import ALLOW, check_isolation, code_allowed
 
 
 def carry_out_table(
@@ -112,17 +112,8 @@ class _Work:
 
     def check(self) -> None:
         """Read the sets, and look for everything that subjects name: what is wrong is told before hours of work."""
-        check_names(self.recipe)
+        check(self.recipe)
         self.sets = [read_set(wanted, self.recipe.prompt_style) for wanted in self.recipe.sets]
-        code = [items.name for items in self.sets if items.scorer == "python"]
-        if code and not (self.recipe.allow_code or code_allowed()):
-            raise InputError(
-                f"{code[0]} is scored by running code that a model has written. It runs isolated: without network, "
-                f"writing nothing, limited in time and memory. Set {ALLOW}=1 (or allow_code in the configuration) to "
-                "allow it, or leave the set out"
-            )
-        if code and (reason := check_isolation()):
-            raise InputError(reason)
         self.seen = frozenset(self._seen())
 
     def _seen(self) -> Iterator[str]:

@@ -3,9 +3,40 @@
 Imports no torch where it is told not to ask: a page calls it on every change.
 """
 
+import functools
+import time
+from pathlib import Path
+
+from spd_core.data.capability import Scorer
+from spd_core.data.public import PUBLIC_SETS
+from spd_core.distill.checks import (
+    LONGEST,
+    Effort,
+    check_capture,
+    check_distillation,
+    check_layers,
+    check_lengths,
+    check_rank,
+    check_style,
+    examples_of,
+    naming,
+)
+from spd_core.errors import InputError, MemoryLimitError, SpdError
+from spd_core.evaluation.costs import cost_of_evaluation, measured_answers
+from spd_core.intervention.cards import adapter_folder, read_card
+from spd_core.models.described import Described, describe
+from spd_core.models.families import parse_layers
 from spd_core.recipes.distill import Recipe
-from spd_core.recipes.evaluation import EvaluationRecipe
-from spd_core.runs.processes import LOCAL
+from spd_core.recipes.evaluation import EvaluationRecipe, Subject
+from spd_core.runs.costs import Rates, measured_rates
+from spd_core.runs.processes import LOCAL, job_command
+from spd_core.sandbox.run import ALLOW, check_isolation, code_allowed
+from spd_core.storage import runs_folder
+from spd_core.subspace.spectrum import choose_rank
+from spd_core.subspace.store import capture_place, load_capture
+
+_REMEMBERED = 30.0
+"""Seconds that measured rates are remembered; how code is isolated, twenty times as long."""
 
 
 def check(recipe: Recipe | EvaluationRecipe, launcher: str = LOCAL, *, ask: bool = True) -> None:
@@ -13,9 +44,169 @@ def check(recipe: Recipe | EvaluationRecipe, launcher: str = LOCAL, *, ask: bool
 
     Args:
         launcher: what is to start it, as in a run's record.
-        ask: also ask what takes seconds: transformers, for what the configuration leaves out, and the hub, whether it
-            knows the model. Pages ask when the button is pressed; what is not known then is not refused.
+        ask: also ask what takes seconds: transformers, for what the configuration leaves out and for the memory; the
+            tokenizer; captures; and the hub, whether it knows the model. Pages ask when the button is pressed; what is
+            not known then is not refused.
 
     Raises:
         SpdError: mostly `InputError`; the message names the setting, its value and the remedy.
     """
+    job_command(launcher, "run")
+    model = describe(recipe.model, recipe.revision, ask=ask)
+    if isinstance(recipe, EvaluationRecipe):
+        _check_evaluation(recipe, model, ask)
+        return
+    effort = check_distillation(recipe, model, _rates(recipe.model))
+    if ask:
+        check_lengths(recipe, model)
+        if launcher == LOCAL:
+            _check_memory(recipe, model, effort)
+
+
+def refusal(recipe: Recipe | EvaluationRecipe, launcher: str = LOCAL, *, ask: bool = True) -> str:
+    """The same in words; empty where nothing is in the way."""
+    try:
+        check(recipe, launcher, ask=ask)
+    except SpdError as error:
+        return str(error)
+    return ""
+
+
+def _rates(model: str) -> Rates | None:
+    return _measured(model, str(runs_folder()), int(time.monotonic() / _REMEMBERED))
+
+
+@functools.lru_cache(maxsize=16)
+def _measured(model: str, _home: str, _when: int) -> Rates | None:
+    return measured_rates(model)
+
+
+def _check_memory(recipe: Recipe, model: Described, effort: Effort) -> None:
+    """Refuse what does not fit into this machine even when nothing else runs on it; what is free now, loading asks."""
+    if model.folder is None:
+        return
+    from spd_core.distill.memory import memory_of
+    from spd_core.models.device import choose_device, total_memory
+    from spd_core.models.loading import read_config
+
+    tokens = round(effort.sizes.prompt_tokens if effort.sizes else 1) + recipe.corpus.max_new_tokens
+    needed, there = memory_of(read_config(str(model.folder)), recipe, tokens), total_memory(choose_device())
+    if needed > there:
+        raise MemoryLimitError(
+            f"corpus.batch_size {recipe.corpus.batch_size} and train.batch_size {recipe.train.batch_size} with "
+            f"{recipe.model} need about {needed / 2**30:.1f} GiB of memory, and this machine has {there / 2**30:.1f}; "
+            "choose smaller batches, fewer new tokens, or a smaller model"
+        )
+
+
+# --- evaluations -------------------------------------------------------------------------------------------------
+
+
+def _check_evaluation(recipe: EvaluationRecipe, model: Described, ask: bool) -> None:
+    scorers, items = _check_sets(recipe)
+    check_style("prompt_style", recipe.prompt_style, model, recipe.model)
+    for subject in recipe.subjects:
+        _check_subject(recipe, subject, model, ask)
+    captured = any(subject.kind == "projected" and not subject.capture for subject in recipe.subjects)
+    examples = None
+    if captured or recipe.arms:
+        calibration = examples_of(recipe.capability, "calibration")
+        check_capture(recipe.capture, recipe.corpus.prompt_style, calibration, model.card)
+        examples = None if calibration is None else len(calibration.examples)
+    rates = _rates(recipe.model)
+    efforts = [
+        check_distillation(wanted, model, rates) for seed in recipe.seeds if (wanted := recipe.distillation(seed))
+    ]
+    _check_time(recipe, items, scorers, examples, rates, efforts)
+    _check_code([name for name, scorer in scorers.items() if scorer == "python"], recipe.allow_code)
+
+
+def _check_sets(recipe: EvaluationRecipe) -> tuple[dict[str, Scorer], dict[str, int | None]]:
+    """By the name of each set, how it is scored, and how many items are asked; None where only the hub knows."""
+    scorers: dict[str, Scorer] = {}
+    items: dict[str, int | None] = {}
+    for wanted in recipe.sets:
+        found = examples_of(wanted.capability, wanted.split, wanted.data)
+        settings = PUBLIC_SETS[wanted.capability].settings if found is None else found.settings
+        scorers[wanted.name] = settings.scorer
+        items[wanted.name] = wanted.limit if found is None else len(found.limited(wanted.limit).examples)
+    return scorers, items
+
+
+def _check_subject(recipe: EvaluationRecipe, subject: Subject, model: Described, ask: bool) -> None:
+    """Refuse adapters, captures and checkpoints that are not there or of another model, and ranks that cannot be."""
+    if subject.model:
+        describe(subject.model, ask=ask)
+    if subject.adapter:
+        card = read_card(adapter_folder(subject.adapter))
+        _check_base(f"the adapter {subject.adapter!r} was trained on", card.base, recipe.model)
+    if subject.kind != "projected":
+        return
+    rank = subject.rank or recipe.capture.rank
+    check_rank(f"rank of {subject.title}", rank, model.card)
+    if subject.capture:
+        _check_captured(recipe, subject, rank, ask)
+    elif subject.layers is not None and model.card is not None:
+        check_layers("capture.layers", recipe.capture.layers, model.card)
+        _check_layers(subject, parse_layers(recipe.capture.layers, model.card.layers))
+
+
+def _check_captured(recipe: EvaluationRecipe, subject: Subject, rank: str, ask: bool) -> None:
+    place = capture_place(subject.capture)
+    if not ask:
+        return
+    found = load_capture(place)
+    _check_base(f"the capture {subject.capture!r} is of", found.provenance.model, recipe.model)
+    _check_layers(subject, tuple(found.layers))
+    for site, one in found.sites.items():
+        with naming(f"rank of {subject.title}", rank), naming("at", site.label):
+            choose_rank(rank, one.values, dtype=found.provenance.dtype)
+
+
+def _check_layers(subject: Subject, there: tuple[int, ...]) -> None:
+    unknown = sorted(set(subject.layers or ()) - set(there))
+    if unknown:
+        raise InputError(f"layers {unknown} of {subject.title} are not in its subspace, which has {list(there)}")
+
+
+def _check_base(what: str, base: str, model: str) -> None:
+    """Refuse another model, where both are known by a name: two folders may hold the same one."""
+    if base != model and not any(name.startswith((".", "/", "~")) or Path(name).exists() for name in (base, model)):
+        raise InputError(f"{what} {base}, and not of {model}; choose that model, or leave the subject out")
+
+
+def _check_time(
+    recipe: EvaluationRecipe,
+    items: dict[str, int | None],
+    scorers: dict[str, Scorer],
+    examples: int | None,
+    rates: Rates | None,
+    efforts: list[Effort],
+) -> None:
+    cost = cost_of_evaluation(
+        recipe, items, scorers, examples, measured_answers(recipe.model), rates, [one.cost for one in efforts]
+    )
+    seconds = cost.seconds or sum(one.cost.seconds or 0.0 for one in efforts)
+    if seconds > LONGEST:
+        raise InputError(
+            f"{cost.cells:,} cells with {cost.items or 'some'} answers would take about {seconds / 86400:,.0f} days, "
+            f"and more than {LONGEST / 86400:.0f} are never started; choose fewer items, seeds or subjects, or shorter "
+            "answers"
+        )
+
+
+def _check_code(names: list[str], allowed: bool) -> None:
+    if names and not (allowed or code_allowed()):
+        raise InputError(
+            f"{names[0]} is scored by running code that a model has written. It runs isolated: without network, "
+            f"writing nothing, limited in time and memory. Allow it (the switch above, allow_code in a file, or "
+            f"{ALLOW}=1), or leave the set out"
+        )
+    if names and (reason := _isolation(int(time.monotonic() / (20 * _REMEMBERED)))):
+        raise InputError(reason)
+
+
+@functools.lru_cache(maxsize=1)
+def _isolation(_when: int) -> str:
+    """Why this machine cannot isolate code; a trial, which takes a moment."""
+    return check_isolation()

@@ -137,19 +137,3 @@ def fingerprint(lm: LanguageModel, lane: Lane) -> str:
         "adapter": lane.adapter.fingerprint if lane.adapter is not None else "",
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-
-
-def check_names(recipe: EvaluationRecipe) -> None:
-    """Look for adapters and captures that subjects name, before anything is loaded.
-
-    Raises:
-        InputError: one is not there; the message names it.
-    """
-    for subject in recipe.subjects:
-        if subject.adapter:
-            adapter_folder(subject.adapter)
-        if subject.capture:
-            capture_at(subject.capture)
-        folder = Path(subject.model or ".")
-        if subject.model and folder.is_dir() and not (folder / "config.json").is_file():
-            raise InputError(f"{folder} holds no config.json; name the folder of a checkpoint, as export writes it")

@@ -60,6 +60,15 @@ def available_memory(device: torch.device) -> int:
     return int(psutil.virtual_memory().available)
 
 
+def total_memory(device: torch.device) -> int:
+    """Bytes that the device has, in use or not."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[1]
+    import psutil
+
+    return int(psutil.virtual_memory().total)
+
+
 def refuse_beyond(needed: int, device: torch.device, what: str, remedy: str) -> None:
     """Refuse before it begins what cannot fit: on a CPU, running out of memory would end the whole process.
 

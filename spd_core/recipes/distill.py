@@ -139,7 +139,7 @@ class Recipe(Request):
     capture: CaptureSettings = CaptureSettings()
     corpus: CorpusSettings = CorpusSettings()
     train: TrainSettings = TrainSettings()
-    rounds: int = Field(default=1, ge=1)
+    rounds: int = Field(default=1, ge=1, le=1000)
     drift: bool = True
     review: bool = False
     seed: int = Field(default=42, ge=0, lt=2**31)

@@ -195,7 +195,7 @@ class EvaluationRecipe(Request):
     capture: CaptureSettings = CaptureSettings()
     corpus: CorpusSettings = CorpusSettings()
     train: TrainSettings = TrainSettings()
-    rounds: int = Field(default=1, ge=1)
+    rounds: int = Field(default=1, ge=1, le=1000)
     seeds: tuple[Seed, ...] = Field(default=(42,), min_length=1)
     prompt_style: Style = "raw"
     batch_size: int = Field(default=32, ge=1)

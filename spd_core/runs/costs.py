@@ -6,6 +6,7 @@ Imports no torch: the page asks on every change.
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 
+from spd_core.data.capability import Capability
 from spd_core.errors import InputError
 from spd_core.models.families import BUILTIN, ModelCard
 from spd_core.recipes.distill import Recipe, Target, plan
@@ -35,8 +36,11 @@ BUILTIN_RATES = Rates(
     capture=7.3, corpus=41.0, train=54.0, source="the built-in model on another machine, with one of its two cores"
 )
 """Preset quick, 24 November 2026; a job takes all cores but one."""
+FASTEST = Rates(capture=1e3, corpus=1e5, train=1e6, source="what no machine surpasses")
 START = 15.0
 """Seconds to start Python, import the engine and load a small model."""
+CHARACTERS_PER_TOKEN = 3.6
+"""Characters of a token, about, where no tokenizer is at hand."""
 
 
 class Cost(Record):
@@ -92,6 +96,27 @@ def cost_of(
         seconds=seconds,
         disk=disk,
     )
+
+
+class Sizes(Record):
+    """How much there is to go through.
+
+    Attributes:
+        prompts: in the split that corpora are written on.
+        prompt_tokens: mean length of those that are written on, about.
+        examples: in the calibration split.
+    """
+
+    prompts: int
+    prompt_tokens: float
+    examples: int
+
+    @staticmethod
+    def of(prompts: Capability, limit: int | None, examples: int) -> "Sizes":
+        """Of a split with prompts, the first `limit` of which are written on."""
+        chosen = prompts.limited(limit).examples
+        characters = sum(len(prompts.settings.template) + len(example.prompt) for example in chosen) / len(chosen)
+        return Sizes(prompts=len(prompts.examples), prompt_tokens=characters / CHARACTERS_PER_TOKEN, examples=examples)
 
 
 def adapter_bytes(card: ModelCard, rank: int, targets: Collection[Target] = ("q", "k", "v", "o")) -> int:
