@@ -35,9 +35,8 @@ def new_evaluation() -> None:
     title = st.text_input(
         "Title", key=session.EVALUATION_TITLE, persist_state="session", width=300, placeholder="its capability"
     )
-    PAGE.start_row(recipe, form.fill_evaluation, title or "", disabled=chosen is not None and bool(chosen.refusal))
+    PAGE.start_row(recipe, form.fill_evaluation, title or "")
     if chosen is not None:
-        form.say_refusal(chosen)
         PAGE.from_a_shell(chosen.recipe, title or "")
         with power:  # the last, since it imports scipy: the page is drawn by then
             cost.say_power(chosen)

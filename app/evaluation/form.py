@@ -2,21 +2,19 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
-from app.evaluation.sets import LIMIT, SetFacts, facts_of, known_names, pick_lengths, pick_sets, read_facts
-from app.evaluation.subjects import choice_of, pick_subjects, trouble_with
+from app.evaluation.sets import LIMIT, SetFacts, known_names, pick_lengths, pick_sets, read_facts
+from app.evaluation.subjects import choice_of, pick_subjects
 from app.runs.form import SETTING_GROUPS, FieldLabel, FilledForm, setting_widgets
 from app.ui import session
-from app.ui.widgets import caption, escaped, failure
+from app.ui.widgets import failure
 from spd_core.data.capability import builtin_names
-from spd_core.data.public import PUBLIC_SETS
 from spd_core.errors import InputError
 from spd_core.recipes.evaluation import NAMED, EvalSet, EvaluationRecipe, evaluation_from
-from spd_core.sandbox.run import ALLOW, check_isolation, code_allowed
+from spd_core.sandbox.run import code_allowed
 
 _RUN = {
     "revision": FieldLabel("Revision", "Branch, tag or commit on the hub; empty takes the newest."),
@@ -55,12 +53,10 @@ class Chosen:
 
     Attributes:
         facts: of its sets, by their names; of those alone that can be read.
-        refusal: why it cannot be started; empty where nothing is in the way.
     """
 
     recipe: EvaluationRecipe
     facts: Mapping[str, SetFacts]
-    refusal: str = ""
 
 
 def load_evaluation(recipe: EvaluationRecipe) -> None:
@@ -116,7 +112,7 @@ def pick_evaluation() -> Chosen | None:
         recipe = None
     with above:
         _pick_preset(recipe, capability, model)
-    return Chosen(recipe, facts, _refusal(recipe, facts)) if recipe is not None else None
+    return Chosen(recipe, facts) if recipe is not None else None
 
 
 def _pick_first(before: EvaluationRecipe) -> tuple[str, str]:
@@ -189,35 +185,6 @@ def _numbers(text: str) -> list[int | str]:
     return [int(word) if word.isascii() and word.isdigit() and len(word) < 19 else word for word in words]
 
 
-def _refusal(recipe: EvaluationRecipe, facts: Mapping[str, SetFacts]) -> str:
-    """Why an evaluation cannot be started, as far as that is known without loading anything."""
-    if len(facts) < len(recipe.sets):
-        return "A set cannot be read: see above."
-    if trouble := trouble_with(recipe.subjects):
-        return trouble
-    folder = Path(recipe.model).expanduser()
-    if recipe.model.startswith(("/", ".", "~")) and not (folder / "config.json").is_file():
-        return f"{recipe.model} holds no config.json; name the folder of a model, a Hugging Face id, or builtin"
-    if recipe.capability not in PUBLIC_SETS:
-        try:
-            facts_of(EvalSet(capability=recipe.capability, split="calibration"))
-        except InputError as error:
-            return str(error)
-    code = [name for name, one in facts.items() if one.scorer == "python"]
-    if code and not (recipe.allow_code or code_allowed()):
-        return (
-            f"{code[0]} is scored by running code that the model writes: allow that above, set {ALLOW}=1, or leave "
-            "the set out."
-        )
-    return _isolation() if code else ""
-
-
-@st.cache_data(ttl=600, show_spinner=False)
-def _isolation() -> str:
-    """Why this machine cannot isolate code; empty where it can. A trial, which takes a moment."""
-    return check_isolation()
-
-
 # --- presets -----------------------------------------------------------------------------------------------------
 
 
@@ -250,9 +217,3 @@ def _take_preset(capability: str, model: str) -> None:
     made = _fits(name, capability, model) if name else None
     if made is not None:
         load_evaluation(made)
-
-
-def say_refusal(chosen: Chosen) -> None:
-    """Why the button cannot be pressed."""
-    if chosen.refusal:
-        caption(f":material/block: Not to be started: {escaped(chosen.refusal)}")

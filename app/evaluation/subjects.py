@@ -10,7 +10,7 @@ import streamlit as st
 from app.ui import header
 from app.ui.widgets import caption, distinct_labels
 from spd_core.errors import InputError
-from spd_core.intervention.cards import AdapterCard, adapter_folder, finished_adapters
+from spd_core.intervention.cards import AdapterCard, finished_adapters
 from spd_core.recipes.distill import ARMS, ArmName, short_name
 from spd_core.recipes.evaluation import CONTROLS, NAMED, Subject
 from spd_core.storage import spd_home
@@ -254,19 +254,3 @@ def _captured_on(name: str) -> str:
 def same_model(one: str, other: str) -> bool:
     """Whether two names mean one model: folders may be written in two ways."""
     return one == other or (Path(one).is_dir() and Path(one).absolute() == Path(other).expanduser().absolute())
-
-
-def trouble_with(subjects: Sequence[Subject]) -> str:
-    """Why a subject cannot be asked, as far as that is known without loading it; empty where nothing is wrong."""
-    for subject in subjects:
-        folder = Path(subject.model).expanduser()
-        if subject.model.startswith(("/", ".", "~")) and not (folder / "config.json").is_file():
-            return f"{subject.model} holds no config.json; name the folder of a checkpoint, as export writes it"
-        try:
-            if subject.capture:
-                find_capture(subject.capture)
-            if subject.adapter:
-                adapter_folder(subject.adapter)
-        except InputError as error:
-            return str(error)
-    return ""

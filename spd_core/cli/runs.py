@@ -62,14 +62,15 @@ def distill(
         _carry_out(found, as_json)
     elif config is not None:
         recipe = read_recipe(config)
-        check(recipe, launcher)
         if detach:
+            check(recipe, launcher)
             print_result(run_row(queue.create(recipe, title, launcher)), as_json)
         elif launcher != LOCAL:
             raise InputError(
                 f"--launcher needs --detach; or write it in front: {launcher} -m spd_core distill {config}"
             )
         else:
+            check(recipe)
             _carry_out(_new_here(recipe, title), as_json)
 
 

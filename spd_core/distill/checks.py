@@ -214,7 +214,9 @@ def _check_time(recipe: Recipe, effort: Effort) -> None:
         return
     training = max(cost.train_tokens / effort.rates.train, _STEP * steps)
     if training >= cost.corpus_tokens / effort.rates.corpus:
-        named = f"train.epochs {recipe.train.epochs:,}, corpus.samples {recipe.corpus.samples:,}, rounds {recipe.rounds}"
+        named = (
+            f"train.epochs {recipe.train.epochs:,}, corpus.samples {recipe.corpus.samples:,}, rounds {recipe.rounds}"
+        )
         named, remedy = f"{named}: {steps:,} training steps", "fewer epochs, samples, prompts or arms"
     else:
         named = f"corpus.max_new_tokens {recipe.corpus.max_new_tokens:,}, corpus.samples {recipe.corpus.samples:,}"

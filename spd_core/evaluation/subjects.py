@@ -12,9 +12,7 @@ from pathlib import Path
 
 from spd_core.data.capability import Capability
 from spd_core.data.catalog import find_capability
-from spd_core.errors import InputError
 from spd_core.intervention.adapters import saved_adapter
-from spd_core.intervention.cards import adapter_folder
 from spd_core.intervention.lanes import make_lane
 from spd_core.intervention.projection import Lane
 from spd_core.models.identity import content_of
@@ -25,7 +23,7 @@ from spd_core.recipes.evaluation import EvaluationRecipe, Subject
 from spd_core.recipes.lanes import LaneSpec, source_of
 from spd_core.subspace.analysis import Analysis
 from spd_core.subspace.pipeline import capture_source
-from spd_core.subspace.store import capture_at, capture_place, is_capture, load_capture, reference_of, save_capture
+from spd_core.subspace.store import capture_place, is_capture, load_capture, reference_of, save_capture
 from spd_core.subspace.subspace import Subspace, subspace_of
 
 

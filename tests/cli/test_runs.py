@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -128,8 +129,9 @@ def test_wrong_settings_are_exit_2_and_leave_no_run(run: Run, config: Path, tmp_
 
 
 def test_a_failure_in_the_foreground_has_its_exit_code(run: Run, config: Path, tmp_path: Path) -> None:
-    config.write_text(json.dumps({"capability": "arithmetic", "model": str(tmp_path / "nothing")}))
-    done = run("distill", config)
+    broken = shutil.copytree(json.loads(config.read_text())["model"], tmp_path / "broken")
+    (broken / "model.safetensors").write_bytes(b"cut off")
+    done = run("distill", config_of(tmp_path, broken))
     assert done.code == 3
     (job,) = all_runs()
     status = open_run(job.id).status()

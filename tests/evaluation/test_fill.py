@@ -11,7 +11,7 @@ import torch
 
 from spd_core.errors import InputError, ModelError
 from spd_core.evaluation import answers as evaluation
-from spd_core.evaluation import fill
+from spd_core.evaluation import fill, preflight
 from spd_core.evaluation.fill import carry_out_table
 from spd_core.evaluation.store import ItemRecord, cell_path, read_cell
 from spd_core.evaluation.table import read_table
@@ -366,7 +366,7 @@ def test_a_capture_that_is_not_there(make: Make, tmp_path: Path) -> None:
 
 def test_a_folder_that_is_no_checkpoint(make: Make, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="empty holds no config.json; name the folder of a checkpoint"):
+    with pytest.raises(ModelError, match="empty holds no config.json; name the folder of a model"):
         carry_out_table(make(subjects=["base", {"kind": "checkpoint", "model": str(tmp_path / "empty")}]),
                         tmp_path / "run")  # fmt: skip
 
@@ -380,7 +380,7 @@ def test_code_is_not_run_unless_somebody_allows_it(make: Make, tmp_path: Path, m
     monkeypatch.setenv("SPD_ALLOW_CODE", "1")
     assert carry_out_table(recipe, tmp_path / "variable") == "done"
     assert {record.correct for record in filled(tmp_path / "switch", "base", "code")} == {False}
-    monkeypatch.setattr(fill, "check_isolation", lambda: "this machine cannot isolate code: no Landlock")
+    monkeypatch.setattr(preflight, "_isolation", lambda _when: "this machine cannot isolate code: no Landlock")
     with pytest.raises(InputError, match="no Landlock"):
         carry_out_table(recipe, tmp_path / "elsewhere")
 

@@ -17,6 +17,7 @@ from app.evaluation.subjects import Choice, choice_of, subjects_of
 from app.runs.form import settings_file
 from app.ui import session
 from spd_core.errors import InputError
+from spd_core.evaluation import preflight
 from spd_core.evaluation.progress import (
     EvaluationView,
     describe,
@@ -127,7 +128,7 @@ def test_presets_fill_the_form() -> None:
 def test_code_is_run_only_when_it_was_allowed() -> None:
     at = take(opened(), "Was it the subspace?")
     assert button(at, "Start evaluation").disabled
-    assert "python-functions is scored by running code that the model writes" in text_of(at)
+    assert "python-functions is scored by running code that a model has written" in text_of(at)
     switch = widget(at, "toggle", "Allow code that a model has written to be run")
     assert switch.value is False
     switch.set_value(True).run()
@@ -146,7 +147,7 @@ def test_the_environment_allows_code_too(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_machine_that_cannot_isolate_code_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(form, "_isolation", lambda: "no Landlock here; use a newer kernel")
+    monkeypatch.setattr(preflight, "_isolation", lambda _when: "no Landlock here; use a newer kernel")
     monkeypatch.setenv("SPD_ALLOW_CODE", "1")
     at = take(opened(), "Was it the subspace?")
     assert button(at, "Start evaluation").disabled
@@ -170,11 +171,11 @@ def test_a_set_that_is_not_there(path: str) -> None:
 def test_unknown_folders_and_senseless_settings_are_refused_with_their_value() -> None:
     at = opened()
     widget(at, "text_input", "Model").set_value("/nowhere/model").run()
-    assert "/nowhere/model holds no config.json" in text_of(at)
+    assert "no model folder at /nowhere/model" in text_of(at)
     assert button(at, "Start evaluation").disabled
     at = opened()
     widget(at, "multiselect", "Folded or merged checkpoints").set_value(["./nowhere"]).run()
-    assert "./nowhere holds no config.json" in text_of(at)
+    assert "no model folder at ./nowhere" in text_of(at)
     at = opened()
     widget(at, "text_input", "Seeds").set_value("42, x").run()
     assert "seeds.1" in text_of(at)
@@ -252,7 +253,9 @@ def test_what_is_there_already_can_be_asked() -> None:
 def test_exports_are_suggested(tmp_path: Path) -> None:
     folder = tmp_path / "exports" / "folded"
     folder.mkdir(parents=True)
-    (folder / "config.json").write_text("{}")
+    (folder / "config.json").write_text('{"model_type": "llama"}')
+    for name in ("model.safetensors", "tokenizer.json"):
+        (folder / name).touch()
     at = opened()
     checkpoints = widget(at, "multiselect", "Folded or merged checkpoints")
     assert checkpoints.options == ["folded"]
@@ -312,10 +315,15 @@ def test_a_file_that_is_no_evaluation_is_refused() -> None:
 
 
 def test_what_is_not_there_any_more_is_named() -> None:
-    gone = Subject(kind="projected", capture="gone", label="x"), Subject(kind="distilled", adapter="gone/spd")
-    assert "'gone'" in evaluation_subjects.trouble_with(gone[:1])
-    assert "'gone/spd'" in evaluation_subjects.trouble_with(gone[1:])
-    assert evaluation_subjects.trouble_with(QUICK.subjects) == ""
+    for name in ("gone", "gone/spd"):
+        at = opened()
+        kind = {"kind": "distilled", "adapter": name} if "/" in name else {"kind": "projected", "capture": name}
+        form_settings = {**QUICK.model_dump(mode="json"), "subjects": ["base", kind]}
+        at.session_state[session.EVALUATION_BASE] = evaluation_from(form_settings).model_dump(mode="json")
+        at.session_state[session.EVALUATION_FORM] = 99
+        at.run()
+        assert f"'{name}'" in text_of(at)
+        assert button(at, "Start evaluation").disabled
 
 
 def test_folders_are_one_model_however_they_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -84,7 +84,7 @@ def test_settings_presets_and_what_cannot_be() -> None:
     assert next(button for button in at.button if button.label == "Start fine-tuning").disabled
     at = opened()
     widget(at, "text_input", "Launcher").set_value("no-such-launcher -n 2").run()
-    press(at, "Start fine-tuning")
+    assert next(button for button in at.button if button.label == "Start fine-tuning").disabled
     assert "no-such-launcher" in text_of(at)
     assert len(queue.all_runs()) == 1, "nothing was created"
 
