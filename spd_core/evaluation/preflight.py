@@ -24,7 +24,7 @@ from spd_core.distill.checks import (
 from spd_core.errors import InputError, MemoryLimitError, SpdError
 from spd_core.evaluation.costs import cost_of_evaluation, measured_answers
 from spd_core.intervention.cards import adapter_folder, read_card
-from spd_core.models.described import Described, describe
+from spd_core.models.described import Described, describe_model
 from spd_core.models.families import parse_layers
 from spd_core.recipes.distill import Recipe
 from spd_core.recipes.evaluation import EvaluationRecipe, Subject
@@ -52,7 +52,7 @@ def check(recipe: Recipe | EvaluationRecipe, launcher: str = LOCAL, *, ask: bool
         SpdError: mostly `InputError`; the message names the setting, its value and the remedy.
     """
     job_command(launcher, "run")
-    model = describe(recipe.model, recipe.revision, ask=ask)
+    model = describe_model(recipe.model, recipe.revision, ask=ask)
     if isinstance(recipe, EvaluationRecipe):
         _check_evaluation(recipe, model, ask)
         return
@@ -136,7 +136,7 @@ def _check_sets(recipe: EvaluationRecipe) -> tuple[dict[str, Scorer], dict[str, 
 def _check_subject(recipe: EvaluationRecipe, subject: Subject, model: Described, ask: bool) -> None:
     """Refuse adapters, captures and checkpoints that are not there or of another model, and ranks that cannot be."""
     if subject.model:
-        describe(subject.model, ask=ask)
+        describe_model(subject.model, ask=ask)
     if subject.adapter:
         card = read_card(adapter_folder(subject.adapter))
         _check_base(f"the adapter {subject.adapter!r} was trained on", card.base, recipe.model)

@@ -49,7 +49,7 @@ class Described:
     chats: bool | None = None
 
 
-def describe(name: str, revision: str | None = None, *, ask: bool = False) -> Described:
+def describe_model(name: str, revision: str | None = None, *, ask: bool = False) -> Described:
     """What is known of the model of a name: `builtin`, a folder, or a hub id.
 
     Args:

@@ -15,7 +15,7 @@ from transformers import AutoConfig
 
 from spd_core.errors import ModelError
 from spd_core.models import builtin, described
-from spd_core.models.described import describe
+from spd_core.models.described import describe_model
 from spd_core.models.families import card_of
 from tests import ROOT
 from tests.tiny import FAMILIES, byte_tokenizer, tiny_config
@@ -38,7 +38,7 @@ def saved(tmp_path: Path) -> Callable[[str], Path]:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_card_is_that_of_transformers(family: str, saved: Callable[[str], Path]) -> None:
     folder = saved(family)
-    assert describe(str(folder)).card == card_of(AutoConfig.from_pretrained(folder), str(folder))
+    assert describe_model(str(folder)).card == card_of(AutoConfig.from_pretrained(folder), str(folder))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -53,25 +53,25 @@ def test_what_a_configuration_leaves_out_is_not_guessed(family: str, saved: Call
         path.write_text(json.dumps({key: value for key, value in whole.items() if key != name}))
         described._parsed.cache_clear()
         truth = card_of(AutoConfig.from_pretrained(folder), str(folder))
-        assert describe(str(folder)).card in (None, truth), name
-        assert describe(str(folder), ask=True).card == truth, name
+        assert describe_model(str(folder)).card in (None, truth), name
+        assert describe_model(str(folder), ask=True).card == truth, name
 
 
 @pytest.mark.builtin
 def test_the_built_in_model_is_known_before_it_is_unpacked(
     spd_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    unpacked = describe("builtin")
+    unpacked = describe_model("builtin")
     assert unpacked.folder == builtin.builtin_model()
     monkeypatch.setenv("SPD_HOME", str(tmp_path))
-    assert describe("builtin").folder is None
-    assert (describe("builtin").card, describe("builtin").chats) == (unpacked.card, unpacked.chats)
+    assert describe_model("builtin").folder is None
+    assert (describe_model("builtin").card, describe_model("builtin").chats) == (unpacked.card, unpacked.chats)
 
 
 def test_nothing_heavy_is_imported() -> None:
     check = (
-        "import sys; from spd_core.models.described import describe; "
-        "assert describe('builtin').card.layers == 30; describe('org/model'); "
+        "import sys; from spd_core.models.described import describe_model; "
+        "assert describe_model('builtin').card.layers == 30; describe_model('org/model'); "
         "sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", check], cwd=ROOT, check=False).returncode == 0
@@ -79,9 +79,9 @@ def test_nothing_heavy_is_imported() -> None:
 
 def test_whether_a_folder_has_a_chat_template(saved: Callable[[str], Path]) -> None:
     folder = saved("llama")
-    assert describe(str(folder)).chats is False
+    assert describe_model(str(folder)).chats is False
     byte_tokenizer().save_pretrained(folder)
-    assert describe(str(folder)).chats is True
+    assert describe_model(str(folder)).chats is True
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_whether_a_folder_has_a_chat_template(saved: Callable[[str], Path]) -> N
 )
 def test_a_plainly_unknown_name_is_refused_without_asking(name: str, said: str) -> None:
     with pytest.raises(ModelError, match=said):
-        describe(name)
+        describe_model(name)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_an_incomplete_folder_says_what_it_lacks(missing: str, said: str, saved:
     folder = saved("llama")
     (folder / missing).unlink()
     with pytest.raises(ModelError, match=said):
-        describe(str(folder))
+        describe_model(str(folder))
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_a_configuration_that_cannot_be_used(config: str, said: str, saved: Call
     folder = saved("llama")
     (folder / "config.json").write_text(config)
     with pytest.raises(ModelError, match=said):
-        describe(str(folder))
+        describe_model(str(folder))
 
 
 # --- the hub -----------------------------------------------------------------------------------------------------
@@ -144,13 +144,13 @@ def of_the_hub(kind: type[Exception]) -> Exception:
 
 def test_the_hub_is_asked_only_when_told_to(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = hub(monkeypatch, of_the_hub(RepositoryNotFoundError))
-    assert describe("org/model").card is None
+    assert describe_model("org/model").card is None
     assert asked == []
     with pytest.raises(ModelError, match="the hub has no model 'org/model'"):
-        describe("org/model", ask=True)
+        describe_model("org/model", ask=True)
     hub(monkeypatch, of_the_hub(RevisionNotFoundError))
     with pytest.raises(ModelError, match="org/model has no revision 'v9'"):
-        describe("org/model", "v9", ask=True)
+        describe_model("org/model", "v9", ask=True)
 
 
 @pytest.mark.parametrize("error", [None, OSError("offline"), TimeoutError("slow")])
@@ -158,7 +158,7 @@ def test_offline_nothing_is_refused_that_cannot_be_known(
     error: Exception | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hub(monkeypatch, error)
-    assert describe("org/model", ask=True).card is None
+    assert describe_model("org/model", ask=True).card is None
 
 
 def test_what_is_in_the_cache_of_the_hub_is_known(
@@ -169,6 +169,6 @@ def test_what_is_in_the_cache_of_the_hub_is_known(
     (cache / "refs" / "main").write_text("c" * 40)
     shutil.copytree(saved("llama"), cache / "snapshots" / ("c" * 40))
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-    found = describe("org/model")
+    found = describe_model("org/model")
     assert found.card is not None
     assert (found.card.layers, found.card.d_kv, found.card.name) == (3, 16, "org/model")
