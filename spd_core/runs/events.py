@@ -47,7 +47,12 @@ class StageProgress(Event):
 
 
 class TrainingLoss(Event):
-    """Mean −log p in nats: of a step's tokens, or of the held-out rows."""
+    """Mean −log p in nats: of a step's tokens, or of the held-out rows.
+
+    Attributes:
+        learning_rate: of that step; None where it was not told, as by earlier versions.
+        grad_norm: of that step's gradient, before it is clipped; likewise.
+    """
 
     kind: Literal["loss"] = "loss"
     step: int
@@ -55,6 +60,22 @@ class TrainingLoss(Event):
     epoch: float
     loss: float | None = None
     held_out_loss: float | None = None
+    learning_rate: float | None = None
+    grad_norm: float | None = None
+
+
+class AnswersScored(Event):
+    """Held-out prompts, answered greedily by the model in training: at step 0, and after each epoch.
+
+    Attributes:
+        right: answers that the capability's scorer calls right, of `n`.
+    """
+
+    kind: Literal["scored"] = "scored"
+    step: int
+    epoch: float
+    right: int
+    n: int
 
 
 class Sample(Event):
@@ -128,4 +149,6 @@ class CellDone(Event):
     seconds: float
 
 
-AnyEvent: TypeAlias = StageBegun | StageProgress | TrainingLoss | Sample | HygieneFound | Drift | ArmDone | CellDone
+AnyEvent: TypeAlias = (
+    StageBegun | StageProgress | TrainingLoss | AnswersScored | Sample | HygieneFound | Drift | ArmDone | CellDone
+)

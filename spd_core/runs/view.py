@@ -1,14 +1,29 @@
 """What a run's events add up to: where it is, its curves, what it has found. Pure: no Streamlit, plotly or torch."""
 
+import math
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from spd_core.recipes.distill import Recipe, Stage, Unit, plan, short_name
-from spd_core.runs.events import AnyEvent, ArmDone, Drift, HygieneFound, Sample, StageBegun, StageProgress, TrainingLoss
+from spd_core.runs.events import (
+    AnswersScored,
+    AnyEvent,
+    ArmDone,
+    Drift,
+    HygieneFound,
+    Sample,
+    StageBegun,
+    StageProgress,
+    TrainingLoss,
+)
 
 ArmRound = tuple[str, int]
 """An arm and its round, from 1."""
+
+
+_ROUNDED = 5e-5
+"""Epochs are told with four decimals."""
 
 
 @dataclass
@@ -17,7 +32,9 @@ class Curve:
 
     Attributes:
         steps, epochs, losses: a value for each optimizer step that was told, ascending.
-        held_out: step, epoch and loss of the held-out rows.
+        learning_rates, grad_norms: of the same steps; None where they were not told.
+        held_out: step, epoch and loss of the held-out rows; of step 0 it is the untouched model's.
+        scored: step, epoch, right answers and prompts, of the held-out prompts; likewise.
         planned: optimizer steps.
     """
 
@@ -25,6 +42,9 @@ class Curve:
     epochs: list[float] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
     held_out: list[tuple[int, float, float]] = field(default_factory=list)
+    learning_rates: list[float | None] = field(default_factory=list)
+    grad_norms: list[float | None] = field(default_factory=list)
+    scored: list[tuple[int, float, int, int]] = field(default_factory=list)
     planned: int = 0
 
     def take(self, event: TrainingLoss) -> None:
@@ -33,14 +53,35 @@ class Curve:
         if event.loss is not None:
             at = bisect_left(self.steps, event.step)
             self.steps[at:], self.epochs[at:], self.losses[at:] = [event.step], [event.epoch], [event.loss]
+            self.learning_rates[at:], self.grad_norms[at:] = [event.learning_rate], [event.grad_norm]
+            self.scored = [point for point in self.scored if point[0] < event.step]
         self.held_out = [point for point in self.held_out if point[0] < event.step]
         if event.held_out_loss is not None:
             self.held_out.append((event.step, event.epoch, event.held_out_loss))
 
+    def score(self, event: AnswersScored) -> None:
+        """Add how many held-out prompts were answered rightly; what was known of later steps is replaced."""
+        self.scored = [point for point in self.scored if point[0] < event.step]
+        self.scored.append((event.step, event.epoch, event.right, event.n))
+
+    def epoch_means(self) -> list[tuple[int, float, float]]:
+        """Last step, its epoch (rounded up) and mean training loss of each epoch, as far as it was told."""
+        epochs: dict[int, list[int]] = {}
+        for at, epoch in enumerate(self.epochs):
+            epochs.setdefault(max(1, math.ceil(epoch - _ROUNDED)), []).append(at)
+        return [
+            (self.steps[places[-1]], float(epoch), sum(self.losses[at] for at in places) / len(places))
+            for epoch, places in epochs.items()
+        ]
+
 
 @dataclass
 class Final:
-    """The last losses of an arm, in nats per token; None for what was not measured."""
+    """The last losses of an arm, in nats per token; None for what was not measured.
+
+    Attributes:
+        train: mean over the steps of the last epoch: a single step says more of its rows than of the model.
+    """
 
     round: int
     train: float | None
@@ -102,6 +143,8 @@ class RunView:
                 self.curves.setdefault(key, Curve()).take(event)
                 if event.loss is not None:  # of before a resume, as in the curve
                     self.samples = [s for s in self.samples if (s.arm, s.round) != key or s.step < event.step]
+            case AnswersScored():
+                self.curves.setdefault(key, Curve()).score(event)
             case Sample():
                 self.samples.append(event)
             case HygieneFound():
@@ -203,6 +246,6 @@ def final_losses(view: RunView) -> dict[str, Final]:
     """The last losses of each arm, in its last round."""
     found = {}
     for (arm, round_), curve in sorted(view.curves.items(), key=lambda item: item[0][1]):
-        train = curve.losses[-1] if curve.losses else None
-        found[arm] = Final(round_, train, curve.held_out[-1][2] if curve.held_out else None)
+        means = curve.epoch_means()
+        found[arm] = Final(round_, means[-1][2] if means else None, curve.held_out[-1][2] if curve.held_out else None)
     return {arm: found[arm] for arm in dict.fromkeys(arm for arm, _ in view.curves)}

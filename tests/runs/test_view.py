@@ -7,8 +7,28 @@ from typing import Any
 import pytest
 
 from spd_core.recipes.distill import Recipe
-from spd_core.runs.events import AnyEvent, ArmDone, Drift, HygieneFound, Sample, StageBegun, StageProgress, TrainingLoss
-from spd_core.runs.view import Final, RunView, describe_stage, eta, final_losses, overall, plan, tokens_per_second
+from spd_core.runs.events import (
+    AnswersScored,
+    AnyEvent,
+    ArmDone,
+    Drift,
+    HygieneFound,
+    Sample,
+    StageBegun,
+    StageProgress,
+    TrainingLoss,
+)
+from spd_core.runs.view import (
+    Curve,
+    Final,
+    RunView,
+    describe_stage,
+    eta,
+    final_losses,
+    overall,
+    plan,
+    tokens_per_second,
+)
 from tests.shell import ROOT
 
 DRIFT: dict[str, Any] = {"overlap": {"layer 1 key": 0.9}, "before": {"layer 1 key": 0.9},
@@ -60,6 +80,33 @@ def test_curves_hold_each_training_apart() -> None:
     assert final_losses(view) == {"spd": Final(2, 1.0, None), "ssd": Final(1, 4.0, None)}
 
 
+def test_epoch_means_by_hand() -> None:
+    view = seen(*(loss(step, value) for step, value in ((1, 4.0), (4, 3.0), (9, 2.0), (10, 8.0), (18, 1.0))))
+    assert view.curves["spd", 1].epoch_means() == [(9, 1.0, 3.0), (18, 2.0, 4.5)]
+    assert final_losses(view)["spd"].train == 4.5, "not the last step's 1.0"
+
+
+def test_epochs_that_were_rounded_when_told_stay_in_their_epoch() -> None:
+    curve = Curve(steps=[2, 3, 4], epochs=[0.6667, 1.00004, 1.3333], losses=[1.0, 3.0, 5.0])
+    assert curve.epoch_means() == [(3, 1.0, 2.0), (4, 2.0, 5.0)]
+
+
+def test_rates_norms_and_scores_go_with_their_steps() -> None:
+    def step(at: int, rate: float | None, norm: float | None) -> TrainingLoss:
+        facts = {"step": at, "steps": 18, "epoch": at / 9, "loss": 1.0}
+        return TrainingLoss(time=0.0, arm="spd", learning_rate=rate, grad_norm=norm, **facts)
+
+    def scored(at: int, right: int) -> AnswersScored:
+        return AnswersScored(time=0.0, arm="spd", step=at, epoch=at / 9, right=right, n=8)
+
+    view = seen(scored(0, 2), step(1, 2e-4, 0.5), step(9, None, None), scored(9, 3), step(10, 1e-4, 0.25))
+    curve = view.curves["spd", 1]
+    assert (curve.learning_rates, curve.grad_norms) == ([2e-4, None, 1e-4], [0.5, None, 0.25])
+    assert curve.scored == [(0, 0.0, 2, 8), (9, 1.0, 3, 8)]
+    view.take([step(8, 1e-4, 1.0)])  # a resume tells it again: what was known of later steps is gone
+    assert (curve.steps, curve.learning_rates, curve.scored) == ([1, 8], [2e-4, 1e-4], [(0, 0.0, 2, 8)])
+
+
 def test_steps_told_again_after_a_resume_replace_the_old_ones_and_all_later_ones() -> None:
     before = [loss(at, float(at)) for at in range(1, 6)]
     view = seen(*before, loss(3, held_out=30.0), sample(3, "kept"))
@@ -70,7 +117,7 @@ def test_steps_told_again_after_a_resume_replace_the_old_ones_and_all_later_ones
     assert (curve.steps, curve.losses) == ([1, 2, 3, 4], [1.0, 2.0, 3.0, 40.0])
     assert curve.held_out == [(3, 3 / 9, 30.0)]
     assert [one.completion for one in view.samples] == ["kept"]
-    assert final_losses(view) == {"spd": Final(1, 40.0, 30.0)}
+    assert final_losses(view) == {"spd": Final(1, (1 + 2 + 3 + 40) / 4, 30.0)}, "all of the first epoch"
 
 
 def test_events_taken_in_parts_give_the_same_as_at_once() -> None:
