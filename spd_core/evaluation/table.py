@@ -54,6 +54,12 @@ class Answered:
         """[seeds, n] scores if each answer had ended with the first line that holds one."""
         return np.array([[float(bool(record.early)) for record in records] for records in self.items])
 
+    @property
+    def by_seed(self) -> dict[int, float]:
+        """The mean score of each seed: how far they spread."""
+        means = self.scores.mean(axis=1)  # [seeds]
+        return {cell.seed: float(mean) for cell, mean in zip(self.cells, means, strict=True)}
+
     def share(self, name: str) -> float:
         """Share of answers with a property: `ended` (by themselves), `read` (an answer could be read from them)."""
         every = [record for records in self.items for record in records]
@@ -157,7 +163,7 @@ def _columns(recipe: EvaluationRecipe, answered: Mapping[tuple[str, str], Answer
 # --- claims ------------------------------------------------------------------------------------------------------
 
 
-def difference(base: Answered, other: Answered) -> Difference:
+def paired_difference(base: Answered, other: Answered) -> Difference:
     """What `other` scored beyond `base`, item by item."""
     return _paired(_hashable(base.scores), _hashable(other.scores), not base.likelihood)
 
@@ -180,7 +186,7 @@ def _estimate(scores: Scores, binary: bool) -> Estimate:
 def _claims(recipe: EvaluationRecipe, answered: Mapping[tuple[str, str], Answered]) -> dict[tuple[str, str], Claim]:
     base = next(subject.name for subject in recipe.subjects if subject.kind == "base")
     found = {
-        key: difference(answered[base, key[1]], one)
+        key: paired_difference(answered[base, key[1]], one)
         for key, one in answered.items()
         if key[0] != base and (base, key[1]) in answered
     }
@@ -209,7 +215,7 @@ def _controls(
     return {
         others[control].subject.title if control in others else NAMED[control].title: (
             question,
-            difference(others[control], mine) if control in others else None,
+            paired_difference(others[control], mine) if control in others else None,
         )
         for control, question in asked.items()
     }
