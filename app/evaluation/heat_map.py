@@ -1,9 +1,9 @@
-"""The map of arms × sets: each cell's colour and text are its difference to the base. Pure: no Streamlit."""
+"""The map of arms × sets: each cell says its difference to the base, its colour what is shown. Pure: no Streamlit."""
 
 import textwrap
 from typing import TYPE_CHECKING
 
-from app.evaluation.difference_charts import LEAST_NATS, LEAST_POINTS, claim_hover
+from app.evaluation.difference_charts import claim_hover
 from app.evaluation.set_panels import compared_sets, set_title
 from app.ui.figures import INK, KEY, VALUE, Drawing, build_figure, plotly_text
 from spd_core.evaluation.claims import Claim
@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 HeatCell = tuple[str, str]
 """Names of a subject and a set."""
 
-_MIDDLE = ("#f3f5f7", "#2a353f")
 _WORDY = 3  # sets beside each other whose cells have room for words, on a phone too
+_NEUTRAL = ("#eef1f4", "#26313b")
+_COLOURS = {"helps": KEY, "not shown": _NEUTRAL, "hurts": VALUE}
+_LEVELS = {"hurts": -1, "not shown": 0, "helps": 1}
 
 
 def rows_of(table: Table) -> list[Subject]:
@@ -27,44 +29,30 @@ def rows_of(table: Table) -> list[Subject]:
     return [subject for subject in table.recipe.subjects if subject.kind != "base"]
 
 
-def full_colours(table: Table) -> tuple[float, float]:
-    """The differences with the full colour: a share for right answers, nats for likelihoods."""
-    sizes = {True: [LEAST_NATS], False: [LEAST_POINTS]}
-    for one in table.claims.values():
-        sizes[one.lower_is_better].append(abs(one.difference.effect))
-    return max(sizes[False]), max(sizes[True])
-
-
-def shade(one: Claim, table: Table) -> float:
-    """Where a comparison's colour lies between worst, −1, and best, 1; likelihoods have a scale of their own."""
-    points, nats = full_colours(table)
-    return -one.difference.effect / nats if one.lower_is_better else one.difference.effect / points
-
-
 def difference_map(table: Table, selected: HeatCell | None, dark: bool) -> "go.Figure":
-    """Arms × sets; better is blue, worse orange. The selected cell is framed.
+    """Arms × sets: blue helps, orange hurts, and what is not shown has no colour, however large the difference is.
 
-    Squares that cannot be seen lie above the cells, since a heatmap does not tell which cell was clicked; their
-    `customdata` are the names of subject and set.
+    The selected cell is framed. Squares that cannot be seen lie above the cells, since a heatmap does not tell which
+    cell was clicked; their `customdata` are the names of subject and set.
     """
     columns, subjects = compared_sets(table), rows_of(table)
     places = [(row, at) for row in range(len(subjects)) for at in range(len(columns))]
     claims = {(row, at): table.claims.get((subjects[row].name, columns[at].name)) for row, at in places}
     z = [
-        [None if (one := claims[row, at]) is None else shade(one, table) for at in range(len(columns))]
+        [None if (one := claims[row, at]) is None else _LEVELS[one.headline] for at in range(len(columns))]
         for row in range(len(subjects))
     ]
-    scale = [[0, VALUE[dark]], [0.5, _MIDDLE[dark]], [1, KEY[dark]]]
+    steps = [_COLOURS[word][dark] for word in ("hurts", "not shown", "helps")]
     cells = {
         "type": "heatmap",
         "z": z,
-        "zmin": -1,
-        "zmax": 1,
-        "colorscale": scale,
+        "zmin": -1.5,
+        "zmax": 1.5,
+        "colorscale": [[end / 3, colour] for at, colour in enumerate(steps) for end in (at, at + 1)],
         "xgap": 3,
         "ygap": 3,
         "hoverinfo": "skip",
-        "colorbar": _colour_bar(table),
+        "showscale": False,
     }
     squares = {
         "type": "scatter",
@@ -86,7 +74,7 @@ def difference_map(table: Table, selected: HeatCell | None, dark: bool) -> "go.F
         "x": [at for _, at in places],
         "y": [row for row, _ in places],
         "text": [cell_label(claims[place], len(columns) <= _WORDY) for place in places],
-        "textfont": {"color": [_text_colour(claims[place], table, dark) for place in places]},
+        "textfont": {"color": [_text_colour(claims[place], dark) for place in places]},
     }
     return build_figure([cells, squares, labels], _layout(subjects, columns, selected), dark=dark)
 
@@ -105,37 +93,13 @@ def _hover(one: Claim | None, subject: Subject, column: Column) -> str:
     return f"{title}<br>not there yet" if one is None else f"{claim_hover(one, column)}<br>click: look at its items"
 
 
-def _colour_bar(table: Table) -> Drawing:
-    points, nats = full_colours(table)
-    kinds = {one.lower_is_better for one in table.claims.values()}
-
-    def end(sign: int) -> str:
-        labels = [shown_change(sign * points, False)] * (False in kinds) + [shown_change(-sign * nats, True)] * (
-            True in kinds
-        )
-        return "<br>".join(labels)
-
-    return {
-        "orientation": "h",
-        "thickness": 12,
-        "len": 0.9,
-        "y": 0,
-        "yanchor": "top",
-        "ypad": 12,
-        "outlinewidth": 0,
-        "tickvals": [-0.94, 0, 0.94],
-        "ticktext": [f"worse<br>{end(-1)}", "as the base", f"better<br>{end(1)}"],
-        "ticks": "",
-    }
-
-
 def _layout(subjects: list[Subject], columns: list[Column], selected: HeatCell | None) -> Drawing:
     names = [subject.name for subject in subjects]
     sets = [column.name for column in columns]
     heads = ["<br>".join(map(plotly_text, _head(column))) for column in columns]
     layout: Drawing = {
-        "height": 150 + 54 * len(subjects),
-        "margin": {"l": 8, "r": 8, "t": 8, "b": 84},
+        "height": 84 + 50 * len(subjects),
+        "margin": {"l": 8, "r": 8, "t": 8, "b": 8},
         "hoverdistance": -1,
         "xaxis": {
             "side": "top",
@@ -179,25 +143,16 @@ def difference_map_alt(table: Table) -> str:
 # --- colours -----------------------------------------------------------------------------------------------------
 
 
-def _text_colour(one: Claim | None, table: Table, dark: bool) -> str:
-    """Black or white, whichever is easier to read on the cell; a cell without a colour shows the page."""
-    if one is None:
+def _text_colour(one: Claim | None, dark: bool) -> str:
+    """Black or white, whichever is easier to read on the cell; elsewhere the page's own ink."""
+    if one is None or one.headline == "not shown":
         return INK[dark]
-    light = _luminance(_mixed(shade(one, table), dark))
+    light = _luminance(_COLOURS[one.headline][dark])
     return "#000000" if (light + 0.05) / 0.05 > 1.05 / (light + 0.05) else "#ffffff"
 
 
-def _mixed(at: float, dark: bool) -> tuple[float, ...]:
-    """The colour of a cell, as plotly mixes it: red, green, blue from 0 to 1."""
-    middle, end = _rgb(_MIDDLE[dark]), _rgb((KEY if at >= 0 else VALUE)[dark])
-    return tuple(a + abs(at) * (b - a) for a, b in zip(middle, end, strict=True))
-
-
-def _rgb(colour: str) -> tuple[float, ...]:
-    return tuple(int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5))
-
-
-def _luminance(colour: tuple[float, ...]) -> float:
+def _luminance(colour: str) -> float:
     """Relative luminance (WCAG 2.2)."""
-    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in colour]
+    parts = [int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

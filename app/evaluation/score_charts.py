@@ -25,6 +25,9 @@ from spd_core.evaluation.table import Answered, Column, Table
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
+_SEED_BELOW = 0.27
+"""Rows by which the dots of single seeds stand below the pooled score, whose bar would hide them."""
+
 
 def _answers(table: Table, column: Column) -> list[tuple[str, Answered]]:
     names = [subject.name for subject in table.recipe.subjects]
@@ -83,6 +86,7 @@ def _value_traces(
         "text": [_value_hover(one, column) for _, one in answers],
         "hovertemplate": "%{text}<extra></extra>",
     }
+    yield from _seed_dots(answers, at, unit, dark)
     paper = [
         (rows[name], figure)
         for name, one in answers
@@ -97,6 +101,29 @@ def _value_traces(
             "name": "the paper's",
             "marker": {"size": 12, "symbol": "diamond-open", "color": VALUE[dark], "line": {"width": 2.5}},
             "hovertemplate": f"the paper's figure: %{{x}} {unit_text}, {ITEMS} items<extra></extra>",
+        }
+
+
+def _seed_dots(answers: Sequence[tuple[str, Answered]], at: int, unit: int, dark: bool) -> Iterator[Drawing]:
+    """A small dot below the pooled score for each seed of the subjects that have several."""
+    dots = [
+        (unit * float(scores.mean()), row + _SEED_BELOW, one, cell.seed)
+        for row, (_, one) in enumerate(answers)
+        if len(one.cells) > 1
+        for cell, scores in zip(one.cells, one.scores, strict=True)
+    ]
+    if dots:
+        yield {
+            **on_panel(at),
+            "x": [value for value, *_ in dots],
+            "y": [row for _, row, *_ in dots],
+            "name": "each seed",
+            "marker": {"size": 6, "color": MUTED[dark]},
+            "text": [
+                f"{plotly_text(one.subject.title)}, seed {seed}: {shown_value(value / unit, one.likelihood)}"
+                for value, _, one, seed in dots
+            ],
+            "hovertemplate": "%{text}<extra></extra>",
         }
 
 

@@ -10,6 +10,7 @@ from spd_core.evaluation.statistics import Interval
 from spd_core.evaluation.table import Column, Table
 from spd_core.text import opening
 
+_TOOLS, _LEGEND = 30, 44  # pixels: of plotly's buttons, and of the legend, which stands below them
 _ROW, _HEAD, _FOOT = 30, 48, 62  # pixels: of a subject, of a panel's title, and of its axis
 _LABEL = 26  # characters of a subject beside its row; the rest is in the hover text
 
@@ -38,10 +39,10 @@ def stacked_panels(panels: Sequence[tuple[str, Sequence[str], Drawing]]) -> Draw
     heights = [_HEAD + _ROW * len(names) + _FOOT for _, names, _ in panels]
     total, top = sum(heights), 0.0
     layout: Drawing = {
-        "height": total + 48,
-        "margin": {"l": 8, "r": 16, "t": 48, "b": 0},
+        "height": total + _TOOLS + _LEGEND,
+        "margin": {"l": 8, "r": 16, "t": _TOOLS + _LEGEND, "b": 0},
         "annotations": [],
-        "legend": {"y": 1, "yref": "container", "yanchor": "top"},
+        "legend": {"y": 1 - _TOOLS / (total + _TOOLS + _LEGEND), "yref": "container", "yanchor": "top"},
     }
     for at, ((title, names, x), height) in enumerate(zip(panels, heights, strict=True)):
         number, upper = at + 1 if at else "", 1 - (top + _HEAD) / total
