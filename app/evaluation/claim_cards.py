@@ -3,6 +3,7 @@
 "not shown" is a card like any other: it is never hidden, and never told as "no effect".
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,9 +11,9 @@ import streamlit as st
 
 from app.evaluation.set_panels import compared_sets, interval_text, items_changed, set_title
 from app.ui.widgets import caption, counted, escaped
-from spd_core.evaluation.claims import Claim
+from spd_core.evaluation.claims import Claim, Control
 from spd_core.evaluation.controls import role
-from spd_core.evaluation.report import MARKS, control_text, shown_change, shown_p
+from spd_core.evaluation.report import MARKS, change_text, control_rule, shown_change, shown_p
 from spd_core.evaluation.table import Answered, Column, Table
 from spd_core.models.families import BUILTIN
 from spd_core.recipes.evaluation import CONTROLS
@@ -22,7 +23,7 @@ _STATES = {"passed": "✓", "not shown": "·", "failed": "✗", "not run": "–"
 
 
 def panel(table: Table) -> None:
-    """All cards, set by set, as in the recipe."""
+    """All cards, set by set, as in the recipe; "not shown" in a line that opens, gains and losses in full."""
     columns = compared_sets(table)
     if not columns:
         caption(
@@ -30,13 +31,14 @@ def panel(table: Table) -> None:
             "or nothing is shown, with effect, interval, controls and reasons to doubt."
         )
         return
-    st.markdown(overview(table))
+    st.markdown(f"##### {overview(table)}")
     caption(
         "How to read this: **helps** and **hurts** need a 95 % interval without zero and p < 0.05 after Holm over all "
-        "comparisons. **not shown** means that these items do not tell; it does not mean that there is no effect."
+        "comparisons. **not shown** means that these items do not tell; it does not mean that there is no effect. "
+        "Open a line for all its numbers."
     )
     for column in columns:
-        st.markdown(f"#### {escaped(set_title(column))}")
+        st.markdown(f"###### {escaped(set_title(column))}")
         st.html(render("claims.html", claims=list(_claims(table, column))))
 
 
@@ -62,15 +64,49 @@ def _claims(table: Table, column: Column) -> Iterator[dict[str, Any]]:
         found = table.claims.get((subject.name, column.name))
         if found is not None:
             mine = table.answered[subject.name, column.name]
-            yield {
-                "headline": found.headline,
-                "kind": found.headline.replace(" ", "-"),
-                "mark": MARKS[found.headline],
-                "subject": found.subject,
-                "sentence": found.sentence,
-                "facts": list(_facts(found, mine)),
-                "origin": " · ".join(_origin(mine)),
-            }
+            yield _card(found, mine)
+
+
+def _card(found: Claim, mine: Answered) -> dict[str, Any]:
+    low = found.lower_is_better
+    ends = interval_text(found.difference.interval, low, signed=True)
+    return {
+        "headline": found.headline,
+        "kind": found.headline.replace(" ", "-"),
+        "compact": found.headline == "not shown",
+        "mark": MARKS[found.headline],
+        "subject": found.subject,
+        "change": f"{shown_change(found.difference.effect, low)} ({ends})",
+        "brief": " · ".join(_brief(found, mine)),
+        "sentence": found.sentence,
+        "facts": list(_facts(found, mine)),
+        "controls": [_control(one, low) for one in found.controls],
+        "rule": f"{control_rule(low)}, before any correction.".capitalize(),
+        "origin": " · ".join(_origin(mine)),
+    }
+
+
+def _control(control: Control, likelihood: bool) -> dict[str, str]:
+    found = control.difference
+    return {
+        "name": control.name,
+        "state": control.state,
+        "mark": _STATES[control.state],
+        "numbers": "" if found is None else change_text(found, likelihood),
+        "question": control.question,
+    }
+
+
+def _brief(claim: Claim, mine: Answered) -> Iterator[str]:
+    """What a line says beside the difference: p, controls, reasons to doubt."""
+    yield f"p {p_text(claim.p_adjusted)} after Holm"
+    states = Counter(control.state for control in claim.controls)
+    if states:
+        yield "controls: " + ", ".join(f"{count} {state}" for state, count in states.items())
+    if claim.flags:
+        yield f"⚑ {counted(len(claim.flags), 'reason')} to doubt"
+    if any(cell.seen for cell in mine.cells):
+        yield f"⚠ {seen_before(mine)}"
 
 
 def _facts(claim: Claim, mine: Answered) -> Iterator[tuple[str, str | list[str]]]:
@@ -83,11 +119,21 @@ def _facts(claim: Claim, mine: Answered) -> Iterator[tuple[str, str | list[str]]
     yield "Test", f"p {shown_p(difference.p)}, {after_holm} ({difference.test})"
     if role(mine.subject) in CONTROLS:
         yield "Was it the subspace?", subspace_answer(claim)
-    if claim.controls:
-        yield "Controls", [f"{_STATES[one.state]} {control_text(one, low)}" for one in claim.controls]
     if claim.flags:
         yield "Reasons to doubt", [f"⚑ {flag}" for flag in claim.flags]
+    yield "Seen before?", seen_before(mine)
     yield "Cost", _cost(mine)
+
+
+def seen_before(mine: Answered) -> str:
+    """How many of the items a subject was calibrated or trained on."""
+    known = [cell.seen for cell in mine.cells]
+    if None in known:
+        return "not known: made by an older version, or on another machine"
+    most = max(one or 0 for one in known)
+    if not most:
+        return "no: it was calibrated or trained on none of these items"
+    return f"{most} of {mine.estimate.n} items were seen: it was calibrated or trained on their prompts"
 
 
 def subspace_answer(claim: Claim) -> str:

@@ -1,18 +1,20 @@
 """What an evaluation will cost, before it starts, and what its number of items could show at all."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import streamlit as st
 
 from app.evaluation.form import Chosen
-from app.evaluation.sets import facts_of
+from app.evaluation.sets import SetFacts, facts_of
 from app.jobs.models import preparation
 from app.runs.cost import cost_and_prompts
 from app.ui.widgets import caption, counted, duration, escaped
+from spd_core.data.capability import Scorer
 from spd_core.data.public import PUBLIC_SETS
 from spd_core.distill.trained import still_to_train
 from spd_core.errors import InputError
-from spd_core.evaluation.costs import cost_of_evaluation, measured_answers
+from spd_core.evaluation.costs import EvaluationCost, answering, cost_of_evaluation, measured_answers
 from spd_core.evaluation.statistics import FEWEST, minimum_detectable
 from spd_core.recipes.distill import Recipe
 from spd_core.recipes.evaluation import EvalSet, EvaluationRecipe
@@ -23,38 +25,75 @@ DISCORDANCE = 1 / 3
 come to."""
 
 
+@dataclass(frozen=True)
+class Priced:
+    """What an evaluation costs, and what its arms are part of it.
+
+    Attributes:
+        training: seconds of training arms, as far as they are known.
+        to_train, trained: arms that are still to be trained, and that are there, each seed counted.
+        source: where the rates were measured; empty where they are not known.
+    """
+
+    cost: EvaluationCost
+    training: float
+    to_train: int
+    trained: int
+    source: str
+
+
+def priced(recipe: EvaluationRecipe, facts: Mapping[str, SetFacts]) -> Priced:
+    """What an evaluation costs at most, as if nothing had been answered before."""
+    stages, answers = measured_rates(recipe.model), measured_answers(recipe.model)
+    wanted = [one for seed in recipe.seeds if (one := recipe.distillation(seed)) is not None]
+    left = [one for one in map(still_to_train, wanted) if one is not None]
+    arms = [_arms(one, stages) for one in left]
+    cost = cost_of_evaluation(recipe, _items(facts), _scorers(facts), _examples(recipe), answers, stages, arms)
+    missing, every = (sum(len(one.arms) for one in recipes) for recipes in (left, wanted))
+    training = sum(one.seconds for one in arms if one is not None and one.seconds is not None)
+    return Priced(cost, training, missing, every - missing, "" if answers is None else answers.source)
+
+
+def _items(facts: Mapping[str, SetFacts]) -> dict[str, int | None]:
+    return {name: one.items for name, one in facts.items()}
+
+
+def _scorers(facts: Mapping[str, SetFacts]) -> dict[str, Scorer]:
+    return {name: one.scorer for name, one in facts.items()}
+
+
+def added_seconds(proposed: EvaluationRecipe, answered: EvaluationRecipe) -> float | None:
+    """What a proposal takes at most beyond an evaluation whose cells are filled; None where that is not known.
+
+    Raises:
+        InputError: a set cannot be read (any more).
+    """
+    new, old = ({one.name: facts_of(one) for one in recipe.sets} for recipe in (proposed, answered))
+    stages, answers = measured_rates(answered.model), measured_answers(answered.model)
+    there = answering(answered, _items(old), _scorers(old), answers, stages)
+    whole = priced(proposed, new).cost.seconds
+    return None if whole is None or there is None else max(0.0, whole - there)
+
+
 def panel(chosen: Chosen) -> None:
     """One line with everything, and where its numbers come from."""
     recipe, facts = chosen.recipe, chosen.facts
     if len(facts) < len(recipe.sets):
         return
-    stages, answers = measured_rates(recipe.model), measured_answers(recipe.model)
-    wanted = [one for seed in recipe.seeds if (one := recipe.distillation(seed)) is not None]
-    left = [one for one in map(still_to_train, wanted) if one is not None]
-    arms = [_arms(one, stages) for one in left]
-    cost = cost_of_evaluation(
-        recipe,
-        {name: one.items for name, one in facts.items()},
-        {name: one.scorer for name, one in facts.items()},
-        _examples(recipe),
-        answers,
-        stages,
-        arms,
-    )
+    found = priced(recipe, facts)
+    cost = found.cost
     time = "time not known yet" if cost.seconds is None else f"about {duration(cost.seconds)} at most"
     pieces = [f"**{time}**", counted(cost.cells, "cell")]
     pieces += [counted(cost.items, "answer")] if cost.items is not None else ["answers not counted yet"]
     pieces += [counted(cost.captures, "capture")] if cost.captures else []
-    training = [one.seconds for one in arms if one is not None and one.seconds is not None]
-    missing, done = (sum(len(one.arms) for one in recipes) for recipes in (left, wanted))
-    done -= missing
-    if training:
-        pieces.append(f"of it {duration(sum(training))} to train {counted(missing, 'arm')}")
-    if done:
-        pieces.append("the arms are trained already" if not missing else f"{counted(done, 'arm')} trained already")
+    if found.training:
+        pieces.append(f"of it {duration(found.training)} to train {counted(found.to_train, 'arm')}")
+    if found.trained:
+        done = f"{counted(found.trained, 'arm')} trained already"
+        pieces.append(done if found.to_train else "the arms are trained already")
     st.markdown(f"Cost: {' · '.join(pieces)}")
-    if cost.seconds is not None and answers is not None:
-        caption(f"Rates: {escaped(answers.source)}. What was answered before is not asked again, and costs nothing.")
+    if cost.seconds is not None and found.source:
+        caption(f"Rates: {escaped(found.source)}. What was answered before is not asked again, and costs nothing.")
     else:
         caption(
             "Nothing was measured yet for this model or this size: the run tells, as it goes on, how long it takes."

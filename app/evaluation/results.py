@@ -10,12 +10,22 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from app.evaluation import answer_charts, claim_cards, difference_charts, heat_map, items, score_charts, set_panels
+from app.evaluation import (
+    answer_charts,
+    claim_cards,
+    difference_charts,
+    heat_map,
+    items,
+    next_steps,
+    score_charts,
+    set_panels,
+    verdict_panel,
+)
 from app.evaluation.set_panels import set_title
 from app.ui import session
 from app.ui.figures import figures_html
 from app.ui.tables import table_html
-from app.ui.widgets import caption, chart, download, escaped, failure, is_dark
+from app.ui.widgets import caption, chart, download, escaped, is_dark
 from spd_core.evaluation import report
 from spd_core.evaluation.latex import to_latex
 from spd_core.evaluation.table import Column, Table, read_table
@@ -35,17 +45,19 @@ _PROMISED = (
 )
 
 
-def panel(run: "Run") -> None:
-    """All results of an evaluation, as far as its cells are filled."""
+def panel(run: "Run", propose: Callable[[EvaluationRecipe], None], live: bool) -> None:
+    """All results of an evaluation, as far as its cells are filled: the verdict, then part by part.
+
+    Args:
+        propose: fills the form with a proposal, and turns to it; used as a callback.
+    """
     table = table_of(run)
-    if table.damaged:
-        failure(
-            "Damaged and left out, the rest is as it was:",
-            "; ".join(f"{one.subject}, seed {one.seed}, on {one.set}: {one.reason}" for one in table.damaged),
-        )
+    verdict_panel.damaged_panel(run, table, live)
     if not table.answered:
-        st.info(_PROMISED, icon=":material/table_chart:")
+        if not table.damaged:
+            st.info(_PROMISED, icon=":material/table_chart:")
         return
+    verdict_panel.verdict_panel(table)
     part = st.segmented_control(
         "Results",
         (CLAIMS, TABLE, CHANGES, ITEMS, ANSWERS, FILES),
@@ -68,7 +80,16 @@ def panel(run: "Run") -> None:
     elif part == FILES:
         _files(run, table)
     else:
-        claim_cards.panel(table)
+        _claims(table, propose, live)
+
+
+def _claims(table: Table, propose: Callable[[EvaluationRecipe], None], live: bool) -> None:
+    """The picture of all differences, what would tell more, and the cards."""
+    if table.claims:
+        _differences(table)
+    if table.claims and not live:
+        next_steps.panel(table, propose)
+    claim_cards.panel(table)
 
 
 # --- reading -----------------------------------------------------------------------------------------------------
@@ -144,11 +165,16 @@ def _changes(table: Table) -> None:
         pick=lambda cell: items.show_items_of(*cell),
     )
     caption(
-        "How to read this: blue is better than the base, orange worse; likelihoods, where lower is better, have a "
-        "scale of their own. The mark says what is shown: ▲ helps, ▼ hurts, · not shown. Click a cell for its items."
+        "How to read this: a cell says the difference to the base. Blue ▲ helps, orange ▼ hurts; without a colour · "
+        "it is not shown, however large it looks. Click a cell for its items."
     )
     _offer(table, selected)
     st.markdown("##### Differences with their intervals")
+    _differences(table)
+    _twin(difference_charts.differences_table(table), "Differences to the base")
+
+
+def _differences(table: Table) -> None:
     chart(
         difference_charts.differences(table, is_dark()),
         key="chart_differences",
@@ -159,7 +185,6 @@ def _changes(table: Table) -> None:
         "better, in nats as well, whose axis runs backwards. A bar that crosses zero shows nothing, and one that does "
         "not may still be **not shown** once p is corrected for the number of comparisons."
     )
-    _twin(difference_charts.differences_table(table), "Differences to the base")
 
 
 def _selected() -> tuple[str, str] | None:

@@ -17,6 +17,7 @@ from app.runs.panel import (
 )
 from app.ui import session
 from spd_core.evaluation.progress import EvaluationView, describe, finished_cells, in_short, left, speed, steps
+from spd_core.recipes.evaluation import EvaluationRecipe
 from spd_core.runs.folder import Run
 from spd_core.runs.record import Status
 
@@ -46,12 +47,20 @@ def panel(name: str, to_form: Callable[[], None]) -> None:
         what = f"Step {min(done + 1, planned)} of {planned}: {describe(view, recipe)}"
         run_progress(status, what, done / max(planned, 1), speed(view), left(view, recipe.batch_size))
         run_actions(run, status, clone, session.EVALUATION_RUN)
-        _more(run)
+        if status.state in LIVE:  # it grows; of one that has ended it stands below the results
+            _more(run)
+
+    def propose(wanted: EvaluationRecipe) -> None:
+        form.load_evaluation(wanted)
+        to_form()
 
     redraw_while_live(opened, "evaluation", EvaluationView, draw)
     from app.evaluation import results
 
-    results.panel(run)
+    live = opened.status.state in LIVE
+    results.panel(run, propose, live)
+    if not live:
+        _more(run)
 
 
 def _more(run: Run) -> None:

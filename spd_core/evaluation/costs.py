@@ -86,9 +86,7 @@ def cost_of_evaluation(
     parts: list[float | None] = [START * (1 + sum(subject.kind == "checkpoint" for subject in recipe.subjects))]
     parts += [None if one is None else one.seconds for one in arms]
     parts.append(captures and _capturing(recipe, captures, examples, stages))
-    for wanted, count in zip(recipe.sets, counts, strict=True):
-        each = _seconds(wanted, scorers[wanted.name], answers, stages)
-        parts.append(None if each is None or count is None else lanes * count * each)
+    parts.append(answering(recipe, items, scorers, answers, stages))
     whole = [part for part in parts if part is not None]
     return EvaluationCost(
         cells=lanes * len(recipe.sets),
@@ -96,6 +94,23 @@ def cost_of_evaluation(
         captures=captures,
         seconds=sum(whole) if len(whole) == len(parts) else None,
     )
+
+
+def answering(
+    recipe: EvaluationRecipe,
+    items: Mapping[str, int | None],
+    scorers: Mapping[str, Scorer],
+    answers: AnswerRates | None,
+    stages: Rates | None,
+) -> float | None:
+    """Seconds that all answers take, nothing made before them; arguments as of `cost_of_evaluation`."""
+    lanes, seconds = sum(len(recipe.seeds_of(subject)) for subject in recipe.subjects), 0.0
+    for wanted in recipe.sets:
+        each, count = _seconds(wanted, scorers[wanted.name], answers, stages), items[wanted.name]
+        if each is None or count is None:
+            return None
+        seconds += lanes * count * each
+    return seconds
 
 
 def _capturing(recipe: EvaluationRecipe, captures: int, examples: int | None, stages: Rates | None) -> float | None:

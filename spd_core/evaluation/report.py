@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from spd_core.evaluation.claims import Claim, Control, ControlState, p_text
 from spd_core.evaluation.paper import ITEMS, MODEL, reported
-from spd_core.evaluation.statistics import Interval
+from spd_core.evaluation.statistics import Difference, Interval
 from spd_core.evaluation.table import Answered, Column, Table, read_table
 from spd_core.recipes.evaluation import EvaluationRecipe
 from spd_core.storage import write_text
@@ -167,10 +167,15 @@ def control_text(control: Control, likelihood: bool) -> str:
     found = control.difference
     if found is None:
         return f"{control.name}: not run; {control.question}"
-    ends = shown_interval(found.interval, likelihood, signed=True)
-    decided = f"{shown_change(found.effect, likelihood)} ({ends}), p {p_text(found.p)}, n = {found.n}"
+    decided = change_text(found, likelihood)
     rule = f"; {control_rule(likelihood)}" if control.state == "not shown" else ""
     return f"{control.name}: {control.state}, {decided}{rule}; {control.question}"
+
+
+def change_text(found: Difference, likelihood: bool) -> str:
+    """`+9.3 points (+1.2 to +17.1), p = 0.02, n = 150`: a difference with what decides about it."""
+    ends = shown_interval(found.interval, likelihood, signed=True)
+    return f"{shown_change(found.effect, likelihood)} ({ends}), p {p_text(found.p)}, n = {found.n}"
 
 
 def control_rule(likelihood: bool) -> str:

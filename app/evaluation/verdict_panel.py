@@ -1,0 +1,81 @@
+"""What stands above all results of an evaluation: its verdict, what was seen before, and what is damaged."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from app.evaluation.set_panels import set_title
+from app.ui import session
+from app.ui.widgets import counted, escaped
+from spd_core.errors import SpdError
+from spd_core.evaluation.damaged import answer_again
+from spd_core.evaluation.report import MARKS
+from spd_core.evaluation.table import Table
+from spd_core.evaluation.verdict import verdict
+from spd_core.templates import render
+from spd_core.text import shown
+
+if TYPE_CHECKING:
+    from spd_core.runs.folder import Run
+
+
+def verdict_panel(table: Table) -> None:
+    """The verdict, its first sentence large; with how many items subjects had seen before."""
+    missing = (len(table.recipe.subjects) - 1) * len(table.columns) - len(table.claims)
+    said = verdict(table.claims.values(), missing)
+    if not said:
+        return
+    kinds = [claim.headline for claim in table.claims.values()]
+    kind = next((word for word in ("helps", "hurts") if word in kinds), "not shown")
+    first, stop, rest = said.partition(". ")
+    values = {"kind": kind.replace(" ", "-"), "mark": MARKS[kind], "first": f"{first}." if stop else first}
+    st.html(render("verdict.html", **values, rest=rest, warnings=list(seen_lines(table))))
+
+
+def seen_lines(table: Table) -> Iterator[str]:
+    """A sentence for each subject that was calibrated or trained on items that it was asked."""
+    for (_, set_name), one in table.answered.items():
+        most = max(cell.seen or 0 for cell in one.cells)
+        if most:
+            yield (
+                f"{one.subject.title} had seen {most} of {one.estimate.n} items of {set_title(table.column(set_name))}:"
+                " it was calibrated or trained on their prompts, so that set is not held out for it."
+            )
+
+
+def damaged_panel(run: "Run", table: Table, live: bool) -> None:
+    """Which cells are damaged and left out, and the button that answers them again."""
+    if not table.damaged:
+        return
+    titles = {subject.name: subject.title for subject in table.recipe.subjects}
+    with st.container(border=True):
+        st.markdown(
+            f":material/broken_image: **{counted(len(table.damaged), 'cell')} of {table.planned} "
+            f"{'is' if len(table.damaged) == 1 else 'are'} damaged and left out; the others are as they were.**"
+        )
+        st.markdown(
+            "\n".join(
+                f"- {escaped(shown(titles.get(one.subject, one.subject)))}, seed {one.seed}, on "
+                f"{escaped(shown(one.set))}: {escaped(shown(one.reason))}"
+                for one in table.damaged
+            )
+        )
+        st.button(
+            "Answer these again",
+            type="primary",
+            icon=":material/healing:",
+            disabled=live or all(one.newer for one in table.damaged),
+            on_click=_answer_again,
+            args=(run,),
+            help="Damaged files are set aside, not deleted; items whose answers are whole are only read.",
+        )
+
+
+def _answer_again(run: "Run") -> None:
+    try:
+        answer_again(run)
+    except SpdError as error:
+        st.session_state[session.RUN_TROUBLE] = str(error)
+
+
