@@ -2,10 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from app.evaluation.set_panels import set_title
+from app.evaluation.set_panels import row_label, set_title
 from app.ui.figures import INK, KEY, MUTED, VALUE, Drawing, build_figure, plotly_text
 from spd_core.evaluation.table import Answered, Column, Table
-from spd_core.text import opening
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -55,13 +54,18 @@ def answer_bars(table: Table, column: Column, dark: bool) -> "go.Figure":
         }
         for name, (colours, shape) in _LOOKS.items()
     ]
-    names = [f"{plotly_text(opening(one.subject.title, 22))}<br>{one.length:.1f} tokens" for one in answered]
+    names = [f"{row_label(one.subject.title)}<br>{one.length:.1f} tokens" for one in answered]
     layout: Drawing = {
         "barmode": "group",
-        "height": 130 + 66 * len(answered),
+        "height": 144 + 66 * len(answered),
         "bargap": 0.25,
-        "margin": {"t": 70},
-        "legend": {"traceorder": "normal"},
+        "margin": {"t": 84},
+        "legend": {
+            "traceorder": "normal",
+            "y": 1 - 26 / (144 + 66 * len(answered)),
+            "yref": "container",
+            "yanchor": "top",
+        },
         "xaxis": {"title": {"text": "share of answers (%)"}, "range": [0, 102]},
         "yaxis": {"tickvals": rows, "ticktext": names, "autorange": "reversed"},
     }

@@ -11,7 +11,7 @@ import streamlit as st
 
 from app.evaluation.set_panels import compared_sets, interval_text, items_changed, set_title
 from app.ui.widgets import caption, counted, escaped
-from spd_core.evaluation.claims import Claim, Control
+from spd_core.evaluation.claims import Claim, Control, p_text
 from spd_core.evaluation.controls import role
 from spd_core.evaluation.report import MARKS, change_text, control_rule, shown_change, shown_p
 from spd_core.evaluation.table import Answered, Column, Table

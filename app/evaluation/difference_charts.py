@@ -52,7 +52,8 @@ def differences(table: Table, dark: bool) -> "go.Figure":
         )
         data.append(upright_line(at, 0, len(claims), {"color": INK[dark], "width": 1.5}))
         data += list(_change_traces(column, at, claims, dark))
-    return build_figure(named_once(data), stacked_panels(panels), dark=dark)
+    kinds = {one.headline for one in table.claims.values()}
+    return build_figure(named_once(data), stacked_panels(panels, legend=len(kinds) > 1), dark=dark)
 
 
 def _change_axis(table: Table, column: Column) -> Drawing:

@@ -4,13 +4,13 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from app.evaluation.difference_charts import claim_hover
-from app.evaluation.set_panels import compared_sets, set_title
+from app.evaluation.set_panels import compared_sets, row_label, set_title
 from app.ui.figures import INK, KEY, VALUE, Drawing, build_figure, plotly_text
 from spd_core.evaluation.claims import Claim
 from spd_core.evaluation.report import MARKS, shown_change
 from spd_core.evaluation.table import Column, Table
 from spd_core.recipes.evaluation import Subject
-from spd_core.text import opening, shown
+from spd_core.text import shown
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -114,7 +114,7 @@ def _layout(subjects: list[Subject], columns: list[Column], selected: HeatCell |
             "tickvals": list(range(len(names))),
             "showgrid": False,
             "zeroline": False,
-            "ticktext": [plotly_text(opening(subject.title, 22)) for subject in subjects],
+            "ticktext": [row_label(subject.title) for subject in subjects],
             "range": [len(names) - 0.5, -0.5],
         },
     }

@@ -43,7 +43,7 @@ def panel(table: Table, propose: Callable[[EvaluationRecipe], None]) -> None:
     steps = list(steps_of(table))
     if not steps:
         return
-    with st.expander("What would tell more", icon=":material/add_task:", expanded=False):
+    with st.expander("What would tell more", icon=":material/add_task:", expanded=True):
         for at, step in enumerate(steps):
             left, right = st.columns((2, 3), gap="medium", vertical_alignment="center")
             left.button(

@@ -7,6 +7,7 @@ import streamlit as st
 
 from app.evaluation import form
 from app.runs.panel import (
+    LIVE,
     command_and_notes,
     open_shown,
     redraw_while_live,

@@ -1,6 +1,7 @@
 """What all figures of a table of arms × sets share: panels below each other, one a set. Pure: no Streamlit."""
 
 import math
+import textwrap
 from collections.abc import Sequence
 
 from app.ui.figures import Drawing, plotly_text
@@ -8,16 +9,22 @@ from spd_core.evaluation.claims import Claim
 from spd_core.evaluation.report import shown_interval
 from spd_core.evaluation.statistics import Interval
 from spd_core.evaluation.table import Column, Table
-from spd_core.text import opening
+from spd_core.text import shown
 
-_TOOLS, _LEGEND = 30, 44  # pixels: of plotly's buttons, and of the legend, which stands below them
-_ROW, _HEAD, _FOOT = 30, 48, 62  # pixels: of a subject, of a panel's title, and of its axis
-_LABEL = 26  # characters of a subject beside its row; the rest is in the hover text
+_TOOLS, _LEGEND = 26, 30  # pixels: of plotly's buttons, and of the legend, which stands below them
+_ROW, _HEAD, _FOOT = 32, 44, 62  # pixels: of a subject, of a panel's title, and of its axis
+_LABEL = 20  # characters in one of the two lines of a subject's name beside its row; the rest is in the hover text
 
 
 def set_title(column: Column) -> str:
     """`GSM8K, in-domain`: told in words, as it is no matter of colour or place."""
     return f"{column.title}, {'in-domain' if column.in_domain else 'out-of-domain'}"
+
+
+def row_label(title: str) -> str:
+    """A subject's name in at most two short lines, as plotly shows it: a phone has no room for more beside a chart."""
+    lines = textwrap.wrap(shown(title), _LABEL, max_lines=2, placeholder="…")
+    return "<br>".join(map(plotly_text, lines))
 
 
 def answered_sets(table: Table) -> list[Column]:
@@ -30,19 +37,22 @@ def compared_sets(table: Table) -> list[Column]:
     return [column for column in table.columns if any(name == column.name for _, name in table.claims)]
 
 
-def stacked_panels(panels: Sequence[tuple[str, Sequence[str], Drawing]]) -> Drawing:
+def stacked_panels(panels: Sequence[tuple[str, Sequence[str], Drawing]], legend: bool = True) -> Drawing:
     """Axes of panels below each other, each as high as it has rows.
 
     Args:
         panels: title in two lines, the rows' names from the top, and the x axis.
+        legend: whether there is more than one thing to be told apart.
     """
+    above = _TOOLS + _LEGEND * legend
     heights = [_HEAD + _ROW * len(names) + _FOOT for _, names, _ in panels]
     total, top = sum(heights), 0.0
     layout: Drawing = {
-        "height": total + _TOOLS + _LEGEND,
-        "margin": {"l": 8, "r": 16, "t": _TOOLS + _LEGEND, "b": 0},
+        "height": total + above,
+        "margin": {"l": 8, "r": 16, "t": above, "b": 0},
+        "showlegend": legend,
         "annotations": [],
-        "legend": {"y": 1 - _TOOLS / (total + _TOOLS + _LEGEND), "yref": "container", "yanchor": "top"},
+        "legend": {"y": 1 - _TOOLS / (total + above), "yref": "container", "yanchor": "top"},
     }
     for at, ((title, names, x), height) in enumerate(zip(panels, heights, strict=True)):
         number, upper = at + 1 if at else "", 1 - (top + _HEAD) / total
@@ -53,7 +63,7 @@ def stacked_panels(panels: Sequence[tuple[str, Sequence[str], Drawing]]) -> Draw
             "domain": [max(0, lower), upper],
             "range": [len(names) - 0.4, -0.6],
             "tickvals": list(range(len(names))),
-            "ticktext": [plotly_text(opening(name, _LABEL)) for name in names],
+            "ticktext": list(map(row_label, names)),
             "zeroline": False,
         }
         first, second = map(plotly_text, title.split("\n"))

@@ -77,5 +77,3 @@ def _answer_again(run: "Run") -> None:
         answer_again(run)
     except SpdError as error:
         st.session_state[session.RUN_TROUBLE] = str(error)
-
-

@@ -40,6 +40,7 @@ def shown_value(value: float, likelihood: bool) -> str:
 def shown_change(value: float, likelihood: bool) -> str:
     """`+3.1 points`, or `−0.004 nats`."""
     text = f"{value:+.3f}" if likelihood else f"{100 * value:+.1f}"
+    text = text[1:] if float(text) == 0 else text  # no signed zero
     return f"{text.replace('-', '−')} {'nats' if likelihood else 'points'}"
 
 

@@ -42,7 +42,7 @@ def test_the_grid_says_value_interval_difference_and_headline(table: Table) -> N
     base, spd, random = grid(table)
     assert base["Arithmetic"] == "20.0 % (11.8 to 31.8)"  # Wilson for 12 of 60
     assert re.fullmatch(r"60\.0 % \(47\.4 to 71\.4\) \+40\.0 points ▲ helps, not all controls run", spd["Arithmetic"])
-    assert spd["Code"].endswith("+0.000 nats · not shown")
+    assert spd["Code"].endswith(" 0.000 nats · not shown")
     assert (random["Arm"], random["Arithmetic"], random["Code"]) == ("Random subspace", "–", "–")
 
 

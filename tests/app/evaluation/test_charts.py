@@ -7,7 +7,15 @@ from typing import Any
 
 import pytest
 
-from app.evaluation import answer_charts, claim_cards, difference_charts, heat_map, score_charts, set_panels
+from app.evaluation import (
+    answer_charts,
+    claim_cards,
+    difference_charts,
+    heat_map,
+    score_charts,
+    set_panels,
+    verdict_panel,
+)
 from spd_core.evaluation.store import About, Cell, ItemRecord, write_cell
 from spd_core.evaluation.table import Table, read_table
 from spd_core.recipes.evaluation import EvaluationRecipe, Subject, evaluation_from
@@ -38,14 +46,16 @@ def read(nats: float, n: int = 40) -> list[ItemRecord]:
     ]
 
 
-def put(folder: Path, subject: str, set_name: str, items: list[ItemRecord], seed: int = 42, title: str = "") -> None:
+def put(
+    folder: Path, subject: str, set_name: str, items: list[ItemRecord], seed: int = 42, title: str = "", **more: Any
+) -> None:
     """A finished cell."""
     scorer: Any = {"arithmetic": "number", "multiple-choice": "letter"}.get(set_name, "nll")
     about = About(subject="ab12" * 16, set=set_name, template="math", scorer=scorer, style="raw", max_new_tokens=32)
     cell = Cell(
         subject=subject, seed=seed, set=set_name, title=title or set_name.title(), about=about, model="builtin",
         revision=REVISION, dtype="float32", tokens=1200, seconds=12.5, reused=3, fingerprint="e5ed8a4a" * 8,
-        chance=0.25 if scorer == "letter" else None, created="2026-01-01T00:00:00",
+        chance=0.25 if scorer == "letter" else None, created="2026-01-01T00:00:00", **more,
     )  # fmt: skip
     write_cell(folder, cell, items)
 
@@ -85,12 +95,28 @@ def test_scores_have_a_panel_for_each_set_and_n_in_its_title(table: Table) -> No
     assert scores.error_x.array[3] == pytest.approx(100 * wilson.high - 75)
     assert scores.error_x.arrayminus[3] == pytest.approx(75 - 100 * wilson.low)
     assert "75.0 %, 95 % interval" in scores.text[3]
-    assert list(figure.layout.yaxis.ticktext) == ["Base", "Projected", "Projected, random subspace", "SPD"]
+    assert list(figure.layout.yaxis.ticktext) == ["Base", "Projected", "Projected, random<br>subspace", "SPD"]
     assert figure.layout.xaxis.range == figure.layout.xaxis2.range, "shared by all sets in percent"
     assert "chance" in [trace.name for trace in on(figure, "2")]
     assert figure.layout.xaxis3.autorange == "reversed", "better is on the right"
     assert "nats" in figure.layout.xaxis3.title.text
     assert "nats" in on(figure, "3")[-1].text[0]
+
+
+def test_each_seed_is_a_small_dot_below_the_pooled_score(tmp_path: Path) -> None:
+    asked = recipe(["base", "projected-random"], sets=["arithmetic"], seeds=[1, 2])
+    put(tmp_path, "base", "arithmetic", answered(10), seed=1)
+    for seed, right in ((1, 8), (2, 12)):
+        put(tmp_path, "projected-random", "arithmetic", answered(right), seed=seed)
+    figure = score_charts.scores(read_table(asked, tmp_path), False)
+    pooled = next(trace for trace in figure.data if trace.name == "score, 95 % interval")
+    dots = next(trace for trace in figure.data if trace.name == "each seed")
+    assert list(pooled.x) == pytest.approx([25, 25])
+    assert list(dots.x) == pytest.approx([20, 30])
+    assert all(1 < row < 1.5 for row in dots.y)
+    assert dots.marker.size < pooled.marker.size
+    assert dots.text[1] == "Projected, random subspace, seed 2: 30.0 %"
+    assert "each seed" not in [trace.name for trace in score_charts.scores(read_table(recipe(), tmp_path), False).data]
 
 
 def test_the_papers_figures_have_their_own_mark(tmp_path: Path) -> None:
@@ -159,13 +185,11 @@ def test_few_items_have_no_bounds_and_no_bar(tmp_path: Path) -> None:
 # --- the map -----------------------------------------------------------------------------------------------------
 
 
-def test_the_map_is_centred_at_zero_and_likelihoods_have_their_own_scale(table: Table) -> None:
+def test_the_map_is_coloured_by_what_is_shown_alone(table: Table) -> None:
     figure = heat_map.difference_map(table, ("spd", "arithmetic"), False)
     cells, squares, labels = figure.data
-    assert (cells.zmin, cells.zmax) == (-1, 1)
-    assert list(cells.z[2]) == pytest.approx([1, 0, 0.5]), "+50 of 50 points, nothing, −0.01 of 0.02 nats: better"
-    assert cells.z[0][2] == pytest.approx(-0.5)
-    assert heat_map.full_colours(table) == pytest.approx((0.5, 0.02))
+    assert [list(row) for row in cells.z] == [[0, 0, -1], [-1, 0, 0], [1, 0, 1]]
+    assert (cells.zmin, cells.zmax, cells.showscale) == (-1.5, 1.5, False)
     assert labels.text[6] == "+50.0<br>▲ helps"
     assert list(squares.customdata[6]) == ["spd", "arithmetic"]
     assert squares.opacity == 0
@@ -174,20 +198,25 @@ def test_the_map_is_centred_at_zero_and_likelihoods_have_their_own_scale(table: 
     assert "3 arms by 3 sets" in heat_map.difference_map_alt(table)
 
 
-def test_small_differences_do_not_get_the_full_colour(tmp_path: Path) -> None:
-    put(tmp_path, "base", "arithmetic", answered(10))
-    put(tmp_path, "spd", "arithmetic", answered(11))
-    figure = heat_map.difference_map(read_table(recipe(), tmp_path), None, False)
-    assert figure.data[0].z[2][0] == pytest.approx(0.25), "2.5 of 10 points"
-    assert figure.data[2].text[0] == "–", "what is not there yet"
+@pytest.mark.parametrize("dark", [False, True])
+def test_a_large_difference_that_is_not_shown_has_no_colour(tmp_path: Path, dark: bool) -> None:
+    put(tmp_path, "base", "arithmetic", answered(3, n=7))
+    put(tmp_path, "spd", "arithmetic", answered(7, n=7))  # +57 points on 7 items
+    cells, _, labels = heat_map.difference_map(read_table(recipe(), tmp_path), None, dark).data
+    assert (cells.z[2][0], labels.text[2]) == (0, "+57.1<br>· not shown")
+    assert labels.text[0] == "–", "what is not there yet"
+    neutral = {colour for place, colour in cells.colorscale if 0.34 < place < 0.66}
+    red, green, blue = (int(next(iter(neutral or {cells.colorscale[2][1]}))[at : at + 2], 16) for at in (1, 3, 5))
+    assert max(red, green, blue) - min(red, green, blue) < 24, "grey"
 
 
 @pytest.mark.parametrize("dark", [False, True])
 def test_texts_on_the_map_can_be_read(table: Table, dark: bool) -> None:
-    for step in range(-20, 21):
-        light = heat_map._luminance(heat_map._mixed(step / 20, dark))
-        black, white = (light + 0.05) / 0.05, 1.05 / (light + 0.05)
-        assert max(black, white) >= 4.5
+    cells, _, labels = heat_map.difference_map(table, None, dark).data
+    colours = {-1: cells.colorscale[0][1], 0: cells.colorscale[2][1], 1: cells.colorscale[4][1]}
+    for at, ink in enumerate(labels.textfont.color):
+        light, text = (heat_map._luminance(one) for one in (colours[cells.z[at // 3][at % 3]], ink))
+        assert (max(light, text) + 0.05) / (min(light, text) + 0.05) >= 4.5
 
 
 # --- answers -----------------------------------------------------------------------------------------------------
@@ -209,18 +238,24 @@ def test_bars_of_answers_have_patterns(table: Table) -> None:
 def test_cards_tell_everything_and_not_shown_is_a_card_like_any_other(table: Table) -> None:
     cards = list(claim_cards.cards(table, table.columns[0]))
     projected, random, spd = cards
-    assert "</span> not shown</p>" in projected
+    assert "</span> not shown</span>" in projected
+    assert "<details>" in projected
+    assert "<details>" not in random + spd, "gains and losses are there in full"
+    assert "−5.0 points (" in projected.partition("</summary>")[0]
+    assert "controls: 1 passed, 2 not run" in projected.partition("</summary>")[0]
     assert "</span> hurts</p>" in random
     assert "</span> helps</p>" in spd
     assert all(card.startswith('<article class="spd-claim') for card in cards)
     assert "no effect" not in "".join(cards)
     for words in ("+50.0 points", "20 better, 0 worse", "after Holm over 9", "not known: a control was not run",
-                  "– Random subspace: not run", "12.5 s, 1,200 tokens written; 3 answers of earlier runs",
+                  "<b>– Random subspace: not run</b>", "12.5 s, 1,200 tokens written; 3 answers of earlier runs",
                   REVISION, "float32", "items sha256 e5ed8a4ae5ed", "subject sha256 ab12ab12ab12",
                   "seed 42"):  # fmt: skip
         assert words in spd, words
     assert "not known: no gain is shown" in projected
-    assert "✓ Projected, random subspace: passed, +20.0 points" in projected
+    assert "<b>✓ Projected, random subspace: passed</b>, +20.0 points (" in projected
+    assert ", p = 0.00781, n = 40; does any projection do it?" in projected
+    assert "Passed needs an interval above zero and p &lt; 0.05, before any correction." in projected
     assert "Was it the subspace?" not in random, "a control does not claim to be"
 
 
@@ -230,7 +265,23 @@ def test_a_gain_that_its_controls_share_is_not_specific(tmp_path: Path) -> None:
     found = read_table(recipe(["base", "ssd", "spd"]), tmp_path)
     card = list(claim_cards.cards(found, found.columns[0]))[1]
     assert "not shown: these items do not show it to be better than every control" in card
-    assert "· SSD: not shown" in card
+    assert "<b>· SSD: not shown</b>, +2.5 points (" in card
+
+
+@pytest.mark.parametrize(
+    ("seen", "said"),
+    [(None, "not known"), (0, "no: it was calibrated or trained on none"), (8, "8 of 40 items were seen")],
+)
+def test_a_card_says_what_the_subject_had_seen(tmp_path: Path, seen: int | None, said: str) -> None:
+    put(tmp_path, "base", "arithmetic", answered(10))
+    put(tmp_path, "spd", "arithmetic", answered(12), seen=seen)
+    found = read_table(recipe(["base", "spd"]), tmp_path)
+    (card,) = claim_cards.cards(found, found.columns[0])
+    assert said in card
+    brief = card.partition("</summary>")[0]
+    assert ("⚠ 8 of 40" in brief) == (seen == 8)
+    lines = list(verdict_panel.seen_lines(found))
+    assert lines == [] if seen != 8 else lines[0].startswith("SPD had seen 8 of 40 items of Arithmetic, in-domain")
 
 
 def test_the_overview_counts_all(table: Table, tmp_path: Path) -> None:

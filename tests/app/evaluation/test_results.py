@@ -1,6 +1,7 @@
 """Results of an evaluation without a browser: states of its cells, the explorer's filters, ways to Side by side."""
 
 import dataclasses
+import math
 import os
 import re
 import shutil
@@ -13,13 +14,14 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from app.evaluation import item_pairs, results
+from app.evaluation import item_pairs, next_steps, results
 from app.evaluation.item_pairs import ALL, FALLS, GAINED, LIMIT, LOST, RISES, UNREAD, Pair
 from app.side_by_side import opening
 from app.side_by_side.lanes import COMPLEMENT, RANDOM
 from app.ui import session
 from spd_core.distill.trained import note_sources
 from spd_core.errors import InputError
+from spd_core.evaluation.statistics import minimum_detectable
 from spd_core.evaluation.store import Cell, ItemRecord, cell_path, read_cell
 from spd_core.evaluation.table import read_table
 from spd_core.intervention.cards import AdapterCard, write_card
@@ -51,7 +53,7 @@ def made(**settings: Any) -> Run:
     return run
 
 
-def script(name: str) -> None:
+def script(name: str, live: bool = False) -> None:
     import streamlit as st
 
     from app.ui import session
@@ -60,13 +62,13 @@ def script(name: str) -> None:
         from app.evaluation.results import panel
         from spd_core.runs.folder import open_run
 
-        panel(open_run(name))
+        panel(open_run(name), lambda asked: st.session_state.update({"proposed": asked}), live)
 
     st.navigation([st.Page(page, default=True), st.Page(session.SIDE_BY_SIDE, url_path="side-by-side")]).run()
 
 
-def opened(run: Run, part: str = "", **state: Any) -> AppTest:
-    at = AppTest.from_function(script, kwargs={"name": run.id}, default_timeout=LONG)
+def opened(run: Run, part: str = "", live: bool = False, **state: Any) -> AppTest:
+    at = AppTest.from_function(script, kwargs={"name": run.id, "live": live}, default_timeout=LONG)
     if part:
         at.query_params[session.RESULTS_PART] = part
     for key, value in state.items():
@@ -126,15 +128,67 @@ def test_a_set_of_likelihoods_alone() -> None:
     assert "mean over 9 tokens of the right answer" in html_of(at)
 
 
-def test_a_damaged_cell_is_a_sentence() -> None:
+def test_a_damaged_cell_is_said_the_rest_stays_and_it_is_answered_again() -> None:
     run = made()
-    put(run.folder, "base", "arithmetic", answered(10))
-    cell_path(run.folder, "base", 42, "arithmetic").write_text("{broken}\n")
-    shown = text_of(opened(run))
-    assert "Damaged and left out, the rest is as it was" in shown
+    fill(run.folder)
+    run.write_status(Status(state="done", since=time.time()))
+    cell_path(run.folder, "spd", 42, "arithmetic").write_text("{broken}\n")
+    at = opened(run)
+    shown = text_of(at)
+    assert "1 cell of 12 is damaged and left out; the others are as they were." in shown
+    assert "SPD, seed 42, on arithmetic: " in shown
     assert "is damaged" in shown
-    put(run.folder, "spd", "arithmetic", answered(12))
-    assert "of 40" in text_of(opened(run, "Items")), "what is whole is shown"
+    assert html_of(at).count("<article") == 8, "the other comparisons are there"
+    assert "So far, with 1 comparison missing" in html_of(at)
+    press(at, "Answer these again")
+    assert queue.status_of(run).state == "queued", "its job sets the file aside, and asks what is missing"
+    assert cell_path(run.folder, "spd", 42, "arithmetic").exists()
+    again = opened(run, live=True)
+    assert next(one for one in again.button if one.label == "Answer these again").disabled
+
+
+def test_the_verdict_stands_above_every_part() -> None:
+    run = made()
+    fill(run.folder)
+    for part in ("Claims", "Table", "Differences", "Items", "Answers", "Export"):
+        drawn = html_of(opened(run, part))
+        assert 'class="spd-verdict-box spd-helps"' in drawn
+        assert "SPD helps on Arithmetic by +50.0 points (" in drawn
+
+
+# --- what would tell more ----------------------------------------------------------------------------------------
+
+
+def test_proposals_are_priced_and_fill_the_form() -> None:
+    run = made(subjects=["base", "projected", "spd", "ssd"], sets=["arithmetic"])
+    for name, right in (("base", 10), ("projected", 8), ("spd", 14), ("ssd", 11)):
+        put(run.folder, name, "arithmetic", answered(right))
+    at = opened(run)
+    shown = text_of(at)
+    assert "3 controls: Projected, random subspace, Projected, full-loss subspace, Projected, shuffled answers" in shown
+    assert (
+        "4 controls: PSR" in shown or "4 controls: Random subspace, Full-loss subspace, Shuffled answers, PSR" in shown
+    )
+    assert "at most." in shown
+    press(at, "Add the missing controls of SPD")
+    proposed = at.session_state["proposed"]
+    assert {"random", "full", "shuffled", "psr"} <= {one.name for one in proposed.subjects}
+    assert proposed.sets == run.record.evaluation.sets
+    press(at, "Extend Arithmetic to n = 160")
+    (asked,) = at.session_state["proposed"].sets
+    assert asked.limit == 160
+    assert at.session_state["proposed"].subjects == run.record.evaluation.subjects
+
+
+def test_more_items_say_what_could_then_be_seen() -> None:
+    run = made(subjects=["base", "projected"], sets=["arithmetic"])
+    put(run.folder, "base", "arithmetic", answered(10))
+    put(run.folder, "projected", "arithmetic", answered(8))
+    (step,) = [one for one in next_steps.steps_of(results.table_of(run)) if one.label.startswith("Extend")]
+    now, then = (math.ceil(100 * minimum_detectable(n, 2 / 40)) for n in (40, 160))  # 2 of 40 items changed
+    assert f"From 40 items: a difference below about {now} points may have gone unseen" in step.gives
+    assert f"then one below about {then} points" in step.gives
+    assert "What would tell more" not in str(opened(run, live=True).expander), "while it works nothing is proposed"
 
 
 def test_statistics_are_computed_once_for_each_state_of_the_cells(monkeypatch: pytest.MonkeyPatch) -> None:
