@@ -84,7 +84,8 @@ def test_a_table() -> None:
     assert table_html([{"A": "1", EVIL: EVIL}, {"A": "", EVIL: "2"}], EVIL) == (
         f'<div class="spd-table" role="region" tabindex="0" aria-label="{SHOWN}"><table><thead><tr>'
         f'<th scope="col">A</th><th scope="col">{SHOWN}</th></tr></thead><tbody>'
-        f"<tr><td>1</td><td>{SHOWN}</td></tr><tr><td></td><td>2</td></tr></tbody></table></div>"
+        f'<tr><td data-label="A">1</td><td data-label="{SHOWN}">{SHOWN}</td></tr>'
+        f'<tr><td data-label="A"></td><td data-label="{SHOWN}">2</td></tr></tbody></table></div>'
     )
 
 

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import streamlit as st
 
+from app.runs.adapters import adapter_label
 from app.ui import header
 from app.ui.widgets import caption, distinct_labels
 from spd_core.errors import InputError
-from spd_core.intervention.cards import AdapterCard, finished_adapters
+from spd_core.intervention.cards import finished_adapters
 from spd_core.recipes.distill import ARMS, ArmName, short_name
 from spd_core.recipes.evaluation import CONTROLS, NAMED, Subject
 from spd_core.storage import spd_home
@@ -167,7 +168,7 @@ def _pick_ready(base: Choice, model: str, key: str) -> Choice:
         base.adapters,
         key=f"{key}_adapters",
         persist_state="session",
-        format_func=distinct_labels(refs, lambda ref: _adapter_label(ref, cards.get(ref))),
+        format_func=distinct_labels(refs, lambda ref: adapter_label(ref, cards.get(ref))),
         placeholder=_none(refs),
         help="Trained on this model on Fine-tune.",
     )
@@ -223,13 +224,6 @@ def _pick_projection(base: Choice, key: str) -> Choice:
 
 def _none(names: Sequence[str]) -> str:
     return "Choose" if names else "None for this model yet"
-
-
-def _adapter_label(ref: str, card: AdapterCard | None) -> str:
-    run, _, arm = ref.partition("/")
-    if card is None:
-        return f"{short_name(arm)} · {run} (not there)"
-    return f"{card.label} · {card.capability} · {card.created.replace('T', ' ')}"
 
 
 def _folder_label(folder: str) -> str:

@@ -1,26 +1,31 @@
-"""What a run has trained: its adapters in a table, one click from Side by side, and their export."""
+"""What a run has trained: its adapters in a table, one click from their evaluation and Side by side; their export."""
 
 import io
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from app.runs.panel import LIVE
+from app.runs.proposing import open_evaluation
 from app.side_by_side.opening import open_adapters
 from app.ui import launch, progress, session
 from app.ui.tables import table_html
-from app.ui.widgets import caption, download, escaped, failure
+from app.ui.widgets import caption, download, duration, escaped, failure
+from spd_core.errors import InputError
+from spd_core.evaluation.proposals import evaluation_of
 from spd_core.intervention.cards import AdapterCard, adapter_folder, finished_adapters
-from spd_core.recipes.distill import ARMS
-from spd_core.runs.view import RunView
+from spd_core.runs.record import Status
+from spd_core.runs.view import Curve, RunView
 from spd_core.storage import spd_home
 
 if TYPE_CHECKING:
     from spd_core.runs.folder import Run
 
 
-def adapters_panel(run: "Run", view: RunView) -> None:
+def adapters_panel(run: "Run", status: Status, view: RunView) -> None:
     """The table of what is trained already, and what to do with it."""
     arms = run.record.distillation.arms
     cards = [card for arm in arms for card in finished_adapters() if card.ref == f"{run.id}/{arm}"]
@@ -28,9 +33,9 @@ def adapters_panel(run: "Run", view: RunView) -> None:
         return
     st.html(table_html([_row(card, view) for card in cards], "Trained adapters"))
     row = st.container(horizontal=True, vertical_alignment="bottom")
+    _evaluate(run, status, cards, row)
     if row.button(
         "Compare side by side",
-        type="primary",
         icon=":material/splitscreen_right:",
         help="Raw, and each distilled model in a lane of its own, on the same prompt with the same noise",
     ):
@@ -39,16 +44,53 @@ def adapters_panel(run: "Run", view: RunView) -> None:
 
 
 def _row(card: AdapterCard, view: RunView) -> dict[str, str]:
-    done = view.done.get((str(card.arm), card.rounds))
+    key = (str(card.arm), card.rounds)
+    done, curve = view.done.get(key), view.curves.get(key, Curve())
     return {
         "Arm": card.label,
         "Rows": str(card.rows),
         "Steps": f"{card.steps} of {card.planned}" + ("" if card.finished else ", stopped"),
-        "Train loss": "" if card.train_loss is None else f"{card.train_loss:.3f} nats",
-        "Held-out loss": "" if card.held_out_loss is None else f"{card.held_out_loss:.3f} nats",
-        "Time": "" if done is None else f"{done.seconds:.0f} s",
-        "What it isolates": ARMS[card.arm].isolates if card.arm else "",
+        "Train loss, mean of an epoch": from_to([loss for _, _, loss in curve.epoch_means()] or [card.train_loss]),
+        "Held-out loss": from_to([loss for _, _, loss in curve.held_out] or [card.held_out_loss]),
+        **({"Held-out prompts right": _right(curve)} if any(one.scored for one in view.curves.values()) else {}),
+        "Time": "" if done is None else duration(done.seconds),
     }
+
+
+def from_to(losses: Sequence[float | None]) -> str:
+    """`2.51 → 2.14 nats`: the first and the last loss of a training."""
+    known = [loss for loss in losses if loss is not None]
+    if not known:
+        return ""
+    first, last = f"{known[0]:.3f}", f"{known[-1]:.3f}"
+    return f"{last} nats" if len(known) == 1 else f"{first} → {last} nats"
+
+
+def _right(curve: Curve) -> str:
+    """`3 → 4 of 8`: before the training, and at its end."""
+    if not curve.scored:
+        return ""
+    (_, _, first, _), (_, _, last, n) = curve.scored[0], curve.scored[-1]
+    return f"{last} of {n}" if len(curve.scored) == 1 else f"{first} → {last} of {n}"
+
+
+def _evaluate(run: "Run", status: Status, cards: Sequence[AdapterCard], row: Any) -> None:
+    """The door to the evaluation of what has finished, with the controls that its claims need."""
+    if status.state in LIVE or not any(card.finished for card in cards):
+        return
+    if row.button(
+        "Evaluate these arms",
+        type="primary",
+        icon=":material/fact_check:",
+        help="Fills the form of Evaluation: the base, these arms, and every control that a claim needs. You see what "
+        "it costs there; nothing starts before you press its button.",
+    ):
+        try:
+            recipe = evaluation_of(run)
+        except InputError as error:
+            failure("These arms cannot be evaluated:", str(error))
+            return
+        open_evaluation(recipe)
 
 
 # --- export --------------------------------------------------------------------------------------------------

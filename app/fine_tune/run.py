@@ -72,7 +72,7 @@ def _progress(run: Run, status: Status, view: RunView) -> None:
 
 
 def _parts(run: Run, status: Status, view: RunView) -> None:
-    adapters_panel(run, view)
+    adapters_panel(run, status, view)
     parts = [CURVES, CORPORA, SAMPLES, DRIFT, LOG, ABOUT]
     first = CORPORA if status.state == "review" else CURVES
     part = st.segmented_control(

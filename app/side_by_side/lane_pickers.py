@@ -1,11 +1,11 @@
 """Widgets for lanes: the projected one, others beside it, fine-tuned models, a sweep. What they mean: `lanes.py`."""
 
 from collections.abc import Callable
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from app.runs.adapters import adapter_label
 from app.side_by_side.lanes import (
     COMPLEMENT,
     KEYS,
@@ -149,16 +149,7 @@ def distilled_models(analysis: "Analysis") -> tuple[dict[str, AdapterCard], Call
     cards = {
         card.ref: card for card in finished_adapters() if (card.base, card.revision) == (record.model, record.revision)
     }
-    return cards, distinct_labels(tuple(cards), lambda ref: _tuned(cards[ref]))
-
-
-def _tuned(card: AdapterCard) -> str:
-    """What to call an adapter in a picker: arm, capability, and when it was trained."""
-    try:
-        when = f"{datetime.fromisoformat(card.created):%d %b %Y, %H:%M}"
-    except ValueError:
-        when = card.created
-    return " · ".join(part for part in (card.label, card.capability, when) if part)
+    return cards, distinct_labels(tuple(cards), lambda ref: adapter_label(ref, cards[ref]))
 
 
 def pick_grid(analysis: "Analysis") -> Grid:

@@ -13,6 +13,7 @@ from app.runs import form
 from app.ui import session
 from spd_core.data.catalog import find_capability
 from spd_core.distill.corpus import CorpusRow, corpus_path
+from spd_core.distill.trained import note_sources
 from spd_core.errors import StorageError
 from spd_core.intervention.cards import AdapterCard, write_card
 from spd_core.recipes.distill import TrainSettings, recipe_from
@@ -359,7 +360,7 @@ def test_a_finished_run_shows_everything_it_made() -> None:
         run.tell(event)
     at = opened(run=run.id)
     shown = html_of(at)
-    for fact in ("PSR", "10 of 10", "3 of 10, stopped", "2.062 nats", "1.500 nats", "52 s"):
+    for fact in ("PSR", "10 of 10", "3 of 10, stopped", "2.062 nats", "1.500 nats", "2.500 nats", "52 s"):
         assert fact in shown
     assert "2.0625" not in shown, "the table twin of the curves is drawn when it is opened"
     assert len(at.get("plotly_chart")) == 1
@@ -374,6 +375,38 @@ def test_a_finished_run_shows_everything_it_made() -> None:
     at.text_area(key=f"{session.RUN_NOTES}_{run.id}").set_value("worth another look").run()
     press(at, "Save the notes")
     assert open_run(run.id).notes() == "worth another look"
+
+
+def test_arms_are_evaluated_with_all_controls_that_their_claims_need() -> None:
+    run = made("done", arms=("psr", "spd"))
+    note_sources(run.record.distillation, run.folder)
+    for arm in ("psr", "spd"):
+        adapter(run, arm)
+    at = press(opened(run=run.id), "Evaluate these arms")
+    at = prepared(go_to(at, session.EVALUATION))
+    assert at.session_state[session.EVALUATIONS_VIEW] == "New evaluation"
+    press(at, "Start evaluation")
+    (evaluation,) = (one for one in queue.all_runs() if isinstance(one, Run) and one.id != run.id)
+    recipe = evaluation.record.evaluation
+    assert {one.name for one in recipe.subjects} == {"base", "psr", "spd", "ssd", "random", "full", "shuffled"}
+    assert (recipe.capture, recipe.corpus, recipe.train) == (QUICK.capture, QUICK.corpus, QUICK.train)
+
+
+@pytest.mark.parametrize(("state", "offered"), [("done", True), ("stopped", True), ("running", False)])
+def test_what_has_finished_is_evaluated_when_nothing_works_on_it(
+    state: State, offered: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = made(state)
+    monkeypatch.setattr(queue, "_is_there", lambda *_: True)
+    adapter(run, "psr")
+    at = opened(run=run.id)
+    assert ("Evaluate these arms" in [one.label for one in at.button]) == offered
+
+
+def test_nothing_that_was_stopped_is_evaluated() -> None:
+    run = made("stopped")
+    adapter(run, "psr", finished=False)
+    assert "Evaluate these arms" not in [one.label for one in opened(run=run.id).button]
 
 
 def test_deleting_asks_first() -> None:

@@ -28,7 +28,7 @@ def test_a_distilled_model_writes_beside_the_untouched_one(empty_history: Path) 
     tuned(empty_history, "20261124-160000-c", "psr", revision="another")
     at.run()
     assert at.multiselect(key=session.DISTILLED).options == [
-        f"SPD · arithmetic · 24 Nov 2026, 15:20 · {ref[-7:]}" for ref in reversed(trained)
+        f"SPD · arithmetic · 2026-11-24 15:20:00 · {ref[-7:]}" for ref in reversed(trained)
     ]  # fmt: skip
     at.multiselect(key=session.DISTILLED).set_value(trained).run()
     found = write(at, 4)
@@ -47,7 +47,7 @@ def test_a_distilled_model_writes_beside_the_untouched_one(empty_history: Path) 
 
 def test_links_name_distilled_models_and_lost_ones_are_a_sentence(empty_history: Path) -> None:
     ref = tuned(empty_history, "20261124-152000-a", "spd")
-    for link in (ref, "SPD · arithmetic · 24 Nov 2026, 15:20"):
+    for link in (ref, "SPD · arithmetic · 2026-11-24 15:20:00"):
         app = opened(distilled=link)
         assert app.multiselect(key=session.DISTILLED).value == [ref]
         assert "not here" not in text_of(app)
