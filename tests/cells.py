@@ -40,7 +40,7 @@ def put(
     )
     known: dict[str, Any] = {
         "title": set_name.capitalize(), "model": "builtin", "revision": "r", "dtype": "float32", "tokens": 100,
-        "seconds": 10.0, "fingerprint": "f" * 64, "created": "2026-11-24T12:00:00",
+        "seconds": 10.0, "seen": 0, "fingerprint": "f" * 64, "created": "2026-11-24T12:00:00",
     }  # fmt: skip
     cell = Cell(subject=subject, seed=seed, set=set_name, about=about, **{**known, **fields})
     write_cell(folder, cell, items)

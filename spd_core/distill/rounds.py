@@ -15,6 +15,7 @@ import numpy as np
 
 from spd_core.data.capability import Capability
 from spd_core.data.catalog import find_capability, held_out_prompts
+from spd_core.data.seen import Seen
 from spd_core.distill.corpus import CorpusRow, corpus_path, read_corpus
 from spd_core.distill.review import divide
 from spd_core.distill.train import ADAPTER, CHECKPOINTS, train
@@ -30,7 +31,7 @@ from spd_core.models.device import estimate_memory, refuse_beyond
 from spd_core.models.loading import LanguageModel
 from spd_core.models.packing import forget_packed
 from spd_core.progress import Progress
-from spd_core.recipes.distill import ArmName, Recipe, Stage
+from spd_core.recipes.distill import ARMS, ArmName, Recipe, Stage
 from spd_core.recipes.lanes import LaneSpec, Sampling, SubspaceOf, source_of
 from spd_core.runs.events import AnyEvent, ArmDone, Drift, HygieneFound, Sample, StageBegun, StageProgress, TrainingLoss
 from spd_core.runs.parallel import agreed, together
@@ -236,7 +237,10 @@ class RoundWork:
         kept, held_out = self.cleaned(rows, self.corpus_name(arm, round_))
         self._check_memory(lm, rows)
         forget_packed()
+        seen = self._seen(arm, kept, held_out)
         facts = {
+            "calibrated": len(seen.calibrated),
+            "trained": len(seen.trained),
             "run": self.run,
             "arm": arm,
             "capability": self.recipe.capability,
@@ -249,6 +253,7 @@ class RoundWork:
             folder,
             held_out=held_out,
             facts=facts,
+            seen=seen,
             on_news=self._on_news,
             on_epoch=lambda news: self._show(lm, news),
             stop=self.stop,
@@ -260,6 +265,14 @@ class RoundWork:
             if together().is_main_process and (folder / CHECKPOINTS).is_dir():
                 remove_folder(folder / CHECKPOINTS)  # only a training that shall go on needs them
         return load_adapter(found.adapter)
+
+    def _seen(self, arm: ArmName, kept: Sequence[CorpusRow], held_out: Sequence[CorpusRow]) -> Seen:
+        """The prompts that an arm is calibrated and trained on in a round; held-out ones if they choose the epoch."""
+        prompts = {example.id: example.prompt for example in self.prompts.examples}
+        projects = ARMS[arm].subspace not in ("none", "random")  # a random subspace knows no example
+        captured = [example.prompt for example in self.calibration.examples] if projects else []
+        chosen = [prompts[row.id] for row in held_out] if self.recipe.train.patience else []
+        return Seen.of([*captured, *chosen], [prompts[row.id] for row in kept])
 
     def _on_news(self, news: TrainNews) -> None:
         self.tell(

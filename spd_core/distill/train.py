@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from spd_core.data.seen import Seen, write_seen
 from spd_core.distill.batches import by_length
 from spd_core.distill.corpus import CorpusRow
 from spd_core.distill.watch import TrainNews, watch_training
@@ -71,6 +72,7 @@ def train(
     *,
     held_out: Sequence[CorpusRow] = (),
     facts: Mapping[str, Any] | None = None,
+    seen: Seen | None = None,
     on_news: Callable[[TrainNews], None] | None = None,
     on_epoch: Callable[[TrainNews], None] | None = None,
     stop: Callable[[], bool] | None = None,
@@ -84,6 +86,7 @@ def train(
     Args:
         held_out: rows that are only scored, after every epoch.
         facts: what else the adapter's card says, e.g. its arm and the fingerprint of its subspace.
+        seen: the prompts that it is calibrated and trained on, to be kept beside the card.
         on_epoch: called after each epoch, while `lm` writes and scores as the model in training does.
         stop: asked after each optimizer step; true ends it there, with the checkpoint and the adapter saved.
 
@@ -103,7 +106,7 @@ def train(
             trainer.train(resume_from_checkpoint=_last_checkpoint(folder / CHECKPOINTS))
         if trainer.accelerator.is_main_process:
             card = _card(lm, rows, settings, trainer.state, watch.stopped, facts or {})
-            _save_adapter(trainer.accelerator.unwrap_model(trainer.model), card, folder / ADAPTER)
+            _save_adapter(trainer.accelerator.unwrap_model(trainer.model), card, seen, folder / ADAPTER)
         trainer.accelerator.wait_for_everyone()
     return Trained(folder / ADAPTER, read_card(folder / ADAPTER), tuple(watch.news))
 
@@ -136,9 +139,10 @@ def _card(
     )
 
 
-def _save_adapter(model: Any, card: AdapterCard, folder: Path) -> None:
+def _save_adapter(model: Any, card: AdapterCard, seen: Seen | None, folder: Path) -> None:
     with new_folder(folder, overwrite=True) as place:
         model.save_pretrained(place, safe_serialization=True)
+        write_seen(seen, place)
         write_card(card, place)
 
 

@@ -5,7 +5,7 @@ equal: what the data cannot tell apart is "not shown", together with what they c
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
@@ -101,6 +101,7 @@ def claim(
     format_rates: tuple[float, float] | None = None,
     estimate: Estimate | None = None,
     chance: float | None = None,
+    seen: Sequence[str] = (),
 ) -> Claim:
     """The claim of one comparison.
 
@@ -112,6 +113,7 @@ def claim(
         early: subject − against when each answer is cut after the first line that holds an answer.
         format_rates: share of completions an answer could be read from, of `against` and of the subject.
         estimate: the subject's own score, for `chance`: the score of guessing, of a set with options.
+        seen: flags of items that one of the two had seen (see `contamination.seen_flag`).
 
     Raises:
         InputError: an adjusted p that cannot come from p and the number of comparisons; chance without an
@@ -135,7 +137,7 @@ def claim(
         flags=(),
         sentence="",
     )
-    flags = (*_gain_flags(made, early, format_rates), *_size_flags(made, estimate, chance))
+    flags = (*seen, *_gain_flags(made, early, format_rates), *_size_flags(made, estimate, chance))
     return replace(made, flags=flags, sentence=_sentence(made))
 
 

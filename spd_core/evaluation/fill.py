@@ -7,14 +7,14 @@ say together is in `evaluation/table.py`.
 import gc
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from spd_core.data.catalog import find_capability
 from spd_core.distill.pipeline import carry_out
+from spd_core.distill.recall import seen_by_checkpoint
 from spd_core.distill.trained import begun_by, trained_by
 from spd_core.errors import InputError, Stopped
 from spd_core.evaluation.answers import Items, evaluate, fit_to, read_set
@@ -76,7 +76,6 @@ class _Work:
     listener: Callable[[AnyEvent], None] | None
     stop: Callable[[], bool] | None
     sets: list[Items] = field(default_factory=list)
-    seen: frozenset[str] = frozenset()
     since: float = 0.0
 
     # --- telling -----------------------------------------------------------------------------------------------
@@ -114,17 +113,6 @@ class _Work:
         """Read the sets, and look for everything that subjects name: what is wrong is told before hours of work."""
         check(self.recipe)
         self.sets = [read_set(wanted, self.recipe.prompt_style) for wanted in self.recipe.sets]
-        self.seen = frozenset(self._seen())
-
-    def _seen(self) -> Iterator[str]:
-        """Prompts that subspaces are captured from or corpora are written on."""
-        recipe = self.recipe
-        if any(subject.kind == "projected" and not subject.capture for subject in recipe.subjects) or recipe.arms:
-            found = find_capability(recipe.capability).limited(recipe.capture.examples)
-            yield from (example.prompt for example in found.examples)
-        if recipe.arms:
-            found = find_capability(recipe.capability, split=recipe.corpus.split).limited(recipe.corpus.prompts)
-            yield from (example.prompt for example in found.examples)
 
     # --- arms --------------------------------------------------------------------------------------------------
 
@@ -192,7 +180,7 @@ class _Work:
         forget_packed()
         gc.collect()
         lm, lane = self._loaded(subject.model, None, subject.name), Lane(name=subject.title)
-        self._fill_cells(lm, subject, seed, Ready(RAW, lane, fingerprint(lm, lane)))
+        self._fill_cells(lm, subject, seed, Ready(RAW, lane, fingerprint(lm, lane), seen=seen_by_checkpoint(lm.name)))
 
     def _loaded(self, name: str, revision: str | None, arm: str = "") -> LanguageModel:
         self.begin("load", arm=arm)
@@ -255,7 +243,7 @@ class _Work:
             revision=lm.revision,
             dtype=str(lm.dtype).removeprefix("torch."),
             unfit=len(fitting.unfit),
-            seen=sum(example.prompt in self.seen for example in examples),
+            seen=None if ready.seen is None else ready.seen.count(example.prompt for example in examples),
             tokens=found.tokens,
             reused=found.reused,
             chance=items.chance,

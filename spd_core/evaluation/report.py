@@ -197,11 +197,10 @@ def notes(table: Table) -> list[str]:
         cell, title = one.cells[0], table.column(one.cells[0].set).title
         if cell.unfit:
             said.append(f"{title}: {cell.unfit} items that its scorer cannot score are left out of every subject.")
-        if cell.seen:
-            said.append(
-                f"{title}: the prompts of {cell.seen} of {one.estimate.n} items were captured from or "
-                "trained on: no held-out set."
-            )
+    for (_, name), one in table.answered.items():
+        if one.seen_flag:
+            what = one.seen_flag.removeprefix("seen: ")
+            said.append(f"{table.column(name).title}: {what}: for it this is no held-out set.")
     for (_, name), found in table.claims.items():
         if found.headline == "helps":
             column = table.column(name)

@@ -6,13 +6,16 @@ Knows nothing of items or scores.
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
 from spd_core.data.capability import Capability
 from spd_core.data.catalog import find_capability
-from spd_core.intervention.adapters import saved_adapter
+from spd_core.data.seen import Seen, all_seen
+from spd_core.distill.recall import recalled
+from spd_core.intervention.adapters import Adapter, saved_adapter
+from spd_core.intervention.export import seen_before
 from spd_core.intervention.lanes import make_lane
 from spd_core.intervention.projection import Lane
 from spd_core.models.identity import content_of
@@ -35,6 +38,7 @@ class Ready:
         spec: the lane in words.
         fingerprint: sha256 of the model, its projection and its adapter: equal ones answer alike.
         capture: of a projected one, what `open_capture` calls the capture; `subspace` its identity.
+        seen: the prompts that it was calibrated or trained on; None where they are not known.
     """
 
     spec: LaneSpec
@@ -42,6 +46,7 @@ class Ready:
     fingerprint: str
     capture: str = ""
     subspace: str = ""
+    seen: Seen | None = None
 
 
 @dataclass(frozen=True)
@@ -71,20 +76,24 @@ class Subjects:
         """
         run = self.runs.get((subject.arm, seed), "") if subject.arm is not None else ""
         spec = self.recipe.lane(subject, seed, run)
-        lane = make_lane(spec, subject.title, self._subspace, saved_adapter)
+        lane = make_lane(spec, subject.title, self._subspace, _adapter)
         lane.maps(self.lm)  # refuses another model, or layers that are not there, before anything is asked
         lane.deltas(self.lm)
+        made = Ready(spec, lane, fingerprint(self.lm, lane), seen=all_seen((seen_before(self.lm.name), lane.seen)))
         if not spec.projects:
-            return Ready(spec, lane, fingerprint(self.lm, lane))
+            return made
         place, found = self._capture(spec)
-        return Ready(spec, lane, fingerprint(self.lm, lane), reference_of(place), found.identity)
+        return replace(made, capture=reference_of(place), subspace=found.identity)
 
     @cached_property
     def _calibration(self) -> Capability:
         return find_capability(self.recipe.capability).limited(self.recipe.capture.examples)
 
     def _subspace(self, spec: LaneSpec) -> Subspace:
-        return subspace_of(self._capture(spec)[1], spec.rank)
+        found = subspace_of(self._capture(spec)[1], spec.rank)
+        if spec.capture:
+            return found
+        return replace(found, seen=Seen.of(example.prompt for example in self._calibration.examples))
 
     def _capture(self, spec: LaneSpec) -> tuple[Path, Analysis]:
         """The capture that a subject names, or else one of this evaluation's own, and its folder."""
@@ -122,6 +131,12 @@ class Subjects:
             )
             save_capture(found, place, overwrite=True)
         return place
+
+
+def _adapter(ref: str) -> Adapter:
+    """A saved adapter; where it did not note what it has seen, its run may tell."""
+    found = saved_adapter(ref)
+    return found if found.seen is not None else replace(found, seen=recalled(found.card.run, found.card.arm))
 
 
 def fingerprint(lm: LanguageModel, lane: Lane) -> str:

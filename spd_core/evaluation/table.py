@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spd_core.evaluation.claims import Claim, claim
+from spd_core.evaluation.contamination import seen_flag, seen_items
 from spd_core.evaluation.controls import alike, role
 from spd_core.evaluation.damaged import DamagedCell, cells_of, read_cells
 from spd_core.evaluation.statistics import Difference, Estimate, estimate, holm, paired
@@ -69,6 +70,11 @@ class Answered:
     def length(self) -> float:
         """Mean number of tokens of an answer."""
         return float(np.mean([record.tokens for records in self.items for record in records]))
+
+    @property
+    def seen_flag(self) -> str:
+        """The reason to doubt its score where it was tested on what it knows; empty without one."""
+        return seen_flag(self.subject.title, seen_items(self.subject, self.cells), self.estimate.n)
 
     @property
     def seconds(self) -> float:
@@ -258,4 +264,5 @@ def _claim(
         format_rates=(base.share("read"), mine.share("read")) if binary else None,
         estimate=mine.estimate,
         chance=base.cells[0].chance if binary else None,
+        seen=[one.seen_flag for one in (mine, base) if one.seen_flag],
     )

@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from spd_core.data.seen import Seen, all_seen, read_seen, write_seen
 from spd_core.errors import InputError, ModelError
 from spd_core.intervention.cards import CARD, AdapterCard, adapter_folder, read_card, write_card
 from spd_core.models.families import BUILTIN
@@ -67,10 +68,12 @@ class Adapter:
 
     Attributes:
         deltas: by the path of the linear map in the plain model, e.g. `model.layers.0.self_attn.q_proj`.
+        seen: the prompts that it was calibrated and trained on; None where they are not known.
     """
 
     card: AdapterCard
     deltas: Mapping[str, Delta]
+    seen: Seen | None = None
 
     @cached_property
     def fingerprint(self) -> str:
@@ -107,7 +110,7 @@ def _fits(lm: LanguageModel, path: str, delta: Delta) -> bool:
 
 
 def load_adapter(folder: Path) -> Adapter:
-    """Read an adapter: peft's two files, and its card.
+    """Read an adapter: peft's two files, its card, and what it has seen.
 
     Raises:
         InputError: a file is missing, truncated or does not fit the others, or the adapter is more than plain LoRA.
@@ -126,7 +129,7 @@ def load_adapter(folder: Path) -> Adapter:
         rank = a.shape[0]
         scale = config["lora_alpha"] / (math.sqrt(rank) if config.get("use_rslora") else rank)
         deltas[path] = Delta(a, b, scale)
-    return Adapter(card, deltas)
+    return Adapter(card, deltas, read_seen(folder))
 
 
 def saved_adapter(ref: str) -> Adapter:
@@ -213,7 +216,10 @@ def joined(adapters: Sequence[Adapter]) -> Adapter:
     card = last.model_copy(
         update={"base": first.base, "revision": first.revision, "rounds": sum(one.card.rounds for one in adapters)}
     )
-    return Adapter(card, {path: _side_by_side(deltas, rank) for path, deltas in parts.items()})
+    seen = all_seen(adapter.seen for adapter in adapters)
+    if seen is not None:
+        card = card.model_copy(update={"calibrated": len(seen.calibrated), "trained": len(seen.trained)})
+    return Adapter(card, {path: _side_by_side(deltas, rank) for path, deltas in parts.items()}, seen)
 
 
 def _side_by_side(deltas: Sequence[Delta], rank: int) -> Delta:
@@ -256,4 +262,5 @@ def save_adapter(adapter: Adapter, folder: Path, base_config: Any, overwrite: bo
     with new_folder(folder, overwrite) as temporary:
         write_text(temporary / CONFIG, to_json(config))
         save_file(tensors, temporary / TENSORS, metadata={"format": "pt"})
+        write_seen(adapter.seen, temporary)
         write_card(card, temporary)

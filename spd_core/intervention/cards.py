@@ -29,9 +29,11 @@ class AdapterCard(Record):
         subspace: fingerprint of the subspace that the corpus was written in; empty for raw ones.
         corpus: sha256 of the rows trained on.
         held_out_loss: in nats, at the end; None without held-out rows.
+        calibrated, trained: how many different prompts its subspaces were captured from, and rows of how many were
+            trained on, in all rounds; which ones is in `seen.json`. None of adapters of before December 2026.
     """
 
-    format: int = 1
+    format: int = 2
     run: str = ""
     arm: ArmName | None = None
     capability: str = ""
@@ -47,6 +49,8 @@ class AdapterCard(Record):
     corpus: str = ""
     train_loss: float | None = None
     held_out_loss: float | None = None
+    calibrated: int | None = None
+    trained: int | None = None
     settings: TrainSettings
     created: str
     versions: dict[str, str]
@@ -85,7 +89,7 @@ def read_card(folder: Path) -> AdapterCard:
     """
     if not (folder / CARD).exists():
         raise InputError(f"no adapter at {folder}; train one first")
-    return read_record(AdapterCard, folder / CARD, fault="is no valid card", remedy="train again")
+    return read_record(AdapterCard, folder / CARD, newest=2, fault="is no valid card", remedy="train again")
 
 
 def write_card(card: AdapterCard, folder: Path) -> None:

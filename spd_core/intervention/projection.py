@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from spd_core.data.seen import Seen, all_seen
 from spd_core.errors import InputError
 from spd_core.intervention.adapters import Adapter, Delta, merged
 from spd_core.models.families import Kind, Site
@@ -42,6 +43,11 @@ class Lane:
     complement: bool = False
     name: str = "raw"
     adapter: Adapter | None = None
+
+    @property
+    def seen(self) -> Seen | None:
+        """The prompts that its subspace and its adapter know; None where that is not known of one of them."""
+        return all_seen(part.seen for part in (self.subspace, self.adapter) if part is not None)
 
     def maps(self, lm: LanguageModel) -> dict[Site, Tensor]:
         """[d_kv, d_kv] float64 matrix A for every site that this lane changes; symmetric.

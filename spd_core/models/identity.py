@@ -15,6 +15,8 @@ from spd_core.models import builtin
 from spd_core.models.families import BUILTIN
 from spd_core.storage import spd_home, to_json, write_text
 
+EXPORTED = "spd_export.json"
+"""In a checkpoint that SPD Lab has written: what went into its weights."""
 _OF_A_MODEL = ("*.safetensors", "*.json", "*.jinja", "*.model")
 _KEPT = 500
 """Hashes of files that are remembered."""
@@ -50,7 +52,7 @@ def same_revision(recorded: str, name: str, revision: str) -> bool:
     folder = Path(name).expanduser()
     if merged != now or not old.startswith("sha256:") or not new.startswith("content:") or not folder.is_dir():
         return False
-    return not (folder / "spd_export.json").exists() and old == f"sha256:{sampled_checksum(folder)[:16]}"
+    return not (folder / EXPORTED).exists() and old == f"sha256:{sampled_checksum(folder)[:16]}"
 
 
 def content_of(name: str) -> str:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from spd_core.data.capability import Capability, Loss
+from spd_core.data.seen import Seen
 from spd_core.data.spans import Encoded
 from spd_core.errors import InputError
 from spd_core.models.families import Site
@@ -269,6 +270,15 @@ class Analysis:
         for site, found in self.sites.items():
             digest.update(site.name.encode() + found.values.tobytes() + found.vectors.tobytes())
         return digest.hexdigest()
+
+    @property
+    def seen(self) -> Seen | None:
+        """The prompts that it was captured from; None of a folder of before whose examples are not at hand."""
+        used = {example.id for example in self.examples}
+        known = self.capability.split("calibration").examples
+        if not used:  # the shell kept none until November 2026, and its capability may be here
+            used = {example.id for example in known[: self.provenance.examples_requested]}
+        return Seen.of(example.prompt for example in known if example.id in used) if used else None
 
     def directions(self, site: Site) -> int:
         """How many directions of a site are kept and not rounding."""

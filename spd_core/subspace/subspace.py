@@ -3,12 +3,13 @@
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from spd_core.data.seen import Seen
 from spd_core.errors import CaptureError, InputError, ModelError
 from spd_core.models.families import Site
 from spd_core.models.identity import same_revision
@@ -29,12 +30,14 @@ class Subspace:
         singular_values: [d_kv] float64 per site, descending (per block for a per-head basis).
         provenance: what it was made from, and how.
         origin: of the capture that it is cut from (see `Analysis.origin`); empty where that is not known.
+        seen: the prompts that it was captured from; None where they are not known.
     """
 
     basis: Mapping[Site, Tensor]
     singular_values: Mapping[Site, Tensor]
     provenance: Provenance
     origin: str = ""
+    seen: Seen | None = None
 
     @property
     def sites(self) -> tuple[Site, ...]:
@@ -117,7 +120,8 @@ def subspace_of(analysis: Analysis, rank: str = "", *, per_head: bool | None = N
         return _of_few(analysis, rule, by_head)
     spectra = {site: _spectrum(site, found, by_head, record.dtype) for site, found in analysis.sites.items()}
     basis = "per-head" if by_head else "shared"
-    return _truncated(spectra, rule, cap, record.model_copy(update={"basis": basis}), analysis.origin)
+    cut = _truncated(spectra, rule, cap, record.model_copy(update={"basis": basis}))
+    return replace(cut, origin=analysis.origin, seen=analysis.seen)
 
 
 def _spectrum(site: Site, found: SiteAnalysis, by_head: bool, dtype: str) -> Spectrum:
@@ -137,7 +141,7 @@ def _of_few(analysis: Analysis, rule: str, by_head: bool) -> Subspace:
     basis = {site: torch.from_numpy(found.vectors) for site, found in analysis.sites.items()}
     values = {site: torch.from_numpy(found.values) for site, found in analysis.sites.items()}
     if rule == record.rank_rule and by_head == (record.basis == "per-head"):
-        return Subspace(basis, values, record)
+        return Subspace(basis, values, record, seen=analysis.seen)
     for site, columns in basis.items():
         wanted, _ = choose_rank(rule, values[site].numpy(), cap=True, dtype=record.dtype)
         if by_head or record.basis == "per-head" or wanted > columns.shape[1]:
@@ -147,12 +151,11 @@ def _of_few(analysis: Analysis, rule: str, by_head: bool) -> Subspace:
             )
         basis[site] = columns[:, :wanted].contiguous()
     ranks = {site.name: columns.shape[1] for site, columns in basis.items()}
-    return Subspace(basis, values, record.model_copy(update={"rank_rule": rule, "ranks": ranks, "capped": []}))
+    update = {"rank_rule": rule, "ranks": ranks, "capped": []}
+    return Subspace(basis, values, record.model_copy(update=update), seen=analysis.seen)
 
 
-def _truncated(
-    spectra: Mapping[Site, Spectrum], rank: str, cap: bool, record: Provenance, origin: str = ""
-) -> Subspace:
+def _truncated(spectra: Mapping[Site, Spectrum], rank: str, cap: bool, record: Provenance) -> Subspace:
     basis, capped = {}, []
     for site, spectrum in spectra.items():
         try:
@@ -163,7 +166,7 @@ def _truncated(
     ranks = {site.name: columns.shape[1] for site, columns in basis.items()}
     update = {"rank_rule": rank, "ranks": ranks, "capped": capped}
     values = {site: spectrum.values for site, spectrum in spectra.items()}
-    return Subspace(basis, values, record.model_copy(update=update), origin)
+    return Subspace(basis, values, record.model_copy(update=update))
 
 
 def random_subspace(like: Subspace, seed: int = 0) -> Subspace:
@@ -181,7 +184,7 @@ def random_subspace(like: Subspace, seed: int = 0) -> Subspace:
     )
     values = {site: torch.ones(site.d_kv, dtype=torch.float64) for site in basis}
     drawn = json.dumps(["random subspace", seed, [[site.name, site.d_kv] for site in basis]])
-    return Subspace(basis, values, record, hashlib.sha256(drawn.encode()).hexdigest())
+    return Subspace(basis, values, record, hashlib.sha256(drawn.encode()).hexdigest(), Seen())
 
 
 def provenance_of(

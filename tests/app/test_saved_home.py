@@ -10,12 +10,13 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app.ui import session
+from spd_core.distill.recall import recalled
 from spd_core.distill.trained import trained_by
 from spd_core.evaluation.table import read_table
 from spd_core.generation import comparison as texts
 from spd_core.intervention.adapters import saved_adapter
 from spd_core.intervention.cards import finished_adapters
-from spd_core.runs.folder import Run, all_runs
+from spd_core.runs.folder import Run, all_runs, open_run
 from spd_core.runs.queue import state_of
 from spd_core.subspace.store import capture_at, open_capture, saved_captures
 from spd_core.subspace.subspace import subspace_of
@@ -108,3 +109,16 @@ def test_programs_that_were_exported_run_on(program: str, lanes: int, home: Path
     done = subprocess.run([sys.executable, str(home / program)], cwd=ROOT, capture_output=True, text=True, timeout=LONG)
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.count("--- ") == lanes
+
+
+def test_what_an_adapter_of_before_has_seen_is_known_by_its_run(home: Path) -> None:
+    """Its card did not say; its corpora and captures lie in the run."""
+    for card in (card for card in finished_adapters() if card.run == DISTILLED):
+        assert (card.calibrated, card.trained, saved_adapter(card.ref).seen) == (None, None, None)
+        found = recalled(card.run, card.arm)
+        assert found is not None
+        recipe = open_run(DISTILLED).record.distillation
+        written = recipe.corpus.prompts or 0
+        assert len(found.trained) == written - recipe.corpus.held_out > 0
+        assert len(found.calibrated) == (recipe.capture.examples if card.subspace else 0)
+    assert recalled("20260101-gone", "spd") is None

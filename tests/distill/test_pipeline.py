@@ -13,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from spd_core.data.seen import prompt_hash, read_seen
 from spd_core.distill.corpus import read_corpus
 from spd_core.distill.pipeline import carry_out
 from spd_core.distill.train import train
@@ -193,7 +194,10 @@ def test_rounds_start_from_the_model_before_and_their_sum_is_one_adapter(
         untouched = plain()(ids).logits
     assert torch.allclose(first, second, atol=1e-4)
     assert (first - untouched).abs().max() > 1e-2
-    assert read_card(tmp_path / "adapters" / "spd").rounds == 2
+    card, seen = read_card(tmp_path / "adapters" / "spd"), read_seen(tmp_path / "adapters" / "spd")
+    assert seen is not None
+    assert (card.rounds, card.calibrated, card.trained) == (2, 6, 8)
+    assert (len(seen.calibrated), len(seen.trained)) == (6, 8), "of both rounds, each prompt once"
     assert [one.round for one in heard if isinstance(one, Drift)] == [1, 2]
     _check_drift(tmp_path, [one for one in heard if isinstance(one, Drift)])
 
@@ -224,6 +228,15 @@ def test_review_waits_and_rejected_rows_are_not_trained_on(recipe: Callable[...,
     assert [read_card(tmp_path / "adapters" / arm).rows for arm in ("psr", "spd")] == [6, 8]
     found = [event for event in heard if isinstance(event, HygieneFound)]
     assert [event.counts["rejected"] for event in found] == [2, 0]
+    rows = {row.number: row for row in read_corpus(tmp_path / "corpora" / "psr-round-1.jsonl")}
+    bare = {number: row.prompt.removeprefix("Q: ") for number, row in rows.items()}
+    for arm, captured, left_out in (("psr", 0, {0, 3, 8, 9}), ("spd", 6, {8, 9})):  # the last two are held out
+        card, seen = read_card(tmp_path / "adapters" / arm), read_seen(tmp_path / "adapters" / arm)
+        assert seen is not None
+        assert (card.calibrated, card.trained) == (captured, 10 - len(left_out))
+        known = {number for number, prompt in bare.items() if prompt_hash(prompt) in seen.trained}
+        assert known == set(bare) - left_out
+        assert seen.count(f"calibration {i} " + "and more " * (i % 4) for i in range(6)) == captured
 
 
 def test_hygiene_is_reported_and_can_be_switched_off(

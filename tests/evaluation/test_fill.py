@@ -1,6 +1,7 @@
 """Whole evaluations on a tiny model: cells, arms that are trained for it, seeds, stops, and all that can be wrong."""
 
 import json
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -12,11 +13,12 @@ import torch
 from spd_core.errors import InputError, ModelError
 from spd_core.evaluation import answers as evaluation
 from spd_core.evaluation import fill, preflight
+from spd_core.evaluation.contamination import seen_items
 from spd_core.evaluation.fill import carry_out_table
-from spd_core.evaluation.store import ItemRecord, cell_path, read_cell
+from spd_core.evaluation.store import Cell, ItemRecord, cell_path, read_cell
 from spd_core.evaluation.table import read_table
-from spd_core.intervention.adapters import save_adapter
-from spd_core.intervention.export import export_folded
+from spd_core.intervention.adapters import save_adapter, saved_adapter
+from spd_core.intervention.export import export_folded, export_merged
 from spd_core.intervention.projection import Lane
 from spd_core.recipes.distill import Recipe
 from spd_core.recipes.evaluation import EvaluationRecipe, evaluation_from
@@ -24,8 +26,8 @@ from spd_core.runs import queue
 from spd_core.runs.events import AnyEvent, CellDone, StageBegun
 from spd_core.runs.folder import Run, all_runs
 from spd_core.runs.record import anchored
-from spd_core.subspace.store import captures_folder, load_capture, open_capture, save_capture
-from spd_core.subspace.subspace import subspace_of
+from spd_core.subspace.store import captures_folder, load_capture, open_capture, reference_of, save_capture
+from spd_core.subspace.subspace import random_subspace, subspace_of
 from tests.lora import adapter_of, peft_model
 
 Make = Callable[..., EvaluationRecipe]
@@ -202,13 +204,107 @@ def test_a_folded_checkpoint_answers_like_the_projected_model(make: Make, tmp_pa
     assert [record.completion for record in checkpoint] != [r.completion for r in filled(tmp_path / "other", "base")]
 
 
-def test_items_that_were_captured_from_are_counted(make: Make, tmp_path: Path) -> None:
-    recipe = make(sets=[{"capability": make().capability, "split": "calibration", "max_new_tokens": 5}])
+# --- what a subject has seen --------------------------------------------------------------------------------------
+
+
+def seen_in(folder: Path, subject: str, set_name: str) -> int | None:
+    found = read_cell(folder, subject, 42, set_name)
+    assert found is not None, f"{subject} on {set_name} was not filled"
+    return found[0].seen
+
+
+def splits(make: Make) -> list[dict[str, Any]]:
+    """All three splits of the in-domain set; 6, 6 and 5 items."""
+    path = make().capability
+    return [{"capability": path, "split": split, "label": split, "max_new_tokens": 5}
+            for split in ("calibration", "train", "heldout")]  # fmt: skip
+
+
+def test_what_each_subject_was_captured_from_or_trained_on_is_counted_for_it(make: Make, tmp_path: Path) -> None:
+    names = ["base", "projected", "projected-random", "projected-full", "projected-shuffled", "psr", "spd", "random"]
+    corpus = {"max_new_tokens": 5, "drop": [], "prompts": 4}
+    recipe = make(subjects=names, sets=splits(make), capture={"examples": 5}, corpus=corpus)
     carry_out_table(recipe, tmp_path / "run")
-    found = read_cell(tmp_path / "run", "base", 42, "inside")
-    assert found is not None
-    assert found[0].seen == 6
-    assert "6 of 6 items were captured from" in (tmp_path / "run" / "table.md").read_text()
+    found = {
+        name: tuple(seen_in(tmp_path / "run", name, split) for split in ("calibration", "train", "heldout"))
+        for name in names
+    }
+    captured, trained, nothing = (5, 0, 0), (0, 4, 0), (0, 0, 0)
+    assert found == {
+        "base": nothing, "projected": captured, "projected-random": nothing, "projected-full": captured,
+        "projected-shuffled": captured, "psr": trained, "spd": (5, 4, 0), "random": trained,
+    }  # fmt: skip
+    said = (tmp_path / "run" / "table.md").read_text()
+    assert "SPD was calibrated or trained on 4 of these 6 items" in said
+    table = read_table(recipe, tmp_path / "run")
+    assert "seen: SPD was calibrated or trained on 4 of these 6 items" in table.claims["spd", "train"].flags
+    assert not any(flag.startswith("seen") for flag in table.claims["spd", "heldout"].flags)
+
+
+def test_adapters_captures_and_checkpoints_that_are_there_bring_what_they_know(
+    make: Make, tmp_path: Path, tiny_lm: Any, home: Path
+) -> None:
+    """An adapter of a run was tested on 8 of its own training prompts, and nothing was said."""
+    made = make(subjects=["base", "projected", "spd"])
+    carry_out_table(made, home / "runs" / "20261201-table")
+    (run,) = [one for one in all_runs() if isinstance(one, Run)]
+    capture = reference_of(next((home / "runs" / "20261201-table" / "captures").iterdir()))
+    lm, adapter = tiny_lm("llama"), saved_adapter(f"{run.id}/spd")
+    export_merged(lm, adapter, tmp_path / "merged")
+    export_folded(lm, Lane(subspace_of(open_capture(capture))), tmp_path / "folded")
+    export_folded(lm, Lane(random_subspace(subspace_of(open_capture(capture)), 1)), tmp_path / "drawn")
+    shutil.copytree(tmp_path / "merged", tmp_path / "foreign")
+    for name in ("seen.json", "spd_export.json"):
+        (tmp_path / "foreign" / name).unlink()
+    given = [
+        {"kind": "distilled", "adapter": f"{run.id}/spd", "label": "adapter"},
+        {"kind": "projected", "capture": capture, "label": "capture"},
+        *({"kind": "checkpoint", "model": str(tmp_path / name), "label": name}
+          for name in ("merged", "folded", "drawn", "foreign")),
+    ]  # fmt: skip
+    recipe = make(subjects=["base", *given], sets=splits(make)[:2])
+    carry_out_table(recipe, tmp_path / "other")
+    found = {
+        one["label"]: tuple(seen_in(tmp_path / "other", str(one["label"]), split) for split in ("calibration", "train"))
+        for one in given
+    }
+    assert found == {
+        "adapter": (6, 6), "capture": (6, 0), "merged": (6, 6), "folded": (6, 0), "drawn": (0, 0),
+        "foreign": (None, None),
+    }  # fmt: skip
+    flags = read_table(recipe, tmp_path / "other").claims["foreign", "train"].flags
+    assert any("what foreign was trained on is not known" in flag for flag in flags)
+
+
+def test_an_adapter_of_before_is_known_by_its_run(make: Make, tmp_path: Path, tiny_lm: Any, home: Path) -> None:
+    made = make(subjects=["base", "spd"])
+    carry_out_table(made, tmp_path / "run")
+    (run,) = [one for one in all_runs() if isinstance(one, Run)]
+    export_merged(tiny_lm("llama"), saved_adapter(f"{run.id}/spd"), tmp_path / "merged")
+    for place in (run.folder / "adapters" / "spd", tmp_path / "merged"):  # as versions before left them
+        (place / "seen.json").unlink()
+    subjects = ["base", f"{run.id}/spd", {"kind": "checkpoint", "model": str(tmp_path / "merged"), "label": "merged"}]
+    recipe = make(subjects=subjects, sets=splits(make)[:2])
+    carry_out_table(recipe, tmp_path / "other")
+    names = [subject.name for subject in recipe.subjects[1:]]
+    assert [seen_in(tmp_path / "other", name, split) for name in names for split in ("calibration", "train")] == [6] * 4
+    path = Path(made.capability)
+    path.write_text(path.read_text().replace("train 3 of inside", "edited since"))
+    carry_out_table(recipe, tmp_path / "later")
+    assert [seen_in(tmp_path / "later", name, "train") for name in names] == [None, None], "nobody can know any more"
+
+
+def test_earlier_cells_say_what_they_looked_for(make: Make, tmp_path: Path) -> None:
+    cells = [Cell.model_validate({**old, "format": 2}) for old in (
+        {"subject": "x", "seed": 42, "set": "s", "title": "S", "model": "m", "revision": "r", "dtype": "float32",
+         "fingerprint": "f", "created": "c", "seen": 3,
+         "about": {"subject": "", "set": "s", "template": "t", "scorer": "number", "style": "raw",
+                   "max_new_tokens": 4}},
+    )]  # fmt: skip
+    recipe = make(subjects=["base", "projected", "spd", "r/spd", {"kind": "projected", "capture": "c"},
+                            {"kind": "checkpoint", "model": "m"}])  # fmt: skip
+    assert [seen_items(subject, cells) for subject in recipe.subjects] == [0, 3, 3, None, None, None]
+    assert seen_items(recipe.subjects[2], [*cells, cells[0].model_copy(update={"seen": 5})]) == 5, "of all its seeds"
 
 
 def test_a_set_that_is_edited_between_a_stop_and_going_on_is_asked_anew(make: Make, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ BASE, BETTER = [1, 0, 0, 0, 0] * 12, [1, 1, 1, 0, 0] * 12
 
 @pytest.fixture
 def table(tmp_path: Path) -> Table:
-    put(tmp_path, "base", records(BASE), unfit=3, seen=2)
+    put(tmp_path, "base", records(BASE), unfit=3)
     put(tmp_path, "spd", records(BETTER), unfit=3, seen=2)
     put(tmp_path, "base", likelihoods([1, 2, 3, 4, 5, 6]), set_name="code", scorer="nll")
     put(tmp_path, "spd", likelihoods([1, 2, 3, 4, 5, 6]), set_name="code", scorer="nll")
@@ -62,7 +62,7 @@ def test_notes_say_what_was_left_out_and_what_was_seen(table: Table) -> None:
     said = "\n".join(notes(table))
     assert "n: Arithmetic 60, Code 6." in said
     assert "Arithmetic: 3 items that its scorer cannot score are left out of every subject." in said
-    assert "the prompts of 2 of 60 items were captured from or trained on" in said
+    assert "Arithmetic: SPD was calibrated or trained on 2 of these 60 items: for it this is no held-out set." in said
     assert "Holm over 2 comparisons" in said
     assert "4 of 6 cells are filled so far." in said
 
