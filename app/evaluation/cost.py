@@ -17,7 +17,8 @@ from spd_core.errors import InputError
 from spd_core.evaluation.costs import EvaluationCost, answering, cost_of_evaluation, measured_answers
 from spd_core.evaluation.statistics import FEWEST, minimum_detectable
 from spd_core.recipes.distill import Recipe
-from spd_core.recipes.evaluation import EvalSet, EvaluationRecipe
+from spd_core.recipes.evaluation import EvaluationRecipe
+from spd_core.recipes.sets import EvalSet
 from spd_core.runs.costs import Cost, Rates, measured_rates
 
 DISCORDANCE = 1 / 3

@@ -13,7 +13,8 @@ from app.ui import session
 from app.ui.widgets import failure
 from spd_core.data.capability import builtin_names
 from spd_core.errors import InputError
-from spd_core.recipes.evaluation import NAMED, EvalSet, EvaluationRecipe, evaluation_from
+from spd_core.recipes.evaluation import NAMED, EvaluationRecipe, evaluation_from
+from spd_core.recipes.sets import EvalSet
 from spd_core.sandbox.run import code_allowed
 
 _RUN = {

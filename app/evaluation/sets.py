@@ -11,7 +11,7 @@ from spd_core.data.capability import Scorer, Split, builtin_names
 from spd_core.data.catalog import file_changed, find_capability, saved_capabilities
 from spd_core.data.public import PUBLIC_SETS
 from spd_core.errors import InputError
-from spd_core.recipes.evaluation import EvalSet, answer_length, split_of
+from spd_core.recipes.sets import EvalSet, answer_length, split_of
 
 LIMIT = 60
 _SCORED = {

@@ -25,8 +25,8 @@ from spd_core.intervention.projection import Lane, projecting
 from spd_core.models.loading import LanguageModel
 from spd_core.models.losses import batch_losses, longest_first
 from spd_core.progress import Progress, Stop, Tell, silent
-from spd_core.recipes.evaluation import EvalSet, answer_length
 from spd_core.recipes.lanes import Sampling
+from spd_core.recipes.sets import EvalSet, answer_length
 from spd_core.sandbox.run import run_tests
 
 _REFERENCE_TOKENS = 1024

@@ -10,8 +10,9 @@ from contextlib import suppress
 from spd_core.data.capability import Scorer
 from spd_core.errors import InputError
 from spd_core.models.families import BUILTIN
-from spd_core.recipes.evaluation import EvalSet, EvaluationRecipe, Subject, answer_length
+from spd_core.recipes.evaluation import EvaluationRecipe, Subject
 from spd_core.recipes.lanes import source_of
+from spd_core.recipes.sets import EvalSet, answer_length
 from spd_core.records import Record
 from spd_core.runs.costs import START, Cost, Rates
 from spd_core.runs.events import CellDone

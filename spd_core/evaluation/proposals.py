@@ -5,16 +5,15 @@ nothing. Imports no torch: pages ask, too.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
-from spd_core.data.catalog import find_capability
-from spd_core.data.public import PUBLIC_SETS
+from spd_core.distill.checks import examples_of
 from spd_core.distill.trained import trained_by
 from spd_core.errors import InputError
 from spd_core.evaluation.controls import alike, role, trained_in
 from spd_core.intervention.cards import CARD, read_card
 from spd_core.recipes.distill import ArmName
-from spd_core.recipes.evaluation import CONTROLS, NAMED, EvalSet, EvaluationRecipe, Subject, split_of
+from spd_core.recipes.evaluation import CONTROLS, NAMED, EvaluationRecipe, Subject
+from spd_core.recipes.sets import EvalSet, split_of
 from spd_core.runs.folder import Run, open_run
 from spd_core.runs.queue import state_of
 
@@ -243,10 +242,8 @@ def items_of(wanted: EvalSet) -> int | None:
     Raises:
         InputError: nothing of that name, no such file, or no item in the split.
     """
-    if wanted.capability in PUBLIC_SETS and not wanted.data:
-        return None
-    data = Path(wanted.data).expanduser() if wanted.data else None
-    return len(find_capability(wanted.capability, data, wanted.split).examples)
+    found = examples_of(wanted.capability, wanted.split, wanted.data)
+    return None if found is None else len(found.examples)
 
 
 # --- parts of a recipe -------------------------------------------------------------------------------------------

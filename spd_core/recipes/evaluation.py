@@ -1,8 +1,6 @@
 """What an evaluation is asked to do, as settings: subjects, sets, seeds. Imports no torch: pages write it, too."""
 
-import hashlib
 import os
-import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,23 +8,16 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field, field_validator, model_validator
 
-from spd_core.data.capability import Scorer, Split, Style
-from spd_core.data.public import PUBLIC_SETS
+from spd_core.data.capability import Style
 from spd_core.recipes.capture import CaptureSettings
 from spd_core.recipes.distill import ARMS, ArmName, CorpusSettings, Recipe, TrainSettings, short_name
 from spd_core.recipes.lanes import LaneSpec, Projection
 from spd_core.recipes.presets import preset_under, read_settings, validated
+from spd_core.recipes.sets import EvalSet, short_name_for_files
 from spd_core.records import Request
 
 Seed: TypeAlias = Annotated[int, Field(ge=0, lt=2**31)]
 SubjectKind: TypeAlias = Literal["base", "projected", "distilled", "checkpoint"]
-
-
-def _file_name(text: str) -> str:
-    """A short name for files; where it would say too little or too much, a part of its sha256 does."""
-    found = re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-")
-    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
-    return f"{found[:50]}-{digest}" if len(found) > 60 else found or digest
 
 
 class Subject(Projection):
@@ -66,17 +57,17 @@ class Subject(Projection):
     def name(self) -> str:
         """Short name, for files and configurations."""
         if self.label:
-            return _file_name(self.label.lower())
+            return short_name_for_files(self.label.lower())
         if self.kind == "distilled":
-            return self.arm or _file_name(self.adapter)
+            return self.arm or short_name_for_files(self.adapter)
         if self.kind == "checkpoint":
-            return f"checkpoint-{_file_name(Path(self.model).name)}"
+            return f"checkpoint-{short_name_for_files(Path(self.model).name)}"
         known = {subject.model_dump_json(): name for name, subject in NAMED.items()}
         plain = self.model_copy(
             update={"rank": None, "strength": None, "capture": "", "kinds": ("key", "value"), "layers": None}
         )
         called = known.get(plain.model_dump_json(), f"{self.kind}-{self.of.partition(' ')[0]}")
-        return f"{called}-{_file_name(self.capture)}" if self.capture else called
+        return f"{called}-{short_name_for_files(self.capture)}" if self.capture else called
 
     @property
     def title(self) -> str:
@@ -129,48 +120,6 @@ CONTROLS: Mapping[str, Mapping[str, str]] = {
     },
 }
 """What each subject that claims to use the capability subspace is to be better than, and the question that answers."""
-
-
-class EvalSet(Request):
-    """One set of items with right answers.
-
-    Attributes:
-        capability: a built-in, saved or public set, or a capability file.
-        data: a local JSONL file with a public set's columns, instead of the hub.
-        limit: the first so many items; None takes all.
-        max_new_tokens: None takes what the scorer needs (see `answer_length`).
-    """
-
-    capability: str = Field(min_length=1)
-    data: str = ""
-    split: Split = "heldout"
-    limit: int | None = Field(default=None, ge=1)
-    max_new_tokens: int | None = Field(default=None, ge=1)
-    label: str = Field(default="", max_length=120)
-
-    def in_short(self) -> Any:
-        """The name of a set, where nothing else is said of it."""
-        found = super().in_short()
-        return self.capability if found == {"capability": self.capability} else found
-
-    @property
-    def name(self) -> str:
-        """Short name, for files and tables."""
-        return _file_name(self.label or Path(self.capability).stem)
-
-
-def split_of(capability: str, data: str, kept: Split = "heldout") -> Split:
-    """The split that is asked: held out, but where a public data set has none."""
-    return kept if data or capability not in PUBLIC_SETS or kept in PUBLIC_SETS[capability].splits else "train"
-
-
-_LENGTH: Mapping[Scorer, int] = {"number": 32, "letter": 4, "python": 128, "exact": 16, "nll": 1}
-
-
-def answer_length(wanted: EvalSet, scorer: Scorer) -> int:
-    """Most new tokens of an answer: the public word and code problems need room to reason in (the paper allows 256)."""
-    reasoned = wanted.capability in PUBLIC_SETS and scorer in ("number", "python")
-    return wanted.max_new_tokens or (256 if reasoned else _LENGTH[scorer])
 
 
 class EvaluationRecipe(Request):

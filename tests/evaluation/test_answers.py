@@ -18,7 +18,7 @@ from spd_core.evaluation.answers import Items, evaluate, fit_to, read_set
 from spd_core.evaluation.store import SCORING, ItemStore
 from spd_core.intervention.projection import Lane, folded
 from spd_core.progress import Progress
-from spd_core.recipes.evaluation import EvalSet
+from spd_core.recipes.sets import EvalSet
 from tests.intervention.test_projection import subspace_of
 from tests.waiting import LONG
 

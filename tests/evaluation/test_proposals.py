@@ -27,7 +27,8 @@ from spd_core.evaluation.statistics import Difference, detectable_with, minimum_
 from spd_core.evaluation.table import read_table
 from spd_core.intervention.cards import AdapterCard, write_card
 from spd_core.recipes.distill import Recipe, recipe_from
-from spd_core.recipes.evaluation import NAMED, EvalSet, EvaluationRecipe, Subject, evaluation_from
+from spd_core.recipes.evaluation import NAMED, EvaluationRecipe, Subject, evaluation_from
+from spd_core.recipes.sets import EvalSet
 from spd_core.runs import queue
 from spd_core.runs.events import CellDone
 from spd_core.runs.folder import Run, all_runs

@@ -6,15 +6,8 @@ from pathlib import Path
 import pytest
 
 from spd_core.errors import InputError
-from spd_core.recipes.evaluation import (
-    NAMED,
-    EvalSet,
-    Subject,
-    answer_length,
-    evaluation_from,
-    read_evaluation,
-    split_of,
-)
+from spd_core.recipes.evaluation import NAMED, Subject, evaluation_from, read_evaluation
+from spd_core.recipes.sets import EvalSet, answer_length, split_of
 
 
 def test_named_subjects_keep_their_names() -> None:

@@ -31,7 +31,8 @@ from spd_core.evaluation.progress import (
 from spd_core.evaluation.store import About, Cell, ItemRecord, write_cell
 from spd_core.intervention.cards import AdapterCard, write_card
 from spd_core.recipes.distill import TrainSettings, recipe_from
-from spd_core.recipes.evaluation import NAMED, EvalSet, Subject, evaluation_from
+from spd_core.recipes.evaluation import NAMED, Subject, evaluation_from
+from spd_core.recipes.sets import EvalSet
 from spd_core.runs import queue
 from spd_core.runs.events import AnyEvent, CellDone, StageBegun, StageProgress
 from spd_core.runs.folder import Run
