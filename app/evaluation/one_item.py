@@ -108,7 +108,8 @@ def _link() -> dict[str, str]:
 
 def _open_button(record: ItemRecord, mine: Answered, table: Table, cell: Cell) -> None:
     try:
-        found = opening.how_to_open(table.recipe, mine.subject, cell, record, _link())
+        beside = sorted({other.capture for one in table.answered.values() for other in one.cells if other.capture})
+        found = opening.how_to_open(table.recipe, mine.subject, cell, record, _link(), beside)
     except SpdError as error:
         caption(f"It cannot be opened in Side by side: {escaped(str(error))}.")
         return

@@ -11,7 +11,7 @@ from spd_core.evaluation.statistics import Interval
 from spd_core.evaluation.table import Column, Table
 from spd_core.text import shown
 
-_TOOLS, _LEGEND = 26, 30  # pixels: of plotly's buttons, and of the legend, which stands below them
+_TOOLS, _LEGEND = 26, 46  # pixels: of plotly's buttons, and of the legend, which stands below them
 _ROW, _HEAD, _FOOT = 32, 44, 62  # pixels: of a subject, of a panel's title, and of its axis
 _LABEL = 20  # characters in one of the two lines of a subject's name beside its row; the rest is in the hover text
 

@@ -5,7 +5,6 @@ Whatever Side by side could not write as the table did is refused or said; nothi
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
@@ -13,12 +12,13 @@ import streamlit as st
 from app.side_by_side.agreement import Scored
 from app.side_by_side.lane_pickers import distilled_models
 from app.side_by_side.lanes import COMPLEMENT, KINDS, LANES, MOST_LANES, RANDOM
+from app.side_by_side.which_capture import capture_for
 from app.ui import session
 from spd_core.distill.trained import trained_by
 from spd_core.errors import InputError
 from spd_core.evaluation.store import Cell, ItemRecord
 from spd_core.intervention.cards import AdapterCard
-from spd_core.models.families import BUILTIN, parse_layers
+from spd_core.models.families import BUILTIN
 from spd_core.recipes.evaluation import EvaluationRecipe, Subject
 from spd_core.recipes.lanes import LaneSpec
 from spd_core.subspace.store import recorded_captures
@@ -26,7 +26,6 @@ from spd_core.subspace.store import recorded_captures
 if TYPE_CHECKING:
     from spd_core.subspace.analysis import Analysis
 
-_LOOKED_AT = 4  # captures that are opened in search of the one that fits
 _TOKENS = 64  # most new tokens where the table has none written
 
 
@@ -72,12 +71,18 @@ class Opening:
 
 
 def how_to_open(
-    recipe: EvaluationRecipe, subject: Subject, cell: Cell, record: ItemRecord, link: Mapping[str, str] | None = None
+    recipe: EvaluationRecipe,
+    subject: Subject,
+    cell: Cell,
+    record: ItemRecord,
+    link: Mapping[str, str] | None = None,
+    beside: Sequence[str] = (),
 ) -> Opening:
     """How to ask a subject an item again: with the capture and the adapter that answered, and no others.
 
     Args:
         link: query parameters of the page Evaluation that lead back to the item.
+        beside: captures of the same table: subjects that project nothing are opened with one of these, too.
 
     Raises:
         InputError: Side by side cannot, or what answered is gone; the message says why, and what can be done.
@@ -87,7 +92,7 @@ def how_to_open(
             "Side by side writes with the model of a capture, and this subject is a checkpoint of its "
             "own: capture a capability on that checkpoint on Home, then paste the prompt"
         )
-    analysis, notes = _capture(recipe, subject, cell)
+    analysis, notes = capture_for(recipe, subject, cell, beside)
     rank = _rank(subject.rank or recipe.capture.rank, analysis.d_kv) if subject.kind == "projected" else None
     adapter = _adapter(recipe, subject, cell, analysis) if subject.kind == "distilled" else ""
     spec = _spec(recipe, subject, cell, rank, adapter)
@@ -113,123 +118,6 @@ def open_item(found: Opening) -> None:
     st.switch_page(session.SIDE_BY_SIDE, query_params={session.CAPTURE: found.capture})  # None would be refused
 
 
-# --- which capture -----------------------------------------------------------------------------------------------
-
-
-def _capture(recipe: EvaluationRecipe, subject: Subject, cell: Cell) -> "tuple[Analysis, tuple[str, ...]]":
-    """The capture that answered; for a subject that projects nothing, any of its model."""
-    if subject.kind == "projected" and cell.capture:
-        return _very_capture(cell)
-    return _likely_capture(recipe, subject, cell)
-
-
-def _very_capture(cell: Cell) -> "tuple[Analysis, tuple[str, ...]]":
-    """The capture of this identity: under the name that the cell says, or, when that is gone, under another one."""
-    found = _opened([cell.capture])
-    if found and found[0].identity == cell.subspace:
-        return found[0], ()
-    for other in _opened([name for name in session.analysis_names() if name != cell.capture][:_LOOKED_AT]):
-        if other.identity == cell.subspace:
-            note = f"{cell.capture}, which answered, is gone; {other.name} is the same capture under another name."
-            return other, (note,)
-    why = (
-        f"another capture has its name now, {cell.capture}: {_facts(found[0])}"
-        if found
-        else f"its capture {cell.capture} is gone, or damaged"
-    )
-    raise InputError(f"{why}; nothing else may stand in for what answered. Evaluate the subject again to open it")
-
-
-def _facts(analysis: "Analysis") -> str:
-    """What tells a capture from others."""
-    record = analysis.provenance
-    layers = ", ".join(map(str, record.layers))
-    return f"{record.examples_used} examples of {record.capability}, {record.loss} loss, layers {layers}"
-
-
-def _likely_capture(recipe: EvaluationRecipe, subject: Subject, cell: Cell) -> "tuple[Analysis, tuple[str, ...]]":
-    """A capture of the model; of a table that does not say which one answered, that which fits best, and in what it
-    differs from what the recipe asks for."""
-    if subject.kind == "projected" and subject.of == "shuffled answers":
-        raise InputError(
-            "this table was made before December 2026 and does not say which capture of shuffled answers it was; "
-            "evaluate the subject again, and it can be opened"
-        )
-    fitting = [
-        one
-        for one in _candidates(recipe, subject)
-        if (one.provenance.model, one.provenance.revision) == (cell.model, cell.revision)
-    ]
-    loss = "full" if subject.of == "full loss" else recipe.capture.loss
-    if subject.kind == "projected":
-        fitting = [one for one in fitting if one.provenance.loss == loss]
-    if not fitting:
-        what = f"{subject.capture or Path(recipe.capability).stem} ({loss} loss)"
-        raise InputError(
-            f"no capture of {what} on {cell.model} is at hand, and Side by side needs one: capture it on "
-            "Home, then come back"
-        )
-    if subject.kind != "projected":
-        return fitting[0], ()
-    best = fitting[0] if subject.capture else min(fitting, key=lambda one: len(_otherwise(recipe, one)))
-    differs = [] if subject.capture else _otherwise(recipe, best)
-    note = "This table was made before December 2026 and does not say which capture answered."
-    how = f"{best.name} is close to it, not the same: {'; '.join(differs)}" if differs else f"{best.name} looks like it"
-    return best, (f"{note} {how}; the text that it writes will tell.",)
-
-
-def _candidates(recipe: EvaluationRecipe, subject: Subject) -> "list[Analysis]":
-    if subject.kind == "projected" and subject.capture:
-        names = [name for name in session.analysis_names() if name == subject.capture]
-    else:
-        stem = Path(recipe.capability).stem
-        names = [name for name in session.analysis_names() if name == stem or f"-{stem}-" in name]
-        recorded = [name for name in names if name in recorded_captures()]
-        names = [name for name in names if name not in recorded][:_LOOKED_AT] + recorded
-        if subject.kind != "projected":  # any capture of the model will do
-            names += [name for name in session.analysis_names() if name not in names][:_LOOKED_AT]
-    return _opened(names)
-
-
-def _opened(names: Sequence[str]) -> "list[Analysis]":
-    """Those of these captures that can be opened."""
-    captures = []
-    for name in names:
-        try:
-            captures.append(session.open_analysis(name))
-        except InputError:  # gone, or damaged: the page that opens it says so
-            continue
-    return captures
-
-
-def _otherwise(recipe: EvaluationRecipe, analysis: "Analysis") -> list[str]:
-    """In what a capture differs from what the recipe asks for."""
-    wanted, record = recipe.capture, analysis.provenance
-    said = []
-    if wanted.examples is not None and wanted.examples != record.examples_used:
-        said.append(f"{record.examples_used} examples, the table's {wanted.examples}")
-    if not _same_layers(wanted.layers, record.layers):
-        said.append(f"layers {', '.join(map(str, record.layers))}, the table's {wanted.layers}")
-    if recipe.corpus.prompt_style != record.prompt_style:
-        said.append(f"{record.prompt_style} prompts, the table's {recipe.corpus.prompt_style}")
-    if wanted.center != record.center:
-        said.append(f"{'centred' if record.center else 'not centred'}, the table's is the other way")
-    return said
-
-
-def _same_layers(rule: str, layers: list[int]) -> bool:
-    try:
-        return list(parse_layers(rule, max(layers) + 1)) == sorted(layers)
-    except InputError:  # a layer beyond the capture's last one
-        return False
-
-
-def _rank(rule: str, d_kv: int) -> int:
-    if rule != "half" and not rule.isdecimal():
-        raise InputError(f"its rank rule {rule} gives each site a rank of its own, and Side by side has one for all")
-    return d_kv // 2 if rule == "half" else min(max(int(rule), 1), d_kv)
-
-
 # --- what is asked -----------------------------------------------------------------------------------------------
 
 
@@ -244,6 +132,12 @@ def _asked(cell: Cell, record: ItemRecord) -> dict[str, Any]:
         session.NEW_TOKENS: tokens,
         session.MODE: LANES,
     }
+
+
+def _rank(rule: str, d_kv: int) -> int:
+    if rule != "half" and not rule.isdecimal():
+        raise InputError(f"its rank rule {rule} gives each site a rank of its own, and Side by side has one for all")
+    return d_kv // 2 if rule == "half" else min(max(int(rule), 1), d_kv)
 
 
 def _spec(recipe: EvaluationRecipe, subject: Subject, cell: Cell, rank: int | None, adapter: str) -> LaneSpec:

@@ -8,13 +8,14 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from app.evaluation import item_pairs, next_steps, results
+from app.evaluation import cost, item_pairs, next_steps, results
 from app.evaluation.item_pairs import ALL, FALLS, GAINED, LIMIT, LOST, RISES, UNREAD, Pair
 from app.side_by_side import opening
 from app.side_by_side.lanes import COMPLEMENT, RANDOM
@@ -43,6 +44,7 @@ def home(tmp_path: Path, spd_home: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     (tmp_path / "models").symlink_to(spd_home / "models")
     monkeypatch.setenv("SPD_HOME", str(tmp_path))
     monkeypatch.setattr(queue, "start_next", lambda: [])
+    monkeypatch.setattr(cost, "preparation", lambda *_: SimpleNamespace(result=None))  # no engine in the background
     st.cache_resource.clear()
     return tmp_path
 
@@ -166,9 +168,7 @@ def test_proposals_are_priced_and_fill_the_form() -> None:
     at = opened(run)
     shown = text_of(at)
     assert "3 controls: Projected, random subspace, Projected, full-loss subspace, Projected, shuffled answers" in shown
-    assert (
-        "4 controls: PSR" in shown or "4 controls: Random subspace, Full-loss subspace, Shuffled answers, PSR" in shown
-    )
+    assert "4 controls: Random subspace, Full-loss subspace, Shuffled answers, PSR" in shown
     assert "at most." in shown
     press(at, "Add the missing controls of SPD")
     proposed = at.session_state["proposed"]
@@ -464,6 +464,16 @@ def test_the_very_capture_that_answered_is_opened_though_a_newer_one_fits(
     assert found.scored is not None
     assert (found.scored.completion, found.scored.link) == (" 7", {"item": "item-0"})
     assert (found.scored.spec.of, found.scored.spec.rank) == ("random" if more else "capability", "96")
+
+
+def test_base_and_arms_open_with_a_capture_of_the_number_format_that_answered(tmp_path: Path) -> None:
+    subject, asked = NAMED["base"], recipe(["base"])
+    cell = cell_of(tmp_path, subject).model_copy(update={"dtype": "bfloat16"})
+    (note,) = opening.how_to_open(asked, subject, cell, answered(1)[0]).notes
+    assert "written in bfloat16" in note
+    kept("own", "run-1", dtype="bfloat16")
+    found = opening.how_to_open(asked, subject, cell, answered(1)[0], beside=("gone/one", "run-1/own"))
+    assert (found.capture, found.notes) == ("run-1/own", ())
 
 
 def test_a_capture_that_is_gone_is_refused_and_never_another_taken(tmp_path: Path) -> None:
