@@ -1,17 +1,141 @@
-"""Checkpoints of a training that shall go on, and which of them a rejection makes wrong. Imports no torch."""
+"""Checkpoints of a training that shall go on: whole or not there, known by the rows they were made with.
 
+    checkpoints/.saving/checkpoint-<step>     while one is written
+    checkpoints/checkpoint-<step>/whole.json  written last, before the folder gets its name
+
+Imports no torch: pages ask, too. The trainer that writes them is in `distill/saving.py`.
+"""
+
+import hashlib
 import json
-from collections.abc import Collection, Mapping, Sequence
+import os
+import shutil
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from spd_core.distill.corpus import CorpusRow, corpus_path, read_corpus
 from spd_core.distill.review import divided_by
+from spd_core.errors import InputError, NewerFormatError
 from spd_core.recipes.distill import ArmName, Recipe
+from spd_core.records import Record, read_record
 from spd_core.runs.folder import Run
+from spd_core.storage import remove_folder, storage_errors, to_json, write_text
 
-CHECKPOINTS = "checkpoints"
-_STATE = "trainer_state.json"
+CHECKPOINTS, STAGING = "checkpoints", ".saving"
+STATE, _WHOLE = "trainer_state.json", "whole.json"
+
+
+class WholeCheckpoint(Record):
+    """What a checkpoint holds when nothing is missing.
+
+    Attributes:
+        rows: sha256 of the rows that it was trained on (`rows_digest`).
+        files: sha256 of each file by its name.
+    """
+
+    format: int = 1
+    rows: str
+    files: dict[str, str]
+
+
+def rows_digest(rows: Iterable[CorpusRow]) -> str:
+    """sha256 of rows in their order, as adapters' cards have it."""
+    return hashlib.sha256("".join(row.model_dump_json() for row in rows).encode()).hexdigest()
+
+
+# --- writing -----------------------------------------------------------------------------------------------------
+
+
+def put_in_place(written: Path, place: Path, rows: str) -> None:
+    """Give a checkpoint that is written its name: with the sums of its files, when all of it is on the disk.
+
+    Raises:
+        StorageError: the disk refuses.
+    """
+    names = sorted(path.relative_to(written).as_posix() for path in written.rglob("*") if path.is_file())
+    files = {name: _digest(written / name) for name in names}
+    write_text(written / _WHOLE, to_json(WholeCheckpoint(rows=rows, files=files).model_dump(mode="json")))
+    with storage_errors(place):
+        for path in (*(written / name for name in names), written):
+            _to_disk(path)
+        if place.exists():
+            remove_folder(place)
+        os.replace(written, place)
+        _to_disk(place.parent)
+
+
+def _to_disk(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+# --- going on ----------------------------------------------------------------------------------------------------
+
+
+def fitting(folder: Path, rows: str, *, unmarked: bool = True) -> list[Path]:
+    """Whole checkpoints that were made with these rows (`rows_digest`), the newest first.
+
+    Args:
+        unmarked: those of versions before December 2026, which do not say what they were trained on, count as well.
+
+    Raises:
+        NewerFormatError: a newer version has written one.
+    """
+    found = sorted(_in(folder), key=_step, reverse=True)
+    return [path for path in found if _fits(path, rows, unmarked)]
+
+
+def clear(folder: Path, keep: Collection[Path]) -> list[Path]:
+    """Remove all but these checkpoints: what a kill has cut off, and what was made with other rows; returns the latter.
+
+    Raises:
+        StorageError: the disk refuses.
+    """
+    shutil.rmtree(folder / STAGING, ignore_errors=True)
+    others = [path for path in _in(folder) if path not in keep]
+    for path in others:
+        remove_folder(path)
+    return others
+
+
+def _in(folder: Path) -> list[Path]:
+    return list(folder.glob("checkpoint-*[0-9]"))
+
+
+def _step(checkpoint: Path) -> int:
+    return int(checkpoint.name.rpartition("-")[2])
+
+
+def _fits(checkpoint: Path, rows: str, unmarked: bool) -> bool:
+    if not (checkpoint / _WHOLE).exists():
+        return unmarked and _state(checkpoint) is not None  # its state was written last
+    try:
+        made = read_record(WholeCheckpoint, checkpoint / _WHOLE)
+        return made.rows == rows and all(_digest(checkpoint / name) == known for name, known in made.files.items())
+    except NewerFormatError:
+        raise
+    except (InputError, OSError):
+        return False
+
+
+def _state(checkpoint: Path) -> tuple[int, int] | None:
+    """Steps done and planned; None where the file that says so is not whole."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        state = json.loads((checkpoint / STATE).read_text("utf-8"))
+        return int(state["global_step"]), int(state["max_steps"])
+    return None
+
+
+# --- what a rejection makes wrong --------------------------------------------------------------------------------
 
 
 def trained_on_rejected(run: Run, rejected: Mapping[str, Collection[int]]) -> dict[ArmName, tuple[int, int]]:
@@ -39,10 +163,5 @@ def _trained(recipe: Recipe, rows: Sequence[CorpusRow], rejected: Collection[int
 
 
 def _steps(folder: Path) -> tuple[int, int] | None:
-    """Steps done and planned of the newest whole checkpoint; None without one."""
-    found = []
-    for path in folder.glob(f"checkpoint-*[0-9]/{_STATE}"):
-        with suppress(OSError, ValueError, KeyError, TypeError):  # cut off by a kill
-            state = json.loads(path.read_text("utf-8"))
-            found.append((int(state["global_step"]), int(state["max_steps"])))
-    return max(found, default=None)
+    """Steps done and planned of the newest checkpoint; None without one."""
+    return max(filter(None, map(_state, _in(folder))), default=None)

@@ -16,9 +16,10 @@ import numpy as np
 from spd_core.data.capability import Capability
 from spd_core.data.catalog import find_capability, held_out_prompts
 from spd_core.data.seen import Seen
+from spd_core.distill.checkpoints import CHECKPOINTS
 from spd_core.distill.corpus import CorpusRow, corpus_path, read_corpus
 from spd_core.distill.review import divide
-from spd_core.distill.train import ADAPTER, CHECKPOINTS, train
+from spd_core.distill.train import ADAPTER, train
 from spd_core.distill.watch import TrainNews
 from spd_core.distill.write import PlannedRow, planned_rows, write_corpus
 from spd_core.errors import InputError, Stopped
@@ -231,6 +232,7 @@ class RoundWork:
         """The adapter of an arm and round, trained on its corpus unless it has been."""
         folder = self.folder / "arms" / arm / f"round-{round_}"
         if (folder / ADAPTER / CARD).is_file() and read_card(folder / ADAPTER).finished:
+            self._forget_checkpoints(folder)  # of a process that was killed just then
             return load_adapter(folder / ADAPTER)
         rows, lane = self.corpus(lm, arm, round_)
         self.begin("train", arm, round_)
@@ -257,13 +259,13 @@ class RoundWork:
             on_news=self._on_news,
             on_epoch=lambda news: self._show(lm, news),
             stop=self.stop,
+            unmarked=not (self.rejected or {}).get(self.corpus_name(arm, round_)),
         )
         card = found.card
         if card.finished:
             seconds = round(time.monotonic() - self.since, 3)
             self.tell(ArmDone, steps=card.steps, planned=card.planned, rows=card.rows, seconds=seconds)
-            if together().is_main_process and (folder / CHECKPOINTS).is_dir():
-                remove_folder(folder / CHECKPOINTS)  # only a training that shall go on needs them
+            self._forget_checkpoints(folder)
         return load_adapter(found.adapter)
 
     def _seen(self, arm: ArmName, kept: Sequence[CorpusRow], held_out: Sequence[CorpusRow]) -> Seen:
@@ -273,6 +275,11 @@ class RoundWork:
         captured = [example.prompt for example in self.calibration.examples] if projects else []
         chosen = [prompts[row.id] for row in held_out] if self.recipe.train.patience else []
         return Seen.of([*captured, *chosen], [prompts[row.id] for row in kept])
+
+    def _forget_checkpoints(self, folder: Path) -> None:
+        """Only a training that shall go on needs them."""
+        if together().is_main_process and (folder / CHECKPOINTS).is_dir():
+            remove_folder(folder / CHECKPOINTS)
 
     def _on_news(self, news: TrainNews) -> None:
         self.tell(

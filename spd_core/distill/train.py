@@ -3,8 +3,7 @@
 Knows nothing of how the text was written.
 """
 
-import hashlib
-import json
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +13,9 @@ from typing import Any
 
 from spd_core.data.seen import Seen, write_seen
 from spd_core.distill.batches import by_length
+from spd_core.distill.checkpoints import CHECKPOINTS, clear, fitting, rows_digest
 from spd_core.distill.corpus import CorpusRow
+from spd_core.distill.saving import with_whole_checkpoints
 from spd_core.distill.watch import TrainNews, watch_training
 from spd_core.errors import InputError
 from spd_core.generation.decode import end_tokens
@@ -22,10 +23,10 @@ from spd_core.intervention.cards import AdapterCard, read_card, write_card
 from spd_core.models.families import FUSED, OUTPUT_PROJECTION, ModelCard
 from spd_core.models.loading import LanguageModel
 from spd_core.recipes.distill import LossOn, Target, TrainSettings
-from spd_core.runs.parallel import share
-from spd_core.storage import new_folder, storage_errors, versions
+from spd_core.runs.parallel import share, together
+from spd_core.storage import new_folder, versions
 
-ADAPTER, CHECKPOINTS = "adapter", "checkpoints"
+ADAPTER = "adapter"
 
 
 @dataclass(frozen=True)
@@ -76,12 +77,14 @@ def train(
     on_news: Callable[[TrainNews], None] | None = None,
     on_epoch: Callable[[TrainNews], None] | None = None,
     stop: Callable[[], bool] | None = None,
+    unmarked: bool = True,
 ) -> Trained:
     """Fine-tune a LoRA adapter on rows and save it in `folder/adapter`; the base model is as before when this returns.
 
-    A training that was stopped, or whose process died, goes on from `folder/checkpoints` when it is called again with
-    the same arguments, and reaches the same weights as without the interruption. Under `accelerate launch` all
-    processes call it, and share the rows of each step; the first one saves.
+    A training that was stopped, or whose process died, goes on from the newest whole checkpoint of the same rows in
+    `folder/checkpoints` when it is called again with the same arguments, and reaches the same weights as without the
+    interruption. Checkpoints of other rows are removed. Under `accelerate launch` all processes call it, and share the
+    rows of each step; the first one saves.
 
     Args:
         held_out: rows that are only scored, after every epoch.
@@ -89,6 +92,7 @@ def train(
         seen: the prompts that it is calibrated and trained on, to be kept beside the card.
         on_epoch: called after each epoch, while `lm` writes and scores as the model in training does.
         stop: asked after each optimizer step; true ends it there, with the checkpoint and the adapter saved.
+        unmarked: checkpoints of earlier versions, which do not say what they were trained on, were trained on `rows`.
 
     Raises:
         InputError: no row, early stopping without held-out rows, or a batch that the processes cannot share evenly.
@@ -102,8 +106,7 @@ def train(
     watch = watch_training(lm, on_news, on_epoch, stop)
     with _left_alone(lm):
         trainer = _trainer(lm, rows, held_out, settings, folder / CHECKPOINTS, watch)
-        with storage_errors(folder / CHECKPOINTS):
-            trainer.train(resume_from_checkpoint=_last_checkpoint(folder / CHECKPOINTS))
+        trainer.train(resume_from_checkpoint=_checkpoint(folder / CHECKPOINTS, rows, unmarked))
         if trainer.accelerator.is_main_process:
             card = _card(lm, rows, settings, trainer.state, watch.stopped, facts or {})
             _save_adapter(trainer.accelerator.unwrap_model(trainer.model), card, seen, folder / ADAPTER)
@@ -132,7 +135,7 @@ def _card(
         settings=settings,
         train_loss=losses["loss"][-1] if losses["loss"] else None,
         held_out_loss=(min(held_out) if settings.patience else held_out[-1]) if held_out else None,
-        corpus=hashlib.sha256("".join(row.model_dump_json() for row in rows).encode()).hexdigest(),
+        corpus=rows_digest(rows),
         created=datetime.now().isoformat(timespec="seconds"),
         versions=versions(),
         **facts,
@@ -217,7 +220,7 @@ def _trainer(
     callbacks = [watch, *([EarlyStoppingCallback(settings.patience)] if settings.patience else [])]
     lengths = [len(row["input_ids"]) for row in encoded]
 
-    class Trainer(SFTTrainer):
+    class Trainer(with_whole_checkpoints(SFTTrainer, rows_digest(rows))):  # type: ignore[misc]
         def _get_train_sampler(self, train_dataset: Any = None) -> Any:
             return by_length(lengths, settings.batch_size, settings.seed)
 
@@ -239,14 +242,12 @@ def _trainer(
     return trainer
 
 
-def _last_checkpoint(folder: Path) -> str | None:
-    """The newest whole checkpoint: its state is written last, so that one cut off by a kill or a full disk has none."""
-    found = [(int(path.name.rpartition("-")[2]), path) for path in folder.glob("checkpoint-*[0-9]") if _is_whole(path)]
-    return str(max(found)[1]) if found else None
-
-
-def _is_whole(checkpoint: Path) -> bool:
-    try:
-        return isinstance(json.loads((checkpoint / "trainer_state.json").read_text("utf-8")), dict)
-    except (OSError, ValueError):
-        return False
+def _checkpoint(folder: Path, rows: Sequence[CorpusRow], unmarked: bool) -> str | None:
+    """The checkpoint to go on from; those that cannot be gone on from are gone."""
+    found = fitting(folder, rows_digest(rows), unmarked=unmarked)
+    processes = together()
+    processes.wait_for_everyone()  # all have looked
+    if processes.is_main_process:
+        for path in clear(folder, found):
+            print(f"{path} is not whole, or was made with other rows: it is not gone on from", file=sys.stderr)
+    return str(found[0]) if found else None

@@ -187,7 +187,8 @@ def _to_its_end(run: Run, work: Work, stop: _Stop, show: Callable[[AnyEvent], No
         raise
     except Exception as error:  # the only chance to say why
         failure = _failure(run, error)
-        end("failed", str(failure), failure.exit_code)
+        end("failed", str(failure), failure.exit_code)  # gives up the ballast when the disk is full
+        _log(run, error)
         raise failure from error
     end(outcome, stop.reason if outcome == "stopped" else "")
     return outcome
@@ -219,11 +220,9 @@ def _beating(run: Run) -> Iterator[None]:
 
 
 def _failure(run: Run, error: Exception) -> SpdError:
-    """What a run says of an error; the log gets the details of one that was not expected."""
+    """What a run says of an error."""
     if isinstance(error, SpdError):
         return error
-    with suppress(OSError), run.open_log() as log:
-        log.write("".join(traceback.format_exception(error)).encode())
     said = " ".join(f"{type(error).__name__}: {error}".split())
     if isinstance(error, MemoryError) or "OutOfMemoryError" in said or "can't allocate memory" in said:
         return MemoryLimitError(
@@ -233,6 +232,13 @@ def _failure(run: Run, error: Exception) -> SpdError:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return StorageError("the disk is full; free space, e.g. by deleting old runs, and resume; nothing is lost")
     return SpdError(f"unexpected {said}; the log has the details: {run.folder / 'log.txt'}")
+
+
+def _log(run: Run, error: Exception) -> None:
+    """Put into the log what an error does not say itself: where it was met, and what a library said of it."""
+    if not isinstance(error, SpdError) or error.__cause__ is not None:
+        with suppress(OSError), run.open_log() as log:
+            log.write("".join(traceback.format_exception(error)).encode())
 
 
 def _start_next(status: Status) -> None:
