@@ -26,7 +26,7 @@ def with_whole_checkpoints(trainer: type[Any], rows: str) -> type[Any]:
     """
     from transformers.trainer_utils import rotate_checkpoints
 
-    class Whole(trainer):  # type: ignore[misc]
+    class Whole(trainer):
         _aside = False
 
         def _get_output_dir(self, trial: Any) -> str:
