@@ -1,9 +1,9 @@
-"""Figures of runs: losses of all arms, and how far subspaces have turned. Pure: no Streamlit. A table twin for each."""
+"""Losses of all arms, of one run or several, as a figure, a table and a sentence. Pure: no Streamlit."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from app.ui.figures import INK, LANE_COLOURS, MUTED, Drawing, build_figure, plotly_text
+from app.ui.figures import LANE_COLOURS, MUTED, Drawing, build_figure, plotly_text
 from spd_core.recipes.distill import short_name
 from spd_core.runs.view import ArmRound, Curve, RunView, final_losses
 from spd_core.text import opening
@@ -11,12 +11,12 @@ from spd_core.text import opening
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-    from spd_core.runs.events import Drift
-
 Curves = Mapping[ArmRound, Curve]
 Views = Mapping[str, Curves]
 """Curves of several runs by what they are called; a single one may be called nothing."""
 Axis = Literal["step", "epoch"]
+Point = tuple[int, float, float]
+"""Step, epoch, loss."""
 
 _INK, _BLUE, _ORANGE, _GREEN, _PINK, _OLIVE = LANE_COLOURS
 _LOOKS = {
@@ -29,16 +29,18 @@ _LOOKS = {
     "shuffled": (MUTED, "longdashdot", "triangle-down"),
 }
 """Colours on a light and a dark page, dash and marker of each arm, the same on every page."""
+LEGEND_BELOW: Drawing = {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom"}
+"""At the foot of a figure: at its top, a long one would lie under plotly's buttons."""
 _UNKNOWN = (MUTED, "dot", "star")
 _RUN_SYMBOLS = ("circle", "square", "diamond", "triangle-up")
-_MARKED = 12  # train losses of a run that get a mark where several runs are compared
 
 
 # --- losses ------------------------------------------------------------------------------------------------------
 
 
 def losses(views: Views, dark: bool, by: Axis = "step") -> "go.Figure":
-    """Train losses as thin lines, held-out ones as thick lines with marks; an arm's rounds follow on each other.
+    """Train losses as thin lines with hollow marks for the mean of each epoch, held-out ones as thick lines with full
+    marks; an arm's rounds follow on each other.
 
     An arm has one colour and dash, and its own marks; where runs are compared, the marks tell the runs apart.
 
@@ -47,37 +49,40 @@ def losses(views: Views, dark: bool, by: Axis = "step") -> "go.Figure":
     """
     data: list[Drawing] = []
     for place, (run, curves) in enumerate(views.items()):
-        symbol, compared = _RUN_SYMBOLS[place % len(_RUN_SYMBOLS)], len(views) > 1
+        symbol = _RUN_SYMBOLS[place % len(_RUN_SYMBOLS)] if len(views) > 1 else ""
         named: set[str] = set()
-        for (arm, round_), curve, start in _following(curves, by):
-            colours, dash, own = _look(arm)
-            mark = symbol if compared else own
-            thin: Drawing = {
-                "mode": "lines+markers" if compared else "lines",
-                "marker": {"symbol": mark, "size": 5, "maxdisplayed": _MARKED},
-            }
-            thick: Drawing = {"mode": "lines+markers", "marker": {"symbol": mark, "size": 9}}
-            train = list(zip(curve.steps, curve.epochs, curve.losses, strict=True))
-            for rows, points, look, width in (("train", train, thin, 1.2), ("held-out", curve.held_out, thick, 3)):
-                if points:
-                    data.append(
-                        {
-                            "type": "scatter",
-                            "name": plotly_text(arm_label(run, arm)),
-                            "legendgroup": f"{place} {arm}",
-                            "showlegend": arm not in named,
-                            "line": {"color": colours[dark], "dash": dash, "width": width},
-                            **look,
-                            **_points(points, rows, round_, start, by),
-                        }
-                    )
-                    named.add(arm)
+        for (arm, round_), curve, start in following(curves, by):
+            name = {"name": plotly_text(arm_label(run, arm)), "legendgroup": f"{place} {arm}"}
+            drawn = [
+                {"type": "scatter", **name, "showlegend": False, **look, **_points(points, rows, round_, start, by)}
+                for rows, points, look in _kinds(arm, curve, symbol, dark)
+                if points
+            ]
+            if drawn and arm not in named:
+                drawn[-1]["showlegend"] = True  # the thickest
+                named.add(arm)
+            data += drawn
     layout = {
-        "height": 380,
-        "xaxis": {"title": {"text": _x_title(views, by)}, "rangemode": "tozero"},
+        "height": 400,
+        "xaxis": x_axis(views.values(), by),
         "yaxis": {"title": {"text": "loss (nats per token)"}},
+        "legend": LEGEND_BELOW,
     }
     return build_figure(data, layout, dark=dark)
+
+
+def _kinds(arm: str, curve: Curve, symbol: str, dark: bool) -> Iterator[tuple[str, Sequence[Point], Drawing]]:
+    """What is drawn of a training: of which rows it speaks, the points, and how they look."""
+    colours, dash, own = look_of(arm)
+    colour, mark = colours[dark], symbol or own
+    line = {"color": colour, "dash": dash}
+    hollow = {"symbol": f"{mark}-open", "size": 8, "color": colour}
+    train = list(zip(curve.steps, curve.epochs, curve.losses, strict=True))
+    yield "train rows of this step", train, {"mode": "lines", "line": {**line, "width": 1}, "opacity": 0.7}
+    yield "mean of an epoch's steps", curve.epoch_means(), {"mode": "markers", "marker": hollow}
+    full = {"symbol": mark, "size": 9, "color": colour}
+    thick = {"line": {**line, "width": 3}, "marker": full, "cliponaxis": False}  # step 0 lies on the axis
+    yield "held-out rows", curve.held_out, {"mode": "lines+markers", **thick}
 
 
 def arm_label(run: str, arm: str) -> str:
@@ -85,22 +90,23 @@ def arm_label(run: str, arm: str) -> str:
     return f"{opening(run, 60)} · {short_name(arm)}" if run else short_name(arm)
 
 
-def _look(arm: str) -> tuple[tuple[str, str], str, str]:
+def look_of(arm: str) -> tuple[tuple[str, str], str, str]:
+    """Colours on a light and a dark page, dash and mark of an arm."""
     return _LOOKS.get(arm, _UNKNOWN)
 
 
-def _points(points: list[tuple[int, float, float]], rows: str, round_: int, start: float, by: Axis) -> dict[str, Any]:
+def _points(points: Sequence[Point], rows: str, round_: int, start: float, by: Axis) -> dict[str, Any]:
     """What a trace draws of steps, epochs and losses, and what it says of each."""
     return {
         "x": [start + (step if by == "step" else epoch) for step, epoch, _ in points],
         "y": [loss for _, _, loss in points],
         "customdata": [[round_, step, epoch] for step, epoch, _ in points],
         "hovertemplate": "round %{customdata[0]}, step %{customdata[1]}, epoch %{customdata[2]:.2f}<br>"
-        f"%{{y:.4f}} nats, {rows} rows<extra>%{{fullData.name}}</extra>",
+        f"%{{y:.4f}} nats, {rows}<extra>%{{fullData.name}}</extra>",
     }
 
 
-def _following(curves: Curves, by: Axis) -> Iterator[tuple[ArmRound, Curve, float]]:
+def following(curves: Curves, by: Axis) -> Iterator[tuple[ArmRound, Curve, float]]:
     """Every training, and where on the x axis its round begins: where the arm's round before has ended."""
     ends: dict[str, float] = {}
     for key, curve in sorted(curves.items(), key=lambda item: item[0][1]):
@@ -113,10 +119,11 @@ def _following(curves: Curves, by: Axis) -> Iterator[tuple[ArmRound, Curve, floa
         ends[key[0]] = start + max(reached, default=0.0)
 
 
-def _x_title(views: Views, by: Axis) -> str:
+def x_axis(runs: Iterable[Curves], by: Axis) -> Drawing:
+    """Steps or epochs, from 0."""
     what = "optimizer step" if by == "step" else "epoch"
-    several = any(round_ > 1 for curves in views.values() for _, round_ in curves)
-    return f"{what}, rounds one after another" if several else what
+    several = any(round_ > 1 for curves in runs for _, round_ in curves)
+    return {"title": {"text": f"{what}, rounds one after another" if several else what}, "rangemode": "tozero"}
 
 
 def losses_alt(views: Views) -> str:
@@ -175,99 +182,3 @@ def finals_table(views: Mapping[str, RunView]) -> list[dict[str, str]]:
 def _digits(point: tuple[float, float] | None) -> str:
     """A loss with all digits that a float32 has."""
     return "" if point is None else f"{point[1]:.7g}"
-
-
-# --- drift -------------------------------------------------------------------------------------------------------
-
-
-def drift(drifts: "Mapping[ArmRound, Drift]", dark: bool) -> "go.Figure":
-    """Overlap with the untouched model's subspace at each site, a mark an arm; a bar where two random ones would be.
-
-    Where an arm has several rounds, the marks of the earlier ones are hollow.
-    """
-    places = list(dict.fromkeys(site for measured in drifts.values() for site in measured.overlap))
-    data: list[Drawing] = []
-    for (arm, round_), measured in drifts.items():
-        colours, _, symbol = _look(arm)
-        last = round_ == max(other for name, other in drifts if name == arm)
-        marker = {
-            "color": colours[dark],
-            "symbol": symbol if last else f"{symbol}-open",
-            "size": 11,
-            "line": {"width": 2 if not last else 0, "color": colours[dark]},
-        }
-        name = plotly_text(_training(arm, round_))
-        data.append(
-            {
-                "type": "scatter",
-                "mode": "markers",
-                "name": name,
-                "offsetgroup": name,
-                "marker": marker,
-                "x": [plotly_text(site) for site in measured.overlap],
-                "y": list(measured.overlap.values()),
-                "customdata": [
-                    [measured.before.get(site), measured.chance.get(site), max(measured.angles.get(site) or (0.0,))]
-                    for site in measured.overlap
-                ],
-                "hovertemplate": "%{x}<br>mean cos² %{y:.4f}, to the round before %{customdata[0]:.4f}<br>"
-                "chance %{customdata[1]:.4f}, largest angle %{customdata[2]:.1f}°<extra>%{fullData.name}</extra>",
-            }
-        )
-    line = {"color": INK[dark], "width": 2, "dash": "dash"}
-    data.append({"type": "scatter", "x": [None], "y": [None], "mode": "lines", "line": line, "name": "chance"})
-    layout = {
-        "height": 360,
-        "scattermode": "group",
-        "scattergap": 0.3,
-        "shapes": _chance_levels(drifts, places, line),
-        "xaxis": {"type": "category", "categoryarray": [plotly_text(site) for site in places]},
-        "yaxis": {"title": {"text": "overlap (mean cos²)"}, "range": [0, 1.04]},
-    }
-    return build_figure(data, layout, dark=dark)
-
-
-def _chance_levels(drifts: "Mapping[ArmRound, Drift]", places: Sequence[str], line: Drawing) -> list[Drawing]:
-    """A bar at each site where two random subspaces would be."""
-    levels = {
-        (places.index(site), level)
-        for measured in drifts.values()
-        for site, level in measured.chance.items()
-        if site in places
-    }
-    return [
-        {"type": "line", "x0": at - 0.45, "x1": at + 0.45, "y0": level, "y1": level, "line": line}
-        for at, level in sorted(levels)
-    ]
-
-
-def _training(arm: str, round_: int) -> str:
-    return f"{short_name(arm)}, round {round_}" if round_ > 1 else short_name(arm)
-
-
-def drift_alt(drifts: "Mapping[ArmRound, Drift]") -> str:
-    """The chart in a sentence: the smallest overlap of each training."""
-    ends = []
-    for (arm, round_), found in drifts.items():
-        if found.overlap:
-            site = min(found.overlap, key=found.overlap.__getitem__)
-            chance = f" (chance {found.chance[site]:.3f})" if site in found.chance else ""
-            ends.append(f"{_training(arm, round_)} {found.overlap[site]:.3f} at {site}{chance}")
-    return f"Overlap of the subspaces before and after training, mean cos². Smallest: {'; '.join(ends) or 'none yet'}."
-
-
-def drift_table(drifts: "Mapping[ArmRound, Drift]") -> list[dict[str, str]]:
-    """The table twin: a row for each training and site."""
-    return [
-        {
-            "Arm": short_name(arm),
-            "Round": str(round_),
-            "Site": site,
-            "Overlap (mean cos²)": f"{overlap:g}",
-            "To the round before": f"{found.before[site]:g}" if site in found.before else "",
-            "Chance": f"{found.chance[site]:g}" if site in found.chance else "",
-            "Largest angle (°)": f"{max(found.angles[site]):g}" if found.angles.get(site) else "",
-        }
-        for (arm, round_), found in drifts.items()
-        for site, overlap in found.overlap.items()
-    ]

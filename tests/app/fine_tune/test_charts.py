@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.fine_tune import charts
+from app.fine_tune import charts, drift_chart, schedule_charts
 from app.ui.tables import to_csv
 from spd_core.recipes.distill import ARMS
 from spd_core.runs.events import Drift
@@ -41,13 +41,14 @@ def by_name(figure: Any) -> dict[str, list[Any]]:
 
 def test_train_is_thin_and_held_out_thick_with_marks() -> None:
     figure = charts.losses({"": {("spd", 1): curve(3.0, 2.5, held_out=2.75)}}, False)
-    train, held_out = by_name(figure)["SPD"]
+    train, means, held_out = by_name(figure)["SPD"]
+    assert (list(means.x), list(means.y), means.mode, means.marker.symbol) == ([2], [2.75], "markers", "diamond-open")
     assert (list(train.x), list(train.y), train.mode) == ([1, 2], [3.0, 2.5], "lines")
     assert (list(held_out.x), list(held_out.y), held_out.mode) == ([2], [2.75], "lines+markers")
     assert train.line.width < held_out.line.width
     assert [list(told) for told in train.customdata] == [[1, 1, 0.5], [1, 2, 1.0]]
     assert all(word in train.hovertemplate for word in ("round", "step", "epoch", "nats", "train"))
-    assert (train.showlegend, held_out.showlegend) == (True, False)
+    assert (train.showlegend, means.showlegend, held_out.showlegend) == (False, False, True)
     assert train.legendgroup == held_out.legendgroup
     assert "nats" in figure.layout.yaxis.title.text
 
@@ -55,12 +56,12 @@ def test_train_is_thin_and_held_out_thick_with_marks() -> None:
 def test_rounds_follow_on_each_other() -> None:
     curves = {("spd", 2): curve(2.0), ("spd", 1): curve(3.0, 2.5, held_out=2.75), ("ssd", 1): curve(4.0)}
     figure = charts.losses({"": curves}, False)
-    assert [list(trace.x) for trace in by_name(figure)["SPD"]] == [[1, 2], [2], [3]]
+    assert [list(trace.x) for trace in by_name(figure)["SPD"]] == [[1, 2], [2], [2], [3], [3]]
     assert list(by_name(figure)["SSD"][0].x) == [1]
-    assert [trace.showlegend for trace in by_name(figure)["SPD"]] == [True, False, False]
+    assert [trace.showlegend for trace in by_name(figure)["SPD"]] == [False, False, True, False, False]
     assert "rounds one after another" in figure.layout.xaxis.title.text
     by_epoch = charts.losses({"": curves}, False, "epoch")
-    assert [list(trace.x) for trace in by_name(by_epoch)["SPD"]] == [[0.5, 1.0], [1.0], [1.5]]
+    assert [list(trace.x) for trace in by_name(by_epoch)["SPD"]] == [[0.5, 1.0], [1.0], [1.0], [1.5], [2.0]]
     assert "epoch" in by_epoch.layout.xaxis.title.text
 
 
@@ -68,7 +69,7 @@ def test_rounds_follow_on_each_other() -> None:
 def test_every_arm_has_its_own_colour_dash_and_mark_wherever_it_stands(dark: bool) -> None:
     def looks(arms: list[str]) -> dict[str, tuple[str, str]]:
         figure = charts.losses({"": {(arm, 1): curve(1.0) for arm in arms}}, dark)
-        return {trace.name: (trace.line.color, trace.line.dash) for trace in figure.data}
+        return {trace.name: (trace.line.color, trace.line.dash) for trace in figure.data if trace.mode == "lines"}
 
     every = looks(list(ARMS))
     assert len({colour for colour, _ in every.values()}) == len(ARMS) == 7
@@ -82,11 +83,10 @@ def test_every_arm_has_its_own_colour_dash_and_mark_wherever_it_stands(dark: boo
 def test_runs_are_told_apart_by_their_marks_and_names() -> None:
     views = {"first": {("spd", 1): curve(3.0, held_out=2.0)}, "second": {("spd", 1): curve(2.5)}}
     first, second = by_name(figure := charts.losses(views, True))["first · SPD"], by_name(figure)["second · SPD"]
-    assert len(figure.data) == 3
-    assert {trace.marker.symbol for trace in first} == {"circle"}
-    assert second[0].marker.symbol == "square"
-    assert second[0].mode == "lines+markers"
-    assert {trace.line.color for trace in figure.data} == {first[0].line.color}
+    assert {trace.marker.symbol for trace in first} == {None, "circle", "circle-open"}
+    assert {trace.marker.symbol for trace in second} == {None, "square-open"}
+    assert len({trace.line.color or trace.marker.color for trace in figure.data}) == 1
+    assert figure.layout.legend.yref == "container", "at the foot: plotly's buttons are at the top"
     assert first[0].legendgroup != second[0].legendgroup
 
 
@@ -96,8 +96,15 @@ def test_names_of_runs_and_arms_are_no_tags() -> None:
     assert "<" not in trace.name
     assert "&lt;b&gt;x" in trace.name
     assert "evil" not in trace.hovertemplate, "the template gets the name from the trace, so it cannot hold %{…}"
-    turns = charts.drift({(EVIL, 1): turned(EVIL).model_copy(update={"overlap": {EVIL: 0.5}})}, False)
+    turns = drift_chart.drift({(EVIL, 1): turned(EVIL).model_copy(update={"overlap": {EVIL: 0.5}})}, False)
     assert "<" not in turns.data[0].name + turns.data[0].x[0]
+    scored = curve(3.0)
+    scored.scored = [(1, 0.5, 1, 2)]
+    for other in (
+        schedule_charts.answers({(EVIL, 1): scored}, False),
+        schedule_charts.grad_norms({(EVIL, 1): scored}, True),
+    ):
+        assert "<" not in other.data[0].name
 
 
 def test_the_losses_as_a_table_and_in_a_sentence() -> None:
@@ -123,31 +130,43 @@ def test_last_losses_of_several_runs() -> None:
     ]
 
 
-# --- drift -------------------------------------------------------------------------------------------------------
+# --- beside the losses --------------------------------------------------------------------------------------------
 
 
-def test_drift_marks_every_site_and_chance() -> None:
-    drifts = {("psr", 1): turned("psr"), ("spd", 1): turned("spd", 1, 0.8), ("spd", 2): turned("spd", 2, 0.7)}
-    figure = charts.drift(drifts, False)
-    named = by_name(figure)
-    assert list(named) == ["PSR", "SPD", "SPD, round 2", "chance"]
-    assert list(named["SPD"][0].x) == ["layer 1 key", "layer 1 value"]
-    assert list(named["SPD"][0].y) == [0.8, 0.5]
-    assert list(named["SPD"][0].customdata[0]) == [0.875, 0.25, 60.0]
-    symbols = {name: named[name][0].marker.symbol for name in list(named)[:3]}
-    assert symbols == {"PSR": "circle", "SPD": "diamond-open", "SPD, round 2": "diamond"}
-    assert [(line.x0, line.x1, line.y0) for line in figure.layout.shapes] == [(-0.45, 0.45, 0.25), (0.55, 1.45, 0.25)]
-    assert tuple(figure.layout.yaxis.range) == (0, 1.04)
+def test_right_answers_have_wilsons_interval() -> None:
+    one = Curve(scored=[(0, 0.0, 3, 8), (4, 1.0, 4, 8)])
+    figure = schedule_charts.answers({("spd", 1): one}, False)
+    (trace,) = figure.data
+    assert (list(trace.x), list(trace.y)) == ([0, 4], [37.5, 50.0])
+    # Wilson (1927) by hand for 4 of 8, z = 1.96: (0.5 ± 1.96 √(0.25/8 + 3.8416/256) / (1 + 3.8416/8)) → 21.5 to 78.5
+    assert [round(trace.y[1] - trace.error_y.arrayminus[1], 1), round(trace.y[1] + trace.error_y.array[1], 1)] == [
+        21.5,
+        78.5,
+    ]
+    assert list(trace.customdata[1])[:4] == [1, 4, 4, 8]
+    assert "of 8" in schedule_charts.answers_alt({("spd", 1): one})
+    two = schedule_charts.answers({("spd", 1): one, ("psr", 1): one, ("ssd", 1): Curve()}, True)
+    assert [trace.name for trace in two.data] == ["SPD", "PSR"], "arms without scores are left out"
+    assert two.data[0].x[1] < two.data[1].x[1] < 4.2, "beside each other, not on each other"
 
 
-def test_drift_as_a_table_and_in_a_sentence() -> None:
-    drifts = {("spd", 1): turned("spd"), ("spd", 2): turned("spd", 2, 0.3)}
-    rows = charts.drift_table(drifts)
-    assert len(rows) == 4
-    assert rows[0] == {"Arm": "SPD", "Round": "1", "Site": "layer 1 key", "Overlap (mean cos²)": "0.75",
-                       "To the round before": "0.875", "Chance": "0.25", "Largest angle (°)": "60"}  # fmt: skip
-    assert rows[1]["To the round before"] == rows[1]["Largest angle (°)"] == "", "what was not told is left empty"
-    alt = charts.drift_alt(drifts)
-    assert "SPD 0.500 at layer 1 value (chance 0.250); SPD, round 2 0.300 at layer 1 key" in alt
-    assert charts.drift_alt({}).endswith("none yet.")
-    assert len(charts.drift({}, True).data) == 1
+def test_the_learning_rate_is_what_was_told_else_what_is_planned() -> None:
+    told = Curve(steps=[1, 2], epochs=[0.5, 1.0], losses=[1, 1], learning_rates=[2e-4, 1e-4], grad_norms=[0.5, 0.25])
+    figure = schedule_charts.learning_rates({("spd", 1): told}, 2e-4, False)
+    assert list(figure.data[0].y) == [2e-4, 1e-4]
+    assert list(schedule_charts.grad_norms({("spd", 1): told}, False).data[0].y) == [0.5, 0.25]
+    old = Curve(steps=[1, 2, 4], epochs=[0.5, 1.0, 2.0], losses=[1, 1, 1], planned=4)
+    planned = schedule_charts.learning_rates({("spd", 1): old}, 2.0, False).data[0].y
+    assert list(planned) == pytest.approx([1 + 2**-0.5, 1.0, 0.0])
+
+
+def test_the_planned_rate_is_that_of_transformers() -> None:
+    import torch
+    from transformers import get_scheduler
+
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.3)
+    schedule = get_scheduler("cosine", optimizer, num_warmup_steps=0, num_training_steps=7)
+    for step in range(8):
+        assert schedule_charts.cosine(0.3, step, 7) == pytest.approx(schedule.get_last_lr()[0])
+        optimizer.step()
+        schedule.step()

@@ -1,0 +1,85 @@
+"""How the training of a run went: losses, right answers on held-out prompts, learning rate and gradient norm."""
+
+from typing import TYPE_CHECKING, get_args
+
+import streamlit as st
+
+from app.fine_tune import charts, schedule_charts
+from app.ui import session
+from app.ui.tables import table_html, to_csv
+from app.ui.widgets import caption, chart, download, is_dark
+from spd_core.runs.view import RunView
+
+if TYPE_CHECKING:
+    from spd_core.runs.folder import Run
+
+
+def panel(run: "Run", view: RunView) -> None:
+    """The charts; what is looked at less often is folded away."""
+    if not any(one.steps or one.held_out or one.scored for one in view.curves.values()):
+        caption("The curves of all arms appear here with the first training step.")
+        return
+    chosen = st.segmented_control(
+        "Along x", get_args(charts.Axis), default="step", required=True, key=session.LOSS_AXIS, bind="query-params"
+    )
+    by: charts.Axis = "epoch" if chosen == "epoch" else "step"
+    if any(one.scored for one in view.curves.values()):
+        left, right = st.columns((3, 2), gap="medium")
+        with left:
+            _losses(view, by)
+        with right:
+            _answers(view, by)
+    else:
+        _losses(view, by)
+    _schedule(run, view)
+    _as_a_table(run, view)
+
+
+def _losses(view: RunView, by: charts.Axis) -> None:
+    shown = {"": view.curves}
+    st.markdown("**Loss**")
+    chart(charts.losses(shown, is_dark(), by), key="chart_losses", alt=charts.losses_alt(shown))
+    caption(
+        "Thick lines: held-out rows. Thin lines: the rows of each step, with hollow marks for the mean of an epoch. "
+        "Each arm is scored on its own text: a lower line does not make an arm the better model."
+    )
+
+
+def _answers(view: RunView, by: charts.Axis) -> None:
+    st.markdown("**Right answers**")
+    figure = schedule_charts.answers(view.curves, is_dark(), by)
+    chart(figure, key="chart_answers", alt=schedule_charts.answers_alt(view.curves))
+    caption(
+        "Held-out prompts answered rightly, greedily, before the training and after each epoch. Bars: 95 % intervals; "
+        "where they overlap, luck could be all there is. **Evaluate these arms** asks properly."
+    )
+
+
+def _schedule(run: "Run", view: RunView) -> None:
+    """Learning rate and gradient norm, small, when they are asked for; the schedule in words in any case."""
+    rate = run.record.distillation.train.learning_rate
+    steps = max(one.planned for one in view.curves.values())
+    caption(schedule_charts.schedule_in_words(rate, steps))
+    with st.expander("Learning rate and gradient norm", key=session.SCHEDULE_OPEN, on_change="rerun") as folded:
+        if not folded.open:
+            return
+        left, right = st.columns(2, gap="medium")
+        with left:
+            figure = schedule_charts.learning_rates(view.curves, rate, is_dark())
+            chart(figure, key="chart_rates", alt=schedule_charts.schedule_in_words(rate, steps))
+        with right:
+            if any(one is not None for curve in view.curves.values() for one in curve.grad_norms):
+                figure = schedule_charts.grad_norms(view.curves, is_dark())
+                chart(figure, key="chart_norms", alt="The norm of the gradient at each step, before it is clipped")
+            else:
+                caption("This run did not tell the norm of its gradients: an earlier version wrote it.")
+
+
+def _as_a_table(run: "Run", view: RunView) -> None:
+    shown = {"": view.curves}
+    with st.expander("As a table", key=session.LOSSES_TABLE_OPEN, on_change="rerun") as twin:
+        if twin.open:  # it can have thousands of rows
+            st.html(table_html(charts.losses_table(shown), "Losses, in nats per token"))
+    download("Curves as CSV", lambda: to_csv(charts.losses_table(shown)), f"{run.id}-losses.csv")
+    if view.damaged:
+        caption(f"{view.damaged} lines of its events are damaged, and left out here.")

@@ -1,0 +1,93 @@
+"""Sentences on a training, for numbers by hand: they say what changed, and never more than so few prompts can show."""
+
+import pytest
+
+from spd_core.evaluation.training_verdict import training_verdict
+from spd_core.runs.view import Curve, RunView
+
+
+def curve(
+    held_out: tuple[float, ...] = (), scored: tuple[tuple[int, int], ...] = (), train: tuple[float, ...] = ()
+) -> Curve:
+    """Two steps an epoch; measured at step 0 and after each epoch."""
+    return Curve(
+        steps=list(range(1, len(train) + 1)),
+        epochs=[at / 2 for at in range(1, len(train) + 1)],
+        losses=list(train),
+        held_out=[(2 * epoch, float(epoch), loss) for epoch, loss in enumerate(held_out)],
+        scored=[(2 * epoch, float(epoch), right, n) for epoch, (right, n) in enumerate(scored)],
+    )
+
+
+def said(works: bool = False, **curves: Curve) -> tuple[str, str]:
+    return training_verdict(RunView(curves={(arm, 1): one for arm, one in curves.items()}), works=works)
+
+
+def test_nothing_is_said_before_anything_was_measured() -> None:
+    assert said() == said(spd=Curve()) == ("", "")
+
+
+def test_the_method_comes_first_and_the_others_in_short() -> None:
+    first, rest = said(
+        psr=curve((2.068, 2.046), ((3, 8), (3, 8))), spd=curve((2.51, 2.3, 2.14), ((3, 8), (5, 8), (4, 8)))
+    )
+    assert first == (
+        "SPD: held-out loss fell from 2.51 to 2.14 nats; right on 3 of 8 held-out prompts before, 4 at the end: too "
+        "few to tell."
+    )
+    assert rest == (
+        "PSR 2.07 → 2.05 nats, 3 of 8 right. Each arm is scored on text of its own: losses of arms are not to be "
+        "compared."
+    )
+
+
+def test_a_run_at_work_speaks_of_so_far() -> None:
+    assert said(works=True, psr=curve((2.0, 2.1)))[0].startswith(
+        "So far: PSR: held-out loss rose from 2.00 to 2.10 nats"
+    )
+
+
+def test_what_two_decimals_do_not_show_is_no_change() -> None:
+    assert said(psr=curve((1.748, 1.7476)))[0] == "PSR: held-out loss stayed at 1.75 nats."
+    assert said(psr=curve((1.7451, 1.7449)))[0].startswith("PSR: held-out loss fell from 1.75 to 1.74")
+
+
+def test_runs_of_before_step_0_was_measured() -> None:
+    old = Curve(held_out=[(4, 1.0, 2.06), (8, 2.0, 2.05)])
+    assert said(psr=old)[0] == "PSR: held-out loss fell from 2.06 nats after epoch 1 to 2.05 after epoch 2."
+    old.held_out.pop()
+    assert said(psr=old)[0] == "PSR: held-out loss is 2.06 nats after epoch 1."
+
+
+def test_without_held_out_rows_memory_is_named() -> None:
+    assert said(psr=curve(train=(3.0, 2.0, 2.0, 1.0)))[0] == (
+        "PSR: train loss fell from 2.50 nats in epoch 1 to 1.50 in epoch 2, and nothing was held out to tell learning "
+        "from memory."
+    )
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "n", "says"),
+    [
+        (3, 3, 8, "no change"),
+        (3, 4, 8, "too few to tell"),
+        (0, 5, 5, "too few to tell"),  # five pairs, all one way: p = 2 / 2⁵ = 0.0625, however far apart they look
+        (0, 6, 8, "more than luck would do"),  # p = 0.031; Wilson 0 to 0.324 and 0.409 to 0.929
+        (6, 0, 8, "more than luck would do"),
+        (40, 50, 100, "luck could do that"),  # Wilson 0.309 to 0.498 and 0.404 to 0.596
+        (20, 60, 100, "more than luck would do"),
+    ],
+)
+def test_how_much_a_change_of_right_answers_says(before: int, after: int, n: int, says: str) -> None:
+    assert said(spd=curve((2.0, 1.0), ((before, n), (after, n))))[0].endswith(f": {says}.")
+
+
+def test_answers_of_different_prompts_are_not_compared() -> None:
+    first, _ = said(spd=curve((2.0, 1.0), ((3, 8), (4, 7))))
+    assert first.endswith("right on 4 of 7 held-out prompts after epoch 1.")
+    assert "tell" not in first
+
+
+def test_the_last_round_is_spoken_of() -> None:
+    view = RunView(curves={("spd", 1): curve((3.0, 2.0)), ("spd", 2): curve((2.0, 1.5))})
+    assert training_verdict(view, works=False)[0].startswith("SPD, round 2: held-out loss fell from 2.00 to 1.50")
