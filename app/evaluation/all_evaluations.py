@@ -1,5 +1,7 @@
 """The list of all evaluations: what stands in a row."""
 
+from collections.abc import Sequence
+
 import streamlit as st
 
 from app.runs.all_runs import ListedRun, RunKind, contents_of, last_change, run_title, size_on_disk, state_in_words
@@ -34,6 +36,13 @@ def _filled(_run: Run, id: str, stamp: tuple[float, float]) -> int:
     return finished_cells(_run.record.evaluation, _run.folder)
 
 
+def _compare(listed: Sequence[ListedRun]) -> None:
+    """Several beside each other; imported only when there are several, as statistics take a moment."""
+    from app.evaluation import compare
+
+    compare.listed_panel(listed)
+
+
 EVALUATIONS = RunKind(
     EvaluationRecipe,
     "evaluation",
@@ -43,4 +52,5 @@ EVALUATIONS = RunKind(
     "Title, capability, model, subject, set, state or notes",
     "with its results; the arms that it trained stay",
     _row,
+    _compare,
 )

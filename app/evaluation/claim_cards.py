@@ -105,7 +105,7 @@ def _brief(claim: Claim, mine: Answered) -> Iterator[str]:
         yield "controls: " + ", ".join(f"{count} {state}" for state, count in states.items())
     if claim.flags:
         yield f"⚑ {counted(len(claim.flags), 'reason')} to doubt"
-    if any(cell.seen for cell in mine.cells):
+    if mine.seen_flag:
         yield f"⚠ {seen_before(mine)}"
 
 
@@ -126,14 +126,9 @@ def _facts(claim: Claim, mine: Answered) -> Iterator[tuple[str, str | list[str]]
 
 
 def seen_before(mine: Answered) -> str:
-    """How many of the items a subject was calibrated or trained on."""
-    known = [cell.seen for cell in mine.cells]
-    if None in known:
-        return "not known: made by an older version, or on another machine"
-    most = max(one or 0 for one in known)
-    if not most:
-        return "no: it was calibrated or trained on none of these items"
-    return f"{most} of {mine.estimate.n} items were seen: it was calibrated or trained on their prompts"
+    """Whether a subject was calibrated or trained on items that it was asked."""
+    flag = mine.seen_flag.removeprefix("seen: ")
+    return flag or "no: it was calibrated or trained on none of these items"
 
 
 def subspace_answer(claim: Claim) -> str:

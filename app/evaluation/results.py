@@ -3,9 +3,7 @@
 Drawn again every second and a half while the run works: the statistics are computed once for each state of its cells.
 """
 
-import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
@@ -13,6 +11,7 @@ import streamlit as st
 from app.evaluation import (
     answer_charts,
     claim_cards,
+    compare,
     difference_charts,
     heat_map,
     items,
@@ -21,6 +20,7 @@ from app.evaluation import (
     set_panels,
     verdict_panel,
 )
+from app.evaluation.open_tables import table_of
 from app.evaluation.set_panels import set_title
 from app.ui import session
 from app.ui.figures import figures_html
@@ -28,7 +28,7 @@ from app.ui.tables import table_html
 from app.ui.widgets import caption, chart, download, escaped, is_dark
 from spd_core.evaluation import report
 from spd_core.evaluation.latex import to_latex
-from spd_core.evaluation.table import Column, Table, read_table
+from spd_core.evaluation.table import Column, Table
 from spd_core.recipes.evaluation import EvaluationRecipe
 from spd_core.text import shown
 
@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 
     from spd_core.runs.folder import Run
 
-CLAIMS, TABLE, CHANGES, ITEMS, ANSWERS, FILES = "Claims", "Table", "Differences", "Items", "Answers", "Export"
+CLAIMS, TABLE, CHANGES, ITEMS = "Claims", "Table", "Differences", "Items"
+ANSWERS, COMPARE, FILES = "Answers", "Compare", "Export"
 _PROMISED = (
     "Nothing can be shown yet: a cell counts when all its seeds are finished. There will be a card for each comparison "
     "with the base (helps, hurts or not shown, with its controls), the table of scores with 95 % intervals, every "
@@ -60,7 +61,7 @@ def panel(run: "Run", propose: Callable[[EvaluationRecipe], None], live: bool) -
     verdict_panel.verdict_panel(table)
     part = st.segmented_control(
         "Results",
-        (CLAIMS, TABLE, CHANGES, ITEMS, ANSWERS, FILES),
+        (CLAIMS, TABLE, CHANGES, ITEMS, ANSWERS, COMPARE, FILES),
         default=CLAIMS,
         required=True,
         key=session.RESULTS_PART,
@@ -77,6 +78,8 @@ def panel(run: "Run", propose: Callable[[EvaluationRecipe], None], live: bool) -
         items.panel(table)
     elif part == ANSWERS:
         _answers(table)
+    elif part == COMPARE:
+        compare.panel(run, table)
     elif part == FILES:
         _files(run, table)
     else:
@@ -90,29 +93,6 @@ def _claims(table: Table, propose: Callable[[EvaluationRecipe], None], live: boo
     if table.claims and not live:
         next_steps.panel(table, propose)
     claim_cards.panel(table)
-
-
-# --- reading -----------------------------------------------------------------------------------------------------
-
-
-def table_of(run: "Run") -> Table:
-    """The table of a run; read, and its statistics computed, only when a cell is new or has changed."""
-    return _table(str(run.folder), _stamps(run.folder / "cells"), run.record.evaluation)
-
-
-@st.cache_resource(max_entries=4, show_spinner="Computing intervals and tests…")
-def _table(folder: str, stamps: tuple[tuple[str, int, int], ...], _recipe: EvaluationRecipe) -> Table:
-    return read_table(_recipe, Path(folder))
-
-
-def _stamps(folder: Path) -> tuple[tuple[str, int, int], ...]:
-    """Name, time of change and size of each finished cell's files."""
-    try:
-        with os.scandir(folder) as entries:
-            found = [(entry.name, entry.stat()) for entry in entries if entry.name.endswith((".json", ".jsonl"))]
-    except FileNotFoundError:  # none yet, or the run is being deleted
-        return ()
-    return tuple(sorted((name, stat.st_mtime_ns, stat.st_size) for name, stat in found))
 
 
 # --- scores ------------------------------------------------------------------------------------------------------

@@ -34,14 +34,10 @@ def verdict_panel(table: Table) -> None:
 
 
 def seen_lines(table: Table) -> Iterator[str]:
-    """A sentence for each subject that was calibrated or trained on items that it was asked."""
+    """A sentence for each subject and set of whose items the subject may have seen some."""
     for (_, set_name), one in table.answered.items():
-        most = max(cell.seen or 0 for cell in one.cells)
-        if most:
-            yield (
-                f"{one.subject.title} had seen {most} of {one.estimate.n} items of {set_title(table.column(set_name))}:"
-                " it was calibrated or trained on their prompts, so that set is not held out for it."
-            )
+        if one.seen_flag:
+            yield f"{set_title(table.column(set_name))}: {one.seen_flag.removeprefix('seen: ')}."
 
 
 def damaged_panel(run: "Run", table: Table, live: bool) -> None:

@@ -47,16 +47,24 @@ def read(nats: float, n: int = 40) -> list[ItemRecord]:
 
 
 def put(
-    folder: Path, subject: str, set_name: str, items: list[ItemRecord], seed: int = 42, title: str = "", **more: Any
+    folder: Path,
+    subject: str,
+    set_name: str,
+    items: list[ItemRecord],
+    seed: int = 42,
+    title: str = "",
+    about: str = "ab12" * 16,
+    **more: Any,
 ) -> None:
-    """A finished cell."""
+    """A finished cell; `about` is the subject's fingerprint."""
     scorer: Any = {"arithmetic": "number", "multiple-choice": "letter"}.get(set_name, "nll")
-    about = About(subject="ab12" * 16, set=set_name, template="math", scorer=scorer, style="raw", max_new_tokens=32)
-    cell = Cell(
-        subject=subject, seed=seed, set=set_name, title=title or set_name.title(), about=about, model="builtin",
-        revision=REVISION, dtype="float32", tokens=1200, seconds=12.5, reused=3, fingerprint="e5ed8a4a" * 8,
-        chance=0.25 if scorer == "letter" else None, created="2026-01-01T00:00:00", **more,
-    )  # fmt: skip
+    asked = About(subject=about, set=set_name, template="math", scorer=scorer, style="raw", max_new_tokens=32)
+    known: dict[str, Any] = {
+        "title": title or set_name.title(), "model": "builtin", "revision": REVISION, "dtype": "float32",
+        "tokens": 1200, "seconds": 12.5, "reused": 3, "fingerprint": "e5ed8a4a" * 8,
+        "chance": 0.25 if scorer == "letter" else None, "created": "2026-01-01T00:00:00",
+    }  # fmt: skip
+    cell = Cell(subject=subject, seed=seed, set=set_name, about=asked, **{**known, **more})
     write_cell(folder, cell, items)
 
 
@@ -270,18 +278,21 @@ def test_a_gain_that_its_controls_share_is_not_specific(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("seen", "said"),
-    [(None, "not known"), (0, "no: it was calibrated or trained on none"), (8, "8 of 40 items were seen")],
+    [
+        (None, "what SPD was trained on is not known, and these 40 items may be among it"),
+        (0, "no: it was calibrated or trained on none of these items"),
+        (8, "SPD was calibrated or trained on 8 of these 40 items"),
+    ],
 )
 def test_a_card_says_what_the_subject_had_seen(tmp_path: Path, seen: int | None, said: str) -> None:
-    put(tmp_path, "base", "arithmetic", answered(10))
+    put(tmp_path, "base", "arithmetic", answered(10), seen=0)
     put(tmp_path, "spd", "arithmetic", answered(12), seen=seen)
     found = read_table(recipe(["base", "spd"]), tmp_path)
     (card,) = claim_cards.cards(found, found.columns[0])
     assert said in card
     brief = card.partition("</summary>")[0]
-    assert ("⚠ 8 of 40" in brief) == (seen == 8)
-    lines = list(verdict_panel.seen_lines(found))
-    assert lines == [] if seen != 8 else lines[0].startswith("SPD had seen 8 of 40 items of Arithmetic, in-domain")
+    assert (f"⚠ {said}" in brief) == (seen != 0)
+    assert list(verdict_panel.seen_lines(found)) == ([f"Arithmetic, in-domain: {said}."] if seen != 0 else [])
 
 
 def test_the_overview_counts_all(table: Table, tmp_path: Path) -> None:

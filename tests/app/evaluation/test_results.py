@@ -15,13 +15,14 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from app.evaluation import cost, item_pairs, next_steps, results
+from app.evaluation import cost, item_pairs, next_steps, open_tables, pair_charts, results
 from app.evaluation.item_pairs import ALL, FALLS, GAINED, LIMIT, LOST, RISES, UNREAD, Pair
 from app.side_by_side import opening
 from app.side_by_side.lanes import COMPLEMENT, RANDOM
 from app.ui import session
 from spd_core.distill.trained import note_sources
 from spd_core.errors import InputError
+from spd_core.evaluation.compared import shared_cells
 from spd_core.evaluation.statistics import minimum_detectable
 from spd_core.evaluation.store import Cell, ItemRecord, cell_path, read_cell
 from spd_core.evaluation.table import read_table
@@ -184,7 +185,7 @@ def test_more_items_say_what_could_then_be_seen() -> None:
     run = made(subjects=["base", "projected"], sets=["arithmetic"])
     put(run.folder, "base", "arithmetic", answered(10))
     put(run.folder, "projected", "arithmetic", answered(8))
-    (step,) = [one for one in next_steps.steps_of(results.table_of(run)) if one.label.startswith("Extend")]
+    (step,) = [one for one in next_steps.steps_of(open_tables.table_of(run)) if one.label.startswith("Extend")]
     now, then = (math.ceil(100 * minimum_detectable(n, 2 / 40)) for n in (40, 160))  # 2 of 40 items changed
     assert f"From 40 items: a difference below about {now} points may have gone unseen" in step.gives
     assert f"then one below about {then} points" in step.gives
@@ -198,24 +199,86 @@ def test_statistics_are_computed_once_for_each_state_of_the_cells(monkeypatch: p
         read_tables.append(args)
         return read_table(*args)
 
-    monkeypatch.setattr(results, "read_table", counting)
+    monkeypatch.setattr(open_tables, "read_table", counting)
     put(run.folder, "base", "arithmetic", answered(10))
-    first = results.table_of(run)
-    assert results.table_of(run) is first
+    first = open_tables.table_of(run)
+    assert open_tables.table_of(run) is first
     put(run.folder, "spd", "arithmetic", answered(12))
-    assert results.table_of(run).done == 2
+    assert open_tables.table_of(run).done == 2
     path = cell_path(run.folder, "spd", 42, "arithmetic")
     os.utime(path, ns=(1, 1))
-    results.table_of(run)
+    open_tables.table_of(run)
     assert len(read_tables) == 3
 
 
 def test_all_figures_go_into_one_file() -> None:
     run = made()
     put(run.folder, "base", "arithmetic", answered(10))
-    assert len(results.all_figures(results.table_of(run))) == 2
+    assert len(results.all_figures(open_tables.table_of(run))) == 2
     fill(run.folder)
-    assert len(results.all_figures(results.table_of(run))) == 5
+    assert len(results.all_figures(open_tables.table_of(run))) == 5
+
+
+# --- beside another evaluation ---------------------------------------------------------------------------------
+
+
+def two_evaluations() -> tuple[Run, Run]:
+    """The second has asked the same 40 items, and SPD has 20 more of them right; the base is the same subject."""
+    first, second = (made(subjects=["base", "spd", "psr"], sets=["arithmetic"]) for _ in range(2))
+    for run, right, who in ((first, 14, "1a" * 32), (second, 34, "2b" * 32)):
+        put(run.folder, "base", "arithmetic", answered(10))
+        put(run.folder, "spd", "arithmetic", answered(right), about=who)
+    return first, second
+
+
+def test_this_evaluation_beside_another_one_pair_by_pair() -> None:
+    first, second = two_evaluations()
+    at = opened(first, "Compare", **{session.COMPARED_WITH: [second.id]})
+    assert "2 cells in common, of 1 the very same subject (by its fingerprint); 2 of the same items" in text_of(at)
+    table = html_of(at)
+    assert "the same subject" in table
+    assert "▲ better" in table
+    assert "+50.0 points (" in table, "20 of 40 items more"
+    assert "<img" not in table
+    assert len(at.get("plotly_chart")) == 1
+
+
+def test_evaluations_without_anything_in_common_say_so() -> None:
+    first, second = made(subjects=["base", "spd"], sets=["arithmetic"]), made(sets=["codealpaca"])
+    put(first.folder, "base", "arithmetic", answered(10))
+    put(second.folder, "base", "codealpaca", read(0.7), fingerprint="0" * 64)
+    at = opened(first, "Compare", **{session.COMPARED_WITH: [second.id]})
+    assert "They share no subject on a set" in text_of(at)
+    second.write_status(Status(state="done", since=0.0))
+    assert "Another evaluation can be compared" not in text_of(opened(first, "Compare"))
+
+
+def test_the_figure_of_pairs_says_which_is_better_without_colour() -> None:
+    first, second = two_evaluations()
+    pairs = [one for one in shared_cells(*map(open_tables.table_of, (first, second))) if not one.same_subject]
+    figure = pair_charts.pair_differences(pairs, True)
+    (mark,) = [trace for trace in figure.data if trace.name == "▲ better"]
+    assert (list(mark.x), mark.marker.symbol) == ([pytest.approx(50)], "triangle-up")
+    back = [one for one in shared_cells(*map(open_tables.table_of, (second, first))) if not one.same_subject]
+    assert [pair_charts.pair_row(one)["Shows"] for one in back] == ["▼ worse"]
+
+
+def listed_script() -> None:
+    from app.evaluation import all_evaluations
+    from app.runs.all_runs import ListedRun
+    from spd_core.runs import queue
+    from spd_core.runs.folder import all_runs
+
+    all_evaluations.EVALUATIONS.compare([ListedRun(run, queue.status_of(run)) for run in all_runs()])  # type: ignore[misc, arg-type, union-attr]
+
+
+def test_evaluations_of_the_list_beside_each_other() -> None:
+    first, second = two_evaluations()
+    at = AppTest.from_function(listed_script, default_timeout=LONG)
+    at.session_state[session.EVALUATIONS_COMPARED] = [second.id, first.id]
+    at.run()
+    assert not at.exception
+    assert "▼ worse" in html_of(at), "the first that was chosen is what the other is held to"
 
 
 # --- items -------------------------------------------------------------------------------------------------------

@@ -1,0 +1,109 @@
+"""Evaluations beside each other: what they share, paired where the items are the same. One is what others are held to.
+
+What is matched and how it is paired is in `spd_core/evaluation/compared.py`.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from app.evaluation import pair_charts
+from app.evaluation.open_tables import table_of
+from app.runs.all_runs import ListedRun, run_label
+from app.ui import session
+from app.ui.tables import table_html
+from app.ui.widgets import caption, chart, counted, distinct_labels, escaped, is_dark
+from spd_core.evaluation.compared import shared_cells
+from spd_core.recipes.evaluation import EvaluationRecipe
+from spd_core.runs.folder import Damaged, Run, all_runs
+from spd_core.text import shown
+
+if TYPE_CHECKING:
+    from spd_core.evaluation.table import Table
+
+MOST = 4
+"""Evaluations beside each other."""
+
+
+def panel(run: Run, table: "Table") -> None:
+    """This evaluation, and others that are held to it."""
+    others = {one.id: one for one in _evaluations() if one.id != run.id}
+    if not others:
+        caption("Another evaluation can be compared with this one as soon as there is one.")
+        return
+    chosen = st.multiselect(
+        "Compare with",
+        tuple(others),
+        key=session.COMPARED_WITH,
+        persist_state="session",
+        max_selections=MOST - 1,
+        format_func=distinct_labels(tuple(others), lambda id: run_label(others[id].record)),
+        placeholder="Choose evaluations",
+        help="The same subjects on the same sets are paired item by item.",
+    )
+    for id in chosen:
+        if id in others:
+            _pair(table, others[id])
+    if chosen:
+        _how_to_read("this evaluation")
+
+
+def listed_panel(listed: Sequence[ListedRun]) -> None:
+    """On the list of all evaluations: two to four of them, the first is what the others are held to."""
+    known = {one.run.id: one.run for one in listed}
+    st.markdown("##### Compare evaluations")
+    chosen = st.multiselect(
+        "Two to four evaluations, first the one that the others are compared with",
+        tuple(known),
+        key=session.EVALUATIONS_COMPARED,
+        persist_state="session",
+        max_selections=MOST,
+        format_func=distinct_labels(tuple(known), lambda id: run_label(known[id].record)),
+        placeholder="Choose evaluations",
+    )
+    runs = [known[id] for id in chosen if id in known]
+    if len(runs) < 2:
+        return
+    first = table_of(runs[0])
+    for other in runs[1:]:
+        _pair(first, other)
+    _how_to_read(runs[0].record.title or runs[0].record.recipe.capability)
+
+
+def _evaluations() -> list[Run]:
+    """Those on this machine, the newest first."""
+    return [
+        one for one in all_runs() if not isinstance(one, Damaged) and isinstance(one.record.recipe, EvaluationRecipe)
+    ]
+
+
+def _pair(first: "Table", other: Run) -> None:
+    """What an evaluation shares with the first one: a picture of the differences, and the table."""
+    pairs = shared_cells(first, table_of(other))
+    title = shown(other.record.title or other.record.recipe.capability)
+    st.markdown(f"###### {escaped(title)} of {other.record.created.replace('T', ' ')}")
+    if not pairs:
+        caption("They share no subject on a set that both have answered.")
+        return
+    same = sum(one.same_subject for one in pairs)
+    caption(
+        f"{counted(len(pairs), 'cell')} in common, of {same} the very same subject (by its fingerprint); "
+        f"{sum(one.same_items for one in pairs)} of the same items."
+    )
+    paired = [one for one in pairs if one.difference is not None and not one.same_subject]
+    if paired:
+        chart(
+            pair_charts.pair_differences(paired, is_dark()),
+            key=f"chart_pairs_{other.id}",
+            alt=pair_charts.pair_differences_alt(paired),
+        )
+    st.html(table_html([pair_charts.pair_row(one) for one in pairs], f"Cells in common with {title}"))
+
+
+def _how_to_read(reference: str) -> None:
+    caption(
+        f"How to read this: a difference is the other evaluation − {escaped(shown(reference))}, on the items that both "
+        "have answered; right of zero the other is better. The same subject twice is no comparison: it should answer "
+        "alike. p is corrected (Holm) over all pairs of different subjects."
+    )
