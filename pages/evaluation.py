@@ -12,7 +12,7 @@ from spd_core.runs import queue
 
 PAGE = RunPage(
     new="New evaluation",
-    one="This evaluation",
+    one=session.THIS_EVALUATION,
     every="All evaluations",
     part_key=session.EVALUATIONS_VIEW,
     run_key=session.EVALUATION_RUN,
@@ -42,7 +42,7 @@ def new_evaluation() -> None:
             cost.say_power(chosen)
 
 
-header("Evaluation", "Did it help, and was it the subspace?", shows=())
+header("Evaluation", "Did it help, and was it the subspace?", shown_run=PAGE.shown_run)
 if form.take_proposed():
     PAGE.turn_to(PAGE.new)
 part, name = PAGE.pick_part()

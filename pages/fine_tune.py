@@ -12,7 +12,7 @@ from spd_core.runs import queue
 
 PAGE = RunPage(
     new="New run",
-    one="This run",
+    one=session.THIS_RUN,
     every="All runs",
     part_key=session.RUNS_VIEW,
     run_key=session.RUN,
@@ -52,6 +52,7 @@ header(
     "Fine-tune",
     "Does it help to train a model on text that it wrote itself, inside its capability subspace?",
     shows=(session.EXPORT_JOB,),
+    shown_run=PAGE.shown_run,
 )
 part, name = PAGE.pick_part()
 if part == PAGE.every:

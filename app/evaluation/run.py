@@ -17,6 +17,7 @@ from app.runs.panel import (
     run_progress,
 )
 from app.ui import session
+from app.ui.at_work import how_far
 from spd_core.evaluation.progress import EvaluationView, describe, finished_cells, in_short, left, speed, steps
 from spd_core.recipes.evaluation import EvaluationRecipe
 from spd_core.runs.folder import Run
@@ -46,7 +47,8 @@ def panel(name: str, to_form: Callable[[], None]) -> None:
         run_header(run, status, in_short(recipe))
         done, planned = steps(view, recipe, cells)
         what = f"Step {min(done + 1, planned)} of {planned}: {describe(view, recipe)}"
-        run_progress(status, what, done / max(planned, 1), speed(view), left(view, recipe.batch_size))
+        _, share, whole = how_far(run, view)
+        run_progress(status, what, share, speed(view), left(view, recipe.batch_size), whole)
         run_actions(run, status, clone, session.EVALUATION_RUN)
         if status.state in LIVE:  # it grows; of one that has ended it stands below the results
             _more(run)

@@ -20,6 +20,7 @@ from app.runs.panel import (
     run_progress,
 )
 from app.ui import session
+from app.ui.at_work import how_far
 from app.ui.tables import table_html, to_csv
 from app.ui.widgets import caption, chart, download, is_dark
 from spd_core.errors import InputError
@@ -83,7 +84,8 @@ def _verdict(status: Status, view: RunView) -> None:
 def _progress(run: Run, status: Status, view: RunView) -> None:
     done, planned = overall(view, run.record.distillation)
     what = f"Step {min(done + 1, planned)} of {planned}: {describe_stage(view)}"
-    run_progress(status, what, done / max(planned, 1), tokens_per_second(view), eta(view))
+    _, share, whole = how_far(run, view)
+    run_progress(status, what, share, tokens_per_second(view), eta(view), whole)
 
 
 def _parts(run: Run, status: Status, view: RunView) -> None:

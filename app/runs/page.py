@@ -54,6 +54,13 @@ class RunPage:
         choose_run(name, self.run_key)
         self.turn_to(self.one)
 
+    @property
+    def shown_run(self) -> str:
+        """The run that the page is about to show; empty where it shows another part."""
+        name, state = chosen_run(self.run_key), st.session_state
+        part = state.get(self.part_key, st.query_params.get(self.part_key, self.one))
+        return name if part == self.one else ""
+
     def start(self, recipe: Recipe | EvaluationRecipe, title: str, launcher: str = "local") -> None:
         """Put a run into the queue, and show it; for callbacks."""
         try:

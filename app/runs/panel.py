@@ -124,15 +124,20 @@ def run_header(run: Run, status: Status, parts: str) -> None:
         st.warning(escaped(status.reason[:1].upper() + status.reason[1:]), icon=":material/info:")
 
 
-def run_progress(status: Status, what: str, share: float, speed: float | None, left: float | None) -> None:
-    """What a waiting or working run does now, how fast (tokens a second), and seconds to the end of the step."""
+def run_progress(
+    status: Status, what: str, share: float, speed: float | None, left: float | None, whole: float | None = None
+) -> None:
+    """What a waiting or working run does now, how fast (tokens a second), and seconds to the end of the step and of
+    the `whole` run."""
     if status.state == "queued":
         st.info("It waits for its turn: one run works at a time. You can close this page.", icon=":material/queue:")
         return
     if status.state not in LIVE:
         return
     facts = [what, *([f"{speed:.0f} tokens/s"] if speed else [])]
-    facts += [f"about {duration(left)} to the end of this step"] if left is not None else []
+    facts += [f"about {duration(whole)} left"] if whole is not None else []
+    facts += [f"{duration(left)} of it to the end of this step"] if left is not None and whole is not None else []
+    facts += [f"about {duration(left)} to the end of this step"] if left is not None and whole is None else []
     st.progress(min(share, 1.0), text=escaped(" · ".join(facts)))
     caption("It works in a process of its own: you can close this page, or the app, and come back.")
 

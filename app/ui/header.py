@@ -10,7 +10,7 @@ import streamlit as st
 
 from app.jobs.job import others_at_work
 from app.jobs.models import shared
-from app.ui import progress, session
+from app.ui import at_work, session
 from app.ui.widgets import caption, counted, delete_button, distinct_labels, escaped, failure, gib, model_name, ranges
 from spd_core.errors import InputError, SpdError
 from spd_core.subspace.store import recorded_captures
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 _STYLE = Path(__file__).with_name("style.css")
 
 
-def header(title: str, question: str, *, shows: tuple[str, ...] = ()) -> "Analysis | None":
-    """Title, the question that the page answers, and the strip; returns the analysis in hand.
+def header(title: str, question: str, *, shows: tuple[str, ...] = (), shown_run: str = "") -> "Analysis | None":
+    """Title, the question that the page answers, the strip, and what works now; returns the analysis in hand.
 
-    `shows` are the keys of jobs whose progress the page shows by itself.
+    `shows` are the keys of jobs whose progress the page shows by itself, `shown_run` the run.
     """
     st.html(_STYLE)
     session.read_link()
@@ -38,7 +38,7 @@ def header(title: str, question: str, *, shows: tuple[str, ...] = ()) -> "Analys
         analysis = _recorded()
     with strip:
         _strip(analysis)
-    progress.show_other_jobs(shows)
+    at_work.strip(shows, shown_run)
     if analysis is not None:
         session.write_link(analysis)
     return analysis

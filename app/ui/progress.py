@@ -1,4 +1,4 @@
-"""What pages show of running jobs: how far they are, a button that stops them, and who else is at work."""
+"""What a page shows of a job of its own: how far it is, a button that stops it, and who else is at work."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,7 +6,6 @@ from typing import Any
 import streamlit as st
 
 from app.jobs.job import Job, others_at_work
-from app.ui import session
 from app.ui.widgets import caption, counted, escaped
 
 
@@ -46,35 +45,3 @@ def say_others_at_work(own: Job[Any, Any] | None) -> None:
     others = others_at_work(own)
     if others:
         caption(f"{counted(others, 'other job')} at work on this machine: you take turns, so each step takes longer.")
-
-
-def show_other_jobs(shown: tuple[str, ...]) -> None:
-    """While jobs of this session run, how far they are on every page (ticking, which also keeps them alive).
-
-    `shown` are the keys of jobs whose progress the page shows by itself.
-    """
-    running = session.running_jobs()
-    if not running:
-        return
-
-    @st.fragment(run_every=1.0)
-    def tick() -> None:
-        if not all(job.running for job in running.values()):
-            st.rerun()  # a whole run, so that the page takes up the result and the ticking ends
-        for key, job in running.items():
-            job.seen()
-            if key not in shown:
-                caption(f"{_AT_WORK[key]}: {escaped(job.phase)}, {job.share:.0%}")
-
-    tick()
-
-
-_AT_WORK = {
-    session.CAPTURE_JOB: "A capture is running",
-    session.NULLS_JOB: "Null spectra are captured",
-    session.WRITE_JOB: "Lanes are written",
-    session.READ_JOB: "A text is read",
-    session.LENS_JOB: "The logit lens is computed",
-    session.CHECK_JOB: "The causal check is running",
-    session.EXPORT_JOB: "A merged checkpoint is written",
-}

@@ -89,10 +89,14 @@ READ_JOB, LENS_JOB, CHECK_JOB = "read_job", "lens_job", "check_job"
 PICK_LAYER, PICK_KIND, PICK_DIRECTION, PICK_EXAMPLE = "pick_layer", "pick_kind", "pick_direction", "pick_example"
 PLACE_SHOWN, CELL_SHOWN, TEXT_TROUBLE, _LINK_READ = "place_shown", "cell_shown", "text_trouble", "link_read"
 
+# Parts of pages that other pages lead to
+THIS_RUN, THIS_EVALUATION = "This run", "This evaluation"
+
 # What keys begin with where there are several: of a form's or a list's widgets, of a run that is watched, …
 RECIPE_WIDGETS, EVALUATION_WIDGETS = "recipe", "evaluation_widget"
 RUNS_LIST, EVALUATIONS_LIST = "runs", "evaluations"
 WATCHED_RUN, BESIDE_LANE, ASKED_TO_DELETE, RESULT = "watched", "beside_lane", "asked", "result"
+AT_WORK = "open_at_work"
 EXTREMES, OWN_EXTREMES = "ends", "own_ends"
 
 

@@ -156,7 +156,7 @@ def check_distillation(recipe: Recipe, model: Described, rates: Rates | None) ->
     _check_arms(recipe, calibration)
     _check_corpus(recipe, prompts, model)
     check_training(recipe.train, model.card)
-    sizes = None if calibration is None or prompts is None else _sizes(recipe, calibration, prompts)
+    sizes = sizes_of(recipe)
     effort = Effort(_cost(recipe, sizes, rates, model.card), sizes, rates or FASTEST)
     _check_time(recipe, effort)
     _check_disk(effort.cost)
@@ -190,7 +190,16 @@ def _check_corpus(recipe: Recipe, prompts: Capability | None, model: Described) 
         )
 
 
-def _sizes(recipe: Recipe, calibration: Capability, prompts: Capability) -> Sizes:
+def sizes_of(recipe: Recipe) -> Sizes | None:
+    """What a recipe goes through; None where only the hub knows.
+
+    Raises:
+        InputError: nothing of that name, or a split is empty.
+    """
+    calibration = examples_of(recipe.capability, "calibration")
+    prompts = examples_of(recipe.capability, recipe.corpus.split)
+    if calibration is None or prompts is None:
+        return None
     return Sizes.of(prompts, recipe.corpus.prompts, len(calibration.examples))
 
 

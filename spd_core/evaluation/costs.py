@@ -107,7 +107,7 @@ def answering(
     """Seconds that all answers take, nothing made before them; arguments as of `cost_of_evaluation`."""
     lanes, seconds = sum(len(recipe.seeds_of(subject)) for subject in recipe.subjects), 0.0
     for wanted in recipe.sets:
-        each, count = _seconds(wanted, scorers[wanted.name], answers, stages), items[wanted.name]
+        each, count = seconds_of_an_item(wanted, scorers[wanted.name], answers, stages), items[wanted.name]
         if each is None or count is None:
             return None
         seconds += lanes * count * each
@@ -134,7 +134,9 @@ def _shuffles(subject: Subject) -> bool:
     return subject.of == "shuffled answers"
 
 
-def _seconds(wanted: EvalSet, scorer: Scorer, answers: AnswerRates | None, stages: Rates | None) -> float | None:
+def seconds_of_an_item(
+    wanted: EvalSet, scorer: Scorer, answers: AnswerRates | None, stages: Rates | None
+) -> float | None:
     """Seconds of an item of a set: as measured, else as if every answer were as long as allowed."""
     if answers is not None and asked(wanted) in answers.sets:
         return answers.sets[asked(wanted)]

@@ -73,12 +73,11 @@ def cost_of(
     """
     prompts = min(prompts, recipe.corpus.prompts or prompts)
     arms = len(recipe.arms)
-    rows, trained = prompts * recipe.corpus.samples, (prompts - recipe.corpus.held_out) * recipe.corpus.samples
+    rows = prompts * recipe.corpus.samples
     stages = [stage for stage, _, _ in plan(recipe)]
     corpora, captures = stages.count("corpus"), stages.count("capture") + stages.count("drift")
     corpus_tokens = corpora * rows * recipe.corpus.max_new_tokens
-    length = prompt_tokens + recipe.corpus.max_new_tokens
-    train_tokens = round(arms * recipe.rounds * recipe.train.epochs * trained * length)
+    train_tokens = round(arms * recipe.rounds * train_tokens_of_a_round(recipe, prompts, prompt_tokens))
     examples = min(examples, recipe.capture.examples or examples)
     seconds = None
     if rates is not None:
@@ -96,6 +95,13 @@ def cost_of(
         seconds=seconds,
         disk=disk,
     )
+
+
+def train_tokens_of_a_round(recipe: Recipe, prompts: int, prompt_tokens: float) -> float:
+    """Tokens that one arm goes through in a round's training, of all epochs, where every completion is as long as
+    allowed and no row is dropped."""
+    trained = (min(prompts, recipe.corpus.prompts or prompts) - recipe.corpus.held_out) * recipe.corpus.samples
+    return recipe.train.epochs * trained * (prompt_tokens + recipe.corpus.max_new_tokens)
 
 
 class Sizes(Record):

@@ -22,7 +22,7 @@ from spd_core.runs.record import RunRecord, Status
 from spd_core.runs.remarks import Remarks
 from spd_core.storage import append_to, child, modified, read_bytes, runs_folder, storage_errors, to_json, write_text
 
-_RECORD, _STATUS, _EVENTS, _LOG, _CANCEL = "run.json", "status.json", "events.jsonl", "log.txt", "CANCEL"
+_RECORD, STATUS, _EVENTS, _LOG, _CANCEL = "run.json", "status.json", "events.jsonl", "log.txt", "CANCEL"
 _BALLAST, _HEARTBEAT = "ballast", "heartbeat"
 BALLAST_BYTES = 64 * 1024
 _ANY_EVENT: TypeAdapter[AnyEvent] = TypeAdapter(Annotated[AnyEvent, Field(discriminator="kind")])
@@ -69,7 +69,7 @@ class Run(Remarks):
         Raises:
             InputError: it is missing, damaged, or of a newer format.
         """
-        return read_record(Status, self.folder / _STATUS)
+        return read_record(Status, self.folder / STATUS)
 
     def write_status(self, status: Status) -> None:
         """Replace the status. On a full disk the ballast makes room, once.
@@ -181,7 +181,7 @@ def write_status(folder: Path, status: Status) -> None:
     Raises:
         StorageError: the disk refuses.
     """
-    write_text(folder / _STATUS, to_json(status.model_dump(mode="json")))
+    write_text(folder / STATUS, to_json(status.model_dump(mode="json")))
 
 
 def open_run(id: str) -> Run:

@@ -88,6 +88,21 @@ class Final:
     held_out: float | None
 
 
+@dataclass(frozen=True)
+class Passed:
+    """A piece of work that is over, or was broken off.
+
+    Attributes:
+        seconds: that were worked on it.
+        origin, last: its first and last progress; None where it told none.
+    """
+
+    stage: Stage
+    seconds: float
+    origin: StageProgress | None
+    last: StageProgress | None
+
+
 @dataclass
 class RunView:
     """What a run has told so far.
@@ -97,6 +112,7 @@ class RunView:
         origin, progress: the first and the last progress of this stage.
         ended: the stage has told its result.
         units: pieces of work that were begun or ended (true), in order; see `overall`.
+        passed: what is over, in order; what it does now comes after them.
         worked: seconds that its processes have worked; neither waiting nor pauses count.
         damaged: lines that nobody could read.
     """
@@ -113,8 +129,10 @@ class RunView:
     drifts: dict[ArmRound, Drift] = field(default_factory=dict)
     done: dict[ArmRound, ArmDone] = field(default_factory=dict)
     units: list[tuple[Unit, bool]] = field(default_factory=list)
+    passed: list[Passed] = field(default_factory=list)
     worked: float = 0.0
     damaged: int = 0
+    _entered: float = 0.0
     _last: float | None = None
 
     def take(self, events: Iterable[AnyEvent], damaged: int = 0) -> None:
@@ -157,10 +175,18 @@ class RunView:
                 self._end(("drift", *key))
 
     def _enter(self, event: StageBegun | StageProgress) -> None:
+        if self.stage is not None:
+            self.passed.append(Passed(self.stage, self.worked - self._entered, self.origin, self.progress))
+        self._entered = self.worked
         self.stage, self.arm, self.round = event.stage, event.arm, _round(event)
         self.origin = self.progress = None
         self.ended = False
         self.units.append(((self.stage, self.arm, self.round), False))
+
+    @property
+    def since(self) -> float:
+        """Seconds that were worked on what it does now."""
+        return self.worked - self._entered
 
     def _end(self, unit: Unit) -> None:
         self.units.append((unit, True))

@@ -61,8 +61,9 @@ def test_what_a_configuration_leaves_out_is_not_guessed(family: str, saved: Call
 def test_the_built_in_model_is_known_before_it_is_unpacked(
     spd_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    folder = builtin.builtin_model()
     unpacked = describe_model("builtin")
-    assert unpacked.folder == builtin.builtin_model()
+    assert unpacked.folder == folder
     monkeypatch.setenv("SPD_HOME", str(tmp_path))
     assert describe_model("builtin").folder is None
     assert (describe_model("builtin").card, describe_model("builtin").chats) == (unpacked.card, unpacked.chats)

@@ -1,0 +1,84 @@
+"""How long a whole evaluation has still to go: the arms that it trains, and the cells that are not filled.
+
+Imports no torch: pages ask every two seconds.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from spd_core.data.public import PUBLIC_SETS
+from spd_core.distill.checks import examples_of, sizes_of
+from spd_core.errors import InputError
+from spd_core.evaluation.costs import measured_answers, seconds_of_an_item
+from spd_core.evaluation.progress import EvaluationView, left
+from spd_core.evaluation.store import cell_path
+from spd_core.recipes.distill import Recipe, Unit, plan
+from spd_core.recipes.evaluation import EvaluationRecipe
+from spd_core.runs.costs import Rates, measured_rates
+from spd_core.runs.remaining import Expected, expected_seconds, left_of, of_now, sum_of
+
+
+def expected_of(recipe: Recipe | EvaluationRecipe) -> Expected | None:
+    """Seconds of one of each piece of a run, from what was measured before; None where nothing was."""
+    rates = measured_rates(recipe.model)
+    with suppress(InputError):  # a capability that was deleted meanwhile
+        if isinstance(recipe, EvaluationRecipe):
+            return _expected(recipe, rates)
+        sizes = sizes_of(recipe)
+        if sizes is not None and rates is not None:
+            return expected_seconds(recipe, sizes, rates)
+    return None
+
+
+def _expected(recipe: EvaluationRecipe, rates: Rates | None) -> Expected | None:
+    arms = recipe.distillation(recipe.seeds[0])
+    training = expected_of(arms) if arms is not None else {}
+    answers = measured_answers(recipe.model)
+    if training is None:
+        return None
+    found = dict(training)
+    for wanted in recipe.sets:
+        items = examples_of(wanted.capability, wanted.split, wanted.data)
+        n = wanted.limit if items is None else len(items.limited(wanted.limit).examples)
+        scorer = (PUBLIC_SETS[wanted.capability].settings if items is None else items.settings).scorer
+        each = seconds_of_an_item(wanted, scorer, answers, rates)
+        if n is None or each is None:
+            return None
+        found[wanted.name] = n * each
+    return found
+
+
+def evaluation_left(
+    view: EvaluationView, recipe: EvaluationRecipe, folder: Path, expected: Expected | None
+) -> float | None:
+    """Seconds of work to the end, about; None where that is not known yet."""
+    if expected is None:
+        return None
+    missing = Counter(_missing(recipe, folder))
+    if not view.answering and missing.total() == len(list(_cells(recipe))):
+        training: list[Unit] = [
+            unit for seed in recipe.seeds if (one := recipe.distillation(seed)) for unit in plan(one)
+        ]
+        before = left_of(view, training, expected) or 0.0
+        return before + sum_of(missing.elements(), view.passed, expected)
+    if view.stage != "evaluate" or view.ended:
+        return sum_of(missing.elements(), view.passed, expected)
+    missing[view.set] -= min(1, missing[view.set])
+    now = of_now(view, view.set, expected, left(view, recipe.batch_size))
+    return now + sum_of(missing.elements(), view.passed, expected)
+
+
+def _cells(recipe: EvaluationRecipe) -> Iterator[tuple[str, int, str]]:
+    for subject in recipe.subjects:
+        for seed in recipe.seeds_of(subject):
+            for wanted in recipe.sets:
+                yield subject.name, seed, wanted.name
+
+
+def _missing(recipe: EvaluationRecipe, folder: Path) -> Iterator[str]:
+    """The set of each cell that is not filled."""
+    for subject, seed, name in _cells(recipe):
+        if not cell_path(folder, subject, seed, name).exists():
+            yield name
