@@ -454,9 +454,10 @@ def test_a_running_one_tells_what_it_does(made: Callable[..., Run], monkeypatch:
     at = opened(evaluation=run.id)
     (bar,) = at.get("progress")
     assert bar.proto.text.replace("\\", "") == (
-        "Step 2 of 3: Projected answers arithmetic: 2 of 6 items · 50 tokens/s · about 8 s to the end of this step"
-    )
-    assert bar.proto.value == 33
+        "Step 2 of 3: Projected answers arithmetic: 2 of 6 items · 50 tokens/s · about 11 s left · 8 s of it to the end "
+        "of this step"
+    ), "and 6 items of at most 8 tokens: 6 × (0.22 s + 8 ÷ 25 s) by the built-in rates"
+    assert bar.proto.value == 26, "4 of 4 + 8 + 3.24 s"
     assert "RESULTS" in text_of(at), "whatever is filled is shown"
     press(at, "Stop this run")
 
@@ -523,7 +524,8 @@ def test_finished_cells_are_counted_by_their_files(made: Callable[..., Run]) -> 
 def test_all_evaluations_are_listed_searched_opened_and_deleted(made: Callable[..., Run]) -> None:
     at = opened(evaluations_view="All evaluations")
     assert "There is no evaluation yet" in text_of(at)
-    queue.create(recipe_from({"capability": "arithmetic"}), "A distillation")
+    tuned = queue.create(recipe_from({"capability": "arithmetic"}), "A distillation")
+    tuned.write_status(Status(state="done", since=1.0))
     run = made("done", cells=("base",))
     other = made("stopped", sets=["multiple-choice"])
     at = opened(evaluations_view="All evaluations")
