@@ -75,6 +75,6 @@ def _is_whole(one: Passed) -> bool:
 
 def share_of(worked: float, left: float | None, done: int, planned: int) -> float:
     """How much of a run is done, 0 to 1: of its time where that is known, else of its pieces."""
-    if left is None or worked + left <= 0:
+    if left is None or worked <= 0:
         return done / max(planned, 1)
     return worked / (worked + left)

@@ -87,4 +87,5 @@ def test_what_pieces_take_by_rates() -> None:
 def test_the_share_is_that_of_the_time_where_it_is_known() -> None:
     assert share_of(30.0, 90.0, 1, 2) == 0.25
     assert share_of(30.0, None, 1, 2) == 0.5
+    assert share_of(0.0, 90.0, 1, 3) == 1 / 3, "no clock was told"
     assert share_of(0.0, 0.0, 0, 0) == 0
