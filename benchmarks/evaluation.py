@@ -18,7 +18,7 @@ def main(items: int = 150, rounds: int = 3, batch_size: int = 32) -> None:
     from spd_core.evaluation.answers import Evaluated, evaluate, read_set
     from spd_core.intervention.projection import Lane
     from spd_core.models import loading
-    from spd_core.recipes.evaluation import EvalSet
+    from spd_core.recipes.sets import EvalSet
     from spd_core.subspace import capture, subspace
 
     lm = loading.load("builtin", dtype="float32")

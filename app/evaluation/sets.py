@@ -48,6 +48,8 @@ def facts_of(eval_set: EvalSet) -> SetFacts:
     Raises:
         InputError: nothing of that name, no such file, or no item in the split.
     """
+    if eval_set.task is not None:  # nobody here knows how it scores
+        return SetFacts("exact", eval_set.limit, None)
     if eval_set.capability in PUBLIC_SETS and not eval_set.data:
         return SetFacts(PUBLIC_SETS[eval_set.capability].settings.scorer, eval_set.limit, None)
     scorer, whole = _read(
@@ -77,8 +79,9 @@ def pick_sets(base: Sequence[EvalSet], in_domain: str, key: str) -> tuple[EvalSe
         persist_state="session",
         accept_new_options=True,
         placeholder="Choose, or type the path of a capability file",
-        help="Built in, your own (import them on Home), public data sets, or the path of a capability file. Items of "
-        "the held-out split are asked: nothing is captured from or trained on those.",
+        help="Built in, your own (import them on Home), public data sets, the path of a capability file, or "
+        "`harness:TASK` for a task of lm-evaluation-harness. Items of the held-out split are asked: nothing is "
+        "captured from or trained on those.",
     )
     if not names:
         caption("Choose at least one set.")
@@ -109,6 +112,15 @@ def _pick_one(name: str, before: EvalSet | None, in_domain: bool, key: str) -> E
             placeholder="from the hub",
             help="A JSONL file with the data set's columns, instead of the hub.",
         )
+    elif eval_set.task is not None:
+        data = right.text_input(
+            f"Folder of tasks for {escaped(name)}",
+            data,
+            key=f"{key}_data",
+            persist_state="session",
+            placeholder="the harness' own",
+            help="A folder with tasks of your own as YAML. Python that they name is run.",
+        )
     data = (data or "").strip()
     eval_set = eval_set.model_copy(
         update={"limit": int(limit) if limit else None, "data": data, "split": split_of(name, data, eval_set.split)}
@@ -125,6 +137,11 @@ def _describe(eval_set: EvalSet, in_domain: bool) -> None:
     except InputError:  # said below, once
         st.markdown(f"**{escaped(eval_set.name)}** {domain}")
         return
+    if eval_set.task is not None:
+        st.markdown(
+            f"**{escaped(eval_set.name)}** {domain}  \n:small[task of lm-evaluation-harness, scored by its own rules]"
+        )
+        return
     size = f"{facts.items} of {facts.whole} items" if facts.whole is not None else "from the hub when it runs"
     split = "held-out" if eval_set.split == "heldout" else eval_set.split
     st.markdown(
@@ -138,6 +155,9 @@ def pick_lengths(sets: Sequence[EvalSet], facts: Mapping[str, SetFacts], key: st
     for at, eval_set in enumerate(sets):
         if at % 3 == 0:
             columns = st.columns(3, gap="medium", vertical_alignment="bottom")
+        if eval_set.task is not None:  # it says itself how long answers may be
+            chosen.append(eval_set)
+            continue
         known = facts.get(eval_set.name)
         usual = "" if known is None else str(answer_length(EvalSet(capability=eval_set.capability), known.scorer))
         most = columns[at % 3].number_input(

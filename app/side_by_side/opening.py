@@ -99,10 +99,13 @@ def how_to_open(
     values = _asked(cell, record) | _lanes(spec)
     if cell.about.scorer == "nll":
         notes = (*notes, "The table only reads the reference answer; Side by side writes one.")
+    by_harness = cell.about.scorer.startswith("harness:")
+    if by_harness:
+        notes = (*notes, "lm-evaluation-harness weighs the options or writes by its own rules; Side by side writes on.")
     if cell.about.style == "chat":
         notes = (*notes, "A tokenizer that adds a start token of its own reads it twice before a chat prompt.")
     scored = None
-    if cell.about.scorer != "nll":
+    if cell.about.scorer != "nll" and not by_harness:
         back = dict(link or {})
         scored = Scored(subject.title, spec, record.prompt, record.completion, cell.model, cell.dtype, back)
     return Opening(analysis.name, rank, values, notes, scored)

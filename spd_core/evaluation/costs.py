@@ -140,6 +140,8 @@ def seconds_of_an_item(
     """Seconds of an item of a set: as measured, else as if every answer were as long as allowed."""
     if answers is not None and asked(wanted) in answers.sets:
         return answers.sets[asked(wanted)]
+    if wanted.task is not None:  # it says itself how it is asked
+        return None
     if scorer == "nll":  # one forward pass over prompt and reference: less than a capture's forward and backward
         return 1 / stages.capture if stages is not None else None
     return answers.item + answer_length(wanted, scorer) / answers.tokens if answers is not None else None

@@ -17,8 +17,9 @@ from spd_core.distill.pipeline import carry_out
 from spd_core.distill.recall import seen_by_checkpoint
 from spd_core.distill.trained import begun_by, trained_by
 from spd_core.errors import InputError, Stopped
-from spd_core.evaluation.answers import Items, evaluate, fit_to, read_set
+from spd_core.evaluation.answers import Items, fit_to
 from spd_core.evaluation.damaged import read_cells, set_aside
+from spd_core.evaluation.harness_sets import evaluate_items, read_items
 from spd_core.evaluation.preflight import check
 from spd_core.evaluation.report import write_reports
 from spd_core.evaluation.store import Cell, is_filled, write_cell
@@ -112,7 +113,7 @@ class _Work:
     def check(self) -> None:
         """Read the sets, and look for everything that subjects name: what is wrong is told before hours of work."""
         check(self.recipe)
-        self.sets = [read_set(wanted, self.recipe.prompt_style) for wanted in self.recipe.sets]
+        self.sets = [read_items(wanted, self.recipe.prompt_style) for wanted in self.recipe.sets]
 
     # --- arms --------------------------------------------------------------------------------------------------
 
@@ -218,7 +219,7 @@ class _Work:
         where: dict[str, Any] = {"arm": subject.name, "round": self.recipe.seeds.index(seed) + 1, "set": items.name}
         self.begin("evaluate", **where)
         fitting = fit_to(lm, items)
-        found = evaluate(
+        found = evaluate_items(
             lm,
             ready.lane,
             fitting,

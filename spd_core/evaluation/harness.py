@@ -8,6 +8,7 @@ import copy
 import difflib
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from functools import cache
 from importlib import metadata
@@ -57,7 +58,6 @@ def harness_results(
             raise InputError(f"{what} {value} is too small; give {least} or more")
     check_tasks(tasks, include_path)
     record = _record(lm, lane)  # refuses what was made for another model before any data is read
-    from jinja2 import TemplateError
     from lm_eval import simple_evaluate
     from lm_eval.models.huggingface import HFLM
 
@@ -65,7 +65,7 @@ def harness_results(
     tokenizer = copy.deepcopy(lm.tokenizer)  # the harness sets its padding
     with folded(lm, lane):
         model = HFLM(lm.model, backend="causal", tokenizer=tokenizer, batch_size=batch_size, revision=lm.revision)
-        try:
+        with carrying_out(tasks):
             found = simple_evaluate(
                 model,
                 tasks=asked,
@@ -77,11 +77,20 @@ def harness_results(
                 apply_chat_template=prompt_style == "chat",
                 **({} if seed is None else dict.fromkeys(_SEEDS, seed)),
             )
-        except (*_OF_TASKS, TemplateError) as error:
-            raise InputError(f"the harness cannot carry out {', '.join(tasks)}: {reason_of(error)}") from error
     report = {name: value for name, value in (found or {}).items() if name not in _OF_THE_MACHINE}
     answers: dict[str, Any] = _plain({**report, "spd_lab": {**record, "prompt_style": prompt_style}})
     return answers
+
+
+@contextmanager
+def carrying_out(tasks: Sequence[str]) -> Iterator[None]:
+    """Tell what a task raises while it is asked or scored as an `InputError` that names it."""
+    from jinja2 import TemplateError
+
+    try:
+        yield
+    except (*_OF_TASKS, TemplateError) as error:
+        raise InputError(f"the harness cannot carry out {', '.join(tasks)}: {reason_of(error)}") from error
 
 
 # --- the record ----------------------------------------------------------------------------------------------
@@ -249,10 +258,20 @@ def _check_folder(folder: Path) -> None:
 
 
 def built(name: str, include_path: Path | None) -> list[Any]:
-    """The harness' objects of a task, group or tag; their data is read."""
+    """The harness' objects of a task, group or tag, a group as one; their data is read."""
+    loaded = loaded_tasks(name, include_path)
+    return [loaded["groups"][name]] if name in loaded["groups"] else list(loaded["tasks"].values())
+
+
+def loaded_tasks(name: str, include_path: Path | None) -> dict[str, Any]:
+    """The harness' objects of a task, group or tag: under `tasks` each task by its name, under `groups` each group.
+
+    Raises:
+        InputError: its data is out of reach, it is broken, or it runs code that a model has written.
+    """
     manager = index_of(name, include_path)
     try:
-        loaded = manager.load([name])
+        loaded: dict[str, Any] = manager.load([name])
     except ConnectionError as error:
         raise InputError(
             f"the data of task {name!r} is out of reach: {reason_of(error)}. Connect this machine and unset "
@@ -264,7 +283,7 @@ def built(name: str, include_path: Path | None) -> list[Any]:
     unsafe = [part for part, task in loaded["tasks"].items() if getattr(task, "UNSAFE_CODE", False)]
     if unsafe:  # a task in Python says so only now
         raise _runs_code(unsafe[0])
-    return [loaded["groups"][name]] if name in loaded["groups"] else list(loaded["tasks"].values())
+    return loaded
 
 
 def reason_of(error: Exception) -> str:

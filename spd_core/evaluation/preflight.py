@@ -104,6 +104,8 @@ def _check_memory(recipe: Recipe, model: Described, effort: Effort) -> None:
 
 def _check_evaluation(recipe: EvaluationRecipe, model: Described, ask: bool) -> None:
     scorers, items = _check_sets(recipe)
+    if ask:
+        _check_tasks(recipe)
     check_style("prompt_style", recipe.prompt_style, model, recipe.model)
     for subject in recipe.subjects:
         _check_subject(recipe, subject, model, ask)
@@ -126,11 +128,23 @@ def _check_sets(recipe: EvaluationRecipe) -> tuple[dict[str, Scorer], dict[str, 
     scorers: dict[str, Scorer] = {}
     items: dict[str, int | None] = {}
     for wanted in recipe.sets:
+        if wanted.task is not None:
+            scorers[wanted.name], items[wanted.name] = "exact", wanted.limit  # as a task scores, nobody here knows
+            continue
         found = examples_of(wanted.capability, wanted.split, wanted.data)
         settings = PUBLIC_SETS[wanted.capability].settings if found is None else found.settings
         scorers[wanted.name] = settings.scorer
         items[wanted.name] = wanted.limit if found is None else len(found.limited(wanted.limit).examples)
     return scorers, items
+
+
+def _check_tasks(recipe: EvaluationRecipe) -> None:
+    """Refuse tasks that lm-evaluation-harness does not know or that run code of a model; it takes seconds to load."""
+    for wanted in recipe.sets:
+        if wanted.task is not None:
+            from spd_core.evaluation.harness import check_tasks
+
+            check_tasks([wanted.task.name], Path(wanted.data).expanduser() if wanted.data else None)
 
 
 def _check_subject(recipe: EvaluationRecipe, subject: Subject, model: Described, ask: bool) -> None:

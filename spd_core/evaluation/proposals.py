@@ -237,11 +237,13 @@ def with_items(recipe: EvaluationRecipe, set_name: str, n: int) -> EvaluationRec
 
 
 def items_of(wanted: EvalSet) -> int | None:
-    """How many items the split of a set has; None for a public set on the hub, which is not read for this.
+    """How many items the split of a set has; None for a public set on the hub or a task, which are not read for this.
 
     Raises:
         InputError: nothing of that name, no such file, or no item in the split.
     """
+    if wanted.task is not None:
+        return None
     found = examples_of(wanted.capability, wanted.split, wanted.data)
     return None if found is None else len(found.examples)
 

@@ -195,6 +195,9 @@ def notes(table: Table) -> list[str]:
     )
     for one in {one.cells[0].set: one for one in table.answered.values()}.values():
         cell, title = one.cells[0], table.column(one.cells[0].set).title
+        if cell.about.scorer.startswith("harness:"):
+            metric = cell.about.scorer.rpartition("/")[2]
+            said.append(f"{title}: put and scored by {cell.about.template}; what counts is {metric}.")
         if cell.unfit:
             said.append(f"{title}: {cell.unfit} items that its scorer cannot score are left out of every subject.")
     for (_, name), one in table.answered.items():

@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from spd_core.data.capability import Scorer
 from spd_core.errors import InputError
 from spd_core.records import Record, append_rows, cut_torn_line, read_record, read_rows, sorted_lines
 from spd_core.storage import append_to, exclusive, spd_home, storage_errors, to_json, write_text
@@ -31,7 +30,8 @@ class ItemRecord(Record):
     Attributes:
         prompt: what the model read.
         gold: the right answer as the set has it.
-        tests: sha256 of the tests and setup that decide about code; empty of other items.
+        tests: sha256 of the tests and setup that decide about code, or of what a task of lm-evaluation-harness knows
+            of the item; empty of other items.
         extracted: the answer that was read out of the completion; None where there is none.
         correct: None where the scorer knows no right or wrong (`nll`).
         early: whether it would be right had the model stopped after the first line that holds an answer.
@@ -81,13 +81,15 @@ class About(Record):
 
     Attributes:
         subject: sha256 of the model, its projection and its adapter.
-        template, style, max_new_tokens: how the item is put, and how long the answer may be.
+        template, style, max_new_tokens: how the item is put, and how long the answer may be; of a task of
+            lm-evaluation-harness, which version of which task.
+        scorer: a capability's, or `harness:TASK/METRIC`.
     """
 
     subject: str
     set: str
     template: str
-    scorer: Scorer
+    scorer: str
     style: str
     max_new_tokens: int
     scoring: int = SCORING

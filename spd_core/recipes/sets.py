@@ -3,10 +3,11 @@
 import hashlib
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from spd_core.data.capability import Scorer, Split
 from spd_core.data.public import PUBLIC_SETS
@@ -20,13 +21,29 @@ def short_name_for_files(text: str) -> str:
     return f"{found[:50]}-{digest}" if len(found) > 60 else found or digest
 
 
+_HARNESS = "harness:"
+
+
+@dataclass(frozen=True)
+class HarnessTask:
+    """A task of lm-evaluation-harness, as sets name it: `harness:TASK`, or `harness:TASK:METRIC`.
+
+    Attributes:
+        name: of a task, a group or a tag.
+        metric: as the harness calls it, e.g. `acc_norm` or `exact_match,flexible-extract`; empty takes its first.
+    """
+
+    name: str
+    metric: str = ""
+
+
 class EvalSet(Request):
     """One set of items with right answers.
 
     Attributes:
-        capability: a built-in, saved or public set, or a capability file.
-        data: a local JSONL file with a public set's columns, instead of the hub.
-        limit: the first so many items; None takes all.
+        capability: a built-in, saved or public set, a capability file, or a task (see `HarnessTask`).
+        data: a local JSONL file with a public set's columns, instead of the hub; of a task, a folder of tasks as YAML.
+        limit: the first so many items, of each task where it is several; None takes all.
         max_new_tokens: None takes what the scorer needs (see `answer_length`).
     """
 
@@ -41,6 +58,20 @@ class EvalSet(Request):
         """The name of a set, where nothing else is said of it."""
         found = super().in_short()
         return self.capability if found == {"capability": self.capability} else found
+
+    @model_validator(mode="after")
+    def _fits(self) -> "EvalSet":
+        if self.task is not None and not self.task.name:
+            raise ValueError(f"the set {self.capability!r} names no task; write harness:TASK or harness:TASK:METRIC")
+        if self.task is not None and self.max_new_tokens is not None:
+            raise ValueError(f"{self.capability} says itself how long answers may be; leave max_new_tokens out")
+        return self
+
+    @property
+    def task(self) -> HarnessTask | None:
+        """The task of lm-evaluation-harness that it is; None of all other sets."""
+        name, _, metric = self.capability.removeprefix(_HARNESS).partition(":")
+        return HarnessTask(name, metric) if self.capability.startswith(_HARNESS) else None
 
     @property
     def name(self) -> str:
