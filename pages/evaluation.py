@@ -25,17 +25,22 @@ PAGE = RunPage(
 
 
 def new_evaluation() -> None:
-    """A new evaluation: who answers what, what it costs, and the button."""
-    chosen = form.pick_evaluation()
+    """A new evaluation: presets, what it costs and the button; below them who answers what, and all settings."""
+    above, price = st.container(), st.container()
+    st.markdown("##### What it is made of")
+    chosen = form.pick_evaluation(above, cost.in_short)
     recipe = chosen.recipe if chosen is not None else None
-    if chosen is not None:
-        cost.panel(chosen)
-    power = st.container()
-    say_trouble()
-    title = st.text_input(
-        "Title", key=session.EVALUATION_TITLE, persist_state="session", width=300, placeholder="its capability"
-    )
-    PAGE.start_row(recipe, form.fill_evaluation, title or "")
+    with price:
+        if chosen is not None:
+            cost.panel(chosen)
+        power = st.container()
+        say_trouble()
+        left, right = st.columns((1, 3), gap="medium", vertical_alignment="bottom")
+        title = left.text_input(
+            "Title", key=session.EVALUATION_TITLE, persist_state="session", placeholder="its capability"
+        )
+        with right:
+            PAGE.start_row(recipe, form.fill_evaluation, title or "")
     if chosen is not None:
         PAGE.from_a_shell(chosen.recipe, title or "")
         with power:  # the last, since it imports scipy: the page is drawn by then

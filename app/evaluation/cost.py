@@ -76,6 +76,15 @@ def added_seconds(proposed: EvaluationRecipe, answered: EvaluationRecipe) -> flo
     return None if whole is None or there is None else max(0.0, whole - there)
 
 
+def in_short(recipe: EvaluationRecipe) -> str:
+    """`about 3 min at most`, or that it is not known."""
+    try:
+        seconds = priced(recipe, {one.name: facts_of(one) for one in recipe.sets}).cost.seconds
+    except InputError:  # said below, where the set is chosen
+        seconds = None
+    return "time not known yet" if seconds is None else f"about {duration(seconds)} at most"
+
+
 def panel(chosen: Chosen) -> None:
     """One line with everything, and where its numbers come from."""
     recipe, facts = chosen.recipe, chosen.facts

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
@@ -13,9 +13,13 @@ from app.ui import session
 from app.ui.widgets import failure
 from spd_core.data.capability import builtin_names
 from spd_core.errors import InputError
+from spd_core.evaluation.progress import in_short
 from spd_core.recipes.evaluation import NAMED, EvaluationRecipe, evaluation_from
 from spd_core.recipes.sets import EvalSet
 from spd_core.sandbox.run import code_allowed
+
+if TYPE_CHECKING:
+    from streamlit.delta_generator import DeltaGenerator
 
 _RUN = {
     "revision": FieldLabel("Revision", "Branch, tag or commit on the hub; empty takes the newest."),
@@ -45,6 +49,11 @@ _PRESETS: Mapping[str, Callable[[str], dict[str, Any]]] = {
     "Quick look": _quick_look,
     "Was it the subspace?": _subspace,
     "Arms × sets": _table,
+}
+_QUESTIONS = {
+    "Quick look": "Does projecting while it answers change anything?",
+    "Was it the subspace?": "Is it the capability's own subspace, or does any do?",
+    "Arms × sets": "Does training on what it wrote help?",
 }
 
 
@@ -88,17 +97,23 @@ def take_proposed() -> bool:
     return proposed is not None
 
 
-def pick_evaluation() -> Chosen | None:
-    """The form; None, with the reason on the page, while a setting is senseless."""
+def pick_evaluation(above: "DeltaGenerator", price: Callable[[EvaluationRecipe], str]) -> Chosen | None:
+    """The form; None, with the reason on the page, while a setting is senseless.
+
+    Args:
+        above: where presets are drawn, and what has to be allowed: before everything that they settle.
+        price: what an evaluation costs, in short.
+    """
     if _FORM.settings is None:
         load_evaluation(preset("Quick look", "arithmetic"))
     before = EvaluationRecipe.model_validate(_FORM.settings)
-    above = st.container()
+    presets, code = above.container(), above.container()
     capability, model = _pick_first(before)
     subjects = pick_subjects(choice_of(before.subjects), model, _FORM.key("subject"))
     sets = pick_sets(before.sets, capability, _FORM.key("of"))
     facts = read_facts(sets)
-    allowed = _pick_code(facts, before.allow_code)
+    with code:
+        allowed = _pick_code(facts, before.allow_code)
     chosen: dict[str, Any] = {
         "capability": capability,
         "model": model,
@@ -109,10 +124,11 @@ def pick_evaluation() -> Chosen | None:
     try:
         recipe = evaluation_from(chosen)
     except InputError as error:
-        failure("This cannot be run:", str(error))
+        with above:
+            failure("This cannot be run:", str(error))
         recipe = None
-    with above:
-        _pick_preset(recipe, capability, model)
+    with presets:
+        _pick_preset(recipe, capability, model, price)
     return Chosen(recipe, facts) if recipe is not None else None
 
 
@@ -189,20 +205,31 @@ def _numbers(text: str) -> list[int | str]:
 # --- presets -----------------------------------------------------------------------------------------------------
 
 
-def _pick_preset(recipe: EvaluationRecipe | None, capability: str, model: str) -> None:
-    """Presets, drawn after the settings: which one these amount to is shown."""
+def _pick_preset(
+    recipe: EvaluationRecipe | None, capability: str, model: str, price: Callable[[EvaluationRecipe], str]
+) -> None:
+    """Presets by their question, with what each costs; drawn after the settings: which one these amount to is shown."""
     plain_recipe = recipe.model_copy(update={"allow_code": False}) if recipe is not None else None
-    made = (name for name in _PRESETS if _fits(name, capability, model) == plain_recipe and plain_recipe is not None)
-    st.session_state[_FORM.key("preset")] = next(made, None)
-    st.segmented_control(
+    made = {name: _fits(name, capability, model) for name in _PRESETS}
+    fitting = (name for name, one in made.items() if one == plain_recipe and one is not None)
+    st.session_state[_FORM.key("preset")] = next(fitting, None)
+    st.radio(
         "Preset",
         tuple(_PRESETS),
         key=_FORM.key("preset"),
         on_change=_take_preset,
         args=(capability, model),
-        help="**Quick look**: base, projected and a random subspace on the capability. **Was it the subspace?**: all "
-        "controls of projecting, on the three built-in sets. **Arms × sets**: the paper's table, quickly trained.",
+        captions=[_in_short(name, one, price) for name, one in made.items()],
+        horizontal=True,
+        help="Each fills the form below, where everything can be changed.",
     )
+
+
+def _in_short(name: str, recipe: EvaluationRecipe | None, price: Callable[[EvaluationRecipe], str]) -> str:
+    """The question that a preset answers, what it is made of, and what it costs."""
+    if recipe is None:
+        return f"{_QUESTIONS[name]} Not for this capability and model."
+    return f"{_QUESTIONS[name]}  \n**{price(recipe)}** · {in_short(recipe)}"
 
 
 def _fits(name: str, capability: str, model: str) -> EvaluationRecipe | None:

@@ -75,7 +75,7 @@ def button(at: AppTest, label: str) -> Any:
 
 
 def take(at: AppTest, preset: str) -> AppTest:
-    widget(at, "button_group", "Preset").set_value(preset).run()
+    widget(at, "radio", "Preset").set_value(preset).run()
     assert not at.exception
     return at
 
@@ -121,9 +121,9 @@ def test_presets_fill_the_form() -> None:
     assert "24 cells" in shown
     assert "to train 6 arms" in shown
     assert "Arms are trained first" in shown
-    assert widget(at, "button_group", "Preset").value == "Arms × sets"
+    assert widget(at, "radio", "Preset").value == "Arms × sets"
     widget(at, "number_input", "Epochs").set_value(4).run()
-    assert widget(at, "button_group", "Preset").value is None, "it is that preset no more"
+    assert widget(at, "radio", "Preset").value is None, "it is that preset no more"
 
 
 def test_code_is_run_only_when_it_was_allowed() -> None:
