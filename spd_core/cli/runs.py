@@ -13,6 +13,7 @@ import typer
 from spd_core.cli.console import INTERRUPTED, Json, bars, print_result
 from spd_core.errors import InputError
 from spd_core.evaluation.damaged import read_cells
+from spd_core.evaluation.marks import marks_where_allowed
 from spd_core.evaluation.preflight import check
 from spd_core.evaluation.progress import EvaluationView, describe
 from spd_core.intervention.cards import CARD, read_card
@@ -264,7 +265,7 @@ def _distil(recipe: Recipe, *args: Any, **options: Any) -> "Outcome":
     from spd_core.distill.pipeline import carry_out
 
     check(recipe)
-    return carry_out(recipe, *args, **options)
+    return carry_out(recipe, *args, marks=marks_where_allowed, **options)
 
 
 def _carry_out_table(*args: Any, **options: Any) -> "Outcome":

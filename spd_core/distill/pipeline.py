@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
-from spd_core.distill.rounds import RoundWork
+from spd_core.distill.rounds import Marks, RoundWork
 from spd_core.distill.train import ADAPTER
 from spd_core.distill.trained import note_sources
 from spd_core.errors import Stopped
@@ -28,6 +28,7 @@ def carry_out(
     stop: Callable[[], bool] | None = None,
     rejected: Mapping[str, Collection[int]] | None = None,
     reviewed: bool = False,
+    marks: Marks | None = None,
 ) -> Outcome:
     """Do everything that a recipe asks for and `folder` does not hold yet.
 
@@ -41,6 +42,8 @@ def carry_out(
         stop: asked between tokens and steps; true ends it there. Called again on the same folder, it goes on.
         rejected: numbers of rows that nobody shall train on, by corpus.
         reviewed: somebody has looked at the corpora; only asked for when the recipe says `review`.
+        marks: tells which greedy answers on the held-out prompts are right, before the first step and after each epoch
+            of an arm; changes nothing that is trained.
 
     Returns:
         `review` when it waits for somebody to look at the corpora.
@@ -49,7 +52,7 @@ def carry_out(
         SpdError: of any stage; all that was finished before is kept.
     """
     processes = together()  # before the model is loaded: it gives each process its GPU
-    work = RoundWork(recipe, folder, run, tell if processes.is_main_process else None, stop, rejected)
+    work = RoundWork(recipe, folder, run, tell if processes.is_main_process else None, stop, rejected, marks)
     try:
         work.begin("load")
         if processes.is_main_process:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from spd_core.distill.corpus import CorpusRow, corpus_path, read_corpus
 from spd_core.distill.review import divide
 from spd_core.distill.train import ADAPTER, train
 from spd_core.distill.watch import TrainNews
-from spd_core.distill.write import PlannedRow, planned_rows, write_corpus
+from spd_core.distill.write import PlannedRow, planned_rows, write_corpus, write_rows
 from spd_core.errors import InputError, Stopped
 from spd_core.generation.decode import generate
 from spd_core.intervention.adapters import Adapter, load_adapter, saved_adapter
@@ -34,7 +34,17 @@ from spd_core.models.packing import forget_packed
 from spd_core.progress import Progress
 from spd_core.recipes.distill import ARMS, ArmName, Recipe, Stage
 from spd_core.recipes.lanes import LaneSpec, Sampling, SubspaceOf, source_of
-from spd_core.runs.events import AnyEvent, ArmDone, Drift, HygieneFound, Sample, StageBegun, StageProgress, TrainingLoss
+from spd_core.runs.events import (
+    AnswersScored,
+    AnyEvent,
+    ArmDone,
+    Drift,
+    HygieneFound,
+    Sample,
+    StageBegun,
+    StageProgress,
+    TrainingLoss,
+)
 from spd_core.runs.parallel import agreed, together
 from spd_core.storage import remove_folder
 from spd_core.subspace.pipeline import capture_source
@@ -42,6 +52,8 @@ from spd_core.subspace.spectrum import overlap
 from spd_core.subspace.store import is_capture, load_capture, save_capture
 from spd_core.subspace.subspace import Subspace, subspace_of
 
+Marks: TypeAlias = Callable[[Sequence[CorpusRow], Capability], Mapping[int, bool]]
+"""Whether rows are right, by their number; those that nobody can tell of are left out (`evaluation/marks.py`)."""
 SHOWN = 48
 """Most tokens of a completion that is written only to look at."""
 
@@ -55,6 +67,7 @@ class RoundWork:
         listener: told every event.
         stop: asked between tokens and steps.
         rejected: numbers of rows that nobody trains on, by corpus.
+        marks: tells which answers on held-out prompts are right; None leaves them unasked.
         arm, round, since: whose stage it is, and since when.
     """
 
@@ -64,6 +77,7 @@ class RoundWork:
     listener: Callable[[AnyEvent], None] | None = None
     stop: Callable[[], bool] | None = None
     rejected: Mapping[str, Collection[int]] | None = None
+    marks: Marks | None = None
     arm: str = ""
     round: int = 1
     since: float = 0.0
@@ -257,7 +271,7 @@ class RoundWork:
             facts=facts,
             seen=seen,
             on_news=self._on_news,
-            on_epoch=lambda news: self._show(lm, news),
+            on_epoch=lambda news: self._look(lm, news),
             stop=self.stop,
             unmarked=not (self.rejected or {}).get(self.corpus_name(arm, round_)),
         )
@@ -289,9 +303,29 @@ class RoundWork:
             epoch=round(news.epoch, 4),
             loss=news.loss,
             held_out_loss=news.held_out_loss,
+            learning_rate=news.learning_rate,
+            grad_norm=news.grad_norm,
         )
         if news.loss is not None:
             self.progress("train", Progress(news.step, news.steps, tokens=news.tokens))
+
+    def _look(self, lm: LanguageModel, news: TrainNews) -> None:
+        self._show(lm, news)
+        self._score(lm, news)
+
+    def _score(self, lm: LanguageModel, news: TrainNews) -> None:
+        """Answer the held-out prompts; all of them, or nothing is told."""
+        wanted, examples = self.recipe.corpus, self.prompts.examples
+        apart = {example.id for example in examples[len(examples) - wanted.held_out :]}
+        tasks = [task for task in self.tasks(lm) if task.id in apart and task.sample == 0]
+        if self.marks is None or not tasks or self.prompts.settings.scorer == "nll":
+            return
+        greedy = Sampling(temperature=0.0, max_new_tokens=wanted.max_new_tokens)
+        rows = write_rows(lm, tasks, greedy, batch_size=wanted.batch_size, stop=self.stop)
+        right = self.marks(rows, self.prompts)
+        if len(right) == len(tasks):
+            at = {"step": news.step, "epoch": round(news.epoch, 4)}
+            self.tell(AnswersScored, **at, right=sum(right.values()), n=len(tasks))
 
     def _show(self, lm: LanguageModel, news: TrainNews) -> None:
         tasks = self.tasks(lm)

@@ -3,12 +3,14 @@
 Knows nothing of how the text was written.
 """
 
+import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from spd_core.data.seen import Seen, write_seen
@@ -27,6 +29,7 @@ from spd_core.runs.parallel import share, together
 from spd_core.storage import new_folder, versions
 
 ADAPTER = "adapter"
+SCHEDULE = "cosine to 0, no warmup"
 
 
 @dataclass(frozen=True)
@@ -87,10 +90,11 @@ def train(
     rows of each step; the first one saves.
 
     Args:
-        held_out: rows that are only scored, after every epoch.
+        held_out: rows that are only scored, before the first step and after every epoch.
         facts: what else the adapter's card says, e.g. its arm and the fingerprint of its subspace.
         seen: the prompts that it is calibrated and trained on, to be kept beside the card.
-        on_epoch: called after each epoch, while `lm` writes and scores as the model in training does.
+        on_epoch: called before the first step and after each epoch, while `lm` writes and scores as the model in
+            training does.
         stop: asked after each optimizer step; true ends it there, with the checkpoint and the adapter saved.
         unmarked: checkpoints of earlier versions, which do not say what they were trained on, were trained on `rows`.
 
@@ -106,7 +110,9 @@ def train(
     watch = watch_training(lm, on_news, on_epoch, stop)
     with _left_alone(lm):
         trainer = _trainer(lm, rows, held_out, settings, folder / CHECKPOINTS, watch)
-        trainer.train(resume_from_checkpoint=_checkpoint(folder / CHECKPOINTS, rows, unmarked))
+        checkpoint = _checkpoint(folder / CHECKPOINTS, rows, unmarked)
+        trainer.args.eval_on_start = bool(held_out) and checkpoint is None
+        trainer.train(resume_from_checkpoint=checkpoint)
         if trainer.accelerator.is_main_process:
             card = _card(lm, rows, settings, trainer.state, watch.stopped, facts or {})
             _save_adapter(trainer.accelerator.unwrap_model(trainer.model), card, seen, folder / ADAPTER)
@@ -122,8 +128,7 @@ def _card(
     stopped: bool,
     facts: Mapping[str, Any],
 ) -> AdapterCard:
-    losses = {name: [log[name] for log in state.log_history if name in log] for name in ("loss", "eval_loss")}
-    held_out = losses["eval_loss"]
+    held_out = [log["eval_loss"] for log in state.log_history if "eval_loss" in log and log["step"]]
     return AdapterCard(
         base=lm.name,
         revision=lm.revision,
@@ -133,13 +138,22 @@ def _card(
         planned=state.max_steps,
         finished=not stopped,
         settings=settings,
-        train_loss=losses["loss"][-1] if losses["loss"] else None,
+        schedule=SCHEDULE,
+        train_loss=_last_epoch([(log["epoch"], log["loss"]) for log in state.log_history if "loss" in log]),
         held_out_loss=(min(held_out) if settings.patience else held_out[-1]) if held_out else None,
         corpus=rows_digest(rows),
         created=datetime.now().isoformat(timespec="seconds"),
         versions=versions(),
         **facts,
     )
+
+
+def _last_epoch(losses: Sequence[tuple[float, float]]) -> float | None:
+    """Mean of the losses of the last epoch: a single step says more of its rows than of the model."""
+    if not losses:
+        return None
+    begun = math.ceil(losses[-1][0] - 1e-6) - 1
+    return fmean(loss for epoch, loss in losses if epoch > begun + 1e-6)
 
 
 def _save_adapter(model: Any, card: AdapterCard, seen: Seen | None, folder: Path) -> None:
@@ -195,7 +209,7 @@ def _trainer(
         num_train_epochs=settings.epochs,
         learning_rate=settings.learning_rate,
         weight_decay=settings.weight_decay,
-        lr_scheduler_type="cosine",
+        lr_scheduler_type="cosine",  # to 0, without a warmup: SCHEDULE says so
         max_length=None,
         logging_steps=1,
         logging_nan_inf_filter=False,

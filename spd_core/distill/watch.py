@@ -16,7 +16,8 @@ class TrainNews:
 
     Attributes:
         loss: mean −log p of the tokens of the last step, in nats; None for a report on the held-out rows.
-        held_out_loss: the same of the held-out rows, after an epoch.
+        held_out_loss: the same of the held-out rows, before the first step and after each epoch.
+        learning_rate, grad_norm: of the last step; the norm of its gradient is from before it is clipped.
         tokens: that the training has gone through.
     """
 
@@ -26,6 +27,8 @@ class TrainNews:
     loss: float | None = None
     held_out_loss: float | None = None
     tokens: int = 0
+    learning_rate: float | None = None
+    grad_norm: float | None = None
 
 
 def watch_training(
@@ -54,8 +57,9 @@ def watch_training(
                     f"the loss is {value} at step {state.global_step}; use a lower learning rate, or float32 instead "
                     "of bfloat16"
                 )
+            told = {name: logs.get(name) for name in ("learning_rate", "grad_norm")}
             tokens = int(logs.get("num_tokens", 0))
-            self.news.append(TrainNews(state.global_step, state.max_steps, state.epoch, loss, held_out, tokens))
+            self.news.append(TrainNews(state.global_step, state.max_steps, state.epoch, loss, held_out, tokens, **told))
             if on_news is not None:
                 on_news(self.news[-1])
 
@@ -63,14 +67,21 @@ def watch_training(
             if state.global_step < state.max_steps and agreed(stop):
                 self.stopped = control.should_training_stop = control.should_save = True
 
+        def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            if state.global_step == 0:
+                self._look(state)
+
         def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            self._look(state)
+
+        def _look(self, state: Any) -> None:
             if on_epoch is None or not state.is_world_process_zero:
                 return
             training = lm.model.training
             lm.model.eval()
             try:
                 with torch.random.fork_rng():
-                    on_epoch(TrainNews(state.global_step, state.max_steps, state.epoch))
+                    on_epoch(TrainNews(state.global_step, state.max_steps, state.epoch or 0.0))
             finally:
                 lm.model.train(training)
 

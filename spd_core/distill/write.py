@@ -102,6 +102,19 @@ def write_corpus(
     return [rows[number] for number in sorted(rows)]
 
 
+def write_rows(
+    lm: LanguageModel,
+    tasks: Sequence[PlannedRow],
+    sampling: Sampling,
+    *,
+    batch_size: int = 16,
+    stop: Stop | None = None,
+) -> list[CorpusRow]:
+    """What the model as it is writes, kept nowhere; rows that a stop cut off are left out."""
+    batches = (tasks[start : start + batch_size] for start in range(0, len(tasks), batch_size))
+    return [row for batch in batches for row in _batch(lm, batch, Lane(), sampling, stop)]
+
+
 def _parts(path: Path) -> list[Path]:
     return sorted(path.parent.glob(f"{path.stem}.part-*.jsonl"))
 

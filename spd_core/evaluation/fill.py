@@ -20,6 +20,7 @@ from spd_core.errors import InputError, Stopped
 from spd_core.evaluation.answers import Items, fit_to
 from spd_core.evaluation.damaged import read_cells, set_aside
 from spd_core.evaluation.harness_sets import evaluate_items, read_items
+from spd_core.evaluation.marks import marks_where_allowed
 from spd_core.evaluation.preflight import check
 from spd_core.evaluation.report import write_reports
 from spd_core.evaluation.store import Cell, is_filled, write_cell
@@ -141,7 +142,10 @@ class _Work:
         run = begun_by(recipe) or queue.create_here(recipe, f"arms of {self.folder.name}")
 
         def work(*args: Any, stop: Callable[[], bool], **options: Any) -> Outcome:
-            return carry_out(*args, stop=lambda: stop() or (self.stop is not None and self.stop()), **options)
+            def asked() -> bool:
+                return stop() or (self.stop is not None and self.stop())
+
+            return carry_out(*args, stop=asked, marks=marks_where_allowed, **options)
 
         outcome = run_job(run, work, self._overhear)
         forget_packed()

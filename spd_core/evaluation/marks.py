@@ -1,7 +1,4 @@
-"""Which completions of a corpus are right, by the scorer of their capability.
-
-Imports no torch: pages ask. Knows nothing of whether code may be run: who has leave passes what runs it.
-"""
+"""Which completions of a corpus are right, by the scorer of their capability. Imports no torch: pages ask."""
 
 from collections.abc import Callable, Sequence
 
@@ -9,7 +6,7 @@ from spd_core.data.capability import Capability
 from spd_core.distill.corpus import CorpusRow
 from spd_core.errors import Stopped
 from spd_core.evaluation.scoring import Runner, score
-from spd_core.sandbox.run import Verdict
+from spd_core.sandbox.run import Verdict, check_isolation, code_allowed, run_tests
 
 
 def marks(
@@ -41,6 +38,12 @@ def marks(
             example = examples[row.id]
             found[row.number] = score(example, settings, row.completion, row.finish, run or _none).correct
     return found
+
+
+def marks_where_allowed(rows: Sequence[CorpusRow], capability: Capability) -> dict[int, bool]:
+    """The same; code is run where that is allowed and can be isolated, and is unmarked elsewhere."""
+    runs_code = capability.settings.scorer == "python" and code_allowed() and not check_isolation()
+    return marks(rows, capability, run_tests if runs_code else None)
 
 
 def _none(*_code: object) -> Verdict:

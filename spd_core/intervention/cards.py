@@ -28,7 +28,9 @@ class AdapterCard(Record):
         finished: false when the training was stopped before its end.
         subspace: fingerprint of the subspace that the corpus was written in; empty for raw ones.
         corpus: sha256 of the rows trained on.
+        train_loss: mean of the last epoch, in nats; until December 2026 that of the last step.
         held_out_loss: in nats, at the end; None without held-out rows.
+        schedule: of the learning rate; empty where earlier versions, which had the same, did not say so.
         calibrated, trained: how many different prompts its subspaces were captured from, and rows of how many were
             trained on, in all rounds; which ones is in `seen.json`. None of adapters of before December 2026.
     """
@@ -52,6 +54,7 @@ class AdapterCard(Record):
     calibrated: int | None = None
     trained: int | None = None
     settings: TrainSettings
+    schedule: str = ""
     created: str
     versions: dict[str, str]
 
@@ -108,11 +111,16 @@ def write_card(card: AdapterCard, folder: Path) -> None:
         "Capability": card.capability or "none",
         "Subspace (sha256)": card.subspace or "none: written without projection",
         "Corpus (sha256)": card.corpus,
-        "Trained": f"{card.rows} rows, {card.steps} of {card.planned} steps, rounds: {card.rounds}",
+        "Trained": f"{card.rows} rows, {card.steps} of {card.planned} steps, rounds: {card.rounds}, {_rate(card)}",
     }
     plain = {name: plain_markdown(shown(value)) for name, value in facts.items()}
     written = ModelCard.from_template(data, template_path=str(FOLDER / "adapter_card.md"), facts=plain)
     write_text(folder / "README.md", f"{str(written).rstrip()}\n")
+
+
+def _rate(card: AdapterCard) -> str:
+    """Its learning rate in words."""
+    return f"learning rate {card.settings.learning_rate:g}{f' ({card.schedule})' if card.schedule else ''}"
 
 
 def finished_adapters() -> list[AdapterCard]:

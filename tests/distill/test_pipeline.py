@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +13,29 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from spd_core.data.capability import Capability
 from spd_core.data.seen import prompt_hash, read_seen
-from spd_core.distill.corpus import read_corpus
+from spd_core.distill.corpus import CorpusRow, read_corpus
 from spd_core.distill.pipeline import carry_out
 from spd_core.distill.train import train
 from spd_core.errors import InputError, MemoryLimitError
+from spd_core.generation.decode import generate
 from spd_core.intervention.cards import read_card
+from spd_core.intervention.projection import Lane
 from spd_core.models.loading import load
 from spd_core.recipes.distill import Recipe, recipe_from
-from spd_core.runs.events import AnyEvent, ArmDone, Drift, HygieneFound, Sample, StageBegun, StageProgress, TrainingLoss
+from spd_core.recipes.lanes import Sampling
+from spd_core.runs.events import (
+    AnswersScored,
+    AnyEvent,
+    ArmDone,
+    Drift,
+    HygieneFound,
+    Sample,
+    StageBegun,
+    StageProgress,
+    TrainingLoss,
+)
 from spd_core.subspace.store import load_capture
 from spd_core.subspace.subspace import subspace_of
 from tests import ROOT
@@ -91,7 +105,7 @@ def test_all_arms_on_the_same_prompts(recipe: Callable[..., Recipe], tmp_path: P
     losses = [event for event in heard if isinstance(event, TrainingLoss)]
     assert [event.step for event in losses if event.arm == "spd" and event.loss is not None] == [1, 2, 3, 4]
     assert sum(isinstance(event, ArmDone) for event in heard) == len(arms)
-    assert {event.step for event in heard if isinstance(event, Sample)} == {2, 4}
+    assert {event.step for event in heard if isinstance(event, Sample)} == {0, 2, 4}
     rows = [
         event for event in heard if isinstance(event, StageProgress) and event.stage == "corpus" and event.arm == "psr"
     ]
@@ -168,6 +182,48 @@ def test_a_stopped_training_has_an_adapter_that_says_so(recipe: Callable[..., Re
     assert (card.finished, card.steps, card.planned) == (False, 2, 4)
     assert carry_out(recipe(arms=["psr"]), tmp_path, tell=hear) == "done"
     assert read_card(tmp_path / "adapters" / "psr").finished
+
+
+def test_held_out_prompts_are_answered_greedily_and_it_changes_nothing(
+    recipe: Callable[..., Recipe], family_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """Also after a stop in every epoch. The marks here call an answer right by its length in letters."""
+    made = recipe(arms=["psr"], corpus={"samples": 2}, train={"lora_dropout": 0.1})
+    heard: list[AnyEvent] = []
+    asked: list[list[tuple[str, str]]] = []
+
+    def marks(rows: Sequence[CorpusRow], capability: Capability) -> dict[int, bool]:
+        asked.append([(row.id, row.completion) for row in rows])
+        return {row.number: len(row.completion) % 2 == 0 for row in rows}
+
+    assert carry_out(made, tmp_path / "alone") == "done"
+    assert carry_out(made, tmp_path / "scored", tell=heard.append, marks=marks) == "done"
+    assert same(weights(tmp_path / "alone", "psr"), weights(tmp_path / "scored", "psr"))
+    scored = [event for event in heard if isinstance(event, AnswersScored)]
+    assert [(event.step, event.epoch, event.n) for event in scored] == [(0, 0.0, 2), (4, 1.0, 2), (8, 2.0, 2)]
+    assert [event.right for event in scored] == [sum(len(text) % 2 == 0 for _, text in rows) for rows in asked]
+    assert [[id for id, _ in rows] for rows in asked] == [["train8", "train9"]] * 3, "each held-out prompt once"
+    untouched = load(str(family_folder("llama")), dtype="float32")
+    prompts = [f"Q: train {i} " + "and more " * (i % 4) for i in (8, 9)]
+    plain = generate(untouched, prompts, [Lane()], Sampling(temperature=0.0, max_new_tokens=6))
+    assert [text for _, text in asked[0]] == [one.text for one in plain]
+    for _ in range(20):
+        steps = 0
+
+        def stop() -> bool:
+            nonlocal steps
+            steps += 1
+            return steps > 40
+
+        if carry_out(made, tmp_path / "parts", stop=stop, marks=marks) == "done":
+            break
+    assert same(weights(tmp_path / "alone", "psr"), weights(tmp_path / "parts", "psr"))
+
+
+def test_without_marks_for_every_answer_nothing_is_told(recipe: Callable[..., Recipe], tmp_path: Path) -> None:
+    heard: list[AnyEvent] = []
+    assert carry_out(recipe(arms=["psr"]), tmp_path, tell=heard.append, marks=lambda *_: {}) == "done"
+    assert not any(isinstance(event, AnswersScored) for event in heard)
 
 
 def test_rounds_start_from_the_model_before_and_their_sum_is_one_adapter(

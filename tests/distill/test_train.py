@@ -157,6 +157,53 @@ def test_a_stopped_training_goes_on_to_the_same_weights(at: int, tiny_lm: Callab
     for name, tensor in weights(parts).items():
         torch.testing.assert_close(tensor, expected[name], rtol=0, atol=0)
     assert rest.news[-1].held_out_loss == whole.news[-1].held_out_loss
+    assert [news.step for news in rest.news if news.step == 0] == [], "the first step was made before"
+
+
+def test_step_0_is_the_untouched_model_and_looking_at_it_changes_nothing(
+    tiny_lm: Callable[[str], Any], tmp_path: Path
+) -> None:
+    lm, held_out, looked = tiny_lm("llama"), corpus(tiny_lm("llama"), 3, first=50), []
+    with torch.no_grad():
+        losses, tokens = 0.0, 0
+        for row in held_out:  # row by row, without a trainer
+            ids = torch.tensor([encode_row(lm, row, "prompt_and_completion")["input_ids"]])
+            losses += torch.nn.functional.cross_entropy(
+                lm.model(ids).logits[0, :-1], ids[0, 1:], reduction="sum"
+            ).item()
+            tokens += ids.shape[1] - 1
+    settings = QUICK.model_copy(update={"lora_dropout": 0.2})
+    found = train(lm, corpus(lm), settings, tmp_path / "told", held_out=held_out, on_epoch=looked.append)
+    first = found.news[0]
+    assert (first.step, first.epoch, first.loss) == (0, 0.0, None)
+    assert first.held_out_loss == pytest.approx(losses / tokens, rel=1e-4)
+    assert [(news.step, news.epoch) for news in looked] == [(0, 0.0), (3, 1.0), (6, 2.0), (9, 3.0)]
+    train(lm, corpus(lm), settings, tmp_path / "alone")
+    told, alone = weights(tmp_path / "told"), weights(tmp_path / "alone")
+    assert all(torch.equal(told[name], alone[name]) for name in alone)
+
+
+def test_each_step_tells_its_learning_rate_and_the_norm_of_its_gradient(
+    tiny_lm: Callable[[str], Any], tmp_path: Path
+) -> None:
+    import math
+
+    lm = tiny_lm("llama")
+    found = train(lm, corpus(lm, 4), QUICK.model_copy(update={"epochs": 4}), tmp_path, held_out=corpus(lm, 2, first=50))
+    steps = [news for news in found.news if news.loss is not None]
+    cosine = [5e-3 * (1 + math.cos(math.pi * done / 4)) / 2 for done in range(4)]
+    assert [news.learning_rate for news in steps] == pytest.approx(cosine)
+    assert all(news.grad_norm is not None and news.grad_norm > 0 for news in steps)
+    assert found.card.schedule == "cosine to 0, no warmup"
+    assert "cosine to 0, no warmup" in (tmp_path / ADAPTER / "README.md").read_text()
+
+
+def test_the_train_loss_of_a_card_is_the_mean_of_the_last_epoch(tiny_lm: Callable[[str], Any], tmp_path: Path) -> None:
+    lm = tiny_lm("llama")
+    found = train(lm, corpus(lm), QUICK, tmp_path)
+    losses = [news.loss for news in found.news]
+    assert len(losses) == 9
+    assert found.card.train_loss == pytest.approx(sum(losses[6:]) / 3)
 
 
 def test_held_out_rows_are_scored_after_every_epoch_and_stop_early(
@@ -222,9 +269,10 @@ def test_after_each_epoch_one_can_look_and_it_changes_nothing(tiny_lm: Callable[
     settings = QUICK.model_copy(update={"lora_dropout": 0.2})
     train(lm, corpus(lm), settings, tmp_path / "looked", on_epoch=look)
     train(lm, corpus(lm), settings, tmp_path / "alone")
-    assert [step for step, _ in texts] == [3, 6, 9]
-    assert not torch.equal(logits[0], plain)
-    assert not torch.equal(logits[0], logits[2]), "it is the model in training that writes"
+    assert [step for step, _ in texts] == [0, 3, 6, 9]
+    assert torch.allclose(logits[0], plain, atol=1e-6), "an adapter adds nothing before its first step"
+    assert not torch.equal(logits[1], plain)
+    assert not torch.equal(logits[1], logits[3]), "it is the model in training that writes"
     looked, alone = weights(tmp_path / "looked"), weights(tmp_path / "alone")
     assert all(torch.equal(looked[name], alone[name]) for name in alone)
 

@@ -7,7 +7,7 @@ import pytest
 from spd_core.data.capability import Capability, Example, RegexSpans, Settings
 from spd_core.distill.corpus import CorpusRow
 from spd_core.errors import Stopped
-from spd_core.evaluation.marks import marks
+from spd_core.evaluation.marks import marks, marks_where_allowed
 from spd_core.sandbox.run import Verdict
 
 
@@ -41,6 +41,19 @@ def test_likelihood_marks_nothing_and_code_only_with_a_runner() -> None:
     assert asked == []
     assert marks(rows, capability("python", a="x"), run) == {0: True, 1: False}
     assert len(asked) == 2
+
+
+def test_code_is_marked_only_where_it_is_allowed_and_can_be_isolated(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, known = [row(0, "a", "def one():\n    return 1\n")], capability("python", a="def one(): return 1")
+    monkeypatch.delenv("SPD_ALLOW_CODE", raising=False)
+    assert marks_where_allowed(rows, known) == {}
+    assert marks_where_allowed([row(0, "a", "12")], capability("number", a="12")) == {0: True}, "text is only read"
+    monkeypatch.setenv("SPD_ALLOW_CODE", "1")
+    monkeypatch.setattr("spd_core.evaluation.marks.run_tests", lambda *_: Verdict(True, ""))
+    monkeypatch.setattr("spd_core.evaluation.marks.check_isolation", lambda: "no Landlock here")
+    assert marks_where_allowed(rows, known) == {}
+    monkeypatch.setattr("spd_core.evaluation.marks.check_isolation", lambda: "")
+    assert marks_where_allowed(rows, known) == {0: True}
 
 
 def test_it_stops_when_told_to() -> None:
