@@ -36,7 +36,7 @@ def test_the_card_says_what_is_known(tmp_path: Path) -> None:
         "| Capability | sums |",
         "| Subspace (sha256) | 5ab |",
         "| Corpus (sha256) | c0a |",
-        "| Trained | 8 rows, 5 of 5 steps, rounds: 2 |",
+        "| Trained | 8 rows, 5 of 5 steps, rounds: 2, learning rate 1e-05 |",
     ]
     assert read_card(tmp_path) == card
 
