@@ -127,7 +127,7 @@ def _facts(claim: Claim, mine: Answered) -> Iterator[tuple[str, str | list[str]]
 
 def seen_before(mine: Answered) -> str:
     """Whether a subject was calibrated or trained on items that it was asked."""
-    flag = mine.seen_flag.removeprefix("seen: ")
+    flag = mine.seen_flag.partition(": ")[2]
     return flag or "no: it was calibrated or trained on none of these items"
 
 

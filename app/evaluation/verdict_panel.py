@@ -37,7 +37,7 @@ def seen_lines(table: Table) -> Iterator[str]:
     """A sentence for each subject and set of whose items the subject may have seen some."""
     for (_, set_name), one in table.answered.items():
         if one.seen_flag:
-            yield f"{set_title(table.column(set_name))}: {one.seen_flag.removeprefix('seen: ')}."
+            yield f"{set_title(table.column(set_name))}: {one.seen_flag.partition(': ')[2]}."
 
 
 def damaged_panel(run: "Run", table: Table, live: bool) -> None:

@@ -33,8 +33,12 @@ class Seen(Record):
 
     def count(self, prompts: Iterable[str]) -> int:
         """How many of some prompts are among them."""
+        return sum(self.marks(prompts))
+
+    def marks(self, prompts: Iterable[str]) -> list[bool]:
+        """Of each prompt, whether it is among them."""
         known = {*self.calibrated, *self.trained}
-        return sum(prompt_hash(prompt) in known for prompt in prompts)
+        return [prompt_hash(prompt) in known for prompt in prompts]
 
 
 def prompt_hash(prompt: str) -> str:

@@ -102,6 +102,7 @@ def claim(
     estimate: Estimate | None = None,
     chance: float | None = None,
     seen: Sequence[str] = (),
+    unseen: Difference | None = None,
 ) -> Claim:
     """The claim of one comparison.
 
@@ -114,6 +115,7 @@ def claim(
         format_rates: share of completions an answer could be read from, of `against` and of the subject.
         estimate: the subject's own score, for `chance`: the score of guessing, of a set with options.
         seen: flags of items that one of the two had seen (see `contamination.seen_flag`).
+        unseen: subject − against on the other items alone; None where there are none, or nobody knows which they are.
 
     Raises:
         InputError: an adjusted p that cannot come from p and the number of comparisons; chance without an
@@ -137,7 +139,8 @@ def claim(
         flags=(),
         sentence="",
     )
-    flags = (*seen, *_gain_flags(made, early, format_rates), *_size_flags(made, estimate, chance))
+    others = [] if unseen is None else [_unseen_flag(unseen, lower_is_better)]
+    flags = (*seen, *others, *_gain_flags(made, early, format_rates), *_size_flags(made, estimate, chance))
     return replace(made, flags=flags, sentence=_sentence(made))
 
 
@@ -159,6 +162,12 @@ def _control(name: str, question: str, difference: Difference | None, lower_is_b
         return Control(name, question, "not run", None)
     states: Mapping[Headline, ControlState] = {"helps": "passed", "hurts": "failed", "not shown": "not shown"}
     return Control(name, question, states[headline(difference, difference.p, lower_is_better)], difference)
+
+
+def _unseen_flag(unseen: Difference, lower_is_better: bool) -> str:
+    ends = f"{_number(unseen.interval.low, lower_is_better)} to {_number(unseen.interval.high, lower_is_better)}"
+    effect = _effect(unseen.effect, lower_is_better)
+    return f"unseen items: {effect} (95 % interval {ends}) on the {unseen.n} others, p {p_text(unseen.p)}"
 
 
 def _gain_flags(made: Claim, early: Difference | None, format_rates: tuple[float, float] | None) -> Iterator[str]:

@@ -30,4 +30,12 @@ def seen_flag(name: str, seen: int | None, n: int) -> str:
     """The reason to doubt a subject's score on `n` items; empty without one."""
     if seen is None:
         return f"seen: what {name} was trained on is not known, and these {n} items may be among it"
-    return f"seen: {name} was calibrated or trained on {seen} of these {n} items" if seen else ""
+    return f"contaminated: {name} was calibrated or trained on {seen} of these {n} items" if seen else ""
+
+
+def unseen_numbers(ids: Sequence[str], cells: Sequence[Cell]) -> list[int] | None:
+    """The numbers of those items of a set that no subject of these cells was calibrated or trained on; None where that
+    is all of them, or cells do not say which ones they had seen."""
+    seen = {name for cell in cells for name in cell.seen_items}
+    told = all(len(cell.seen_items) == (cell.seen or 0) for cell in cells)
+    return [number for number, name in enumerate(ids) if name not in seen] if seen and told else None

@@ -235,6 +235,7 @@ class _Work:
         if not found.whole:
             raise Stopped("stopped on request")
         examples = fitting.capability.examples
+        seen = None if ready.seen is None else ready.seen.marks(example.prompt for example in examples)
         cell = Cell(
             subject=subject.name,
             seed=seed,
@@ -248,7 +249,8 @@ class _Work:
             revision=lm.revision,
             dtype=str(lm.dtype).removeprefix("torch."),
             unfit=len(fitting.unfit),
-            seen=None if ready.seen is None else ready.seen.count(example.prompt for example in examples),
+            seen=None if seen is None else sum(seen),
+            seen_items=tuple(one.id for one, known in zip(examples, seen or [], strict=False) if known),
             tokens=found.tokens,
             reused=found.reused,
             chance=items.chance,

@@ -202,7 +202,7 @@ def notes(table: Table) -> list[str]:
             said.append(f"{title}: {cell.unfit} items that its scorer cannot score are left out of every subject.")
     for (_, name), one in table.answered.items():
         if one.seen_flag:
-            what = one.seen_flag.removeprefix("seen: ")
+            what = one.seen_flag.partition(": ")[2]
             said.append(f"{table.column(name).title}: {what}: for it this is no held-out set.")
     for (_, name), found in table.claims.items():
         if found.headline == "helps":

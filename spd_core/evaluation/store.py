@@ -113,6 +113,7 @@ class Cell(Record):
         subspace: of a projected one, its identity (see `Subspace.fingerprint`); empty likewise.
         unfit: items that the scorer cannot score, left out of every subject alike.
         seen: items whose prompts this subject was calibrated or trained on; None where that is not known.
+        seen_items: ids of those items; empty in tables made before December 2026.
         chance: expected share of right guesses, of a set with options; None of others.
         tokens, seconds, reused: see `events.CellDone`.
         fingerprint: sha256 of the set as it was read.
@@ -133,6 +134,7 @@ class Cell(Record):
     subspace: str = ""
     unfit: int = 0
     seen: int | None = None
+    seen_items: tuple[str, ...] = ()
     chance: float | None = None
     tokens: int = 0
     seconds: float = 0.0

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spd_core.evaluation.claims import Claim, claim
-from spd_core.evaluation.contamination import seen_flag, seen_items
+from spd_core.evaluation.contamination import seen_flag, seen_items, unseen_numbers
 from spd_core.evaluation.controls import alike, role
 from spd_core.evaluation.damaged import DamagedCell, cells_of, read_cells
 from spd_core.evaluation.statistics import Difference, Estimate, estimate, holm, paired
@@ -265,4 +265,13 @@ def _claim(
         estimate=mine.estimate,
         chance=base.cells[0].chance if binary else None,
         seen=[one.seen_flag for one in (mine, base) if one.seen_flag],
+        unseen=_unseen(base, mine),
     )
+
+
+def _unseen(base: Answered, mine: Answered) -> Difference | None:
+    """The difference on those items that neither of the two had seen; None where that is all, none, or not known."""
+    left = unseen_numbers([record.id for record in base.items[0]], (*base.cells, *mine.cells))
+    if not left:
+        return None
+    return _paired(_hashable(base.scores[:, left]), _hashable(mine.scores[:, left]), not base.likelihood)

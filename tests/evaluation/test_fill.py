@@ -237,8 +237,9 @@ def test_what_each_subject_was_captured_from_or_trained_on_is_counted_for_it(mak
     said = (tmp_path / "run" / "table.md").read_text()
     assert "SPD was calibrated or trained on 4 of these 6 items" in said
     table = read_table(recipe, tmp_path / "run")
-    assert "seen: SPD was calibrated or trained on 4 of these 6 items" in table.claims["spd", "train"].flags
-    assert not any(flag.startswith("seen") for flag in table.claims["spd", "heldout"].flags)
+    assert "contaminated: SPD was calibrated or trained on 4 of these 6 items" in table.claims["spd", "train"].flags
+    assert any(flag.endswith("on the 2 others, p = 1") for flag in table.claims["spd", "train"].flags)
+    assert not any(flag.startswith(("contaminated", "unseen")) for flag in table.claims["spd", "heldout"].flags)
 
 
 def test_adapters_captures_and_checkpoints_that_are_there_bring_what_they_know(

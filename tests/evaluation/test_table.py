@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -190,3 +191,33 @@ def test_holm_counts_comparisons_that_are_still_to_come(tmp_path: Path) -> None:
         put(tmp_path, name, records(right))
     found = read_table(recipe_of("base", "spd", "ssd", "psr", "random"), tmp_path).claims["spd", "arithmetic"]
     assert (found.comparisons, found.p_adjusted) == (4, pytest.approx(4 * 2 * 0.5**12))
+
+
+def test_without_the_items_that_were_trained_on_the_effect_may_be_another(tmp_path: Path) -> None:
+    """All 12 gains are on items that SPD had seen: on the 48 others nothing changed."""
+    put(tmp_path, "base", records(BASE), seen=0)
+    gained = [f"i{at}" for at, (one, other) in enumerate(zip(BASE, BETTER, strict=True)) if one != other]
+    put(tmp_path, "spd", records(BETTER), seen=12, seen_items=tuple(gained))
+    found = read_table(recipe_of("base", "spd"), tmp_path).claims["spd", "arithmetic"]
+    assert found.headline == "helps"
+    low, high = (100 * end for end in (wilson_of_no_change(48)))
+    assert found.flags == (
+        "contaminated: SPD was calibrated or trained on 12 of these 60 items",
+        f"unseen items: 0.0 percentage points (95 % interval −{high:.1f} to +{high:.1f}) on the 48 others, p = 1",
+    )
+    assert low == 0
+
+
+def wilson_of_no_change(n: int) -> tuple[float, float]:
+    """Tango's interval without a discordant pair has the ends ± z² / (n + z²), as Wilson's of 0 of n has."""
+    z = 1.959963984540054
+    return 0, z**2 / (n + z**2)
+
+
+@pytest.mark.parametrize("fields", [{"seen": 0}, {"seen": None}, {"seen": 12}, {"seen": 60}])
+def test_without_knowing_which_items_were_seen_no_other_effect_is_told(fields: dict[str, Any], tmp_path: Path) -> None:
+    put(tmp_path, "base", records(BASE), seen=0)
+    all_items = {"seen_items": tuple(f"i{at}" for at in range(60))} if fields["seen"] == 60 else {}
+    put(tmp_path, "spd", records(BETTER), **fields, **all_items)
+    found = read_table(recipe_of("base", "spd"), tmp_path).claims["spd", "arithmetic"]
+    assert not any(flag.startswith("unseen items") for flag in found.flags)
