@@ -1,7 +1,5 @@
 """Fine-tune: does training on its own text help? Recipes, runs that go on without the page, and all past ones."""
 
-import streamlit as st
-
 from app.fine_tune import all_runs, cost, form, run
 from app.runs.all_runs import all_runs_panel
 from app.runs.page import RunPage, say_trouble
@@ -26,26 +24,14 @@ PAGE = RunPage(
 
 def new_run() -> None:
     """A new run: its recipe, what it costs, and the button."""
-    recipe = form.pick_recipe()
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        title = st.text_input(
-            "Title", key=session.RUN_TITLE, persist_state="session", placeholder="its capability", width=300
-        )
-        launcher = st.text_input(
-            "Launcher",
-            "local",
-            key=session.LAUNCHER,
-            persist_state="session",
-            width=300,
-            help="local, or a command that starts it and stays until it ends: accelerate launch --num_processes 2, "
-            "srun --gres=gpu:1.",
-        )
-    if recipe is not None:
-        cost.panel(recipe)
-    say_trouble()
-    PAGE.start_row(recipe, form.fill_recipe, title or "", (launcher or "").strip())
-    if recipe is not None:
-        PAGE.from_a_shell(recipe, title or "")
+    asked = form.pick_recipe()
+    with asked.start:
+        if asked.recipe is not None:
+            cost.panel(asked.recipe)
+        say_trouble()
+        PAGE.start_row(asked.recipe, form.fill_recipe, asked.title, asked.launcher)
+    if asked.recipe is not None:
+        PAGE.from_a_shell(asked.recipe, asked.title)
 
 
 header(

@@ -12,6 +12,17 @@ from spd_core.runs.costs import CHARACTERS_PER_TOKEN, measured_rates
 from spd_core.storage import free_space
 
 
+def seconds_of(recipe: Recipe) -> float | None:
+    """How long a recipe takes at most; None where that is not known."""
+    if recipe.capability in PUBLIC_SETS:
+        return None
+    try:
+        prepared = preparation(recipe.model, recipe.revision).result
+        return cost_and_prompts(recipe, prepared, measured_rates(recipe.model))[0].seconds
+    except InputError:  # the panel says what is wrong
+        return None
+
+
 def panel(recipe: Recipe) -> None:
     """One box with everything, and where its numbers come from."""
     if recipe.capability in PUBLIC_SETS:

@@ -1,19 +1,25 @@
 """The form of a recipe: a preset, the arms, and every setting. What the settings mean is in `recipes/distill.py`."""
 
+import math
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from app.fine_tune import cost
 from app.runs.form import SETTING_GROUPS, FieldLabel, FilledForm, setting_widgets
 from app.ui import session
-from app.ui.widgets import failure
+from app.ui.widgets import caption, counted, duration, failure
 from spd_core.data.capability import builtin_names
 from spd_core.data.catalog import saved_capabilities
 from spd_core.data.public import PUBLIC_SETS
 from spd_core.errors import InputError
-from spd_core.recipes.distill import ARMS, Recipe, recipe_from, short_name
+from spd_core.recipes.distill import ARMS, ArmName, Recipe, recipe_from, short_name
 from spd_core.recipes.presets import PRESETS
+
+if TYPE_CHECKING:
+    from streamlit.delta_generator import DeltaGenerator
 
 _RUN = {
     "model": FieldLabel("Model", "builtin, a Hugging Face id, or a local folder."),
@@ -25,7 +31,18 @@ _RUN = {
     "seed": FieldLabel("Seed", "Of the corpus' noise and of the random subspace."),
 }
 _FORM = FilledForm(session.RECIPE_BASE, session.RECIPE_FORM, session.RECIPE_WIDGETS)
-_ARM_LABELS = {name: arm.label for name, arm in ARMS.items()}
+_PRESETS_DO = {"quick": "A first look", "paper": "As the paper sets it"}
+_IN_A_COLUMN = 4
+"""Lines on arms beside which no second column is begun: the button stays on the screen of a laptop."""
+_ARMS_ASK: Mapping[ArmName, str] = {
+    "psr": "writes freely. Is training on its own text enough?",
+    "ssd": "writes without unlikely tokens. Is the sampling enough?",
+    "apple": "the same, hotter. Is the sampling enough?",
+    "spd": "writes inside the capability subspace. The method.",
+    "random": "writes inside a random subspace. Would any subspace do?",
+    "full": "writes inside the subspace of the whole answer. Does it matter which tokens count?",
+    "shuffled": "writes inside the subspace of shuffled answers. Do the right answers matter?",
+}
 
 
 def load_recipe(recipe: Recipe) -> None:
@@ -38,12 +55,29 @@ def fill_recipe(settings: Any) -> None:
     load_recipe(recipe_from(settings))
 
 
-def pick_recipe() -> Recipe | None:
-    """The form; None, with the reason on the page, while a setting is senseless."""
+@dataclass(frozen=True)
+class Asked:
+    """What the form says.
+
+    Attributes:
+        recipe: None, with the reason on the page, while a setting is senseless.
+        start: where the cost and the button go: before all that is folded away.
+    """
+
+    recipe: Recipe | None
+    title: str
+    launcher: str
+    start: "DeltaGenerator"
+
+
+def pick_recipe() -> Asked:
+    """The form: what most people choose, room for the button, and every setting folded away."""
     if _FORM.settings is None:
         load_recipe(recipe_from({"preset": "quick", "capability": "arithmetic"}))
     base = _FORM.settings or {}
-    capability, arms, below = _pick_first(base)
+    capability, presets = _pick_first(base)
+    arms = _pick_arms(base)
+    start = st.container()
     with st.expander("All settings", icon=":material/tune:", key=session.RECIPE_OPEN, on_change="rerun"):
         tabs = st.tabs(["Capture", "Corpus", "Training", "Model and run"])
         chosen: dict[str, Any] = {"capability": capability, "arms": arms}
@@ -52,19 +86,21 @@ def pick_recipe() -> Recipe | None:
                 chosen[name] = setting_widgets(kind, labels, base[name], _FORM.key(name))
         with tabs[-1]:
             chosen |= setting_widgets(Recipe, _RUN, base, _FORM.key("run"))
-    try:
-        recipe: Recipe | None = recipe_from(chosen)
-    except InputError as error:
-        failure("This cannot be run:", str(error))
-        recipe = None
-    with below:
+            title, launcher = _pick_run()
+    recipe: Recipe | None = None
+    with start:
+        try:
+            recipe = recipe_from(chosen)
+        except InputError as error:
+            failure("This cannot be run:", str(error))
+    with presets:
         _pick_preset(recipe)
-    return recipe
+    return Asked(recipe, title, launcher, start)
 
 
-def _pick_first(base: Mapping[str, Any]) -> tuple[str, list[str], Any]:
-    """What is chosen before anything else: capability and arms; and where the presets go."""
-    left, right = st.columns((2, 3), gap="medium")
+def _pick_first(base: Mapping[str, Any]) -> "tuple[str, DeltaGenerator]":
+    """The capability, and where the presets go."""
+    left, right = st.columns((1, 2), gap="medium")
     known = list(dict.fromkeys((*builtin_names(), *saved_capabilities(), *PUBLIC_SETS, base["capability"])))
     capability = left.selectbox(
         "Capability",
@@ -72,37 +108,75 @@ def _pick_first(base: Mapping[str, Any]) -> tuple[str, list[str], Any]:
         known.index(base["capability"]),
         key=_FORM.key("capability"),
         persist_state="session",
-        help="Built in, your own (import them on Home), or a public data set.",
+        help="What the model is to get better at. Built in, your own (import them on Home), or a public data set.",
     )
-    below = left.container()
-    arms = right.pills(
-        "Arms",
+    return capability or base["capability"], right.container()
+
+
+def _pick_arms(base: Mapping[str, Any]) -> list[str]:
+    """The arms, and what each writes and asks."""
+    arms = st.pills(
+        "Arms: each writes on the same prompts, and is trained on what it wrote",
         tuple(ARMS),
         selection_mode="multi",
         default=base["arms"],
         key=_FORM.key("arms"),
         persist_state="session",
-        format_func=_ARM_LABELS.__getitem__,
-        help="Each writes a corpus on the same prompts with the same noise, and "
-        "is trained on it with the same settings.",
+        format_func=short_name,
+        help="All with the same noise and the same settings, so that nothing but the way of writing differs.",
     )
-    isolates = ", ".join(f"**{short_name(arm)}** {ARMS[arm].isolates}" for arm in arms)
-    right.markdown(f":small[What each isolates: {isolates}.]" if arms else ":small[Choose at least one.]")
-    return capability or base["capability"], list(arms), below
+    said = [f"**{ARMS[arm].label}**: {_ARMS_ASK[arm]}" for arm in arms]
+    half = len(said) if len(said) <= _IN_A_COLUMN else math.ceil(len(said) / 2)
+    columns = [part for part in (said[:half], said[half:]) if part] or [["Choose at least one."]]
+    for place, lines in zip(st.columns(len(columns), gap="medium"), columns, strict=True):
+        with place:
+            caption("  \n".join(lines))
+    return list(arms)
+
+
+def _pick_run() -> tuple[str, str]:
+    """What the run is called, and what starts its process."""
+    left, right, _ = st.columns(3, gap="medium")
+    title = left.text_input("Title", key=session.RUN_TITLE, persist_state="session", placeholder="its capability")
+    launcher = right.text_input(
+        "Launcher",
+        "local",
+        key=session.LAUNCHER,
+        persist_state="session",
+        help="local, or a command that starts it and stays until it ends: accelerate launch --num_processes 2, "
+        "srun --gres=gpu:1.",
+    )
+    return title or "", (launcher or "").strip()
+
+
+# --- presets -----------------------------------------------------------------------------------------------------
 
 
 def _pick_preset(recipe: Recipe | None) -> None:
-    """Presets, drawn after the settings: which one these amount to is shown."""
+    """Presets with what they do and how long that takes; drawn after the settings: which one these are is shown."""
     made = {name: _preset(name, recipe) for name in PRESETS} if recipe is not None else {}
     st.session_state[_FORM.key("preset")] = next((name for name, found in made.items() if found == recipe), None)
-    st.segmented_control(
-        "Preset",
+    st.radio(
+        "Preset" if st.session_state[_FORM.key("preset")] or recipe is None else "Preset (these settings are your own)",
         tuple(PRESETS),
+        index=None,
+        captions=[_preset_in_words(name, made.get(name)) for name in PRESETS],
+        horizontal=True,
         key=_FORM.key("preset"),
         on_change=_take_preset,
         args=(recipe,),
-        help="**quick**: minutes on two cores with the built-in model. **paper**: the paper's settings.",
     )
+
+
+def _preset_in_words(name: str, recipe: Recipe | None) -> str:
+    """`A first look: 48 prompts, 2 epochs; at most 5 min`."""
+    if recipe is None:
+        return _PRESETS_DO.get(name, "")
+    prompts = counted(recipe.corpus.prompts, "prompt") if recipe.corpus.prompts else "all prompts"
+    facts = f"{prompts}, {counted(recipe.train.epochs, 'epoch')}"
+    seconds = cost.seconds_of(recipe)
+    time = f"; at most {duration(seconds)}" if seconds is not None else ""
+    return f"{_PRESETS_DO[name]}: {facts}{time}" if name in _PRESETS_DO else f"{facts}{time}"
 
 
 def _preset(name: str, recipe: Recipe) -> Recipe:

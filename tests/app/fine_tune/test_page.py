@@ -60,7 +60,12 @@ def test_the_form_starts_with_quick_and_tells_what_it_costs() -> None:
     shown = text_of(at)
     assert "at most" in shown
     assert "3,456 new tokens" in shown, "3 corpora of 48 completions of at most 24 tokens"
-    assert "PSR** training on one's own text" in shown
+    assert "PSR, plain self-retraining**: writes freely. Is training on its own text enough?" in shown
+    (presets,) = (one for one in at.radio if one.label == "Preset")
+    assert presets.value == "quick"
+    quick, *_ = presets.proto.captions
+    assert quick.startswith("A first look: 48 prompts, 2 epochs; at most ")
+    assert f"at most {quick.partition('at most ')[2]}**" in shown, "the same as the cost below"
     press(at, "Start fine-tuning")
     (run,) = (one for one in queue.all_runs() if isinstance(one, Run))
     assert run.record.recipe == QUICK
@@ -74,6 +79,7 @@ def test_settings_presets_and_what_cannot_be() -> None:
     widget(at, "number_input", "Temperature").set_value(0.5)
     widget(at, "toggle", "Wait for my review").set_value(True)
     at.run()
+    assert at.radio[0].label == "Preset (these settings are your own)"
     press(at, "Start fine-tuning")
     (run,) = (one for one in queue.all_runs() if isinstance(one, Run))
     recipe = run.record.recipe
