@@ -80,7 +80,7 @@ def _evaluate(run: "Run", status: Status, cards: Sequence[AdapterCard], row: Any
         return
     if row.button(
         "Evaluate these arms",
-        type="primary",
+        type="primary" if status.state == "done" else "secondary",  # else to resume comes first
         icon=":material/fact_check:",
         help="Fills the form of Evaluation: the base, these arms, and every control that a claim needs. You see what "
         "it costs there; nothing starts before you press its button.",

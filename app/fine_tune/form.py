@@ -56,7 +56,7 @@ def fill_recipe(settings: Any) -> None:
 
 
 @dataclass(frozen=True)
-class Asked:
+class FilledRecipe:
     """What the form says.
 
     Attributes:
@@ -70,7 +70,7 @@ class Asked:
     start: "DeltaGenerator"
 
 
-def pick_recipe() -> Asked:
+def pick_recipe() -> FilledRecipe:
     """The form: what most people choose, room for the button, and every setting folded away."""
     if _FORM.settings is None:
         load_recipe(recipe_from({"preset": "quick", "capability": "arithmetic"}))
@@ -95,7 +95,7 @@ def pick_recipe() -> Asked:
             failure("This cannot be run:", str(error))
     with presets:
         _pick_preset(recipe)
-    return Asked(recipe, title, launcher, start)
+    return FilledRecipe(recipe, title, launcher, start)
 
 
 def _pick_first(base: Mapping[str, Any]) -> "tuple[str, DeltaGenerator]":

@@ -80,12 +80,13 @@ def _answers(curve: Curve) -> Iterator[str]:
     """How many held-out prompts were answered rightly, and whether that can be told from luck."""
     if not curve.scored:
         return
-    (step, epoch, before, n), (_, _, after, m) = curve.scored[0], curve.scored[-1]
+    (step, epoch, before, n), (last, ended, after, m) = curve.scored[0], curve.scored[-1]
     if len(curve.scored) == 1 or n != m:
-        yield f"right on {after} of {m} held-out prompts{_when(*curve.scored[-1][:2])}"
+        yield f"right on {after} of {m} held-out prompts{_when(last, ended)}"
         return
     begun = "before" if step == 0 else f"after epoch {epoch:g}"
-    yield f"right on {before} of {n} held-out prompts {begun}, {after} at the end: {_luck(before, after, n)}"
+    then = "at the end" if last >= curve.planned else f"after epoch {ended:g}"
+    yield f"right on {before} of {n} held-out prompts {begun}, {after} {then}: {_luck(before, after, n)}"
 
 
 def _luck(before: int, after: int, n: int) -> str:

@@ -41,6 +41,12 @@ def test_the_method_comes_first_and_the_others_in_short() -> None:
     )
 
 
+def test_what_was_stopped_has_no_end() -> None:
+    stopped = curve((2.5, 2.0), ((3, 8), (4, 8)))
+    stopped.planned = 6
+    assert said(spd=stopped)[0].endswith("right on 3 of 8 held-out prompts before, 4 after epoch 1: too few to tell.")
+
+
 def test_a_run_at_work_speaks_of_so_far() -> None:
     assert said(works=True, psr=curve((2.0, 2.1)))[0].startswith(
         "So far: PSR: held-out loss rose from 2.00 to 2.10 nats"
