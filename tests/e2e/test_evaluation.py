@@ -66,7 +66,9 @@ def test_the_page_shows_the_run_cell_by_cell(server: Server, visit: Callable[...
     for part in ("Claims", "Table", "Differences", "Items"):
         turn_to(page, part)
         accessible(page, f"Evaluation, {part}")
+    _keys_and_a_link(page, items, visit)
     _an_item_in_side_by_side(page, items)
+    _a_damaged_cell_is_answered_again(page, folder, items)
 
 
 def _claims(page: Page, items: dict[str, list[dict[str, Any]]]) -> None:
@@ -98,15 +100,40 @@ def _every_cell(page: Page, items: dict[str, list[dict[str, Any]]]) -> None:
         expect(row).to_contain_text(f"{100 * right / ITEMS:.1f} %")
 
 
-def _an_item_in_side_by_side(page: Page, items: dict[str, list[dict[str, Any]]]) -> None:
+def _keys_and_a_link(page: Page, items: dict[str, list[dict[str, Any]]], visit: Callable[..., Page]) -> None:
+    """J and K step through the items, a row of the table is chosen by a click, and a copied link restores it all."""
     turn_to(page, "Items")
-    table = main(page).get_by_test_id("stDataFrame")
-    expect(table).to_be_visible()
-    box = table.bounding_box()
+    at = main(page).get_by_text(re.compile(r"Item \d+ of \d+"))
+    expect(at).to_contain_text(f"Item 1 of {ITEMS}")
+    page.keyboard.press("j")
+    expect(at).to_contain_text(f"Item 2 of {ITEMS}")
+    page.keyboard.press("j")
+    expect(at).to_contain_text(f"Item 3 of {ITEMS}")
+    page.keyboard.press("k")
+    expect(at).to_contain_text(f"Item 2 of {ITEMS}")
+    box = main(page).get_by_test_id("stDataFrame").bounding_box()
     assert box is not None
-    page.mouse.click(box["x"] + 18, box["y"] + 38 + 17)  # the first row's box: the grid is drawn, not made of elements
+    page.mouse.click(box["x"] + 18, box["y"] + 38 + 35 * 3 + 17)  # the fourth row's box: the grid is drawn
+    expect(at).to_contain_text(f"Item 4 of {ITEMS}")
     settled(page)
-    expect(main(page)).to_contain_text("What the model read")
+    shown = items["projected"][3]
+    columns = main(page).get_by_role("region", name="Answers of").get_by_role("article")
+    expect(columns).to_have_count(len(SUBJECTS))
+    expect(columns.first).to_contain_text(items["base"][3]["completion"].strip().splitlines()[0])
+    marked = columns.nth(1).locator("mark")
+    if shown["extracted"] is not None:  # what is marked is the answer that was read
+        expect(marked).to_have_text(re.compile(re.escape(shown["extracted"].removesuffix(".0"))))
+    link = page.url
+    again = visit(link[link.index("/evaluation") :])
+    expect(main(again)).to_contain_text(f"Item 4 of {ITEMS}")
+    expect(main(again)).to_contain_text(shown["prompt"].splitlines()[0])
+    again.context.close()
+
+
+def _an_item_in_side_by_side(page: Page, items: dict[str, list[dict[str, Any]]]) -> None:
+    for _ in range(3):  # back to the first
+        page.keyboard.press("k")
+        settled(page)
     shown = items["projected"][0]
     expect(main(page)).to_contain_text(shown["prompt"].splitlines()[0])
     button(page, "Open in Side by side").click()
@@ -115,6 +142,25 @@ def _an_item_in_side_by_side(page: Page, items: dict[str, list[dict[str, Any]]])
     expect(main(page)).to_contain_text("2 lanes")
     button(page, "Generate").click()
     expect(main(page).get_by_text(FINISHED)).to_have_count(2)
-    for name in ("base", "projected"):  # greedy: letter for letter what was scored
+    expect(main(page)).to_contain_text("the same text as in the table ✓")  # greedy: letter for letter what was scored
+    for name in ("base", "projected"):
         text = items[name][0]["completion"].strip().splitlines()[0]
         expect(main(page)).to_contain_text(text)
+    button(page, "Back to the item").click()
+    expect(page).to_have_url(re.compile("/evaluation.*item="))
+    settled(page)
+    expect(main(page)).to_contain_text(f"Item 1 of {ITEMS}")
+
+
+def _a_damaged_cell_is_answered_again(page: Page, folder: Path, items: dict[str, list[dict[str, Any]]]) -> None:
+    """A cell that is cut off is said, the others stay, and one click repairs it to what it was."""
+    path = folder / "cells" / "projected--42--arithmetic.json"
+    before = path.read_text()
+    path.write_text(before[: len(before) // 2])
+    turn_to(page, "Claims")
+    expect(main(page)).to_contain_text("1 cell of 3 is damaged and left out; the others are as they were.")
+    expect(main(page).get_by_role("article")).to_have_count(1)
+    button(page, "Answer these again").click()
+    expect(main(page).get_by_role("article")).to_have_count(2)
+    expect(main(page).get_by_role("heading", level=4).first).to_contain_text("finished")
+    assert counted_on_disk(folder) == items, "what was answered is what is read again"
