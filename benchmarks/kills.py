@@ -2,11 +2,11 @@
 
 python -m benchmarks.kills [--kills 100] [--in-window 30] [--full-disks 10]
 
-A run of two arms on a tiny model is carried out by the command `distill --run ID`, in processes that are forked from one
-which has imported the libraries: a start takes milliseconds instead of seconds, so that the kills fall into the work.
-Each gets SIGKILL at a random moment, or as soon as the folder is seen in which a checkpoint is being written; then the
-run is resumed, until it is done, and its corpora and weights are compared with those of a run that nobody has touched.
-For a full disk, the system refuses files to grow beyond a random size (`RLIMIT_FSIZE`).
+A run of two arms on a tiny model is carried out by the command `distill --run ID`, in processes that are forked from
+one which has imported the libraries: a start takes milliseconds instead of seconds, so that the kills fall into the
+work. Each gets SIGKILL at a random moment, or as soon as the folder is seen in which a checkpoint is being written;
+then the run is resumed, until it is done, and its corpora and weights are compared with those of a run that nobody
+has touched. For a full disk, the system refuses files to grow beyond a random size (`RLIMIT_FSIZE`).
 """
 
 import json

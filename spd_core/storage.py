@@ -148,7 +148,9 @@ def new_folder(path: Path, overwrite: bool = False) -> Iterator[Path]:
             temporary.chmod(0o755)  # mkdtemp makes it private, and safetensors its files
             for written in temporary.rglob("*"):
                 written.chmod(0o755 if written.is_dir() else 0o644)
+            to_disk(temporary)
             _swap_in(temporary, path)
+            sync(path.parent)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
@@ -169,6 +171,37 @@ def _swap_in(new: Path, path: Path) -> None:
         aside.rmdir()
         raise
     shutil.rmtree(aside, ignore_errors=True)
+
+
+def to_disk(folder: Path) -> None:
+    """Wait until all files of a folder are on the disk: a name that outlives a power cut without them is worth nothing.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    for path in (*folder.rglob("*"), folder):
+        if not path.is_symlink():
+            sync(path)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk; `OSError` when it refuses."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def clear_temporary(folder: Path) -> None:
+    """Remove what killed processes have left of files and folders that were being written; nobody may write there now.
+
+    Raises:
+        StorageError: the disk refuses.
+    """
+    with storage_errors(folder):
+        for path in [path for path in folder.rglob(".*") if path.is_dir() or path.is_file()]:
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def remove_folder(path: Path) -> None:

@@ -317,3 +317,15 @@ def test_a_disk_that_refuses_a_lock_is_a_storage_error(tmp_path: Path, monkeypat
         with exclusive(tmp_path / "lock"):
             raise RuntimeError("of the block")
     assert free(tmp_path / "lock")
+
+
+def test_what_a_killed_process_left_is_cleared_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "arms" / ".spd.x1").mkdir(parents=True)
+    (tmp_path / "arms" / ".spd.x1" / "weights").write_text("half")
+    (tmp_path / "arms" / "spd").mkdir()
+    (tmp_path / "arms" / "spd" / "weights").write_text("whole")
+    (tmp_path / "arms" / "spd" / ".card.json.abc").write_text("half")
+    storage.clear_temporary(tmp_path / "arms")
+    left = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*"))
+    assert left == ["arms", "arms/spd", "arms/spd/weights"]
+    storage.clear_temporary(tmp_path / "not there")

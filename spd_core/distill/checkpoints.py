@@ -20,7 +20,7 @@ from spd_core.errors import InputError, NewerFormatError
 from spd_core.recipes.distill import ArmName, Recipe
 from spd_core.records import Record, read_record
 from spd_core.runs.folder import Run
-from spd_core.storage import remove_folder, storage_errors, to_json, write_text
+from spd_core.storage import remove_folder, storage_errors, sync, to_disk, to_json, write_text
 
 CHECKPOINTS, STAGING = "checkpoints", ".saving"
 STATE, _WHOLE = "trainer_state.json", "whole.json"
@@ -57,20 +57,11 @@ def put_in_place(written: Path, place: Path, rows: str) -> None:
     files = {name: _digest(written / name) for name in names}
     write_text(written / _WHOLE, to_json(WholeCheckpoint(rows=rows, files=files).model_dump(mode="json")))
     with storage_errors(place):
-        for path in (*(written / name for name in names), written):
-            _to_disk(path)
+        to_disk(written)
         if place.exists():
             remove_folder(place)
         os.replace(written, place)
-        _to_disk(place.parent)
-
-
-def _to_disk(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        sync(place.parent)
 
 
 def _digest(path: Path) -> str:
@@ -84,14 +75,17 @@ def _digest(path: Path) -> str:
 def fitting(folder: Path, rows: str, *, unmarked: bool = True) -> list[Path]:
     """Whole checkpoints that were made with these rows (`rows_digest`), the newest first.
 
+    One whose best predecessor is gone is none of them: early stopping would end with other weights than the best.
+
     Args:
         unmarked: those of versions before December 2026, which do not say what they were trained on, count as well.
 
     Raises:
         NewerFormatError: a newer version has written one.
     """
-    found = sorted(_in(folder), key=_step, reverse=True)
-    return [path for path in found if _fits(path, rows, unmarked)]
+    whole = [path for path in sorted(_in(folder), key=_step, reverse=True) if _fits(path, rows, unmarked)]
+    steps = {_step(path) for path in whole}
+    return [path for path in whole if _best(path) in (None, *steps)]
 
 
 def clear(folder: Path, keep: Collection[Path]) -> list[Path]:
@@ -133,6 +127,36 @@ def _state(checkpoint: Path) -> tuple[int, int] | None:
         state = json.loads((checkpoint / STATE).read_text("utf-8"))
         return int(state["global_step"]), int(state["max_steps"])
     return None
+
+
+def _best(checkpoint: Path) -> int | None:
+    """The step of the best checkpoint so far, as a whole one knows it; None where none was looked for."""
+    step: int | None = json.loads((checkpoint / STATE).read_text("utf-8")).get("best_global_step")
+    return step
+
+
+def best_of(folder: Path, step: int | None) -> str | None:
+    """The checkpoint of a step by its place now, which is another one when the run was moved; None without one."""
+    place = folder / f"checkpoint-{step}"
+    return str(place) if step is not None and place.is_dir() else None
+
+
+# --- an arm that starts again ------------------------------------------------------------------------------------
+
+
+def forget_arm(folder: Path, arm: str) -> None:
+    """Remove what an arm of a run has learned, and what its later rounds have captured and written.
+
+    Raises:
+        StorageError: the disk refuses.
+    """
+    later = [path for path in folder.glob(f"corpora/{arm}-round-*.jsonl") if not path.stem.endswith("-round-1")]
+    with storage_errors(folder):
+        for path in later:
+            path.unlink()
+    for path in (folder / "arms" / arm, folder / "adapters" / arm, *folder.glob(f"captures/*-{arm}-round-*")):
+        if path.is_dir():
+            remove_folder(path)
 
 
 # --- what a rejection makes wrong --------------------------------------------------------------------------------

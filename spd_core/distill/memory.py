@@ -1,8 +1,13 @@
 """How much memory a distillation takes at its peak, from the configuration of its model alone."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
+from spd_core.distill.corpus import CorpusRow
 from spd_core.recipes.distill import Recipe
+
+if TYPE_CHECKING:
+    from spd_core.models.loading import LanguageModel
 
 _ENGINE_BYTES = 700 * 2**20
 """torch, transformers, peft and TRL in a process of their own."""
@@ -24,3 +29,18 @@ def memory_of(config: Any, recipe: Recipe, tokens: int) -> int:
         new_tokens=recipe.corpus.max_new_tokens,
     )
     return max(training.capture, writing.generation) + _ENGINE_BYTES
+
+
+def check_training_memory(lm: "LanguageModel", rows: Sequence[CorpusRow], batch_size: int) -> None:
+    """Refuse before training: on a CPU, running out of memory would end the whole process.
+
+    Raises:
+        MemoryLimitError: a batch of the longest rows does not fit.
+    """
+    from spd_core.models.device import estimate_memory, refuse_beyond
+
+    longest = max(len(lm.tokenizer(row.prompt)["input_ids"]) + len(row.tokens) for row in rows)
+    wanted = estimate_memory(lm.model.config, lm.dtype.itemsize, (0,), batch_size=batch_size, tokens=longest)
+    what = f"training on {batch_size} rows of up to {longest} tokens"
+    remedy = "choose a smaller train.batch_size, or fewer corpus.max_new_tokens"
+    refuse_beyond(wanted.capture - wanted.load, lm.device, what, remedy)

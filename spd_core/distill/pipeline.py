@@ -10,13 +10,13 @@ from spd_core.distill.train import ADAPTER
 from spd_core.distill.trained import note_sources
 from spd_core.errors import Stopped
 from spd_core.intervention.adapters import joined, load_adapter, merged, save_adapter
-from spd_core.intervention.cards import read_card
+from spd_core.intervention.cards import is_finished
 from spd_core.models.loading import LanguageModel, load, quiet
 from spd_core.recipes.distill import ARMS, ArmName, Recipe
 from spd_core.runs.events import AnyEvent
 from spd_core.runs.job import Outcome
 from spd_core.runs.parallel import together
-from spd_core.storage import new_folder
+from spd_core.storage import clear_temporary, new_folder
 
 
 def carry_out(
@@ -57,9 +57,11 @@ def carry_out(
         work.begin("load")
         if processes.is_main_process:
             note_sources(recipe, folder)
+            for part in ("arms", "adapters", "captures", "corpora"):
+                clear_temporary(folder / part)
         lm = _loaded(recipe)
         for arm in recipe.arms:
-            if not _has(folder, arm, recipe.rounds):
+            if not is_finished(_place(folder, arm, recipe.rounds)):
                 work.corpus(lm, arm, 1)
         if recipe.review and not reviewed:
             return "review"
@@ -114,8 +116,3 @@ def _publish(folder: Path, arm: ArmName, rounds: int, lm: LanguageModel) -> None
         return
     with new_folder(place, overwrite=True) as temporary:
         shutil.copytree(parts[0], temporary, dirs_exist_ok=True)
-
-
-def _has(folder: Path, arm: ArmName, rounds: int) -> bool:
-    last = _place(folder, arm, rounds)
-    return last.is_dir() and read_card(last).finished

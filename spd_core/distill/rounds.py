@@ -16,19 +16,19 @@ import numpy as np
 from spd_core.data.capability import Capability
 from spd_core.data.catalog import find_capability, held_out_prompts
 from spd_core.data.seen import Seen
-from spd_core.distill.checkpoints import CHECKPOINTS
+from spd_core.distill.checkpoints import CHECKPOINTS, forget_arm, rows_digest
 from spd_core.distill.corpus import CorpusRow, corpus_path, read_corpus
-from spd_core.distill.review import divide
+from spd_core.distill.memory import check_training_memory
+from spd_core.distill.review import Divided, divide
 from spd_core.distill.train import ADAPTER, train
 from spd_core.distill.watch import TrainNews
 from spd_core.distill.write import PlannedRow, planned_rows, write_corpus, write_rows
 from spd_core.errors import InputError, Stopped
 from spd_core.generation.decode import generate
 from spd_core.intervention.adapters import Adapter, load_adapter, saved_adapter
-from spd_core.intervention.cards import CARD, read_card
+from spd_core.intervention.cards import AdapterCard, is_finished, read_card
 from spd_core.intervention.lanes import make_lane
 from spd_core.intervention.projection import Lane
-from spd_core.models.device import estimate_memory, refuse_beyond
 from spd_core.models.loading import LanguageModel
 from spd_core.models.packing import forget_packed
 from spd_core.progress import Progress
@@ -219,14 +219,7 @@ class RoundWork:
 
     def cleaned(self, rows: Sequence[CorpusRow], name: str) -> tuple[list[CorpusRow], list[CorpusRow]]:
         """Rows to train on and held-out rows, without what hygiene or a person has left out; told."""
-        capability = self.prompts
-        found = divide(
-            rows,
-            (self.rejected or {}).get(name, ()),
-            self.recipe.corpus,
-            {example.id: example.prompt for example in capability.examples},
-            held_out_prompts(self.recipe.capability),
-        )
+        found = self._divided(rows, name)
         seen = {example.prompt for example in self.calibration.examples}
         self.tell(
             HygieneFound,
@@ -236,22 +229,30 @@ class RoundWork:
                 reason: tuple((row.number, row.completion[:200]) for row in rows[:3])
                 for reason, rows in found.hygiene.dropped.items()
             },
-            calibration=sum(example.prompt in seen for example in capability.examples),
+            calibration=sum(example.prompt in seen for example in self.prompts.examples),
         )
         return list(found.trained), list(found.held_out)
+
+    def _divided(self, rows: Sequence[CorpusRow], name: str) -> Divided:
+        prompts = {example.id: example.prompt for example in self.prompts.examples}
+        rejected, held_out = (self.rejected or {}).get(name, ()), held_out_prompts(self.recipe.capability)
+        return divide(rows, rejected, self.recipe.corpus, prompts, held_out)
 
     # --- training ----------------------------------------------------------------------------------------------
 
     def trained(self, lm: LanguageModel, arm: ArmName, round_: int) -> Adapter:
         """The adapter of an arm and round, trained on its corpus unless it has been."""
         folder = self.folder / "arms" / arm / f"round-{round_}"
-        if (folder / ADAPTER / CARD).is_file() and read_card(folder / ADAPTER).finished:
-            self._forget_checkpoints(folder)  # of a process that was killed just then
+        if round_ == 1:
+            self._forget_if_rejected(arm)
+        if is_finished(folder / ADAPTER):
+            if (folder / CHECKPOINTS).is_dir():  # its process was killed just before it could say so
+                self._done(read_card(folder / ADAPTER), folder, 0.0)
             return load_adapter(folder / ADAPTER)
         rows, lane = self.corpus(lm, arm, round_)
         self.begin("train", arm, round_)
         kept, held_out = self.cleaned(rows, self.corpus_name(arm, round_))
-        self._check_memory(lm, rows)
+        check_training_memory(lm, rows, self.recipe.train.batch_size)
         forget_packed()
         seen = self._seen(arm, kept, held_out)
         facts = {
@@ -275,12 +276,25 @@ class RoundWork:
             stop=self.stop,
             unmarked=not (self.rejected or {}).get(self.corpus_name(arm, round_)),
         )
-        card = found.card
-        if card.finished:
-            seconds = round(time.monotonic() - self.since, 3)
-            self.tell(ArmDone, steps=card.steps, planned=card.planned, rows=card.rows, seconds=seconds)
-            self._forget_checkpoints(folder)
+        if found.card.finished:
+            self._done(found.card, folder, time.monotonic() - self.since)
         return load_adapter(found.adapter)
+
+    def _done(self, card: AdapterCard, folder: Path, seconds: float) -> None:
+        """Tell that an arm is trained; only a training that shall go on needs its checkpoints."""
+        self.tell(ArmDone, steps=card.steps, planned=card.planned, rows=card.rows, seconds=round(seconds, 3))
+        if together().is_main_process and (folder / CHECKPOINTS).is_dir():
+            remove_folder(folder / CHECKPOINTS)
+
+    def _forget_if_rejected(self, arm: ArmName) -> None:
+        """An arm of several rounds starts again when its first one was trained on rows that are rejected now."""
+        name, first = self.corpus_name(arm, 1), self.folder / "arms" / arm / "round-1" / ADAPTER
+        last = first.parents[1] / f"round-{self.recipe.rounds}" / ADAPTER
+        if (self.rejected or {}).get(name) and is_finished(first) and not is_finished(last):
+            rows = self._divided(read_corpus(corpus_path(self.folder, name, 1)), name).trained
+            if read_card(first).corpus != rows_digest(rows) and together().is_main_process:
+                forget_arm(self.folder, arm)
+        together().wait_for_everyone()
 
     def _seen(self, arm: ArmName, kept: Sequence[CorpusRow], held_out: Sequence[CorpusRow]) -> Seen:
         """The prompts that an arm is calibrated and trained on in a round; held-out ones if they choose the epoch."""
@@ -289,11 +303,6 @@ class RoundWork:
         captured = [example.prompt for example in self.calibration.examples] if projects else []
         chosen = [prompts[row.id] for row in held_out] if self.recipe.train.patience else []
         return Seen.of([*captured, *chosen], [prompts[row.id] for row in kept])
-
-    def _forget_checkpoints(self, folder: Path) -> None:
-        """Only a training that shall go on needs them."""
-        if together().is_main_process and (folder / CHECKPOINTS).is_dir():
-            remove_folder(folder / CHECKPOINTS)
 
     def _on_news(self, news: TrainNews) -> None:
         self.tell(
@@ -334,12 +343,3 @@ class RoundWork:
         for task in tasks:
             written = generate(lm, [task.prompt], [Lane()], greedy, special_tokens=task.special)[0]
             self.tell(Sample, step=news.step, epoch=round(news.epoch, 4), prompt=task.prompt, completion=written.text)
-
-    def _check_memory(self, lm: LanguageModel, rows: Sequence[CorpusRow]) -> None:
-        """Refuse before training: on a CPU, running out of memory would end the whole process."""
-        batch = self.recipe.train.batch_size
-        longest = max(len(lm.tokenizer(row.prompt)["input_ids"]) + len(row.tokens) for row in rows)
-        wanted = estimate_memory(lm.model.config, lm.dtype.itemsize, (0,), batch_size=batch, tokens=longest)
-        what = f"training on {batch} rows of up to {longest} tokens"
-        remedy = "choose a smaller train.batch_size, or fewer corpus.max_new_tokens"
-        refuse_beyond(wanted.capture - wanted.load, lm.device, what, remedy)

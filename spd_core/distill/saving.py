@@ -1,5 +1,6 @@
 """A trainer whose checkpoints are whole or not there, whenever its process is killed or its disk is full."""
 
+import errno
 import os
 import shutil
 from collections.abc import Iterator
@@ -7,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from spd_core.distill.checkpoints import STAGING, STATE, put_in_place
+from spd_core.distill.checkpoints import STAGING, STATE, best_of, put_in_place
 from spd_core.errors import StorageError
 from spd_core.storage import storage_errors
 
@@ -44,7 +45,7 @@ def with_whole_checkpoints(trainer: type[Any], rows: str) -> type[Any]:
                     self._aside = True
                     super()._save_checkpoint(model, trial)
                     wait()
-                    self._call_the_best_by_its_place(staging / name, folder / name)
+                    self._call_the_best_by_its_place(folder, staging / name)
                     if first:
                         put_in_place(staging / name, folder / name, rows)
             finally:
@@ -56,14 +57,28 @@ def with_whole_checkpoints(trainer: type[Any], rows: str) -> type[Any]:
                 rotate_checkpoints(str(folder), self.args.save_total_limit, best)
             wait()
 
-        def _call_the_best_by_its_place(self, written: Path, place: Path) -> None:
-            """The state that was written names the folder aside when this checkpoint is the best so far."""
-            if self.state.best_model_checkpoint == str(written):
-                self.state.best_model_checkpoint = str(place)
+        def _call_the_best_by_its_place(self, folder: Path, written: Path) -> None:
+            """The library has looked for the best checkpoint in the folder aside, and may have written that down."""
+            best = self.state.best_global_step
+            here = str(folder / written.name) if best == self.state.global_step else best_of(folder, best)
+            if self.state.best_model_checkpoint != here:
+                self.state.best_model_checkpoint = here
                 if self.args.should_save:
                     self.state.save_to_json(str(written / STATE))
 
     return Whole
+
+
+def find_the_best_by_its_place() -> Any:
+    """A callback of transformers: a state that was read names the best checkpoint by where the run lay when it was
+    written, and the library passes over one that is not there."""
+    from transformers import TrainerCallback
+
+    class ByItsPlace(TrainerCallback):
+        def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            state.best_model_checkpoint = best_of(Path(args.output_dir), state.best_global_step)
+
+    return ByItsPlace()
 
 
 @contextmanager
@@ -72,16 +87,18 @@ def _disk_errors(path: Path) -> Iterator[None]:
         with storage_errors(path):
             yield
     except StorageError as error:
-        raise StorageError(f"cannot write {path}: {_reason(error)}; {_REMEDY}") from error
+        raise _refused(path, error.__cause__ or error) from error
     except RuntimeError as error:
         if not any(words in str(error) for words in _TORCH_WRITES):
             raise
-        raise StorageError(f"cannot write {path}: the disk refuses, it may be full; {_REMEDY}") from error
+        raise _refused(path, error) from error
 
 
-_REMEDY = "the checkpoint before it is whole. Free space, e.g. by deleting old runs, and resume: the run goes on there"
-
-
-def _reason(error: StorageError) -> str:
-    cause = error.__cause__
-    return getattr(cause, "strerror", None) or str(cause or error)
+def _refused(path: Path, error: BaseException) -> StorageError:
+    """What the disk has refused, and what to do: torch and safetensors do not say why in a way to rely on."""
+    number, said = getattr(error, "errno", None), getattr(error, "strerror", None) or str(error)
+    full = number in (None, errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    why = "the disk refuses, it is probably full" if any(words in said for words in _TORCH_WRITES) else said
+    remedy = "Free space, e.g. by deleting old runs," if full else "Look after the disk"
+    stands = "the checkpoint before it is whole" if any(path.parent.glob("checkpoint-*")) else "the corpora are kept"
+    return StorageError(f"cannot write {path}: {why}; {stands}. {remedy} and resume: the run goes on there")

@@ -17,7 +17,7 @@ from spd_core.data.seen import Seen, write_seen
 from spd_core.distill.batches import by_length
 from spd_core.distill.checkpoints import CHECKPOINTS, clear, fitting, rows_digest
 from spd_core.distill.corpus import CorpusRow
-from spd_core.distill.saving import with_whole_checkpoints
+from spd_core.distill.saving import find_the_best_by_its_place, with_whole_checkpoints
 from spd_core.distill.watch import TrainNews, watch_training
 from spd_core.errors import InputError
 from spd_core.generation.decode import end_tokens
@@ -109,8 +109,9 @@ def train(
         raise InputError(f"patience {settings.patience} needs held-out rows; keep some, or set it to 0")
     watch = watch_training(lm, on_news, on_epoch, stop)
     with _left_alone(lm):
-        trainer = _trainer(lm, rows, held_out, settings, folder / CHECKPOINTS, watch)
-        checkpoint = _checkpoint(folder / CHECKPOINTS, rows, unmarked)
+        digest = rows_digest([*rows, *(held_out if settings.patience else ())])  # what decides when it ends counts, too
+        trainer = _trainer(lm, rows, held_out, settings, folder / CHECKPOINTS, watch, digest)
+        checkpoint = _checkpoint(folder / CHECKPOINTS, digest, unmarked)
         trainer.args.eval_on_start = bool(held_out) and checkpoint is None
         trainer.train(resume_from_checkpoint=checkpoint)
         if trainer.accelerator.is_main_process:
@@ -189,6 +190,7 @@ def _trainer(
     settings: TrainSettings,
     checkpoints: Path,
     watch: Any,
+    digest: str,
 ) -> Any:
     import torch
     from datasets import Dataset
@@ -231,10 +233,11 @@ def _trainer(
         target_modules=target_modules(lm.card, settings.lora_targets),
         task_type="CAUSAL_LM",
     )
-    callbacks = [watch, *([EarlyStoppingCallback(settings.patience)] if settings.patience else [])]
+    callbacks = [watch, find_the_best_by_its_place()]
+    callbacks += [EarlyStoppingCallback(settings.patience)] if settings.patience else []
     lengths = [len(row["input_ids"]) for row in encoded]
 
-    class Trainer(with_whole_checkpoints(SFTTrainer, rows_digest(rows))):  # type: ignore[misc]
+    class Trainer(with_whole_checkpoints(SFTTrainer, digest)):  # type: ignore[misc]
         def _get_train_sampler(self, train_dataset: Any = None) -> Any:
             return by_length(lengths, settings.batch_size, settings.seed)
 
@@ -256,9 +259,9 @@ def _trainer(
     return trainer
 
 
-def _checkpoint(folder: Path, rows: Sequence[CorpusRow], unmarked: bool) -> str | None:
+def _checkpoint(folder: Path, rows: str, unmarked: bool) -> str | None:
     """The checkpoint to go on from; those that cannot be gone on from are gone."""
-    found = fitting(folder, rows_digest(rows), unmarked=unmarked)
+    found = fitting(folder, rows, unmarked=unmarked)
     processes = together()
     processes.wait_for_everyone()  # all have looked
     if processes.is_main_process:

@@ -95,6 +95,11 @@ def read_card(folder: Path) -> AdapterCard:
     return read_record(AdapterCard, folder / CARD, newest=2, fault="is no valid card", remedy="train again")
 
 
+def is_finished(folder: Path) -> bool:
+    """Whether an adapter is there whose training has ended by itself; errors as of `read_card`."""
+    return (folder / CARD).is_file() and read_card(folder).finished
+
+
 def write_card(card: AdapterCard, folder: Path) -> None:
     """Write an adapter's card twice: for SPD Lab, and as the model card that hubs show.
 

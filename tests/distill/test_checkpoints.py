@@ -1,5 +1,6 @@
 """A training that is killed or runs into a full disk while it writes a checkpoint goes on, and to the same weights."""
 
+import json
 import resource
 import shutil
 import sys
@@ -187,6 +188,34 @@ def test_the_best_checkpoint_is_found_by_its_place(tiny_lm: Callable[[str], Any]
     names = [path.read_text() for path in half.glob(f"{CHECKPOINTS}/checkpoint-*/{STATE}")]
     assert names
     assert not any(STAGING in text for text in names)
+
+
+def test_the_best_is_kept_when_the_run_was_moved_and_refused_when_it_is_gone(
+    tiny_lm: Callable[[str], Any], tmp_path: Path
+) -> None:
+    """Killed after the last step, before the best weights were taken: the state names a folder that is elsewhere.
+
+    The held-out rows end with another letter after the same prompt: the surer of the one, the worse the other.
+    """
+    lm = tiny_lm("llama")
+    one, other = ([row.model_copy(update={"prompt": "Count", "completion": letter, "finish": "length",
+                                          "tokens": tuple(lm.tokenizer(letter, add_special_tokens=False)["input_ids"])})
+                   for row in corpus(lm, ROWS)] for letter in "az")  # fmt: skip
+    worse = other[:3]
+    patient = QUICK.model_copy(update={"epochs": 3, "patience": 3, "learning_rate": 0.02, "loss_on": "completion"})
+    train(lm, one, patient, tmp_path / "whole", held_out=worse)
+    places = sorted((tmp_path / "whole" / CHECKPOINTS).glob("checkpoint-*"))
+    best = {json.loads((place / STATE).read_text())["best_global_step"] for place in places}
+    assert [place.name for place in places] == ["checkpoint-3", "checkpoint-9"], "the held-out loss rose after step 3"
+    assert best == {3}
+    shutil.copytree(tmp_path / "whole" / CHECKPOINTS, tmp_path / "moved" / CHECKPOINTS)
+    shutil.move(tmp_path / "whole" / CHECKPOINTS, tmp_path / "elsewhere")
+    train(lm, one, patient, tmp_path / "moved", held_out=worse)
+    assert_same(tmp_path / "moved", tmp_path / "whole")
+    shutil.copytree(tmp_path / "elsewhere" / "checkpoint-9", tmp_path / "alone" / CHECKPOINTS / "checkpoint-9")
+    found = train(lm, one, patient, tmp_path / "alone", held_out=worse)
+    assert found.news[0].step <= 1, "the newest one without the best is not gone on from"
+    assert_same(tmp_path / "alone", tmp_path / "whole")
 
 
 def test_a_folder_gets_its_name_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

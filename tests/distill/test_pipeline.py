@@ -275,6 +275,36 @@ def _check_drift(folder: Path, drifts: list[Drift]) -> None:
             assert drift.chance[site.label] == pytest.approx(first.basis[site].shape[1] / site.d_kv)
 
 
+def test_rows_rejected_after_a_first_round_are_in_no_round(recipe: Callable[..., Recipe], tmp_path: Path) -> None:
+    """Stopped in the second round: what the first one has learned from the rejected rows is gone with it."""
+    made, kept = recipe(arms=["psr"], rounds=2), {"psr": {0, 3}}
+    assert carry_out(made, tmp_path / "never had them", rejected=kept) == "done"
+    folder = tmp_path / "had them"
+    second = folder / "corpora" / "psr-round-2.jsonl"
+    assert carry_out(made, folder, stop=second.exists) == "stopped"
+    assert read_card(folder / "arms" / "psr" / "round-1" / "adapter").rows == 8
+    assert carry_out(made, folder, rejected=kept) == "done"
+    assert read_card(folder / "arms" / "psr" / "round-1" / "adapter").rows == 6
+    assert same(weights(folder, "psr"), weights(tmp_path / "never had them", "psr"))
+    assert read_corpus(second) == read_corpus(tmp_path / "never had them" / "corpora" / "psr-round-2.jsonl")
+    assert carry_out(made, folder, rejected={"psr": {0, 3, 5}}) == "done"
+    assert read_card(folder / "arms" / "psr" / "round-1" / "adapter").rows == 6, "an arm that is done stays as it is"
+
+
+def test_an_arm_whose_end_was_not_told_is_told_again(recipe: Callable[..., Recipe], tmp_path: Path) -> None:
+    """Killed between the last write and the word of it: its checkpoints still lie there."""
+    made = recipe(arms=["psr"])
+    assert carry_out(made, tmp_path) == "done"
+    left = tmp_path / "arms" / "psr" / "round-1" / "checkpoints"
+    left.mkdir()
+    (tmp_path / "adapters" / ".psr.half").mkdir()
+    heard: list[AnyEvent] = []
+    assert carry_out(made, tmp_path, tell=heard.append) == "done"
+    assert [(event.steps, event.planned, event.rows) for event in heard if isinstance(event, ArmDone)] == [(4, 4, 8)]
+    assert not left.exists()
+    assert [path.name for path in (tmp_path / "adapters").iterdir()] == ["psr"], "nothing half is left"
+
+
 def test_review_waits_and_rejected_rows_are_not_trained_on(recipe: Callable[..., Recipe], tmp_path: Path) -> None:
     made, heard = recipe(arms=["psr", "spd"], review=True), []
     assert carry_out(made, tmp_path) == "review"
