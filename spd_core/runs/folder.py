@@ -5,6 +5,9 @@ Reads and writes the files. Knows nothing of processes, and imports no torch: pa
     SPD_HOME/runs/<id>/
         run.json  status.json  events.jsonl  log.txt  notes.txt  tags.json  rejected.json  reviewed  CANCEL
         corpora/<name>-round-<n>.jsonl  captures/  arms/  adapters/<arm>/
+
+Recorded runs, which come with SPD Lab, look the same and are only read: they stand in no queue and no list of
+`all_runs`, and what they made is no adapter or rate of this machine.
 """
 
 import os
@@ -19,7 +22,7 @@ from spd_core.errors import InputError, StorageError
 from spd_core.records import read_record
 from spd_core.runs.events import AnyEvent
 from spd_core.runs.record import RunRecord, Status
-from spd_core.runs.remarks import Remarks
+from spd_core.runs.remarks import RECORDED, Remarks
 from spd_core.storage import append_to, child, modified, read_bytes, runs_folder, storage_errors, to_json, write_text
 
 _RECORD, STATUS, _EVENTS, _LOG, _CANCEL = "run.json", "status.json", "events.jsonl", "log.txt", "CANCEL"
@@ -75,8 +78,10 @@ class Run(Remarks):
         """Replace the status. On a full disk the ballast makes room, once.
 
         Raises:
+            InputError: the run is recorded.
             StorageError: the disk refuses nevertheless.
         """
+        self.refuse_recorded()
         try:
             write_status(self.folder, status)
         except StorageError:
@@ -185,7 +190,7 @@ def write_status(folder: Path, status: Status) -> None:
 
 
 def open_run(id: str) -> Run:
-    """A run by its name.
+    """A run by its name: one of this machine, or a recorded one.
 
     Raises:
         InputError: a name that could lead elsewhere, nothing of that name, or a damaged or newer run.
@@ -197,6 +202,8 @@ def open_run(id: str) -> Run:
         )
     folder = child(runs_folder(), id)
     if not folder.is_dir():
+        folder = child(RECORDED, id)
+    if not folder.is_dir():
         raise InputError(f"no run {id!r} on this machine; `python -m spd_core runs` lists those there are")
     record = read_record(RunRecord, folder / _RECORD)
     if record.id != id:
@@ -205,7 +212,7 @@ def open_run(id: str) -> Run:
 
 
 def all_runs() -> list[Run | Damaged]:
-    """All runs on this machine, newest first.
+    """All runs on this machine, newest first; recorded ones are not among them.
 
     Raises:
         InputError: the folder of runs cannot be read.
@@ -219,6 +226,15 @@ def all_runs() -> list[Run | Damaged]:
         except InputError as error:
             if os.path.lexists(runs_folder() / name):  # or it was deleted meanwhile
                 found.append(Damaged(name, str(error)))
+    return found
+
+
+def recorded_runs() -> list[Run]:
+    """The runs that come with SPD Lab, newest first; damaged ones are left out."""
+    found = []
+    for path in sorted(RECORDED.glob(f"*/{_RECORD}"), reverse=True):
+        with suppress(InputError):
+            found.append(Run(path.parent, read_record(RunRecord, path)))
     return found
 
 

@@ -38,10 +38,11 @@ def run_job(run: Run, work: Work, show: Callable[[AnyEvent], None] | None = None
         work: what is done, such as `distill.pipeline.carry_out`; called where its failure becomes the run's reason.
 
     Raises:
-        InputError: another process carries it out.
+        InputError: another process carries it out, or it is recorded.
         SpdError: it failed; the run knows why.
         KeyboardInterrupt: Ctrl+C for the second time.
     """
+    run.refuse_recorded()
     if os.environ.get(processes.JOB) == run.id:  # leave the app what it needs
         os.setpriority(os.PRIO_PROCESS, 0, max(_NICENESS, os.getpriority(os.PRIO_PROCESS, 0)))
     _join()

@@ -185,8 +185,9 @@ def stop(run: Run) -> State:
     """Ask a job to end after its step, or take a run out of the queue; returns the state it is in then.
 
     Raises:
-        SpdError: its status is damaged, or the disk refuses.
+        SpdError: it is recorded, its status is damaged, or the disk refuses.
     """
+    run.refuse_recorded()
     with locked():
         state = state_of(run)
         if state in _BUSY:
@@ -246,7 +247,7 @@ def resume(run: Run, *, finished: bool = False) -> None:
     """Put a stopped, failed or lost run (with `finished` a done one, too) at the end of the queue; what it has is kept.
 
     Raises:
-        InputError: it is in another state.
+        InputError: it is in another state, or recorded.
         SpdError: the disk refuses, or what is left of its processes does not end.
     """
     _queue_again(run, "resume", (*_RESUMABLE, "done") if finished else _RESUMABLE)
@@ -262,6 +263,7 @@ def approve(run: Run) -> None:
 
 
 def _queue_again(run: Run, what: Literal["resume", "approve"], states: tuple[State, ...]) -> None:
+    run.refuse_recorded()
     _jobs_at_once()
     with locked():
         status = status_of(run)
@@ -284,8 +286,10 @@ def delete(run: Run | Damaged) -> int:
     Links in it are removed, and what they lead to stays.
 
     Raises:
-        SpdError: it runs or is not there, or the disk refuses.
+        SpdError: it runs, is recorded or is not there, or the disk refuses.
     """
+    if isinstance(run, Run):
+        run.refuse_recorded()
     with locked():
         if run.id not in names():
             raise InputError(f"no run {run.id!r} on this machine; it was deleted already")

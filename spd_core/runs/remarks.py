@@ -8,7 +8,10 @@ from pydantic import NonNegativeInt, TypeAdapter, ValidationError
 
 from spd_core.errors import InputError
 from spd_core.records import first_error
-from spd_core.storage import read_bytes, to_json, write_text
+from spd_core.storage import ASSETS, read_bytes, to_json, write_text
+
+RECORDED = ASSETS / "demo" / "runs"
+"""Runs that come with SPD Lab, to be looked at before anything is trained; nothing is written there."""
 
 MOST_TAGS, LONGEST_TAG = 20, 40
 """Of one run, and in characters."""
@@ -23,6 +26,23 @@ class Remarks:
 
     folder: Path
 
+    @property
+    def recorded(self) -> bool:
+        """Whether it comes with SPD Lab, and is only read."""
+        return self.folder.parent == RECORDED
+
+    def refuse_recorded(self) -> None:
+        """Called before anything of it is changed.
+
+        Raises:
+            InputError: it comes with SPD Lab.
+        """
+        if self.recorded:
+            raise InputError(
+                f"{self.folder.name} is a recorded run, which comes with SPD Lab and stays as it is; "
+                "start a run of your own with its settings"
+            )
+
     def notes(self) -> str:
         """What somebody wrote about the run.
 
@@ -32,7 +52,8 @@ class Remarks:
         return read_bytes(self.folder / _NOTES, missing_ok=True).decode("utf-8", "replace")
 
     def set_notes(self, text: str) -> None:
-        """Replace the notes; `StorageError` when the disk refuses."""
+        """Replace the notes; `StorageError` when the disk refuses, `InputError` of a recorded run."""
+        self.refuse_recorded()
         write_text(self.folder / _NOTES, text)
 
     def tags(self) -> tuple[str, ...]:
@@ -53,9 +74,10 @@ class Remarks:
         """Replace them; each once, without spaces around it.
 
         Raises:
-            InputError: a tag is empty or too long, or there are too many.
+            InputError: a tag is empty or too long, or there are too many; or the run is recorded.
             StorageError: the disk refuses.
         """
+        self.refuse_recorded()
         words = sorted({" ".join(tag.split()) for tag in tags}, key=str.casefold)
         for word in words:
             if not 0 < len(word) <= LONGEST_TAG:
@@ -82,8 +104,10 @@ class Remarks:
         """Replace them.
 
         Raises:
+            InputError: the run is recorded.
             StorageError: the disk refuses.
         """
+        self.refuse_recorded()
         write_text(self.folder / _REJECTED, to_json({name: sorted(numbers) for name, numbers in rows.items()}))
 
     @property
@@ -92,5 +116,6 @@ class Remarks:
         return (self.folder / _REVIEWED).exists()
 
     def set_reviewed(self) -> None:
-        """Let it go on; `StorageError` when the disk refuses."""
+        """Let it go on; errors as above."""
+        self.refuse_recorded()
         write_text(self.folder / _REVIEWED, "")
