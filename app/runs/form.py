@@ -97,6 +97,9 @@ _TRAIN = {
     "patience": FieldLabel("Stop early after", "So many epochs without a lower held-out loss; 0 trains on."),
     "completions": FieldLabel("Completions to look at", "Written after each epoch; they change nothing."),
     "seed": FieldLabel("Seed of the training"),
+    "log_to": FieldLabel(
+        "Also log to", "Event files in the run's folder, to look at with tensorboard --logdir; they change nothing."
+    ),
 }
 SETTING_GROUPS: tuple[tuple[str, type[Record], Mapping[str, FieldLabel]], ...] = (
     ("capture", CaptureSettings, _CAPTURE),

@@ -1,5 +1,6 @@
 """What is the same of a run on both pages: how it stands, what can be done with it, its log, command and notes."""
 
+import shlex
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from app.runs.form import settings_file
 from app.ui import session
 from app.ui.widgets import caption, delete_button, download, duration, escaped, failure
 from spd_core.errors import InputError, SpdError
+from spd_core.recipes.distill import Recipe
 from spd_core.runs import queue
 from spd_core.runs.folder import Damaged, Run, open_run
 from spd_core.runs.record import RunRecord, Status
@@ -247,6 +249,9 @@ def command_and_notes(run: Run) -> None:
     caption("The command that carries it out:")
     st.code(run.record.command, language=None, wrap_lines=True)
     recipe = run.record.recipe
+    if isinstance(recipe, Recipe) and recipe.train.log_to:  # an evaluation's arms are runs of their own
+        caption("Its curves in TensorBoard:")
+        st.code(shlex.join(["tensorboard", "--logdir", str(run.folder / "arms")]), language=None, wrap_lines=True)
     download(
         "Recipe as JSON",
         lambda: settings_file(recipe),

@@ -16,6 +16,7 @@ import numpy as np
 from spd_core.data.capability import Capability, Split, Style
 from spd_core.data.catalog import file_changed, find_capability
 from spd_core.data.public import PUBLIC_SETS
+from spd_core.distill.event_files import check_event_files
 from spd_core.errors import InputError, StorageError
 from spd_core.models.described import Described
 from spd_core.models.families import ModelCard, parse_layers
@@ -108,7 +109,8 @@ def check_style(field: str, style: Style, model: Described, name: str) -> None:
 
 
 def check_training(settings: TrainSettings, card: ModelCard | None) -> None:
-    """Refuse adapters wider than the maps that they are added to, and steps that no model survives."""
+    """Refuse adapters wider than their maps, steps that no model survives, and event files without their package."""
+    check_event_files(settings)
     if settings.learning_rate > 1:
         raise InputError(
             f"train.learning_rate {settings.learning_rate:g} is above 1, and no training survives such steps; the "

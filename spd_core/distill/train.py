@@ -17,6 +17,7 @@ from spd_core.data.seen import Seen, write_seen
 from spd_core.distill.batches import by_length
 from spd_core.distill.checkpoints import CHECKPOINTS, clear, fitting, rows_digest
 from spd_core.distill.corpus import CorpusRow
+from spd_core.distill.event_files import event_files
 from spd_core.distill.saving import find_the_best_by_its_place, with_whole_checkpoints
 from spd_core.distill.watch import TrainNews, watch_training
 from spd_core.errors import InputError
@@ -99,7 +100,8 @@ def train(
         unmarked: checkpoints of earlier versions, which do not say what they were trained on, were trained on `rows`.
 
     Raises:
-        InputError: no row, early stopping without held-out rows, or a batch that the processes cannot share evenly.
+        InputError: no row, early stopping without held-out rows, a batch that the processes cannot share evenly, or
+            `settings.log_to` without its package.
         TrainingError: a loss that is not finite.
         StorageError: the disk refuses.
     """
@@ -111,6 +113,8 @@ def train(
     with _left_alone(lm):
         digest = rows_digest([*rows, *(held_out if settings.patience else ())])  # what decides when it ends counts, too
         trainer = _trainer(lm, rows, held_out, settings, folder / CHECKPOINTS, watch, digest)
+        for callback in event_files(settings, folder):
+            trainer.add_callback(callback)
         checkpoint = _checkpoint(folder / CHECKPOINTS, digest, unmarked)
         trainer.args.eval_on_start = bool(held_out) and checkpoint is None
         trainer.train(resume_from_checkpoint=checkpoint)

@@ -24,7 +24,7 @@ from spd_core.storage import read_bytes, to_json, write_text
 
 SOURCES = "sources.json"
 """In a run: what the names in its recipe meant when it began."""
-_SHOWN_ALONE = {"completions"}
+_SHOWN_ALONE = {"completions", "log_to"}
 """Settings of a training that only let one look at it."""
 
 

@@ -16,6 +16,7 @@ from spd_core.records import Request
 ArmName: TypeAlias = Literal["psr", "ssd", "apple", "spd", "random", "full", "shuffled"]
 LossOn: TypeAlias = Literal["prompt_and_completion", "completion"]
 Target: TypeAlias = Literal["q", "k", "v", "o"]
+LogTo: TypeAlias = Literal["tensorboard"]
 Reason: TypeAlias = Literal["leakage", "empty", "degenerate", "duplicate"]
 REASONS: tuple[Reason, ...] = ("leakage", "empty", "degenerate", "duplicate")
 
@@ -103,6 +104,7 @@ class TrainSettings(Request):
         patience: end when the held-out loss has not fallen for so many epochs, and keep the best; 0 trains on.
         completions: how many prompts are continued after each epoch, to look at; they change nothing.
         seed: of the adapter's first weights, dropout and the order of rows.
+        log_to: what else writes the curves down, into the run's folder; it changes nothing.
     """
 
     lora_r: int = Field(default=8, ge=1)
@@ -117,6 +119,7 @@ class TrainSettings(Request):
     patience: int = Field(default=0, ge=0)
     completions: int = Field(default=2, ge=0)
     seed: int = Field(default=42, ge=0, lt=2**31)
+    log_to: tuple[LogTo, ...] = ()
 
 
 class Recipe(Request):

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from spd_core.data.capability import Capability
 from spd_core.data.seen import prompt_hash, read_seen
 from spd_core.distill.corpus import CorpusRow, read_corpus
+from spd_core.distill.event_files import TENSORBOARD
 from spd_core.distill.pipeline import carry_out
 from spd_core.distill.train import train
 from spd_core.errors import InputError, MemoryLimitError
@@ -370,7 +371,7 @@ Path(sys.argv[2], f"said-{os.environ['RANK']}").write_text(f"{outcome} {len(hear
 
 
 def test_two_processes_give_what_one_gives(recipe: Callable[..., Recipe], tmp_path: Path) -> None:
-    made = recipe(arms=["psr", "spd"], train={"lora_dropout": 0.0}, drift=True)
+    made = recipe(arms=["psr", "spd"], train={"lora_dropout": 0.0, "log_to": ["tensorboard"]}, drift=True)
     assert carry_out(made, tmp_path / "one") == "done"
     script = tmp_path / "script.py"
     script.write_text(_SCRIPT)
@@ -393,3 +394,6 @@ def test_two_processes_give_what_one_gives(recipe: Callable[..., Recipe], tmp_pa
         assert all(torch.allclose(one[name], two[name], atol=1e-5) for name in one), "the same steps, shared"
         card = read_card(tmp_path / "two" / "adapters" / arm)
         assert (card.rows, card.steps) == (8, 4)
+        for n in ("one", "two"):
+            files = list((tmp_path / n / "arms" / arm / "round-1" / TENSORBOARD).iterdir())
+            assert len(files) == 1, "of several processes, only the first one writes event files"

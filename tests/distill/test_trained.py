@@ -99,7 +99,7 @@ def test_any_setting_that_an_arm_depends_on_counts(changes: dict[str, Any], sums
 @pytest.mark.parametrize(
     "changes",
     [{"drift": False}, {"review": True}, {"capture": {"batch_size": 3}}, {"corpus": {"batch_size": 3}},
-     {"train": {"completions": 0}}],
+     {"train": {"completions": 0}}, {"train": {"log_to": ["tensorboard"]}}],
 )  # fmt: skip
 def test_a_setting_that_no_arm_depends_on_does_not(changes: dict[str, Any], sums: Path) -> None:
     run = run_of(made(sums))

@@ -383,6 +383,18 @@ def test_a_finished_run_shows_everything_it_made() -> None:
     assert open_run(run.id).notes() == "worth another look"
 
 
+def test_event_files_are_asked_for_on_the_form_and_their_command_is_shown() -> None:
+    at = opened()
+    widget(at, "multiselect", "Also log to").set_value(["tensorboard"]).run()
+    press(at, "Start fine-tuning")
+    (run,) = (one for one in queue.all_runs() if isinstance(one, Run))
+    assert run.record.distillation.train.log_to == ("tensorboard",)
+    command = f"tensorboard --logdir {run.folder / 'arms'}"
+    for one, there in ((run, True), (made("done"), False)):
+        codes = [code.value for code in opened(run=one.id, part="Command and notes").code]
+        assert (command in codes, len(codes)) == (there, 1 + there)
+
+
 def test_arms_are_evaluated_with_all_controls_that_their_claims_need() -> None:
     run = made("done", arms=("psr", "spd"))
     note_sources(run.record.distillation, run.folder)
