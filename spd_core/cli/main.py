@@ -15,7 +15,7 @@ import typer
 from typer.exceptions import TyperException
 
 from spd_core.cli import harness, runs
-from spd_core.cli import runs as tables
+from spd_core.cli import table as table_command
 from spd_core.cli.console import INTERRUPTED, Json, bars, print_result
 from spd_core.cli.lanes import open_lane
 from spd_core.data.capability import Loss, Style
@@ -212,7 +212,7 @@ def demo(
 
 app.command()(runs.distill)
 app.command()(runs.runs)
-app.command()(tables.table)
+app.command()(table_command.table)
 app.command()(harness.harness)
 
 

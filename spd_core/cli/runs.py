@@ -12,14 +12,12 @@ import typer
 
 from spd_core.cli.console import INTERRUPTED, Json, bars, print_result
 from spd_core.errors import InputError
-from spd_core.evaluation.damaged import read_cells
 from spd_core.evaluation.marks import marks_where_allowed
 from spd_core.evaluation.preflight import check
 from spd_core.evaluation.progress import EvaluationView, describe
 from spd_core.intervention.cards import CARD, read_card
 from spd_core.progress import Progress, Tell
 from spd_core.recipes.distill import Recipe, read_recipe
-from spd_core.recipes.evaluation import read_evaluation
 from spd_core.runs import queue
 from spd_core.runs.events import AnyEvent
 from spd_core.runs.folder import Damaged, Run, all_runs, open_run
@@ -94,6 +92,14 @@ def _carry_out(run: Run, as_json: bool) -> None:
         _say(run, outcome, as_json)
     if outcome == "stopped" and os.environ.get(JOB) != run.id:
         sys.exit(INTERRUPTED)
+
+
+def _distil(recipe: Recipe, *args: Any, **options: Any) -> "Outcome":
+    """Loads torch only inside the job, where a failure to load it becomes the run's reason."""
+    from spd_core.distill.pipeline import carry_out
+
+    check(recipe)
+    return carry_out(recipe, *args, marks=marks_where_allowed, **options)
 
 
 def _say(run: Run, outcome: "Outcome", as_json: bool) -> None:
@@ -209,83 +215,3 @@ def _print_all(rows: list[dict[str, Any]], as_json: bool) -> None:
         print("  ".join(filter(None, (f"{row['state']:8}", row["run"], row["title"], row["doing"], row["reason"]))))
     if not rows and not as_json:
         print("no run on this machine yet: python -m spd_core distill CONFIG.json")
-
-
-# --- the command table ---------------------------------------------------------------------------------------------
-
-
-def table(
-    config: Annotated[
-        Path | None, typer.Argument(help='JSON file: {"preset": "quick", "subjects": ["base", "spd"], "sets": […]}')
-    ] = None,
-    run: Annotated[str | None, typer.Option("--run", help="carry out, or go on with, a run that is there")] = None,
-    title: Annotated[str, typer.Option(help="what to call the run")] = "",
-    detach: Annotated[bool, typer.Option("--detach", help="put it into the queue and return")] = False,
-    as_json: Json = False,
-) -> None:
-    """Evaluate subjects on sets, and print the table. Ctrl+C, or `runs --stop`, ends after a step; `--run ID` goes on,
-    of a finished one too: damaged cells are set aside and answered again."""
-    if (config is None) == (run is None):
-        raise InputError("name either a CONFIG.json, or --run ID of a run that is there")
-    if run is not None:
-        if detach or title:
-            raise InputError("--detach and --title are of a new run; write --run ID alone, or runs --resume ID")
-        found = open_run(run)
-        found.record.evaluation  # noqa: B018 - refuses a distillation
-        _fill(found, as_json)
-    elif config is not None:
-        recipe = read_evaluation(config)
-        check(recipe)
-        if detach:
-            print_result(run_row(queue.create(recipe, title)), as_json)
-        else:
-            _fill(queue.create_here(recipe, title), as_json)
-
-
-def _fill(run: Run, as_json: bool) -> None:
-    from spd_core.runs.job import run_job
-
-    damaged = read_cells(run.record.evaluation, run.folder)[1]
-    for cell in damaged:
-        print(f"damaged: {cell.subject}, seed {cell.seed}, on {cell.set}: {cell.reason}", file=sys.stderr)
-    if any(not cell.newer for cell in damaged):
-        print(f"set aside in {run.folder / 'cells' / 'set-aside'}, and answered again", file=sys.stderr)
-    try:
-        with bars() as bar:
-            outcome = run_job(run, _carry_out_table, on_bar(bar))
-    except KeyboardInterrupt:
-        outcome = "stopped"
-    _print_table(run, outcome, as_json)
-    if outcome == "stopped" and os.environ.get(JOB) != run.id:
-        sys.exit(INTERRUPTED)
-
-
-def _distil(recipe: Recipe, *args: Any, **options: Any) -> "Outcome":
-    """Loads torch only inside the job, where a failure to load it becomes the run's reason."""
-    from spd_core.distill.pipeline import carry_out
-
-    check(recipe)
-    return carry_out(recipe, *args, marks=marks_where_allowed, **options)
-
-
-def _carry_out_table(*args: Any, **options: Any) -> "Outcome":
-    """Loads torch only inside the job, where a failure to load it becomes the run's reason."""
-    from spd_core.evaluation.fill import carry_out_table
-
-    return carry_out_table(*args, **options)
-
-
-def _print_table(run: Run, outcome: "Outcome", as_json: bool) -> None:
-    from spd_core.evaluation.report import long_rows, to_markdown
-    from spd_core.evaluation.table import read_table
-
-    found = read_table(run.record.evaluation, run.folder)
-    if outcome == "stopped":
-        again = shlex.join(["python", "-m", "spd_core", "table", "--run", run.id])
-        print(f"stopped; what was finished is kept. To go on: {again}", file=sys.stderr)
-    if as_json:
-        result: dict[str, Any] = {"run": run.id, "folder": str(run.folder), "state": outcome, "cells": long_rows(found)}
-        print_result(result, as_json)
-    else:
-        print(to_markdown(found))
-        print(f"run: {run.id}\nfolder: {run.folder}")

@@ -68,6 +68,38 @@ def test_a_damaged_cell_of_a_finished_run_is_answered_again(run: Run, config: Pa
     assert (path.parent / "set-aside" / "projected--42--sums.1.json").read_text() == path.read_text()[:50]
 
 
+def test_two_tables_are_compared_and_nothing_is_answered(run: Run, config: Path, llama: Path, tmp_path: Path) -> None:
+    first = json.loads(run("table", config, "--json").out)["run"]
+    sets = [{"capability": str(tmp_path / "sums.jsonl"), "max_new_tokens": 4, "limit": 4}]
+    second = json.loads(run("table", written(tmp_path, llama, sets=sets), "--json").out)["run"]
+    found = run("table", "--run", second, "--against", first)
+    lines = found.out.splitlines()
+    assert [line.partition(":")[0] for line in lines] == ["Base on sums", "Projected on sums"]
+    for line in lines:
+        assert line.endswith("n = 4, p = 1; the same subject; on the 4 items that both have answered, of 6 and 4.")
+    assert json.loads(run("table", "--run", second, "--against", first, "--json").out)["cells"] == lines
+    assert run("table", config, "--against", first).code == 2
+    assert len(all_runs()) == 2
+
+
+def test_the_arms_of_a_distillation_are_evaluated_with_their_controls(
+    run: Run, config: Path, llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [{"prompt": f"train {i} + 4?", "answer": f"It is {i + 4}", "split": "train"} for i in range(4)]
+    with (tmp_path / "sums.jsonl").open("a") as file:
+        file.write("".join(json.dumps(row) + "\n" for row in rows))
+    recipe = {
+        "capability": str(tmp_path / "sums.jsonl"), "model": str(llama), "dtype": "float32", "arms": ["spd", "ssd"],
+        "corpus": {"max_new_tokens": 4, "drop": []}, "train": {"epochs": 1}, "drift": False,
+    }  # fmt: skip
+    made = json.loads(run("distill", write(tmp_path / "recipe.json", recipe), "--json").out)["run"]
+    monkeypatch.setattr(queue, "start_next", lambda: [])
+    found = json.loads(run("table", "--arms-of", made, "--detach", "--json").out)
+    subjects = open_run(found["run"]).record.evaluation.subjects
+    assert [one.name for one in subjects] == ["base", "spd", "ssd", "random", "full", "shuffled", "psr"]
+    assert run("table", "--arms-of", found["run"]).code == 2, "an evaluation trains nothing"
+
+
 def test_asking_again_only_reads(run: Run, config: Path) -> None:
     first = json.loads(run("table", config, "--json").out)
     second = json.loads(run("table", config, "--json").out)
@@ -95,7 +127,7 @@ def test_commands_refuse_runs_of_the_other_kind(run: Run, config: Path) -> None:
 @pytest.mark.parametrize(
     ("argv", "said"),
     [
-        ([], "name either a CONFIG.json, or --run ID"),
+        ([], "name a CONFIG.json, --run ID"),
         (["absent.json"], "cannot read absent.json"),
         (["--run", "absent"], "no run 'absent' on this machine"),
     ],
