@@ -80,6 +80,7 @@ def _card(found: Claim, mine: Answered) -> dict[str, Any]:
         "brief": " · ".join(_brief(found, mine)),
         "sentence": found.sentence,
         "facts": list(_facts(found, mine)),
+        "more": list(_more(found, mine)),
         "controls": [_control(one, low) for one in found.controls],
         "rule": f"{control_rule(low)}, before any correction.".capitalize(),
         "origin": " · ".join(_origin(mine)),
@@ -119,6 +120,10 @@ def _facts(claim: Claim, mine: Answered) -> Iterator[tuple[str, str | list[str]]
     yield "Test", f"p {shown_p(difference.p)}, {after_holm} ({difference.test})"
     if role(mine.subject) in CONTROLS:
         yield "Was it the subspace?", subspace_answer(claim)
+
+
+def _more(claim: Claim, mine: Answered) -> Iterator[tuple[str, str | list[str]]]:
+    """What stands below the controls."""
     if claim.flags:
         yield "Reasons to doubt", [f"⚑ {flag}" for flag in claim.flags]
     yield "Seen before?", seen_before(mine)

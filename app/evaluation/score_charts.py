@@ -107,10 +107,10 @@ def _value_traces(
 def _seed_dots(answers: Sequence[tuple[str, Answered]], at: int, unit: int, dark: bool) -> Iterator[Drawing]:
     """A small dot below the pooled score for each seed of the subjects that have several."""
     dots = [
-        (unit * float(scores.mean()), row + _SEED_BELOW, one, cell.seed)
+        (unit * value, row + _SEED_BELOW, one, seed)
         for row, (_, one) in enumerate(answers)
         if len(one.cells) > 1
-        for cell, scores in zip(one.cells, one.scores, strict=True)
+        for seed, value in one.by_seed.items()
     ]
     if dots:
         yield {

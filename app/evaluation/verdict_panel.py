@@ -9,6 +9,7 @@ from app.evaluation.set_panels import set_title
 from app.ui import session
 from app.ui.widgets import counted, escaped
 from spd_core.errors import SpdError
+from spd_core.evaluation.contamination import seen_items
 from spd_core.evaluation.damaged import answer_again
 from spd_core.evaluation.report import MARKS
 from spd_core.evaluation.table import Table
@@ -34,10 +35,15 @@ def verdict_panel(table: Table) -> None:
 
 
 def seen_lines(table: Table) -> Iterator[str]:
-    """A sentence for each subject and set of whose items the subject may have seen some."""
+    """A sentence for each subject and set of whose items it has seen some, and one for those that do not say."""
+    unknown: dict[str, None] = {}
     for (_, set_name), one in table.answered.items():
-        if one.seen_flag:
+        if one.seen_flag and seen_items(one.subject, one.cells) is None:
+            unknown[one.subject.title] = None
+        elif one.seen_flag:
             yield f"{set_title(table.column(set_name))}: {one.seen_flag.partition(': ')[2]}."
+    if unknown:
+        yield f"What these were trained on is not known, and items may be among it: {', '.join(unknown)}."
 
 
 def damaged_panel(run: "Run", table: Table, live: bool) -> None:
