@@ -6,7 +6,7 @@ A run of two arms on a tiny model is carried out by the command `distill --run I
 one which has imported the libraries: a start takes milliseconds instead of seconds, so that the kills fall into the
 work. Each gets SIGKILL at a random moment, or as soon as the folder is seen in which a checkpoint is being written;
 then the run is resumed, until it is done, and its corpora and weights are compared with those of a run that nobody
-has touched. For a full disk, the system refuses files to grow beyond a random size (`RLIMIT_FSIZE`).
+has touched. For a full disk, the system refuses, from a random moment on, files to grow beyond a size (`RLIMIT_FSIZE`).
 """
 
 import json
@@ -71,7 +71,7 @@ def main(kills: int = 100, in_window: int = 30, full_disks: int = 10, seed: int 
         _say(tally)
         full = Tally()
         for _ in range(full_disks):
-            _run_on_a_full_disk(recipe, expected, full, noise)
+            _run_on_a_full_disk(recipe, expected, full, noise, takes)
         print(
             f"| runs that met a full disk, by stage | {', '.join(f'{stage} {n}' for stage, n in full.kills.items())} |"
         )
@@ -135,14 +135,16 @@ def _writing(folder: Path) -> bool:
 
 
 def _run_on_a_full_disk(
-    recipe: dict[str, object], expected: dict[str, bytes], tally: Tally, noise: random.Random
+    recipe: dict[str, object], expected: dict[str, bytes], tally: Tally, noise: random.Random, takes: float
 ) -> None:
-    """One run whose files may not grow beyond a size, which then is resumed without the limit."""
+    """One run whose files may not grow any more from a moment on, which then is resumed without the limit."""
     from spd_core.runs.folder import open_run
 
     run = _new(recipe)
     tally.runs += 1
-    job = _start(run, limit=noise.randrange(2_000, 60_000))
+    job = _start(run)
+    time.sleep(noise.uniform(0.2, 0.8) * takes)
+    resource.prlimit(job, resource.RLIMIT_FSIZE, (4_000, resource.RLIM_INFINITY))
     os.waitpid(job, 0)
     status = open_run(run).status()
     if status.state == "failed":
@@ -200,7 +202,7 @@ def _carry_out(run: str) -> None:
     os.waitpid(_start(run), 0)
 
 
-def _start(run: str, limit: int | None = None) -> int:
+def _start(run: str) -> int:
     """The pid of a process that carries out a run as the command does."""
     log = _folder(run) / "log.txt"
     job = os.fork()
@@ -212,8 +214,6 @@ def _start(run: str, limit: int | None = None) -> int:
         out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(out, 1)
         os.dup2(out, 2)
-        if limit is not None:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
         code = _as_the_command(["distill", "--run", run])
     finally:
         os._exit(code)

@@ -222,7 +222,7 @@ def test_a_folder_gets_its_name_last(tmp_path: Path, monkeypatch: pytest.MonkeyP
     """What is named is complete, and what it was made with is known."""
     written, order = tmp_path / STAGING / "checkpoint-1", []
     written.mkdir(parents=True)
-    (written / "a").write_text("a")
+    (written / STATE).write_text("{}")
     rename = checkpoints.os.replace
 
     def watching(source: Any, target: Any) -> None:
