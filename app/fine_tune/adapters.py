@@ -16,7 +16,7 @@ from app.ui.tables import table_html
 from app.ui.widgets import caption, download, duration, escaped, failure
 from spd_core.errors import InputError
 from spd_core.evaluation.proposals import evaluation_of
-from spd_core.intervention.cards import AdapterCard, adapter_folder, finished_adapters
+from spd_core.intervention.cards import AdapterCard, adapter_folder, finished_adapters, portable_files
 from spd_core.runs.record import Status
 from spd_core.runs.view import Curve, RunView
 from spd_core.storage import spd_home
@@ -127,9 +127,9 @@ def _export(cards: list[AdapterCard], row: Any) -> None:
 
 
 def zip_of(folder: Path) -> bytes:
-    """All files of a folder as a zip archive."""
+    """An adapter's files as a zip archive, without a path of this machine in any of them."""
     made = io.BytesIO()
     with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in sorted(folder.iterdir()):
-            archive.write(path, path.name)
+        for name, content in portable_files(folder).items():
+            archive.writestr(name, content)
     return made.getvalue()

@@ -166,6 +166,7 @@ def export(
     subspace: Annotated[str | None, typer.Option(help="a capture, folder or name, whose subspace is folded in")] = None,
     rank: Rank = None,
     adapter: Annotated[str | None, typer.Option(help="RUN/ARM of distill, or a folder, to be merged")] = None,
+    peft: Annotated[bool, typer.Option("--peft", help="the adapter by itself, as peft and hubs take it")] = False,
     model: ModelOption = "builtin",
     revision: Revision = None,
     strength: Alpha = 1.0,
@@ -173,12 +174,19 @@ def export(
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """Save the model with a projection folded, or an adapter merged, into its weights, as an ordinary checkpoint."""
+    """Save the model with a projection folded, or an adapter merged, into its weights, as an ordinary checkpoint.
+
+    With --peft: the adapter's own files with their card, to be published or loaded by peft.
+    """
     refuse_existing(out, overwrite)
     if (subspace is None) == (adapter is None):
         raise InputError("give either --subspace DIR or --adapter RUN/ARM: what goes into the weights")
+    if peft:
+        _export_adapter(adapter, out, overwrite, as_json)
+        return
     from spd_core.intervention.adapters import adapter_at
     from spd_core.intervention.export import export_folded, export_merged
+    from spd_core.intervention.model_cards import gguf_command, repo_name, upload_command
 
     lanes = _lanes("projected", subspace, strength, rank) if subspace is not None else []
     tuned = adapter_at(adapter) if adapter is not None else None
@@ -191,7 +199,20 @@ def export(
             export_folded(lm, lanes[0], out, overwrite)
         bar(Progress(1, 1, "Writing the checkpoint"))
     what = {"adapter": adapter} if adapter is not None else {"strength": strength}
-    print_result({"out": str(out), "model": lm.name, "revision": lm.revision, **what}, as_json)
+    then = {"publish": upload_command(repo_name(out.name), str(out)), "to_gguf": gguf_command(str(out))}
+    print_result({"out": str(out), "model": lm.name, "revision": lm.revision, **what, **then}, as_json)
+
+
+def _export_adapter(adapter: str | None, out: Path, overwrite: bool, as_json: bool) -> None:
+    from spd_core.intervention.cards import adapter_place, read_card
+    from spd_core.intervention.export import export_adapter
+    from spd_core.intervention.model_cards import upload_command, upload_name
+
+    if adapter is None:
+        raise InputError("--peft exports an adapter by itself; give --adapter RUN/ARM, and no --subspace")
+    export_adapter(adapter_place(adapter), out, overwrite)
+    publish = upload_command(upload_name(read_card(out)), str(out))
+    print_result({"out": str(out), "adapter": adapter, "publish": publish}, as_json)
 
 
 @app.command()

@@ -11,7 +11,7 @@ from spd_core.distill.train import ADAPTER
 from spd_core.distill.trained import note_sources
 from spd_core.errors import Stopped
 from spd_core.intervention.adapters import joined, load_adapter, merged, save_adapter
-from spd_core.intervention.cards import is_finished
+from spd_core.intervention.cards import RECIPE, is_finished
 from spd_core.models.loading import LanguageModel, load, quiet
 from spd_core.recipes.distill import ARMS, ArmName, Recipe
 from spd_core.runs.events import AnyEvent
@@ -114,7 +114,9 @@ def _publish(folder: Path, arm: ArmName, rounds: int, lm: LanguageModel) -> None
         return
     parts, place = [_place(folder, arm, round_) for round_ in range(1, rounds + 1)], folder / "adapters" / arm
     if rounds > 1:
-        save_adapter(joined([load_adapter(part) for part in parts]), place, lm.model.config, overwrite=True)
+        beside = {RECIPE: (parts[-1] / RECIPE).read_text("utf-8")} if (parts[-1] / RECIPE).is_file() else {}
+        whole = joined([load_adapter(part) for part in parts])
+        save_adapter(whole, place, lm.model.config, overwrite=True, beside=beside)
         return
     with new_folder(place, overwrite=True) as temporary:
         shutil.copytree(parts[0], temporary, dirs_exist_ok=True)

@@ -15,10 +15,10 @@ import numpy as np
 
 from spd_core.data.capability import Capability
 from spd_core.data.catalog import find_capability, held_out_prompts
-from spd_core.data.seen import Seen
 from spd_core.distill.checkpoints import CHECKPOINTS, forget_arm, rows_digest
 from spd_core.distill.corpus import CorpusRow, corpus_path, read_corpus
 from spd_core.distill.memory import check_training_memory
+from spd_core.distill.origin import facts_of, files_of, seen_by_arm
 from spd_core.distill.review import Divided, divide
 from spd_core.distill.train import ADAPTER, train
 from spd_core.distill.watch import TrainNews
@@ -32,7 +32,7 @@ from spd_core.intervention.projection import Lane
 from spd_core.models.loading import LanguageModel
 from spd_core.models.packing import forget_packed
 from spd_core.progress import Progress
-from spd_core.recipes.distill import ARMS, ArmName, Recipe, Stage
+from spd_core.recipes.distill import ArmName, Recipe, Stage
 from spd_core.recipes.lanes import LaneSpec, Sampling, SubspaceOf, source_of
 from spd_core.runs.events import (
     AnswersScored,
@@ -254,13 +254,10 @@ class RoundWork:
         kept, held_out = self.cleaned(rows, self.corpus_name(arm, round_))
         check_training_memory(lm, rows, self.recipe.train.batch_size)
         forget_packed()
-        seen = self._seen(arm, kept, held_out)
+        seen = seen_by_arm(self.recipe, arm, kept, held_out, self.prompts, self.calibration)
         facts = {
-            "calibrated": len(seen.calibrated),
-            "trained": len(seen.trained),
+            **facts_of(self.recipe, arm, seen, self.prompts, self.calibration),
             "run": self.run,
-            "arm": arm,
-            "capability": self.recipe.capability,
             "subspace": lane.subspace.fingerprint if lane.subspace is not None else "",
         }
         found = train(
@@ -270,7 +267,7 @@ class RoundWork:
             folder,
             held_out=held_out,
             facts=facts,
-            seen=seen,
+            beside=files_of(self.recipe, arm, seen),
             on_news=self._on_news,
             on_epoch=lambda news: self._look(lm, news),
             stop=self.stop,
@@ -295,14 +292,6 @@ class RoundWork:
             if read_card(first).corpus != rows_digest(rows) and together().is_main_process:
                 forget_arm(self.folder, arm)
         together().wait_for_everyone()
-
-    def _seen(self, arm: ArmName, kept: Sequence[CorpusRow], held_out: Sequence[CorpusRow]) -> Seen:
-        """The prompts that an arm is calibrated and trained on in a round; held-out ones if they choose the epoch."""
-        prompts = {example.id: example.prompt for example in self.prompts.examples}
-        projects = ARMS[arm].subspace not in ("none", "random")  # a random subspace knows no example
-        captured = [example.prompt for example in self.calibration.examples] if projects else []
-        chosen = [prompts[row.id] for row in held_out] if self.recipe.train.patience else []
-        return Seen.of([*captured, *chosen], [prompts[row.id] for row in kept])
 
     def _on_news(self, news: TrainNews) -> None:
         self.tell(

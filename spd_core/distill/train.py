@@ -13,7 +13,6 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from spd_core.data.seen import Seen, write_seen
 from spd_core.distill.batches import by_length
 from spd_core.distill.checkpoints import CHECKPOINTS, clear, fitting, rows_digest
 from spd_core.distill.corpus import CorpusRow
@@ -22,12 +21,13 @@ from spd_core.distill.saving import find_the_best_by_its_place, with_whole_check
 from spd_core.distill.watch import TrainNews, watch_training
 from spd_core.errors import InputError
 from spd_core.generation.decode import end_tokens
+from spd_core.intervention.adapters import name_base
 from spd_core.intervention.cards import AdapterCard, read_card, write_card
 from spd_core.models.families import FUSED, OUTPUT_PROJECTION, ModelCard
 from spd_core.models.loading import LanguageModel
 from spd_core.recipes.distill import LossOn, Target, TrainSettings
 from spd_core.runs.parallel import share, together
-from spd_core.storage import new_folder, versions
+from spd_core.storage import new_folder, versions, write_text
 
 ADAPTER = "adapter"
 SCHEDULE = "cosine to 0, no warmup"
@@ -77,7 +77,7 @@ def train(
     *,
     held_out: Sequence[CorpusRow] = (),
     facts: Mapping[str, Any] | None = None,
-    seen: Seen | None = None,
+    beside: Mapping[str, str] | None = None,
     on_news: Callable[[TrainNews], None] | None = None,
     on_epoch: Callable[[TrainNews], None] | None = None,
     stop: Callable[[], bool] | None = None,
@@ -93,7 +93,7 @@ def train(
     Args:
         held_out: rows that are only scored, before the first step and after every epoch.
         facts: what else the adapter's card says, e.g. its arm and the fingerprint of its subspace.
-        seen: the prompts that it is calibrated and trained on, to be kept beside the card.
+        beside: other texts to be kept beside the card, by the names of their files.
         on_epoch: called before the first step and after each epoch, while `lm` writes and scores as the model in
             training does.
         stop: asked after each optimizer step; true ends it there, with the checkpoint and the adapter saved.
@@ -120,7 +120,7 @@ def train(
         trainer.train(resume_from_checkpoint=checkpoint)
         if trainer.accelerator.is_main_process:
             card = _card(lm, rows, settings, trainer.state, watch.stopped, facts or {})
-            _save_adapter(trainer.accelerator.unwrap_model(trainer.model), card, seen, folder / ADAPTER)
+            _save_adapter(trainer.accelerator.unwrap_model(trainer.model), card, beside or {}, folder / ADAPTER)
         trainer.accelerator.wait_for_everyone()
     return Trained(folder / ADAPTER, read_card(folder / ADAPTER), tuple(watch.news))
 
@@ -161,10 +161,12 @@ def _last_epoch(losses: Sequence[tuple[float, float]]) -> float | None:
     return fmean(loss for epoch, loss in losses if epoch > begun + 1e-6)
 
 
-def _save_adapter(model: Any, card: AdapterCard, seen: Seen | None, folder: Path) -> None:
+def _save_adapter(model: Any, card: AdapterCard, beside: Mapping[str, str], folder: Path) -> None:
     with new_folder(folder, overwrite=True) as place:
-        model.save_pretrained(place, safe_serialization=True)
-        write_seen(seen, place)
+        model.save_pretrained(place, safe_serialization=True, save_embedding_layers=False)  # or it asks the hub
+        name_base(card, place)
+        for name, text in beside.items():
+            write_text(place / name, text)
         write_card(card, place)
 
 

@@ -21,9 +21,8 @@ from torch import Tensor
 
 from spd_core.data.seen import Seen, all_seen, read_seen, write_seen
 from spd_core.errors import InputError, ModelError
-from spd_core.intervention.cards import CARD, AdapterCard, adapter_folder, read_card, write_card
-from spd_core.models.families import BUILTIN
-from spd_core.models.identity import same_revision
+from spd_core.intervention.cards import AdapterCard, adapter_folder, adapter_place, read_card, write_card
+from spd_core.models.identity import on_the_hub, public_name, same_revision
 from spd_core.models.loading import LanguageModel
 from spd_core.models.weights import overwrite, rewriting, weight_of
 from spd_core.storage import new_folder, to_json, write_text
@@ -88,7 +87,7 @@ class Adapter:
     def check_model(self, lm: LanguageModel) -> None:
         """Raise `ModelError` naming both when this adapter was trained on another model."""
         misfit = next((path for path, delta in self.deltas.items() if not _fits(lm, path, delta)), "")
-        if not same_revision(self.card.revision, lm.name, lm.revision) or misfit:
+        if not same_revision(self.card.revision, lm.name, lm.revision, self.card.base) or misfit:
             raise ModelError(
                 f"this adapter was trained on {self.card.base} ({self.card.revision}), and the model is {lm.name} "
                 f"({lm.revision}){f', where {misfit} is not as it should be' if misfit else ''}; load the former"
@@ -139,8 +138,7 @@ def saved_adapter(ref: str) -> Adapter:
 
 def adapter_at(where: str) -> Adapter:
     """An adapter as the command line names it: by its folder, or by its `run/arm`; errors as of `load_adapter`."""
-    folder = Path(where).expanduser()
-    return load_adapter(folder) if (folder / CARD).is_file() else saved_adapter(where)
+    return load_adapter(adapter_place(where))
 
 
 def _read_config(path: Path) -> dict[str, Any]:
@@ -229,11 +227,35 @@ def _side_by_side(deltas: Sequence[Delta], rank: int) -> Delta:
     return Delta(torch.cat([a, a.new_zeros(lacking, a.shape[1])]), torch.cat([b, b.new_zeros(len(b), lacking)], 1), 1.0)
 
 
-def save_adapter(adapter: Adapter, folder: Path, base_config: Any, overwrite: bool = False) -> None:
+def name_base(card: AdapterCard, folder: Path) -> None:
+    """Let the settings that peft has written say where others find the base, not where it lies on this machine.
+
+    Raises:
+        StorageError: the disk refuses.
+    """
+    config = json.loads((folder / CONFIG).read_text("utf-8"))
+    write_text(folder / CONFIG, to_json({**config, **_base_for_peft(card)}))
+
+
+def _base_for_peft(card: AdapterCard) -> dict[str, str | None]:
+    """Hub id and commit; the name of a folder that is on no hub."""
+    hub, commit = on_the_hub(card.base, card.revision)
+    return {"base_model_name_or_path": hub or public_name(card.base, card.revision), "revision": commit}
+
+
+def save_adapter(
+    adapter: Adapter,
+    folder: Path,
+    base_config: Any,
+    overwrite: bool = False,
+    *,
+    beside: Mapping[str, str] | None = None,
+) -> None:
     """Write files that peft loads, and the card. Alpha equals the rank: the scale is inside B.
 
     Args:
         base_config: transformers' configuration of the base model.
+        beside: other texts to be kept beside the card, by the names of their files.
 
     Raises:
         StorageError: the folder is there and `overwrite` is false, or the disk refuses.
@@ -241,7 +263,6 @@ def save_adapter(adapter: Adapter, folder: Path, base_config: Any, overwrite: bo
     unit = joined([adapter])
     rank = len(next(iter(unit.deltas.values())).a)
     card = adapter.card
-    hub = card.base.count("/") == 1 and ":" not in card.revision and "+" not in card.revision
     config = {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
@@ -252,8 +273,7 @@ def save_adapter(adapter: Adapter, folder: Path, base_config: Any, overwrite: bo
         "bias": "none",
         "inference_mode": True,
         "fan_in_fan_out": base_config.model_type == "gpt2",  # its weights lie transposed
-        "base_model_name_or_path": base_config.name_or_path if card.base == BUILTIN else card.base,
-        "revision": card.revision if hub else None,
+        **_base_for_peft(card),
     }
     tensors = {}
     for path, delta in unit.deltas.items():
@@ -263,4 +283,6 @@ def save_adapter(adapter: Adapter, folder: Path, base_config: Any, overwrite: bo
         write_text(temporary / CONFIG, to_json(config))
         save_file(tensors, temporary / TENSORS, metadata={"format": "pt"})
         write_seen(adapter.seen, temporary)
+        for name, text in (beside or {}).items():
+            write_text(temporary / name, text)
         write_card(card, temporary)

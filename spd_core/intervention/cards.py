@@ -1,20 +1,39 @@
 """What is known of a finished adapter without loading it: its card, and where it lies. Imports no torch.
 
 A run keeps one adapter for each arm that has finished, relative to the untouched model, in
-`SPD_HOME/runs/<run>/adapters/<arm>/`: peft's own files, and `card.json`.
+`SPD_HOME/runs/<run>/adapters/<arm>/`: peft's own files, `card.json`, `seen.json`, `recipe.json`, and a README for hubs.
 """
 
 from contextlib import suppress
 from pathlib import Path
 
 from spd_core.errors import InputError
+from spd_core.intervention.model_cards import readme_of_adapter
+from spd_core.models.identity import public_name
 from spd_core.recipes.distill import ARMS, ArmName, TrainSettings, short_name
 from spd_core.records import Record, read_record
 from spd_core.storage import child, runs_folder, to_json, write_text
-from spd_core.templates import FOLDER
-from spd_core.text import plain_markdown, shown
 
-CARD = "card.json"
+CARD, RECIPE = "card.json", "recipe.json"
+
+
+class TrainingData(Record):
+    """Which examples an adapter's corpus came from.
+
+    Attributes:
+        name: the capability's own, whatever file it was read from.
+        split: whose prompts were written on; `prompts` of them, the last `held_out` of which were only scored.
+        fingerprint: sha256 of the capability's settings and those examples.
+        calibration: the same of the `examples` that its subspace was captured from; empty for arms without one.
+    """
+
+    name: str
+    split: str
+    prompts: int
+    held_out: int = 0
+    fingerprint: str
+    examples: int = 0
+    calibration: str = ""
 
 
 class AdapterCard(Record):
@@ -33,6 +52,8 @@ class AdapterCard(Record):
         schedule: of the learning rate; empty where earlier versions, which had the same, did not say so.
         calibrated, trained: how many different prompts its subspaces were captured from, and rows of how many were
             trained on, in all rounds; which ones is in `seen.json`. None of adapters of before December 2026.
+        data: where its prompts are from; None likewise, and outside a run.
+        command: what trains it again: the recipe lies beside the card.
     """
 
     format: int = 2
@@ -53,6 +74,8 @@ class AdapterCard(Record):
     held_out_loss: float | None = None
     calibrated: int | None = None
     trained: int | None = None
+    data: TrainingData | None = None
+    command: str = ""
     settings: TrainSettings
     schedule: str = ""
     created: str
@@ -62,6 +85,16 @@ class AdapterCard(Record):
     def ref(self) -> str:
         """Its name in lanes and links: run and arm."""
         return f"{self.run}/{self.arm}"
+
+    @property
+    def capability_name(self) -> str:
+        """The capability's own name, or the file's: never where on this machine it lies."""
+        return self.data.name if self.data is not None else Path(self.capability).stem
+
+    def portable(self) -> "AdapterCard":
+        """The same without a path of this machine: the base and the capability by their names."""
+        base = public_name(self.base, self.revision)
+        return self.model_copy(update={"base": base, "capability": self.capability_name})
 
     @property
     def label(self) -> str:
@@ -84,6 +117,12 @@ def adapter_folder(ref: str) -> Path:
     return folder
 
 
+def adapter_place(where: str) -> Path:
+    """The folder of an adapter as the command line names it: by its folder, or by its `run/arm`; errors likewise."""
+    folder = Path(where).expanduser()
+    return folder if (folder / CARD).is_file() else adapter_folder(where)
+
+
 def read_card(folder: Path) -> AdapterCard:
     """The card of an adapter.
 
@@ -101,31 +140,24 @@ def is_finished(folder: Path) -> bool:
 
 
 def write_card(card: AdapterCard, folder: Path) -> None:
-    """Write an adapter's card twice: for SPD Lab, and as the model card that hubs show.
+    """Write an adapter's card twice: for SPD Lab, and as the model card that hubs show (see `model_cards.py`).
 
     Raises:
         StorageError: the disk refuses.
     """
-    from huggingface_hub import ModelCard, ModelCardData
-
     write_text(folder / CARD, to_json(card.model_dump(mode="json")))
-    data = ModelCardData(base_model=card.base, library_name="peft", tags=["lora", "self-policy-distillation"])
-    facts = {
-        "Base": f"{card.base}, revision {card.revision}, {card.dtype}",
-        "Arm": ARMS[card.arm].label if card.arm is not None else "none",
-        "Capability": card.capability or "none",
-        "Subspace (sha256)": card.subspace or "none: written without projection",
-        "Corpus (sha256)": card.corpus,
-        "Trained": f"{card.rows} rows, {card.steps} of {card.planned} steps, rounds: {card.rounds}, {_rate(card)}",
-    }
-    plain = {name: plain_markdown(shown(value)) for name, value in facts.items()}
-    written = ModelCard.from_template(data, template_path=str(FOLDER / "adapter_card.md"), facts=plain)
-    write_text(folder / "README.md", f"{str(written).rstrip()}\n")
+    write_text(folder / "README.md", readme_of_adapter(card))
 
 
-def _rate(card: AdapterCard) -> str:
-    """Its learning rate in words."""
-    return f"learning rate {card.settings.learning_rate:g}{f' ({card.schedule})' if card.schedule else ''}"
+def portable_files(folder: Path) -> dict[str, bytes]:
+    """The files of an adapter as they may leave this machine: no path of it stands in any of them.
+
+    Raises:
+        InputError: the card is missing or damaged.
+    """
+    card = read_card(folder).portable()
+    files = {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}
+    return {**files, CARD: to_json(card.model_dump(mode="json")).encode()}
 
 
 def finished_adapters() -> list[AdapterCard]:

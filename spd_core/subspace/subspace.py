@@ -223,7 +223,8 @@ def provenance_of(
 
 def check_model(record: Provenance, sites: Iterable[Site], lm: LanguageModel) -> None:
     """Raise `ModelError` naming both when a result was captured on another model than this one."""
-    if not same_revision(record.revision, lm.name, lm.revision) or not set(sites) <= set(lm.sites):
+    same = same_revision(record.revision, lm.name, lm.revision, record.model)
+    if not same or not set(sites) <= set(lm.sites):
         raise ModelError(
             f"this subspace was captured on {record.model} ({record.revision}), and the model is {lm.name} "
             f"({lm.revision}); load the former"

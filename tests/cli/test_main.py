@@ -170,10 +170,38 @@ def test_export_merges_an_adapter(run: Run, llama: Path, subspace: Path, tmp_pat
     with torch.no_grad():
         found = AutoModelForCausalLM.from_pretrained(tmp_path / "merged")(ids).logits
         torch.testing.assert_close(found, tuned(ids).logits, rtol=0, atol=1e-4)
+    assert f"publish: hf upload YOUR-NAME/merged {tmp_path / 'merged'}" in done.out
+    assert f"to gguf: python LLAMA.CPP/convert_hf_to_gguf.py {tmp_path / 'merged'} --outfile model.gguf" in done.out
     both = run("export", "--model", llama, "--adapter", made, "--subspace", subspace, "--out", tmp_path / "b")
     assert (both.code, "either" in both.err) == (2, True)
     gone = run("export", "--model", llama, "--adapter", "nothing/spd", "--out", tmp_path / "b")
     assert (gone.code, "no adapter 'nothing/spd'" in gone.err) == (2, True)
+
+
+def test_export_prepares_an_adapter_for_a_hub(run: Run, llama: Path, subspace: Path, tmp_path: Path) -> None:
+    from huggingface_hub import ModelCard
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    from spd_core.models.loading import load
+    from tests.lora import adapter_of, peft_model
+
+    lm, made = load(str(llama), dtype="float32"), tmp_path / "adapter"
+    tuned = peft_model(lm)
+    adapter_of(lm, tuned, made)
+    done = run("export", "--peft", "--adapter", made, "--out", tmp_path / "ready")
+    assert done.code == 0, done.err
+    assert f"publish: hf upload YOUR-NAME/{llama.name}-sums-spd {tmp_path / 'ready'}" in done.out
+    assert ModelCard.load(tmp_path / "ready" / "README.md").data.library_name == "peft"
+    ids = torch.tensor([[5, 9, 70]])
+    with torch.no_grad():
+        plain = AutoModelForCausalLM.from_pretrained(llama, dtype=torch.float32)
+        found = PeftModel.from_pretrained(plain, tmp_path / "ready")(ids).logits
+        torch.testing.assert_close(found, tuned(ids).logits, rtol=0, atol=1e-4)
+    for name in ("README.md", "card.json"):
+        assert str(llama.parent) not in (tmp_path / "ready" / name).read_text(), "no place on this machine"
+    refused = run("export", "--peft", "--subspace", subspace, "--out", tmp_path / "b")
+    assert (refused.code, "--peft exports an adapter by itself; give --adapter" in refused.err) == (2, True)
 
 
 # --- an output that is already there -------------------------------------------------------------------------

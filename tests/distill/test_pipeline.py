@@ -315,6 +315,7 @@ def test_review_waits_and_rejected_rows_are_not_trained_on(recipe: Callable[...,
     assert [read_card(tmp_path / "adapters" / arm).rows for arm in ("psr", "spd")] == [6, 8]
     found = [event for event in heard if isinstance(event, HygieneFound)]
     assert [event.counts["rejected"] for event in found] == [2, 0]
+    _check_origin(made, tmp_path)
     rows = {row.number: row for row in read_corpus(tmp_path / "corpora" / "psr-round-1.jsonl")}
     bare = {number: row.prompt.removeprefix("Q: ") for number, row in rows.items()}
     for arm, captured, left_out in (("psr", 0, {0, 3, 8, 9}), ("spd", 6, {8, 9})):  # the last two are held out
@@ -324,6 +325,22 @@ def test_review_waits_and_rejected_rows_are_not_trained_on(recipe: Callable[...,
         known = {number for number, prompt in bare.items() if prompt_hash(prompt) in seen.trained}
         assert known == set(bare) - left_out
         assert seen.count(f"calibration {i} " + "and more " * (i % 4) for i in range(6)) == captured
+
+
+def _check_origin(made: Recipe, folder: Path) -> None:
+    """What lies beside a card trains the same arm again, elsewhere too."""
+    for arm in ("psr", "spd"):
+        place = folder / "adapters" / arm
+        again = recipe_from(json.loads((place / "recipe.json").read_text()))
+        local = {"model": Path(made.model).name, "capability": "counting.jsonl"}
+        assert again == made.model_copy(update={"arms": (arm,), **local})
+        card = read_card(place)
+        assert card.command == "python -m spd_core distill recipe.json"
+        assert card.data is not None
+        assert (card.data.name, card.data.split, card.data.prompts, card.data.held_out) == ("counting", "train", 10, 2)
+        assert (card.data.examples, bool(card.data.calibration)) == ((6, True) if arm == "spd" else (0, False))
+        said = "".join((place / name).read_text() for name in ("README.md", "recipe.json", "adapter_config.json"))
+        assert not any(str(Path(name).parent) in said for name in (made.model, made.capability))
 
 
 def test_hygiene_is_reported_and_can_be_switched_off(

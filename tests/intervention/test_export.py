@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from huggingface_hub import ModelCard
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from spd_core.errors import InputError, StorageError
@@ -30,6 +31,7 @@ def test_the_exported_checkpoint_has_the_projected_logits(
     assert AutoTokenizer.from_pretrained(tmp_path / "folded")("abc").input_ids == lm.tokenizer("abc").input_ids
     assert torch.equal(logits(lm), before), "the model in memory is as it was"
     record = json.loads((tmp_path / "folded" / "spd_export.json").read_text())
+    _check_readme(tmp_path / "folded", lm, "keys and values projected into the subspace of")
     assert record["folded"] == {"strength": 0.7, "kinds": ["key", "value"], "layers": [1, 2], "complement": False}
 
 
@@ -50,10 +52,26 @@ def test_a_merged_checkpoint_has_the_logits_of_the_distilled_lane_and_of_peft(
     torch.testing.assert_close(peft_logits(model, IDS), theirs, rtol=1e-4, atol=1e-4)
     assert AutoTokenizer.from_pretrained(tmp_path / "merged")("abc").input_ids == lm.tokenizer("abc").input_ids
     record = json.loads((tmp_path / "merged" / "spd_export.json").read_text())
+    assert record["command"] == "python -m spd_core export --adapter 20261124-152000-sums-0001/spd --out merged"
+    _check_readme(tmp_path / "merged", lm, "the adapter of SPD, self-policy distillation, trained on 8 rows of sums")
     assert record["merged"]["fingerprint"] == adapter.fingerprint
     assert record["merged"]["card"]["arm"] == "spd"
     with pytest.raises(StorageError):
         export_merged(lm, adapter, tmp_path / "merged")
+
+
+def _check_readme(folder: Path, lm: Any, did: str) -> None:
+    card = ModelCard.load(folder / "README.md")
+    assert card.data.to_dict() == {
+        "library_name": "transformers", "pipeline_tag": "text-generation",
+        "tags": ["self-policy-distillation", "spd-lab"],
+    }  # fmt: skip
+    text = card.text.replace("\\_", "_")
+    assert did in text
+    assert f"{Path(lm.name).name}, revision {lm.revision}, float32" in text
+    assert str(Path(lm.name).parent) not in text + (folder / "spd_export.json").read_text()
+    assert "hf upload YOUR-NAME/" in text
+    assert "python LLAMA.CPP/convert_hf_to_gguf.py . --outfile model.gguf --outtype f16" in text
 
 
 def test_a_distilled_lane_is_folded_with_its_adapter(tmp_path: Path, tiny_lm: Callable[[str], Any]) -> None:

@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 
 from spd_core.errors import ModelError
-from spd_core.intervention.export import export_folded
-from spd_core.intervention.projection import Lane
+from spd_core.generation.decode import generate
+from spd_core.intervention.export import export_folded, export_merged
+from spd_core.intervention.projection import Lane, projecting
 from spd_core.models import identity
 from spd_core.models.identity import content_hash, content_of, pinned, same_revision, sampled_checksum
 from spd_core.models.loading import load
+from spd_core.recipes.lanes import Sampling
 from spd_core.subspace.capture import capture_gradients
 from spd_core.subspace.subspace import Subspace, fit
 from tests.intervention.test_adapters import adapter_of, peft_model
@@ -64,6 +66,49 @@ def test_a_folded_copy_is_another_model_where_a_sample_of_its_weights_is_the_sam
     before.check_model(base)
     with pytest.raises(ModelError, match=old):
         before.check_model(fold)
+
+
+def test_neither_takes_what_was_made_on_the_other(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In both directions, subspaces and adapters, whole hashes and what was recorded before there were any."""
+    sample = {"pieces": 1, "size": 64}
+    monkeypatch.setattr(identity, "sampled_checksum", lambda path: sampled_checksum(path, **sample))
+    base = load(str(folder), dtype="float32")
+    tuned = adapter_of(base, peft_model(base), tmp_path / "of-base")
+    export_folded(base, Lane(subspace_on(base)), tmp_path / "folded")
+    export_merged(base, tuned, tmp_path / "merged")
+    models = {"base": base, **{name: load(str(tmp_path / name), dtype="float32") for name in ("folded", "merged")}}
+    assert len({identity.sampled_checksum(Path(lm.name)) for lm in models.values()}) == 1, "a sample cannot tell them"
+    for name, lm in models.items():
+        subspace = subspace_on(lm)
+        adapter = adapter_of(lm, peft_model(lm), tmp_path / f"adapter-{name}")
+        sampled = {"revision": f"sha256:{identity.sampled_checksum(folder)[:16]}"}
+        before = dataclasses.replace(subspace, provenance=subspace.provenance.model_copy(update=sampled))
+        tuned_before = dataclasses.replace(adapter, card=adapter.card.model_copy(update=sampled))
+        for other_name, other in models.items():
+            for one in (subspace, adapter, before, tuned_before):
+                if name == other_name and (one in (subspace, adapter) or name == "base"):
+                    one.check_model(other)
+                    continue
+                with pytest.raises(ModelError, match="load the former"):
+                    one.check_model(other)
+
+
+def test_lanes_of_one_refuse_the_other_before_anything_is_computed(folder: Path, tmp_path: Path) -> None:
+    base = load(str(folder), dtype="float32")
+    own, tuned = subspace_on(base), adapter_of(base, peft_model(base), tmp_path / "adapter")
+    export_folded(base, Lane(own), tmp_path / "folded")
+    fold = load(str(tmp_path / "folded"), dtype="float32")
+    for lane in (Lane(own), Lane(adapter=tuned)):
+        with pytest.raises(ModelError, match="load the former"), projecting(fold, lane):
+            pass
+        with pytest.raises(ModelError, match="load the former"):
+            generate(fold, ["Q"], [lane], Sampling(max_new_tokens=2))
+    with pytest.raises(ModelError, match="load the former"):
+        export_folded(fold, Lane(own), tmp_path / "twice")
+    with pytest.raises(ModelError, match="load the former"):
+        export_merged(fold, tuned, tmp_path / "twice")
 
 
 def test_any_weight_any_setting_and_any_name_counts(folder: Path) -> None:

@@ -26,6 +26,7 @@ from tests import ROOT
 from tests.app.side_by_side.test_page import html_of
 from tests.app.test_pages import go_to, prepared, press, text_of
 from tests.generation.test_comparison import HOSTILE
+from tests.lora import a_card
 from tests.waiting import LONG
 
 pytestmark = pytest.mark.builtin
@@ -462,5 +463,8 @@ def test_an_adapter_as_zip(tmp_path: Path) -> None:
     import zipfile
 
     (tmp_path / "a.json").write_text("{}")
+    write_card(a_card(None, base="/home/me/mine", revision="content:0123"), tmp_path)
     with zipfile.ZipFile(io.BytesIO(zip_of(tmp_path))) as archive:
         assert archive.read("a.json") == b"{}"
+        assert {"card.json", "README.md"} < set(archive.namelist())
+        assert not any(b"/home/me" in archive.read(name) for name in archive.namelist())
