@@ -127,7 +127,7 @@ def test_commands_refuse_runs_of_the_other_kind(run: Run, config: Path) -> None:
 @pytest.mark.parametrize(
     ("argv", "said"),
     [
-        ([], "name a CONFIG.json, --run ID"),
+        ([], "name one of a CONFIG.json, --run ID"),
         (["absent.json"], "cannot read absent.json"),
         (["--run", "absent"], "no run 'absent' on this machine"),
     ],
