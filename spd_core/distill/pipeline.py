@@ -5,7 +5,6 @@ from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
-from spd_core.distill.event_files import check_event_files
 from spd_core.distill.rounds import Marks, RoundWork
 from spd_core.distill.train import ADAPTER
 from spd_core.distill.trained import note_sources
@@ -52,7 +51,6 @@ def carry_out(
     Raises:
         SpdError: of any stage; all that was finished before is kept.
     """
-    check_event_files(recipe.train)
     processes = together()  # before the model is loaded: it gives each process its GPU
     work = RoundWork(recipe, folder, run, tell if processes.is_main_process else None, stop, rejected, marks)
     try:
