@@ -40,7 +40,8 @@ def _losses(view: RunView, by: charts.Axis) -> None:
     st.markdown("**Loss**")
     chart(charts.losses(shown, is_dark(), by), key="chart_losses", alt=charts.losses_alt(shown))
     caption(
-        "Thick lines: held-out rows. Thin lines: the rows of each step, with hollow marks for the mean of an epoch. "
+        "How to read this: thick lines are held-out rows, thin ones the rows of each step, hollow marks the mean of an "
+        "epoch. "
         "Each arm is scored on its own text: a lower line does not make an arm the better model."
     )
 
@@ -50,8 +51,8 @@ def _answers(view: RunView, by: charts.Axis) -> None:
     figure = schedule_charts.answers(view.curves, is_dark(), by)
     chart(figure, key="chart_answers", alt=schedule_charts.answers_alt(view.curves))
     caption(
-        "Held-out prompts answered rightly, greedily, before the training and after each epoch. Bars: 95 % intervals; "
-        "where they overlap, luck could be all there is. **Evaluate these arms** asks properly."
+        "How to read this: held-out prompts answered rightly, greedily, before the training and after each epoch. "
+        "Where the bars (95 % intervals) overlap, luck could be all there is: **Evaluate these arms** asks properly."
     )
 
 

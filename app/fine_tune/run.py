@@ -42,6 +42,8 @@ def panel(name: str, to_form: Callable[[], None]) -> None:
         return
     run, recipe = opened.run, opened.recipe
 
+    _turn_to_review(run, opened.status)
+
     def clone() -> None:
         form.load_recipe(recipe)
         to_form()
@@ -61,6 +63,14 @@ def panel(name: str, to_form: Callable[[], None]) -> None:
         run_actions(run, status, clone, go_on=_go_on(run, status))
 
     redraw_while_live(opened, "run", RunView, draw)
+
+
+def _turn_to_review(run: Run, status: Status) -> None:
+    """Show the corpora of a run that has come to wait for review while somebody looked on."""
+    before = st.session_state.get(session.RUN_SEEN)
+    st.session_state[session.RUN_SEEN] = (run.id, status.state)
+    if status.state == "review" and before is not None and before[0] == run.id and before[1] in LIVE:
+        st.session_state[session.RUN_PART] = CORPORA
 
 
 def _go_on(run: Run, status: Status) -> GoOn | None:
@@ -103,7 +113,7 @@ def _parts(run: Run, status: Status, view: RunView) -> None:
     if part == CORPORA:
         corpora.panel(run, status, view)
     elif part == SAMPLES:
-        _samples(view)
+        _samples(run, view)
     elif part == DRIFT:
         _drift(run, view)
     elif part == LOG:
@@ -114,21 +124,27 @@ def _parts(run: Run, status: Status, view: RunView) -> None:
         curves.panel(run, view)
 
 
-def _samples(view: RunView) -> None:
+def _samples(run: Run, view: RunView) -> None:
     if not view.samples:
         caption("After each epoch, the model in training continues a few prompts; they appear here.")
         return
+    written: dict[tuple[str, int, float], dict[str, str]] = {}
+    for sample in view.samples:
+        row = written.setdefault((sample.prompt, sample.round, sample.epoch), {})
+        row[short_name(sample.arm)] = shown(sample.completion)
+    arms = dict.fromkeys(short_name(sample.arm) for sample in view.samples)
+    rounds = run.record.distillation.rounds
     rows = [
         {
-            "Arm": short_name(sample.arm),
-            "Round": str(sample.round),
-            "Epoch": f"{sample.epoch:g}",
-            "Prompt": shown(sample.prompt),
-            "Completion": shown(sample.completion),
+            "Prompt": shown(prompt),
+            **({"Round": str(round_)} if rounds > 1 else {}),
+            "After epoch": f"{epoch:g}",
+            **{arm: texts.get(arm, "") for arm in arms},
         }
-        for sample in reversed(view.samples)
+        for (prompt, round_, epoch), texts in sorted(written.items())
     ]
-    st.html(table_html(rows, "Completions after each epoch, greedy, the newest first"))
+    st.html(table_html(rows, "Completions after each epoch"))
+    caption("What each arm's model went on to write after a few prompts, greedily, while it was trained.")
 
 
 def _drift(run: Run, view: RunView) -> None:

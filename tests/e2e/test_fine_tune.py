@@ -56,6 +56,8 @@ def test_one_button_a_closed_tab_and_a_killed_server(server: Server, visit: Call
         main(page).get_by_role("radio", name=part).click()
         settled(page)
         expect(main(page)).to_contain_text(says)
+    _from_the_run_to_its_claims(page, server)
+    page = visit(link)
     button(page, "Compare side by side").click()
     expect(page).to_have_url(re.compile("/side-by-side.*distilled=PSR.*distilled=SSD.*distilled=SPD"))
     settled(page)
@@ -67,6 +69,76 @@ def test_one_button_a_closed_tab_and_a_killed_server(server: Server, visit: Call
     expect(main(page).get_by_text(FINISHED)).to_have_count(5)
     for arm in ("PSR", "SSD", "SPD"):
         expect(main(page).get_by_text(f"Distilled ({arm})").first).to_be_visible()
+
+
+def _from_the_run_to_its_claims(page: Page, server: Server) -> None:
+    """Three clicks; in between, the set is made small for the test."""
+    button(page, "Evaluate these arms").click()
+    expect(page).to_have_url(re.compile("/evaluation"))
+    settled(page)
+    field = page.get_by_role("spinbutton", name="Items of arithmetic")
+    field.fill("6")
+    field.press("Enter")
+    settled(page)
+    expect(button(page, "Start evaluation")).to_be_enabled()
+    before = set((server.home / "runs").iterdir())
+    button(page, "Start evaluation").click()
+    expect(page).to_have_url(re.compile(r"evaluation=\d{8}-\d{6}-arithmetic-"))
+    (folder,) = set((server.home / "runs").iterdir()) - before
+    subjects = [one["arm"] for one in json.loads((folder / "run.json").read_text())["recipe"]["subjects"]]
+    assert subjects == [None, "psr", "ssd", "spd", "random", "full", "shuffled"], "the base, and what its claims need"
+    expect(main(page).get_by_role("heading", level=4).first).to_contain_text("finished")
+    main(page).get_by_role("radio", name="Claims", exact=True).click()
+    settled(page)
+    claims = main(page).get_by_role("article")
+    expect(claims).to_have_count(6)
+    spd = claims.filter(has_text="SPD").first
+    expect(spd).to_be_attached()
+    expect(spd).not_to_contain_text("not run")
+
+
+def test_every_tick_is_saved_before_the_training_begins(server: Server, visit: Callable[..., Page]) -> None:
+    page = visit("/fine-tune")
+    fill_in(page, {**SMALL, "arms": ["psr", "spd"], "review": True, "drift": False})
+    button(page, "Start fine-tuning").click()
+    expect(main(page)).to_contain_text("waits for your review")
+    settled(page)
+    (folder,) = [one for one in (server.home / "runs").iterdir() if one.name in page.url]
+    expect(main(page).get_by_role("table").first).to_contain_text(re.compile("PSR.*SPD", re.DOTALL))
+    accessible(page, "Fine-tune, corpora beside each other")
+    _show_corpus(page, "SPD")
+    accessible(page, "Fine-tune, a corpus to review")
+    expect(main(page)).to_contain_text("Saved: no row rejected")
+    _tick(page, 0)
+    expect(main(page)).to_contain_text("Saved: 1 row rejected")
+    _tick(page, 1)
+    expect(main(page)).to_contain_text("Saved: 2 rows rejected")
+    _show_corpus(page, "PSR")
+    _tick(page, 2)
+    expect(main(page)).to_contain_text("Saved: 3 rows rejected")
+    expect(button(page, "Train on")).to_contain_text(re.compile(r"Train on \d of 12 rows"))
+    page.reload()
+    settled(page)
+    expect(main(page)).to_contain_text("Saved: 3 rows rejected")
+    assert json.loads((folder / "rejected.json").read_text()) == {"spd": [0, 1], "psr": [2]}
+    button(page, "Train on").click()
+    expect(button(page, "Stop this run")).to_be_visible()
+    button(page, "Stop this run").click()
+    expect(button(page, "Resume")).to_be_visible()
+
+
+def _show_corpus(page: Page, name: str) -> None:
+    main(page).get_by_role("radio", name=name, exact=True).click()
+    settled(page)
+
+
+def _tick(page: Page, row: int) -> None:
+    """Click the tick of a row: the grid is drawn, not made of elements."""
+    table = main(page).get_by_test_id("stDataFrame")
+    table.scroll_into_view_if_needed()
+    box = table.bounding_box()
+    assert box is not None
+    page.mouse.click(box["x"] + 36, box["y"] + 35 + 35 * row + 17)
 
 
 def test_a_run_is_stopped_resumed_and_deleted(visit: Callable[..., Page]) -> None:

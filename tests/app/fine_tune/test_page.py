@@ -184,6 +184,18 @@ def test_every_tick_is_saved_at_once() -> None:
     assert (queue.state_of(run), run.reviewed) == ("queued", True)
 
 
+def test_who_looks_on_is_shown_the_corpora_when_they_are_written() -> None:
+    run = reviewed("queued")
+    at = opened(run=run.id)
+    assert at.session_state[session.RUN_PART] == "Curves"
+    run.write_status(Status(state="review", since=time.time()))
+    at.run()
+    assert at.session_state[session.RUN_PART] == "Corpora"
+    at.session_state[session.RUN_PART] = "Log"
+    at.run()
+    assert at.session_state[session.RUN_PART] == "Log", "and may go elsewhere"
+
+
 def test_a_tick_that_comes_with_the_button_is_saved_before_the_run_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     run = reviewed()
     at = opened(run=run.id)
@@ -371,7 +383,7 @@ def test_a_finished_run_shows_everything_it_made() -> None:
         assert fact in shown
     assert "2.0625" not in shown, "the table twin of the curves is drawn when it is opened"
     assert len(at.get("plotly_chart")) == 1
-    for part, says in (("Completions", "greedy"), ("Drift", "0.75"), ("Log", "Nothing was printed yet"),
+    for part, says in (("Completions", "greedily"), ("Drift", "0.75"), ("Log", "Nothing was printed yet"),
                        ("Command and notes", "Versions")):  # fmt: skip
         at = opened(run=run.id, part=part)
         everything = html_of(at) + text_of(at) + "".join(code.value for code in at.code)
