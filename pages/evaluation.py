@@ -47,7 +47,7 @@ def new_evaluation() -> None:
             cost.say_power(chosen)
 
 
-header("Evaluation", "Did it help, and was it the subspace?", shown_run=PAGE.shown_run)
+header("Evaluation", "Did it help, and was it the subspace?", shown_run=PAGE.shown_run, page=session.EVALUATION)
 if form.take_proposed():
     PAGE.turn_to(PAGE.new)
 part, name = PAGE.pick_part()

@@ -39,6 +39,7 @@ header(
     "Does it help to train a model on text that it wrote itself, inside its capability subspace?",
     shows=(session.EXPORT_JOB,),
     shown_run=PAGE.shown_run,
+    page=session.FINE_TUNE,
 )
 part, name = PAGE.pick_part()
 if part == PAGE.every:

@@ -10,7 +10,7 @@ import streamlit as st
 
 from app.evaluation import pair_charts
 from app.evaluation.open_tables import table_of
-from app.runs.all_runs import ListedRun, run_label
+from app.runs.listed import ListedRun, run_label
 from app.ui import session
 from app.ui.tables import table_html
 from app.ui.widgets import caption, chart, counted, distinct_labels, escaped, is_dark

@@ -1,34 +1,83 @@
 """The list of all distillations: what stands in a row, settings in a few words, and several beside each other."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import streamlit as st
 
 from app.fine_tune import compare
-from app.runs.all_runs import ListedRun, RunKind, events_of, run_label, run_title, size_on_disk, state_in_words
 from app.runs.form import arm_names
+from app.runs.listed import ListedRun, RunKind, events_of, run_label
 from app.ui import session
-from app.ui.widgets import caption, counted, distinct_labels, duration
+from app.ui.widgets import caption, counted, distinct_labels
 from spd_core.models.families import BUILTIN
-from spd_core.recipes.distill import Recipe, recipe_from
+from spd_core.recipes.distill import Recipe, recipe_from, short_name
 from spd_core.recipes.presets import PRESETS
-from spd_core.text import opening
+from spd_core.runs.view import RunView
+from spd_core.text import shown
 
 
-def _row(one: ListedRun) -> dict[str, str]:
-    record = one.run.record
-    recipe, worked = record.distillation, events_of(one).worked
+def _row(one: ListedRun) -> dict[str, Any]:
+    recipe, view = one.run.record.distillation, events_of(one)
+    found = {arm: results_of(view, arm) for arm in recipe.arms}
+    changes = {arm: result.change for arm, result in found.items() if result.change is not None}
+    scores = {arm: result.scores for arm, result in found.items() if result.scores}
     return {
-        "Run": opening(run_title(record), 80),
-        "Capability": recipe.capability,
-        "Model": "built-in" if recipe.model == BUILTIN else recipe.model,
         "Arms": arm_names(recipe.arms),
+        "Best change": min(changes.values()) if changes else None,
+        "Held-out loss": " · ".join(f"{short_name(arm)} {found[arm].losses}" for arm in changes) or None,
+        "Held-out right": " · ".join(f"{short_name(arm)} {said}" for arm, said in scores.items()) or None,
+        "Capability": shown(recipe.capability),
+        "Model": "built-in" if recipe.model == BUILTIN else shown(recipe.model),
         "Settings": settings_in_words(recipe),
-        "State": state_in_words(one.status),
-        "Created": record.created.replace("T", " "),
-        "Worked": duration(worked) if worked else "–",
-        "On disk": size_on_disk(one),
     }
+
+
+_COLUMNS: Mapping[str, Any] = {
+    "Run": st.column_config.TextColumn(width=170),
+    "Arms": st.column_config.TextColumn(width=120),
+    "Best change": st.column_config.NumberColumn(
+        format="%+.3f", width=100, help="Of the held-out loss, in nats a token, from step 0 to the end: the best arm's."
+    ),
+    "Held-out loss": st.column_config.TextColumn(
+        width=270, help="Of each arm at step 0 and at the end of its last round; each on its own text."
+    ),
+    "Held-out right": st.column_config.TextColumn(
+        width=170, help="Held-out prompts answered rightly, before and after."
+    ),
+    "Capability": st.column_config.TextColumn(width=110),
+    "Settings": st.column_config.TextColumn(width=300),
+}
+
+
+@dataclass(frozen=True)
+class ArmResults:
+    """What an arm's last round has changed, on held-out prompts.
+
+    Attributes:
+        change: of the loss, in nats a token, first to last; None where it was not told twice.
+        losses, scores: both, in words; empty where they were not told.
+    """
+
+    change: float | None
+    losses: str
+    scores: str
+
+
+def results_of(view: RunView, arm: str) -> ArmResults:
+    """What has become of an arm so far."""
+    rounds = [round_ for name, round_ in view.curves if name == arm]
+    if not rounds:
+        return ArmResults(None, "", "")
+    curve = view.curves[arm, max(rounds)]
+    losses, scored = curve.held_out, curve.scored
+    told = len(losses) > 1
+    return ArmResults(
+        losses[-1][2] - losses[0][2] if told else None,
+        f"{losses[0][2]:.2f} → {losses[-1][2]:.2f}" if told else "",
+        f"{scored[0][2]} → {scored[-1][2]} of {scored[-1][3]}" if len(scored) > 1 else "",
+    )
 
 
 def settings_in_words(recipe: Recipe) -> str:
@@ -78,8 +127,11 @@ DISTILLATIONS = RunKind(
     session.RUN,
     session.RUNS_LIST,
     "There is no run yet. Start one under **New run**; every run is kept here.",
-    "Title, capability, model, arm, state or notes",
-    "with its adapters",
+    "Title, capability, model, arm, state, notes or tag",
+    "with all adapters",
     _row,
+    _COLUMNS,
+    ("Capability", "Model", "Settings"),
     _compare,
+    session.RUNS_COMPARED,
 )

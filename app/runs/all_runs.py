@@ -1,63 +1,33 @@
-"""All runs of one kind on this machine: search, open, delete, and compare two to four of them."""
+"""All runs of one kind on this machine: search, sort, tag, open, compare and delete them."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
 
 import streamlit as st
 
-from app.runs.form import arm_names
+from app.runs.listed import ListedRun, RunKind, events_of, matches, run_title, size_on_disk, state_in_words
 from app.runs.panel import delete_run
+from app.runs.selected import actions
+from app.ui import session
 from app.ui.tables import table_html
-from app.ui.widgets import caption, counted, delete_button, distinct_labels, escaped, failure
+from app.ui.widgets import caption, counted, delete_button, escaped, failure
 from spd_core.errors import InputError
 from spd_core.recipes.distill import Recipe
 from spd_core.recipes.evaluation import EvaluationRecipe
 from spd_core.runs import queue
-from spd_core.runs.folder import Damaged, Run, all_runs, size_of
-from spd_core.runs.record import RunRecord, State, Status
-from spd_core.runs.view import RunView
-from spd_core.text import opening
+from spd_core.runs.folder import Damaged, Run, all_runs
+from spd_core.runs.record import State
+from spd_core.text import opening, shown
 
-MOST_ROWS = 25
-"""Rows of the table; older runs are found by searching."""
-_BUSY = ("starting", "running")
-_STATES: dict[State, str] = {"done": "finished", "review": "waits for review"}
-
-
-@dataclass(frozen=True)
-class ListedRun:
-    """A run and how it stands."""
-
-    run: Run
-    status: Status
-
-
-@dataclass(frozen=True)
-class RunKind:
-    """In what the lists of two kinds of runs differ.
-
-    Attributes:
-        recipe_type: of their recipes.
-        noun: what one is called.
-        key: where their page keeps the run that it shows.
-        keys: what the keys of widgets begin with.
-        none: said when there is none.
-        hint: what a search looks at.
-        holds: said of the disk space of one.
-        row: one in the table.
-        compare: draws several beside each other.
-    """
-
-    recipe_type: type[Recipe] | type[EvaluationRecipe]
-    noun: str
-    key: str
-    keys: str
-    none: str
-    hint: str
-    holds: str
-    row: Callable[[ListedRun], dict[str, str]]
-    compare: Callable[[Sequence[ListedRun]], None] | None = None
+_REFRESH = 5.0
+"""Seconds between two drawings of the list while a run in it waits or works."""
+_ICONS: dict[State, str] = {
+    "queued": "○", "starting": "▶", "running": "▶", "review": "◐", "done": "✓", "stopped": "■", "failed": "✕",
+    "lost": "✕",
+}  # fmt: skip
+"""Before the word, so that a column of states is seen at a glance."""
 
 
 # --- what there is -----------------------------------------------------------------------------------------------
@@ -71,20 +41,14 @@ def all_runs_panel(open_run: Callable[[str], None], kind: RunKind) -> None:
         failure("The runs cannot be listed:", str(error))
         return
     if not listed and not damaged:
-        caption(kind.none)
+        st.info(kind.none, icon=":material/playlist_add:")
     if listed:
-        query = (
-            st.text_input(
-                "Search", key=f"{kind.keys}_search", persist_state="session", width=620, placeholder=kind.hint
-            )
-            or ""
-        )
-        matching = [one for one in listed if matches(one.run, one.status, query)]
-        _table(matching, len(listed), query, kind)
-        if matching:
-            _one(matching, open_run, kind)
+        _list(_filtered(listed, kind), listed, open_run, kind)
     _damaged(damaged, kind)
     if len(listed) > 1 and kind.compare is not None:
+        key, ids = st.session_state.pop(session.COMPARE_NEXT, ("", []))
+        if key:
+            st.session_state[key] = ids
         kind.compare(listed)
 
 
@@ -98,144 +62,110 @@ def _listed(kind: type[Recipe] | type[EvaluationRecipe]) -> tuple[list[ListedRun
         if not isinstance(run.record.recipe, kind):
             continue  # it has a page of its own
         try:
-            listed.append(ListedRun(run, queue.status_of(run)))
+            listed.append(ListedRun(run, queue.status_of(run), _tags(run)))
         except InputError as error:  # damaged between two looks
             damaged.append(Damaged(run.id, str(error)))
     return listed, damaged
 
 
-def matches(run: Run, status: Status, query: str) -> bool:
-    """Whether every word of the query stands in what a run is called, was asked, how it stands, or its notes."""
-    words = query.casefold().split()
-    if not words:
-        return True
-    recipe = run.record.recipe
+def _tags(run: Run) -> tuple[str, ...]:
     try:
-        notes = run.notes()
-    except InputError:
-        notes = ""
-    text = " ".join(
-        (
-            run.id,
-            run.record.title,
-            recipe.capability,
-            recipe.model,
-            *recipe.arms,
-            *contents_of(recipe),
-            status.state,
-            state_in_words(status),
-            notes,
+        return run.tags()
+    except InputError:  # told when somebody tags it
+        return ()
+
+
+def _filtered(listed: Sequence[ListedRun], kind: RunKind) -> list[ListedRun]:
+    """Those that a search finds and that have all the tags that were chosen."""
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        query = st.text_input(
+            "Search", key=f"{kind.keys}_search", persist_state="session", width=430, placeholder=kind.hint,
+            icon=":material/search:",
+        )  # fmt: skip
+        known = sorted({tag for one in listed for tag in one.tags}, key=str.casefold)
+        tags = (
+            st.multiselect("Tagged", known, key=f"{kind.keys}_tags", persist_state="session", width=300)
+            if known
+            else []
         )
-    ).casefold()
-    return all(word in text for word in words)
-
-
-def contents_of(recipe: Recipe | EvaluationRecipe) -> tuple[str, ...]:
-    """What a run is made of: arms, or subjects and sets."""
-    if isinstance(recipe, Recipe):
-        return (arm_names(recipe.arms),)
-    return ("; ".join(one.title for one in recipe.subjects), ", ".join(one.name for one in recipe.sets))
-
-
-def state_in_words(status: Status) -> str:
-    """A state in words."""
-    return _STATES.get(status.state, status.state)
-
-
-def run_title(record: RunRecord) -> str:
-    """What a run is called."""
-    return record.title or record.recipe.capability
-
-
-def run_label(record: RunRecord) -> str:
-    """A run in a list to choose from: when, what, made of what."""
-    when = record.created.replace("T", " ")
-    return f"{when} · {opening(run_title(record), 60)} · {opening(' on '.join(contents_of(record.recipe)), 90)}"
-
-
-# --- what is read of each, once ----------------------------------------------------------------------------------
-
-
-def last_change(one: ListedRun) -> tuple[float, float]:
-    """Changes with every beat of a run at work, and with its state."""
-    return one.status.since, one.run.last_beat()
-
-
-@st.cache_resource(max_entries=200, show_spinner=False)
-def _view(_run: Run, folder: str, stamp: tuple[float, float]) -> RunView:
-    """What a run has told; to be read only."""
-    view = RunView()
-    said = _run.events()
-    view.take(said.events, said.damaged)
-    return view
-
-
-@st.cache_data(max_entries=1000, ttl=60, show_spinner=False)
-def _size(folder: str, stamp: tuple[float, float]) -> int:
-    return size_of(Path(folder))
-
-
-def events_of(one: ListedRun) -> RunView:
-    """The same; nothing where its events cannot be read."""
-    try:
-        return _view(one.run, str(one.run.folder), last_change(one))
-    except InputError:
-        return RunView()
-
-
-def size_on_disk(one: ListedRun) -> str:
-    """What a run takes, for people."""
-    return f"{_size(str(one.run.folder), last_change(one)) / 2**20:,.1f} MiB"
-
-
-# --- the table ---------------------------------------------------------------------------------------------------
-
-
-def _table(matching: Sequence[ListedRun], known: int, query: str, kind: RunKind) -> None:
-    """The newest of those found; drawn again by itself while one of them waits or works."""
+    matching = [one for one in listed if matches(one.run, one.status, query or "") and set(tags) <= set(one.tags)]
     if not matching:
-        caption(f"None of {counted(known, kind.noun)} matches {escaped(repr(query))}.")
-        return
-    rows = matching[:MOST_ROWS]
-    changing = any(one.status.state in (*_BUSY, "queued") for one in rows)
+        what = f" matches {escaped(repr(query))}" if query else ""
+        tagged = f" is tagged {escaped(', '.join(tags))}" if tags else ""
+        caption(f"None of {counted(len(listed), kind.noun)}{what}{' and' * bool(what and tagged)}{tagged}.")
+    return matching
 
-    @st.fragment(run_every=5.0 if changing else None)
+
+# --- the list ----------------------------------------------------------------------------------------------------
+
+
+def _list(
+    matching: Sequence[ListedRun], listed: Sequence[ListedRun], open_run: Callable[[str], None], kind: RunKind
+) -> None:
+    """The table of those found, and what can be done with those selected; drawn again while one waits or works."""
+    if not matching:
+        return
+    changing = any(one.busy or one.status.state == "queued" for one in matching)
+
+    @st.fragment(run_every=_REFRESH if changing else None)
     def draw() -> None:
         try:
-            now = [ListedRun(one.run, queue.status_of(one.run)) for one in rows]
+            now = [ListedRun(one.run, queue.status_of(one.run), one.tags) for one in matching]
         except InputError:  # one was deleted elsewhere, or is damaged: the whole list is drawn anew
             st.rerun()
-        if [one.status.state for one in now] != [one.status.state for one in rows]:
+        if [one.status.state for one in now] != [one.status.state for one in matching]:
             st.rerun()
-        st.html(table_html([kind.row(one) for one in now], f"{kind.noun.capitalize()}s, the newest first"))
+        actions(_select(now, kind), listed, open_run, kind)
 
     draw()
-    if len(matching) > MOST_ROWS:
-        caption(f"The newest {MOST_ROWS} of {len(matching)}; search to find older ones.")
 
 
-def _one(matching: Sequence[ListedRun], open_run: Callable[[str], None], kind: RunKind) -> None:
-    """Choose one run, to open or to delete it."""
-    known = {one.run.id: one for one in matching}
-    chosen = st.selectbox(
-        f"{counted(len(matching), kind.noun)}, the newest first",
-        tuple(known),
-        key=f"{kind.keys}_chosen",
-        width=620,
-        format_func=distinct_labels(tuple(known), lambda id: run_label(known[id].run.record)),
-        persist_state="session",
+def list_key(ids: Sequence[str], kind: RunKind) -> str:
+    """Key of the table of these runs: rows are selected by their place, which means another run in another list."""
+    return f"{kind.keys}_list_{hashlib.sha256(' '.join(ids).encode()).hexdigest()[:12]}"
+
+
+def _select(now: Sequence[ListedRun], kind: RunKind) -> list[ListedRun]:
+    """The table; returns the runs that are selected in it."""
+    import pandas as pd
+
+    event = st.dataframe(
+        pd.DataFrame([_cells(one, kind) for one in now]),
+        hide_index=True,
+        key=list_key([one.run.id for one in now], kind),
+        on_select="rerun",
+        selection_mode="multi-row",
+        column_config={**_COLUMNS, **kind.columns},
+        placeholder="–",
+        height=min(38 + 35 * len(now), 650),
+        alt=f"{kind.noun.capitalize()}s, the newest first; a click on a heading sorts, a tick selects",
     )
-    one = known.get(chosen, matching[0])
-    row = st.container(horizontal=True)
-    row.button(f"Open {kind.noun}", icon=":material/folder_open:", on_click=open_run, args=(one.run.id,))
-    what = f"{run_label(one.run.record)}, {size_on_disk(one)} {kind.holds}"
-    delete_button(
-        f"Delete {kind.noun}",
-        what,
-        row,
-        delete=lambda: delete_run(one.run, kind.key),
-        disabled=one.status.state in _BUSY,
-    )
+    rows = event["selection"]["rows"] if event else []
+    return [now[row] for row in rows if row < len(now)]
+
+
+def _cells(one: ListedRun, kind: RunKind) -> dict[str, Any]:
+    record, worked = one.run.record, events_of(one).worked
+    own = kind.row(one)
+    return {
+        "State": f"{_ICONS[one.status.state]} {state_in_words(one.status)}",
+        kind.noun.capitalize(): shown(opening(run_title(record), 80)),
+        **{name: value for name, value in own.items() if name not in kind.last},
+        "Tags": list(one.tags),
+        "Created": datetime.fromisoformat(record.created),
+        "Worked": worked / 60 if worked else None,
+        "Size": size_on_disk(one) / 2**20,
+        **{name: own[name] for name in kind.last},
+    }
+
+
+_COLUMNS: Mapping[str, Any] = {
+    "State": st.column_config.TextColumn(width=140),
+    "Tags": st.column_config.ListColumn(width=130),
+    "Created": st.column_config.DatetimeColumn(format="D MMM YYYY, HH:mm", width=150),
+    "Worked": st.column_config.NumberColumn(format="%.1f min", width=85, help="Waiting and pauses left out."),
+    "Size": st.column_config.NumberColumn(format="%.1f MiB", width=95, help="On this disk, adapters included."),
+}
 
 
 def _damaged(damaged: Sequence[Damaged], kind: RunKind) -> None:

@@ -47,7 +47,7 @@ class RunPage:
 
     def turn_to(self, part: str) -> None:
         """Show another part of the page; for callbacks."""
-        st.session_state[self.part_key] = part
+        session.turn_to(self.part_key, part)
 
     def open_run(self, name: str) -> None:
         """Show a run; for callbacks."""
@@ -57,6 +57,7 @@ class RunPage:
     @property
     def shown_run(self) -> str:
         """The run that the page is about to show; empty where it shows another part."""
+        session.take_turn(self.part_key)
         name, state = chosen_run(self.run_key), st.session_state
         part = state.get(self.part_key, st.query_params.get(self.part_key, self.one))
         return name if part == self.one else ""
@@ -71,10 +72,11 @@ class RunPage:
 
     def pick_part(self) -> tuple[str, str]:
         """The part that is to be drawn, and the name of the run that is shown; empty for none."""
+        session.take_turn(self.part_key)
         name = chosen_run(self.run_key)
         parts = (self.new, *((self.one,) if name else ()), self.every)
         if st.session_state.get(self.part_key) not in (None, *parts):
-            self.turn_to(self.new)
+            st.session_state[self.part_key] = self.new
         part = st.segmented_control(
             "Part of the page",
             parts,

@@ -2,7 +2,7 @@
 
 import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar, cast
 
@@ -10,8 +10,9 @@ import streamlit as st
 
 from app.runs.form import settings_file
 from app.ui import session
-from app.ui.widgets import caption, delete_button, download, duration, escaped, failure
+from app.ui.widgets import caption, counted, delete_button, download, duration, escaped, failure
 from spd_core.errors import InputError, SpdError
+from spd_core.evaluation.references import references_to
 from spd_core.recipes.distill import Recipe
 from spd_core.runs import queue
 from spd_core.runs.folder import Damaged, Run, open_run
@@ -219,7 +220,32 @@ def run_actions(
         st.rerun()  # the whole page, and not this fragment alone
     if status.state not in LIVE:
         title = f"{shown(run.record.title or run.record.recipe.capability)} of {run.record.created.replace('T', ' ')}"
-        delete_button("Delete this run", title, row, delete=lambda: delete_run(run, key), disabled=False)
+        delete_button(
+            "Delete this run",
+            title,
+            row,
+            delete=lambda: delete_run(run, key),
+            disabled=False,
+            warn=lambda: said_of_references([run]),
+        )
+
+
+def said_of_references(runs: Sequence[Run]) -> str:
+    """What would point at nothing without these runs; empty where nothing refers to them."""
+    try:
+        found = references_to([run.id for run in runs])
+    except InputError:  # the list says so
+        return ""
+    titles = ", ".join(shown(one.record.title or one.record.recipe.capability) for one in found.runs[:3])
+    more = f" and {len(found.runs) - 3} more" if len(found.runs) > 3 else ""
+    parts = [f"{counted(len(found.runs), 'evaluation')} ({titles}{more})"] * bool(found.runs)
+    parts += [f"{counted(found.texts, 'saved text')} of Side by side"] * bool(found.texts)
+    if not parts:
+        return ""
+    return (
+        f"{' and '.join(parts)} used adapters or captures of it: what was answered and written stays, but cannot be "
+        "asked again, nor opened with what wrote it."
+    )
 
 
 def delete_run(run: Run | Damaged, key: str) -> None:

@@ -84,6 +84,13 @@ def strip(shows: tuple[str, ...] = (), shown_run: str = "") -> None:
     tick()
 
 
+def leave_for(page: Path | None) -> None:
+    """Go to the page that somebody has chosen in the strip, unless it is this one (`page`)."""
+    chosen = st.session_state.pop(session.GO_TO, None)
+    if chosen is not None and chosen != page:
+        st.switch_page(chosen, query_params={})  # without it, Streamlit refuses to leave what its address is bound to
+
+
 def _draw(lines: list[Line]) -> None:
     if not lines:
         return
@@ -100,7 +107,7 @@ def _draw(lines: list[Line]) -> None:
                     on_click=_choose,
                     args=(line,),
                 ):
-                    st.switch_page(line.page)
+                    st.rerun()
         if len(lines) > _MOST:
             st.html(f"<span class='spd-work-more'>and {len(lines) - _MOST} more that wait</span>")
         st.html(render("announced.html", said="; ".join(line.announced for line in lines[:_MOST])))
@@ -113,10 +120,11 @@ def _html(line: Line) -> str:
 
 
 def _choose(line: Line) -> None:
-    """Have a run open on its page; for callbacks."""
+    """Have a run open on its page, and go there; for callbacks."""
+    st.session_state[session.GO_TO] = line.page
     if line.run:
         st.session_state[line.run_key] = line.run
-        st.session_state[line.part_key] = line.part
+        session.turn_to(line.part_key, line.part)
 
 
 # --- jobs of this session ------------------------------------------------------------------------------------------

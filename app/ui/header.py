@@ -21,11 +21,15 @@ if TYPE_CHECKING:
 _STYLE = Path(__file__).with_name("style.css")
 
 
-def header(title: str, question: str, *, shows: tuple[str, ...] = (), shown_run: str = "") -> "Analysis | None":
+def header(
+    title: str, question: str, *, shows: tuple[str, ...] = (), shown_run: str = "", page: Path | None = None
+) -> "Analysis | None":
     """Title, the question that the page answers, the strip, and what works now; returns the analysis in hand.
 
-    `shows` are the keys of jobs whose progress the page shows by itself, `shown_run` the run.
+    `shows` are the keys of jobs whose progress the page shows by itself, `shown_run` the run; `page` is
+    where this is, for pages that runs lead to.
     """
+    at_work.leave_for(page)
     st.html(_STYLE)
     session.read_link()
     st.title(title, anchor=False)

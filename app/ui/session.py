@@ -90,6 +90,7 @@ PICK_LAYER, PICK_KIND, PICK_DIRECTION, PICK_EXAMPLE = "pick_layer", "pick_kind",
 PLACE_SHOWN, CELL_SHOWN, TEXT_TROUBLE, _LINK_READ = "place_shown", "cell_shown", "text_trouble", "link_read"
 
 # Parts of pages that other pages lead to
+TURN_TO, GO_TO, COMPARE_NEXT, TAGS_CHANGED = "turn_to", "go_to", "compare_next", "tags_changed"
 THIS_RUN, THIS_EVALUATION = "This run", "This evaluation"
 
 # What keys begin with where there are several: of a form's or a list's widgets, of a run that is watched, …
@@ -287,6 +288,22 @@ def take_result(key: str) -> Any:
         return None
     st.session_state[mark] = found.result
     return found.result
+
+
+def turn_to(part_key: str, part: str) -> None:
+    """Have a page show another part of it.
+
+    A fragment cannot set the value of a widget outside of it: the browser still sends the old one. So it is noted, and
+    taken over by `take_turn` before the widget is drawn.
+    """
+    st.session_state.setdefault(TURN_TO, {})[part_key] = part
+
+
+def take_turn(part_key: str) -> None:
+    """Do what `turn_to` has noted, if anything."""
+    part = st.session_state.get(TURN_TO, {}).pop(part_key, None)
+    if part is not None:
+        st.session_state[part_key] = part
 
 
 def choose_rank(rank: int) -> None:

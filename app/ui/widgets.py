@@ -157,14 +157,27 @@ def downloads(
         download("Figures as HTML", lambda: figures_html(draw(), title), f"{name}.html")
 
 
-def delete_button(button: str, what: str, row: "DeltaGenerator", *, delete: Callable[[], None], disabled: bool) -> None:
-    """A button in `row` that deletes what is called `what`, once that is confirmed below."""
+def delete_button(
+    button: str,
+    what: str,
+    row: "DeltaGenerator",
+    *,
+    delete: Callable[[], None],
+    disabled: bool,
+    warn: Callable[[], str] = str,
+) -> None:
+    """A button in `row` that deletes what is called `what`, once that is confirmed below.
+
+    `warn` finds out what else that would mean; empty where nothing.
+    """
     asked = f"{session.ASKED_TO_DELETE}_{button}"
     if row.button(button, icon=":material/delete:", disabled=disabled, help="Remove its files; recorded ones stay"):
         st.session_state[asked] = what
     if disabled or st.session_state.get(asked) != what:
         return
-    st.markdown(f"**{escaped(what)}** is removed from the disk for good.")
+    st.markdown(f"**{escaped(what)}** will be removed from the disk for good.")
+    if trouble := warn():
+        st.warning(escaped(trouble), icon=":material/link_off:")
     answers = st.container(horizontal=True)
     answers.button("Keep it", on_click=st.session_state.pop, args=(asked, None), key=f"{asked}_no")
     if answers.button("Remove it", type="primary", key=f"{asked}_yes"):

@@ -265,7 +265,7 @@ def test_the_figure_of_pairs_says_which_is_better_without_colour() -> None:
 
 def listed_script() -> None:
     from app.evaluation import all_evaluations
-    from app.runs.all_runs import ListedRun
+    from app.runs.listed import ListedRun
     from spd_core.runs import queue
     from spd_core.runs.folder import all_runs
 

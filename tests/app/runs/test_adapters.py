@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from app.runs.adapters import adapter_label
-from app.runs.all_runs import run_label
+from app.runs.listed import run_label
 from spd_core.recipes.distill import recipe_from
 from spd_core.runs import queue
 from tests.lora import a_card
