@@ -13,6 +13,7 @@ from streamlit.testing.v1 import AppTest
 
 from app.evaluation import cost, form
 from app.evaluation import subjects as evaluation_subjects
+from app.evaluation.all_evaluations import EVALUATIONS, Results, results_of_table
 from app.evaluation.subjects import Choice, choice_of, subjects_of
 from app.runs.form import settings_file
 from app.ui import session
@@ -29,6 +30,7 @@ from spd_core.evaluation.progress import (
     steps,
 )
 from spd_core.evaluation.store import About, Cell, ItemRecord, write_cell
+from spd_core.evaluation.table import read_table
 from spd_core.intervention.cards import AdapterCard, write_card
 from spd_core.recipes.distill import TrainSettings, recipe_from
 from spd_core.recipes.evaluation import NAMED, Subject, evaluation_from
@@ -38,8 +40,10 @@ from spd_core.runs.events import AnyEvent, CellDone, StageBegun, StageProgress
 from spd_core.runs.folder import Run
 from spd_core.runs.record import State, Status
 from tests import ROOT
+from tests.app.runs.test_all_runs import select
 from tests.app.side_by_side.test_page import html_of
 from tests.app.test_pages import go_to, prepared, press, text_of
+from tests.cells import put, records
 from tests.generation.test_comparison import HOSTILE
 from tests.waiting import LONG
 
@@ -529,19 +533,29 @@ def test_all_evaluations_are_listed_searched_opened_and_deleted(made: Callable[.
     run = made("done", cells=("base",))
     other = made("stopped", sets=["multiple-choice"])
     at = opened(evaluations_view="All evaluations")
-    table = html_of(at)
-    assert "A distillation" not in table
-    assert "Base; Projected; Projected, random subspace" in table
-    assert "1 of 3" in table
-    assert "<script" not in table
+    second, first = at.dataframe[0].value.to_dict("records")
+    assert first["Subjects"] == "Base; Projected; Projected, random subspace"
+    assert (first["Cells"], second["Cells"]) == (1 / 3, 0)
+    assert (second["State"], second["Sets"]) == ("■ stopped", "multiple-choice")
+    assert "<script" not in html_of(at)
     widget(at, "text_input", "Search").set_value("multiple-choice").run()
-    assert "arithmetic" in html_of(at), "its capability"
-    assert "1 evaluation, the newest first" in [one.label for one in at.selectbox]
+    assert [row["In-domain"] for row in at.dataframe[0].value.to_dict("records")] == ["arithmetic"]
     widget(at, "text_input", "Search").set_value("").run()
-    press(press(at, "Delete evaluation"), "Remove it")
+    press(press(select(at, other, shown=[other.id, run.id], kind=EVALUATIONS), "Delete evaluation"), "Remove it")
     assert (run.folder.exists(), other.folder.exists()) == (True, False)
-    press(at, "Open evaluation")
+    press(select(at, run, shown=[run.id], kind=EVALUATIONS), "Open evaluation")
     assert at.session_state[session.EVALUATION_RUN] == run.id
+
+
+def test_what_an_evaluation_has_found_stands_in_its_row(tmp_path: Path) -> None:
+    """40 items: the base has 10 right, one subject 30 of them more, another none of them, the third the same 10."""
+    recipe = evaluation_from({"subjects": ["base", "projected", "complement", "projected-random"]})
+    base = [1] * 10 + [0] * 30
+    for name, right in (("base", base), ("projected", [1] * 40), ("complement", [0] * 40), ("projected-random", base)):
+        put(tmp_path, name, records(right))
+    found = results_of_table(read_table(recipe, tmp_path))
+    assert found == Results("▲ 1 · ▼ 1 · 1 not shown", 0.25, 1.0, "Projected")
+    assert results_of_table(read_table(recipe, tmp_path / "nothing")) == Results()
 
 
 def test_the_list_of_the_other_page_has_no_evaluation(made: Callable[..., Run]) -> None:

@@ -23,6 +23,7 @@ from spd_core.runs.events import ArmDone, Drift, HygieneFound, Sample, StageBegu
 from spd_core.runs.folder import Run, open_run
 from spd_core.runs.record import State, Status
 from tests import ROOT
+from tests.app.runs.test_all_runs import select
 from tests.app.side_by_side.test_page import html_of
 from tests.app.test_pages import go_to, prepared, press, text_of
 from tests.generation.test_comparison import HOSTILE
@@ -459,7 +460,7 @@ def test_all_runs_are_listed_and_one_opens() -> None:
     run = made("done")
     at = opened(runs_view="All runs")
     assert not at.exception
-    press(at, "Open run")
+    press(select(at, run), "Open run")
     assert at.session_state[session.RUN] == run.id
 
 

@@ -12,6 +12,7 @@ from app.fine_tune import all_runs as distillations
 from app.fine_tune import compare
 from app.runs import listed as all_runs
 from app.runs.all_runs import list_key
+from app.runs.listed import RunKind
 from app.ui import session
 from spd_core.errors import StorageError
 from spd_core.generation.comparison import texts_folder
@@ -64,11 +65,13 @@ def ids() -> list[str]:
     return [run.id for run in queue.all_runs() if isinstance(run, Run)]
 
 
-def select(at: AppTest, *runs: Run, shown: list[str] | None = None) -> AppTest:
+def select(
+    at: AppTest, *runs: Run, shown: list[str] | None = None, kind: RunKind = distillations.DISTILLATIONS
+) -> AppTest:
     """Tick rows, as the browser tells it: by their places in the list that was drawn."""
     order = ids() if shown is None else shown
     chosen = {"selection": {"rows": [order.index(run.id) for run in runs], "columns": [], "cells": []}}
-    at.session_state[list_key(order, distillations.DISTILLATIONS)] = chosen
+    at.session_state[list_key(order, kind)] = chosen
     at.run()
     assert not at.exception
     return at
