@@ -35,9 +35,13 @@ def new_evaluation() -> None:
             cost.panel(chosen)
         power = st.container()
         say_trouble()
-        left, right = st.columns((1, 3), gap="medium", vertical_alignment="bottom")
+        left, right = st.columns((1, 3), gap="medium")
         title = left.text_input(
-            "Title", key=session.EVALUATION_TITLE, persist_state="session", placeholder="its capability"
+            "Title",
+            key=session.EVALUATION_TITLE,
+            persist_state="session",
+            placeholder="Title: its capability",
+            label_visibility="collapsed",
         )
         with right:
             PAGE.start_row(recipe, form.fill_evaluation, title or "")

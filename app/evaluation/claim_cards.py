@@ -12,6 +12,7 @@ import streamlit as st
 from app.evaluation.set_panels import compared_sets, interval_text, items_changed, set_title
 from app.ui.widgets import caption, counted, escaped
 from spd_core.evaluation.claims import Claim, Control, p_text
+from spd_core.evaluation.contamination import seen_items
 from spd_core.evaluation.controls import role
 from spd_core.evaluation.report import MARKS, change_text, control_rule, shown_change, shown_p
 from spd_core.evaluation.table import Answered, Column, Table
@@ -106,8 +107,8 @@ def _brief(claim: Claim, mine: Answered) -> Iterator[str]:
         yield "controls: " + ", ".join(f"{count} {state}" for state, count in states.items())
     if claim.flags:
         yield f"⚑ {counted(len(claim.flags), 'reason')} to doubt"
-    if mine.seen_flag:
-        yield f"⚠ {seen_before(mine)}"
+    if seen_items(mine.subject, mine.cells):
+        yield f"⚠ {mine.seen_flag}"
 
 
 def _facts(claim: Claim, mine: Answered) -> Iterator[tuple[str, str | list[str]]]:
@@ -126,14 +127,9 @@ def _more(claim: Claim, mine: Answered) -> Iterator[tuple[str, str | list[str]]]
     """What stands below the controls."""
     if claim.flags:
         yield "Reasons to doubt", [f"⚑ {flag}" for flag in claim.flags]
-    yield "Seen before?", seen_before(mine)
+    if not mine.seen_flag:
+        yield "Seen before?", "no: it was calibrated or trained on none of these items"
     yield "Cost", _cost(mine)
-
-
-def seen_before(mine: Answered) -> str:
-    """Whether a subject was calibrated or trained on items that it was asked."""
-    flag = mine.seen_flag.partition(": ")[2]
-    return flag or "no: it was calibrated or trained on none of these items"
 
 
 def subspace_answer(claim: Claim) -> str:

@@ -1,5 +1,6 @@
 """Differences between two evaluations: a figure, and rows of its table. Pure: no Streamlit."""
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ from app.ui.figures import INK, Drawing, build_figure, plotly_text
 from spd_core.evaluation.claims import Headline, headline
 from spd_core.evaluation.compared import SharedCell
 from spd_core.evaluation.report import MARKS, change_text, shown_p, shown_value
-from spd_core.evaluation.statistics import Difference, Interval
+from spd_core.evaluation.statistics import Interval
 from spd_core.evaluation.table import Answered
 
 if TYPE_CHECKING:
@@ -35,8 +36,7 @@ def pair_differences(pairs: Sequence[SharedCell], dark: bool) -> "go.Figure":
         unit = 1 if low else 100
         found = [one.difference for one in mine if one.difference is not None]
         n = ", ".join(dict.fromkeys(str(one.n) for one in found))
-        least = LEAST_NATS if low else 100 * LEAST_POINTS
-        far = 1.08 * max([least, *(abs(unit * end) for one in found for end in _ends(one))])
+        far = _farthest([one for one in pairs if one.first.likelihood == low], unit)
         axis: Drawing = {
             "title": {"text": f"other − this, better →<br>({'nats per token' if low else 'percentage points'})"},
             "range": [far, -far] if low else [-far, far],
@@ -48,9 +48,12 @@ def pair_differences(pairs: Sequence[SharedCell], dark: bool) -> "go.Figure":
     return build_figure(named_once(data), stacked_panels(panels, legend=len(kinds) > 1), dark=dark)
 
 
-def _ends(found: Difference) -> tuple[float, ...]:
-    ends = (found.effect, found.interval.low, found.interval.high)
-    return tuple(end for end in ends if abs(end) < float("inf"))
+def _farthest(pairs: Sequence[SharedCell], unit: int) -> float:
+    """How far an axis reaches: the same for all sets of a unit, and never so narrow that noise looks big."""
+    least = LEAST_NATS if unit == 1 else 100 * LEAST_POINTS
+    found = [one.difference for one in pairs if one.difference is not None]
+    ends = (abs(unit * end) for one in found for end in (one.effect, one.interval.low, one.interval.high))
+    return 1.08 * max([least, *(end for end in ends if math.isfinite(end))])
 
 
 def _marks(at: int, pairs: Sequence[SharedCell], unit: int, dark: bool) -> list[Drawing]:

@@ -291,7 +291,8 @@ def test_a_card_says_what_the_subject_had_seen(tmp_path: Path, seen: int | None,
     (card,) = claim_cards.cards(found, found.columns[0])
     assert said in card
     brief = card.partition("</summary>")[0]
-    assert (f"⚠ {said}" in brief) == (seen != 0)
+    assert (f"⚠ contaminated: {said}" in brief) == (seen == 8)
+    assert ("Seen before?" in card) == (seen == 0), "else it is a reason to doubt"
     lines = {
         0: [],
         8: [f"Arithmetic, in-domain: {said}."],

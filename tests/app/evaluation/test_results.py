@@ -259,6 +259,7 @@ def test_the_figure_of_pairs_says_which_is_better_without_colour() -> None:
     figure = pair_charts.pair_differences(pairs, True)
     (mark,) = [trace for trace in figure.data if trace.name == "▲ better"]
     assert (list(mark.x), mark.marker.symbol) == ([pytest.approx(50)], "triangle-up")
+    assert figure.layout.xaxis.range[1] == pytest.approx(1.08 * 100 * pairs[0].difference.interval.high)
     back = [one for one in shared_cells(*map(open_tables.table_of, (second, first))) if not one.same_subject]
     assert [pair_charts.pair_row(one)["Shows"] for one in back] == ["▼ worse"]
 
