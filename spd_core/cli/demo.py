@@ -1,6 +1,7 @@
-"""Writes the bundle of recorded results that the app opens on: real captures of the built-in capabilities, and texts
-written inside their subspaces."""
+"""Writes the recorded results that the app opens on: real captures of the built-in capabilities, and texts written
+inside their subspaces. The recorded run and table are in `demo_runs.py`."""
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -34,6 +35,8 @@ def write_demo(
 ) -> dict[str, str]:
     """Capture built-in capabilities with the app's default settings, write texts, and save all in a new folder.
 
+    Runs that were recorded in `out` stay there.
+
     Args:
         names: of the capabilities; None takes all of them.
 
@@ -54,6 +57,8 @@ def write_demo(
             _write_texts(lm, analysis, folder / "texts")
         record = {"command": command_line(), "model": lm.revision, "versions": versions()}
         write_text(folder / "demo.json", to_json(record))
+        if (out / "runs").is_dir():
+            shutil.copytree(out / "runs", folder / "runs")
     tell(Progress(1.0, 1, "Recording"))
     return {name: str(out / "captures" / name) for name in names}
 

@@ -85,7 +85,7 @@ def _carry_out(run: Run, as_json: bool) -> None:
 
     try:
         with bars() as bar:
-            outcome = run_job(run, _distil, on_bar(bar) if is_main() else None)
+            outcome = run_job(run, carry_out_recipe, on_bar(bar) if is_main() else None)
     except KeyboardInterrupt:
         outcome = "stopped"
     if is_main():
@@ -94,7 +94,7 @@ def _carry_out(run: Run, as_json: bool) -> None:
         sys.exit(INTERRUPTED)
 
 
-def _distil(recipe: Recipe, *args: Any, **options: Any) -> "Outcome":
+def carry_out_recipe(recipe: Recipe, *args: Any, **options: Any) -> "Outcome":
     """Loads torch only inside the job, where a failure to load it becomes the run's reason."""
     from spd_core.distill.pipeline import carry_out
 

@@ -96,7 +96,7 @@ def _fill(run: Run, as_json: bool) -> None:
         print(f"set aside in {run.folder / 'cells' / 'set-aside'}, and answered again", file=sys.stderr)
     try:
         with bars() as bar:
-            outcome = run_job(run, _carry_out_table, on_bar(bar))
+            outcome = run_job(run, carry_out_evaluation, on_bar(bar))
     except KeyboardInterrupt:
         outcome = "stopped"
     _print_table(run, outcome, as_json)
@@ -104,7 +104,7 @@ def _fill(run: Run, as_json: bool) -> None:
         sys.exit(INTERRUPTED)
 
 
-def _carry_out_table(*args: Any, **options: Any) -> "Outcome":
+def carry_out_evaluation(*args: Any, **options: Any) -> "Outcome":
     """Loads torch only inside the job, where a failure to load it becomes the run's reason."""
     from spd_core.evaluation.fill import carry_out_table
 
