@@ -14,7 +14,6 @@ from app.side_by_side.lane_pickers import distilled_models
 from app.side_by_side.lanes import COMPLEMENT, KINDS, LANES, MOST_LANES, RANDOM
 from app.side_by_side.which_capture import capture_for
 from app.ui import session
-from spd_core.distill.trained import trained_by
 from spd_core.errors import InputError
 from spd_core.evaluation.store import Cell, ItemRecord
 from spd_core.intervention.cards import AdapterCard
@@ -94,7 +93,7 @@ def how_to_open(
         )
     analysis, notes = capture_for(recipe, subject, cell, beside)
     rank = _rank(subject.rank or recipe.capture.rank, analysis.d_kv) if subject.kind == "projected" else None
-    adapter = _adapter(recipe, subject, cell, analysis) if subject.kind == "distilled" else ""
+    adapter = _adapter(cell, analysis) if subject.kind == "distilled" else ""
     spec = _spec(recipe, subject, cell, rank, adapter)
     values = _asked(cell, record) | _lanes(spec)
     if cell.about.scorer == "nll":
@@ -171,20 +170,15 @@ def _lanes(spec: LaneSpec) -> dict[str, Any]:
     return values
 
 
-def _adapter(recipe: EvaluationRecipe, subject: Subject, cell: Cell, analysis: "Analysis") -> str:
-    """`run/arm` of the adapter that was evaluated."""
+def _adapter(cell: Cell, analysis: "Analysis") -> str:
+    """`run/arm` of the very adapter that answered, whatever was trained since."""
+    from spd_core.evaluation.subjects import adapter_that_answered  # brings torch along
+
     fitting, _ = distilled_models(analysis)
-    wanted = cell.adapter or subject.adapter or _trained(recipe, subject, cell.seed)
-    if wanted not in fitting:
+    found = adapter_that_answered(cell)
+    if found not in fitting:
         raise InputError(
-            "its adapter is not on this machine (any more), or is of another model than the capture; "
-            "train the arm again on Fine-tune"
+            "the adapter that answered is not on this machine any more (deleted, or trained anew), or is of another "
+            "model than the capture; train the arm again on Fine-tune, and evaluate it again"
         )
-    return wanted
-
-
-def _trained(recipe: EvaluationRecipe, subject: Subject, seed: int) -> str:
-    """The adapter of an arm of this evaluation from the run that has trained it; empty when there is none."""
-    training = recipe.distillation(seed)
-    run = trained_by(training).get(subject.arm) if training is not None and subject.arm is not None else None
-    return f"{run.id}/{subject.arm}" if run is not None else ""
+    return found

@@ -6,15 +6,20 @@ Knows nothing of items or scores.
 import hashlib
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from spd_core.data.capability import Capability
 from spd_core.data.catalog import find_capability
 from spd_core.data.seen import Seen, all_seen
 from spd_core.distill.recall import recalled
+from spd_core.errors import InputError
+from spd_core.evaluation.store import Cell
 from spd_core.intervention.adapters import Adapter, saved_adapter
+from spd_core.intervention.cards import finished_adapters
 from spd_core.intervention.export import seen_before
 from spd_core.intervention.lanes import make_lane
 from spd_core.intervention.projection import Lane
@@ -142,11 +147,29 @@ def _adapter(ref: str) -> Adapter:
 def fingerprint(lm: LanguageModel, lane: Lane) -> str:
     """sha256 of what answers: the model at its revision and dtype, where it is projected to, what it is tuned by."""
     projected = lane.subspace is not None and lane.strength != 0
-    facts = {
-        "model": content_of(lm.name) or (lm.name if lm.revision == "unknown" else lm.revision),
-        "dtype": str(lm.dtype),
-        "subspace": lane.subspace.fingerprint if projected and lane.subspace is not None else "",
-        "how": [lane.strength, list(lane.kinds), lane.layers, lane.complement] if projected else None,
-        "adapter": lane.adapter.fingerprint if lane.adapter is not None else "",
-    }
+    return _digest(
+        (lm.name, lm.revision, str(lm.dtype)),
+        lane.subspace.fingerprint if projected and lane.subspace is not None else "",
+        [lane.strength, list(lane.kinds), lane.layers, lane.complement] if projected else None,
+        lane.adapter.fingerprint if lane.adapter is not None else "",
+    )
+
+
+def _digest(model: tuple[str, str, str], subspace: str, how: list[Any] | None, adapter: str) -> str:
+    name, revision, dtype = model
+    known = content_of(name) or (name if revision == "unknown" else revision)
+    facts = {"model": known, "dtype": dtype, "subspace": subspace, "how": how, "adapter": adapter}
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def adapter_that_answered(cell: Cell) -> str:
+    """`run/arm` of the adapter on this machine that answered a cell: known by its weights, so that none which was
+    trained later, or anew in its place, is taken for it. Empty where it is gone, or where none answered.
+    """
+    model = (cell.model, cell.revision, f"torch.{cell.dtype}")
+    refs = [card.ref for card in finished_adapters() if (card.base, card.revision) == (cell.model, cell.revision)]
+    for ref in sorted(refs, key=lambda one: one != cell.adapter):  # the one that it names first
+        with suppress(InputError):  # damaged: it is another one by now
+            if _digest(model, "", None, saved_adapter(ref).fingerprint) == cell.about.subject:
+                return ref
+    return ""

@@ -12,6 +12,8 @@ from streamlit.testing.v1 import AppTest
 from app.ui import session
 from spd_core.distill.recall import recalled
 from spd_core.distill.trained import trained_by
+from spd_core.evaluation.store import read_cell
+from spd_core.evaluation.subjects import adapter_that_answered
 from spd_core.evaluation.table import read_table
 from spd_core.generation import comparison as texts
 from spd_core.intervention.adapters import saved_adapter
@@ -122,3 +124,9 @@ def test_what_an_adapter_of_before_has_seen_is_known_by_its_run(home: Path) -> N
         assert len(found.trained) == written - recipe.corpus.held_out > 0
         assert len(found.calibrated) == (recipe.capture.examples if card.subspace else 0)
     assert recalled("20260101-gone", "spd") is None
+
+
+def test_the_adapter_that_answered_a_table_of_before_is_found_by_its_weights(home: Path) -> None:
+    found = read_cell(home / "runs" / EVALUATED, f"{DISTILLED}-spd", 42, "arithmetic")
+    assert found is not None
+    assert (found[0].adapter, adapter_that_answered(found[0])) == ("", f"{DISTILLED}/spd")

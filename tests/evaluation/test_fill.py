@@ -16,6 +16,7 @@ from spd_core.evaluation import fill, preflight
 from spd_core.evaluation.contamination import seen_items
 from spd_core.evaluation.fill import carry_out_table
 from spd_core.evaluation.store import Cell, ItemRecord, cell_path, read_cell
+from spd_core.evaluation.subjects import adapter_that_answered
 from spd_core.evaluation.table import read_table
 from spd_core.intervention.adapters import save_adapter, saved_adapter
 from spd_core.intervention.export import export_folded, export_merged
@@ -162,6 +163,21 @@ def test_a_cell_says_which_capture_and_which_adapter_answered(make: Make, tmp_pa
         assert found is not None
         assert (found[0].capture, found[0].subspace) == (reference, projected.subspace)
         assert all(event.tokens == 0 for event in heard if isinstance(event, CellDone) and event.set == "inside")
+
+
+def test_the_very_adapter_that_answered_is_found_by_its_weights(make: Make, tmp_path: Path, home: Path) -> None:
+    """An item of an old table, which named no adapter, was opened with that of a newer run."""
+    carry_out_table(make(subjects=["base", "psr", "spd"]), tmp_path / "run")
+    (first,) = [run.id for run in all_runs() if isinstance(run, Run)]
+    carry_out_table(make(subjects=["base", "psr"], train={"epochs": 2, "learning_rate": 1e-2}), tmp_path / "later")
+    assert len(all_runs()) == 2
+    cells = {name: read_cell(tmp_path / "run", name, 42, "inside") for name in ("base", "psr", "spd")}
+    asked = {name: found[0].model_copy(update={"adapter": ""}) for name, found in cells.items() if found is not None}
+    answered = {name: adapter_that_answered(cell) for name, cell in asked.items()}
+    assert answered == {"base": "", "psr": f"{first}/psr", "spd": f"{first}/spd"}
+    shutil.rmtree(home / "runs" / first / "adapters" / "psr")
+    shutil.copytree(home / "runs" / first / "adapters" / "spd", home / "runs" / first / "adapters" / "psr")
+    assert adapter_that_answered(asked["psr"].model_copy(update={"adapter": f"{first}/psr"})) == "", "another by now"
 
 
 def test_cells_of_before_still_open(make: Make, tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """Results of an evaluation without a browser: states of its cells, the explorer's filters, ways to Side by side."""
 
 import dataclasses
+import hashlib
+import json
 import math
 import os
 import re
@@ -13,6 +15,7 @@ from typing import Any
 
 import pytest
 import streamlit as st
+import torch
 from streamlit.testing.v1 import AppTest
 
 from app.evaluation import cost, item_pairs, next_steps, open_tables, pair_charts, results
@@ -20,17 +23,18 @@ from app.evaluation.item_pairs import ALL, FALLS, GAINED, LIMIT, LOST, RISES, UN
 from app.side_by_side import opening
 from app.side_by_side.lanes import COMPLEMENT, RANDOM
 from app.ui import session
-from spd_core.distill.trained import note_sources
 from spd_core.errors import InputError
 from spd_core.evaluation.compared import shared_cells
 from spd_core.evaluation.statistics import minimum_detectable
 from spd_core.evaluation.store import Cell, ItemRecord, cell_path, read_cell
 from spd_core.evaluation.table import read_table
-from spd_core.intervention.cards import AdapterCard, write_card
+from spd_core.intervention.adapters import Adapter, Delta, save_adapter, saved_adapter
+from spd_core.intervention.cards import AdapterCard
 from spd_core.recipes.evaluation import NAMED, Subject
 from spd_core.runs import queue
 from spd_core.runs.folder import Run
 from spd_core.runs.record import Status
+from spd_core.storage import runs_folder
 from spd_core.subspace.analysis import Analysis
 from spd_core.subspace.store import open_capture, place_of, recorded_captures, save_capture
 from tests.app.evaluation.test_charts import EVIL, REVISION, answered, fill, put, read, recipe
@@ -570,7 +574,7 @@ def test_a_capture_that_is_gone_is_refused_and_never_another_taken(tmp_path: Pat
         (Subject(kind="projected", of="full loss"), ["arithmetic"], "no capture of arithmetic (full loss)"),
         (Subject(kind="projected"), [], "no capture of arithmetic (aligned loss) on builtin is at hand"),
         (Subject(kind="projected", rank="energy:0.9"), ["arithmetic"], "its rank rule energy:0.9"),
-        (Subject(kind="distilled", arm="spd"), ["arithmetic"], "its adapter is not on this machine"),
+        (Subject(kind="distilled", arm="spd"), ["arithmetic"], "the adapter that answered is not on this machine"),
     ],
 )
 def test_what_cannot_be_opened_says_why(
@@ -582,29 +586,35 @@ def test_what_cannot_be_opened_says_why(
         opening.how_to_open(recipe(["base", subject]), subject, cell, answered(1)[0])
 
 
-def test_a_distilled_subject_opens_the_adapter_of_its_own_training(tmp_path: Path, at_hand: Any) -> None:
+def test_a_distilled_subject_opens_the_very_adapter_that_answered(tmp_path: Path, at_hand: Any) -> None:
+    """An item of an old table got a newer run's adapter: it named none, and the newest of its arm was taken."""
     asked, subject = recipe(), NAMED["spd"]
     training = asked.distillation(42)
     assert training is not None
-    for title, one in (("another", training.model_copy(update={"seed": 7})), ("its own", training)):
-        run = queue.create_here(one, title)
-        note_sources(one, run.folder)
+    prints = {}
+    for number in (1.0, 2.0):
+        run = queue.create_here(training)
         run.write_status(Status(state="done", since=0.0))
-        folder = run.folder / "adapters" / "spd"
-        folder.mkdir(parents=True)
         card = AdapterCard(
             run=run.id, arm="spd", base="builtin", revision=REVISION, dtype="float32", capability="arithmetic",
             rows=1, steps=1, planned=1, finished=True, settings=training.train, created="2026",
             versions={},
         )  # fmt: skip
-        write_card(card, folder)
-    found = opening.how_to_open(asked, subject, cell_of(tmp_path, subject), answered(1)[0])
-    assert found.values[session.DISTILLED] == [f"{run.id}/spd"]
-    assert found.rank is None
-    answered_by = cell_of(tmp_path, subject).model_copy(update={"adapter": f"{run.id}/spd"})
-    (run.folder / "sources.json").unlink()  # whatever would be found now: the cell says who has answered
-    again = opening.how_to_open(asked, subject, answered_by, answered(1)[0])
-    assert again.values[session.DISTILLED] == [f"{run.id}/spd"]
+        made = Adapter(card, {"model.q_proj": Delta(torch.full((1, 2), number), torch.ones(2, 1), 1.0)})
+        save_adapter(made, run.folder / "adapters" / "spd", SimpleNamespace(model_type="llama"))
+        prints[run.id] = saved_adapter(card.ref).fingerprint
+    older, newer = prints
+    known = {"model": REVISION, "dtype": "torch.float32", "subspace": "", "how": None, "adapter": prints[older]}
+    subject_hash = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
+    cell = cell_of(tmp_path, subject)
+    old = cell.model_copy(update={"about": cell.about.model_copy(update={"subject": subject_hash}), "adapter": ""})
+    for named in ("", f"{older}/spd", f"{newer}/spd"):
+        one = old.model_copy(update={"adapter": named})
+        found = opening.how_to_open(asked, subject, one, answered(1)[0])
+        assert (found.values[session.DISTILLED], found.rank) == ([f"{older}/spd"], None)
+    shutil.rmtree(runs_folder() / older)
+    with pytest.raises(InputError, match="the adapter that answered is not on this machine any more"):
+        opening.how_to_open(asked, subject, old, answered(1)[0])
 
 
 @pytest.mark.builtin
