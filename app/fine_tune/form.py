@@ -16,7 +16,7 @@ from spd_core.data.catalog import saved_capabilities
 from spd_core.data.public import PUBLIC_SETS
 from spd_core.errors import InputError
 from spd_core.recipes.distill import ARMS, ArmName, Recipe, recipe_from, short_name
-from spd_core.recipes.presets import PRESETS
+from spd_core.recipes.presets import PRESETS, PRESETS_DO, PresetName
 
 if TYPE_CHECKING:
     from streamlit.delta_generator import DeltaGenerator
@@ -31,7 +31,6 @@ _RUN = {
     "seed": FieldLabel("Seed", "Of the corpus' noise and of the random subspace."),
 }
 _FORM = FilledForm(session.RECIPE_BASE, session.RECIPE_FORM, session.RECIPE_WIDGETS)
-_PRESETS_DO = {"quick": "A first look", "paper": "As the paper sets it"}
 _IN_A_COLUMN = 4
 """Lines on arms beside which no second column is begun: the button stays on the screen of a laptop."""
 _ARMS_ASK: Mapping[ArmName, str] = {
@@ -168,15 +167,15 @@ def _pick_preset(recipe: Recipe | None) -> None:
     )
 
 
-def _preset_in_words(name: str, recipe: Recipe | None) -> str:
+def _preset_in_words(name: PresetName, recipe: Recipe | None) -> str:
     """`A first look: 48 prompts, 2 epochs; at most 5 min`."""
     if recipe is None:
-        return _PRESETS_DO.get(name, "")
+        return PRESETS_DO[name]
     prompts = counted(recipe.corpus.prompts, "prompt") if recipe.corpus.prompts else "all prompts"
     facts = f"{prompts}, {counted(recipe.train.epochs, 'epoch')}"
     seconds = cost.seconds_of(recipe)
     time = f"; at most {duration(seconds)}" if seconds is not None else ""
-    return f"{_PRESETS_DO[name]}: {facts}{time}" if name in _PRESETS_DO else f"{facts}{time}"
+    return f"{PRESETS_DO[name]}: {facts}{time}"
 
 
 def _preset(name: str, recipe: Recipe) -> Recipe:

@@ -11,7 +11,7 @@ from spd_core.errors import InputError
 from spd_core.records import Record, first_error
 
 _R = TypeVar("_R", bound=Record)
-PresetName: TypeAlias = Literal["quick", "paper"]
+PresetName: TypeAlias = Literal["quick", "visible", "paper"]
 
 PRESETS: Mapping[PresetName, Mapping[str, Any]] = {
     "quick": {
@@ -19,9 +19,27 @@ PRESETS: Mapping[PresetName, Mapping[str, Any]] = {
         "corpus": {"prompts": 48, "held_out": 8, "max_new_tokens": 24},
         "train": {"epochs": 2, "learning_rate": 2e-4},
     },
+    "visible": {
+        "capture": {"examples": 30},
+        "corpus": {"prompts": 120, "held_out": 16, "max_new_tokens": 24},
+        "train": {"epochs": 3, "learning_rate": 1e-3},
+    },
     "paper": {"capture": {"examples": 50}},
 }
-"""`paper`: the paper's settings, where it says them. `quick`: minutes on two cores with the built-in model."""
+"""`paper`: the paper's settings, where it says them. `quick`: minutes on two cores with the built-in model, which it
+hardly changes. `visible`: changes it so that it shows.
+
+Measured with the built-in model on arithmetic (27 November 2026), where training is on its own text alone (PSR): with
+`quick` the held-out loss falls from 2.25 to 2.22 nats; with `visible` from 2.16 to 1.59, and the trained model answers
+13 of the 16 held-out prompts in other words. An arm of `visible` took 3 minutes of processor time, so that the three
+default arms take about 10 on one core; `costs.cost_of` says at most 20, as all answers could be as long as allowed.
+"""
+PRESETS_DO: Mapping[PresetName, str] = {
+    "quick": "A first look, which hardly changes the model",
+    "visible": "Changes the built-in model so that it shows: most answers in other words",
+    "paper": "As the paper sets it, for a GPU",
+}
+"""What each is for, in a sentence."""
 
 
 def read_settings(path: Path, make: Callable[[Any], _R]) -> _R:

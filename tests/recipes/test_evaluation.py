@@ -81,7 +81,7 @@ def test_a_file_is_read_and_written_the_same(tmp_path: Path) -> None:
     [
         ("{", "is not JSON"),
         ("[]", "a JSON list, expected an object"),
-        (json.dumps({"preset": "huge"}), "unknown preset 'huge'; choose quick, paper"),
+        (json.dumps({"preset": "huge"}), "unknown preset 'huge'; choose quick, visible, paper"),
         (json.dumps({"sets": [{"capability": "arithmetic", "limit": 0}]}), "sets.0.limit: Input should be greater"),
         (json.dumps({"subjects": "base"}), "subjects: Input should be a valid"),
     ],

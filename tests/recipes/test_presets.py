@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from spd_core.errors import InputError
 from spd_core.recipes.distill import ARMS, REASONS, Recipe, Target, recipe_from
 from spd_core.recipes.evaluation import NAMED, EvaluationRecipe, evaluation_from
-from spd_core.recipes.presets import PRESETS, differing, settings_in
+from spd_core.recipes.presets import PRESETS, PRESETS_DO, differing, settings_in
 
 COUNTS = st.integers(1, 10**6)
 POSITIVE = st.floats(1e-9, 1e3)
@@ -19,7 +19,7 @@ CAPTURES = st.fixed_dictionaries(
                   "examples": st.none() | COUNTS, "center": st.booleans(), "strength": st.floats(0, 1)},
 )  # fmt: skip
 CORPORA = st.fixed_dictionaries(
-    {}, optional={"prompts": st.none() | st.integers(9, 500), "held_out": st.integers(0, 8), "samples": COUNTS,
+    {}, optional={"prompts": st.none() | st.integers(17, 500), "held_out": st.integers(0, 8), "samples": COUNTS,
                   "temperature": st.none() | st.floats(0, 3), "top_k": st.none() | st.integers(0, 99),
                   "drop": st.lists(st.sampled_from(REASONS), unique=True)},
 )  # fmt: skip
@@ -106,3 +106,12 @@ def test_what_is_no_number_is_refused_as_a_setting(value: Any) -> None:
         Recipe.model_validate({"capability": "x", "corpus": {"temperature": value}})
     with pytest.raises(ValueError, match="finite number"):
         EvaluationRecipe.model_validate({"capture": {"strength": value}})
+
+
+def test_presets_stand_from_the_smallest_to_the_largest_and_say_what_they_do() -> None:
+    made = [recipe_from({"preset": name, "capability": "arithmetic"}) for name in PRESETS]
+    prompts = [recipe.corpus.prompts or 240 for recipe in made]  # arithmetic has 240
+    assert prompts == sorted(prompts)
+    assert [recipe.train.epochs for recipe in made] == sorted(recipe.train.epochs for recipe in made)
+    assert PRESETS_DO.keys() == PRESETS.keys()
+    assert len(set(PRESETS_DO.values())) == len(PRESETS)

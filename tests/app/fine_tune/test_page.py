@@ -66,7 +66,7 @@ def test_the_form_starts_with_quick_and_tells_what_it_costs() -> None:
     (presets,) = (one for one in at.radio if one.label == "Preset")
     assert presets.value == "quick"
     quick, *_ = presets.proto.captions
-    assert quick.startswith("A first look: 48 prompts, 2 epochs; at most ")
+    assert quick.startswith("A first look, which hardly changes the model: 48 prompts, 2 epochs; at most ")
     assert f"at most {quick.partition('at most ')[2]}**" in shown, "the same as the cost below"
     press(at, "Start fine-tuning")
     (run,) = (one for one in queue.all_runs() if isinstance(one, Run))
