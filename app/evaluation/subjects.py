@@ -131,7 +131,7 @@ def pick_subjects(base: Choice, model: str, key: str) -> tuple[Subject, ...]:
     if arms:
         caption(f"What each isolates: {', '.join(f'**{short_name(arm)}** {ARMS[arm].isolates}' for arm in arms)}.")
         st.warning(
-            "Arms are trained first, one after another, before anything is answered: the cost below says how "
+            "Arms are trained first, one after another, before anything is answered: the cost above says how "
             "long that takes.",
             icon=":material/schedule:",
         )
