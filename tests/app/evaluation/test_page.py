@@ -205,6 +205,20 @@ def test_a_public_set_comes_from_the_hub_or_a_file(tmp_path: Path) -> None:
     assert "cannot read /nowhere.jsonl" in text_of(at)
 
 
+def test_a_task_of_the_harness_is_a_set_that_says_itself_how_it_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("spd_core.evaluation.harness.check_tasks", lambda *_: None)
+    at = opened()
+    widget(at, "multiselect", "Sets").set_value(["arithmetic", "harness:arc_easy"]).run()
+    assert not at.exception
+    assert "task of lm-evaluation-harness, scored by its own rules" in text_of(at)
+    assert [one.label for one in at.number_input if "Most new tokens, " in one.label] == ["Most new tokens, arithmetic"]
+    (folder,) = (one for one in at.text_input if one.label.startswith("Folder of tasks for"))
+    folder.set_value("my_tasks").run()
+    press(at, "Start evaluation")
+    assert only_run().record.evaluation.sets[1].model_dump(exclude_defaults=True) == {
+        "capability": "harness:arc_easy", "data": "my_tasks", "limit": 60}  # fmt: skip
+
+
 def test_settings_reach_the_evaluation() -> None:
     at = opened()
     widget(at, "text_input", "Seeds").set_value("7, 8")
