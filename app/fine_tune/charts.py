@@ -171,7 +171,7 @@ def finals_table(views: Mapping[str, RunView]) -> list[dict[str, str]]:
             "Run": run,
             "Arm": short_name(arm),
             "Round": str(last.round),
-            "Train": "–" if last.train is None else f"{last.train:.4f}",
+            "Train, mean of an epoch": "–" if last.train is None else f"{last.train:.4f}",
             "Held-out": "–" if last.held_out is None else f"{last.held_out:.4f}",
         }
         for run, view in views.items()

@@ -30,10 +30,12 @@ def panel(records: Sequence[RunRecord], views: Mapping[str, RunView]) -> None:
     chart(charts.losses(curves, is_dark(), by), key="chart_runs_losses", alt=charts.losses_alt(curves))
     caption(
         "How to read this: colour and dash are the arm, the shape of the marks is the run. Thin lines are the rows "
-        "of each step, thick ones the held-out rows. Each arm is scored on its own text, so a lower line of another "
-        "arm is no better model."
+        "of each step, hollow marks the mean of an epoch, thick lines the held-out rows. Each arm is scored on its own "
+        "text, so a lower line of another arm is no better model."
     )
-    st.html(table_html(charts.finals_table(views), "Last losses, in nats per token"))
+    st.html(
+        table_html(charts.finals_table(views), "Last losses, in nats per token: train is the mean of the last epoch")
+    )
     download("Losses of these runs as CSV", lambda: to_csv(charts.losses_table(curves)), "runs-losses.csv")
 
 

@@ -47,16 +47,16 @@ def panel(run: "Run", status: "Status", view: "RunView") -> None:
     )
     shown = next((one for one in corpora if one.path.stem == chosen), None if len(corpora) > 1 else corpora[0])
     closed = _closed(run, status, view, shown)
+    if closed:
+        caption(f":material/lock: {closed}")
+    else:
+        rejecting.say(run)
     if shown is None:
         st.html(table_html([_facts(one) for one in corpora], "What the corpora are like"))
         _say_marks(run.record.distillation)
         prompt_by_prompt.panel(run, corpora, editable=not closed)
     else:
         corpus_table.panel(run, shown, editable=not closed)
-    if closed:
-        caption(f":material/lock: {closed}")
-    else:
-        rejecting.say(run)
 
 
 def _closed(run: "Run", status: "Status", view: "RunView", shown: ShownCorpus | None) -> str:

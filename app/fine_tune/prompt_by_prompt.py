@@ -50,7 +50,7 @@ def panel(run: "Run", corpora: Sequence[ShownCorpus], *, editable: bool) -> None
         column_config={
             "Row": st.column_config.NumberColumn(width="small"),
             "Prompt": st.column_config.TextColumn(width="medium"),
-            "Right answer": st.column_config.TextColumn(width="small"),
+            "Reference": st.column_config.TextColumn(width="small"),
         },
         alt="Prompts, and what each arm wrote after them",
     )
@@ -96,7 +96,7 @@ def _line(number: int, answers: Answers) -> dict[str, Any]:
     return {
         "Row": number,
         "Prompt": one.prompt(row),
-        "Right answer": one.answer(row),
+        "Reference": one.answer(row),
         **{title: f"{_mark(one, row)}{row.completion.strip()}" for title, (one, row) in answers.items()},
     }
 

@@ -46,7 +46,7 @@ def test_one_button_a_closed_tab_and_a_killed_server(server: Server, visit: Call
     server.kill()
     server.start()
     page = visit(link)
-    expect(main(page)).to_contain_text("finished")
+    expect(main(page).get_by_role("heading", level=4).first).to_contain_text("finished")
     expect(main(page).get_by_role("table").first).to_contain_text(re.compile("PSR.*SSD.*SPD", re.DOTALL))
     accessible(page, "Fine-tune, a finished run")
     for part, says in (

@@ -126,7 +126,7 @@ def test_the_losses_as_a_table_and_in_a_sentence() -> None:
 def test_last_losses_of_several_runs() -> None:
     curves = {("spd", 1): curve(3.0, held_out=2.0), ("spd", 2): Curve(held_out=[(1, 1.0, 1.5)])}
     assert charts.finals_table({"a": RunView(curves=curves), "b": RunView()}) == [
-        {"Run": "a", "Arm": "SPD", "Round": "2", "Train": "–", "Held-out": "1.5000"}
+        {"Run": "a", "Arm": "SPD", "Round": "2", "Train, mean of an epoch": "–", "Held-out": "1.5000"}
     ]
 
 

@@ -322,7 +322,7 @@ def test_arms_stand_beside_each_other_on_one_prompt() -> None:
     at = opened(run=run.id)
     (table,) = at.dataframe
     frame = table.value
-    assert list(frame.columns)[:3] == ["Row", "Prompt", "Right answer"]
+    assert list(frame.columns)[:3] == ["Row", "Prompt", "Reference"]
     assert frame["PSR"][0].startswith("✓ ")
     assert frame["SPD"][0] == "✗ none"
     shown = html_of(at)
