@@ -17,7 +17,7 @@ from spd_core.errors import InputError
 from spd_core.recipes.distill import Recipe
 from spd_core.recipes.evaluation import EvaluationRecipe
 from spd_core.runs import queue
-from spd_core.runs.folder import Damaged, Run, all_runs
+from spd_core.runs.folder import Damaged, Run, all_runs, recorded_runs
 from spd_core.runs.record import State
 from spd_core.text import opening, shown
 
@@ -53,9 +53,9 @@ def all_runs_panel(open_run: Callable[[str], None], kind: RunKind) -> None:
 
 
 def _listed(kind: type[Recipe] | type[EvaluationRecipe]) -> tuple[list[ListedRun], list[Damaged]]:
-    """All runs of a kind, the newest first, and the directories that cannot be read."""
+    """All runs of a kind, the newest first and recorded ones last, and the directories that cannot be read."""
     listed, damaged = [], []
-    for run in all_runs():
+    for run in (*all_runs(), *recorded_runs()):
         if isinstance(run, Damaged):
             damaged.append(run)
             continue
@@ -148,7 +148,7 @@ def _cells(one: ListedRun, kind: RunKind) -> dict[str, Any]:
     record, worked = one.run.record, events_of(one).worked
     own = kind.row(one)
     return {
-        "State": f"{_ICONS[one.status.state]} {state_in_words(one.status)}",
+        "State": "◆ recorded" if one.run.recorded else f"{_ICONS[one.status.state]} {state_in_words(one.status)}",
         kind.noun.capitalize(): shown(opening(run_title(record), 80)),
         **{name: value for name, value in own.items() if name not in kind.last},
         "Tags": list(one.tags),

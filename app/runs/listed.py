@@ -83,6 +83,7 @@ def matches(run: Run, status: Status, query: str) -> bool:
             recipe.model,
             *recipe.arms,
             *contents_of(recipe),
+            "recorded" * run.recorded,
             status.state,
             state_in_words(status),
             notes,

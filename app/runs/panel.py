@@ -218,7 +218,7 @@ def run_actions(
         )
     if row.button("Clone with changes", on_click=clone, icon=":material/content_copy:"):
         st.rerun()  # the whole page, and not this fragment alone
-    if status.state not in LIVE:
+    if status.state not in LIVE and not run.recorded:
         title = f"{shown(run.record.title or run.record.recipe.capability)} of {run.record.created.replace('T', ' ')}"
         delete_button(
             "Delete this run",

@@ -30,6 +30,7 @@ def actions(
         st.error(f"**That did not work:** {escaped(trouble)}", icon=":material/error:")
     row = st.container(horizontal=True, vertical_alignment="center")
     ids = [one.run.id for one in selected]
+    kept = any(one.run.recorded for one in selected)  # comes with SPD Lab, and stays as it is
     if row.button(
         f"Open {kind.noun}",
         icon=":material/folder_open:",
@@ -49,7 +50,7 @@ def actions(
         help=f"Tick two to {MOST_COMPARED}." if not 2 <= len(selected) <= MOST_COMPARED else None,
     ):
         st.rerun()
-    with row.popover("Tags", icon=":material/sell:", disabled=not selected):
+    with row.popover("Tags", icon=":material/sell:", disabled=not selected or kept):
         _pick_tags(selected, listed, kind)
     _delete(selected, row, kind)
     with row:
@@ -103,7 +104,6 @@ def _tag(key: str, selected: Sequence[ListedRun], before: Sequence[str]) -> None
 
 def _delete(selected: Sequence[ListedRun], row: "DeltaGenerator", kind: RunKind) -> None:
     """A button that asks once, and says how much goes and what would point at nothing."""
-    busy = [one for one in selected if one.busy]
     size = sum(map(size_on_disk, selected)) / 2**20
     named = "; ".join(run_label(one.run.record) for one in selected[:_NAMED])
     more = f" and {len(selected) - _NAMED} more" if len(selected) > _NAMED else ""
@@ -114,7 +114,7 @@ def _delete(selected: Sequence[ListedRun], row: "DeltaGenerator", kind: RunKind)
         what,
         row,
         delete=lambda: _delete_all(runs, kind.key),
-        disabled=not selected or bool(busy),
+        disabled=not selected or any(one.busy or one.run.recorded for one in selected),
         warn=lambda: said_of_references(runs),
     )
 

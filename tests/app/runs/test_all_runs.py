@@ -19,7 +19,7 @@ from spd_core.generation.comparison import texts_folder
 from spd_core.recipes.distill import Recipe, recipe_from
 from spd_core.recipes.evaluation import evaluation_from
 from spd_core.recipes.presets import PRESETS
-from spd_core.runs import queue
+from spd_core.runs import folder, queue, remarks
 from spd_core.runs.events import AnswersScored, StageBegun, TrainingLoss
 from spd_core.runs.folder import Run
 from spd_core.runs.record import State, Status
@@ -255,6 +255,24 @@ def test_runs_are_tagged_and_found_by_their_tags(make: Make) -> None:
     at.text_input(key=f"{session.RUNS_LIST}_search").set_value("third").run()
     assert "None of 3 runs matches 'third' and is tagged paper, old" in text_of(at)
     assert all_runs.matches(first, first.status(), "first OLD")
+
+
+def test_a_recorded_run_is_opened_and_compared_but_neither_deleted_nor_tagged(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, recorded = make("Own"), make("Came along")
+    for module in (folder, remarks):
+        monkeypatch.setattr(module, "RECORDED", tmp_path / "recorded")
+    (tmp_path / "recorded").mkdir()
+    recorded.folder.rename(tmp_path / "recorded" / recorded.id)
+    at = page()
+    assert [(row["Run"], row["State"]) for row in rows(at)] == [("Own", "✓ finished"), ("Came along", "◆ recorded")]
+    shown = [own.id, recorded.id]
+    select(at, own, recorded, shown=shown)
+    assert button(at, "Delete runs").disabled
+    assert not button(at, "Compare").disabled
+    press(select(at, recorded, shown=shown), "Open run")
+    assert at.session_state["opened"] == recorded.id
 
 
 def test_a_senseless_tag_is_refused_once(make: Make) -> None:
