@@ -5,6 +5,7 @@ Imports no torch.
 
 import functools
 import json
+import os
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,11 +40,11 @@ def runs_at_work() -> list[AtWork]:
     Raises:
         InputError: the folder of runs cannot be read.
     """
-    standing = []
+    standing, home = [], str(runs_folder())
     for name in names():
-        if _live(name):
+        if _live(f"{home}/{name}/{STATUS}"):
             with suppress(InputError):
-                run = _opened(str(runs_folder()), name)
+                run = _opened(home, name)
                 standing.append((queue.status_of(run), run))
     waiting = sorted((s.since, run.id) for s, run in standing if s.state == "queued")
     places = {id: place for place, (_, id) in enumerate(waiting, 1)}
@@ -51,12 +52,11 @@ def runs_at_work() -> list[AtWork]:
     return sorted(found, key=lambda one: (one.place, one.status.since))
 
 
-def _live(name: str) -> bool:
-    """Whether a run's last word was that it works or waits."""
-    path = runs_folder() / name / STATUS
+def _live(path: str) -> bool:
+    """Whether the last word of a run, in this file, was that it works or waits."""
     try:
-        found = path.stat()
-        return _state(str(path), found.st_mtime_ns, found.st_ino) in _LIVE
+        found = os.stat(path)
+        return _state(path, found.st_mtime_ns, found.st_ino) in _LIVE
     except OSError:
         return False
 
