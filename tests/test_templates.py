@@ -112,21 +112,72 @@ def test_a_text_with_its_changes() -> None:
     assert report.diff_html([], None) == "<i>(no text)</i>"
 
 
+CONTROL = {"name": EVIL, "state": "not run", "mark": "–", "numbers": "", "question": EVIL}
 CLAIM: dict[str, Any] = {
-    "headline": "not shown", "kind": "not-shown", "mark": "·", "subject": EVIL, "sentence": EVIL, "origin": EVIL,
-    "facts": [("Effect", EVIL), ("Controls", [EVIL, "two"]), ("Reasons to doubt", ["one"])],
+    "kind": "helps", "compact": False, "mark": "▲", "headline": "helps", "subject": EVIL, "change": EVIL, "brief": EVIL,
+    "sentence": EVIL, "facts": [("Effect", EVIL), ("Items", [EVIL, "two"])], "more": [("Cost", EVIL)],
+    "controls": [CONTROL, {**CONTROL, "state": "passed", "mark": "✓", "numbers": EVIL}], "rule": EVIL, "origin": EVIL,
 }  # fmt: skip
+COMPACT = {**CLAIM, "kind": "not-shown", "compact": True, "mark": "·", "headline": "not shown", "controls": []}
+INSIDE = (
+    f"<p>{SHOWN}</p><dl><dt>Effect</dt><dd>{SHOWN}</dd><dt>Items</dt><dd><ul><li>{SHOWN}</li><li>two</li></ul></dd>"
+    "CONTROLS"
+    f'<dt>Cost</dt><dd>{SHOWN}</dd></dl><p class="spd-origin">{SHOWN}</p>'
+)
+CONTROLS = (
+    '<dt>Controls</dt><dd><ul class="spd-controls">'
+    f'<li class="spd-not-run"><b>– {SHOWN}: not run</b>; {SHOWN}</li>'
+    f'<li class="spd-passed"><b>✓ {SHOWN}: passed</b>, {SHOWN}; {SHOWN}</li></ul><p class="spd-rule">{SHOWN}</p></dd>'
+)
 CARD = (
-    f'<article class="spd-claim spd-not-shown" aria-label="{SHOWN}: not shown">'
-    f'<p class="spd-headline"><span aria-hidden="true">·</span> not shown</p><p class="spd-who">{SHOWN}</p>'
-    f"<p>{SHOWN}</p><dl><dt>Effect</dt><dd>{SHOWN}</dd><dt>Controls</dt><dd><ul><li>{SHOWN}</li><li>two</li></ul></dd>"
-    f'<dt>Reasons to doubt</dt><dd><ul><li>one</li></ul></dd></dl><p class="spd-origin">{SHOWN}</p></article>'
+    f'<article class="spd-claim spd-helps" aria-label="{SHOWN}: helps">'
+    '<p class="spd-headline"><span class="spd-mark" aria-hidden="true">▲</span> helps</p>'
+    f'<p class="spd-who">{SHOWN} <span class="spd-change">{SHOWN}</span></p>'
+    f"{INSIDE.replace('CONTROLS', CONTROLS)}</article>"
+)
+LINE = (
+    f'<article class="spd-claim spd-not-shown spd-compact" aria-label="{SHOWN}: not shown"><details><summary>'
+    '<span class="spd-headline"><span class="spd-mark" aria-hidden="true">·</span> not shown</span>'
+    f'<span class="spd-who">{SHOWN}</span><span class="spd-change">{SHOWN}</span>'
+    f'<span class="spd-brief">{SHOWN}</span></summary>{INSIDE.replace("CONTROLS", "")}</details></article>'
 )
 
 
-def test_a_claims_card() -> None:
-    assert squeezed(render("claim.html", claim=CLAIM)) == CARD
-    assert squeezed(render("claims.html", claims=[CLAIM, CLAIM])) == f'<div class="spd-claims">{CARD}{CARD}</div>'
+def test_a_claims_card_and_a_line_that_opens() -> None:
+    assert squeezed(render("claim.html", claim=CLAIM).strip()) == CARD
+    assert squeezed(render("claim.html", claim=COMPACT).strip()) == LINE
+    both = squeezed(render("claims.html", claims=[COMPACT, CLAIM]))
+    assert both == f'<div class="spd-claims">{CARD}</div><div class="spd-claims spd-list">{LINE}</div>'
+
+
+def test_a_verdict() -> None:
+    page = squeezed(render("verdict.html", kind="helps", mark="▲", first=EVIL, rest=EVIL, warnings=[EVIL]))
+    assert page == (
+        '<div class="spd-verdict-box spd-helps"><p class="spd-verdict-first"><span class="spd-mark" aria-hidden="true">'
+        f'▲</span> {SHOWN}</p><p>{SHOWN}</p><p class="spd-warning"><b>⚠</b> {SHOWN}</p></div>'
+    )
+
+
+ANSWER: dict[str, Any] = {
+    "who": EVIL, "chosen": True, "verdict": "✗ wrong", "kind": "wrong", "read": EVIL, "likelihood": None, "how": EVIL,
+    "parts": [("\n a ", ""), (EVIL, "read"), ("b\n", ""), (EVIL, "unread")], "reason": EVIL,
+}  # fmt: skip
+
+
+def test_an_item_keeps_every_space_of_what_was_written() -> None:
+    nats = {**ANSWER, "chosen": False, "read": None, "likelihood": 0.5, "parts": [], "reason": ""}
+    page = squeezed(render("item.html", label=EVIL, answers=[ANSWER, {**ANSWER, "parts": []}, nats]))
+    assert page.startswith(f'<div class="spd-item" role="region" tabindex="0" aria-label="{SHOWN}"><article')
+    assert (
+        f'<article class="spd-answer spd-chosen" aria-label="{SHOWN}: ✗ wrong"><p class="spd-who">{SHOWN}</p>' in page
+    )
+    assert (
+        f'<p class="spd-said">\n a <mark title="The answer was read here">{SHOWN}</mark>b\n'
+        f'<span class="spd-unread" title="Not read: the answer had ended">{SHOWN}</span></p>'
+    ) in page
+    assert page.count("<i>(nothing was written)</i>") == 1
+    assert page.count('class="spd-said"') == 2, "a likelihood wrote nothing"
+    assert page.count("Why it is not right") == 2
 
 
 # --- pages -------------------------------------------------------------------------------------------------------
@@ -180,7 +231,13 @@ def test_the_page_of_figures() -> None:
 
 @pytest.mark.parametrize(
     "page",
-    [render("claims.html", claims=[CLAIM]), table_html([{EVIL: EVIL}], EVIL), report.diff_html([Piece(EVIL, True)], 3)],
+    [
+        render("claims.html", claims=[CLAIM, COMPACT]),
+        render("item.html", label=EVIL, answers=[ANSWER]),
+        render("verdict.html", kind="helps", mark="▲", first=EVIL, rest=EVIL, warnings=[EVIL]),
+        table_html([{EVIL: EVIL}], EVIL),
+        report.diff_html([Piece(EVIL, True)], 3),
+    ],
 )
 def test_a_browser_reads_text_alone(page: str) -> None:
     found = Tags(page)
