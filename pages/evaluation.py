@@ -8,6 +8,7 @@ from app.runs.page import RunPage, say_trouble
 from app.ui import session
 from app.ui.header import header
 from app.ui.widgets import caption, escaped
+from spd_core.recipes.evaluation import EvaluationRecipe
 from spd_core.runs import queue
 
 PAGE = RunPage(
@@ -21,6 +22,7 @@ PAGE = RunPage(
     file_name="evaluation.json",
     file_key=session.EVALUATION_FILE,
     command="table",
+    recipe_type=EvaluationRecipe,
 )
 
 

@@ -6,6 +6,7 @@ from app.runs.page import RunPage, say_trouble
 from app.ui import session
 from app.ui.header import header
 from app.ui.widgets import caption, escaped
+from spd_core.recipes.distill import Recipe
 from spd_core.runs import queue
 
 PAGE = RunPage(
@@ -19,6 +20,7 @@ PAGE = RunPage(
     file_name="recipe.json",
     file_key=session.RECIPE_FILE,
     command="distill",
+    recipe_type=Recipe,
 )
 
 

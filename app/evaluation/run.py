@@ -6,14 +6,13 @@ from collections.abc import Callable
 import streamlit as st
 
 from app.evaluation import form
+from app.runs.kept import command_and_notes, run_log
 from app.runs.panel import (
     LIVE,
-    command_and_notes,
     open_shown,
     redraw_while_live,
     run_actions,
     run_header,
-    run_log,
     run_progress,
 )
 from app.ui import session

@@ -16,7 +16,7 @@ from app.ui.tables import table_html
 from app.ui.widgets import caption, download, duration, escaped, failure
 from spd_core.errors import InputError
 from spd_core.evaluation.proposals import evaluation_of
-from spd_core.intervention.cards import AdapterCard, adapter_folder, finished_adapters, portable_files
+from spd_core.intervention.cards import CARD, AdapterCard, adapter_folder, finished_adapters, portable_files, read_card
 from spd_core.runs.record import Status
 from spd_core.runs.view import Curve, RunView
 from spd_core.storage import spd_home
@@ -27,11 +27,16 @@ if TYPE_CHECKING:
 
 def adapters_panel(run: "Run", status: Status, view: RunView) -> None:
     """The table of what is trained already, and what to do with it."""
-    arms = run.record.distillation.arms
-    cards = [card for arm in arms for card in finished_adapters() if card.ref == f"{run.id}/{arm}"]
+    cards = _cards(run)
     if not cards:
         return
     st.html(table_html([_row(card, view) for card in cards], "Trained adapters"))
+    if run.recorded:
+        caption(
+            "Their weights are not part of what was recorded, so none of them can answer in a lane of Side by side; "
+            "the recorded table on Evaluation shows what they answered."
+        )
+        return
     row = st.container(horizontal=True, vertical_alignment="bottom")
     _evaluate(run, status, cards, row)
     if row.button(
@@ -41,6 +46,15 @@ def adapters_panel(run: "Run", status: Status, view: RunView) -> None:
     ):
         open_adapters(cards)
     _export(cards, row)
+
+
+def _cards(run: "Run") -> list[AdapterCard]:
+    """Cards of what is trained, in the order of the arms."""
+    arms = run.record.distillation.arms
+    if run.recorded:
+        folders = [run.folder / "adapters" / arm for arm in arms]
+        return [read_card(folder) for folder in folders if (folder / CARD).is_file()]
+    return [card for arm in arms for card in finished_adapters() if card.ref == f"{run.id}/{arm}"]
 
 
 def _row(card: AdapterCard, view: RunView) -> dict[str, str]:

@@ -8,15 +8,14 @@ from app.fine_tune import corpora, curves, drift_chart, form, rejecting
 from app.fine_tune.adapters import adapters_panel
 from app.fine_tune.corpus import corpora_of, nothing_left, train_label
 from app.runs.form import arm_names
+from app.runs.kept import command_and_notes, run_log
 from app.runs.panel import (
     LIVE,
     GoOn,
-    command_and_notes,
     open_shown,
     redraw_while_live,
     run_actions,
     run_header,
-    run_log,
     run_progress,
 )
 from app.ui import session

@@ -10,7 +10,7 @@ import streamlit as st
 from app.jobs.job import COMPUTING
 from app.jobs.models import import_engine
 from app.runs.form import pick_settings_file, settings_file
-from app.runs.panel import choose_run, chosen_run
+from app.runs.panel import choose_run, chosen_run, recorded_while_alone
 from app.ui import session
 from app.ui.widgets import caption, download, escaped, failure
 from spd_core.errors import SpdError
@@ -32,6 +32,7 @@ class RunPage:
         start_label: what the button says.
         settings: what settings in a file are called, `file_name` is that file, and `file_key` the uploader's key.
         command: of the shell, that starts the same.
+        recipe_type: of its runs.
     """
 
     new: str
@@ -44,6 +45,7 @@ class RunPage:
     file_name: str
     file_key: str
     command: str
+    recipe_type: type[Recipe] | type[EvaluationRecipe]
 
     def turn_to(self, part: str) -> None:
         """Show another part of the page; for callbacks."""
@@ -58,7 +60,7 @@ class RunPage:
     def shown_run(self) -> str:
         """The run that the page is about to show; empty where it shows another part."""
         session.take_turn(self.part_key)
-        name, state = chosen_run(self.run_key), st.session_state
+        name, state = self._name(), st.session_state
         part = state.get(self.part_key, st.query_params.get(self.part_key, self.one))
         return name if part == self.one else ""
 
@@ -70,10 +72,14 @@ class RunPage:
         except SpdError as error:
             st.session_state[session.RUN_TROUBLE] = str(error)
 
+    def _name(self) -> str:
+        """The run that was chosen; else a recorded one, as long as there is none of this machine."""
+        return chosen_run(self.run_key) or recorded_while_alone(self.recipe_type)
+
     def pick_part(self) -> tuple[str, str]:
         """The part that is to be drawn, and the name of the run that is shown; empty for none."""
         session.take_turn(self.part_key)
-        name = chosen_run(self.run_key)
+        name = self._name()
         parts = (self.new, *((self.one,) if name else ()), self.every)
         if st.session_state.get(self.part_key) not in (None, *parts):
             st.session_state[self.part_key] = self.new

@@ -1,21 +1,20 @@
 """What is the same of a run on both pages: how it stands, what can be done with it, its log, command and notes."""
 
-import shlex
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar, cast
+from typing import Generic, Literal, TypeVar, cast
 
 import streamlit as st
 
-from app.runs.form import settings_file
 from app.ui import session
-from app.ui.widgets import caption, counted, delete_button, download, duration, escaped, failure
+from app.ui.widgets import caption, counted, delete_button, duration, escaped, failure
 from spd_core.errors import InputError, SpdError
 from spd_core.evaluation.references import references_to
 from spd_core.recipes.distill import Recipe
+from spd_core.recipes.evaluation import EvaluationRecipe
 from spd_core.runs import queue
-from spd_core.runs.folder import Damaged, Run, open_run
+from spd_core.runs.folder import Damaged, Run, all_runs, open_run, recorded_runs
 from spd_core.runs.record import RunRecord, Status
 from spd_core.runs.view import RunView
 from spd_core.text import shown
@@ -33,6 +32,9 @@ _BADGES = {
     "failed": ":red-badge[:material/error: failed]",
     "lost": ":red-badge[:material/link_off: lost]",
 }
+
+
+_RECORDED_BADGE = " :gray-badge[recorded]"
 
 
 # --- which run ---------------------------------------------------------------------------------------------------
@@ -54,6 +56,15 @@ def choose_run(name: str, key: str = session.RUN) -> None:
     st.session_state[key] = name
     if not name:
         st.query_params.pop(key, None)
+
+
+def recorded_while_alone(kind: type[Recipe] | type[EvaluationRecipe]) -> str:
+    """Name of the run of a kind that comes with SPD Lab, as long as none was made here; empty otherwise."""
+    try:
+        own = any(isinstance(run, Run) and isinstance(run.record.recipe, kind) for run in all_runs())
+    except InputError:  # the list says so
+        return ""
+    return "" if own else next((run.id for run in recorded_runs() if isinstance(run.record.recipe, kind)), "")
 
 
 # --- drawn again while it works -----------------------------------------------------------------------------------
@@ -116,11 +127,19 @@ def _events_so_far(run: Run, view_type: type[_View]) -> _View:
 def run_header(run: Run, status: Status, parts: str) -> None:
     """Title, state and what was asked, `parts` among it; why it ended, where that has to be said."""
     record, recipe = run.record, run.record.recipe
-    st.markdown(f"#### {escaped(shown(record.title or recipe.capability))} {_BADGES[status.state]}")
+    st.markdown(
+        f"#### {escaped(shown(record.title or recipe.capability))} {_BADGES[status.state]}"
+        f"{_RECORDED_BADGE * run.recorded}"
+    )
     model = "the built-in model" if recipe.model == "builtin" else recipe.model
     where = "" if record.launcher == "local" else f" · launched with {record.launcher}"
     said = f"{parts} · {model} · created {record.created.replace('T', ' ')}{where}"
     caption(escaped(f"{recipe.capability} · {said}" if record.title else said))
+    if run.recorded:
+        caption(
+            "Real results that come with SPD Lab, to be looked at before you train: nothing is loaded, and no weights "
+            "are part of it. **Clone with changes** makes a run of your own of it."
+        )
     if status.state == "failed":
         failure("It failed:", status.reason)
     elif status.state in ("lost", "stopped") and status.reason:
@@ -148,7 +167,7 @@ def run_progress(
 # --- what can be done ---------------------------------------------------------------------------------------------
 
 
-def _try(action: Callable[[], object]) -> None:
+def try_it(action: Callable[[], object]) -> None:
     """A button's work; what goes wrong is told by the page that comes after."""
     try:
         action()
@@ -189,7 +208,7 @@ def run_actions(
         row.button("Stopping after this step…", disabled=True, icon=":material/stop_circle:")
         row.button(
             "Kill it now",
-            on_click=_try,
+            on_click=try_it,
             args=(lambda: queue.kill(run),),
             icon=":material/dangerous:",
             help=f"It is killed by itself {queue.GRACE:.0f} s after it was asked ({waited:.0f} s ago). What it "
@@ -198,25 +217,31 @@ def run_actions(
     elif status.state in LIVE:
         row.button(
             "Stop this run",
-            on_click=_try,
+            on_click=try_it,
             args=(lambda: queue.stop(run),),
             icon=":material/stop_circle:",
             help="It ends at its next step, and keeps everything; resume goes on from there.",
         )
     elif go_on is not None:
         row.button(
-            go_on.label, type="primary", on_click=_try, args=(go_on.action,), disabled=bool(go_on.refusal), key="go_on"
+            go_on.label,
+            type="primary",
+            on_click=try_it,
+            args=(go_on.action,),
+            disabled=bool(go_on.refusal),
+            key="go_on",
         )
     elif status.state in ("stopped", "failed", "lost"):
         row.button(
             "Resume",
             type="primary",
-            on_click=_try,
+            on_click=try_it,
             args=(lambda: queue.resume(run),),
             icon=":material/resume:",
             help="Goes on where it stood, to the same result as if it had not stopped.",
         )
-    if row.button("Clone with changes", on_click=clone, icon=":material/content_copy:"):
+    look: Literal["primary", "secondary"] = "primary" if run.recorded else "secondary"
+    if row.button("Clone with changes", type=look, on_click=clone, icon=":material/content_copy:"):
         st.rerun()  # the whole page, and not this fragment alone
     if status.state not in LIVE and not run.recorded:
         title = f"{shown(run.record.title or run.record.recipe.capability)} of {run.record.created.replace('T', ' ')}"
@@ -259,40 +284,3 @@ def delete_run(run: Run | Damaged, key: str) -> None:
         choose_run("", key)
     st.toast(f"Deleted; {freed / 2**20:,.1f} MiB are free again.")
     st.rerun()
-
-
-# --- what is kept of it -------------------------------------------------------------------------------------------
-
-
-def run_log(run: Run) -> None:
-    """The end of what its job printed."""
-    st.code("\n".join(run.log().splitlines()[-30:]) or "Nothing was printed yet.", language=None, wrap_lines=True)
-    download("Whole log", lambda: run.log(2**24).encode(), f"{run.id}.txt")
-
-
-def command_and_notes(run: Run) -> None:
-    """Its command, its recipe as a file, notes, versions."""
-    caption("The command that carries it out:")
-    st.code(run.record.command, language=None, wrap_lines=True)
-    recipe = run.record.recipe
-    if isinstance(recipe, Recipe) and recipe.train.log_to:  # an evaluation's arms are runs of their own
-        caption("Its curves in TensorBoard:")
-        st.code(shlex.join(["tensorboard", "--logdir", str(run.folder / "arms")]), language=None, wrap_lines=True)
-    download(
-        "Recipe as JSON",
-        lambda: settings_file(recipe),
-        f"{run.id}-recipe.json",
-        help=f"python -m spd_core {queue.COMMANDS[recipe.kind]} reads it, and so does this page.",
-    )
-    notes = st.text_area(
-        "Notes",
-        run.notes(),
-        key=f"{session.RUN_NOTES}_{run.id}",
-        height=100,
-        placeholder="What you want to remember of this run",
-    )
-    st.button(
-        "Save the notes", disabled=notes == run.notes(), on_click=_try, args=(lambda: run.set_notes(notes or ""),)
-    )
-    versions = ", ".join(f"{name} {version}" for name, version in run.record.versions.items())
-    caption(f"Versions: {escaped(versions)}. Everything lies in {escaped(str(run.folder))}")

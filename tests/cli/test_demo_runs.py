@@ -1,21 +1,26 @@
 """What is recorded of a run and its evaluation: all that can be looked at, no weights, and nothing of this machine."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from spd_core.cli.demo_runs import ARMS, DISTILLATION, EVALUATION, record_runs
+from spd_core.cli.demo_runs import ARMS, DISTILLATION, EVALUATION, ITEMS, record_runs
+from spd_core.distill.corpus import corpus_path, read_corpus
 from spd_core.errors import Stopped
+from spd_core.evaluation.damaged import read_cells
 from spd_core.evaluation.proposals import missing_controls
 from spd_core.evaluation.store import About, Cell, ItemRecord, read_cell, write_cell
-from spd_core.intervention.cards import AdapterCard, write_card
+from spd_core.intervention.cards import AdapterCard, read_card, write_card
 from spd_core.recipes.distill import Recipe
 from spd_core.recipes.evaluation import EvaluationRecipe, evaluation_from
 from spd_core.runs import queue
-from spd_core.runs.folder import all_runs
+from spd_core.runs.folder import all_runs, recorded_runs
+from spd_core.runs.remarks import RECORDED
+from spd_core.runs.view import RunView
 
 RECIPE = DISTILLATION.model_copy(update={"arms": ("psr",)})
 TABLE = evaluation_from({"preset": "quick", "subjects": ["base"], "sets": ["arithmetic"]})
@@ -98,3 +103,42 @@ def test_what_is_recorded_has_every_control_that_a_claim_about_spd_needs() -> No
         missing = {one.name for one in missing_controls(EVALUATION, subject)}
         assert missing <= {"projected-full", "projected-shuffled"}, "of projecting alone only random is shown"
     assert DISTILLATION.arms == ARMS
+
+
+# --- what comes with SPD Lab -------------------------------------------------------------------------------------
+
+
+def test_what_was_recorded_is_whole_small_and_of_these_recipes() -> None:
+    by_kind = {run.record.recipe.kind: run for run in recorded_runs()}
+    assert by_kind["distillation"].record.recipe == DISTILLATION
+    assert by_kind["evaluation"].record.recipe == EVALUATION
+    assert sum(path.stat().st_size for path in RECORDED.rglob("*") if path.is_file()) <= 2e6
+    assert not list(RECORDED.rglob("*.safetensors")), "no weights"
+    assert {queue.state_of(run) for run in by_kind.values()} == {"done"}
+    cells, damaged = read_cells(EVALUATION, by_kind["evaluation"].folder)
+    assert damaged == ()
+    assert len(cells) == 9 * 2
+    assert {len(items) for _, items in cells.values()} == {ITEMS}
+    for arm in ARMS:
+        assert cells[arm, 42, "arithmetic"][0].adapter == f"{by_kind['distillation'].id}/{arm}", "of the recorded run"
+
+
+def test_a_recorded_run_tells_all_that_a_new_one_tells() -> None:
+    (run,) = (run for run in recorded_runs() if run.record.recipe == DISTILLATION)
+    said, view = run.events(), RunView()
+    assert said.damaged == 0
+    view.take(said.events)
+    for arm in ARMS:
+        curve = view.curves[arm, 1]
+        assert len(read_corpus(corpus_path(run.folder, arm, 1))) == 48
+        assert [step for step, _, _ in curve.held_out] == [step for step, _, _, _ in curve.scored] == [0, 5, 10]
+        assert len(curve.steps) == 10
+        assert None not in curve.learning_rates
+        assert None not in curve.grad_norms
+        assert read_card(run.folder / "adapters" / arm).held_out_loss == curve.held_out[-1][2]
+
+
+def test_nothing_recorded_names_a_place_or_a_machine() -> None:
+    for path in RECORDED.rglob("*"):
+        text = path.read_text("utf-8") if path.is_file() else ""
+        assert not re.search(r'"[^"]*(?:/home/|/root|/tmp|/Users/|[A-Z]:\\\\\\\\)|"host"|"pid"', text), path

@@ -40,7 +40,7 @@ def counted_on_disk(folder: Path) -> dict[str, list[dict[str, Any]]]:
 
 
 def test_the_page_shows_the_run_cell_by_cell(server: Server, visit: Callable[..., Page]) -> None:
-    page = visit("/evaluation")
+    page = visit("/evaluation?evaluations_view=New+evaluation")
     expect(main(page)).to_contain_text("Quick look")
     field = page.get_by_role("spinbutton", name="Items of arithmetic")
     field.fill(str(ITEMS))

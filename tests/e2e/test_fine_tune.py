@@ -30,7 +30,7 @@ def fill_in(page: Page, recipe: dict[str, Any]) -> None:
 
 
 def test_one_button_a_closed_tab_and_a_killed_server(server: Server, visit: Callable[..., Page]) -> None:
-    page = visit("/fine-tune")
+    page = visit("/fine-tune?runs_view=New+run")
     expect(main(page)).to_contain_text("3,456 new tokens")  # the preset quick's, which one button would start
     fill_in(page, SMALL)
     expect(main(page)).to_contain_text("576 new tokens")
@@ -98,7 +98,7 @@ def _from_the_run_to_its_claims(page: Page, server: Server) -> None:
 
 
 def test_every_tick_is_saved_before_the_training_begins(server: Server, visit: Callable[..., Page]) -> None:
-    page = visit("/fine-tune")
+    page = visit("/fine-tune?runs_view=New+run")
     fill_in(page, {**SMALL, "arms": ["psr", "spd"], "review": True, "drift": False})
     button(page, "Start fine-tuning").click()
     expect(main(page)).to_contain_text("waits for your review")
@@ -142,7 +142,7 @@ def _tick(page: Page, row: int) -> None:
 
 
 def test_a_run_is_stopped_resumed_and_deleted(visit: Callable[..., Page]) -> None:
-    page = visit("/fine-tune")
+    page = visit("/fine-tune?runs_view=New+run")
     button(page, "Start fine-tuning").click()
     expect(main(page)).to_contain_text(re.compile("Step [1-9] of 10"))
     button(page, "Stop this run").click()

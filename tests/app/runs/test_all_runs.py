@@ -106,7 +106,7 @@ def test_settings_in_a_few_words() -> None:
     assert distillations.settings_in_words(more) == "paper: all prompts, 256 new tokens, 5 epochs, lr 1e-05, 3 rounds"
     other = recipe_from({"preset": "quick", "capability": "a", "train": {"epochs": 1}})
     assert distillations.settings_in_words(other).startswith("48 prompts, 24 new tokens, 1 epoch,")
-    assert set(PRESETS) == {"quick", "paper"}
+    assert set(PRESETS) == {"quick", "visible", "paper"}
 
 
 def test_only_what_differs_is_told(make: Make) -> None:

@@ -35,7 +35,8 @@ def page(recipe: Recipe | EvaluationRecipe, launcher: str = "local") -> AppTest:
     at = AppTest.from_string(
         "import streamlit as st\nfrom app.runs.page import RunPage, say_trouble\nfrom app.ui import session\n"
         f"from spd_core.recipes.{module} import {kind}\n"
-        "page = RunPage('New', 'One', 'All', session.RUNS_VIEW, session.RUN, 'Start', 'recipe', 'r.json', 'f', 'x')\n"
+        "page = RunPage('New', 'One', 'All', session.RUNS_VIEW, session.RUN, 'Start', 'recipe', 'r.json', 'f', 'x',"
+        f" {kind})\n"
         "say_trouble()\n"
         f"recipe = {kind}.model_validate(st.session_state['recipe'])\n"
         "page.start_row(recipe, lambda _: None, 'Mine', st.session_state['launcher'])",
