@@ -86,7 +86,6 @@ def matches(run: Run, status: Status, query: str) -> bool:
             "recorded" * run.recorded,
             status.state,
             state_in_words(status),
-            "recorded" * run.recorded,
             notes,
         )
     ).casefold()
