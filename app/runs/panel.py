@@ -137,8 +137,8 @@ def run_header(run: Run, status: Status, parts: str) -> None:
     caption(escaped(f"{recipe.capability} · {said}" if record.title else said))
     if run.recorded:
         caption(
-            "Real results that come with SPD Lab, to be looked at before you train: nothing is loaded, and no weights "
-            "are part of it. **Clone with changes** makes a run of your own of it."
+            "Real results that come with SPD Lab, to be looked at before you train: nothing is loaded, and neither "
+            "weights nor captures are part of it. **Clone with changes** makes a run of your own of it."
         )
     if status.state == "failed":
         failure("It failed:", status.reason)

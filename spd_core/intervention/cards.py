@@ -113,7 +113,10 @@ def adapter_folder(ref: str) -> Path:
         raise InputError(f"{ref!r} names no adapter; write run/arm, with one of {', '.join(ARMS)}")
     folder = child(child(runs_folder(), run) / "adapters", arm)
     if not (folder / CARD).is_file():
-        raise InputError(f"no adapter {ref!r} on this machine; it was deleted, or its run has not finished")
+        raise InputError(
+            f"no adapter {ref!r} on this machine; it was deleted, its run has not finished, or it was recorded without "
+            "its weights"
+        )
     return folder
 
 
