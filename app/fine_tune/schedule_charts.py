@@ -133,7 +133,7 @@ def _by_step(curves: Curves, values: Callable[[Curve], Sequence[float | None]], 
     layout = {
         "height": 240,
         "xaxis": x_axis([curves], "step"),
-        "yaxis": {"title": {"text": what}, "rangemode": "tozero"},
+        "yaxis": {"title": {"text": what}, "rangemode": "tozero", "tickformat": "~g"},  # 0.0002, and not 200µ
         "legend": LEGEND_BELOW,
     }
     return build_figure(data, layout, dark=dark)
