@@ -39,7 +39,7 @@ def new_run() -> None:
 header(
     "Fine-tune",
     "Does it help to train a model on text that it wrote itself, inside its capability subspace?",
-    shows=(session.EXPORT_JOB,),
+    shows=(session.EXPORT_JOB, session.MARKS_JOB),
     shown_run=PAGE.shown_run,
     page=session.FINE_TUNE,
 )

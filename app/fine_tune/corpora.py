@@ -6,14 +6,17 @@ import streamlit as st
 
 from app.fine_tune import corpus_table, prompt_by_prompt, rejecting
 from app.fine_tune.corpus import ShownCorpus, corpora_of
-from app.ui import session
+from app.ui import launch, session
+from app.ui.progress import show_progress
 from app.ui.tables import table_html
 from app.ui.widgets import caption, failure
 from spd_core.data.catalog import find_capability
 from spd_core.data.public import PUBLIC_SETS
-from spd_core.distill.review import diversity
+from spd_core.distill.review import diversity, prompts_of
 from spd_core.errors import InputError
 from spd_core.recipes.distill import Recipe, short_name
+from spd_core.sandbox.run import ALLOW, code_allowed
+from spd_core.storage import modified
 
 if TYPE_CHECKING:
     from spd_core.runs.folder import Run
@@ -53,9 +56,11 @@ def panel(run: "Run", status: "Status", view: "RunView") -> None:
         rejecting.say(run)
     if shown is None:
         st.html(table_html([_facts(one) for one in corpora], "What the corpora are like"))
-        _say_marks(run.record.distillation)
+        _say_distinct()
+        _marks(run.record.distillation, corpora)
         prompt_by_prompt.panel(run, corpora, editable=not closed)
     else:
+        _marks(run.record.distillation, corpora)
         corpus_table.panel(run, shown, editable=not closed)
 
 
@@ -98,13 +103,34 @@ def _share(value: float | None) -> str:
     return "–" if value is None else f"{value:.2f}"
 
 
-def _say_marks(recipe: Recipe) -> None:
-    """What the columns mean, and why nothing is marked right or wrong where nothing is."""
-    distinct = (
+def _say_distinct() -> None:
+    caption(
         "Distinct-1 and -2: different tokens, and pairs of them, ÷ all; a low one means that completions repeat "
         "themselves and each other."
     )
-    caption(f"{unmarked(recipe)} {distinct}".strip())
+
+
+def _marks(recipe: Recipe, corpora: list[ShownCorpus]) -> None:
+    """Why nothing is marked right or wrong; or the button that runs the tests of code, where that is allowed."""
+    if why := unmarked(recipe):
+        caption(why)
+        return
+    if prompts_of(recipe).settings.scorer != "python":
+        return
+    job = session.job(session.MARKS_JOB)
+    if job is not None and job.running:
+        show_progress(job, "Stop the tests")
+        return
+    if job is not None and job.error:
+        failure("The tests were not run:", job.error)
+    rows = {(str(one.path), modified(one.path)): one.rows for one in corpora}
+    st.button(
+        "Run the tests of these corpora",
+        icon=":material/rule:",
+        on_click=launch.start_marking,
+        args=(rows, prompts_of(recipe)),
+        help="Each in a process without network that can write nothing; then rows are marked right or wrong",
+    )
 
 
 def unmarked(recipe: Recipe) -> str:
@@ -112,6 +138,8 @@ def unmarked(recipe: Recipe) -> str:
     if recipe.capability in PUBLIC_SETS:
         return "The right answers of a public data set are on the hub: nothing is marked here."
     return {
-        "python": "Whether code is right shows when it is run: Evaluation does, sealed off.",
+        "python": ""
+        if code_allowed()
+        else f"Whether code is right shows when its tests are run: with {ALLOW}=1, the app runs them here, sealed off.",
         "nll": "This capability is scored by likelihood, which has no right or wrong.",
     }.get(find_capability(recipe.capability).settings.scorer, "")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from app.ui import session
 from spd_core.data.capability import Capability, Example
 from spd_core.data.public import PUBLIC_SETS
 from spd_core.distill.corpus import CorpusRow, read_corpus
@@ -119,7 +120,10 @@ def _rows(path: str, stamp: float) -> tuple[CorpusRow, ...]:
 
 
 def marked(path: Path, known: Capability) -> Mapping[int, bool]:
-    """Which rows are right, as far as that shows without running code."""
+    """Which rows are right: by their answers, or by the tests that this session has run."""
+    tested = session.job(session.MARKS_JOB)
+    if known.settings.scorer == "python":
+        return (tested.result or {}).get((str(path), modified(path)), {}) if tested is not None else {}
     return _marks(str(path), modified(path), known.fingerprint, known)
 
 

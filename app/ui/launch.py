@@ -1,6 +1,6 @@
 """Starts a session's jobs. The work brings torch along: it is imported on the job's thread, never on a page's."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
@@ -12,7 +12,10 @@ from app.ui import session
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from app.jobs.marking import Corpus
     from app.jobs.requests import CaptureRequest, WriteRequest
+    from spd_core.data.capability import Capability
+    from spd_core.distill.corpus import CorpusRow
     from spd_core.generation.comparison import Comparison
     from spd_core.intervention.cards import AdapterCard
     from spd_core.subspace.analysis import Analysis
@@ -90,3 +93,12 @@ def start_merging(card: "AdapterCard", target: "Path") -> None:
 
     store = shared().models
     start(session.EXPORT_JOB, work)
+
+
+def start_marking(corpora: "Mapping[Corpus, Sequence[CorpusRow]]", known: "Capability") -> None:
+    """Start running the tests of what arms have written; no engine is needed, and nobody has to wait for it."""
+    from app.jobs import marking
+
+    running = session.job(session.MARKS_JOB)
+    if running is None or not running.running:
+        st.session_state[session.MARKS_JOB] = Job(lambda job: marking.mark(job, corpora, known), computes=False).start()

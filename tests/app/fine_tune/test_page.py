@@ -28,7 +28,7 @@ from tests.app.side_by_side.test_page import html_of
 from tests.app.test_pages import go_to, prepared, press, text_of
 from tests.generation.test_comparison import HOSTILE
 from tests.lora import a_card
-from tests.waiting import LONG
+from tests.waiting import LONG, until
 
 pytestmark = pytest.mark.builtin
 QUICK = recipe_from({"preset": "quick", "capability": "arithmetic"})
@@ -333,6 +333,25 @@ def test_arms_stand_beside_each_other_on_one_prompt() -> None:
     box.uncheck().run()
     assert run.rejected() == {"spd": {0}}
     assert "rejected by you" in text_of(at)
+
+
+def test_code_is_marked_when_its_tests_were_run_and_only_where_that_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reference solution of a task is right, and the one of another task is not."""
+    monkeypatch.delenv("SPD_ALLOW_CODE", raising=False)
+    run = made("review", capability="python-functions", arms=["psr"])
+    first, second = find_capability("python-functions", split="train").examples[:2]
+    write_rows(run, "psr", [row.model_copy(update={"id": one.id, "completion": f" {first.answer}", "finish": "eos"})
+                            for row, one in zip(rows_of(run, n=2), (first, second), strict=True)])  # fmt: skip
+    at = opened(run=run.id, runs_view="This run")
+    assert "with SPD_ALLOW_CODE=1, the app runs them here" in text_of(at).replace("\\", "")
+    monkeypatch.setenv("SPD_ALLOW_CODE", "1")
+    at = press(at.run(), "Run the tests of these corpora")
+    job = at.session_state[session.MARKS_JOB]
+    until(lambda: not job.running, lambda: job.phase)
+    assert job.error == ""
+    assert [list(found.values()) for found in job.result.values()] == [[True, False]]
+    right = next(frame for frame in at.run().dataframe if "right" in frame.value.columns).value["right"]
+    assert list(right) == ["✓ right", "✗ wrong"]
 
 
 def test_a_corpus_without_a_row_left_cannot_be_trained_on() -> None:
