@@ -1,6 +1,7 @@
 """What a run has trained: its adapters in a table, one click from their evaluation and Side by side; their export."""
 
 import io
+import shlex
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from app.ui.widgets import caption, download, duration, escaped, failure
 from spd_core.errors import InputError
 from spd_core.evaluation.proposals import evaluation_of
 from spd_core.intervention.cards import CARD, AdapterCard, adapter_folder, finished_adapters, portable_files, read_card
+from spd_core.intervention.model_cards import gguf_command, repo_name, upload_command
 from spd_core.runs.record import Status
 from spd_core.runs.view import Curve, RunView
 from spd_core.storage import spd_home
@@ -138,6 +140,10 @@ def _export(cards: list[AdapterCard], row: Any) -> None:
         failure("The checkpoint was not written:", job.error)
     elif job is not None and job.result is not None:
         st.success(f"The merged checkpoint lies in {escaped(str(job.result))}", icon=":material/check_circle:")
+        folder = shlex.quote(str(job.result))
+        caption("To a hub, and into a GGUF file with llama.cpp's converter:")
+        commands = (upload_command(repo_name(job.result.name), folder), gguf_command(folder))
+        st.code("\n".join(commands), language=None, wrap_lines=True)
 
 
 def zip_of(folder: Path) -> bytes:
