@@ -140,9 +140,9 @@ def _export(cards: list[AdapterCard], row: Any) -> None:
         failure("The checkpoint was not written:", job.error)
     elif job is not None and job.result is not None:
         st.success(f"The merged checkpoint lies in {escaped(str(job.result))}", icon=":material/check_circle:")
-        folder = shlex.quote(str(job.result))
+        place = shlex.quote(str(job.result))
         caption("To a hub, and into a GGUF file with llama.cpp's converter:")
-        commands = (upload_command(repo_name(job.result.name), folder), gguf_command(folder))
+        commands = (upload_command(repo_name(job.result.name), place), gguf_command(place))
         st.code("\n".join(commands), language=None, wrap_lines=True)
 
 
