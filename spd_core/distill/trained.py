@@ -136,7 +136,8 @@ def begun_by(recipe: Recipe) -> Run | None:
     except InputError:  # nothing of that name any more
         return None
     for run in candidates:
-        if state_of(run) in ("stopped", "failed", "lost") and _same_sources(run, sources) and not run.rejected():
+        goes_on = state_of(run) in ("stopped", "failed", "lost")
+        if goes_on and _same_sources(run, sources) and not any(run.rejected().values()):
             return run
     return None
 

@@ -37,5 +37,5 @@ def unseen_numbers(ids: Sequence[str], cells: Sequence[Cell]) -> list[int] | Non
     """The numbers of those items of a set that no subject of these cells was calibrated or trained on; None where that
     is all of them, or cells do not say which ones they had seen."""
     seen = {name for cell in cells for name in cell.seen_items}
-    told = all(len(cell.seen_items) == (cell.seen or 0) for cell in cells)
+    told = all(cell.format > 2 and len(cell.seen_items) == cell.seen for cell in cells)
     return [number for number, name in enumerate(ids) if name not in seen] if seen and told else None

@@ -10,7 +10,7 @@ from spd_core.distill.checks import examples_of
 from spd_core.distill.trained import trained_by
 from spd_core.errors import InputError
 from spd_core.evaluation.controls import alike, role, trained_in
-from spd_core.intervention.cards import CARD, read_card
+from spd_core.intervention.cards import is_finished, read_card
 from spd_core.recipes.distill import ArmName
 from spd_core.recipes.evaluation import CONTROLS, NAMED, EvaluationRecipe, Subject
 from spd_core.recipes.sets import EvalSet, split_of
@@ -62,13 +62,15 @@ def _with_settings_of(run: Run, evaluation: EvaluationRecipe) -> EvaluationRecip
 
 
 def finished_arms(run: Run) -> tuple[ArmName, ...]:
-    """The arms that a run has trained to their end.
+    """The arms that a run has trained to their end, in all rounds.
 
     Raises:
         InputError: a damaged card.
     """
-    folders = {arm: run.folder / "adapters" / arm for arm in run.record.distillation.arms}
-    return tuple(arm for arm, folder in folders.items() if (folder / CARD).is_file() and read_card(folder).finished)
+    recipe = run.record.distillation
+    folders = {arm: run.folder / "adapters" / arm for arm in recipe.arms}
+    ended = {arm: read_card(folder) for arm, folder in folders.items() if is_finished(folder)}
+    return tuple(arm for arm, card in ended.items() if card.rounds == recipe.rounds)
 
 
 def why_by_name(run: Run) -> str:

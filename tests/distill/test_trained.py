@@ -175,6 +175,10 @@ def test_a_run_that_has_begun_is_gone_on_with_when_it_is_the_very_same(sums: Pat
     assert begun is not None
     assert begun.id == run.id
     assert begun_by(made(sums, arms=["spd"])) is None, "it would train more than was asked for"
+    run.set_rejected({"psr": [1]})
+    assert begun_by(made(sums)) is None, "it would train on less"
+    run.set_rejected({"psr": []})
+    assert begun_by(made(sums)) == begun, "the row was taken back"
 
 
 def test_a_public_set_is_what_its_name_says(monkeypatch: pytest.MonkeyPatch) -> None:

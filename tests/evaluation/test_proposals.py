@@ -16,6 +16,7 @@ from spd_core.errors import InputError
 from spd_core.evaluation.fill import carry_out_table
 from spd_core.evaluation.proposals import (
     evaluation_of,
+    finished_arms,
     items_of,
     missing_controls,
     why_by_name,
@@ -25,7 +26,7 @@ from spd_core.evaluation.proposals import (
 )
 from spd_core.evaluation.statistics import Difference, detectable_with, minimum_detectable, paired
 from spd_core.evaluation.table import read_table
-from spd_core.intervention.cards import AdapterCard, write_card
+from spd_core.intervention.cards import AdapterCard, read_card, write_card
 from spd_core.recipes.distill import Recipe, recipe_from
 from spd_core.recipes.evaluation import NAMED, EvaluationRecipe, Subject, evaluation_from
 from spd_core.recipes.sets import EvalSet
@@ -61,7 +62,7 @@ def distilled(capability: Path | str, *arms: str, state: State = "done", **chang
     for arm in recipe.arms:
         card = AdapterCard(
             run=run.id, arm=arm, base="builtin", revision="r", dtype="float32", rows=9, steps=2, planned=2,
-            finished=True, settings=recipe.train, created="2026-11-27T12:00:00", versions={},
+            finished=True, settings=recipe.train, created="2026-11-27T12:00:00", versions={}, rounds=recipe.rounds,
         )  # fmt: skip
         write_card(card, run.folder / "adapters" / arm)
     run.write_status(run.status().model_copy(update={"state": state, "job": None, "launcher": None}))
@@ -101,6 +102,15 @@ def test_a_run_without_a_finished_arm_has_no_evaluation(sums: Path) -> None:
     (run.folder / "adapters" / "spd" / "card.json").unlink()
     with pytest.raises(InputError, match=f"{run.id} has trained no arm to its end; resume it first"):
         evaluation_of(run)
+
+
+def test_an_arm_whose_later_rounds_are_still_to_come_has_not_finished(sums: Path) -> None:
+    """What it has learned so far lies where other arms have all that they learned."""
+    run = distilled(sums, "spd", "ssd", state="stopped", rounds=2)
+    first = run.folder / "adapters" / "spd"
+    write_card(read_card(first).model_copy(update={"rounds": 1}), first)
+    assert finished_arms(run) == ("ssd",)
+    assert by_name(run) == ["ssd"]
 
 
 def by_name(run: Run) -> list[str]:

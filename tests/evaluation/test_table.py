@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from spd_core.evaluation.contamination import unseen_numbers
 from spd_core.evaluation.controls import role
 from spd_core.evaluation.store import read_cell
 from spd_core.evaluation.table import read_table
@@ -221,3 +222,14 @@ def test_without_knowing_which_items_were_seen_no_other_effect_is_told(fields: d
     put(tmp_path, "spd", records(BETTER), **fields, **all_items)
     found = read_table(recipe_of("base", "spd"), tmp_path).claims["spd", "arithmetic"]
     assert not any(flag.startswith("unseen items") for flag in found.flags)
+
+
+@pytest.mark.parametrize("fields", [{"seen": None}, {"seen": 0, "format": 2}])
+def test_where_one_seed_does_not_say_what_it_had_seen_no_item_counts_as_unseen(
+    fields: dict[str, Any], tmp_path: Path
+) -> None:
+    known = put(tmp_path, "spd", records(BETTER), seen=1, seen_items=("i1",))
+    assert unseen_numbers(["i0", "i1"], [known]) == [0]
+    assert (
+        unseen_numbers(["i0", "i1"], [known, known.model_copy(update={"seed": 7, "seen_items": (), **fields})]) is None
+    )
