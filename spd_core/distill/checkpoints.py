@@ -17,12 +17,13 @@ from pathlib import Path
 from spd_core.distill.corpus import CorpusRow, corpus_path, read_corpus
 from spd_core.distill.review import divided_by
 from spd_core.errors import InputError, NewerFormatError
-from spd_core.recipes.distill import ArmName, Recipe
+from spd_core.intervention.cards import AdapterCard, is_finished, read_card
+from spd_core.recipes.distill import ArmName, Recipe, TrainSettings
 from spd_core.records import Record, read_record
 from spd_core.runs.folder import Run
 from spd_core.storage import remove_folder, storage_errors, sync, to_disk, to_json, write_text
 
-CHECKPOINTS, STAGING = "checkpoints", ".saving"
+ADAPTER, CHECKPOINTS, STAGING = "adapter", "checkpoints", ".saving"
 STATE, _WHOLE = "trainer_state.json", "whole.json"
 
 
@@ -42,6 +43,11 @@ class WholeCheckpoint(Record):
 def rows_digest(rows: Iterable[CorpusRow]) -> str:
     """sha256 of rows in their order, as adapters' cards have it."""
     return hashlib.sha256("".join(row.model_dump_json() for row in rows).encode()).hexdigest()
+
+
+def deciding(trained: Iterable[CorpusRow], held_out: Iterable[CorpusRow], settings: TrainSettings) -> list[CorpusRow]:
+    """The rows that decide what is learned: those that are trained on, and those that end it where they do."""
+    return [*trained, *(held_out if settings.patience else ())]
 
 
 # --- writing -----------------------------------------------------------------------------------------------------
@@ -144,6 +150,16 @@ def best_of(folder: Path, step: int | None) -> str | None:
 # --- an arm that starts again ------------------------------------------------------------------------------------
 
 
+def first_of_several(folder: Path, arm: str, rounds: int) -> AdapterCard | None:
+    """The card of an arm's first round that later ones are to go on from; None where it, or all of them, are not done.
+
+    Raises:
+        InputError: a card is damaged.
+    """
+    first, last = (folder / "arms" / arm / f"round-{number}" / ADAPTER for number in (1, rounds))
+    return read_card(first) if is_finished(first) and not is_finished(last) else None
+
+
 def forget_arm(folder: Path, arm: str) -> None:
     """Remove what an arm of a run has learned, and what its later rounds have captured and written.
 
@@ -165,27 +181,32 @@ def forget_arm(folder: Path, arm: str) -> None:
 def trained_on_rejected(run: Run, rejected: Mapping[str, Collection[int]]) -> dict[ArmName, tuple[int, int]]:
     """Arms whose checkpoints were made with other rows than are left if these are rejected: steps done and planned.
 
+    So are those whose first round is over, and whose later ones are to come: they start again from the first one.
+
     Raises:
-        InputError: a corpus is damaged, or the capability is gone.
+        InputError: a corpus or a card is damaged, or the capability is gone.
     """
     recipe, before = run.record.distillation, run.rejected()
     found: dict[ArmName, tuple[int, int]] = {}
     for arm in recipe.arms:
-        steps, name = _steps(run.folder / "arms" / arm / "round-1" / CHECKPOINTS), recipe.corpus_name(arm)
+        name = recipe.corpus_name(arm)
         old, new = before.get(name, frozenset()), rejected.get(name, frozenset())
-        if steps is None or set(old) == set(new):
+        steps = None if set(old) == set(new) else _steps(run.folder, arm, recipe.rounds)
+        if steps is None:
             continue
         rows = read_corpus(corpus_path(run.folder, name, 1))
-        if _trained(recipe, rows, old) != _trained(recipe, rows, new):
+        if _deciding(recipe, rows, old) != _deciding(recipe, rows, new):
             found[arm] = steps
     return found
 
 
-def _trained(recipe: Recipe, rows: Sequence[CorpusRow], rejected: Collection[int]) -> set[int]:
-    """Numbers of the rows that are trained on."""
-    return {row.number for row in divided_by(recipe, rows, rejected).trained}
+def _deciding(recipe: Recipe, rows: Sequence[CorpusRow], rejected: Collection[int]) -> list[CorpusRow]:
+    left = divided_by(recipe, rows, rejected)
+    return deciding(left.trained, left.held_out, recipe.train)
 
 
-def _steps(folder: Path) -> tuple[int, int] | None:
-    """Steps done and planned of the newest checkpoint; None without one."""
-    return max(filter(None, map(_state, _in(folder))), default=None)
+def _steps(folder: Path, arm: str, rounds: int) -> tuple[int, int] | None:
+    """Steps done and planned of an arm's first round: of its newest checkpoint, or all of them; None without any."""
+    newest = max(filter(None, map(_state, _in(folder / "arms" / arm / "round-1" / CHECKPOINTS))), default=None)
+    first = first_of_several(folder, arm, rounds) if newest is None else None
+    return newest if first is None else (first.steps, first.planned)

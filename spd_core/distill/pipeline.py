@@ -5,8 +5,9 @@ from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
-from spd_core.distill.rounds import Marks, RoundWork
-from spd_core.distill.train import ADAPTER
+from spd_core.distill.checkpoints import ADAPTER
+from spd_core.distill.looks import Marks
+from spd_core.distill.rounds import RoundWork
 from spd_core.distill.trained import note_sources
 from spd_core.errors import Stopped
 from spd_core.intervention.adapters import joined, load_adapter, merged, save_adapter
@@ -52,7 +53,8 @@ def carry_out(
         SpdError: of any stage; all that was finished before is kept.
     """
     processes = together()  # before the model is loaded: it gives each process its GPU
-    work = RoundWork(recipe, folder, run, tell if processes.is_main_process else None, stop, rejected, marks)
+    listener = tell if processes.is_main_process else None
+    work = RoundWork(recipe, folder, run, rejected=rejected, marks=marks, listener=listener, stop=stop)
     try:
         work.begin("load")
         if processes.is_main_process:

@@ -11,6 +11,7 @@ from typing import Any
 from spd_core.data.catalog import find_capability
 from spd_core.data.seen import Seen, all_seen, seen_by_model
 from spd_core.distill.corpus import corpus_path, read_corpus
+from spd_core.distill.review import held_apart
 from spd_core.errors import InputError
 from spd_core.models.identity import EXPORTED
 from spd_core.recipes.distill import ARMS, ArmName
@@ -33,8 +34,8 @@ def recalled(run: str, arm: ArmName | None) -> Seen | None:
 def _recalled(run: Run, arm: ArmName) -> Seen | None:
     recipe = run.record.distillation
     found = find_capability(recipe.capability, split=recipe.corpus.split).limited(recipe.corpus.prompts)
-    apart = {example.id for example in found.examples[len(found.examples) - recipe.corpus.held_out :]}
     prompts = {example.id: example.prompt for example in found.examples}
+    apart = held_apart(prompts, recipe.corpus.held_out)
     trained: set[str] = set()
     for round_ in range(1, recipe.rounds + 1):
         name = recipe.corpus_name(arm) if round_ == 1 else arm

@@ -46,6 +46,12 @@ class Divided:
         return {row.number: fate for fate, rows in parts for row in rows}
 
 
+def held_apart(ids: Iterable[str], held_out: int) -> set[str]:
+    """Of the examples that a corpus is written on, in their order, those that are never trained on: the last ones."""
+    known = list(ids)
+    return set(known[len(known) - held_out :])
+
+
 def divide(
     rows: Sequence[CorpusRow],
     rejected: Collection[int],
@@ -59,7 +65,7 @@ def divide(
         prompts: bare, by the ids of the examples, in their order: the last ones are held out.
         held_out: prompts that are kept for evaluation, bare.
     """
-    apart = set(list(prompts)[len(prompts) - settings.held_out :]) if settings.held_out else set()
+    apart = held_apart(prompts, settings.held_out)
     left = [row for row in rows if row.number not in rejected]
     found = clean(left, prompts, held_out, drop=settings.drop)
     return Divided(

@@ -4,27 +4,27 @@ Each keeps what the folder holds already, and tells what it does. In which order
 """
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeAlias
 
 import numpy as np
 
 from spd_core.data.capability import Capability
 from spd_core.data.catalog import find_capability, held_out_prompts
-from spd_core.distill.checkpoints import CHECKPOINTS, forget_arm, rows_digest
+from spd_core.distill.checkpoints import ADAPTER, CHECKPOINTS, first_of_several, forget_arm, rows_digest
 from spd_core.distill.corpus import CorpusRow, corpus_path, read_corpus
+from spd_core.distill.looks import Marks, completions, right_answers
 from spd_core.distill.memory import check_training_memory
 from spd_core.distill.origin import facts_of, files_of, seen_by_arm
 from spd_core.distill.review import Divided, divide
-from spd_core.distill.train import ADAPTER, train
+from spd_core.distill.telling import Telling
+from spd_core.distill.train import train
 from spd_core.distill.watch import TrainNews
-from spd_core.distill.write import PlannedRow, planned_rows, write_corpus, write_rows
+from spd_core.distill.write import PlannedRow, planned_rows, write_corpus
 from spd_core.errors import InputError, Stopped
-from spd_core.generation.decode import generate
 from spd_core.intervention.adapters import Adapter, load_adapter, saved_adapter
 from spd_core.intervention.cards import AdapterCard, is_finished, read_card
 from spd_core.intervention.lanes import make_lane
@@ -33,18 +33,8 @@ from spd_core.models.loading import LanguageModel
 from spd_core.models.packing import forget_packed
 from spd_core.progress import Progress
 from spd_core.recipes.distill import ArmName, Recipe, Stage
-from spd_core.recipes.lanes import LaneSpec, Sampling, SubspaceOf, source_of
-from spd_core.runs.events import (
-    AnswersScored,
-    AnyEvent,
-    ArmDone,
-    Drift,
-    HygieneFound,
-    Sample,
-    StageBegun,
-    StageProgress,
-    TrainingLoss,
-)
+from spd_core.recipes.lanes import LaneSpec, SubspaceOf, source_of
+from spd_core.runs.events import AnswersScored, ArmDone, Drift, HygieneFound, Sample, TrainingLoss
 from spd_core.runs.parallel import agreed, together
 from spd_core.storage import remove_folder
 from spd_core.subspace.pipeline import capture_source
@@ -52,54 +42,22 @@ from spd_core.subspace.spectrum import overlap
 from spd_core.subspace.store import is_capture, load_capture, save_capture
 from spd_core.subspace.subspace import Subspace, subspace_of
 
-Marks: TypeAlias = Callable[[Sequence[CorpusRow], Capability], Mapping[int, bool]]
-"""Whether rows are right, by their number; those that nobody can tell of are left out (`evaluation/marks.py`)."""
-SHOWN = 48
-"""Most tokens of a completion that is written only to look at."""
-
 
 @dataclass
-class RoundWork:
+class RoundWork(Telling):
     """The work of the arms and rounds of one run; it is at one of them at a time.
 
     Attributes:
         run: name of the run, for the adapters' cards.
-        listener: told every event.
-        stop: asked between tokens and steps.
         rejected: numbers of rows that nobody trains on, by corpus.
         marks: tells which answers on held-out prompts are right; None leaves them unasked.
-        arm, round, since: whose stage it is, and since when.
     """
 
     recipe: Recipe
     folder: Path
     run: str = ""
-    listener: Callable[[AnyEvent], None] | None = None
-    stop: Callable[[], bool] | None = None
     rejected: Mapping[str, Collection[int]] | None = None
     marks: Marks | None = None
-    arm: str = ""
-    round: int = 1
-    since: float = 0.0
-
-    # --- telling -----------------------------------------------------------------------------------------------
-
-    def begin(self, stage: Stage, arm: str = "", round_: int = 1) -> None:
-        """Tell that a stage begins; raises `Stopped` when somebody has asked to."""
-        if agreed(self.stop):
-            raise Stopped("stopped on request")
-        self.arm, self.round, self.since = arm, round_, time.monotonic()
-        self.tell(StageBegun, stage=stage)
-
-    def tell(self, event: type[Any], **facts: Any) -> None:
-        """Tell an event of the stage that runs."""
-        if self.listener is not None:
-            self.listener(event(time=time.time(), arm=self.arm, round=self.round, **facts))
-
-    def progress(self, stage: Stage, at: Progress) -> None:
-        """Tell how far the stage is."""
-        seconds = round(time.monotonic() - self.since, 3)
-        self.tell(StageProgress, stage=stage, done=int(at.done), total=int(at.total), tokens=at.tokens, seconds=seconds)
 
     # --- capture -----------------------------------------------------------------------------------------------
 
@@ -285,11 +243,11 @@ class RoundWork:
 
     def _forget_if_rejected(self, arm: ArmName) -> None:
         """An arm of several rounds starts again when its first one was trained on rows that are rejected now."""
-        name, first = self.corpus_name(arm, 1), self.folder / "arms" / arm / "round-1" / ADAPTER
-        last = first.parents[1] / f"round-{self.recipe.rounds}" / ADAPTER
-        if (self.rejected or {}).get(name) and is_finished(first) and not is_finished(last):
+        name, first = self.corpus_name(arm, 1), first_of_several(self.folder, arm, self.recipe.rounds)
+        together().wait_for_everyone()  # all have looked
+        if (self.rejected or {}).get(name) and first is not None:
             rows = self._divided(read_corpus(corpus_path(self.folder, name, 1)), name).trained
-            if read_card(first).corpus != rows_digest(rows) and together().is_main_process:
+            if first.corpus != rows_digest(rows) and together().is_main_process:
                 forget_arm(self.folder, arm)
         together().wait_for_everyone()
 
@@ -308,27 +266,12 @@ class RoundWork:
             self.progress("train", Progress(news.step, news.steps, tokens=news.tokens))
 
     def _look(self, lm: LanguageModel, news: TrainNews) -> None:
-        self._show(lm, news)
-        self._score(lm, news)
-
-    def _score(self, lm: LanguageModel, news: TrainNews) -> None:
-        """Answer the held-out prompts; all of them, or nothing is told."""
-        wanted, examples = self.recipe.corpus, self.prompts.examples
-        apart = {example.id for example in examples[len(examples) - wanted.held_out :]}
-        tasks = [task for task in self.tasks(lm) if task.id in apart and task.sample == 0]
-        if self.marks is None or not tasks or self.prompts.settings.scorer == "nll":
-            return
-        greedy = Sampling(temperature=0.0, max_new_tokens=wanted.max_new_tokens)
-        rows = write_rows(lm, tasks, greedy, batch_size=wanted.batch_size, stop=self.stop)
-        right = self.marks(rows, self.prompts)
-        if len(right) == len(tasks):
-            at = {"step": news.step, "epoch": round(news.epoch, 4)}
-            self.tell(AnswersScored, **at, right=sum(right.values()), n=len(tasks))
-
-    def _show(self, lm: LanguageModel, news: TrainNews) -> None:
-        tasks = self.tasks(lm)
-        tasks = tasks[len(tasks) - self.recipe.train.completions :]
-        greedy = Sampling(temperature=0.0, max_new_tokens=min(SHOWN, self.recipe.corpus.max_new_tokens))
-        for task in tasks:
-            written = generate(lm, [task.prompt], [Lane()], greedy, special_tokens=task.special)[0]
-            self.tell(Sample, step=news.step, epoch=round(news.epoch, 4), prompt=task.prompt, completion=written.text)
+        """Tell what the model in training writes, and how many held-out prompts it answers rightly."""
+        tasks, at = self.tasks(lm), {"step": news.step, "epoch": round(news.epoch, 4)}
+        for prompt, completion in completions(lm, self.recipe, tasks):
+            self.tell(Sample, **at, prompt=prompt, completion=completion)
+        right = (
+            None if self.marks is None else right_answers(lm, self.recipe, self.prompts, tasks, self.marks, self.stop)
+        )
+        if right is not None:
+            self.tell(AnswersScored, **at, right=sum(right), n=len(right))

@@ -14,7 +14,7 @@ from statistics import fmean
 from typing import Any
 
 from spd_core.distill.batches import by_length
-from spd_core.distill.checkpoints import CHECKPOINTS, clear, fitting, rows_digest
+from spd_core.distill.checkpoints import ADAPTER, CHECKPOINTS, clear, deciding, fitting, rows_digest
 from spd_core.distill.corpus import CorpusRow
 from spd_core.distill.event_files import event_files
 from spd_core.distill.saving import find_the_best_by_its_place, with_whole_checkpoints
@@ -29,7 +29,6 @@ from spd_core.recipes.distill import LossOn, Target, TrainSettings
 from spd_core.runs.parallel import share, together
 from spd_core.storage import new_folder, versions, write_text
 
-ADAPTER = "adapter"
 SCHEDULE = "cosine to 0, no warmup"
 
 
@@ -111,7 +110,7 @@ def train(
         raise InputError(f"patience {settings.patience} needs held-out rows; keep some, or set it to 0")
     watch = watch_training(lm, on_news, on_epoch, stop)
     with _left_alone(lm):
-        digest = rows_digest([*rows, *(held_out if settings.patience else ())])  # what decides when it ends counts, too
+        digest = rows_digest(deciding(rows, held_out, settings))
         trainer = _trainer(lm, rows, held_out, settings, folder / CHECKPOINTS, watch, digest)
         for callback in event_files(settings, folder):
             trainer.add_callback(callback)

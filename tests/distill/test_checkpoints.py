@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from spd_core.distill import checkpoints
-from spd_core.distill.checkpoints import CHECKPOINTS, STAGING, STATE, fitting, rows_digest
-from spd_core.distill.train import ADAPTER, train
+from spd_core.distill.checkpoints import ADAPTER, CHECKPOINTS, STAGING, STATE, fitting, rows_digest
+from spd_core.distill.train import train
 from spd_core.errors import NewerFormatError, StorageError
 from spd_core.intervention.cards import read_card
 from tests.distill.test_train import QUICK, corpus, weights
