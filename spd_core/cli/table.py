@@ -66,9 +66,10 @@ def table(
 def _of_arms(run: Run) -> EvaluationRecipe:
     from spd_core.evaluation.proposals import evaluation_of, why_by_name
 
+    recipe = evaluation_of(run)
     if reason := why_by_name(run):
         print(f"without further controls: {reason}", file=sys.stderr)
-    return evaluation_of(run)
+    return recipe
 
 
 def _print_against(run: Run, other: Run, as_json: bool) -> None:

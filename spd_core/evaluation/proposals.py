@@ -29,8 +29,9 @@ def evaluation_of(run: Run) -> EvaluationRecipe:
     control is added: it could not be made alike.
 
     Raises:
-        InputError: no arm of it has finished; or a damaged card.
+        InputError: no arm of it has finished; it is recorded, without the weights that would answer; or a damaged card.
     """
+    run.refuse_recorded()
     recipe, finished = run.record.distillation, finished_arms(run)
     if not finished:
         raise InputError(f"{run.id} has trained no arm to its end; resume it first")

@@ -32,7 +32,7 @@ from spd_core.recipes.evaluation import NAMED, EvaluationRecipe, Subject, evalua
 from spd_core.recipes.sets import EvalSet
 from spd_core.runs import queue
 from spd_core.runs.events import CellDone
-from spd_core.runs.folder import Run, all_runs
+from spd_core.runs.folder import Run, all_runs, recorded_runs
 from spd_core.runs.job import run_job
 from spd_core.runs.record import State
 from tests.cells import put, records
@@ -101,6 +101,12 @@ def test_a_run_without_a_finished_arm_has_no_evaluation(sums: Path) -> None:
     run = distilled(sums, "spd", state="stopped")
     (run.folder / "adapters" / "spd" / "card.json").unlink()
     with pytest.raises(InputError, match=f"{run.id} has trained no arm to its end; resume it first"):
+        evaluation_of(run)
+
+
+def test_a_recorded_run_has_no_weights_that_could_answer() -> None:
+    (run,) = [run for run in recorded_runs() if isinstance(run.record.recipe, Recipe)]
+    with pytest.raises(InputError, match=f"{run.id} is a recorded run.*start a run of your own with its settings"):
         evaluation_of(run)
 
 
