@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from app.ui.figures import plotly_text
 from app.ui.tokens import visible
 from spd_core.models.families import Site
-from spd_core.subspace.analysis import Analysis, Coordinates
+from spd_core.subspace.analysis import Analysis
+from spd_core.subspace.site_analysis import Coordinates
 from spd_core.subspace.spectrum import (
     Overlap,
     choose_rank,

@@ -19,7 +19,8 @@ from spd_core.models.families import Site
 from spd_core.models.loading import LanguageModel
 from spd_core.models.losses import longest_first, token_losses
 from spd_core.progress import Progress, Stop, Tell, silent
-from spd_core.subspace.analysis import Analysis, Floats
+from spd_core.subspace.analysis import Analysis
+from spd_core.subspace.spectrum import Floats
 from spd_core.subspace.subspace import Subspace, check_model, random_subspace
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from spd_core.data.spans import Encoded
 from spd_core.errors import InputError
 from spd_core.models.families import FINAL_NORM, OUTPUT_PROJECTION, Site
 from spd_core.models.loading import LanguageModel
-from spd_core.subspace.analysis import Floats
+from spd_core.subspace.spectrum import Floats
 
 LONGEST_TEXT = 2048
 """Most tokens of a text of the user's: as many can be drawn and read one by one."""

@@ -1,5 +1,5 @@
-"""What is known of one capture, as frozen numbers that are saved and read back: spectra with their nulls, bases,
-and the coordinates of every token.
+"""What is known of one capture, as frozen numbers that are saved and read back: of each site (`site_analysis.py`), of
+the captured examples, and of how it came about.
 
 Imports no torch, so that a saved analysis opens at once. How the numbers come about is in `subspace/pipeline.py`.
 """
@@ -8,7 +8,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
@@ -21,7 +21,7 @@ from spd_core.data.spans import Encoded
 from spd_core.errors import InputError
 from spd_core.models.families import Site
 from spd_core.recipes.capture import CaptureSettings
-from spd_core.subspace.spectrum import Floats, numerical_rank
+from spd_core.subspace.site_analysis import SiteAnalysis, limited_to
 
 SHUFFLED, FULL, RANDOM = "shuffled answers", "full-sequence loss", "random directions"
 """Names of the nulls (see `subspace/nulls.py`)."""
@@ -60,132 +60,6 @@ class Provenance(BaseModel):
     method: int = 1
     versions: dict[str, str]
     command: str
-
-
-@dataclass(frozen=True, eq=False)
-class Coordinates:
-    """Every captured token of a site in the basis of its singular vectors; row t is the token t of the analysis.
-
-    Attributes:
-        gradient: [M, k] (g_t − μ)·uᵢ of the first k directions, in nats per unit; μ = 0 when not centred.
-        activation: [M, k] k_t·uᵢ or v_t·uᵢ.
-        product: [M] g_t·k_t, gradient × activation over all directions, in nats.
-        scores: [M, p] the rows on their first principal components (scikit-learn's PCA, always centred).
-        explained: [p] share of the variance that each component holds.
-        axes: [p, k] each direction uᵢ on the components: of length 1 when it lies wholly in them.
-    """
-
-    gradient: Floats
-    activation: Floats
-    product: Floats
-    scores: Floats
-    explained: Floats
-    axes: Floats
-
-
-@dataclass(frozen=True, eq=False)
-class HeadSpectra:
-    """The spectrum of each KV head's own gradient rows, cross terms left out.
-
-    Attributes:
-        values: [heads, head_dim] singular values, descending.
-        vectors: [heads, head_dim, head_dim] column i of head h is its direction i, in that head's own coordinates.
-    """
-
-    values: Floats
-    vectors: Floats
-
-    @staticmethod
-    def of_blocks(values: Floats, vectors: Floats, heads: int) -> "HeadSpectra":
-        """From singular values `[d]` and block-diagonal vectors `[d, d]`, block by block."""
-        width = len(values) // heads
-        blocks = np.stack([vectors[at : at + width, at : at + width] for at in range(0, len(values), width)])
-        return HeadSpectra(values.reshape(heads, width), blocks.astype(np.float32))
-
-
-@dataclass(frozen=True, eq=False)
-class SiteAnalysis:
-    """The spectrum of one site and what it is compared with.
-
-    Attributes:
-        values: [d_kv] singular values σ of the gradient rows, descending, in nats per unit.
-        vectors: [d_kv, d_kv] column i is the direction uᵢ; only the first ones, [d_kv, rank], where an older version
-            kept no more.
-        activation_energy: [d_kv] share of Σ‖k_t‖² (or v_t) that lies along each direction; sums to 1. None where an
-            older version did not keep it.
-        nulls: [d_kv] singular values by the name of the null.
-        band: [2, d_kv] 5th and 95th percentile of σ over bootstrap samples of the examples.
-        halves: [2, d_kv, d_kv] directions of either half of the examples alone; columns beyond its rank are 0.
-        coordinates: of every token; None when the rows did not fit in memory, or were not kept.
-        heads: of every KV head; None where an older version did not keep it.
-    """
-
-    values: Floats
-    vectors: Floats
-    activation_energy: Floats | None
-    nulls: Mapping[str, Floats] = field(default_factory=dict)
-    band: Floats | None = None
-    halves: Floats | None = None
-    coordinates: Coordinates | None = None
-    heads: HeadSpectra | None = None
-
-    @property
-    def reconstruction_error(self) -> Floats | None:
-        """[d_kv] ‖K − K P‖² / ‖K‖² over all tokens, for P of rank 1 … d_kv: the share that projecting removes.
-
-        None where an older version kept nothing of the activations.
-        """
-        if self.activation_energy is None:
-            return None
-        error: Floats = np.clip(1 - self.activation_energy.cumsum(), 0, 1)
-        return error
-
-    def directions(self, dtype: str) -> int:
-        """How many directions are kept and not rounding; `dtype` is that of the gradients."""
-        return min(numerical_rank(self.values, dtype), int(self.vectors.shape[1]))
-
-    def head_values(self, heads: int) -> Floats:
-        """[heads, head_dim] singular values of each KV head's own gradient rows, descending."""
-        if self.heads is not None:
-            return self.heads.values
-        vectors = self.vectors.astype(np.float64)
-        gram = (vectors * self.values[: vectors.shape[1]] ** 2) @ vectors.T  # [d_kv, d_kv]
-        width = len(gram) // heads
-        blocks = np.stack([gram[at : at + width, at : at + width] for at in range(0, len(gram), width)])
-        values: Floats = np.sqrt(np.linalg.eigvalsh(blocks)[:, ::-1].clip(min=0))
-        return values
-
-    def shares(self, direction: int) -> Floats:
-        """[M] share of σᵢ² that each token holds: (g_t·uᵢ)² / σᵢ². They sum to 1 (method, step 5).
-
-        Args:
-            direction: 0-based.
-
-        Raises:
-            InputError: tokens were not kept, or not for this direction; or its σ is 0 up to rounding.
-        """
-        nonzero = numerical_rank(self.values)
-        if direction >= nonzero:
-            raise InputError(f"direction {direction + 1} has no energy to share; choose 1 to {nonzero}")
-        column = self.gradient(direction).astype(np.float64)
-        share: Floats = column**2 / self.values[direction] ** 2
-        return share
-
-    def gradient(self, direction: int) -> Floats:
-        """[M] (g_t − μ)·uᵢ of every token; raises `InputError` like `shares`."""
-        return self._kept(direction).gradient[:, direction]
-
-    def activation(self, direction: int) -> Floats:
-        """[M] k_t·uᵢ of every token; raises `InputError` like `shares`."""
-        return self._kept(direction).activation[:, direction]
-
-    def _kept(self, direction: int) -> Coordinates:
-        if self.coordinates is None:
-            raise InputError("this capture kept no single tokens: they did not fit; capture fewer examples or layers")
-        kept = self.coordinates.gradient.shape[1]
-        if not 0 <= direction < kept:
-            raise InputError(f"direction {direction + 1} was not kept for single tokens; choose 1 to {kept}")
-        return self.coordinates
 
 
 @dataclass(frozen=True, eq=False)
@@ -320,21 +194,8 @@ class Analysis:
     def limited(self, directions: int) -> "Analysis":
         """The same with coordinates of the first `directions` directions only: smaller on disk."""
         return dataclasses.replace(
-            self, sites={site: _limited(found, directions) for site, found in self.sites.items()}
+            self, sites={site: limited_to(found, directions) for site, found in self.sites.items()}
         )
-
-
-def _limited(found: SiteAnalysis, directions: int) -> SiteAnalysis:
-    kept = found.coordinates
-    if kept is None:
-        return found
-    fewer = dataclasses.replace(
-        kept,
-        gradient=kept.gradient[:, :directions],
-        activation=kept.activation[:, :directions],
-        axes=kept.axes[:, :directions],
-    )
-    return dataclasses.replace(found, coordinates=fewer)
 
 
 def nulls_of(analysis: Analysis) -> tuple[str, ...]:

@@ -15,19 +15,12 @@ from spd_core.models.loading import LanguageModel
 from spd_core.progress import Progress, Stop, Tell, silent
 from spd_core.recipes.capture import CaptureSettings
 from spd_core.recipes.distill import SubspaceOf
-from spd_core.subspace.analysis import (
-    RANDOM,
-    SHUFFLED,
-    Analysis,
-    Coordinates,
-    Floats,
-    HeadSpectra,
-    SiteAnalysis,
-    nulls_of,
-)
+from spd_core.subspace.analysis import RANDOM, SHUFFLED, Analysis, nulls_of
 from spd_core.subspace.capture import Captured, capture_gradients
 from spd_core.subspace.gram import ROWS_LIMIT, RowStore, decompose
 from spd_core.subspace.nulls import bootstrap, by_example, halves, random_directions, shuffled
+from spd_core.subspace.site_analysis import Coordinates, HeadSpectra, SiteAnalysis
+from spd_core.subspace.spectrum import Floats
 from spd_core.subspace.subspace import check_model, provenance_of
 
 KEPT_LIMIT = 2**28

@@ -14,7 +14,8 @@ from spd_core.data.capability import Capability, Settings, builtin_names
 from spd_core.data.catalog import read_named, saved_capabilities
 from spd_core.errors import InputError
 from spd_core.models.families import Site, site_from
-from spd_core.subspace.analysis import Analysis, Provenance, SiteAnalysis
+from spd_core.subspace.analysis import Analysis, Provenance
+from spd_core.subspace.site_analysis import SiteAnalysis
 
 TENSORS, RECORD = "subspace.safetensors", "subspace.json"
 

@@ -24,7 +24,9 @@ from spd_core.models.families import Site, site_from, site_record
 from spd_core.records import first_error, refuse_newer
 from spd_core.storage import child, new_folder, runs_folder, spd_home, write_text
 from spd_core.subspace import shell_folders
-from spd_core.subspace.analysis import Analysis, Coordinates, Floats, HeadSpectra, Provenance, SiteAnalysis
+from spd_core.subspace.analysis import Analysis, Provenance
+from spd_core.subspace.site_analysis import Coordinates, HeadSpectra, SiteAnalysis
+from spd_core.subspace.spectrum import Floats
 
 TENSORS, RECORD, EXAMPLES = "analysis.safetensors", "analysis.json", "capability.jsonl"
 FORMAT = 2

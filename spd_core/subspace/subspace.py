@@ -15,9 +15,10 @@ from spd_core.models.families import Site
 from spd_core.models.identity import same_revision
 from spd_core.models.loading import LanguageModel
 from spd_core.storage import command_line, versions
-from spd_core.subspace.analysis import Analysis, Provenance, SiteAnalysis
+from spd_core.subspace.analysis import Analysis, Provenance
 from spd_core.subspace.capture import Captured
 from spd_core.subspace.gram import Spectrum, decompose, truncate
+from spd_core.subspace.site_analysis import SiteAnalysis
 from spd_core.subspace.spectrum import choose_rank
 
 
