@@ -38,8 +38,8 @@ class Step:
     recipe: EvaluationRecipe
 
 
-def panel(table: Table, propose: Callable[[EvaluationRecipe], None]) -> None:
-    """A row for each proposal; `propose` is used as a callback."""
+def panel(table: Table, propose: Callable[[EvaluationRecipe], None], recorded: bool) -> None:
+    """A row for each proposal; `propose` is used as a callback. Of a recorded table, nothing is there to go on with."""
     steps = list(steps_of(table))
     if not steps:
         return
@@ -53,7 +53,10 @@ def panel(table: Table, propose: Callable[[EvaluationRecipe], None]) -> None:
                 caption(f"{escaped(step.gives)} {escaped(_cost(step.recipe, table.recipe))}")
         for said in filter(None, (why_no_control(table.recipe, one.name) for one in table.recipe.subjects)):
             caption(f"Not to be had: {escaped(said)}")
-        caption("Each fills the form, where you see everything before you start it. Answered items are only read.")
+        again = (
+            "All of it is trained and answered on this machine then." if recorded else "Answered items are only read."
+        )
+        caption(f"Each fills the form, where you see everything before you start it. {again}")
 
 
 def steps_of(table: Table) -> Iterator[Step]:

@@ -91,7 +91,7 @@ def _claims(table: Table, propose: Callable[[EvaluationRecipe], None], live: boo
     if table.claims:
         _differences(table)
     if table.claims and not live:
-        next_steps.panel(table, propose)
+        next_steps.panel(table, propose, run.recorded)
     claim_cards.panel(table)
 
 

@@ -133,7 +133,7 @@ def _answer(run: "Run", title: str, one: ShownCorpus, row: CorpusRow, editable: 
     fate = FATES[one.fates[row.number]] if row.number in one.fates else "its example is gone"
     caption(f"{counted(len(row.tokens), 'token')}, {ended} · {fate}")
     if editable and one.tickable(row.number):
-        kept = one.fates[row.number] == "trained"
+        kept, times = one.fates[row.number] == "trained", st.session_state.get(session.CORPUS_TIMES, 0)
 
         def turn() -> None:
             rejecting.keep(run, one.name, {row.number: not kept})
@@ -141,6 +141,6 @@ def _answer(run: "Run", title: str, one: ShownCorpus, row: CorpusRow, editable: 
         st.checkbox(
             f"Keep it for {title}",
             kept,
-            key=f"keep_{run.id}_{one.path.stem}_{row.number}_{kept}_{st.session_state.get(session.CORPUS_TIMES, 0)}",
+            key=f"{session.KEPT_ROW}_{run.id}_{one.path.stem}_{row.number}_{kept}_{times}",
             on_change=turn,
         )

@@ -137,9 +137,13 @@ def _ask(run: "Run", question: _Question) -> None:
     which = "rows you take out" if out else "other rows than these"
     st.warning(f"**{', '.join(lost)} on {which}: {again} again from the first step.**", icon=":material/restart_alt:")
     row = st.container(horizontal=True)
-    row.button("Leave the rows as they were", on_click=_answer, args=(run, None), key="corpus_no")
+    row.button("Leave the rows as they were", on_click=_answer, args=(run, None), key=session.CORPUS_NO)
     row.button(
-        "Change the rows, and start again", type="primary", on_click=_answer, args=(run, question), key="corpus_yes"
+        "Change the rows, and start again",
+        type="primary",
+        on_click=_answer,
+        args=(run, question),
+        key=session.CORPUS_YES,
     )
 
 

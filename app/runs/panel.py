@@ -229,7 +229,7 @@ def run_actions(
             on_click=try_it,
             args=(go_on.action,),
             disabled=bool(go_on.refusal),
-            key="go_on",
+            key=session.GO_ON,
         )
     elif status.state in ("stopped", "failed", "lost"):
         row.button(

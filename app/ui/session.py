@@ -84,6 +84,7 @@ LAUNCHER, RUN_TITLE, RUN_TROUBLE, RUN_NOTES = "launcher", "run_title", "run_trou
 CORPUS_SHOWN, CORPUS_TABLE, EXPORT_ARM, EXPORT_JOB = "corpus_shown", "corpus_table", "export_arm", "export_job"
 CORPUS_FILTER, CORPUS_PROMPT, CORPUS_EDITED = "corpus_filter", "corpus_prompt", "corpus_edited"
 CORPUS_TIMES, CORPUS_QUESTION, CORPUS_TROUBLE = "corpus_times", "corpus_question", "corpus_trouble"
+CORPUS_NO, CORPUS_YES, GO_ON = "corpus_no", "corpus_yes", "go_on"
 MARKS_JOB, SCHEDULE_OPEN, RUN_SEEN = "marks_job", "schedule_open", "run_seen"
 READ_JOB, LENS_JOB, CHECK_JOB = "read_job", "lens_job", "check_job"
 PICK_LAYER, PICK_KIND, PICK_DIRECTION, PICK_EXAMPLE = "pick_layer", "pick_kind", "pick_direction", "pick_example"
@@ -98,7 +99,7 @@ RECIPE_WIDGETS, EVALUATION_WIDGETS = "recipe", "evaluation_widget"
 RUNS_LIST, EVALUATIONS_LIST = "runs", "evaluations"
 WATCHED_RUN, BESIDE_LANE, ASKED_TO_DELETE, RESULT = "watched", "beside_lane", "asked", "result"
 AT_WORK = "open_at_work"
-EXTREMES, OWN_EXTREMES = "ends", "own_ends"
+EXTREMES, OWN_EXTREMES, KEPT_ROW = "ends", "own_ends", "keep"
 
 
 # --- what is in hand -----------------------------------------------------------------------------------------
