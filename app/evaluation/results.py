@@ -83,10 +83,10 @@ def panel(run: "Run", propose: Callable[[EvaluationRecipe], None], live: bool) -
     elif part == FILES:
         _files(run, table)
     else:
-        _claims(table, propose, live)
+        _claims(run, table, propose, live)
 
 
-def _claims(table: Table, propose: Callable[[EvaluationRecipe], None], live: bool) -> None:
+def _claims(run: "Run", table: Table, propose: Callable[[EvaluationRecipe], None], live: bool) -> None:
     """The picture of all differences, what would tell more, and the cards."""
     if table.claims:
         _differences(table)
