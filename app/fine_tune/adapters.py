@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from app.runs.panel import LIVE
-from app.runs.proposing import open_evaluation
+from app.runs.proposing import open_evaluation, show_evaluation
 from app.side_by_side.opening import open_adapters
 from app.ui import launch, progress, session
 from app.ui.tables import table_html
@@ -19,6 +19,8 @@ from spd_core.errors import InputError
 from spd_core.evaluation.proposals import evaluation_of
 from spd_core.intervention.cards import CARD, AdapterCard, adapter_folder, finished_adapters, portable_files, read_card
 from spd_core.intervention.model_cards import gguf_command, repo_name, upload_command
+from spd_core.recipes.evaluation import EvaluationRecipe
+from spd_core.runs.folder import recorded_runs
 from spd_core.runs.record import Status
 from spd_core.runs.view import Curve, RunView
 from spd_core.storage import spd_home
@@ -34,10 +36,7 @@ def adapters_panel(run: "Run", status: Status, view: RunView) -> None:
         return
     st.html(table_html([_row(card, view) for card in cards], "Trained adapters"))
     if run.recorded:
-        caption(
-            "Their weights are not part of what was recorded, so none of them can answer in a lane of Side by side; "
-            "the recorded table on Evaluation shows what they answered."
-        )
+        _recorded_answers()
         return
     row = st.container(horizontal=True, vertical_alignment="bottom")
     _evaluate(run, status, cards, row)
@@ -48,6 +47,14 @@ def adapters_panel(run: "Run", status: Status, view: RunView) -> None:
     ):
         open_adapters(cards)
     _export(cards, row)
+
+
+def _recorded_answers() -> None:
+    """The way to what the recorded arms have answered, since none of them is here to answer anything else."""
+    caption("Their weights are not part of what was recorded, so none of them can answer in a lane of Side by side.")
+    table = next((one for one in recorded_runs() if isinstance(one.record.recipe, EvaluationRecipe)), None)
+    if table is not None and st.button("See how they answered", icon=":material/fact_check:"):
+        show_evaluation(table.id)
 
 
 def _cards(run: "Run") -> list[AdapterCard]:

@@ -39,8 +39,8 @@ _RUN_SYMBOLS = ("circle", "square", "diamond", "triangle-up")
 
 
 def losses(views: Views, dark: bool, by: Axis = "step") -> "go.Figure":
-    """Train losses as thin lines with hollow marks for the mean of each epoch, held-out ones as thick lines with full
-    marks; an arm's rounds follow on each other.
+    """Train losses as faint lines, with hollow marks for the mean of each epoch; held-out ones as thick lines with
+    full marks. An arm's rounds follow on each other.
 
     An arm has one colour and dash, and its own marks; where runs are compared, the marks tell the runs apart.
 
@@ -76,10 +76,12 @@ def _kinds(arm: str, curve: Curve, symbol: str, dark: bool) -> Iterator[tuple[st
     colours, dash, own = look_of(arm)
     colour, mark = colours[dark], symbol or own
     line = {"color": colour, "dash": dash}
+    faint = {"mode": "lines", "line": {**line, "width": 1}, "opacity": 0.25}
     hollow = {"symbol": f"{mark}-open", "size": 8, "color": colour}
     train = list(zip(curve.steps, curve.epochs, curve.losses, strict=True))
-    yield "train rows of this step", train, {"mode": "lines", "line": {**line, "width": 1}, "opacity": 0.7}
-    yield "mean of an epoch's steps", curve.epoch_means(), {"mode": "markers", "marker": hollow}
+    yield "train rows of this step", train, faint
+    means = {"mode": "lines+markers", "line": {**line, "width": 1.5}, "marker": hollow}
+    yield "mean of an epoch's steps", curve.epoch_means(), means
     full = {"symbol": mark, "size": 9, "color": colour}
     thick = {"line": {**line, "width": 3}, "marker": full, "cliponaxis": False}  # step 0 lies on the axis
     yield "held-out rows", curve.held_out, {"mode": "lines+markers", **thick}

@@ -48,6 +48,7 @@ def panel(recipe: Recipe) -> None:
             )
     if cost.disk is not None:
         facts.append(f"{cost.disk / 2**20:,.0f} MiB of {gib(free_space())} free disk")
-    st.markdown(f"Cost: {' · '.join(facts)}")
-    if rates is not None:
-        caption(f"Rates: {escaped(rates.source)}. Completions are often shorter than allowed, so it is less.")
+    source = (
+        f"Rates: {escaped(rates.source)}. Completions are often shorter than allowed, so it is less." if rates else None
+    )
+    st.markdown(f"Cost: {' · '.join(facts)}", help=source)

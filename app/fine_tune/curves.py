@@ -40,9 +40,8 @@ def _losses(view: RunView, by: charts.Axis) -> None:
     st.markdown("**Loss**")
     chart(charts.losses(shown, is_dark(), by), key="chart_losses", alt=charts.losses_alt(shown))
     caption(
-        "How to read this: thick lines are held-out rows, thin ones the rows of each step, hollow marks the mean of an "
-        "epoch. "
-        "Each arm is scored on its own text: a lower line does not make an arm the better model."
+        "How to read this: thick lines are held-out rows, hollow marks the mean of an epoch's steps, and faint lines "
+        "the steps themselves. Each arm is scored on its own text: a lower line does not make it the better model."
     )
 
 

@@ -160,7 +160,6 @@ def _pick_preset(recipe: Recipe | None) -> None:
         tuple(PRESETS),
         index=None,
         captions=[_preset_in_words(name, made.get(name)) for name in PRESETS],
-        horizontal=True,
         key=_FORM.key("preset"),
         on_change=_take_preset,
         args=(recipe,),

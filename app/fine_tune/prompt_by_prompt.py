@@ -57,7 +57,8 @@ def panel(run: "Run", corpora: Sequence[ShownCorpus], *, editable: bool) -> None
     picked = table["selection"]["rows"]
     at = picked[0] if picked and picked[0] < len(numbers) else 0
     if not picked:
-        caption("Choose a prompt in the table to read what every arm wrote. The first one:")
+        how = ", and to keep or reject it" if editable else ""
+        caption(f"Click a row's box to read here what every arm wrote{how}. The first one:")
     _in_full(run, numbers[at], prompts[numbers[at]], editable)
 
 

@@ -124,7 +124,7 @@ def say(run: "Run") -> None:
         _ask(run, question)
     n = sum(map(len, run.rejected().values()))
     what = f"{counted(n, 'row')} rejected" if n else "no row rejected"
-    caption(f":material/cloud_done: Saved: {what}. Every tick is saved at once.")
+    caption(f":material/cloud_done: Saved: {what}. To reject a row, untick **Keep**: that is saved at once.")
 
 
 def _ask(run: "Run", question: _Question) -> None:

@@ -41,7 +41,7 @@ def panel(name: str, to_form: Callable[[], None]) -> None:
         return
     run, recipe = opened.run, opened.recipe
 
-    _turn_to_review(run, opened.status)
+    _turn_to_part(run, opened.status)
 
     def clone() -> None:
         form.load_recipe(recipe)
@@ -64,12 +64,16 @@ def panel(name: str, to_form: Callable[[], None]) -> None:
     redraw_while_live(opened, "run", RunView, draw)
 
 
-def _turn_to_review(run: Run, status: Status) -> None:
-    """Show the corpora of a run that has come to wait for review while somebody looked on."""
-    before = st.session_state.get(session.RUN_SEEN)
+def _turn_to_part(run: Run, status: Status) -> None:
+    """Show the corpora of a run that has come to wait for review while somebody looked on, and then its curves."""
+    id, before = st.session_state.get(session.RUN_SEEN, ("", ""))
     st.session_state[session.RUN_SEEN] = (run.id, status.state)
-    if status.state == "review" and before is not None and before[0] == run.id and before[1] in LIVE:
+    if id != run.id:
+        return
+    if status.state == "review" and before in LIVE:
         st.session_state[session.RUN_PART] = CORPORA
+    elif before == "review" and status.state in LIVE:
+        st.session_state[session.RUN_PART] = CURVES
 
 
 def _go_on(run: Run, status: Status) -> GoOn | None:
@@ -85,7 +89,7 @@ def _go_on(run: Run, status: Status) -> GoOn | None:
 
 def _verdict(status: Status, view: RunView) -> None:
     """What the training shows so far, and no more."""
-    first, rest = training_verdict(view, works=status.state in LIVE)
+    first, rest = training_verdict(view, works=status.state in LIVE, tabled=status.state == "done")
     if first:
         st.html(render("verdict.html", kind="not-shown", mark="", first=first, rest=rest, warnings=[]))
 

@@ -5,6 +5,7 @@ Pure: no Streamlit. Curves are as in `charts.py`.
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from app.fine_tune.charts import LEGEND_BELOW, Axis, Curves, following, look_of, x_axis
@@ -43,9 +44,11 @@ def answers(curves: Curves, dark: bool, by: Axis = "step") -> "go.Figure":
 
 
 def _width(curves: Curves, by: Axis) -> float:
-    """How far arms stand apart along x, so that their bars can be told apart."""
-    ends = [step if by == "step" else epoch for curve in curves.values() for step, epoch, _, _ in curve.scored]
-    return max(ends, default=0) * 0.012
+    """How far arms stand apart along x, so that their bars can be told apart: together, less than half the way from
+    one epoch to the next."""
+    scored = [[step if by == "step" else epoch for step, epoch, _, _ in curve.scored] for curve in curves.values()]
+    gaps = [after - before for one in scored for before, after in pairwise(one)]
+    return 0.4 * min(gaps, default=1) / max(len({arm for arm, _ in curves}), 1)
 
 
 def _answers_of(arm: str, round_: int, curve: Curve, start: float, by: Axis, dark: bool) -> Drawing:

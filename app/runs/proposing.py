@@ -1,4 +1,4 @@
-"""The one door from a run to the evaluation of what it has trained: the form there is filled, and nothing starts."""
+"""The doors from a run to the page Evaluation: its form filled, where nothing starts alone, or one that is there."""
 
 import streamlit as st
 
@@ -10,3 +10,10 @@ def open_evaluation(recipe: EvaluationRecipe) -> None:
     """Turn to the page Evaluation with its form filled, to be looked at, changed and started there."""
     st.session_state[session.EVALUATION_PROPOSED] = recipe.model_dump(mode="json")
     st.switch_page(session.EVALUATION, query_params={})  # or Streamlit refuses to leave what its address is bound to
+
+
+def show_evaluation(name: str) -> None:
+    """Turn to the page Evaluation with one open that is there already."""
+    st.session_state[session.EVALUATION_RUN] = name
+    session.turn_to(session.EVALUATIONS_VIEW, session.THIS_EVALUATION)
+    st.switch_page(session.EVALUATION, query_params={})

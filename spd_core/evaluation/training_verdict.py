@@ -13,11 +13,12 @@ LEADS = "spd"
 """The arm that is spoken of first, where it is among them."""
 
 
-def training_verdict(view: RunView, *, works: bool) -> tuple[str, str]:
+def training_verdict(view: RunView, *, works: bool, tabled: bool = False) -> tuple[str, str]:
     """A sentence on one arm, and what is to be said of the others; both empty before anything was measured.
 
     Args:
         works: the run goes on, so that nothing here is the last word.
+        tabled: a table beside it says how the others went.
     """
     last = _last_rounds(view)
     if not last:
@@ -25,7 +26,7 @@ def training_verdict(view: RunView, *, works: bool) -> tuple[str, str]:
     first = LEADS if LEADS in last else next(iter(last))
     said = _sentence(first, *last[first])
     others = [_in_short(arm, curve) for arm, (_, curve) in last.items() if arm != first]
-    rest = [f"{'; '.join(others)}."] if others else []
+    rest = [f"{'; '.join(others)}."] if others and not tabled else []
     rest += ["Each arm is scored on text of its own: losses of arms are not to be compared."] if others else []
     return (f"So far: {said}" if works else said), " ".join(rest)
 

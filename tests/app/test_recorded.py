@@ -79,6 +79,8 @@ def test_the_recorded_run_shows_its_arms_and_says_why_none_of_them_answers() -> 
     assert all(arm in tables for arm in ("PSR", "SSD", "SPD", "Random subspace", "Full-loss subspace"))
     assert "Their weights are not part of what was recorded" in text_of(at)
     assert not labels(at) & {"Compare side by side", "Write the merged checkpoint"}
+    answered = prepared(go_to(press(opened(FINE_TUNE), "See how they answered"), EVALUATION))
+    assert "Arithmetic: did training change it?" in text_of(answered)
     for part in ("Corpora", "Completions", "Drift", "Log", "Command and notes"):
         at = opened(FINE_TUNE, **{session.RUN_PART: part})
         assert [error.value for error in at.error] == [], part

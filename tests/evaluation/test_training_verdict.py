@@ -41,6 +41,13 @@ def test_the_method_comes_first_and_the_others_in_short() -> None:
     )
 
 
+def test_a_table_says_how_the_others_went() -> None:
+    view = RunView(curves={("psr", 1): curve((2.068, 2.046)), ("spd", 1): curve((2.51, 2.14))})
+    first, rest = training_verdict(view, works=False, tabled=True)
+    assert first == "SPD: held-out loss fell from 2.51 to 2.14 nats."
+    assert rest == "Each arm is scored on text of its own: losses of arms are not to be compared."
+
+
 def test_what_was_stopped_has_no_end() -> None:
     stopped = curve((2.5, 2.0), ((3, 8), (4, 8)))
     stopped.planned = 6

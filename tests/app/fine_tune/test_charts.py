@@ -42,10 +42,17 @@ def by_name(figure: Any) -> dict[str, list[Any]]:
 def test_train_is_thin_and_held_out_thick_with_marks() -> None:
     figure = charts.losses({"": {("spd", 1): curve(3.0, 2.5, held_out=2.75)}}, False)
     train, means, held_out = by_name(figure)["SPD"]
-    assert (list(means.x), list(means.y), means.mode, means.marker.symbol) == ([2], [2.75], "markers", "diamond-open")
+    assert (list(means.x), list(means.y), means.mode, means.marker.symbol) == (
+        [2],
+        [2.75],
+        "lines+markers",
+        "diamond-open",
+    )
     assert (list(train.x), list(train.y), train.mode) == ([1, 2], [3.0, 2.5], "lines")
     assert (list(held_out.x), list(held_out.y), held_out.mode) == ([2], [2.75], "lines+markers")
-    assert train.line.width < held_out.line.width
+    assert train.line.width < means.line.width < held_out.line.width
+    assert train.opacity < 0.5, "six arms over each other, and the others have to be seen through them"
+    assert (means.opacity, held_out.opacity) == (None, None)
     assert [list(told) for told in train.customdata] == [[1, 1, 0.5], [1, 2, 1.0]]
     assert all(word in train.hovertemplate for word in ("round", "step", "epoch", "nats", "train"))
     assert (train.showlegend, means.showlegend, held_out.showlegend) == (False, False, True)

@@ -195,6 +195,9 @@ def test_who_looks_on_is_shown_the_corpora_when_they_are_written() -> None:
     at.session_state[session.RUN_PART] = "Log"
     at.run()
     assert at.session_state[session.RUN_PART] == "Log", "and may go elsewhere"
+    run.write_status(Status(state="queued", since=time.time()))
+    at.run()
+    assert at.session_state[session.RUN_PART] == "Curves", "the rows are settled: it trains"
 
 
 def test_a_tick_that_comes_with_the_button_is_saved_before_the_run_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
