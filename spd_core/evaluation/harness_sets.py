@@ -26,6 +26,8 @@ from spd_core.recipes.sets import EvalSet, HarnessTask
 
 _SEED = 1234  # of worked examples: the harness' own
 _BATCHES = 4  # asked in one go, between two looks whether to stop
+_DECIDING = ("num_fewshot", "description", "target_delimiter", "fewshot_delimiter", "generation_kwargs", "filter_list")
+"""Settings of a task that decide what is asked and read: a folder's own task may be edited under the same version."""
 
 
 @dataclass(frozen=True)
@@ -178,10 +180,16 @@ def _longest(task: Any) -> int:
 
 
 def _example(task: Any, name: str, number: int, doc: Mapping[str, Any]) -> Example:
-    """An item as other parts know it; its setup stands for all that the task knows of it."""
-    known = hashlib.sha256(json.dumps(doc, sort_keys=True, default=str).encode()).hexdigest()
+    """An item as other parts know it; its setup stands for all that the task knows of it, and does with it."""
     text, right = str(task.doc_to_text(doc)), _right(task, doc)
+    asked = [doc, text, _options(task, doc), {setting: task.get_config(setting) for setting in _DECIDING}]
+    known = hashlib.sha256(json.dumps(asked, sort_keys=True, default=_plain).encode()).hexdigest()
     return Example(id=f"{name}-{number}", split="heldout", prompt=text or "∅", answer=right or "∅", setup=known)
+
+
+def _plain(found: Any) -> str:
+    """What JSON has no form of; a function by its name, as its address is another one in every process."""
+    return getattr(found, "__qualname__", str(found))
 
 
 def _right(task: Any, doc: Mapping[str, Any]) -> str:

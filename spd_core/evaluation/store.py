@@ -31,7 +31,7 @@ class ItemRecord(Record):
         prompt: what the model read.
         gold: the right answer as the set has it.
         tests: sha256 of the tests and setup that decide about code, or of what a task of lm-evaluation-harness knows
-            of the item; empty of other items.
+            of the item and does with it; empty of other items.
         extracted: the answer that was read out of the completion; None where there is none.
         correct: None where the scorer knows no right or wrong (`nll`).
         early: whether it would be right had the model stopped after the first line that holds an answer.

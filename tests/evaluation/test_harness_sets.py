@@ -159,6 +159,21 @@ def test_an_edited_row_is_asked_anew(tiny_lm: Callable[[str], Any], task: Callab
     assert (found.whole, found.reused) == (True, 23)
 
 
+@pytest.mark.parametrize(
+    "changes", [{"doc_to_text": "Sum: {{question}}"}, {"target_delimiter": ""}, {"description": "Add. "}]
+)
+def test_a_task_that_was_edited_under_the_same_version_is_asked_anew(
+    changes: dict[str, str], tiny_lm: Callable[[str], Any], task: Callable[..., Path]
+) -> None:
+    """Its rows are the same, and what the model reads of them is not."""
+    lm = tiny_lm("llama")
+    evaluate_items(lm, Lane(), items_of(task("sums", CHOICES, MULTIPLE_CHOICE)), "f")
+    again = evaluate_items(lm, Lane(), items_of(task("sums", CHOICES, MULTIPLE_CHOICE)), "f")
+    assert again.reused == len(CHOICES)
+    found = evaluate_items(lm, Lane(), items_of(task("sums", CHOICES, {**MULTIPLE_CHOICE, **changes})), "f")
+    assert (found.whole, found.reused) == (True, 0)
+
+
 def test_worked_examples_are_the_same_however_many_are_asked(
     tiny_lm: Callable[[str], Any], task: Callable[..., Path]
 ) -> None:
