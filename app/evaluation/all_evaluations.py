@@ -10,7 +10,7 @@ import streamlit as st
 from app.runs.listed import ListedRun, RunKind, contents_of, last_change
 from app.ui import session
 from spd_core.errors import InputError
-from spd_core.evaluation.progress import finished_cells, planned_cells
+from spd_core.evaluation.progress import finished_cells
 from spd_core.models.families import BUILTIN
 from spd_core.recipes.evaluation import EvaluationRecipe
 from spd_core.runs.folder import Run
@@ -29,7 +29,7 @@ def _row(one: ListedRun) -> dict[str, Any]:
         "Base": _percent(found.base),
         "Best": _percent(found.best),
         "Best subject": shown(found.who) or None,
-        "Cells": _filled(one.run, one.run.id, last_change(one)) / max(1, planned_cells(recipe)),
+        "Cells": _filled(one.run, one.run.id, last_change(one)) / len(recipe.cells),
         "Subjects": shown(subjects),
         "Sets": shown(sets),
         "In-domain": shown(recipe.capability),

@@ -99,14 +99,12 @@ def copy_shown(run: Run, to: Path) -> Path:
 
 def _copy_cells(recipe: EvaluationRecipe, folder: Path, to: Path) -> None:
     """Cells with their items beside them, as the first versions kept them: the store of items is this machine's."""
-    for subject in recipe.subjects:
-        for seed in recipe.seeds_of(subject):
-            for wanted in recipe.sets:
-                found = read_cell(folder, subject.name, seed, wanted.name)
-                if found is None:
-                    continue
-                cell, items = found
-                path = cell_path(to, subject.name, seed, wanted.name)
-                path.parent.mkdir(exist_ok=True)
-                write_text(path, to_json(cell.model_copy(update={"items": ()}).model_dump(mode="json")))
-                write_text(path.with_suffix(".jsonl"), to_lines(items))
+    for key in recipe.cells:
+        found = read_cell(folder, *key)
+        if found is None:
+            continue
+        cell, items = found
+        path = cell_path(to, *key)
+        path.parent.mkdir(exist_ok=True)
+        write_text(path, to_json(cell.model_copy(update={"items": ()}).model_dump(mode="json")))
+        write_text(path.with_suffix(".jsonl"), to_lines(items))

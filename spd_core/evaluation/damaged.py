@@ -11,13 +11,11 @@ from typing import TypeAlias
 
 from spd_core.errors import InputError, NewerFormatError
 from spd_core.evaluation.store import Asked, Cell, ItemRecord, cell_path, read_cell
-from spd_core.recipes.evaluation import EvaluationRecipe
+from spd_core.recipes.evaluation import CellKey, EvaluationRecipe
 from spd_core.runs import queue
 from spd_core.runs.folder import Run
 from spd_core.storage import storage_errors
 
-CellKey: TypeAlias = tuple[str, int, str]
-"""Names of subject, seed and set."""
 FilledCells: TypeAlias = Mapping[CellKey, tuple[Cell, list[ItemRecord]]]
 
 
@@ -42,7 +40,7 @@ def read_cells(recipe: EvaluationRecipe, folder: Path) -> tuple[FilledCells, tup
     """The finished cells of a run with their items, in the order of the recipe, and those that are damaged."""
     whole: dict[CellKey, tuple[Cell, list[ItemRecord]]] = {}
     damaged: list[DamagedCell] = []
-    for key in cells_of(recipe):
+    for key in recipe.cells:
         try:
             found = read_cell(folder, *key)
         except InputError as error:
@@ -51,16 +49,6 @@ def read_cells(recipe: EvaluationRecipe, folder: Path) -> tuple[FilledCells, tup
             whole |= {} if found is None else {key: found}
     others = _of_other_items(recipe, whole)
     return {key: one for key, one in whole.items() if key not in others}, (*damaged, *others.values())
-
-
-def cells_of(recipe: EvaluationRecipe) -> list[CellKey]:
-    """All cells that a recipe asks for."""
-    return [
-        (subject.name, seed, wanted.name)
-        for subject in recipe.subjects
-        for wanted in recipe.sets
-        for seed in recipe.seeds_of(subject)
-    ]
 
 
 def _of_other_items(recipe: EvaluationRecipe, whole: FilledCells) -> dict[CellKey, DamagedCell]:

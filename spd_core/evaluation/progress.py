@@ -40,24 +40,19 @@ def _is_own(event: StageBegun | StageProgress) -> bool:
 
 def finished_cells(recipe: EvaluationRecipe, folder: Path) -> int:
     """Cells that are filled, each seed counted; only looks whether they are there."""
-    return sum(
-        cell_path(folder, subject.name, seed, wanted.name).exists()
-        for subject in recipe.subjects
-        for seed in recipe.seeds_of(subject)
-        for wanted in recipe.sets
-    )
+    return sum(cell_path(folder, *key).exists() for key in recipe.cells)
 
 
-def planned_cells(recipe: EvaluationRecipe) -> int:
-    """Cells that are asked for, each seed counted."""
-    return len(recipe.sets) * sum(len(recipe.seeds_of(subject)) for subject in recipe.subjects)
+def training_of(recipe: EvaluationRecipe) -> list[Unit]:
+    """The pieces of work of training its arms, seed by seed."""
+    return [unit for seed in recipe.seeds if (one := recipe.distillation(seed)) for unit in plan(one)]
 
 
 def steps(view: EvaluationView, recipe: EvaluationRecipe, cells: int) -> tuple[int, int]:
     """Finished and planned pieces of work: those of training the arms, then `cells` finished ones."""
-    training: list[Unit] = [unit for seed in recipe.seeds if (one := recipe.distillation(seed)) for unit in plan(one)]
+    training = training_of(recipe)
     trained = len(training) if view.answering or cells else reached(view, training)
-    return trained + cells, len(training) + planned_cells(recipe)
+    return trained + cells, len(training) + len(recipe.cells)
 
 
 # --- speed -------------------------------------------------------------------------------------------------------

@@ -12,9 +12,9 @@ from spd_core.data.public import PUBLIC_SETS
 from spd_core.distill.checks import examples_of, sizes_of
 from spd_core.errors import InputError
 from spd_core.evaluation.costs import measured_answers, seconds_of_an_item
-from spd_core.evaluation.progress import EvaluationView, left
+from spd_core.evaluation.progress import EvaluationView, left, training_of
 from spd_core.evaluation.store import cell_path
-from spd_core.recipes.distill import Recipe, Unit, plan
+from spd_core.recipes.distill import Recipe
 from spd_core.recipes.evaluation import EvaluationRecipe
 from spd_core.runs.costs import Rates, measured_rates
 from spd_core.runs.remaining import Expected, expected_seconds, left_of, of_now, sum_of
@@ -57,11 +57,8 @@ def evaluation_left(
     if expected is None:
         return None
     missing = Counter(_missing(recipe, folder))
-    if not view.answering and missing.total() == len(list(_cells(recipe))):
-        training: list[Unit] = [
-            unit for seed in recipe.seeds if (one := recipe.distillation(seed)) for unit in plan(one)
-        ]
-        before = left_of(view, training, expected) or 0.0
+    if not view.answering and missing.total() == len(recipe.cells):
+        before = left_of(view, training_of(recipe), expected) or 0.0
         return before + sum_of(missing.elements(), view.passed, expected)
     if view.stage != "evaluate" or view.ended:
         return sum_of(missing.elements(), view.passed, expected)
@@ -70,15 +67,6 @@ def evaluation_left(
     return now + sum_of(missing.elements(), view.passed, expected)
 
 
-def _cells(recipe: EvaluationRecipe) -> Iterator[tuple[str, int, str]]:
-    for subject in recipe.subjects:
-        for seed in recipe.seeds_of(subject):
-            for wanted in recipe.sets:
-                yield subject.name, seed, wanted.name
-
-
 def _missing(recipe: EvaluationRecipe, folder: Path) -> Iterator[str]:
     """The set of each cell that is not filled."""
-    for subject, seed, name in _cells(recipe):
-        if not cell_path(folder, subject, seed, name).exists():
-            yield name
+    return (key[2] for key in recipe.cells if not cell_path(folder, *key).exists())

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from spd_core.evaluation.claims import Claim, claim
 from spd_core.evaluation.contamination import seen_flag, seen_items, unseen_numbers
 from spd_core.evaluation.controls import alike, role
-from spd_core.evaluation.damaged import DamagedCell, cells_of, read_cells
+from spd_core.evaluation.damaged import DamagedCell, read_cells
 from spd_core.evaluation.statistics import Difference, Estimate, estimate, holm, paired
 from spd_core.evaluation.store import Cell, ItemRecord
 from spd_core.recipes.evaluation import CONTROLS, NAMED, EvaluationRecipe, Subject
@@ -137,7 +137,7 @@ def read_table(recipe: EvaluationRecipe, folder: Path) -> Table:
             if all(key in whole for key in keys):
                 answered[subject.name, wanted.name] = _answered(subject, [whole[key] for key in keys])
     claims = _claims(recipe, answered)
-    return Table(recipe, _columns(recipe, answered), answered, claims, len(cells_of(recipe)), len(whole), damaged)
+    return Table(recipe, _columns(recipe, answered), answered, claims, len(recipe.cells), len(whole), damaged)
 
 
 def _answered(subject: Subject, found: Sequence[tuple[Cell, list[ItemRecord]]]) -> Answered:

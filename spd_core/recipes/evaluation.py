@@ -17,6 +17,8 @@ from spd_core.recipes.sets import EvalSet, short_name_for_files
 from spd_core.records import Request
 
 Seed: TypeAlias = Annotated[int, Field(ge=0, lt=2**31)]
+CellKey: TypeAlias = tuple[str, int, str]
+"""Names of subject, seed and set."""
 SubjectKind: TypeAlias = Literal["base", "projected", "distilled", "checkpoint"]
 
 
@@ -185,6 +187,16 @@ class EvaluationRecipe(Request):
     def seeds_of(self, subject: Subject) -> tuple[int, ...]:
         """The seeds that a subject is made with; one for a subject that does not depend on it."""
         return self.seeds if subject.seeded else self.seeds[:1]
+
+    @property
+    def cells(self) -> list[CellKey]:
+        """All cells that are asked for, in the order of a table."""
+        return [
+            (subject.name, seed, wanted.name)
+            for subject in self.subjects
+            for wanted in self.sets
+            for seed in self.seeds_of(subject)
+        ]
 
     def distillation(self, seed: int) -> Recipe | None:
         """The recipe that trains all arms with a seed; None without arms."""

@@ -25,7 +25,6 @@ from spd_core.evaluation.progress import (
     finished_cells,
     in_short,
     left,
-    planned_cells,
     speed,
     steps,
 )
@@ -405,7 +404,7 @@ def test_speed_and_time_left_by_hand() -> None:
 def test_pieces_of_work_by_hand() -> None:
     arms = evaluation_from({"preset": "quick", "subjects": ["base", "ssd", "spd"], "sets": ["arithmetic"],
                             "seeds": [1, 2]})  # fmt: skip
-    assert planned_cells(arms) == 1 + 2 + 2
+    assert len(arms.cells) == 1 + 2 + 2
     pieces = 2 * (2 + 1 + 2)  # of each seed: two corpora, a capture, two trainings
     assert steps(seen(), arms, 0) == (0, pieces + 5)
     writing = StageBegun(time=1.0, stage="corpus", arm="spd")
