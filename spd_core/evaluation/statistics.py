@@ -84,6 +84,13 @@ def wilson(correct: int, n: int) -> Interval:
     return Interval(float(found.low), float(found.high))
 
 
+def exact_p(gained: int, lost: int) -> float:
+    """Exact McNemar test: the binomial test of the pairs that differ (by scipy); 1 without any."""
+    from scipy.stats import binomtest
+
+    return float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
+
+
 def estimate(scores: ArrayLike, binary: bool) -> Estimate:
     """Mean score of an arm with its 95 % interval.
 
@@ -119,7 +126,6 @@ def paired(base: ArrayLike, other: ArrayLike, binary: bool) -> Difference:
     Raises:
         InputError: as `estimate`; arms of different n.
     """
-    from scipy.stats import binomtest
 
     first, second = _checked(base, binary), _checked(other, binary)
     n, common = first.shape[1], math.lcm(len(first), len(second))
@@ -130,7 +136,7 @@ def paired(base: ArrayLike, other: ArrayLike, binary: bool) -> Difference:
     scaled[np.abs(scaled) < ROUNDING] = 0
     effect, gained, lost = float(scaled.mean() / common), int((scaled > 0).sum()), int((scaled < 0).sum())
     if binary and common == 1:
-        p, test = float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0, EXACT
+        p, test = exact_p(gained, lost), EXACT
         interval, method = tango(gained, lost, n), "Tango score"
         detectable = minimum_detectable(n, (gained + lost) / n)
     else:

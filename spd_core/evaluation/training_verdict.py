@@ -5,7 +5,7 @@ Knows neither models nor files. A training is no test: whether an arm helps is w
 
 from collections.abc import Iterator, Mapping
 
-from spd_core.evaluation.statistics import FEWEST, wilson
+from spd_core.evaluation.statistics import ALPHA, FEWEST, exact_p
 from spd_core.recipes.distill import short_name
 from spd_core.runs.view import Curve, RunView
 
@@ -91,17 +91,18 @@ def _answers(curve: Curve) -> Iterator[str]:
 
 
 def _luck(before: int, after: int, n: int) -> str:
-    """What may be said of a change of right answers on the same prompts.
+    """What may be said of a change of right answers on the same prompts, of which only the sums are known.
 
     With fewer than `FEWEST` no exact test of pairs can reach 5 %, whichever answers changed. Beyond that a change
-    counts where the two Wilson intervals are apart, which asks for more than a test of pairs does.
+    counts where that test does even if as many as possible went the other way.
     """
     if before == after:
         return "no change"
     if abs(after - before) < FEWEST:
         return "too few to tell"
-    low, high = wilson(min(before, after), n), wilson(max(before, after), n)
-    return "more than luck would do" if low.high < high.low else "luck could do that"
+    back = min(before, after, n - before, n - after)
+    p = exact_p(back + abs(after - before), back)
+    return "more than luck would do" if p < ALPHA else "luck could do that"
 
 
 def _in_short(arm: str, curve: Curve) -> str:

@@ -85,9 +85,11 @@ def test_without_held_out_rows_memory_is_named() -> None:
         (3, 3, 8, "no change"),
         (3, 4, 8, "too few to tell"),
         (0, 5, 5, "too few to tell"),  # five pairs, all one way: p = 2 / 2⁵ = 0.0625, however far apart they look
-        (0, 6, 8, "more than luck would do"),  # p = 0.031; Wilson 0 to 0.324 and 0.409 to 0.929
+        (0, 6, 8, "more than luck would do"),  # 6 of 6 one way: p = 2 / 2**6 = 0.031
+        (4, 12, 16, "luck could do that"),  # at worst 12 one way and 4 the other: p = 0.077
+        (3, 13, 16, "more than luck would do"),  # at worst 13 and 3: p = 0.021
         (6, 0, 8, "more than luck would do"),
-        (40, 50, 100, "luck could do that"),  # Wilson 0.309 to 0.498 and 0.404 to 0.596
+        (40, 50, 100, "luck could do that"),  # at worst 50 and 40: p = 0.34
         (20, 60, 100, "more than luck would do"),
     ],
 )
