@@ -32,7 +32,10 @@ def new_evaluation() -> None:
     st.markdown("##### What it is made of")
     chosen = form.pick_evaluation(above, cost.in_short)
     recipe = chosen.recipe if chosen is not None else None
+    without = st.session_state.get(session.WITHOUT_CONTROLS)
     with price:
+        if without:
+            st.info(f"**Without further controls.** {escaped(without)}", icon=":material/info:")
         if chosen is not None:
             cost.panel(chosen)
         power = st.container()

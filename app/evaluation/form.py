@@ -72,6 +72,7 @@ class Chosen:
 def load_evaluation(recipe: EvaluationRecipe) -> None:
     """Fill the form: from a preset, a file, or an earlier evaluation."""
     _FORM.fill(recipe)
+    st.session_state.pop(session.WITHOUT_CONTROLS, None)  # of what filled it before
 
 
 def fill_evaluation(settings: Any) -> None:
@@ -91,9 +92,11 @@ def preset(name: str, capability: str, model: str = "builtin") -> EvaluationReci
 
 def take_proposed() -> bool:
     """Fill the form with the evaluation that another page has proposed; false where none has."""
-    proposed = st.session_state.pop(session.EVALUATION_PROPOSED, None)
+    state = st.session_state
+    proposed, without = state.pop(session.EVALUATION_PROPOSED, None), state.get(session.WITHOUT_CONTROLS)
     if proposed is not None:
         fill_evaluation(proposed)
+        state[session.WITHOUT_CONTROLS] = without
     return proposed is not None
 
 

@@ -16,7 +16,7 @@ from app.ui import launch, progress, session
 from app.ui.tables import table_html
 from app.ui.widgets import caption, download, duration, escaped, failure
 from spd_core.errors import InputError
-from spd_core.evaluation.proposals import evaluation_of
+from spd_core.evaluation.proposals import evaluation_of, why_by_name
 from spd_core.intervention.cards import CARD, AdapterCard, adapter_folder, finished_adapters, portable_files, read_card
 from spd_core.intervention.model_cards import gguf_command, repo_name, upload_command
 from spd_core.recipes.evaluation import EvaluationRecipe
@@ -51,10 +51,11 @@ def adapters_panel(run: "Run", status: Status, view: RunView) -> None:
 
 def _recorded_answers() -> None:
     """The way to what the recorded arms have answered, since none of them is here to answer anything else."""
-    caption("Their weights are not part of what was recorded, so none of them can answer in a lane of Side by side.")
     table = next((one for one in recorded_runs() if isinstance(one.record.recipe, EvaluationRecipe)), None)
-    if table is not None and st.button("See how they answered", icon=":material/fact_check:"):
-        show_evaluation(table.id)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if table is not None and st.button("See how they answered", icon=":material/fact_check:"):
+            show_evaluation(table.id)
+        caption("Their weights are not part of what was recorded, so none of them can answer in Side by side.")
 
 
 def _cards(run: "Run") -> list[AdapterCard]:
@@ -109,11 +110,11 @@ def _evaluate(run: "Run", status: Status, cards: Sequence[AdapterCard], row: Any
         "it costs there; nothing starts before you press its button.",
     ):
         try:
-            recipe = evaluation_of(run)
+            recipe, without = evaluation_of(run), why_by_name(run)
         except InputError as error:
             failure("These arms cannot be evaluated:", str(error))
             return
-        open_evaluation(recipe)
+        open_evaluation(recipe, without)
 
 
 # --- export --------------------------------------------------------------------------------------------------

@@ -127,9 +127,8 @@ def why_no_control(recipe: EvaluationRecipe, subject_name: str) -> str:
     names = ", ".join(NAMED[control].title for control in lost)
     if subject.capture:
         return f"{names}: captured anew, and {subject.capture} was captured before; they would not be alike."
-    run = subject.adapter.partition("/")[0]
     return (
-        f"{names}: cannot be trained as {subject.adapter} was. Rows of {run} were rejected, its capability or model "
+        f"{names}: cannot be trained as {subject.title} was. Rows of its run were rejected, its capability or model "
         "was edited since, or this evaluation trains its own arms with other settings."
     )
 

@@ -1,6 +1,7 @@
 """What an evaluation is asked to do, as settings: subjects, sets, seeds. Imports no torch: pages write it, too."""
 
 import os
+import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +21,12 @@ Seed: TypeAlias = Annotated[int, Field(ge=0, lt=2**31)]
 CellKey: TypeAlias = tuple[str, int, str]
 """Names of subject, seed and set."""
 SubjectKind: TypeAlias = Literal["base", "projected", "distilled", "checkpoint"]
+
+
+def _begun(run: str) -> str:
+    """When a run was begun, which its name tells, as the list of runs says it; else the name."""
+    found = re.fullmatch(r"(\d{4})(\d\d)(\d\d)-(\d\d)(\d\d)(\d\d)-.+", run)
+    return "{}-{}-{} {}:{}:{}".format(*found.groups()) if found else run
 
 
 class Subject(Projection):
@@ -78,7 +85,7 @@ class Subject(Projection):
             return self.label
         if self.kind == "distilled":
             run, _, arm = self.adapter.partition("/")
-            return short_name(self.arm) if self.arm else f"{short_name(arm)} ({run})"
+            return short_name(self.arm) if self.arm else f"{short_name(arm)} ({_begun(run)})"
         if self.kind == "checkpoint":
             return f"Checkpoint {Path(self.model).name}"
         if self.kind == "base":

@@ -20,6 +20,11 @@ def test_named_subjects_keep_their_names() -> None:
         (Subject(kind="projected", capture="c1"), "projected-c1", "Projected of c1"),
         (Subject(kind="projected", of="random", rank="4"), "projected-random", "Projected, random subspace"),
         (Subject(kind="distilled", adapter="run-1/spd"), "run-1-spd", "SPD (run-1)"),
+        (
+            Subject(kind="distilled", adapter="20261127-212147-sums-3d1ba4c/psr"),
+            "20261127-212147-sums-3d1ba4c-psr",
+            "PSR (2026-11-27 21:21:47)",
+        ),
         (Subject(kind="checkpoint", model="/x/My folded"), "checkpoint-My-folded", "Checkpoint My folded"),
         (Subject(label="../Odd name!"), "odd-name", "../Odd name!"),
     ],

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -155,6 +156,9 @@ def test_right_answers_have_wilsons_interval() -> None:
     two = schedule_charts.answers({("spd", 1): one, ("psr", 1): one, ("ssd", 1): Curve()}, True)
     assert [trace.name for trace in two.data] == ["SPD", "PSR"], "arms without scores are left out"
     assert two.data[0].x[1] < two.data[1].x[1] < 4.2, "beside each other, not on each other"
+    many = schedule_charts.answers({(arm, 1): one for arm in ARMS}, False).data
+    assert many[-1].x[0] < 1 < 3 < many[0].x[1], "arms of an epoch keep together, however many"
+    assert {round(after.x[0] - before.x[0], 9) for before, after in pairwise(many)} == {round(0.4 * 4 / 7, 9)}
 
 
 def test_the_learning_rate_is_what_was_told_else_what_is_planned() -> None:

@@ -446,6 +446,20 @@ def test_arms_are_evaluated_with_all_controls_that_their_claims_need() -> None:
     assert (recipe.capture, recipe.corpus, recipe.train) == (QUICK.capture, QUICK.corpus, QUICK.train)
 
 
+def test_who_evaluates_without_controls_is_told_why_before_the_start() -> None:
+    run = made("done", arms=("spd",))
+    note_sources(run.record.distillation, run.folder)
+    adapter(run, "spd")
+    run.set_rejected({"spd": [1]})
+    at = prepared(go_to(press(opened(run=run.id), "Evaluate these arms"), session.EVALUATION))
+    (said,) = (one.value for one in at.info if "Without further controls" in one.value)
+    assert "were rejected by hand" in said
+    at.number_input(key=next(one.key for one in at.number_input if one.label.startswith("Items of"))).set_value(
+        10
+    ).run()
+    assert any("Without further controls" in one.value for one in at.info), "as long as the form holds it"
+
+
 @pytest.mark.parametrize(("state", "offered"), [("done", True), ("stopped", True), ("running", False)])
 def test_what_has_finished_is_evaluated_when_nothing_works_on_it(
     state: State, offered: bool, monkeypatch: pytest.MonkeyPatch
