@@ -16,6 +16,7 @@ from spd_core.errors import SpdError
 from spd_core.evaluation.answer_places import answer_place, characters_read
 from spd_core.evaluation.store import About, Cell, ItemRecord
 from spd_core.evaluation.table import Answered, Table
+from spd_core.runs.folder import recorded_runs
 from spd_core.templates import render
 from spd_core.text import shown
 
@@ -111,7 +112,11 @@ def _open_button(record: ItemRecord, mine: Answered, table: Table, cell: Cell) -
         beside = sorted({other.capture for one in table.answered.values() for other in one.cells if other.capture})
         found = opening.how_to_open(table.recipe, mine.subject, cell, record, _link(), beside)
     except SpdError as error:
-        caption(f"It cannot be opened in Side by side: {escaped(str(error))}.")
+        made_in = {ref.partition("/")[0] for ref in (cell.capture, cell.adapter)}
+        if made_in & {run.id for run in recorded_runs()}:
+            caption("What answered is not part of what was recorded, so this item cannot be opened in Side by side.")
+        else:
+            caption(f"It cannot be opened in Side by side: {escaped(str(error))}.")
         return
     if st.button(
         "Open in Side by side",

@@ -95,6 +95,9 @@ def test_the_recorded_table_shows_its_results() -> None:
         assert [error.value for error in at.error] == [], part
         if part == "Table":
             assert "30.0" in shown
+        if part == "Items":
+            assert "What answered is not part of what was recorded" in shown
+            assert "gone, or damaged" not in shown
 
 
 @BOTH
