@@ -10,9 +10,10 @@ from app.fine_tune import compare
 from app.runs.form import arm_names
 from app.runs.listed import ListedRun, RunKind, events_of, run_label
 from app.ui import session
-from app.ui.widgets import caption, counted, distinct_labels
+from app.ui.widgets import counted, distinct_labels
+from spd_core.evaluation.training_verdict import LEADS
 from spd_core.models.families import BUILTIN
-from spd_core.recipes.distill import Recipe, recipe_from, short_name
+from spd_core.recipes.distill import ArmName, Recipe, recipe_from, short_name
 from spd_core.recipes.presets import PRESETS
 from spd_core.runs.view import RunView
 from spd_core.text import shown
@@ -21,30 +22,36 @@ from spd_core.text import shown
 def _row(one: ListedRun) -> dict[str, Any]:
     recipe, view = one.run.record.distillation, events_of(one)
     found = {arm: results_of(view, arm) for arm in recipe.arms}
-    changes = {arm: result.change for arm, result in found.items() if result.change is not None}
-    scores = {arm: result.scores for arm, result in found.items() if result.scores}
+    changes = [result.change for result in found.values() if result.change is not None]
     return {
         "Arms": arm_names(recipe.arms),
-        "Best change": min(changes.values()) if changes else None,
-        "Held-out loss": " · ".join(f"{short_name(arm)} {found[arm].losses}" for arm in changes) or None,
-        "Held-out right": " · ".join(f"{short_name(arm)} {said}" for arm, said in scores.items()) or None,
+        "Best change": min(changes, default=None),
+        "Held-out loss": _of_the_first({arm: result.losses for arm, result in found.items()}),
+        "Held-out right": _of_the_first({arm: result.scores for arm, result in found.items()}),
         "Capability": shown(recipe.capability),
         "Model": "built-in" if recipe.model == BUILTIN else shown(recipe.model),
         "Settings": settings_in_words(recipe),
     }
 
 
+def _of_the_first(said: Mapping[ArmName, str]) -> str | None:
+    """Of SPD, or else of the first arm of which something is known: the run's own page has them all."""
+    known = {arm: words for arm, words in said.items() if words}
+    lead = LEADS if LEADS in known else next(iter(known), None)
+    return f"{short_name(lead)} {known[lead]}" if lead is not None else None
+
+
 _COLUMNS: Mapping[str, Any] = {
-    "Run": st.column_config.TextColumn(width=170),
-    "Arms": st.column_config.TextColumn(width=120),
+    "Run": st.column_config.TextColumn(width=160),
+    "Arms": st.column_config.TextColumn(width=110),
     "Best change": st.column_config.NumberColumn(
-        format="%+.3f", width=100, help="Of the held-out loss, in nats a token, from step 0 to the end: the best arm's."
+        format="%+.3f", width=95, help="Of the held-out loss, in nats a token, from step 0 to the end: the best arm's."
     ),
     "Held-out loss": st.column_config.TextColumn(
-        width=270, help="Of each arm at step 0 and at the end of its last round; each on its own text."
+        width=140, help="Of SPD, or else the first arm, at step 0 and at the end of its last round, on its own text."
     ),
     "Held-out right": st.column_config.TextColumn(
-        width=170, help="Held-out prompts answered rightly, before and after."
+        width=120, help="Held-out prompts answered rightly by the same arm, before and after."
     ),
     "Capability": st.column_config.TextColumn(width=110),
     "Settings": st.column_config.TextColumn(width=300),
@@ -100,23 +107,15 @@ def _is_preset(recipe: Recipe, name: str) -> bool:
 
 
 def _compare(listed: Sequence[ListedRun]) -> None:
-    """Two to four runs: settings that differ, their losses."""
-    st.markdown("##### Compare runs")
+    """Two to four runs that were selected in the list: settings that differ, their losses."""
     known = {one.run.id: one for one in listed}
-    name = distinct_labels(tuple(known), lambda id: run_label(known[id].run.record))
-    chosen = st.multiselect(
-        "Runs to compare",
-        tuple(known),
-        key=session.RUNS_COMPARED,
-        persist_state="session",
-        format_func=name,
-        max_selections=4,
-        placeholder="Choose two to four",
-    )
-    picked = [known[id] for id in chosen if id in known]
+    picked = [known[id] for id in st.session_state.get(session.RUNS_COMPARED, ()) if id in known]
     if len(picked) < 2:
-        caption("Choose at least two: settings that differ, losses and their last values are shown.")
         return
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(f"##### {len(picked)} runs beside each other")
+        st.button("Close", icon=":material/close:", on_click=st.session_state.pop, args=(session.RUNS_COMPARED, None))
+    name = distinct_labels(tuple(known), lambda id: run_label(known[id].run.record))
     names = [name(one.run.id) for one in picked]
     compare.panel([one.run.record for one in picked], dict(zip(names, map(events_of, picked), strict=True)))
 

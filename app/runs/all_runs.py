@@ -160,11 +160,11 @@ def _cells(one: ListedRun, kind: RunKind) -> dict[str, Any]:
 
 
 _COLUMNS: Mapping[str, Any] = {
-    "State": st.column_config.TextColumn(width=140),
-    "Tags": st.column_config.ListColumn(width=130),
-    "Created": st.column_config.DatetimeColumn(format="D MMM YYYY, HH:mm", width=150),
-    "Worked": st.column_config.NumberColumn(format="%.1f min", width=85, help="Waiting and pauses left out."),
-    "Size": st.column_config.NumberColumn(format="%.1f MiB", width=95, help="On this disk, adapters included."),
+    "State": st.column_config.TextColumn(width=115),
+    "Tags": st.column_config.ListColumn(width=100),
+    "Created": st.column_config.DatetimeColumn(format="D MMM YYYY, HH:mm", width=140),
+    "Worked": st.column_config.NumberColumn(format="%.1f min", width=80, help="Waiting and pauses left out."),
+    "Size": st.column_config.NumberColumn(format="%.1f MiB", width=85, help="On this disk, adapters included."),
 }
 
 

@@ -6,10 +6,10 @@ Knows neither models nor files. A training is no test: whether an arm helps is w
 from collections.abc import Iterator, Mapping
 
 from spd_core.evaluation.statistics import ALPHA, FEWEST, exact_p
-from spd_core.recipes.distill import short_name
+from spd_core.recipes.distill import ArmName, short_name
 from spd_core.runs.view import Curve, RunView
 
-LEADS = "spd"
+LEADS: ArmName = "spd"
 """The arm that is spoken of first, where it is among them."""
 
 
