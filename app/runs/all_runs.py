@@ -160,7 +160,7 @@ def _cells(one: ListedRun, kind: RunKind) -> dict[str, Any]:
 
 
 _COLUMNS: Mapping[str, Any] = {
-    "State": st.column_config.TextColumn(width=115),
+    "State": st.column_config.TextColumn(width=125),
     "Tags": st.column_config.ListColumn(width=100),
     "Created": st.column_config.DatetimeColumn(format="D MMM YYYY, HH:mm", width=140),
     "Worked": st.column_config.NumberColumn(format="%.1f min", width=80, help="Waiting and pauses left out."),
