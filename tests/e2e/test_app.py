@@ -249,6 +249,7 @@ def test_hostile_text_is_shown_and_nothing_more(open_app: Callable[..., Page], t
     go_to(page, "Home")
     expect(main(page)).to_contain_text(literal)
     expect(main(page).locator("img, script, em, a[href*=evil]")).to_have_count(0)
+    expect(main(page)).to_contain_text("One example appears here")  # all of the page is drawn, the field for files too
     file.write_text(json.dumps({"prompt": evil}) + "\n")
     page.locator('input[type="file"]').set_input_files(file)
     expect(main(page).get_by_role("alert")).to_contain_text("evil.jsonl, line 1: answer: Field required")
