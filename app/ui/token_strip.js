@@ -23,6 +23,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
     next?.focus();
   };
 
+  strip.setAttribute("role", "listbox"); // with its name, not before: a list without one cannot be told from others
   strip.setAttribute("aria-label", data.label);
   strip.setAttribute("aria-orientation", "horizontal");
   strip.className = `strip ${data.diverging ? "diverging" : "sequential"}`;
