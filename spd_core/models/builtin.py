@@ -4,7 +4,6 @@ Knows nothing of sites, gradients or text; `models/loading.py` loads the folder 
 """
 
 import functools
-import hashlib
 import importlib.util
 import json
 from collections.abc import Iterator, Mapping
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from spd_core.errors import ModelError, StorageError
+from spd_core.models.hashes import file_hash, sha256_of
 from spd_core.progress import Progress, Tell, silent
 from spd_core.storage import exclusive, new_folder, spd_home, to_json, write_text
 
@@ -64,17 +64,12 @@ def builtin_model(tell: Tell = silent) -> Path:
 
 
 def is_intact(folder: Path) -> bool:
-    """Whether every file listed in the folder's checksums is there, byte for byte."""
+    """Whether every file listed in the folder's checksums is there, byte for byte; read again where it was changed."""
     try:
         expected: dict[str, str] = json.loads((folder / _CHECKSUMS).read_text("utf-8"))
-        return bool(expected) and all(_sha256(folder / name) == digest for name, digest in expected.items())
+        return bool(expected) and all(file_hash(folder / name) == digest for name, digest in expected.items())
     except (OSError, ValueError, AttributeError):  # AttributeError: JSON, and no object
         return False
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _gguf_path() -> Path:
@@ -85,7 +80,7 @@ def _gguf_path() -> Path:
     files = sorted(Path(spec.origin).parent.glob("*.gguf"))
     if not files:
         raise ModelError(f"{Path(spec.origin).parent} holds no GGUF file; {remedy}")
-    found = _sha256(files[0])
+    found = file_hash(files[0])
     if found != GGUF_SHA256:
         raise ModelError(f"{files[0].name} has checksum {found[:12]}…, expected {GGUF_SHA256[:12]}…; {remedy}")
     return files[0]
@@ -137,6 +132,6 @@ def _convert(gguf_file: Path, folder: Path, tell: Tell) -> None:
         model.save_pretrained(temporary)
         tokenizer.save_pretrained(temporary)
         tell(Progress(0.95, 1, "Checking"))
-        digests = {file.name: _sha256(file) for file in sorted(temporary.iterdir())}
+        digests = {file.name: sha256_of(file) for file in sorted(temporary.iterdir())}
         write_text(temporary / _CHECKSUMS, to_json(digests))
     tell(Progress(1.0, 1, "The built-in model is ready"))

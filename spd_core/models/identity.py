@@ -3,25 +3,19 @@
 The built-in model is known by the checksum of its GGUF, a hub's by its commit.
 """
 
-import functools
 import hashlib
-import json
 import re
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from spd_core.errors import StorageError
 from spd_core.models import builtin
 from spd_core.models.families import BUILTIN
-from spd_core.storage import spd_home, to_json, write_text
+from spd_core.models.hashes import file_hash
 
 EXPORTED = "spd_export.json"
 """In a checkpoint that SPD Lab has written: what went into its weights."""
 _OF_A_MODEL = ("*.safetensors", "*.json", "*.jinja", "*.model")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?", re.ASCII)
-_KEPT = 500
-"""Hashes of files that are remembered."""
 
 
 def revision_of(name: str, source: str, model: Any) -> str:
@@ -86,47 +80,12 @@ def content_of(name: str) -> str:
 
 
 def content_hash(folder: Path) -> str:
-    """sha256 of all files of a model's folder: names, sizes, bytes.
-
-    Each file's hash is remembered by its path, size and time of change, in `SPD_HOME` too: tens of gigabytes are read
-    once.
-    """
+    """sha256 of all files of a model's folder: names, sizes, bytes (each file is read once, see `file_hash`)."""
     files = sorted(path.resolve() for end in _OF_A_MODEL for path in folder.glob(end))
     digest = hashlib.sha256()
     for path in files:
-        digest.update(f"{path.name}:{path.stat().st_size}:{_hash_of(path)}".encode())
+        digest.update(f"{path.name}:{path.stat().st_size}:{file_hash(path)}".encode())
     return digest.hexdigest()
-
-
-def _hash_of(path: Path) -> str:
-    found = path.stat()
-    return _remembered(str(path), found.st_size, found.st_mtime_ns)
-
-
-@functools.lru_cache(maxsize=_KEPT)
-def _remembered(path: str, size: int, changed: int) -> str:
-    known, key = _read_known(), [path, size, changed]
-    for entry in known:
-        if entry[:3] == key:
-            return str(entry[3])
-    with open(path, "rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    others = [entry for entry in known if entry[0] != path]
-    with suppress(StorageError):  # it is only remembered for this process, then
-        write_text(_known(), to_json([*others[1 - _KEPT :], [*key, found]]))
-    return found
-
-
-def _known() -> Path:
-    return spd_home() / "hashes.json"
-
-
-def _read_known() -> list[list[Any]]:
-    try:
-        found = json.loads(_known().read_text("utf-8"))
-        return [entry for entry in found if isinstance(entry, list) and len(entry) == 4]
-    except (OSError, ValueError, TypeError):
-        return []
 
 
 def sampled_checksum(folder: Path, pieces: int = 64, size: int = 65536) -> str:

@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import json
+import os
 import shutil
 import threading
 import time
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 
 from spd_core.errors import ModelError, StorageError
-from spd_core.models import builtin
+from spd_core.models import builtin, hashes
 
 HEADS, KV_HEADS = 9, 3  # SmolLM2-135M
 
@@ -34,6 +35,12 @@ def gguf_tensors() -> dict[str, Any]:
     assert spec.origin is not None
     (path,) = Path(spec.origin).parent.glob("*.gguf")
     return {tensor.name: tensor for tensor in gguf.GGUFReader(path).tensors}
+
+
+@pytest.fixture(autouse=True)
+def nothing_remembered(spd_home: Path) -> None:
+    """Files of these tests are known in this process alone; no hash of the user's own home is read."""
+    hashes._remembered.cache_clear()
 
 
 @pytest.fixture
@@ -180,6 +187,25 @@ def test_intact_means_every_byte(tmp_path: Path) -> None:
     write_small(tmp_path / "model")
     assert builtin.is_intact(tmp_path / "model")
     assert not builtin.is_intact(tmp_path / "absent")
+
+
+def test_a_whole_model_is_read_once_and_again_when_it_was_changed(
+    tmp_path: Path, empty_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """540 MB were read at every `loading.resolve`; another process knows them, too."""
+    folder = tmp_path / "model"
+    write_small(folder)
+    assert builtin.is_intact(folder)
+    with monkeypatch.context() as patch:
+        patch.setattr(hashlib, "file_digest", lambda *_: pytest.fail("it is known"))
+        assert builtin.is_intact(folder)
+        hashes._remembered.cache_clear()  # another process
+        assert builtin.is_intact(folder)
+    (folder / "model.safetensors").write_bytes(b"Weights")
+    os.utime(folder / "model.safetensors", ns=(1, 1))  # of the same size: its time tells
+    assert not builtin.is_intact(folder)
+    (folder / "model.safetensors").write_bytes(b"weights")
+    assert builtin.is_intact(folder), "mended"
 
 
 @pytest.mark.parametrize(

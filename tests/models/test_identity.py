@@ -13,7 +13,7 @@ from spd_core.errors import ModelError
 from spd_core.generation.decode import generate
 from spd_core.intervention.export import export_folded, export_merged
 from spd_core.intervention.projection import Lane, projecting
-from spd_core.models import identity
+from spd_core.models import hashes, identity
 from spd_core.models.identity import content_hash, content_of, pinned, same_revision, sampled_checksum
 from spd_core.models.loading import load
 from spd_core.recipes.lanes import Sampling
@@ -26,7 +26,7 @@ from tests.subspace.test_capture import random_examples
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("SPD_HOME", str(tmp_path / "home"))
-    identity._remembered.cache_clear()
+    hashes._remembered.cache_clear()
     return tmp_path / "home"
 
 
@@ -126,9 +126,9 @@ def test_any_weight_any_setting_and_any_name_counts(folder: Path) -> None:
 def test_a_file_is_read_once_and_again_when_it_changes(folder: Path, home: Path, monkeypatch: Any) -> None:
     before = content_hash(folder)
     assert (home / "hashes.json").is_file()
-    identity._remembered.cache_clear()  # another process
+    hashes._remembered.cache_clear()  # another process
     with monkeypatch.context() as patch:
-        patch.setattr(identity.hashlib, "file_digest", lambda *_: pytest.fail("it is known"))
+        patch.setattr(hashes.hashlib, "file_digest", lambda *_: pytest.fail("it is known"))
         assert content_hash(folder) == before
     path = folder / "model.safetensors"
     changed = bytearray(path.read_bytes())
@@ -137,7 +137,7 @@ def test_a_file_is_read_once_and_again_when_it_changes(folder: Path, home: Path,
     os.utime(path, ns=(1, 1))  # same size: its time tells
     assert content_hash(folder) != before
     (home / "hashes.json").write_text("[[1, 2], 3]")
-    identity._remembered.cache_clear()
+    hashes._remembered.cache_clear()
     assert content_hash(folder) != before
 
 
