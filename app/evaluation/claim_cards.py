@@ -48,7 +48,7 @@ def overview(table: Table) -> str:
     claims = list(table.claims.values())
     counts = {word: sum(one.headline == word for one in claims) for word in MARKS}
     said = ", ".join(f"{MARKS[word]} **{count}** {word}" for word, count in counts.items())
-    missing = (len(table.recipe.subjects) - 1) * len(table.columns) - len(claims)
+    missing = table.comparisons - len(claims)
     rest = f"; {counted(missing, 'comparison')} still to come" if missing else ""
     return f"{counted(len(claims), 'comparison')} with the base: {said}{rest}"
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def verdict_panel(table: Table) -> None:
     """The verdict, its first sentence large; with how many items subjects had seen before."""
-    missing = (len(table.recipe.subjects) - 1) * len(table.columns) - len(table.claims)
+    missing = table.comparisons - len(table.claims)
     said = verdict(table.claims.values(), missing)
     if not said:
         return

@@ -109,7 +109,7 @@ def _draw(lines: list[Line]) -> None:
                 ):
                     st.rerun()
         if len(lines) > _MOST:
-            st.html(f"<span class='spd-work-more'>and {len(lines) - _MOST} more that wait</span>")
+            st.html(f"<span class='spd-work-more'>and {len(lines) - _MOST} more</span>")
         st.html(render("announced.html", said="; ".join(line.announced for line in lines[:_MOST])))
 
 
@@ -146,6 +146,7 @@ _JOBS = {
     session.LENS_JOB: ("Computing the logit lens", session.ATTRIBUTIONS),
     session.CHECK_JOB: ("Running the causal check", session.ATTRIBUTIONS),
     session.EXPORT_JOB: ("Writing a merged checkpoint", session.FINE_TUNE),
+    session.MARKS_JOB: ("Running the tests of a corpus", session.FINE_TUNE),
 }
 
 

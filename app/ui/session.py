@@ -87,6 +87,7 @@ CORPUS_TIMES, CORPUS_QUESTION, CORPUS_TROUBLE = "corpus_times", "corpus_question
 CORPUS_NO, CORPUS_YES, GO_ON = "corpus_no", "corpus_yes", "go_on"
 MARKS_JOB, SCHEDULE_OPEN, RUN_SEEN = "marks_job", "schedule_open", "run_seen"
 READ_JOB, LENS_JOB, CHECK_JOB = "read_job", "lens_job", "check_job"
+JOBS = (CAPTURE_JOB, NULLS_JOB, WRITE_JOB, READ_JOB, LENS_JOB, CHECK_JOB, EXPORT_JOB, MARKS_JOB)
 PICK_LAYER, PICK_KIND, PICK_DIRECTION, PICK_EXAMPLE = "pick_layer", "pick_kind", "pick_direction", "pick_example"
 PLACE_SHOWN, CELL_SHOWN, TEXT_TROUBLE, _LINK_READ = "place_shown", "cell_shown", "text_trouble", "link_read"
 
@@ -278,8 +279,7 @@ def job(key: str) -> "Job[Any, Any] | None":
 
 def running_jobs() -> "dict[str, Job[Any, Any]]":
     """All jobs of this session that run now, by their key."""
-    keys = (CAPTURE_JOB, NULLS_JOB, WRITE_JOB, READ_JOB, LENS_JOB, CHECK_JOB, EXPORT_JOB, MARKS_JOB)
-    return {key: found for key in keys if (found := job(key)) is not None and found.running}
+    return {key: found for key in JOBS if (found := job(key)) is not None and found.running}
 
 
 def take_result(key: str) -> Any:

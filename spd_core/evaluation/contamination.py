@@ -5,6 +5,9 @@ from collections.abc import Sequence
 from spd_core.evaluation.store import Cell
 from spd_core.recipes.evaluation import Subject
 
+CONTAMINATED = "contaminated"
+"""The name of the flag of items that were seen; what is not known has another."""
+
 
 def seen_items(subject: Subject, cells: Sequence[Cell]) -> int | None:
     """How many items of a set a subject was calibrated or trained on, with the seed that knows most of them.
@@ -30,7 +33,7 @@ def seen_flag(name: str, seen: int | None, n: int) -> str:
     """The reason to doubt a subject's score on `n` items; empty without one."""
     if seen is None:
         return f"seen: what {name} was trained on is not known, and these {n} items may be among it"
-    return f"contaminated: {name} was calibrated or trained on {seen} of these {n} items" if seen else ""
+    return f"{CONTAMINATED}: {name} was calibrated or trained on {seen} of these {n} items" if seen else ""
 
 
 def unseen_numbers(ids: Sequence[str], cells: Sequence[Cell]) -> list[int] | None:

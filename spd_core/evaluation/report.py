@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spd_core.evaluation.claims import Claim, Control, ControlState, p_text
+from spd_core.evaluation.contamination import CONTAMINATED
 from spd_core.evaluation.paper import ITEMS, MODEL, reported
 from spd_core.evaluation.statistics import Difference, Interval
 from spd_core.evaluation.table import Answered, Column, Table, read_table
@@ -191,7 +192,7 @@ def notes(table: Table) -> list[str]:
     said.append(
         "In brackets 95 % intervals. Differences are to the base on the same items (exact McNemar test, or over items "
         "where seeds are pooled or scores are likelihoods); 'helps' and 'hurts' need an interval without zero and "
-        f"p < 0.05 after Holm over {len(table.claims)} comparisons."
+        f"p < 0.05 after Holm over {table.comparisons} comparisons."
     )
     for one in {one.cells[0].set: one for one in table.answered.values()}.values():
         cell, title = one.cells[0], table.column(one.cells[0].set).title
@@ -202,8 +203,9 @@ def notes(table: Table) -> list[str]:
             said.append(f"{title}: {cell.unfit} items that its scorer cannot score are left out of every subject.")
     for (_, name), one in table.answered.items():
         if one.seen_flag:
-            what = one.seen_flag.partition(": ")[2]
-            said.append(f"{table.column(name).title}: {what}: for it this is no held-out set.")
+            kind, _, what = one.seen_flag.partition(": ")
+            held_out = ": for it this is no held-out set" if kind == CONTAMINATED else ""
+            said.append(f"{table.column(name).title}: {what}{held_out}.")
     for (_, name), found in table.claims.items():
         if found.headline == "helps":
             column = table.column(name)

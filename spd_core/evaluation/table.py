@@ -126,6 +126,11 @@ class Table:
         """What all others are compared with."""
         return next(subject for subject in self.recipe.subjects if subject.kind == "base")
 
+    @property
+    def comparisons(self) -> int:
+        """How many there will be: each subject but the base, on each set."""
+        return comparisons_of(self.recipe)
+
 
 def read_table(recipe: EvaluationRecipe, folder: Path) -> Table:
     """The table of a run, as far as it is filled."""
@@ -169,6 +174,11 @@ def _columns(recipe: EvaluationRecipe, answered: Mapping[tuple[str, str], Answer
 # --- claims ------------------------------------------------------------------------------------------------------
 
 
+def comparisons_of(recipe: EvaluationRecipe) -> int:
+    """How many comparisons with the base a recipe asks for."""
+    return (len(recipe.subjects) - 1) * len(recipe.sets)
+
+
 def paired_difference(base: Answered, other: Answered) -> Difference:
     """What `other` scored beyond `base`, item by item."""
     return _paired(_hashable(base.scores), _hashable(other.scores), not base.likelihood)
@@ -196,7 +206,7 @@ def _claims(recipe: EvaluationRecipe, answered: Mapping[tuple[str, str], Answere
         for key, one in answered.items()
         if key[0] != base and (base, key[1]) in answered
     }
-    comparisons = (len(recipe.subjects) - 1) * len(recipe.sets)  # those still to come, too: they may come out anyhow
+    comparisons = comparisons_of(recipe)  # those still to come, too: they may come out anyhow
     p_values = [*(one.p for one in found.values()), *[1.0] * (comparisons - len(found))]
     adjusted = dict(zip(found, holm(p_values), strict=False)) if found else {}
     return {

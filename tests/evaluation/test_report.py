@@ -63,8 +63,18 @@ def test_notes_say_what_was_left_out_and_what_was_seen(table: Table) -> None:
     assert "n: Arithmetic 60, Code 6." in said
     assert "Arithmetic: 3 items that its scorer cannot score are left out of every subject." in said
     assert "Arithmetic: SPD was calibrated or trained on 2 of these 60 items: for it this is no held-out set." in said
-    assert "Holm over 2 comparisons" in said
+    assert "Holm over 4 comparisons" in said, "two subjects on two sets, of which two are still to come"
     assert "4 of 6 cells are filled so far." in said
+
+
+def test_notes_do_not_say_of_what_nobody_knows_that_it_was_seen(tmp_path: Path) -> None:
+    put(tmp_path, "base", records(BASE))
+    put(tmp_path, "spd", records(BETTER), seen=None)
+    said = "\n".join(
+        notes(read_table(evaluation_from({"subjects": ["base", "spd"], "sets": ["arithmetic"]}), tmp_path))
+    )
+    assert "Arithmetic: what SPD was trained on is not known, and these 60 items may be among it." in said
+    assert "no held-out set" not in said
 
 
 def test_diagnostics_of_a_likelihood_have_no_format(table: Table) -> None:
