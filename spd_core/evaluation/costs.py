@@ -120,11 +120,11 @@ def _capturing(recipe: EvaluationRecipe, captures: int, examples: int | None, st
     return captures * min(examples, recipe.capture.examples or examples) / stages.capture
 
 
-def _captures(recipe: EvaluationRecipe) -> set[tuple[str, str, int | None]]:
-    """What is captured: whose gradients, at which rank, with which seed where it shuffles."""
+def _captures(recipe: EvaluationRecipe) -> set[tuple[str, int | None]]:
+    """What is captured: whose gradients, with which seed where it shuffles; all ranks are cut from one."""
     new = (subject for subject in recipe.subjects if subject.kind == "projected" and not subject.capture)
     return {
-        (source_of(subject), subject.rank or recipe.capture.rank, seed if _shuffles(subject) else None)
+        (source_of(subject), seed if _shuffles(subject) else None)
         for subject in new
         for seed in recipe.seeds_of(subject)
     }

@@ -108,12 +108,11 @@ class Subjects:
         return place, self._opened[place]
 
     def _captured(self, spec: LaneSpec) -> Path:
-        """The folder of a capture that this evaluation needs, made unless it is there."""
+        """The folder of a capture that this evaluation needs, made unless it is there; all ranks are cut from it."""
         kind = source_of(spec)
         asked = json.dumps(
             [
                 kind,
-                spec.rank,
                 spec.seed if kind == "shuffled answers" else None,
                 self._calibration.fingerprint,
                 content_of(self.lm.name) or self.lm.revision,

@@ -105,6 +105,24 @@ def test_every_subject_answers_every_set(make: Make, tmp_path: Path) -> None:
     assert (tmp_path / "run" / "table.csv").read_text().count("\n") == 13
 
 
+def test_two_ranks_are_cut_from_one_capture(make: Make, tmp_path: Path) -> None:
+    ranks = [{"kind": "projected", "rank": rank, "label": f"rank {rank}"} for rank in ("2", "5")]
+    recipe = make(subjects=["base", *ranks], sets=[make().sets[0].model_dump()])
+    heard: list[AnyEvent] = []
+    carry_out_table(recipe, tmp_path / "run", tell=heard.append)
+    assert [event.arm for event in heard if isinstance(event, StageBegun) and event.stage == "capture"] == [
+        "capability"
+    ]
+    (place,) = (tmp_path / "run" / "captures").iterdir()
+    for rank in (2, 5):
+        found = read_cell(tmp_path / "run", f"rank-{rank}", 42, "inside")
+        assert found is not None
+        alone = make(subjects=["base", {"kind": "projected", "capture": str(place), "rank": str(rank), "label": "it"}],
+                     sets=[make().sets[0].model_dump()])  # fmt: skip
+        carry_out_table(alone, tmp_path / f"alone-{rank}")
+        assert filled(tmp_path / f"alone-{rank}", "it") == found[1]
+
+
 def test_what_is_there_is_only_read(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     carry_out_table(make(), tmp_path / "first")
     monkeypatch.setattr(fill, "load", lambda *_, **__: pytest.fail("nothing is missing"))
