@@ -21,6 +21,7 @@ from spd_core.distill.checks import (
     examples_of,
     naming,
 )
+from spd_core.distill.trained import still_to_train
 from spd_core.errors import InputError, MemoryLimitError, SpdError
 from spd_core.evaluation.costs import cost_of_evaluation, measured_answers
 from spd_core.intervention.cards import adapter_folder, read_card
@@ -116,9 +117,9 @@ def _check_evaluation(recipe: EvaluationRecipe, model: Described, ask: bool) -> 
         check_capture(recipe.capture, recipe.corpus.prompt_style, calibration, model.card)
         examples = None if calibration is None else len(calibration.examples)
     rates = _rates(recipe.model)
-    efforts = [
-        check_distillation(wanted, model, rates) for seed in recipe.seeds if (wanted := recipe.distillation(seed))
-    ]
+    wanted = [one for seed in recipe.seeds if (one := recipe.distillation(seed)) is not None]
+    left = [one for one in map(still_to_train, wanted) if one is not None]  # what is trained costs nothing more
+    efforts = [check_distillation(one, model, rates) for one in left]
     _check_time(recipe, items, scorers, examples, rates, efforts)
     _check_code([name for name, scorer in scorers.items() if scorer == "python"], recipe.allow_code)
 

@@ -23,6 +23,7 @@ from spd_core.runs.costs import BUILTIN_RATES
 from spd_core.storage import spd_home
 from tests import ROOT, shell
 from tests.bad_recipes import BAD, BAD_EVALUATIONS, BAD_TO_READ
+from tests.distill.test_trained import run_of
 from tests.shell import ROWS, Run, write
 from tests.tiny import byte_tokenizer
 
@@ -152,6 +153,17 @@ def test_without_room_on_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checks, "free_space", lambda: 5 * 2**20)
     with pytest.raises(StorageError, match="need up to .* MiB of disk, and 5 MiB are free; delete old runs"):
         check(recipe_from(QUICK), ask=False)
+
+
+def test_arms_that_are_trained_already_need_no_disk_and_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = evaluation_from({**QUICK, "subjects": ["base", "psr"], "sets": ["arithmetic"]})
+    arms = recipe.distillation(recipe.seeds[0])
+    assert arms is not None
+    monkeypatch.setattr(checks, "free_space", lambda: 5 * 2**10)
+    with pytest.raises(StorageError, match="MiB of disk"):
+        check(recipe, ask=False)
+    run_of(arms)
+    check(recipe, ask=False)
 
 
 @pytest.fixture
