@@ -8,8 +8,9 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
@@ -126,20 +127,39 @@ def read_rows(kind: type[_R], path: Path, what: str) -> list[_R]:
     return rows
 
 
-def sorted_lines(kind: type[_R], path: Path, what: str) -> tuple[dict[bytes, _R], list[bytes]]:
-    """The lines that are rows, in the file's order and each once, and those that are none; a torn last one is neither.
+@dataclass(frozen=True)
+class SortedLines(Generic[_R]):
+    """The lines of a file of rows; a torn last one is none of them.
+
+    Attributes:
+        rows: in the file's order, each once.
+        newer: whole, but with fields that this version does not know.
+        damaged: those that are no rows.
+    """
+
+    rows: dict[bytes, _R] = field(default_factory=dict)
+    newer: list[bytes] = field(default_factory=list)
+    damaged: list[bytes] = field(default_factory=list)
+
+
+def sorted_lines(kind: type[_R], path: Path, what: str) -> SortedLines[_R]:
+    """The lines of a file, by what they are worth.
 
     Raises:
         InputError: the file cannot be read.
     """
-    rows: dict[bytes, _R] = {}
-    damaged = []
+    found = SortedLines[_R]()
     for line in _lines(path, what):
         try:
-            rows[line] = _row(kind, line)
-        except (ValueError, InputError):
-            damaged.append(line)
-    return rows, damaged
+            found.rows[line] = _row(kind, line)
+        except (ValueError, InputError) as error:
+            (found.newer if _only_says_more(error) else found.damaged).append(line)
+    return found
+
+
+def _only_says_more(error: Exception) -> bool:
+    """Whether all that is wrong with a row are fields that it has beyond the known ones: a newer version wrote it."""
+    return isinstance(error, ValidationError) and all(one["type"] == "extra_forbidden" for one in error.errors())
 
 
 def _lines(path: Path, what: str) -> list[bytes]:

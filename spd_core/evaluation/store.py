@@ -10,13 +10,14 @@ Imports no torch: pages read it, too.
 
 import hashlib
 import json
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from spd_core.errors import InputError
-from spd_core.records import Record, append_rows, cut_torn_line, read_record, read_rows, sorted_lines
+from spd_core.errors import InputError, NewerFormatError
+from spd_core.records import Record, SortedLines, append_rows, cut_torn_line, read_record, read_rows, sorted_lines
 from spd_core.storage import append_to, exclusive, spd_home, storage_errors, to_json, write_text
 
 SCORING = 1
@@ -171,32 +172,45 @@ class ItemStore:
             yield held
 
     def _mend(self) -> None:
-        """Move damaged lines out of the way, into a file of their own; nothing is deleted."""
-        rows, damaged = self._lines()
-        if damaged:
+        """Move damaged lines out of the way, into a file of their own; nothing is deleted, and what a newer version has
+        written stays where it is."""
+        found = self._lines()
+        if found.newer:
+            print(f"{self.path}: {_newer(len(found.newer))}, and their items are answered again", file=sys.stderr)
+        if found.damaged:
             aside = self.folder / "damaged.jsonl"
             with storage_errors(aside), append_to(aside) as file:
-                file.write(b"".join(line + b"\n" for line in damaged))
-            write_text(self.path, "".join(line.decode() + "\n" for line in rows))
+                file.write(b"".join(line + b"\n" for line in found.damaged))
+            write_text(self.path, "".join(line.decode() + "\n" for line in (*found.rows, *found.newer)))
 
     def records(self) -> "dict[Asked, ItemRecord]":
-        """All records by what was asked; of an item that was edited, those of both forms. Damaged lines are left out.
+        """All records by what was asked; of an item that was edited, those of both forms. Damaged lines are left out,
+        and those of a newer version.
 
         Raises:
             InputError: the file cannot be read.
         """
-        return {record.asked: record for record in self._lines()[0].values()}
+        return {record.asked: record for record in self._lines().rows.values()}
 
     def by_key(self) -> dict[str, ItemRecord]:
         """All records by their keys; raises like `records`."""
-        return {record.key: record for record in self._lines()[0].values()}
+        return {record.key: record for record in self._lines().rows.values()}
 
-    def _lines(self) -> tuple[dict[bytes, ItemRecord], list[bytes]]:
-        return sorted_lines(ItemRecord, self.path, "evaluation records") if self.path.exists() else ({}, [])
+    @property
+    def newer(self) -> int:
+        """How many records a newer version has written, which this one cannot read; raises like `records`."""
+        return len(self._lines().newer)
+
+    def _lines(self) -> SortedLines[ItemRecord]:
+        return sorted_lines(ItemRecord, self.path, "evaluation records") if self.path.exists() else SortedLines()
 
     def add(self, records: Sequence[ItemRecord]) -> None:
         """Add records; errors as of `append_rows`."""
         append_rows(self.path, records)
+
+
+def _newer(records: int) -> str:
+    return f"records that a newer SPD Lab has written ({records}) are left as they are"
 
 
 # --- cells of a run ----------------------------------------------------------------------------------------------
@@ -227,7 +241,7 @@ def read_cell(folder: Path, subject: str, seed: int, set_name: str) -> tuple[Cel
     """A finished cell and its items; None while there is none.
 
     Raises:
-        InputError: it is damaged, or its items are gone.
+        InputError: it is damaged, or its items are gone; `NewerFormatError` where a newer version has written them.
     """
     path = cell_path(folder, subject, seed, set_name)
     if not path.exists():
@@ -241,11 +255,25 @@ def read_cell(folder: Path, subject: str, seed: int, set_name: str) -> tuple[Cel
     store = ItemStore(cell.about)
     known = store.by_key()
     gone = sum(key not in known for key in cell.items)
+    if 0 < gone <= (newer := store.newer):
+        raise NewerFormatError(
+            f"{gone} of {len(cell.items)} items of {path} cannot be read: {_newer(newer)}; update this one"
+        )
     if gone:
         raise InputError(
             f"{gone} of {len(cell.items)} items of {path} are damaged or gone in {store.path}; {_remedy(path)}"
         )
     return cell, [known[key] for key in cell.items]
+
+
+def items_path(path: Path) -> Path:
+    """Where the items lie of the cell in a file.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    cell = _read(path)
+    return ItemStore(cell.about).path if cell.items else path.with_suffix(".jsonl")
 
 
 def _read(path: Path) -> Cell:

@@ -115,6 +115,27 @@ def test_nothing_that_lies_aside_is_overwritten(folder: Path) -> None:
     assert len(list((folder / "cells" / "set-aside").iterdir())) == 2
 
 
+def test_records_of_a_newer_version_stay_where_they_are(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = items_of(folder)
+    lines = path.read_bytes().splitlines(keepends=True)
+    newer = json.dumps({**json.loads(lines[7]), "a field of its own": 1}).encode() + b"\n"
+    path.write_bytes(b"".join([*lines[:7], newer, *lines[8:]]))
+    (found,) = read_cells(RECIPE, folder)[1]
+    assert (found.subject, found.newer) == ("spd", True)
+    assert re.search(r"1 of 60 items of .* cannot be read: records that a newer SPD Lab has written .1.", found.reason)
+    assert set_aside(folder, [found]) == []
+    cell, _ = read_cell(folder, "ssd", 42, "arithmetic") or pytest.fail("it is whole")
+    about = json.loads(cell_path(folder, "spd", 42, "arithmetic").read_text())["about"]
+    store = ItemStore(type(cell.about).model_validate(about))
+    path.write_bytes(path.read_bytes() + b"{ damaged\n")
+    with store.writing():
+        pass
+    assert newer in path.read_bytes()
+    assert (store.folder / "damaged.jsonl").read_bytes() == b"{ damaged\n"
+    assert len(store.by_key()) == 59
+    assert "records that a newer SPD Lab has written (1) are left as they are" in capsys.readouterr().err
+
+
 # --- answering again -----------------------------------------------------------------------------------------
 
 
