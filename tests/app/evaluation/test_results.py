@@ -26,7 +26,7 @@ from app.ui import session
 from spd_core.errors import InputError
 from spd_core.evaluation.compared import shared_cells
 from spd_core.evaluation.statistics import minimum_detectable
-from spd_core.evaluation.store import Cell, ItemRecord, cell_path, read_cell
+from spd_core.evaluation.store import Cell, ItemRecord, cell_path, items_path, read_cell
 from spd_core.evaluation.table import read_table
 from spd_core.intervention.adapters import Adapter, Delta, save_adapter, saved_adapter
 from spd_core.intervention.cards import AdapterCard
@@ -213,6 +213,11 @@ def test_statistics_are_computed_once_for_each_state_of_the_cells(monkeypatch: p
     os.utime(path, ns=(1, 1))
     open_tables.table_of(run)
     assert len(read_tables) == 3
+    whole, lines = items_path(path), items_path(path).read_bytes().splitlines(keepends=True)
+    whole.write_bytes(b"".join(lines[:-1]))  # an answer that SPD alone has given
+    assert [one.subject for one in open_tables.table_of(run).damaged] == ["spd"], "its items count, too"
+    whole.unlink()
+    assert [one.subject for one in open_tables.table_of(run).damaged] == ["base", "spd"]
 
 
 def test_all_figures_go_into_one_file() -> None:
