@@ -72,12 +72,6 @@ class Claim:
         states = {control.state for control in self.controls}
         return next((state for state in WEAKEST if state in states), None) if self.headline == "helps" else None
 
-    @property
-    def specific(self) -> bool | None:
-        """Whether a gain outlasts its controls: True when all passed, False when one failed; None without a gain, and
-        while a control was not run or could not decide."""
-        return {"passed": True, "failed": False}.get(self.weakest or "")
-
 
 def headline(difference: Difference, p_adjusted: float, lower_is_better: bool) -> Headline:
     """Helps or hurts when the 95 % interval excludes zero and the adjusted p is below 0.05, else not shown."""
