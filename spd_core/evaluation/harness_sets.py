@@ -90,7 +90,8 @@ def evaluate_items(
 ) -> Evaluated:
     """Answer every item of any set that has no record yet; all else as `answers.evaluate`.
 
-    A task with worked examples is asked as a whole, as they are drawn in its order; any other in parts.
+    It is asked in parts. Worked examples are drawn item by item in the task's order: those of items before a part are
+    drawn again, so that an item has the same ones however many are asked.
     """
     if not isinstance(items, HarnessItems):
         return evaluate(lm, lane, items, fingerprint, batch_size=batch_size, tell=tell, stop=stop)
@@ -207,10 +208,11 @@ def _parts(items: HarnessItems, missing: set[str], batch_size: int) -> Iterator[
     for name, task in items.tasks.items():
         ids = [one.id for one in items.capability.examples if one.id.rpartition("-")[0] == name]
         left = [int(one.rpartition("-")[2]) for one in ids if one in missing]
-        if left and task.get_config("num_fewshot"):
-            yield name, list(range(len(ids)))
+        size = batch_size * _BATCHES
+        if task.get_config("num_fewshot"):  # without a gap, or the draws would be of other items
+            parts = (list(range(at, min(at + size, len(ids)))) for at in range(0, len(ids), size))
+            yield from ((name, part) for part in parts if set(part) & set(left))
         else:
-            size = batch_size * _BATCHES
             yield from ((name, left[at : at + size]) for at in range(0, len(left), size))
 
 
@@ -222,8 +224,8 @@ def _ask(
     from lm_eval.evaluator import evaluate as ask_harness
     from lm_eval.models.huggingface import HFLM
 
-    items.tasks[name].set_fewshot_seed(_SEED)
     with folded(lm, lane), carrying_out([name]):
+        _draw_up_to(items.tasks[name], numbers[0])
         tokenizer = copy.deepcopy(lm.tokenizer)  # the harness sets its padding
         model = HFLM(lm.model, backend="causal", tokenizer=tokenizer, batch_size=batch_size, revision=lm.revision)
         found = ask_harness(
@@ -237,6 +239,13 @@ def _ask(
     samples = [one for one in (found or {})["samples"][name] if one["filter"] == items.filter]
     known = {example.id: example for example in items.capability.examples}
     return [_record(lm, items, known[f"{name}-{one['doc_id']}"], one) for one in samples]
+
+
+def _draw_up_to(task: Any, first: int) -> None:
+    """Draw the worked examples of all items before this one, so that the next draw is its own."""
+    task.set_fewshot_seed(_SEED)
+    if task.get_config("num_fewshot") and first:
+        task.build_all_requests(samples=list(range(first)))
 
 
 def _record(lm: LanguageModel, items: HarnessItems, example: Example, sample: Mapping[str, Any]) -> ItemRecord:

@@ -185,6 +185,11 @@ def test_worked_examples_are_the_same_however_many_are_asked(
     assert parts.reused == 4
     assert parts.records == whole.records
     assert whole.records[0].prompt.count(" =") == 3
+    left = iter(range(1))
+    stopped = evaluate_items(lm, Lane(), items_of(folder), "stop", batch_size=1, stop=lambda: next(left, None) is None)
+    assert (stopped.whole, len(stopped.records)) == (False, 4), "midway"
+    rest = evaluate_items(lm, Lane(), items_of(folder), "stop", batch_size=2)
+    assert (rest.reused, rest.records) == (4, whole.records)
 
 
 def test_a_group_is_all_its_tasks(tiny_lm: Callable[[str], Any], task: Callable[..., Path]) -> None:
