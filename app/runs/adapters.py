@@ -1,5 +1,7 @@
 """What trained adapters are called wherever one is chosen: so that each can be found among the runs."""
 
+from datetime import datetime
+
 from spd_core.errors import InputError
 from spd_core.intervention.cards import AdapterCard
 from spd_core.recipes.distill import short_name
@@ -23,3 +25,12 @@ def adapter_label(ref: str, card: AdapterCard | None) -> str:
     except InputError:  # an adapter that came without its run
         title, when = "", card.created
     return " · ".join(part for part in (card.label, title, card.capability, when.replace("T", " ")) if part)
+
+
+def former_label(card: AdapterCard) -> str:
+    """What Side by side called it until December 2026: links say so."""
+    try:
+        when = f"{datetime.fromisoformat(card.created):%d %b %Y, %H:%M}"
+    except ValueError:
+        when = card.created
+    return " · ".join(part for part in (card.label, card.capability, when) if part)

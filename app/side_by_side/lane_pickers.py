@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from app.runs.adapters import adapter_label
+from app.runs.adapters import adapter_label, former_label
 from app.side_by_side.lanes import (
     COMPLEMENT,
     KEYS,
@@ -117,9 +117,11 @@ def pick_distilled(analysis: "Analysis") -> list[str]:
     """`run/arm` of the fine-tuned models that write, too: of those that the analysis' own model was tuned to."""
     state = st.session_state
     cards, label = distilled_models(analysis)
-    known = {**{ref: ref for ref in cards}, **{label(ref): ref for ref in cards}}
-    linked = st.query_params.get_all(session.DISTILLED)  # labels, as the widget writes them, or `run/arm`
-    if any(text in cards for text in linked):
+    former = distinct_labels(tuple(cards), lambda ref: former_label(cards[ref]))
+    otherwise = {**{former(ref): ref for ref in cards}, **{ref: ref for ref in cards}}
+    known = {**otherwise, **{label(ref): ref for ref in cards}}
+    linked = st.query_params.get_all(session.DISTILLED)  # labels, as the widget writes them or once did, or `run/arm`
+    if any(text in otherwise for text in linked):
         state[session.DISTILLED] = [known[text] for text in linked if text in known]
     state[session.LOST_MODELS] = [text for text in linked if text not in known] or state.get(session.LOST_MODELS)
     chosen = st.multiselect(

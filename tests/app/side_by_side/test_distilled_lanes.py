@@ -47,7 +47,7 @@ def test_a_distilled_model_writes_beside_the_untouched_one(empty_history: Path) 
 
 def test_links_name_distilled_models_and_lost_ones_are_a_sentence(empty_history: Path) -> None:
     ref = tuned(empty_history, "20261124-152000-a", "spd")
-    for link in (ref, "SPD · arithmetic · 2026-11-24 15:20:00"):
+    for link in (ref, "SPD · arithmetic · 2026-11-24 15:20:00", "SPD · arithmetic · 24 Nov 2026, 15:20"):
         app = opened(distilled=link)
         assert app.multiselect(key=session.DISTILLED).value == [ref]
         assert "not here" not in text_of(app)
