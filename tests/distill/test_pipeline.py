@@ -292,6 +292,26 @@ def test_rows_rejected_after_a_first_round_are_in_no_round(recipe: Callable[...,
     assert read_card(folder / "arms" / "psr" / "round-1" / "adapter").rows == 6, "an arm that is done stays as it is"
 
 
+def test_rows_rejected_after_a_checkpoint_of_before_are_not_trained_on(
+    recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    """Earlier versions did not note which rows a checkpoint was made with: beside rejected ones, nobody can know."""
+    made, kept, steps = recipe(arms=["psr"]), {"psr": {0, 3}}, 0
+
+    def hear(event: AnyEvent) -> None:
+        nonlocal steps
+        steps += isinstance(event, TrainingLoss) and event.loss is not None
+
+    assert carry_out(made, tmp_path / "had them", tell=hear, stop=lambda: steps >= 1) == "stopped"
+    marks = list((tmp_path / "had them").glob("arms/psr/round-1/checkpoints/checkpoint-*/whole.json"))
+    assert marks
+    for path in marks:
+        path.unlink()
+    for folder in ("had them", "never had them"):
+        assert carry_out(made, tmp_path / folder, rejected=kept) == "done"
+    assert same(weights(tmp_path / "had them", "psr"), weights(tmp_path / "never had them", "psr"))
+
+
 def test_an_arm_whose_end_was_not_told_is_told_again(recipe: Callable[..., Recipe], tmp_path: Path) -> None:
     """Killed between the last write and the word of it: its checkpoints still lie there."""
     made = recipe(arms=["psr"])
