@@ -9,7 +9,7 @@ import streamlit as st
 from app.evaluation import one_item
 from app.evaluation.item_pairs import Pair, filtered, filters, paired_items, table_rows
 from app.evaluation.set_panels import answered_sets, set_title
-from app.ui import session
+from app.ui import links, session
 from app.ui.widgets import caption, counted, distinct_labels, escaped
 from spd_core.evaluation.table import Answered, Table
 from spd_core.text import shown
@@ -30,7 +30,7 @@ def panel(table: Table) -> None:
     if not table.answered:
         caption("Every item with what the base and a subject answered appears here with the first finished cell.")
         return
-    session.take_linked(*one_item.LINKED)
+    links.take_linked(*one_item.LINKED)
     row = st.container(horizontal=True, vertical_alignment="bottom")
     picked = _pick_cell(table, row)
     if picked is None:
@@ -45,13 +45,13 @@ def panel(table: Table) -> None:
     else:
         pair = _stepped(left)
         _table(left, mine, left.index(pair))
-        session.write_linked({key: str(st.session_state.get(key) or "") for key in one_item.LINKED})
+        links.write_linked({key: str(st.session_state.get(key) or "") for key in one_item.LINKED})
         one_item.item_panel(pair.mine, mine, mine.cells[at], table)
 
 
 def forget_link() -> None:
     """Have none of it in the URL: another part of the results is shown."""
-    session.write_linked(dict.fromkeys(one_item.LINKED, ""))
+    links.write_linked(dict.fromkeys(one_item.LINKED, ""))
 
 
 def _stepped(left: Sequence[Pair]) -> Pair:

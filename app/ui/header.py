@@ -10,7 +10,7 @@ import streamlit as st
 
 from app.jobs.job import others_at_work
 from app.jobs.models import shared
-from app.ui import at_work, session
+from app.ui import at_work, links, session
 from app.ui.widgets import caption, counted, delete_button, distinct_labels, escaped, failure, gib, model_name, ranges
 from spd_core.errors import InputError, SpdError
 from spd_core.subspace.store import recorded_captures
@@ -31,7 +31,7 @@ def header(
     """
     at_work.leave_for(page)
     st.html(_STYLE)
-    session.read_link()
+    links.read_link()
     st.title(title, anchor=False)
     st.markdown(question)
     strip = st.container(key="strip")
@@ -44,7 +44,7 @@ def header(
         _strip(analysis)
     at_work.strip(shows, shown_run)
     if analysis is not None:
-        session.write_link(analysis)
+        links.write_link(analysis)
     return analysis
 
 

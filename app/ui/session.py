@@ -5,7 +5,6 @@ name is never one of them: opening a link must not send, load or reveal anything
 """
 
 import dataclasses
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -89,7 +88,7 @@ MARKS_JOB, SCHEDULE_OPEN, RUN_SEEN = "marks_job", "schedule_open", "run_seen"
 READ_JOB, LENS_JOB, CHECK_JOB = "read_job", "lens_job", "check_job"
 JOBS = (CAPTURE_JOB, NULLS_JOB, WRITE_JOB, READ_JOB, LENS_JOB, CHECK_JOB, EXPORT_JOB, MARKS_JOB)
 PICK_LAYER, PICK_KIND, PICK_DIRECTION, PICK_EXAMPLE = "pick_layer", "pick_kind", "pick_direction", "pick_example"
-PLACE_SHOWN, CELL_SHOWN, TEXT_TROUBLE, _LINK_READ = "place_shown", "cell_shown", "text_trouble", "link_read"
+PLACE_SHOWN, CELL_SHOWN, TEXT_TROUBLE, LINK_READ = "place_shown", "cell_shown", "text_trouble", "link_read"
 
 # Parts of pages that other pages lead to
 TURN_TO, GO_TO, COMPARE_NEXT, TAGS_CHANGED = "turn_to", "go_to", "compare_next", "tags_changed"
@@ -221,52 +220,19 @@ def select(**changes: Any) -> None:
     st.session_state.update({names.get(name, name): value for name, value in changes.items()})
 
 
-def read_link() -> None:
-    """On a session's first run: take over what the link says; senseless values are left to the clamping."""
-    if _LINK_READ in st.session_state:
-        return
-    st.session_state[_LINK_READ] = True
-    for key in (CAPTURE, LAYER, KIND, DIRECTION, EXAMPLE, TOKEN, RANK):
-        text = st.query_params.get(key)
-        if text is None:
-            continue
-        if key in (CAPTURE, KIND):
-            st.session_state[key] = text
-        elif text.isdecimal() and len(text) < 10:
-            st.session_state[key] = int(text) - (key in (DIRECTION, EXAMPLE))  # people count from 1
+def choose_rank(rank: int) -> None:
+    """Remember the rank for all pages."""
+    st.session_state[RANK] = rank
 
 
-def write_link(analysis: "Analysis") -> None:
-    """Bring the URL up to date, so that it can be copied."""
-    selected = selection(analysis)
-    values = {
-        CAPTURE: analysis.name,
-        LAYER: selected.layer,
-        KIND: selected.kind,
-        DIRECTION: selected.direction + 1,
-        EXAMPLE: selected.example + 1,
-        TOKEN: selected.token,
-        RANK: chosen_rank(analysis.d_kv),
-    }
-    for key, value in values.items():
-        if st.query_params.get(key) != str(value):
-            st.query_params[key] = str(value)
+def chosen_rank(d_kv: int) -> int:
+    """The rank in force; d_kv // 2 (the paper's) until another is chosen."""
+    return clamped(st.session_state.get(RANK, d_kv // 2), 1, d_kv)
 
 
-def take_linked(*keys: str) -> None:
-    """On a session's first look at these keys: have what the link says as their values, whatever that is."""
-    for key in keys:
-        if key not in st.session_state and key in st.query_params:
-            st.session_state[key] = st.query_params[key]
-
-
-def write_linked(values: Mapping[str, str]) -> None:
-    """Have these in the URL; empty ones leave it."""
-    for key, value in values.items():
-        if not value:
-            st.query_params.pop(key, None)
-        elif st.query_params.get(key) != value:
-            st.query_params[key] = value
+def clamped(value: Any, low: Number, high: Number) -> Number:
+    """A widget's value inside its range: limits are kept by the browser, and a link can say anything."""
+    return min(max(type(low)(value if value is not None else low), low), high)
 
 
 # --- jobs ----------------------------------------------------------------------------------------------------
@@ -291,6 +257,9 @@ def take_result(key: str) -> Any:
     return found.result
 
 
+# --- parts of pages --------------------------------------------------------------------------------------------
+
+
 def turn_to(part_key: str, part: str) -> None:
     """Have a page show another part of it.
 
@@ -305,18 +274,3 @@ def take_turn(part_key: str) -> None:
     part = st.session_state.get(TURN_TO, {}).pop(part_key, None)
     if part is not None:
         st.session_state[part_key] = part
-
-
-def choose_rank(rank: int) -> None:
-    """Remember the rank for all pages."""
-    st.session_state[RANK] = rank
-
-
-def chosen_rank(d_kv: int) -> int:
-    """The rank in force; d_kv // 2 (the paper's) until another is chosen."""
-    return clamped(st.session_state.get(RANK, d_kv // 2), 1, d_kv)
-
-
-def clamped(value: Any, low: Number, high: Number) -> Number:
-    """A widget's value inside its range: limits are kept by the browser, and a link can say anything."""
-    return min(max(type(low)(value if value is not None else low), low), high)

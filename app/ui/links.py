@@ -1,0 +1,71 @@
+"""What of a session stands in the URL, so that a copied link restores it: written by pages, read once by a session.
+
+Widgets that are bound to a query parameter do so by themselves; which keys there are is in `app/ui/session.py`.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from app.ui import session
+
+if TYPE_CHECKING:
+    from spd_core.subspace.analysis import Analysis
+
+
+_IN_HAND = (
+    session.CAPTURE,
+    session.LAYER,
+    session.KIND,
+    session.DIRECTION,
+    session.EXAMPLE,
+    session.TOKEN,
+    session.RANK,
+)
+
+
+def read_link() -> None:
+    """On a session's first run: take over what the link says; senseless values are left to the clamping."""
+    if session.LINK_READ in st.session_state:
+        return
+    st.session_state[session.LINK_READ] = True
+    for key in _IN_HAND:
+        text = st.query_params.get(key)
+        if text is None:
+            continue
+        if key in (session.CAPTURE, session.KIND):
+            st.session_state[key] = text
+        elif text.isdecimal() and len(text) < 10:
+            st.session_state[key] = int(text) - (key in (session.DIRECTION, session.EXAMPLE))  # people count from 1
+
+
+def write_link(analysis: "Analysis") -> None:
+    """Bring the URL up to date, so that it can be copied."""
+    selected = session.selection(analysis)
+    values = {
+        session.CAPTURE: analysis.name,
+        session.LAYER: selected.layer,
+        session.KIND: selected.kind,
+        session.DIRECTION: selected.direction + 1,
+        session.EXAMPLE: selected.example + 1,
+        session.TOKEN: selected.token,
+        session.RANK: session.chosen_rank(analysis.d_kv),
+    }
+    write_linked({key: str(value) for key, value in values.items()})
+
+
+def take_linked(*keys: str) -> None:
+    """On a session's first look at these keys: have what the link says as their values, whatever that is."""
+    for key in keys:
+        if key not in st.session_state and key in st.query_params:
+            st.session_state[key] = st.query_params[key]
+
+
+def write_linked(values: Mapping[str, str]) -> None:
+    """Have these in the URL; empty ones leave it."""
+    for key, value in values.items():
+        if not value:
+            st.query_params.pop(key, None)
+        elif st.query_params.get(key) != value:
+            st.query_params[key] = value
