@@ -137,7 +137,7 @@ def a_run_that_trains() -> Iterator[None]:
     """In a home of its own, a job that trains the built-in model until the block ends."""
     from spd_core.models.builtin import builtin_model
     from spd_core.recipes.distill import recipe_from
-    from spd_core.runs import queue
+    from spd_core.runs import queue, states
     from spd_core.runs.events import TrainingLoss
 
     models, before = builtin_model().parent, os.environ.get("SPD_HOME")
@@ -148,7 +148,7 @@ def a_run_that_trains() -> Iterator[None]:
         run = queue.create(recipe_from(recipe))
         try:
             while not any(isinstance(event, TrainingLoss) for event in run.events().events):
-                if queue.state_of(run) not in ("starting", "running"):
+                if states.state_of(run) not in ("starting", "running"):
                     raise RuntimeError(f"the job has ended: {run.log()[-500:]}")
                 time.sleep(0.5)
             yield

@@ -64,6 +64,7 @@ def test_what_the_server_imports_first_can_be_imported() -> None:
         "spd_core.distill.corpus",
         "spd_core.runs.costs",
         "spd_core.runs.folder",
+        "spd_core.runs.states",
         "spd_core.runs.queue",
         "spd_core.runs.job",
     ],

@@ -8,7 +8,6 @@ import streamlit as st
 from app.evaluation import form
 from app.runs.kept import command_and_notes, run_log
 from app.runs.panel import (
-    LIVE,
     open_shown,
     redraw_while_live,
     run_actions,
@@ -21,6 +20,7 @@ from spd_core.evaluation.progress import EvaluationView, describe, finished_cell
 from spd_core.recipes.evaluation import EvaluationRecipe
 from spd_core.runs.folder import Run
 from spd_core.runs.record import Status
+from spd_core.runs.states import LIVE
 
 _RESULTS_EVERY = 5.0
 """Seconds between two drawings of the results while cells are filled: their statistics take a moment."""

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from app.runs.panel import LIVE
 from app.runs.proposing import open_evaluation, show_evaluation
 from app.side_by_side.opening import open_adapters
 from app.ui import launch, progress, session
@@ -22,6 +21,7 @@ from spd_core.intervention.model_cards import gguf_command, repo_name, upload_co
 from spd_core.recipes.evaluation import EvaluationRecipe
 from spd_core.runs.folder import recorded_runs
 from spd_core.runs.record import Status
+from spd_core.runs.states import LIVE
 from spd_core.runs.view import Curve, RunView
 from spd_core.storage import spd_home
 

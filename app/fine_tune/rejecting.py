@@ -15,7 +15,7 @@ from app.ui.widgets import caption, counted, escaped, failure
 from spd_core.distill.checkpoints import trained_on_rejected
 from spd_core.errors import InputError, SpdError
 from spd_core.recipes.distill import ArmName, short_name
-from spd_core.runs import queue
+from spd_core.runs import queue, states
 
 if TYPE_CHECKING:
     from spd_core.runs.folder import Run
@@ -90,7 +90,7 @@ def keep(run: "Run", corpus: str, keep: Mapping[int, bool], *, asked: bool = Fal
         return True
     state = st.session_state
     try:
-        if queue.state_of(run) not in OPEN:
+        if states.state_of(run) not in OPEN:
             raise InputError("the run works on these rows now; stop it first, then tick again")
         before = run.rejected()
         mine = {*before.get(corpus, ()), *(number for number, one in keep.items() if not one)}

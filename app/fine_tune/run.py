@@ -10,7 +10,6 @@ from app.fine_tune.corpus import corpora_of, nothing_left, train_label
 from app.runs.form import arm_names
 from app.runs.kept import command_and_notes, run_log
 from app.runs.panel import (
-    LIVE,
     GoOn,
     open_shown,
     redraw_while_live,
@@ -27,6 +26,7 @@ from spd_core.evaluation.training_verdict import training_verdict
 from spd_core.recipes.distill import short_name
 from spd_core.runs.folder import Run
 from spd_core.runs.record import Status
+from spd_core.runs.states import LIVE
 from spd_core.runs.view import RunView, describe_stage, eta, overall, tokens_per_second
 from spd_core.templates import render
 from spd_core.text import shown

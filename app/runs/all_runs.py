@@ -16,7 +16,7 @@ from app.ui.widgets import caption, counted, delete_button, escaped, failure
 from spd_core.errors import InputError
 from spd_core.recipes.distill import Recipe
 from spd_core.recipes.evaluation import EvaluationRecipe
-from spd_core.runs import queue
+from spd_core.runs import states
 from spd_core.runs.folder import Damaged, Run, all_runs, recorded_runs
 from spd_core.runs.record import State
 from spd_core.text import opening, shown
@@ -62,7 +62,7 @@ def _listed(kind: type[Recipe] | type[EvaluationRecipe]) -> tuple[list[ListedRun
         if not isinstance(run.record.recipe, kind):
             continue  # it has a page of its own
         try:
-            listed.append(ListedRun(run, queue.status_of(run), _tags(run)))
+            listed.append(ListedRun(run, states.status_of(run), _tags(run)))
         except InputError as error:  # damaged between two looks
             damaged.append(Damaged(run.id, str(error)))
     return listed, damaged
@@ -110,7 +110,7 @@ def _list(
     @st.fragment(run_every=_REFRESH if changing else None)
     def draw() -> None:
         try:
-            now = [ListedRun(one.run, queue.status_of(one.run), one.tags) for one in matching]
+            now = [ListedRun(one.run, states.status_of(one.run), one.tags) for one in matching]
         except InputError:  # one was deleted elsewhere, or is damaged: the whole list is drawn anew
             st.rerun()
         if [one.status.state for one in now] != [one.status.state for one in matching]:

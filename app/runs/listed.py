@@ -13,10 +13,10 @@ from spd_core.recipes.distill import Recipe
 from spd_core.recipes.evaluation import EvaluationRecipe
 from spd_core.runs.folder import Run, size_of
 from spd_core.runs.record import RunRecord, State, Status
+from spd_core.runs.states import BUSY
 from spd_core.runs.view import RunView
 from spd_core.text import opening
 
-BUSY: tuple[State, ...] = ("starting", "running")
 _STATES: dict[State, str] = {"done": "finished", "review": "waits for review"}
 
 

@@ -13,15 +13,15 @@ from spd_core.errors import InputError, SpdError
 from spd_core.evaluation.references import references_to
 from spd_core.recipes.distill import Recipe
 from spd_core.recipes.evaluation import EvaluationRecipe
-from spd_core.runs import queue
+from spd_core.runs import queue, states
 from spd_core.runs.folder import Damaged, Run, all_runs, open_run, recorded_runs
 from spd_core.runs.record import RunRecord, Status
+from spd_core.runs.states import LIVE
 from spd_core.runs.view import RunView
 from spd_core.text import shown
 
 _Recipe = TypeVar("_Recipe")
 _View = TypeVar("_View", bound=RunView)
-LIVE = ("queued", "starting", "running")
 _BADGES = {
     "queued": ":gray-badge[:material/hourglass_empty: queued]",
     "starting": ":blue-badge[:material/play_circle: starting]",
@@ -83,7 +83,7 @@ def open_shown(name: str, noun: str, recipe_of: Callable[[RunRecord], _Recipe]) 
     """The run of a name; None, with the reason on the page, when it cannot be opened or is of another kind."""
     try:
         run = open_run(name)
-        return ShownRun(run, recipe_of(run.record), queue.status_of(run))
+        return ShownRun(run, recipe_of(run.record), states.status_of(run))
     except InputError as error:
         failure(f"This {noun} cannot be opened:", str(error))
         return None
@@ -98,7 +98,7 @@ def redraw_while_live(
     @st.fragment(run_every=1.5 if live else None)
     def tick() -> None:
         try:
-            status, view = queue.status_of(run), _events_so_far(run, view_type)
+            status, view = states.status_of(run), _events_so_far(run, view_type)
         except InputError as error:
             failure(f"This {noun} cannot be read:", str(error))
             return

@@ -13,7 +13,7 @@ from spd_core.intervention.cards import CARD
 from spd_core.recipes.distill import ArmName, Recipe, recipe_from
 from spd_core.recipes.evaluation import EvaluationRecipe, evaluation_from
 from spd_core.records import to_lines
-from spd_core.runs import queue
+from spd_core.runs import queue, states
 from spd_core.runs.events import AnyEvent
 from spd_core.runs.folder import Run, all_runs, write_record, write_status
 from spd_core.runs.job import Outcome, Work, run_job
@@ -72,7 +72,7 @@ def _carried_out(recipe: AnyRecipe, title: str, work: Work, show: Callable[[AnyE
     """The newest run of this recipe on this machine, finished."""
     same = [run for run in all_runs() if isinstance(run, Run) and run.record.recipe == recipe]
     run = same[0] if same else queue.create_here(recipe, title)
-    if not same or queue.state_of(run) != "done":
+    if not same or states.state_of(run) != "done":
         outcome: Outcome = run_job(run, work, show)
         if outcome != "done":
             raise Stopped(f"{run.id} was stopped; the same command goes on with it")

@@ -18,7 +18,7 @@ from spd_core.evaluation.progress import EvaluationView, describe
 from spd_core.intervention.cards import CARD, read_card
 from spd_core.progress import Progress, Tell
 from spd_core.recipes.distill import Recipe, read_recipe
-from spd_core.runs import queue
+from spd_core.runs import queue, states
 from spd_core.runs.events import AnyEvent
 from spd_core.runs.folder import Damaged, Run, all_runs, open_run
 from spd_core.runs.processes import JOB, LOCAL
@@ -182,7 +182,7 @@ def run_row(run: Run | Damaged) -> dict[str, Any]:
             "doing": "",
             "asked_to_stop": False,
         }
-    status = queue.status_of(run)
+    status = states.status_of(run)
     return {
         "run": run.id,
         "state": status.state,

@@ -18,8 +18,8 @@ from spd_core.intervention.cards import adapter_folder
 from spd_core.models.identity import content_of
 from spd_core.recipes.distill import ARMS, ArmName, Recipe
 from spd_core.runs.folder import Run, all_runs
-from spd_core.runs.queue import state_of
 from spd_core.runs.record import anchored
+from spd_core.runs.states import state_of
 from spd_core.storage import read_bytes, to_json, write_text
 
 SOURCES = "sources.json"

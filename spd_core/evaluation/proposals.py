@@ -15,7 +15,7 @@ from spd_core.recipes.distill import ArmName
 from spd_core.recipes.evaluation import CONTROLS, NAMED, EvaluationRecipe, Subject
 from spd_core.recipes.sets import EvalSet, split_of
 from spd_core.runs.folder import Run, open_run
-from spd_core.runs.queue import state_of
+from spd_core.runs.states import state_of
 
 # --- of a run ----------------------------------------------------------------------------------------------------
 

@@ -11,12 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spd_core.errors import InputError
-from spd_core.runs import queue
+from spd_core.runs import states
 from spd_core.runs.folder import STATUS, Run, names, open_run
 from spd_core.runs.record import Status
 from spd_core.storage import read_bytes, runs_folder
-
-_LIVE = ("queued", "starting", "running")
 
 
 @dataclass(frozen=True)
@@ -45,10 +43,10 @@ def runs_at_work() -> list[AtWork]:
         if _live(f"{home}/{name}/{STATUS}"):
             with suppress(InputError):
                 run = _opened(home, name)
-                standing.append((queue.status_of(run), run))
+                standing.append((states.status_of(run), run))
     waiting = sorted((s.since, run.id) for s, run in standing if s.state == "queued")
     places = {id: place for place, (_, id) in enumerate(waiting, 1)}
-    found = [AtWork(run, status, places.get(run.id, 0)) for status, run in standing if status.state in _LIVE]
+    found = [AtWork(run, status, places.get(run.id, 0)) for status, run in standing if status.state in states.LIVE]
     return sorted(found, key=lambda one: (one.place, one.status.since))
 
 
@@ -56,7 +54,7 @@ def _live(path: str) -> bool:
     """Whether the last word of a run, in this file, was that it works or waits."""
     try:
         found = os.stat(path)
-        return _state(path, found.st_mtime_ns, found.st_ino) in _LIVE
+        return _state(path, found.st_mtime_ns, found.st_ino) in states.LIVE
     except OSError:
         return False
 

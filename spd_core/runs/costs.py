@@ -13,7 +13,7 @@ from spd_core.recipes.distill import Recipe, Target, plan
 from spd_core.records import Record
 from spd_core.runs.events import StageBegun, StageProgress
 from spd_core.runs.folder import Run, all_runs
-from spd_core.runs.queue import state_of
+from spd_core.runs.states import state_of
 
 
 class Rates(Record):

@@ -67,7 +67,7 @@ class Run(Remarks):
     # --- how it stands ---------------------------------------------------------------------------------------
 
     def status(self) -> Status:
-        """What was written last; `queue.status_of` also looks whether the process is still there.
+        """What was written last; `states.status_of` also looks whether the process is still there.
 
         Raises:
             InputError: it is missing, damaged, or of a newer format.

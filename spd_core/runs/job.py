@@ -16,7 +16,7 @@ from types import FrameType
 from typing import Any, Literal, TypeAlias
 
 from spd_core.errors import InputError, MemoryLimitError, SpdError, StorageError
-from spd_core.runs import processes, queue
+from spd_core.runs import processes, queue, states
 from spd_core.runs.events import AnyEvent
 from spd_core.runs.folder import Run
 from spd_core.runs.record import State, Status
@@ -154,7 +154,7 @@ def _is_taken(run: Run) -> str:
 def _begin(run: Run) -> Status:
     """Take the run over; returns the status from before that, with this process in it."""
     with queue.locked():  # whoever starts jobs writes that down before letting go of it
-        before = queue.status_of(run)
+        before = states.status_of(run)
         mine = processes.owner_of(os.getpid())
         elsewhere = before.job is not None and not processes.is_here(before.job)
         if before.state == "running" and elsewhere:

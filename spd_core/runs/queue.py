@@ -1,4 +1,4 @@
-"""States of runs and their queue: creates, starts, stops, kills, resumes and deletes them. Imports no torch.
+"""The queue of runs: creates, starts, stops, kills, resumes and deletes them. Imports no torch.
 
 All is files, so that the queue holds over restarts, and one lock, so that two servers do not start one run twice. What
 a job does in its own process is in `runs/job.py`.
@@ -23,14 +23,13 @@ from spd_core.runs import processes
 from spd_core.runs.folder import Damaged, Run, all_runs, names, open_run, size_of, write_record, write_status
 from spd_core.runs.processes import LOCAL, Owner
 from spd_core.runs.record import AnyRecipe, RunRecord, State, Status, anchored
+from spd_core.runs.states import BUSY, state_of, status_of
 from spd_core.storage import runs_folder
 
 COMMANDS = {"distillation": "distill", "evaluation": "table"}
 """What carries out a run of each kind."""
 GRACE = 60.0
 """Seconds that a job has between being asked to stop and being killed."""
-_SILENCE = 120.0  # seconds without a heartbeat, after which a job on another machine counts as lost
-_BUSY: tuple[State, ...] = ("starting", "running")
 _RESUMABLE: tuple[State, ...] = ("lost", "stopped", "failed")
 
 
@@ -42,48 +41,6 @@ def locked() -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
     with storage.exclusive(path):
         yield
-
-
-# --- states ------------------------------------------------------------------------------------------------------
-
-
-def status_of(run: Run) -> Status:
-    """How a run stands: what it wrote last, or `lost` when its process is gone without a last word.
-
-    Raises:
-        InputError: its status is damaged.
-    """
-    status = run.status()
-    if status.state not in _BUSY or _is_there(run, status):
-        return status
-    again = run.status()
-    if again != status:  # it wrote its last word between the two looks
-        return status_of(run)
-    return _gone(run, status)
-
-
-def state_of(run: Run) -> State:
-    """The state alone; errors as in `status_of`."""
-    return status_of(run).state
-
-
-def _is_there(run: Run, status: Status) -> bool:
-    owner = status.job or status.launcher
-    if owner is None:
-        return False
-    if processes.is_here(owner):
-        return processes.is_alive(owner)
-    return time.time() - max(run.last_beat(), status.since) < _SILENCE
-
-
-def _gone(run: Run, status: Status) -> Status:
-    if run.asked_to_stop():
-        reason = "its process ended without a last word after it was asked to stop; resume goes on where it stood"
-        return status.model_copy(update={"state": "stopped", "reason": reason})
-    reason = "its process is gone without a last word (killed, or the machine was switched off); resume goes on"
-    if status.state == "starting":
-        reason = "its process ended before the work began; the log says why"
-    return status.model_copy(update={"state": "lost", "reason": reason})
 
 
 # --- creating ----------------------------------------------------------------------------------------------------
@@ -140,7 +97,7 @@ def start_next() -> list[Run]:
     with locked():
         processes.reap()
         standing = [(status_of(run), run) for run in all_runs() if isinstance(run, Run)]
-        room = at_once - sum(status.state in _BUSY for status, _ in standing)
+        room = at_once - sum(status.state in BUSY for status, _ in standing)
         queue = sorted((status.since, run.id, run) for status, run in standing if status.state == "queued")
         return [run for _, _, run in queue[: max(0, room)] if _start(run)]
 
@@ -190,7 +147,7 @@ def stop(run: Run) -> State:
     run.refuse_recorded()
     with locked():
         state = state_of(run)
-        if state in _BUSY:
+        if state in BUSY:
             run.ask_to_stop()
         elif state in ("queued", "review"):
             _write(run, "stopped", "stopped on request")
@@ -205,10 +162,10 @@ def kill(run: Run, reason: str = "killed on request") -> None:
     """
     with locked():
         status = status_of(run)
-        if status.state not in _BUSY:
+        if status.state not in BUSY:
             return
         _end_processes(run, status)
-        if run.status().state in _BUSY:  # or it wrote a last word just before
+        if run.status().state in BUSY:  # or it wrote a last word just before
             _write(run, "stopped", reason)
         run.forget_stop()
 
@@ -219,7 +176,7 @@ def _works_here(status: Status) -> bool:
 
 def _end_processes(run: Run, status: Status) -> None:
     owners = [owner for owner in (status.launcher, status.job) if owner is not None]
-    if status.state in _BUSY and not _works_here(status):
+    if status.state in BUSY and not _works_here(status):
         raise InputError(f"{run.id} runs on {owners[0].host if owners else 'another machine'}; end it there")
     processes.end_all(run.id, owners)
 
@@ -234,7 +191,7 @@ def enforce_stops(grace: float = GRACE) -> list[Run]:
     for run in all_runs():
         if isinstance(run, Run) and run.asked_to_stop():
             waited, status = time.time() - run.asked_at(), status_of(run)
-            if waited > grace and status.state in _BUSY and _works_here(status):
+            if waited > grace and status.state in BUSY and _works_here(status):
                 kill(run, f"killed {waited:.0f} seconds after it was asked to stop: it had not ended by itself")
                 late.append(run)
     return late
@@ -293,7 +250,7 @@ def delete(run: Run | Damaged) -> int:
     with locked():
         if run.id not in names():
             raise InputError(f"no run {run.id!r} on this machine; it was deleted already")
-        if isinstance(run, Run) and state_of(run) in _BUSY:
+        if isinstance(run, Run) and state_of(run) in BUSY:
             raise InputError(f"{run.id} is {state_of(run)}; stop it first, then delete it")
         folder = runs_folder() / run.id
         if folder.is_symlink():

@@ -19,7 +19,7 @@ from spd_core.generation import comparison as texts
 from spd_core.intervention.adapters import saved_adapter
 from spd_core.intervention.cards import finished_adapters
 from spd_core.runs.folder import Run, all_runs, open_run
-from spd_core.runs.queue import state_of
+from spd_core.runs.states import state_of
 from spd_core.subspace.store import capture_at, open_capture, saved_captures
 from spd_core.subspace.subspace import subspace_of
 from tests import ROOT

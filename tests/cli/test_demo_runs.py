@@ -17,7 +17,7 @@ from spd_core.evaluation.store import About, Cell, ItemRecord, read_cell, write_
 from spd_core.intervention.cards import AdapterCard, read_card, write_card
 from spd_core.recipes.distill import Recipe
 from spd_core.recipes.evaluation import EvaluationRecipe, evaluation_from
-from spd_core.runs import queue
+from spd_core.runs import states
 from spd_core.runs.folder import all_runs, recorded_runs
 from spd_core.runs.remarks import RECORDED
 from spd_core.runs.view import RunView
@@ -93,7 +93,7 @@ def test_a_stop_leaves_what_was_recorded_and_the_next_call_goes_on(
     with pytest.raises(Stopped, match="goes on with it"):
         recorded(answer=lambda *_, **__: "stopped")
     assert not (tmp_path / "runs").exists()
-    stopped = [run for run in all_runs() if queue.state_of(run) == "stopped"]  # type: ignore[arg-type]
+    stopped = [run for run in all_runs() if states.state_of(run) == "stopped"]  # type: ignore[arg-type]
     made = recorded()
     assert [Path(made["evaluation"]).name] == [run.id for run in stopped]
 
@@ -114,7 +114,7 @@ def test_what_was_recorded_is_whole_small_and_of_these_recipes() -> None:
     assert by_kind["evaluation"].record.recipe == EVALUATION
     assert sum(path.stat().st_size for path in RECORDED.rglob("*") if path.is_file()) <= 2e6
     assert not list(RECORDED.rglob("*.safetensors")), "no weights"
-    assert {queue.state_of(run) for run in by_kind.values()} == {"done"}
+    assert {states.state_of(run) for run in by_kind.values()} == {"done"}
     cells, damaged = read_cells(EVALUATION, by_kind["evaluation"].folder)
     assert damaged == ()
     assert len(cells) == 9 * 2

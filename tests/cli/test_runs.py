@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from spd_core.recipes.distill import Recipe
-from spd_core.runs import processes, queue
+from spd_core.runs import processes, queue, states
 from spd_core.runs.folder import all_runs, open_run
 from tests import shell
 from tests.shell import ROOT, Run, write
@@ -70,17 +70,17 @@ def test_a_detached_job_is_killed_and_goes_on(run: Run, config: Path) -> None:
     job = open_run(queued["run"])
 
     def trains() -> bool:
-        assert queue.state_of(job) in ("starting", "running"), job.log()
+        assert states.state_of(job) in ("starting", "running"), job.log()
         return any(event.kind == "progress" and event.stage == "train" for event in job.events().events)
 
     until(trains, job.log)
     status = job.status()
     assert status.job is not None
     os.kill(status.job.pid, signal.SIGKILL)
-    until(lambda: queue.state_of(job) != "running")
+    until(lambda: states.state_of(job) != "running")
     assert json.loads(run("runs", "--resume", job.id, "--json").out)["state"] == "starting"
-    until(lambda: queue.state_of(job) not in ("starting", "running"), job.log)
-    assert queue.status_of(job).state == "done", job.log()
+    until(lambda: states.state_of(job) not in ("starting", "running"), job.log)
+    assert states.status_of(job).state == "done", job.log()
     assert {path.name for path in (job.folder / "adapters").iterdir()} == {"psr", "spd"}
     deleted = json.loads(run("runs", "--delete", job.id, "--json").out)
     assert (deleted["state"], all_runs()) == ("deleted", [])

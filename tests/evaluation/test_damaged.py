@@ -15,7 +15,7 @@ from spd_core.evaluation.report import grid, notes, to_markdown
 from spd_core.evaluation.store import ItemStore, cell_path, read_cell
 from spd_core.evaluation.table import read_table
 from spd_core.recipes.evaluation import EvaluationRecipe, evaluation_from
-from spd_core.runs import queue
+from spd_core.runs import queue, states
 from spd_core.runs.events import CellDone
 from spd_core.runs.record import Status
 from tests.cells import put, records
@@ -174,7 +174,7 @@ def test_just_the_damaged_cells_are_answered_again(
         lines = items.read_bytes().splitlines(keepends=True)
         items.write_bytes(b"".join([lines[0][:30] + b"\n", *lines[1:]]))
     assert [one.subject for one in answer_again(run)] == ["projected"]
-    assert queue.state_of(run) == "queued"
+    assert states.state_of(run) == "queued"
     heard: list[CellDone] = []
     told = lambda event: heard.append(event) if isinstance(event, CellDone) else None  # noqa: E731
     assert fill.carry_out_table(recipe, run.folder, tell=told) == "done"

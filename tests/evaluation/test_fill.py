@@ -23,7 +23,7 @@ from spd_core.intervention.export import export_folded, export_merged
 from spd_core.intervention.projection import Lane
 from spd_core.recipes.distill import Recipe
 from spd_core.recipes.evaluation import EvaluationRecipe, evaluation_from
-from spd_core.runs import queue
+from spd_core.runs import queue, states
 from spd_core.runs.events import AnyEvent, CellDone, StageBegun
 from spd_core.runs.folder import Run, all_runs
 from spd_core.runs.record import anchored
@@ -370,7 +370,7 @@ def test_arms_are_trained_in_runs_of_their_own_once_for_each_seed(make: Make, tm
     assert carry_out_table(recipe, tmp_path / "run") == "done"
     trained = [run for run in all_runs() if isinstance(run, Run)]
     assert sorted(run.record.distillation.seed for run in trained) == [1, 2]
-    assert {queue.state_of(run) for run in trained} == {"done"}
+    assert {states.state_of(run) for run in trained} == {"done"}
     assert all(run.record.distillation == anchored(_of(recipe, run)) for run in trained)
     assert not cell_path(tmp_path / "run", "base", 2, "inside").exists(), "the base does not depend on the seed"
     for arm in ("psr", "spd"):
@@ -426,10 +426,10 @@ def test_a_stopped_training_is_gone_on_with(make: Make, tmp_path: Path) -> None:
     assert carry_out_table(recipe, tmp_path / "run", stop=lambda: next(left, None) is None) == "stopped"
     (half,) = all_runs()
     assert isinstance(half, Run)
-    assert queue.state_of(half) == "stopped"
+    assert states.state_of(half) == "stopped"
     assert carry_out_table(recipe, tmp_path / "run") == "done"
     assert [run.id for run in all_runs()] == [half.id]
-    assert queue.state_of(half) == "done"
+    assert states.state_of(half) == "done"
 
 
 # --- what is wrong -------------------------------------------------------------------------------------------

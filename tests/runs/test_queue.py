@@ -15,7 +15,7 @@ import pytest
 
 from spd_core.errors import InputError
 from spd_core.recipes.distill import Recipe
-from spd_core.runs import processes, queue
+from spd_core.runs import processes, queue, states
 from spd_core.runs.folder import Damaged, Run, all_runs, open_run
 from spd_core.runs.record import Status
 from tests import pretended_job
@@ -42,7 +42,7 @@ def make(title: str) -> Run:
 
 
 def reaches(run: Run, state: str) -> None:
-    until(lambda: queue.state_of(run) == state, lambda: f"{run.status()} instead of {state}; log:\n{run.log()}")
+    until(lambda: states.state_of(run) == state, lambda: f"{run.status()} instead of {state}; log:\n{run.log()}")
 
 
 def begun(run: Run) -> None:
@@ -70,11 +70,11 @@ def steps(run: Run) -> list[str]:
 def test_one_at_a_time_in_the_order_of_their_coming() -> None:
     first, second, third = make("steps"), make("steps"), make("steps")
     begun(first)
-    assert [queue.state_of(run) for run in (first, second, third)] == ["running", "queued", "queued"]
+    assert [states.state_of(run) for run in (first, second, third)] == ["running", "queued", "queued"]
     assert [run.id for run in all_runs()] == [third.id, second.id, first.id]
     go(first)
     begun(second)  # the first job has started it: nobody else did
-    assert [queue.state_of(run) for run in (first, second, third)] == ["done", "running", "queued"]
+    assert [states.state_of(run) for run in (first, second, third)] == ["done", "running", "queued"]
     for run in (second, third):
         go(run)
     reaches(third, "done")
@@ -87,7 +87,7 @@ def test_spd_jobs_lets_more_run_at_a_time(monkeypatch: pytest.MonkeyPatch) -> No
     first, second, third = make("steps"), make("steps"), make("steps")
     begun(first)
     begun(second)
-    assert queue.state_of(third) == "queued"
+    assert states.state_of(third) == "queued"
     for wrong in ("0", "two", "-1", "", "²"):
         monkeypatch.setenv("SPD_JOBS", wrong)
         with pytest.raises(InputError, match=f"SPD_JOBS={wrong!r}"):
@@ -140,7 +140,7 @@ def test_a_job_outlives_the_server_and_starts_the_next() -> None:
     server.wait()
     server.stdout.close()
     assert os.getsid(pid_of(first)) == pid_of(first) != os.getsid(0)
-    assert (queue.state_of(first), queue.state_of(second)) == ("running", "queued")
+    assert (states.state_of(first), states.state_of(second)) == ("running", "queued")
     go(first)
     reaches(first, "done")
     reaches(second, "done")
@@ -177,7 +177,7 @@ def test_what_cannot_be_started_fails_and_lets_the_next_one_in(monkeypatch: pyte
     with monkeypatch.context() as patch:
         patch.setattr(processes, "job_command", lambda *_: ["/nowhere/launch"])
         run = make("quick")
-    assert queue.state_of(run) == "failed"
+    assert states.state_of(run) == "failed"
     assert run.status().reason.startswith("cannot start: [Errno 2] No such file")
     queue.resume(run)
     reaches(run, "done")
@@ -208,7 +208,7 @@ def test_a_queued_run_is_taken_out_at_once() -> None:
     go(first)
     reaches(first, "done")
     assert queue.start_next() == []
-    assert (queue.stop(first), queue.state_of(second)) == ("done", "stopped")
+    assert (queue.stop(first), states.state_of(second)) == ("done", "stopped")
 
 
 def test_sigterm_stops_like_a_request() -> None:
@@ -228,7 +228,7 @@ def test_a_deaf_job_is_killed_after_its_grace() -> None:
     os.utime(run.folder / "CANCEL", (time.time() - 61,) * 2)
     queue.stop(run)  # asking again does not prolong it
     assert [late.id for late in queue.enforce_stops(grace=60)] == [run.id]
-    assert (queue.state_of(run), psutil.pid_exists(pid)) == ("stopped", False)
+    assert (states.state_of(run), psutil.pid_exists(pid)) == ("stopped", False)
     assert run.status().reason.startswith("killed 61 seconds after it was asked to stop")
     queue.start_next()
     reaches(waiting, "done")
@@ -261,7 +261,7 @@ def test_a_killed_job_is_lost_and_resumes() -> None:
     begun(run)
     os.kill(pid_of(run), signal.SIGKILL)
     reaches(run, "lost")
-    assert "gone without a last word" in queue.status_of(run).reason
+    assert "gone without a last word" in states.status_of(run).reason
     assert json.loads((run.folder / "status.json").read_text())["state"] == "running"
     go(run)
     queue.resume(run)
@@ -285,9 +285,9 @@ def test_another_process_with_the_pid_is_not_the_job() -> None:
     assert abs(status.job.born - psutil.Process(status.job.pid).create_time()) < 0.01
     forged = status.job.model_copy(update={"born": status.job.born - 60})
     run.write_status(status.model_copy(update={"job": forged}))
-    assert queue.state_of(run) == "lost"
+    assert states.state_of(run) == "lost"
     run.write_status(status)
-    assert queue.state_of(run) == "running"
+    assert states.state_of(run) == "running"
 
 
 def test_a_job_on_another_machine_is_lost_when_its_heart_is_silent() -> None:
@@ -298,13 +298,13 @@ def test_a_job_on_another_machine_is_lost_when_its_heart_is_silent() -> None:
     until(lambda: time.time() - run.last_beat() < 10)  # the job itself shows that it works
     far = status.job.model_copy(update={"host": "elsewhere"})
     run.write_status(status.model_copy(update={"job": far, "launcher": far, "since": time.time() - 500}))
-    assert queue.state_of(run) == "running"
+    assert states.state_of(run) == "running"
     with pytest.raises(InputError, match="runs on elsewhere; end it there"):
         queue.kill(run)
     processes.end_all(run.id, [])
     for silence, state in ((100, "running"), (121, "lost")):
         os.utime(run.folder / "heartbeat", (time.time() - silence,) * 2)
-        assert queue.state_of(run) == state
+        assert states.state_of(run) == state
 
 
 def test_a_second_process_on_the_same_run_is_refused() -> None:
@@ -313,7 +313,7 @@ def test_a_second_process_on_the_same_run_is_refused() -> None:
     second = subprocess.run(pretended_job.command("", run.id), cwd=ROOT, capture_output=True, text=True)
     assert second.returncode == 1
     assert f"another process (pid {pid_of(run)} on" in second.stderr
-    assert queue.state_of(run) == "running"
+    assert states.state_of(run) == "running"
 
 
 # --- failing, review, deleting -----------------------------------------------------------------------------------
@@ -410,7 +410,7 @@ def test_a_launcher_that_ends_at_once_leaves_its_reason_in_the_log(monkeypatch: 
         patch.setattr(processes, "job_command", lambda *_: [sys.executable, "-c", "exit('no such option')"])
         run = make("quick")
     reaches(run, "lost")
-    assert "ended before the work began; the log says why" in queue.status_of(run).reason
+    assert "ended before the work began; the log says why" in states.status_of(run).reason
     assert run.log() == "no such option\n"
 
 
@@ -438,4 +438,4 @@ def test_a_status_without_a_process_is_lost() -> None:
     run = make("quick")
     reaches(run, "done")
     run.write_status(Status(state="running", since=0))
-    assert queue.state_of(run) == "lost"
+    assert states.state_of(run) == "lost"

@@ -10,7 +10,7 @@ import pytest
 from spd_core.distill.trained import trained_by
 from spd_core.errors import InputError
 from spd_core.recipes.distill import Recipe
-from spd_core.runs import folder, queue, remarks
+from spd_core.runs import folder, queue, remarks, states
 from spd_core.runs.costs import BUILTIN_RATES, measured_rates
 from spd_core.runs.folder import Run, all_runs, open_run, recorded_runs
 from spd_core.runs.job import run_job
@@ -37,7 +37,7 @@ def test_it_opens_by_its_name_and_is_done(recorded: Run) -> None:
     assert recorded.recorded
     assert recorded_runs() == [recorded]
     assert recorded.record.recipe == RECIPE
-    assert queue.state_of(recorded) == "done"
+    assert states.state_of(recorded) == "done"
     own = queue.create(RECIPE)
     assert not own.recorded
     assert recorded_runs() == [recorded], "a run of this machine is not recorded"

@@ -34,7 +34,7 @@ from spd_core.intervention.cards import AdapterCard, write_card
 from spd_core.recipes.distill import TrainSettings, recipe_from
 from spd_core.recipes.evaluation import NAMED, Subject, evaluation_from
 from spd_core.recipes.sets import EvalSet
-from spd_core.runs import queue
+from spd_core.runs import queue, states
 from spd_core.runs.events import AnyEvent, CellDone, StageBegun, StageProgress
 from spd_core.runs.folder import Run
 from spd_core.runs.record import State, Status
@@ -466,7 +466,7 @@ def test_every_state_says_what_to_do(state: State, says: str, label: str, made: 
 
 def test_a_running_one_tells_what_it_does(made: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
     run = made("running", cells=("base",))
-    monkeypatch.setattr(queue, "status_of", lambda run: Status(state="running", since=1.0))
+    monkeypatch.setattr(states, "status_of", lambda run: Status(state="running", since=1.0))
     for event in (BEGUN.model_copy(update={"arm": "projected"}), at_cell(2, 4.0, tokens=200, total=6, arm="projected")):
         run.tell(event)
     at = opened(evaluation=run.id)
@@ -509,7 +509,7 @@ def test_a_lost_one_is_resumed_and_deleted(made: Callable[..., Run]) -> None:
     at = opened(evaluation=run.id)
     assert "lost" in text_of(at)
     press(at, "Resume")
-    assert queue.state_of(run) == "queued"
+    assert states.state_of(run) == "queued"
     press(at, "Stop this run")
     press(at, "Delete this run")
     assert run.folder.exists()

@@ -31,7 +31,7 @@ from spd_core.evaluation.table import read_table
 from spd_core.intervention.adapters import Adapter, Delta, save_adapter, saved_adapter
 from spd_core.intervention.cards import AdapterCard
 from spd_core.recipes.evaluation import NAMED, Subject
-from spd_core.runs import queue
+from spd_core.runs import queue, states
 from spd_core.runs.folder import Run
 from spd_core.runs.record import Status
 from spd_core.storage import runs_folder
@@ -148,7 +148,7 @@ def test_a_damaged_cell_is_said_the_rest_stays_and_it_is_answered_again() -> Non
     assert html_of(at).count("<article") == 8, "the other comparisons are there"
     assert "So far, with 1 comparison missing" in html_of(at)
     press(at, "Answer these again")
-    assert queue.status_of(run).state == "queued", "its job sets the file aside, and asks what is missing"
+    assert states.status_of(run).state == "queued", "its job sets the file aside, and asks what is missing"
     assert cell_path(run.folder, "spd", 42, "arithmetic").exists()
     again = opened(run, live=True)
     assert next(one for one in again.button if one.label == "Answer these again").disabled
@@ -276,10 +276,10 @@ def test_the_figure_of_pairs_says_which_is_better_without_colour() -> None:
 def listed_script() -> None:
     from app.evaluation import all_evaluations
     from app.runs.listed import ListedRun
-    from spd_core.runs import queue
     from spd_core.runs.folder import all_runs
+    from spd_core.runs.states import status_of
 
-    all_evaluations.EVALUATIONS.compare([ListedRun(run, queue.status_of(run)) for run in all_runs()])  # type: ignore[misc, arg-type, union-attr]
+    all_evaluations.EVALUATIONS.compare([ListedRun(run, status_of(run)) for run in all_runs()])  # type: ignore[misc, arg-type, union-attr]
 
 
 def test_evaluations_of_the_list_beside_each_other() -> None:

@@ -18,7 +18,7 @@ from spd_core.errors import StorageError
 from spd_core.intervention.cards import AdapterCard, write_card
 from spd_core.recipes.distill import TrainSettings, recipe_from
 from spd_core.recipes.presets import PRESETS
-from spd_core.runs import queue
+from spd_core.runs import queue, states
 from spd_core.runs.events import ArmDone, Drift, HygieneFound, Sample, StageBegun, TrainingLoss
 from spd_core.runs.folder import Run, open_run
 from spd_core.runs.record import State, Status
@@ -123,9 +123,9 @@ def test_a_lost_run_is_resumed() -> None:
     at = opened(run=run.id)
     assert "lost" in text_of(at)
     press(at, "Resume")
-    assert queue.state_of(run) == "queued"
+    assert states.state_of(run) == "queued"
     press(at, "Stop this run")
-    assert queue.state_of(run) == "stopped"
+    assert states.state_of(run) == "stopped"
 
 
 def rows_of(run: Run, arm: str = "psr", n: int = 4) -> list[CorpusRow]:
@@ -182,7 +182,7 @@ def test_every_tick_is_saved_at_once() -> None:
     tick(at, {0: False})  # the edits of a table are told relative to what it was first: row 2 is ticked again
     assert run.rejected() == {"psr": {0}}
     press(at, "Train on 3 of 4 rows")
-    assert (queue.state_of(run), run.reviewed) == ("queued", True)
+    assert (states.state_of(run), run.reviewed) == ("queued", True)
 
 
 def test_who_looks_on_is_shown_the_corpora_when_they_are_written() -> None:
@@ -465,7 +465,7 @@ def test_what_has_finished_is_evaluated_when_nothing_works_on_it(
     state: State, offered: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = made(state)
-    monkeypatch.setattr(queue, "_is_there", lambda *_: True)
+    monkeypatch.setattr(states, "_is_there", lambda *_: True)
     adapter(run, "psr")
     at = opened(run=run.id)
     assert ("Evaluate these arms" in [one.label for one in at.button]) == offered

@@ -19,7 +19,7 @@ from spd_core.generation.comparison import texts_folder
 from spd_core.recipes.distill import Recipe, recipe_from
 from spd_core.recipes.evaluation import evaluation_from
 from spd_core.recipes.presets import PRESETS
-from spd_core.runs import folder, queue, remarks
+from spd_core.runs import folder, queue, remarks, states
 from spd_core.runs.events import AnswersScored, StageBegun, TrainingLoss
 from spd_core.runs.folder import Run
 from spd_core.runs.record import State, Status
@@ -233,7 +233,7 @@ def test_deleting_says_what_refers_to_it(make: Make) -> None:
 
 def test_a_run_at_work_is_not_deleted(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     run = make("Mine")
-    monkeypatch.setattr(queue, "status_of", lambda run: Status(state="running", since=1.0))
+    monkeypatch.setattr(states, "status_of", lambda run: Status(state="running", since=1.0))
     at = select(page(), run)
     assert button(at, "Delete run").disabled
     assert not button(at, "Open run").disabled
