@@ -137,8 +137,9 @@ CARD = (
 )
 LINE = (
     f'<article class="spd-claim spd-not-shown spd-compact" aria-label="{SHOWN}: not shown"><details><summary>'
+    f'<span class="spd-who">{SHOWN}</span>'
     '<span class="spd-headline"><span class="spd-mark" aria-hidden="true">·</span> not shown</span>'
-    f'<span class="spd-who">{SHOWN}</span><span class="spd-change">{SHOWN}</span>'
+    f'<span class="spd-change">{SHOWN}</span>'
     f'<span class="spd-brief">{SHOWN}</span></summary>{INSIDE.replace("CONTROLS", "")}</details></article>'
 )
 

@@ -29,7 +29,7 @@ def _row(one: ListedRun) -> dict[str, Any]:
         "Base": _percent(found.base),
         "Best": _percent(found.best),
         "Best subject": shown(found.who) or None,
-        "Cells": _filled(one.run, one.run.id, last_change(one)) / len(recipe.cells),
+        "Cells": 100 * _filled(one.run, one.run.id, last_change(one)) / len(recipe.cells),
         "Subjects": shown(subjects),
         "Sets": shown(sets),
         "In-domain": shown(recipe.capability),
@@ -49,7 +49,9 @@ _COLUMNS: Mapping[str, Any] = {
         format="%.1f %%", width=80, help="The highest score of another subject there."
     ),
     "Best subject": st.column_config.TextColumn(width=150, help="Highest is not shown to be better: see its claims."),
-    "Cells": st.column_config.ProgressColumn(format="percent", width=90, help="Cells that are filled."),
+    "Cells": st.column_config.ProgressColumn(
+        format="%d %%", min_value=0, max_value=100, width=90, help="Cells that are filled."
+    ),
     "Subjects": st.column_config.TextColumn(width=260),
     "Sets": st.column_config.TextColumn(width=180),
     "In-domain": st.column_config.TextColumn(width=110),

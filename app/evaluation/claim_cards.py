@@ -113,9 +113,7 @@ def _brief(claim: Claim, mine: Answered) -> Iterator[str]:
 
 def _facts(claim: Claim, mine: Answered) -> Iterator[tuple[str, str | list[str]]]:
     """What a card lists: a name, and a line or several."""
-    difference, low = claim.difference, claim.lower_is_better
-    interval = interval_text(difference.interval, low, signed=True)
-    yield "Effect", f"{shown_change(difference.effect, low)}, 95 % interval {interval}"
+    difference = claim.difference
     yield "Items", f"n = {difference.n}: {items_changed(claim)}"
     after_holm = f"after Holm over {claim.comparisons}: {shown_p(claim.p_adjusted)}"
     yield "Test", f"p {shown_p(difference.p)}, {after_holm} ({difference.test})"

@@ -10,7 +10,7 @@ import streamlit as st
 
 from app.evaluation import pair_charts
 from app.evaluation.open_tables import table_of
-from app.runs.listed import ListedRun, run_label
+from app.runs.listed import ListedRun, run_label, run_title
 from app.ui import session
 from app.ui.tables import table_html
 from app.ui.widgets import caption, chart, counted, distinct_labels, escaped, is_dark
@@ -50,25 +50,21 @@ def panel(run: Run, table: "Table") -> None:
 
 
 def listed_panel(listed: Sequence[ListedRun]) -> None:
-    """On the list of all evaluations: two to four of them, the first is what the others are held to."""
+    """Two to four that were selected in the list of all evaluations: the others are held to the oldest."""
     known = {one.run.id: one.run for one in listed}
-    st.markdown("##### Compare evaluations")
-    chosen = st.multiselect(
-        "Two to four evaluations, first the one that the others are compared with",
-        tuple(known),
-        key=session.EVALUATIONS_COMPARED,
-        persist_state="session",
-        max_selections=MOST,
-        format_func=distinct_labels(tuple(known), lambda id: run_label(known[id].record)),
-        placeholder="Choose evaluations",
-    )
-    runs = [known[id] for id in chosen if id in known]
-    if len(runs) < 2:
+    picked = [known[id] for id in st.session_state.get(session.EVALUATIONS_COMPARED, ()) if id in known]
+    if len(picked) < 2:
         return
-    first = table_of(runs[0])
-    for other in runs[1:]:
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(f"##### {len(picked)} evaluations beside each other")
+        st.button(
+            "Close", icon=":material/close:", on_click=st.session_state.pop, args=(session.EVALUATIONS_COMPARED, None)
+        )
+    reference, *others = sorted(picked, key=lambda run: run.record.created)
+    first = table_of(reference)
+    for other in others:
         _pair(first, other)
-    _how_to_read(runs[0].record.title or runs[0].record.recipe.capability)
+    _how_to_read(run_title(reference.record))
 
 
 def _evaluations() -> list[Run]:

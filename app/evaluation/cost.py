@@ -86,7 +86,7 @@ def in_short(recipe: EvaluationRecipe) -> str:
 
 
 def panel(chosen: Chosen) -> None:
-    """One line with everything, and where its numbers come from."""
+    """One line with everything; where its numbers come from is its help."""
     recipe, facts = chosen.recipe, chosen.facts
     if len(facts) < len(recipe.sets):
         return
@@ -101,13 +101,13 @@ def panel(chosen: Chosen) -> None:
     if found.trained:
         done = f"{counted(found.trained, 'arm')} trained already"
         pieces.append(done if found.to_train else "the arms are trained already")
-    st.markdown(f"Cost: {' · '.join(pieces)}")
-    if cost.seconds is not None and found.source:
-        caption(f"Rates: {escaped(found.source)}. What was answered before is not asked again, and costs nothing.")
-    else:
-        caption(
-            "Nothing was measured yet for this model or this size: the run tells, as it goes on, how long it takes."
-        )
+    known = cost.seconds is not None and found.source
+    st.markdown(
+        f"Cost: {' · '.join(pieces)}",
+        help=f"Rates: {escaped(found.source)}. What was answered before is not asked again, and costs nothing."
+        if known
+        else "Nothing was measured yet for this model or this size: the run tells, as it goes on, how long it takes.",
+    )
 
 
 def _arms(wanted: Recipe, stages: Rates | None) -> Cost | None:
@@ -138,7 +138,10 @@ def say_power(chosen: Chosen) -> None:
     sizes = {name: one.items for name, one in chosen.facts.items() if one.scorer != "nll"}
     power_in_words = power({name: n for name, n in sizes.items() if n is not None})
     if power_in_words:
-        caption(power_in_words)
+        st.markdown(
+            f":small[{power_in_words}]",
+            help="By the exact McNemar test at 5 % with 80 % power, if a third of the answers change.",
+        )
 
 
 def power(sizes: Mapping[str, int]) -> str:
@@ -146,10 +149,7 @@ def power(sizes: Mapping[str, int]) -> str:
     parts = [_power_of(n) for n in sorted(set(sizes.values()))]
     if not parts:
         return ""
-    return (
-        f"What this can show: {'; '.join(parts)} (exact McNemar test at 5 %, 80 % power, if a third of the answers "
-        "change). Intervals and tests come with the results."
-    )
+    return f"What this can show: {'; '.join(parts)}."
 
 
 @st.cache_data(max_entries=500, show_spinner=False)

@@ -80,10 +80,10 @@ def table_rows(pairs: Sequence[Pair], likelihood: bool) -> list[dict[str, Any]]:
 
 
 def _answer_row(pair: Pair) -> dict[str, Any]:
-    row = {"prompt": shortened(pair.mine.prompt), "gold": shortened(pair.mine.gold)}
     both = [(who, one) for who, one in (("base", pair.base), ("subject", pair.mine)) if one is not None]
-    for who, one in both:
-        row |= {f"{who}_right": verdict(one), f"{who}_answer": shortened(one.extracted or "–")}
+    row = {"prompt": shortened(pair.mine.prompt)} | {f"{who}_right": verdict(one) for who, one in both}
+    row |= {"gold": shortened(pair.mine.gold)}
+    row |= {f"{who}_answer": shortened(one.extracted or "–") for who, one in both}
     row |= {f"{who}_text": shortened(one.completion) for who, one in both}
     return (
         row | ({"reason": shortened(pair.mine.reason)} if pair.mine.reason else {}) | {"item": shortened(pair.mine.id)}

@@ -100,7 +100,7 @@ def _pick_cell(table: Table, row: "DeltaGenerator") -> tuple[Answered, Answered 
         first,
         key=session.ITEM_SUBJECT,
         persist_state="session",
-        width=260,
+        width="stretch",
         format_func=distinct_labels(tuple(titles), lambda name: shown(titles[name])),
     )
     chosen_set = row.selectbox(
@@ -108,7 +108,7 @@ def _pick_cell(table: Table, row: "DeltaGenerator") -> tuple[Answered, Answered 
         tuple(sets),
         key=session.ITEM_SET,
         persist_state="session",
-        width=260,
+        width="stretch",
         format_func=distinct_labels(tuple(sets), lambda name: shown(sets[name])),
     )
     mine = table.answered.get((subject, chosen_set))
@@ -135,7 +135,7 @@ def _pick_filter(pairs: Sequence[Pair], likelihood: bool, row: "DeltaGenerator")
         names,
         key=session.ITEM_FILTER,
         persist_state="session",
-        width=260,
+        width="stretch",
         format_func=lambda name: f"{name} ({counts.get(name, 0)})",
     )
     search = (
@@ -143,7 +143,7 @@ def _pick_filter(pairs: Sequence[Pair], likelihood: bool, row: "DeltaGenerator")
             "Search",
             key=session.ITEM_SEARCH,
             persist_state="session",
-            width=260,
+            width="stretch",
             placeholder="in prompts, answers and completions",
         )
         or ""
@@ -186,14 +186,14 @@ def _table(pairs: Sequence[Pair], mine: Answered, at: int) -> None:
 
 
 _COLUMNS: Mapping[str, tuple[str, int]] = {
-    "prompt": ("Prompt", 230),
-    "gold": ("Right answer", 110),
-    "base_right": ("Base", 80),
+    "prompt": ("Prompt", 165),
+    "base_right": ("Base", 70),
+    "subject_right": ("Subject", 76),
+    "gold": ("Right answer", 105),
     "base_answer": ("Base: read", 90),
-    "subject_right": ("Subject", 80),
     "subject_answer": ("Subject: read", 100),
-    "base_text": ("Base: completion", 200),
-    "subject_text": ("Subject: completion", 200),
+    "base_text": ("Base: completion", 220),
+    "subject_text": ("Subject: completion", 220),
     "reason": ("Why not right", 180),
     "item": ("Item", 110),
 }

@@ -45,11 +45,9 @@ def panel(table: Table, propose: Callable[[EvaluationRecipe], None], recorded: b
         return
     with st.expander("What would tell more", icon=":material/add_task:", expanded=True):
         for at, step in enumerate(steps):
-            left, right = st.columns((2, 3), gap="medium", vertical_alignment="center")
-            left.button(
-                step.label, on_click=propose, args=(step.recipe,), key=f"{session.NEXT_STEP}_{at}", width="stretch"
-            )
-            with right:
+            row = st.container(horizontal=True, vertical_alignment="center", gap="small")
+            row.button(step.label, on_click=propose, args=(step.recipe,), key=f"{session.NEXT_STEP}_{at}", width=380)
+            with row:
                 caption(f"{escaped(step.gives)} {escaped(_cost(step.recipe, table.recipe))}")
         for said in filter(None, (why_no_control(table.recipe, one.name) for one in table.recipe.subjects)):
             caption(f"Not to be had: {escaped(said)}")

@@ -73,7 +73,7 @@ def _marks(at: int, pairs: Sequence[SharedCell], unit: int, dark: bool) -> list[
                 **on_panel(at),
                 "x": points,
                 "y": [row for row, *_ in mine],
-                "name": f"{MARKS[word]} {_WORDS[word]}",
+                "name": _WORDS[word],
                 "marker": {"size": 12, "symbol": symbol, "color": colours[dark]},
                 "error_x": interval_bars(points, intervals, colours[dark]),
                 "text": [plotly_text(one.sentence) for _, one, _ in mine],

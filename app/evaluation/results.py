@@ -37,11 +37,11 @@ if TYPE_CHECKING:
 
     from spd_core.runs.folder import Run
 
-CLAIMS, TABLE, CHANGES, ITEMS = "Claims", "Table", "Differences", "Items"
+CLAIMS, SCORES, MAP, ITEMS = "Claims", "Scores", "Map", "Items"
 ANSWERS, COMPARE, FILES = "Answers", "Compare", "Export"
 _PROMISED = (
-    "Nothing can be shown yet: a cell counts when all its seeds are finished. There will be a card for each comparison "
-    "with the base (helps, hurts or not shown, with its controls), the table of scores with 95 % intervals, every "
+    "No results yet: a cell counts when all its seeds are finished. Here will stand a verdict, a card for each "
+    "comparison with the base (helps, hurts or not shown, with its controls), all scores with 95 % intervals, every "
     "single item, and files to take away."
 )
 
@@ -56,12 +56,12 @@ def panel(run: "Run", propose: Callable[[EvaluationRecipe], None], live: bool) -
     verdict_panel.damaged_panel(run, table, live)
     if not table.answered:
         if not table.damaged:
-            st.info(_PROMISED, icon=":material/table_chart:")
+            caption(_PROMISED)
         return
     verdict_panel.verdict_panel(table)
     part = st.segmented_control(
         "Results",
-        (CLAIMS, TABLE, CHANGES, ITEMS, ANSWERS, COMPARE, FILES),
+        (CLAIMS, SCORES, MAP, ITEMS, ANSWERS, COMPARE, FILES),
         default=CLAIMS,
         required=True,
         key=session.RESULTS_PART,
@@ -70,10 +70,10 @@ def panel(run: "Run", propose: Callable[[EvaluationRecipe], None], live: bool) -
     )
     if part != ITEMS:
         items.forget_link()
-    if part == TABLE:
+    if part == SCORES:
         _scores(table)
-    elif part == CHANGES:
-        _changes(table)
+    elif part == MAP:
+        _map(table)
     elif part == ITEMS:
         items.panel(table)
     elif part == ANSWERS:
@@ -103,10 +103,11 @@ def _scores(table: Table) -> None:
     paper = " The diamonds are the paper's figures." if _has_paper(table) else ""
     caption(
         "How to read this: a dot is a score, its bar the 95 % interval; better is on the right. The dashed line is the "
-        f"untouched model. Overlapping bars prove nothing either way: items are paired, see **{CHANGES}**.{paper}"
+        f"untouched model. Overlapping bars prove nothing either way: items are paired, see **{CLAIMS}**.{paper}"
     )
     _twin(score_rows(table), "Scores of all arms on all sets")
-    _notes(table)
+    with st.expander("Notes"):
+        caption("  \n".join(map(escaped, report.notes(table))))
 
 
 def _has_paper(table: Table) -> bool:
@@ -124,20 +125,14 @@ def _twin(rows: list[dict[str, str]], label: str) -> None:
         st.html(table_html(rows, label))
 
 
-def _notes(table: Table) -> None:
-    for note in report.notes(table):
-        caption(escaped(note))
-
-
 # --- differences -------------------------------------------------------------------------------------------------
 
 
-def _changes(table: Table) -> None:
+def _map(table: Table) -> None:
     if not table.claims:
         caption("Differences appear here when the base and one other subject have answered the same set.")
         return
     selected = _selected()
-    st.markdown("##### All differences at a glance")
     chart(
         heat_map.difference_map(table, selected, is_dark()),
         key="chart_heat",
@@ -149,8 +144,6 @@ def _changes(table: Table) -> None:
         "it is not shown, however large it looks. Click a cell for its items."
     )
     _offer(table, selected)
-    st.markdown("##### Differences with their intervals")
-    _differences(table)
     _twin(difference_charts.differences_table(table), "Differences to the base")
 
 

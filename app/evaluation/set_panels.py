@@ -3,6 +3,7 @@
 import math
 import textwrap
 from collections.abc import Sequence
+from itertools import pairwise
 
 from app.ui.figures import Drawing, plotly_text
 from spd_core.evaluation.claims import Claim
@@ -12,7 +13,8 @@ from spd_core.evaluation.table import Column, Table
 from spd_core.text import shown
 
 _TOOLS, _LEGEND = 26, 46  # pixels: of plotly's buttons, and of the legend, which stands below them
-_ROW, _HEAD, _FOOT = 32, 44, 62  # pixels: of a subject, of a panel's title, and of its axis
+_ROW, _HEAD, _FOOT = 36, 44, 62  # pixels: of a subject, of a panel's title, and of its axis
+_SCALE = 34  # pixels: of an axis whose title stands below the next panel
 _LABEL = 20  # characters in one of the two lines of a subject's name beside its row; the rest is in the hover text
 
 
@@ -38,14 +40,17 @@ def compared_sets(table: Table) -> list[Column]:
 
 
 def stacked_panels(panels: Sequence[tuple[str, Sequence[str], Drawing]], legend: bool = True) -> Drawing:
-    """Axes of panels below each other, each as high as it has rows.
+    """Axes of panels below each other, each as high as it has rows; what several measure is said below the last.
 
     Args:
         panels: title in two lines, the rows' names from the top, and the x axis.
         legend: whether there is more than one thing to be told apart.
     """
     above = _TOOLS + _LEGEND * legend
-    heights = [_HEAD + _ROW * len(names) + _FOOT for _, names, _ in panels]
+    measures = [x.get("title") for _, _, x in panels]
+    said_below = [*(mine == after for mine, after in pairwise(measures)), False][: len(panels)]
+    feet = [_SCALE if below else _FOOT for below in said_below]
+    heights = [_HEAD + _ROW * len(names) + foot for (_, names, _), foot in zip(panels, feet, strict=True)]
     total, top = sum(heights), 0.0
     layout: Drawing = {
         "height": total + above,
@@ -56,8 +61,10 @@ def stacked_panels(panels: Sequence[tuple[str, Sequence[str], Drawing]], legend:
     }
     for at, ((title, names, x), height) in enumerate(zip(panels, heights, strict=True)):
         number, upper = at + 1 if at else "", 1 - (top + _HEAD) / total
-        lower = 1 - (top + height - _FOOT) / total
+        lower = 1 - (top + height - feet[at]) / total
         layout[f"xaxis{number}"] = {"anchor": f"y{number}", "zeroline": False, **x}
+        if said_below[at]:
+            layout[f"xaxis{number}"]["title"] = {"text": ""}
         layout[f"yaxis{number}"] = {
             "anchor": f"x{number}",
             "domain": [max(0, lower), upper],

@@ -7,7 +7,7 @@ import streamlit as st
 
 from app.evaluation.set_panels import set_title
 from app.ui import session
-from app.ui.widgets import counted, escaped
+from app.ui.widgets import caption, counted, escaped
 from spd_core.errors import SpdError
 from spd_core.evaluation.contamination import seen_items
 from spd_core.evaluation.damaged import answer_again
@@ -52,17 +52,12 @@ def damaged_panel(run: "Run", table: Table, live: bool) -> None:
         return
     titles = {subject.name: subject.title for subject in table.recipe.subjects}
     with st.container(border=True):
-        st.markdown(
-            f":material/broken_image: **{counted(len(table.damaged), 'cell')} of {table.planned} "
-            f"{'is' if len(table.damaged) == 1 else 'are'} damaged and left out; the others are as they were.**"
+        st.markdown(f":material/broken_image: **{_how_many(table)}**")
+        where = (
+            f"{shown(titles.get(one.subject, one.subject))} on {shown(one.set)} (seed {one.seed})"
+            for one in table.damaged
         )
-        st.markdown(
-            "\n".join(
-                f"- {escaped(shown(titles.get(one.subject, one.subject)))}, seed {one.seed}, on "
-                f"{escaped(shown(one.set))}: {escaped(shown(one.reason))}"
-                for one in table.damaged
-            )
-        )
+        caption(f"Left out: {escaped('; '.join(where))}.")
         st.button(
             "Answer these again",
             type="primary",
@@ -72,6 +67,17 @@ def damaged_panel(run: "Run", table: Table, live: bool) -> None:
             args=(run,),
             help="Damaged files are set aside, not deleted; items whose answers are whole are only read.",
         )
+        with st.expander("Which files", icon=":material/description:"):
+            caption("  \n".join(escaped(shown(one.reason)) for one in table.damaged))
+
+
+def _how_many(table: Table) -> str:
+    """`1 cell of 12 is damaged and left out; the others are as they were.`"""
+    n = len(table.damaged)
+    if n == table.planned:
+        return f"{f'All {n} cells are' if n > 1 else 'The only cell is'} damaged and left out."
+    said = f"{counted(n, 'cell')} of {table.planned} {'is' if n == 1 else 'are'} damaged and left out"
+    return f"{said}; the others are as they were."
 
 
 def _answer_again(run: "Run") -> None:

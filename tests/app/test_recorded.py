@@ -89,11 +89,11 @@ def test_the_recorded_run_shows_its_arms_and_says_why_none_of_them_answers() -> 
 
 def test_the_recorded_table_shows_its_results() -> None:
     """Base: 30 of 100 on arithmetic; a count of the recorded answers by hand."""
-    for part in ("Claims", "Table", "Differences", "Items"):
+    for part in ("Claims", "Scores", "Map", "Items"):
         at = opened(EVALUATION, **{session.RESULTS_PART: part})
         shown = text_of(at) + "\n".join(one.proto.body for one in at.get("html"))
         assert [error.value for error in at.error] == [], part
-        if part == "Table":
+        if part == "Scores":
             assert "30.0" in shown
         if part == "Items":
             assert "What answered is not part of what was recorded" in shown

@@ -58,12 +58,12 @@ def test_the_page_shows_the_run_cell_by_cell(server: Server, visit: Callable[...
     items = counted_on_disk(folder)
     _claims(page, items)
     _every_cell(page, items)
-    turn_to(page, "Differences")
-    expect(main(page)).to_contain_text("All differences at a glance")
+    turn_to(page, "Map")
+    expect(main(page)).to_contain_text("Click a cell for its items")
     for part in ("Answers", "Export"):
         turn_to(page, part)
         expect(main(page)).to_contain_text("How to read this" if part == "Answers" else "The same table in a terminal")
-    for part in ("Claims", "Table", "Differences", "Items"):
+    for part in ("Claims", "Scores", "Map", "Items"):
         turn_to(page, part)
         accessible(page, f"Evaluation, {part}")
     _keys_and_a_link(page, items, visit)
@@ -90,7 +90,7 @@ def _claims(page: Page, items: dict[str, list[dict[str, Any]]]) -> None:
 
 
 def _every_cell(page: Page, items: dict[str, list[dict[str, Any]]]) -> None:
-    turn_to(page, "Table")
+    turn_to(page, "Scores")
     main(page).get_by_text("As a table", exact=True).click()
     table = main(page).get_by_role("table").first
     expect(table).to_be_visible()

@@ -151,12 +151,12 @@ def test_differences_are_subject_minus_base_with_a_mark_for_each_headline(table:
     zero, *marks = on(figure, "")
     assert list(zero.x) == [0, 0]
     found = {trace.name: trace for trace in marks}
-    assert set(found) == {"▲ helps", "▼ hurts", "· not shown"}
-    assert (list(found["▲ helps"].x), list(found["▲ helps"].y)) == ([50], [2])
-    assert list(found["▼ hurts"].x) == [-25]
-    assert found["· not shown"].x[0] == pytest.approx(-5)
+    assert set(found) == {"helps", "hurts", "not shown"}
+    assert (list(found["helps"].x), list(found["helps"].y)) == ([50], [2])
+    assert list(found["hurts"].x) == [-25]
+    assert found["not shown"].x[0] == pytest.approx(-5)
     assert len({trace.marker.symbol for trace in marks}) == 3, "told apart without colour"
-    assert all(word in found["▲ helps"].text[0] for word in ("points", "Holm", "20 better, 0 worse", "n = 40"))
+    assert all(word in found["helps"].text[0] for word in ("points", "Holm", "20 better, 0 worse", "n = 40"))
     named = [trace.name for trace in figure.data if trace.showlegend]
     assert len(named) == len(set(named))
 
@@ -165,10 +165,18 @@ def test_the_axis_of_likelihoods_runs_backwards_and_better_is_called_better(tabl
     figure = difference_charts.differences(table, False)
     low, high = figure.layout.xaxis3.range
     assert low > 0 > high
-    helps = next(trace for trace in on(figure, "3") if trace.name == "▲ helps")
+    helps = next(trace for trace in on(figure, "3") if trace.name == "helps")
     assert helps.x[0] == pytest.approx(-0.01)
     assert "40 better, 0 worse" in helps.text[0]
     assert "−0.010 nats" in helps.text[0]
+
+
+def test_what_several_panels_measure_is_said_once_below_the_last(table: Table) -> None:
+    layout = difference_charts.differences(table, False).layout
+    said = [axis.title.text or "" for axis in (layout.xaxis, layout.xaxis2, layout.xaxis3)]
+    assert said[0] == "", "the second panel says it for both"
+    assert "percentage points" in said[1]
+    assert "nats per token" in said[2]
 
 
 def test_the_table_twin_of_differences(table: Table) -> None:

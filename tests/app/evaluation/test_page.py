@@ -549,7 +549,7 @@ def test_all_evaluations_are_listed_searched_opened_and_deleted(made: Callable[.
     at = opened(evaluations_view="All evaluations")
     second, first = at.dataframe[0].value.to_dict("records")
     assert first["Subjects"] == "Base; Projected; Projected, random subspace"
-    assert (first["Cells"], second["Cells"]) == (1 / 3, 0)
+    assert (first["Cells"], second["Cells"]) == (pytest.approx(100 / 3), 0)
     assert (second["State"], second["Sets"]) == ("■ stopped", "multiple-choice")
     assert "<script" not in html_of(at)
     widget(at, "text_input", "Search").set_value("multiple-choice").run()

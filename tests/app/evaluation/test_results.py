@@ -97,15 +97,15 @@ def test_without_a_cell_it_says_what_will_be_there() -> None:
 def test_half_filled_every_part_says_what_is_missing() -> None:
     run = made()
     put(run.folder, "base", "arithmetic", answered(10))
-    says = {"Claims": "A card for each comparison appears here", "Table": "1 of 12 cells are filled so far",
-            "Differences": "appear here when", "Items": "Item **1** of 40", "Answers": "How to read this"}  # fmt: skip
+    says = {"Claims": "A card for each comparison appears here", "Scores": "1 of 12 cells are filled so far",
+            "Map": "appear here when", "Items": "Item **1** of 40", "Answers": "How to read this"}  # fmt: skip
     for part, words in says.items():
         shown = text_of(opened(run, part))
         assert words in shown, part
     assert f"table --run {run.id}" in opened(run, "Export").code[0].value
 
 
-@pytest.mark.parametrize("part", ["Claims", "Table", "Differences", "Items", "Answers", "Export"])
+@pytest.mark.parametrize("part", ["Claims", "Scores", "Map", "Items", "Answers", "Export"])
 def test_full_with_hostile_titles(part: str) -> None:
     run = made()
     fill(run.folder, title=f"Sums {EVIL}")
@@ -116,7 +116,7 @@ def test_full_with_hostile_titles(part: str) -> None:
     if part == "Claims":
         assert "9 comparisons with the base" in text_of(at)
         assert html_of(at).count("<article") == 9
-    if part == "Table":
+    if part == "Scores":
         assert "in-domain" in html_of(at)
         assert "75.0 %" in html_of(at)
     if part == "Answers":
@@ -143,7 +143,7 @@ def test_a_damaged_cell_is_said_the_rest_stays_and_it_is_answered_again() -> Non
     at = opened(run)
     shown = text_of(at)
     assert "1 cell of 12 is damaged and left out; the others are as they were." in shown
-    assert "SPD, seed 42, on arithmetic: " in shown
+    assert "Left out: SPD on arithmetic (seed 42)." in shown
     assert "is damaged" in shown
     assert html_of(at).count("<article") == 8, "the other comparisons are there"
     assert "So far, with 1 comparison missing" in html_of(at)
@@ -157,7 +157,7 @@ def test_a_damaged_cell_is_said_the_rest_stays_and_it_is_answered_again() -> Non
 def test_the_verdict_stands_above_every_part() -> None:
     run = made()
     fill(run.folder)
-    for part in ("Claims", "Table", "Differences", "Items", "Answers", "Export"):
+    for part in ("Claims", "Scores", "Map", "Items", "Answers", "Export"):
         drawn = html_of(opened(run, part))
         assert 'class="spd-verdict-box spd-helps"' in drawn
         assert "SPD helps on Arithmetic by +50.0 points (" in drawn
@@ -266,7 +266,7 @@ def test_the_figure_of_pairs_says_which_is_better_without_colour() -> None:
     first, second = two_evaluations()
     pairs = [one for one in shared_cells(*map(open_tables.table_of, (first, second))) if not one.same_subject]
     figure = pair_charts.pair_differences(pairs, True)
-    (mark,) = [trace for trace in figure.data if trace.name == "▲ better"]
+    (mark,) = [trace for trace in figure.data if trace.name == "better"]
     assert (list(mark.x), mark.marker.symbol) == ([pytest.approx(50)], "triangle-up")
     assert figure.layout.xaxis.range[1] == pytest.approx(1.08 * 100 * pairs[0].difference.interval.high)
     back = [one for one in shared_cells(*map(open_tables.table_of, (second, first))) if not one.same_subject]
@@ -284,11 +284,15 @@ def listed_script() -> None:
 
 def test_evaluations_of_the_list_beside_each_other() -> None:
     first, second = two_evaluations()
+    record = json.loads((second.folder / "run.json").read_text())
+    (second.folder / "run.json").write_text(json.dumps({**record, "created": "2099-01-01T00:00:00"}))
     at = AppTest.from_function(listed_script, default_timeout=LONG)
     at.session_state[session.EVALUATIONS_COMPARED] = [second.id, first.id]
     at.run()
     assert not at.exception
-    assert "▼ worse" in html_of(at), "the first that was chosen is what the other is held to"
+    assert "▲ better" in html_of(at), "the oldest is what the other is held to, in whichever order they were chosen"
+    press(at, "Close")
+    assert "▲ better" not in html_of(at)
 
 
 # --- items -------------------------------------------------------------------------------------------------------
@@ -422,7 +426,7 @@ def test_a_link_restores_the_item_and_leaves_the_other_parts_alone() -> None:
     assert {key: at.query_params[key] for key in link} in (link, {key: [value] for key, value in link.items()})
     press(at, "Previous")
     assert at.query_params[session.ITEM] in ("item-8", ["item-8"])
-    at.session_state[session.RESULTS_PART] = "Table"
+    at.session_state[session.RESULTS_PART] = "Scores"
     at.run()
     assert not set(link) & set(at.query_params)
 
@@ -441,7 +445,7 @@ def test_seeds_are_looked_at_one_by_one() -> None:
 def test_from_the_map_to_the_items() -> None:
     run = made()
     fill(run.folder)
-    at = opened(run, "Differences", **{session.ITEM_SUBJECT: "spd", session.ITEM_SET: "multiple-choice"})
+    at = opened(run, "Map", **{session.ITEM_SUBJECT: "spd", session.ITEM_SET: "multiple-choice"})
     press(at, "Look at its items")
     assert at.selectbox(key=session.ITEM_SUBJECT).value == "spd"
     assert at.selectbox(key=session.ITEM_SET).value == "multiple-choice"
