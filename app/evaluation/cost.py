@@ -9,7 +9,7 @@ from app.evaluation.form import Chosen
 from app.evaluation.sets import SetFacts, facts_of
 from app.jobs.models import preparation
 from app.runs.cost import cost_and_prompts
-from app.ui.widgets import caption, counted, duration, escaped
+from app.ui.widgets import counted, duration, escaped
 from spd_core.data.capability import Scorer
 from spd_core.data.public import PUBLIC_SETS
 from spd_core.distill.trained import still_to_train
