@@ -54,3 +54,9 @@ class TrainingError(SpdError):
     """A training that cannot go on, e.g. because its loss is no number."""
 
     exit_code = 7
+
+
+class WriterError(SpdError):
+    """An inference engine that is to write is not there, serves another model, or does not answer as asked."""
+
+    exit_code = 8

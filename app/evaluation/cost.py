@@ -45,7 +45,8 @@ class Priced:
 
 def priced(recipe: EvaluationRecipe, facts: Mapping[str, SetFacts]) -> Priced:
     """What an evaluation costs at most, as if nothing had been answered before."""
-    stages, answers = measured_rates(recipe.model), measured_answers(recipe.model)
+    stages = measured_rates(recipe.model, recipe.corpus.writer)
+    answers = measured_answers(recipe.model, recipe.writer)
     wanted = [one for seed in recipe.seeds if (one := recipe.distillation(seed)) is not None]
     left = [one for one in map(still_to_train, wanted) if one is not None]
     arms = [_arms(one, stages) for one in left]
@@ -70,7 +71,8 @@ def added_seconds(proposed: EvaluationRecipe, answered: EvaluationRecipe) -> flo
         InputError: a set cannot be read (any more).
     """
     new, old = ({one.name: facts_of(one) for one in recipe.sets} for recipe in (proposed, answered))
-    stages, answers = measured_rates(answered.model), measured_answers(answered.model)
+    stages = measured_rates(answered.model, answered.corpus.writer)
+    answers = measured_answers(answered.model, answered.writer)
     there = answering(answered, _items(old), _scorers(old), answers, stages)
     whole = priced(proposed, new).cost.seconds
     return None if whole is None or there is None else max(0.0, whole - there)

@@ -18,7 +18,7 @@ def seconds_of(recipe: Recipe) -> float | None:
         return None
     try:
         prepared = preparation(recipe.model, recipe.revision).result
-        return cost_and_prompts(recipe, prepared, measured_rates(recipe.model))[0].seconds
+        return cost_and_prompts(recipe, prepared, measured_rates(recipe.model, recipe.corpus.writer))[0].seconds
     except InputError:  # the panel says what is wrong
         return None
 
@@ -28,7 +28,10 @@ def panel(recipe: Recipe) -> None:
     if recipe.capability in PUBLIC_SETS:
         caption("What it costs is known once its data set is loaded: that happens when the run starts.")
         return
-    prepared, rates = preparation(recipe.model, recipe.revision).result, measured_rates(recipe.model)
+    prepared, rates = (
+        preparation(recipe.model, recipe.revision).result,
+        measured_rates(recipe.model, recipe.corpus.writer),
+    )
     try:
         cost, texts = cost_and_prompts(recipe, prepared, rates)
     except InputError as error:

@@ -1,7 +1,7 @@
 """`python -m spd_core COMMAND`: the engine from a shell. Progress on stderr, results on stdout or in `--out`.
 
 Exit codes: 0 done, 1 unexpected, 2 bad input, 3 model refused, 4 does not fit in memory, 5 nothing usable
-captured, 6 disk refused, 7 training cannot go on, 130 interrupted.
+captured, 6 disk refused, 7 training cannot go on, 8 no inference engine, 130 interrupted.
 """
 
 import dataclasses

@@ -23,7 +23,8 @@ from spd_core.distill.review import Divided, divide
 from spd_core.distill.telling import Telling
 from spd_core.distill.train import train
 from spd_core.distill.watch import TrainNews
-from spd_core.distill.write import PlannedRow, planned_rows, write_corpus
+from spd_core.distill.write import PlannedRow, planned_rows, write_corpus, write_corpus_by
+from spd_core.engines.written import writer_of_corpus
 from spd_core.errors import InputError, Stopped
 from spd_core.intervention.adapters import Adapter, load_adapter, saved_adapter
 from spd_core.intervention.cards import AdapterCard, is_finished, read_card
@@ -154,26 +155,44 @@ class RoundWork(Telling):
 
     def corpus(self, lm: LanguageModel, arm: ArmName, round_: int) -> tuple[list[CorpusRow], Lane]:
         """All rows that an arm trains on in a round before anything is left out, and how they were written."""
-        name, lane, processes = self.corpus_name(arm, round_), self.lane(lm, arm, round_), together()
+        name, lane = self.corpus_name(arm, round_), self.lane(lm, arm, round_)
         tasks, path = self.tasks(lm), corpus_path(self.folder, name, round_)
         if agreed(lambda: not path.exists() or len(read_corpus(path)) < len(tasks)):
             self.begin("corpus", name, round_)
-        rows = write_corpus(
-            lm,
-            tasks,
-            lane,
-            self.recipe.sampling(arm),
-            path,
-            batch_size=self.recipe.corpus.batch_size,
-            stop=self.stop,
-            tell=lambda at: self.progress("corpus", at),
-            rank=processes.process_index,
-            ranks=processes.num_processes,
-            wait=processes.wait_for_everyone,
-        )
+        rows = self._written(lm, arm, name, lane, tasks, path)
         if len(rows) < len(tasks):
             raise Stopped("stopped on request")
         return rows, lane
+
+    def _written(
+        self, lm: LanguageModel, arm: ArmName, name: str, lane: Lane, tasks: list[PlannedRow], path: Path
+    ) -> list[CorpusRow]:
+        """The rows of a corpus, by whom the recipe says; what is there already is only read."""
+        processes, sampling = together(), self.recipe.sampling(arm)
+        if self.recipe.corpus.writer.here:
+            return write_corpus(
+                lm,
+                tasks,
+                lane,
+                sampling,
+                path,
+                batch_size=self.recipe.corpus.batch_size,
+                stop=self.stop,
+                tell=self._corpus_progress,
+                rank=processes.process_index,
+                ranks=processes.num_processes,
+                wait=processes.wait_for_everyone,
+            )
+        if processes.is_main_process:  # an engine writes many rows at a time by itself
+            writer, folder = self.recipe.corpus.writer, self.folder / "engines"
+            write_corpus_by(
+                writer, name, lm, tasks, lane, sampling, path, folder, tell=self._corpus_progress, stop=self.stop
+            )
+        processes.wait_for_everyone()
+        return sorted(read_corpus(path), key=lambda row: row.number) if path.exists() else []
+
+    def _corpus_progress(self, at: Progress) -> None:
+        self.progress("corpus", at)
 
     def cleaned(self, rows: Sequence[CorpusRow], name: str) -> tuple[list[CorpusRow], list[CorpusRow]]:
         """Rows to train on and held-out rows, without what hygiene or a person has left out; told."""
@@ -213,9 +232,11 @@ class RoundWork(Telling):
         check_training_memory(lm, rows, self.recipe.train.batch_size)
         forget_packed()
         seen = seen_by_arm(self.recipe, arm, kept, held_out, self.prompts, self.calibration)
+        writer = writer_of_corpus(corpus_path(self.folder, self.corpus_name(arm, round_), round_))
         facts = {
             **facts_of(self.recipe, arm, seen, self.prompts, self.calibration),
             "run": self.run,
+            "writer": "" if writer is None else writer.sentence,
             "subspace": lane.subspace.fingerprint if lane.subspace is not None else "",
         }
         found = train(

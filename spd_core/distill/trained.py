@@ -88,6 +88,7 @@ def what_decides(recipe: Recipe, arm: ArmName, sources: Mapping[str, str]) -> di
         "drop": sorted(corpus.drop),
         "leakage": sources.get("heldout") if "leakage" in corpus.drop else None,
         "sampling": asdict(recipe.sampling(arm)),
+        "writer": recipe.written_by(arm),
         "subspace": [ARMS[arm].subspace, capture.rank, capture.strength] if projects else None,
         "gradients": [sources.get("calibration"), capture.examples if public else None] if projects else None,
         "captured": [capture.layers, capture.loss, capture.center] if projects else None,

@@ -1,31 +1,31 @@
 """Writes a corpus of the model's own text, row by row, so that nothing finished is lost. Knows nothing of training."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from spd_core.data.capability import Capability, Style
 from spd_core.data.spans import generation_prompt
 from spd_core.distill.corpus import CorpusRow, read_corpus
+from spd_core.engines.writing import EngineLane, NumberedPrompt, engine_for
+from spd_core.engines.written import WrittenBy, note_writer, refuse_others, writer_of_corpus
 from spd_core.errors import InputError
-from spd_core.generation.decode import generate
+from spd_core.generation.decode import Completion, generate
 from spd_core.intervention.projection import Lane
 from spd_core.models.loading import LanguageModel
 from spd_core.progress import Progress, Stop, Tell, silent
 from spd_core.recipes.lanes import Sampling
+from spd_core.recipes.writer import Writer
 from spd_core.records import append_rows, cut_torn_line, to_lines
 from spd_core.storage import write_text
 
 
 @dataclass(frozen=True)
-class PlannedRow:
-    """A row that is still to be written: its number, and the prompt as the model shall read it."""
+class PlannedRow(NumberedPrompt):
+    """A row that is still to be written: of which example, and which of its samples."""
 
-    number: int
-    id: str
-    sample: int
-    prompt: str
-    special: bool
+    id: str = field(kw_only=True)
+    sample: int = field(kw_only=True)
 
 
 def planned_rows(
@@ -42,7 +42,7 @@ def planned_rows(
     for example in capability.limited(limit).examples:
         text, _ = generation_prompt(example.prompt, capability.settings, style, lm.tokenizer)
         for sample in range(samples):
-            tasks.append(PlannedRow(len(tasks), example.id, sample, text, style == "raw"))
+            tasks.append(PlannedRow(len(tasks), text, style == "raw", id=example.id, sample=sample))
     return tasks
 
 
@@ -76,8 +76,7 @@ def write_corpus(
         InputError: the file's rows are damaged, or not of these tasks.
         StorageError: the disk refuses; every batch before is kept.
     """
-    rows = _written(path)
-    _check_same(rows, tasks, path)
+    rows = _begun(path, tasks, None)
     own = path if rank == 0 else path.with_name(f"{path.stem}.part-{rank}.jsonl")
     cut_torn_line(own)
     tokens = 0
@@ -102,6 +101,70 @@ def write_corpus(
     return [rows[number] for number in sorted(rows)]
 
 
+def write_corpus_by(
+    writer: Writer,
+    name: str,
+    lm: LanguageModel,
+    tasks: Sequence[PlannedRow],
+    lane: Lane,
+    sampling: Sampling,
+    path: Path,
+    folder: Path,
+    *,
+    tell: Tell = silent,
+    stop: Stop | None = None,
+) -> list[CorpusRow]:
+    """The same by an inference engine, which is not asked for when nothing is missing.
+
+    Args:
+        name: of the arm.
+        folder: see `engine_for`.
+
+    Raises:
+        InputError: the file's rows are damaged, not of these tasks, or of another writer.
+        WriterError: no server, another model, or none of its answers; every row before is kept.
+        StorageError: the disk refuses; likewise.
+    """
+    rows = _written(path)
+    if len(rows) == len(tasks) and writer_of_corpus(path) is not None:
+        _check_same(rows, tasks, path)
+        return [rows[number] for number in sorted(rows)]
+    with engine_for(writer, name, lm, lane, folder, tasks, sampling, stop) as (engine, written):
+        return write_corpus_through(engine, written, tasks, sampling, path, tell=tell, stop=stop)
+
+
+def write_corpus_through(
+    engine: EngineLane,
+    written: WrittenBy,
+    tasks: Sequence[PlannedRow],
+    sampling: Sampling,
+    path: Path,
+    *,
+    tell: Tell = silent,
+    stop: Stop | None = None,
+) -> list[CorpusRow]:
+    """The same through an engine that is there: a request for each row that is missing, and each row on the disk as it
+    arrives.
+
+    Args:
+        written: who the engine is; noted beside the corpus before its first row.
+    """
+    rows = _begun(path, tasks, written)
+    note_writer(path, written)
+    cut_torn_line(path)
+    by_number, tokens = {task.number: task for task in tasks}, 0
+    missing = [task for task in tasks if task.number not in rows]
+    for number, done in engine.write(missing, sampling, stop):
+        rows[number] = _row(by_number[number], done)
+        append_rows(path, [rows[number]])
+        tokens += len(done.tokens)
+        tell(Progress(len(rows), len(tasks), tokens=tokens))
+    found = [rows[number] for number in sorted(rows)]
+    if missing and len(found) == len(tasks):
+        write_text(path, to_lines(found))  # so that the file does not tell which answer came first
+    return found
+
+
 def write_rows(
     lm: LanguageModel,
     tasks: Sequence[PlannedRow],
@@ -113,6 +176,14 @@ def write_rows(
     """What the model as it is writes, kept nowhere; rows that a stop cut off are left out."""
     batches = (tasks[start : start + batch_size] for start in range(0, len(tasks), batch_size))
     return [row for batch in batches for row in _batch(lm, batch, Lane(), sampling, stop)]
+
+
+def _begun(path: Path, tasks: Sequence[PlannedRow], written: WrittenBy | None) -> dict[int, CorpusRow]:
+    """The rows on disk by number; refuses those of other prompts, or of another writer."""
+    refuse_others(path, written)
+    rows = _written(path)
+    _check_same(rows, tasks, path)
+    return rows
 
 
 def _parts(path: Path) -> list[Path]:
@@ -149,18 +220,22 @@ def _batch(
             stop=stop,
         )
         for task, done in zip(mine, completions, strict=True):
-            if done.finish == "eos" or done.finish == "length":
-                yield CorpusRow(
-                    number=task.number,
-                    id=task.id,
-                    sample=task.sample,
-                    prompt=task.prompt,
-                    special=task.special,
-                    completion=done.text,
-                    tokens=tuple(done.tokens),
-                    finish=done.finish,
-                    end=done.end,
-                )
+            if done.finish in ("eos", "length"):
+                yield _row(task, done)
+
+
+def _row(task: PlannedRow, done: Completion) -> CorpusRow:
+    return CorpusRow(
+        number=task.number,
+        id=task.id,
+        sample=task.sample,
+        prompt=task.prompt,
+        special=task.special,
+        completion=done.text,
+        tokens=tuple(done.tokens),
+        finish="eos" if done.finish == "eos" else "length",
+        end=done.end,
+    )
 
 
 def _check_same(rows: dict[int, CorpusRow], tasks: Sequence[PlannedRow], path: Path) -> None:

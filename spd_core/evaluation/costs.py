@@ -13,6 +13,7 @@ from spd_core.models.families import BUILTIN
 from spd_core.recipes.evaluation import EvaluationRecipe, Subject
 from spd_core.recipes.lanes import source_of
 from spd_core.recipes.sets import EvalSet, answer_length
+from spd_core.recipes.writer import LOCAL_WRITER, Writer
 from spd_core.records import Record
 from spd_core.runs.costs import START, Cost, Rates
 from spd_core.runs.events import CellDone
@@ -155,8 +156,9 @@ def asked(wanted: EvalSet) -> str:
 # --- rates -------------------------------------------------------------------------------------------------------
 
 
-def measured_answers(model: str) -> AnswerRates | None:
-    """What the newest evaluations of a model on this machine have measured; for the built-in one, else our own."""
+def measured_answers(model: str, writer: Writer = LOCAL_WRITER) -> AnswerRates | None:
+    """What the newest evaluations of a model on this machine, by this writer, have measured; for the built-in one, when
+    it answers here, else our own."""
     found: list[AnswerRates] = []
     for run in all_runs():
         if len(found) == _LOOKED_AT:
@@ -164,14 +166,14 @@ def measured_answers(model: str) -> AnswerRates | None:
         if (
             isinstance(run, Run)
             and isinstance(run.record.recipe, EvaluationRecipe)
-            and run.record.recipe.model == model
+            and (run.record.recipe.model, run.record.recipe.writer) == (model, writer)
         ):
             with suppress(InputError):  # a damaged run has measured nothing
                 found += [one] if (one := answers_of(run)) is not None else []
     if not found:
-        return BUILTIN_ANSWERS if model == BUILTIN else None
+        return BUILTIN_ANSWERS if model == BUILTIN and writer.here else None
     sets = {name: seconds for one in reversed(found) for name, seconds in one.sets.items()}
-    if model == BUILTIN:
+    if model == BUILTIN and writer.here:
         sets = {**BUILTIN_ANSWERS.sets, **sets}
     return found[0].model_copy(update={"sets": sets})
 

@@ -22,13 +22,15 @@ from spd_core.distill.checks import (
     naming,
 )
 from spd_core.distill.trained import still_to_train
+from spd_core.engines.checks import check_writer
 from spd_core.errors import InputError, MemoryLimitError, SpdError
 from spd_core.evaluation.costs import cost_of_evaluation, measured_answers
 from spd_core.intervention.cards import adapter_folder, read_card
 from spd_core.models.described import Described, describe_model
 from spd_core.models.families import parse_layers
-from spd_core.recipes.distill import Recipe
+from spd_core.recipes.distill import ARMS, Recipe
 from spd_core.recipes.evaluation import EvaluationRecipe, Subject
+from spd_core.recipes.writer import Writer
 from spd_core.runs.costs import Rates, measured_rates
 from spd_core.runs.processes import LOCAL, job_command
 from spd_core.sandbox.run import ALLOW, check_isolation, code_allowed
@@ -57,7 +59,8 @@ def check(recipe: Recipe | EvaluationRecipe, launcher: str = LOCAL, *, ask: bool
     if isinstance(recipe, EvaluationRecipe):
         _check_evaluation(recipe, model, ask)
         return
-    effort = check_distillation(recipe, model, _rates(recipe.model))
+    _check_corpus_writer(recipe, ask)
+    effort = check_distillation(recipe, model, _rates(recipe))
     if ask:
         check_lengths(recipe, model)
         if launcher == LOCAL:
@@ -73,13 +76,23 @@ def refusal(recipe: Recipe | EvaluationRecipe, launcher: str = LOCAL, *, ask: bo
     return ""
 
 
-def _rates(model: str) -> Rates | None:
-    return _measured(model, str(runs_folder()), int(time.monotonic() / _REMEMBERED))
+def _rates(recipe: Recipe | EvaluationRecipe) -> Rates | None:
+    return _measured(recipe.model, recipe.corpus.writer, str(runs_folder()), int(time.monotonic() / _REMEMBERED))
 
 
 @functools.lru_cache(maxsize=16)
-def _measured(model: str, _home: str, _when: int) -> Rates | None:
-    return measured_rates(model)
+def _measured(model: str, writer: Writer, _home: str, _when: int) -> Rates | None:
+    return measured_rates(model, writer)
+
+
+def _check_corpus_writer(recipe: Recipe, ask: bool) -> None:
+    writer = recipe.corpus.writer
+    check_writer("corpus.writer", writer, {arm: ARMS[arm].subspace != "none" for arm in recipe.arms}, ask=ask)
+    if writer.kind == "openai" and recipe.rounds > 1:
+        raise InputError(
+            f"rounds {recipe.rounds}: from the second one on each arm writes by a model that this run trains, which no "
+            "server serves yet; choose rounds 1, or the writer vllm"
+        )
 
 
 def _check_memory(recipe: Recipe, model: Described, effort: Effort) -> None:
@@ -116,12 +129,35 @@ def _check_evaluation(recipe: EvaluationRecipe, model: Described, ask: bool) -> 
         calibration = examples_of(recipe.capability, "calibration")
         check_capture(recipe.capture, recipe.corpus.prompt_style, calibration, model.card)
         examples = None if calibration is None else len(calibration.examples)
-    rates = _rates(recipe.model)
+    _check_answering(recipe, scorers, ask)
+    rates = _rates(recipe)
     wanted = [one for seed in recipe.seeds if (one := recipe.distillation(seed)) is not None]
+    for one in wanted[:1]:
+        _check_corpus_writer(one, ask)
     left = [one for one in map(still_to_train, wanted) if one is not None]  # what is trained costs nothing more
     efforts = [check_distillation(one, model, rates) for one in left]
     _check_time(recipe, items, scorers, examples, rates, efforts)
     _check_code([name for name, scorer in scorers.items() if scorer == "python"], recipe.allow_code)
+
+
+def _check_answering(recipe: EvaluationRecipe, scorers: dict[str, Scorer], ask: bool) -> None:
+    """Refuse a writer that cannot answer: an engine is asked for texts, by models that are there already."""
+    writer = recipe.writer
+    if writer.here:
+        return
+    for wanted in recipe.sets:
+        if wanted.task is not None or scorers[wanted.name] == "nll":
+            raise InputError(
+                f"{wanted.name} is scored by likelihoods, which the writer {writer.kind} is not asked for; leave the "
+                "set out, or choose the writer local"
+            )
+    if writer.kind == "openai" and recipe.arms:
+        raise InputError(
+            f"the arm {recipe.arms[0]} is trained by this evaluation, and no server serves it yet; train it first, "
+            "export and serve it, and name it as the subject RUN/ARM; or choose the writer vllm"
+        )
+    changed = {subject.name: subject.kind != "base" for subject in recipe.subjects}
+    check_writer("writer", writer, changed, ask=ask)
 
 
 def _check_sets(recipe: EvaluationRecipe) -> tuple[dict[str, Scorer], dict[str, int | None]]:
@@ -199,7 +235,13 @@ def _check_time(
     efforts: list[Effort],
 ) -> None:
     cost = cost_of_evaluation(
-        recipe, items, scorers, examples, measured_answers(recipe.model), rates, [one.cost for one in efforts]
+        recipe,
+        items,
+        scorers,
+        examples,
+        measured_answers(recipe.model, recipe.writer),
+        rates,
+        [one.cost for one in efforts],
     )
     seconds = cost.seconds or sum(one.cost.seconds or 0.0 for one in efforts)
     if seconds > LONGEST:

@@ -22,7 +22,7 @@ from spd_core.runs.remaining import Expected, expected_seconds, left_of, of_now,
 
 def expected_of(recipe: Recipe | EvaluationRecipe) -> Expected | None:
     """Seconds of one of each piece of a run, from what was measured before; None where nothing was."""
-    rates = measured_rates(recipe.model)
+    rates = measured_rates(recipe.model, recipe.corpus.writer)
     with suppress(InputError):  # a capability that was deleted meanwhile
         if isinstance(recipe, EvaluationRecipe):
             return _expected(recipe, rates)
@@ -35,7 +35,7 @@ def expected_of(recipe: Recipe | EvaluationRecipe) -> Expected | None:
 def _expected(recipe: EvaluationRecipe, rates: Rates | None) -> Expected | None:
     arms = recipe.distillation(recipe.seeds[0])
     training = expected_of(arms) if arms is not None else {}
-    answers = measured_answers(recipe.model)
+    answers = measured_answers(recipe.model, recipe.writer)
     if training is None:
         return None
     found = dict(training)

@@ -103,7 +103,7 @@ def generate(
     numbers = range(len(prompts)) if numbers is None else numbers
     if len(numbers) != len(prompts):
         raise InputError(f"{len(numbers)} numbers for {len(prompts)} prompts; give one for each")
-    encoded = [_encode_prompt(lm, prompt, sampling, special_tokens) for prompt in prompts]
+    encoded = [encoded_prompt(lm, prompt, sampling, special_tokens) for prompt in prompts]
     completions = [Completion(prompt, lane, lm.tokenizer) for prompt in prompts for lane in lanes]
     step = len(lanes)
     for start in range(0, len(prompts), batch_size):
@@ -118,7 +118,8 @@ def generate(
     return completions
 
 
-def _encode_prompt(lm: LanguageModel, prompt: str, sampling: Sampling, special_tokens: bool) -> list[int]:
+def encoded_prompt(lm: LanguageModel, prompt: str, sampling: Sampling, special_tokens: bool) -> list[int]:
+    """Token ids of a prompt that is to be continued; refuses an empty one, and one that leaves no room."""
     ids: list[int] = lm.tokenizer(prompt, add_special_tokens=special_tokens, verbose=False)["input_ids"]
     if not ids:
         raise InputError("a prompt is empty; write at least one character")

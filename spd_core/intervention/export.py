@@ -71,6 +71,16 @@ def export_merged(lm: LanguageModel, adapter: Adapter, folder: Path, overwrite: 
         _write_readme(lm, did, facts, repo_name(f"{upload_name(card)}-merged"), temporary)
 
 
+def save_as_lane(lm: LanguageModel, lane: Lane, folder: Path) -> None:
+    """Weights and tokenizer of the model as a lane is, for an engine that serves it for a while; errors as above.
+
+    An older folder is replaced. It lacks what an export says of itself: nobody but the engine reads it.
+    """
+    with new_folder(folder, overwrite=True) as temporary, folded(lm, lane):
+        lm.model.save_pretrained(temporary)
+        lm.tokenizer.save_pretrained(temporary)
+
+
 def export_adapter(adapter: Path, folder: Path, overwrite: bool = False) -> None:
     """Copy an adapter's folder as it may leave this machine: what peft loads, its card, and a README for hubs.
 

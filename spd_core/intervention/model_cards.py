@@ -30,6 +30,7 @@ def readme_of_adapter(card: "AdapterCard") -> str:
         "Data": _data(card),
         "Subspace (sha256)": card.subspace or "none: written without projection",
         "Corpus (sha256)": card.corpus,
+        **({"Corpus by": card.writer} if card.writer else {}),
         "Trained": f"{card.rows} rows, {card.steps} of {card.planned} steps, rounds: {card.rounds}",
         "Learning rate": f"{card.settings.learning_rate:g}{f', {card.schedule}' if card.schedule else ''}",
         "LoRA": _lora(card),

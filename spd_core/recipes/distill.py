@@ -11,6 +11,7 @@ from spd_core.errors import InputError
 from spd_core.recipes.capture import CaptureSettings
 from spd_core.recipes.lanes import LaneSpec, Sampling, SubspaceOf
 from spd_core.recipes.presets import preset_under, read_settings, validated
+from spd_core.recipes.writer import LOCAL_WRITER, Writer
 from spd_core.records import Request
 
 ArmName: TypeAlias = Literal["psr", "ssd", "apple", "spd", "random", "full", "shuffled"]
@@ -78,6 +79,7 @@ class CorpusSettings(Request):
         held_out: the last so many of those prompts: what is written on them is scored, never trained on.
         temperature, top_p, top_k: for all arms alike; None leaves each arm its own.
         drop: rows that are left out of training.
+        writer: who writes it.
     """
 
     split: Literal["calibration", "train"] = "train"
@@ -91,6 +93,7 @@ class CorpusSettings(Request):
     top_p: float | None = Field(default=None, gt=0, le=1)
     top_k: int | None = Field(default=None, ge=0)
     drop: tuple[Reason, ...] = REASONS
+    writer: Writer = LOCAL_WRITER
 
 
 class TrainSettings(Request):
@@ -180,6 +183,10 @@ class Recipe(Request):
         """How an arm's corpus is written."""
         own = self.capture
         return LaneSpec(of=ARMS[arm].subspace, rank=own.rank, strength=own.strength, seed=self.seed)
+
+    def written_by(self, arm: ArmName) -> Any:
+        """What of the writer decides which rows an arm gets."""
+        return self.corpus.writer.decides(arm, ARMS[arm].subspace != "none")
 
     def corpus_name(self, arm: ArmName) -> str:
         """Name of the corpus that an arm trains on: of the first arm that writes in the same way."""

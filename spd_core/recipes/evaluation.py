@@ -15,6 +15,7 @@ from spd_core.recipes.distill import ARMS, ArmName, CorpusSettings, Recipe, Trai
 from spd_core.recipes.lanes import LaneSpec, Projection
 from spd_core.recipes.presets import preset_under, read_settings, validated
 from spd_core.recipes.sets import EvalSet, short_name_for_files
+from spd_core.recipes.writer import LOCAL_WRITER, Writer
 from spd_core.records import Request
 
 Seed: TypeAlias = Annotated[int, Field(ge=0, lt=2**31)]
@@ -157,6 +158,7 @@ class EvaluationRecipe(Request):
     seeds: tuple[Seed, ...] = Field(default=(42,), min_length=1)
     prompt_style: Style = "raw"
     batch_size: int = Field(default=32, ge=1)
+    writer: Writer = LOCAL_WRITER
     allow_code: bool = False
 
     @field_validator("subjects", mode="before")

@@ -10,6 +10,7 @@ from spd_core.data.capability import Capability
 from spd_core.errors import InputError
 from spd_core.models.families import BUILTIN, ModelCard
 from spd_core.recipes.distill import Recipe, Target, plan
+from spd_core.recipes.writer import LOCAL_WRITER, Writer
 from spd_core.records import Record
 from spd_core.runs.events import StageBegun, StageProgress
 from spd_core.runs.folder import Run, all_runs
@@ -135,15 +136,18 @@ def adapter_bytes(card: ModelCard, rank: int, targets: Collection[Target] = ("q"
 # --- rates ---------------------------------------------------------------------------------------------------
 
 
-def measured_rates(model: str) -> Rates | None:
-    """What the newest finished run of a model on this machine has measured; for the built-in one, else our own."""
+def measured_rates(model: str, writer: Writer = LOCAL_WRITER) -> Rates | None:
+    """What the newest finished run of a model on this machine, with its corpora by this writer, has measured; for the
+    built-in one, written here, else our own. How fast an engine is, only a run through it tells."""
     for run in all_runs():
-        if not isinstance(run, Run) or not isinstance(run.record.recipe, Recipe) or run.record.recipe.model != model:
+        if not isinstance(run, Run) or not isinstance(run.record.recipe, Recipe):
+            continue
+        if (run.record.recipe.model, run.record.recipe.corpus.writer) != (model, writer):
             continue
         with suppress(InputError):  # a damaged run has measured nothing
             if state_of(run) == "done" and (found := rates_of(run)) is not None:
                 return found
-    return BUILTIN_RATES if model == BUILTIN else None
+    return BUILTIN_RATES if model == BUILTIN and writer.here else None
 
 
 def rates_of(run: Run) -> Rates | None:
