@@ -185,6 +185,7 @@ def _write(
             sampling,
             special_tokens=special,
             first_lane=start,
+            measured=True,
             on_step=step,
             stop=stop,
         )

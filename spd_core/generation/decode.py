@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from spd_core.errors import InputError
+from spd_core.generation.choosing import choose, statistics
 from spd_core.intervention.projection import Lane, active, plan_rows
 from spd_core.models.loading import LanguageModel
 from spd_core.models.packing import packed_linears
@@ -30,8 +31,8 @@ class Completion:
         lane: how it was written.
         tokens: ids, without the end-of-sequence token.
         logprobs: log-probability of each token under the lane's own model, in nats, before any
-            truncation or temperature.
-        entropies: entropy of that distribution at each token, in nats.
+            truncation or temperature; empty unless asked for.
+        entropies: entropy of that distribution at each token, in nats; empty unless asked for.
         finish: `eos`, `length` or `stopped`; empty while it grows.
         end: the id that ended it, for `eos`; chat models have several.
     """
@@ -69,6 +70,7 @@ def generate(
     batch_size: int = 8,
     first_lane: int = 0,
     numbers: Sequence[int] | None = None,
+    measured: bool = False,
     on_step: Callable[[list[Completion]], None] | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> list[Completion]:
@@ -87,6 +89,7 @@ def generate(
         first_lane: how many lanes of these prompts were written before: their noise is not drawn again.
         numbers: of each prompt, on which its noise depends; 0, 1, … unless told. A prompt that is written again, or
             in another batch, or by another process, writes the same under its number.
+        measured: tell log-probability and entropy of every token, too; no token is chosen otherwise for it.
         on_step: called after each token with all completions, in the order prompt by lane; those of later batches
             are still empty.
         stop: asked before each step; true ends all that is being written, and keeps it.
@@ -108,13 +111,12 @@ def generate(
     step = len(lanes)
     for start in range(0, len(prompts), batch_size):
         batch = completions[start * step : (start + batch_size) * step]
-        noise = [
-            _generator(sampling.seed, number, 0 if sampling.shared_randomness else first_lane + k)
-            for number in numbers[start : start + batch_size]
-            for k in range(step)
-        ]
+        lane_of = [0 if sampling.shared_randomness else first_lane + k for k in range(step)]
+        rows = [(number, lane) for number in numbers[start : start + batch_size] for lane in lane_of]
+        drawn = {row: _generator(sampling.seed, *row) for row in dict.fromkeys(rows)}  # rows alike draw once
         tell = None if on_step is None else partial(on_step, completions)
-        _write(lm, encoded[start : start + batch_size], batch, step, sampling, noise, tell, stop)
+        ids = encoded[start : start + batch_size]
+        _write(lm, ids, batch, step, sampling, [drawn[row] for row in rows], measured, tell, stop)
     return completions
 
 
@@ -146,16 +148,17 @@ def _write(
     n_lanes: int,
     sampling: Sampling,
     noise: list[torch.Generator],
+    measured: bool,
     on_step: Callable[[], None] | None,
     stop: Callable[[], bool] | None,
 ) -> None:
-    """Write one batch to its end. Rows that have ended leave the batch, so that they cost nothing."""
-    from transformers import DynamicCache
+    """Write one batch to its end. The last row takes the place of one that has ended, so that that costs nothing."""
+    from spd_core.generation.cache import growing_cache
 
     ids, mask = _left_padded([prompt for prompt in prompts for _ in range(n_lanes)], lm.device)  # [rows, seq] each
     positions = (mask.cumsum(1) - 1).clamp(min=0)  # [rows, seq]
     padded = not bool(mask.all())
-    cache = DynamicCache(config=lm.model.config)
+    cache = growing_cache(lm.model.config)
     ends = end_tokens(lm)
     live = list(range(len(batch)))
     plan, packed = plan_rows(lm, [row.lane for row in batch]), packed_linears(lm, len(batch))
@@ -170,10 +173,14 @@ def _write(
                 past_key_values=cache,
                 logits_to_keep=1,
             ).logits[:, -1]  # [rows, vocabulary]
-            chosen, logprobs, entropies = _choose(logits.float(), sampling, [noise[i] for i in live])
-        for row, token, logprob, entropy in zip(live, chosen.tolist(), logprobs, entropies, strict=True):
-            _append(batch[row], token, logprob, entropy, ends)
-        keep = [at for at, row in enumerate(live) if not batch[row].finish]
+            chosen = choose(logits.float(), sampling, [noise[row] for row in live])
+            told = statistics(logits.float(), chosen) if measured else None
+        for at, (row, token) in enumerate(zip(live, chosen.tolist(), strict=True)):
+            _append(batch[row], token, ends)
+            if told is not None and not batch[row].finish:
+                batch[row].logprobs.append(told[0][at])
+                batch[row].entropies.append(told[1][at])
+        keep = _closed_up([bool(batch[row].finish) for row in live])
         if on_step is not None:
             on_step()
         if not keep:
@@ -194,13 +201,22 @@ def _write(
         completion.finish = completion.finish or "stopped"
 
 
-def _append(completion: Completion, token: int, logprob: float, entropy: float, ends: frozenset[int]) -> None:
+def _append(completion: Completion, token: int, ends: frozenset[int]) -> None:
     if token in ends:
         completion.finish, completion.end = "eos", token
-        return
-    completion.tokens.append(token)
-    completion.logprobs.append(logprob)
-    completion.entropies.append(entropy)
+    else:
+        completion.tokens.append(token)
+
+
+def _closed_up(ended: Sequence[bool]) -> list[int]:
+    """The places of rows that go on: where one has ended, the last of them stands, so that few change their place."""
+    keep = list(range(len(ended)))
+    for place in reversed(range(len(ended))):
+        if ended[place]:
+            last = keep.pop()
+            if place < len(keep):
+                keep[place] = last
+    return keep
 
 
 def _left_padded(rows: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:
@@ -209,38 +225,3 @@ def _left_padded(rows: Sequence[Sequence[int]], device: torch.device) -> tuple[T
     ids = torch.tensor([[0] * (longest - len(row)) + list(row) for row in rows], device=device)
     mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows], device=device)
     return ids, mask
-
-
-def _choose(
-    logits: Tensor, sampling: Sampling, noise: Sequence[torch.Generator]
-) -> tuple[Tensor, list[float], list[float]]:
-    """Next tokens [rows], with the log-probability and entropy (nats) of the untouched distribution.
-
-    Sampling is the Gumbel-max trick: argmax of log p plus Gumbel noise is a draw from p. Rows that share their
-    generator's seed share the noise.
-    """
-    logp = logits.log_softmax(-1)  # [rows, vocabulary]
-    if sampling.temperature == 0:
-        chosen = logits.argmax(-1)
-    else:
-        scores = _truncated(logits / sampling.temperature, sampling)
-        chosen = (scores + _gumbel(noise, logits.shape[-1]).to(logits.device)).argmax(-1)
-    picked = logp.gather(1, chosen[:, None])[:, 0]
-    entropies = -(logp.exp() * logp).nan_to_num(0.0).sum(-1)  # 0 · −∞ counts 0
-    return chosen, picked.tolist(), entropies.tolist()
-
-
-def _truncated(logits: Tensor, sampling: Sampling) -> Tensor:
-    from transformers import TopKLogitsWarper, TopPLogitsWarper
-
-    if sampling.top_k:
-        logits = TopKLogitsWarper(sampling.top_k)(None, logits)
-    if sampling.top_p < 1:
-        logits = TopPLogitsWarper(sampling.top_p)(None, logits)
-    return logits
-
-
-def _gumbel(noise: Sequence[torch.Generator], vocabulary: int) -> Tensor:
-    """[rows, vocabulary] standard Gumbel noise: −log of exponential noise."""
-    draws = [torch.empty(vocabulary).exponential_(generator=generator) for generator in noise]
-    return -torch.stack(draws).clamp(min=torch.finfo(torch.float32).tiny).log()

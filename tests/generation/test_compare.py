@@ -104,7 +104,7 @@ def test_reading_gives_back_what_writing_recorded(
     lm = tiny_lm(family)
     lanes = lanes_of([RAW, HALF, FULL], analysis_of(lm), {})
     prompt = "Question: how much is 12 + 30?\nAnswer:"
-    for completion in generate(lm, [prompt], lanes, Sampling(temperature=1.2, max_new_tokens=20)):
+    for completion in generate(lm, [prompt], lanes, Sampling(temperature=1.2, max_new_tokens=20), measured=True):
         ids = prompt_ids(lm, prompt, True)
         places = read_row(lm, ids, completion.tokens, (completion.lane, lanes[0]))
         assert places is not None
@@ -246,7 +246,7 @@ def test_distilled_lanes_are_written_beside_the_others_and_read(llama: Any, sums
     assert found.lanes[4].ranks["layer 1 key"] == 8
     for at, adapter in ((2, one), (3, two)):
         with merged(llama, adapter) as alone:
-            (expected,) = generate(alone, [found.read], [Lane()], WARM)
+            (expected,) = generate(alone, [found.read], [Lane()], WARM, measured=True)
             assert found.lanes[at].ids == expected.tokens
             assert [t.logprob for t in found.lanes[at].tokens] == pytest.approx(expected.logprobs, abs=1e-3)
         assert found.lanes[at].other == 0

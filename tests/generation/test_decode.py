@@ -46,8 +46,8 @@ def test_a_raw_lane_equals_plain_generate_in_every_family(family: str, tiny_lm: 
 def test_padded_batches_write_what_each_prompt_writes_alone(family: str, tiny_lm: Callable[[str], Any]) -> None:
     lm = tiny_lm(family)
     lanes = [Lane(), Lane(subspace_of(lm))]
-    together = generate(lm, PROMPTS, lanes, GREEDY, batch_size=3)
-    alone = generate(lm, PROMPTS, lanes, GREEDY, batch_size=1)
+    together = generate(lm, PROMPTS, lanes, GREEDY, batch_size=3, measured=True)
+    alone = generate(lm, PROMPTS, lanes, GREEDY, batch_size=1, measured=True)
     assert [c.tokens for c in together] == [c.tokens for c in alone]
     for mine, other in zip(together, alone, strict=True):
         assert mine.logprobs == pytest.approx(other.logprobs, abs=1e-3)
@@ -96,46 +96,6 @@ def test_seeds_decide_and_batches_do_not(tiny_lm: Callable[[str], Any]) -> None:
     assert [c.tokens for c in draws[1]] != [c.tokens for c in draws[0]]
 
 
-def test_samples_follow_the_model_s_distribution(tiny_lm: Callable[[str], Any]) -> None:
-    """First tokens of 3000 seeds against the softmax: chi-squared over the likeliest tokens."""
-    from scipy.stats import chisquare
-
-    from spd_core.generation.decode import _choose, _generator
-
-    logits = torch.randn(1, 12, generator=torch.Generator().manual_seed(0)) * 1.5
-    sampling = Sampling(temperature=0.8, top_p=1.0)
-    counts = torch.zeros(12)
-    for seed in range(3000):
-        chosen, _, _ = _choose(logits, sampling, [_generator(seed, 0, 0)])
-        counts[chosen] += 1
-    expected = 3000 * (logits[0] / 0.8).softmax(-1)
-    assert chisquare(counts, expected * counts.sum() / expected.sum()).pvalue > 1e-4
-
-
-def test_top_p_keeps_the_smallest_set_with_its_mass() -> None:
-    from spd_core.generation.decode import _choose, _generator
-
-    logits = torch.tensor([[0.5, 0.3, 0.15, 0.05]]).log()
-    drawn = {
-        int(_choose(logits, Sampling(temperature=1.0, top_p=0.75), [_generator(seed, 0, 0)])[0]) for seed in range(200)
-    }
-    assert drawn == {0, 1}
-
-
-def test_top_k_comes_before_top_p_as_in_transformers() -> None:
-    from transformers import LogitsProcessorList, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
-
-    from spd_core.generation.decode import _choose, _generator
-
-    logits = torch.randn(1, 50, generator=torch.Generator().manual_seed(1)) * 2
-    chain = LogitsProcessorList([TemperatureLogitsWarper(1.6), TopKLogitsWarper(20), TopPLogitsWarper(0.8)])
-    allowed = set(torch.nonzero(torch.isfinite(chain(torch.zeros(1, 1).long(), logits.clone())[0]))[:, 0].tolist())
-    sampling = Sampling(temperature=1.6, top_p=0.8, top_k=20)
-    drawn = {int(_choose(logits, sampling, [_generator(seed, 0, 0)])[0]) for seed in range(2000)}
-    assert drawn == allowed
-    assert 1 < len(allowed) < 20
-
-
 def test_a_numbered_prompt_writes_the_same_in_any_batch(tiny_lm: Callable[[str], Any]) -> None:
     lm = tiny_lm("llama")
     sampling = Sampling(temperature=1.5, top_p=1.0, max_new_tokens=8, seed=3)
@@ -150,7 +110,10 @@ def test_a_numbered_prompt_writes_the_same_in_any_batch(tiny_lm: Callable[[str],
 def test_log_probability_and_entropy_are_the_lane_s_own(tiny_lm: Callable[[str], Any]) -> None:
     lm = tiny_lm("llama")
     lane = Lane(subspace_of(lm))
-    completion = generate(lm, ["Hello"], [Lane(), lane], Sampling(temperature=1.3, max_new_tokens=6))[1]
+    warm = Sampling(temperature=1.3, max_new_tokens=6)
+    completion = generate(lm, ["Hello"], [Lane(), lane], warm, measured=True)[1]
+    unmeasured = generate(lm, ["Hello"], [Lane(), lane], warm)[1]
+    assert (unmeasured.tokens, unmeasured.logprobs, unmeasured.entropies) == (completion.tokens, [], [])
     ids = lm.tokenizer("Hello")["input_ids"] + completion.tokens
     with projecting(lm, lane), torch.no_grad():
         logp = lm.model(torch.tensor([ids])).logits[0].double().log_softmax(-1)
@@ -234,3 +197,18 @@ def test_every_step_shows_all_completions_those_of_later_batches_still_empty(tin
         on_step=lambda completions: lengths.append([len(c.tokens) for c in completions]),
     )  # fmt: skip
     assert lengths == [[1, 0], [2, 0], [2, 1], [2, 2]]
+
+
+def test_rows_that_end_at_different_times_write_what_they_write_alone(tiny_lm: Callable[[str], Any]) -> None:
+    """Places of ended rows are taken by others: keys, values, masks and noise must move with them."""
+    lm = tiny_lm("llama")
+    lm = dataclasses.replace(lm, model=copy.deepcopy(lm.model))
+    warm = Sampling(temperature=1.5, top_p=0.95, seed=2, max_new_tokens=40)
+    prompts = [f"{'word ' * (i % 4)}{i}" for i in range(12)]
+    lm.model.generation_config.eos_token_id = list(range(1, 12))  # one in nine tokens ends a text
+    together = generate(lm, prompts, [Lane()], warm, batch_size=12, measured=True)
+    assert len({len(one.tokens) for one in together}) > 3
+    for number, one in enumerate(together):
+        (alone,) = generate(lm, prompts[number : number + 1], [Lane()], warm, numbers=[number], measured=True)
+        assert (one.tokens, one.finish, one.end) == (alone.tokens, alone.finish, alone.end)
+        assert one.logprobs == pytest.approx(alone.logprobs, abs=1e-3)

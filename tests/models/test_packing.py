@@ -1,59 +1,87 @@
 """Packed products against plain ones, and never a stale copy of a weight."""
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
 
 from spd_core.models import packing
 from spd_core.models.packing import packed_linears
 
 
-@pytest.fixture
-def lm(tiny_lm: Callable[[str], Any]) -> Any:
-    return tiny_lm("llama")
+def holding(module: torch.nn.Module) -> Any:
+    """A model, as far as packing asks."""
+    return SimpleNamespace(model=module, device=torch.device("cpu"), dtype=torch.float32)
 
 
-@pytest.mark.parametrize("rows", [1, 2, 4, 8, 9, 50])
+@pytest.mark.parametrize("rows", [1, 2, 4, 9, 50])
 @pytest.mark.parametrize("bias", [True, False])
-def test_packed_products_equal_plain_ones(rows: int, bias: bool, lm: Any) -> None:
-    x, weight = torch.randn(rows, 1, 24), torch.randn(40, 24)
-    offset = torch.randn(40) if bias else None
-    plain = F.linear(x, weight, offset)
-    with torch.inference_mode(), packed_linears(lm, 2):
-        torch.testing.assert_close(F.linear(x, weight, offset), plain, rtol=1e-4, atol=1e-5)
-    assert (weight in packing._packed) == (rows <= packing.MOST_ROWS)
+def test_packed_products_equal_plain_ones(rows: int, bias: bool) -> None:
+    x, linear = torch.randn(rows, 3, 24), torch.nn.Linear(24, 40, bias)
+    with torch.inference_mode():
+        plain = linear(x)
+        with packed_linears(holding(linear), 2):
+            torch.testing.assert_close(linear(x), plain, rtol=1e-4, atol=1e-5)
+        assert linear.weight in packing._packed
+        assert torch.equal(linear(x), plain), "outside, nothing is left of it"
 
 
-def test_a_weight_changed_in_place_is_packed_again(lm: Any) -> None:
+@pytest.mark.parametrize("family", ["llama", "gpt2", "phi3", "gemma2"])
+def test_a_whole_model_gives_the_same_logits_and_bit_equal_ones_afterwards(
+    family: str, tiny_lm: Callable[[str], Any]
+) -> None:
+    lm = tiny_lm(family)
+    ids = torch.randint(3, 60, (3, 7))
+    with torch.inference_mode():
+        before = lm.model(ids).logits
+        with packed_linears(lm, 3):
+            torch.testing.assert_close(lm.model(ids).logits, before, rtol=1e-3, atol=1e-4)
+        assert torch.equal(lm.model(ids).logits, before)
+
+
+def test_hooks_see_and_change_what_they_did() -> None:
+    linear, x = torch.nn.Linear(8, 8), torch.randn(2, 8)
+    linear.register_forward_hook(lambda module, inputs, output: output + 100 * inputs[0])
+    with torch.inference_mode(), packed_linears(holding(linear), 2):
+        torch.testing.assert_close(linear(x), x @ linear.weight.T + linear.bias + 100 * x, rtol=1e-4, atol=1e-4)
+
+
+def test_an_error_inside_leaves_nothing() -> None:
+    linear = torch.nn.Linear(8, 8)
+    with pytest.raises(RuntimeError), torch.inference_mode(), packed_linears(holding(linear), 2):
+        linear(torch.randn(2, 7))
+    assert "forward" not in vars(linear)
+
+
+def test_a_weight_changed_in_place_is_packed_again() -> None:
     linear, x = torch.nn.Linear(8, 8), torch.randn(2, 8)
     for _ in range(2):
-        with torch.inference_mode(), packed_linears(lm, 2):
+        with torch.inference_mode(), packed_linears(holding(linear), 2):
             found = linear(x)
         torch.testing.assert_close(found, linear(x).detach(), rtol=1e-4, atol=1e-5)
         with torch.no_grad():
             linear.weight.mul_(3)
 
 
-def test_gradients_still_flow(lm: Any) -> None:
+def test_gradients_still_flow() -> None:
     linear, x = torch.nn.Linear(8, 8), torch.randn(2, 8)
-    with packed_linears(lm, 2):
+    with packed_linears(holding(linear), 2):
         linear(x).sum().backward()
     assert linear.weight.grad is not None
 
 
-def test_without_room_for_a_copy_nothing_is_packed(lm: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packing, "available_memory", lambda device: 1000)
-    weight = torch.randn(4, 4)
-    with torch.inference_mode(), packed_linears(lm, 2):
-        F.linear(torch.randn(2, 4), weight)
-    assert weight not in packing._packed
+def test_without_room_for_a_copy_nothing_is_packed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packing, "available_memory", lambda device: 0)
+    linear = torch.nn.Linear(4, 4)
+    with torch.inference_mode(), packed_linears(holding(linear), 2):
+        linear(torch.randn(2, 4))
+    assert linear.weight not in packing._packed
 
 
-def test_a_single_row_is_left_to_torch(lm: Any) -> None:
-    weight = torch.randn(4, 4)
-    with torch.inference_mode(), packed_linears(lm, 1):
-        F.linear(torch.randn(1, 4), weight)
-    assert weight not in packing._packed
+def test_a_single_row_is_left_to_torch() -> None:
+    linear = torch.nn.Linear(4, 4)
+    with torch.inference_mode(), packed_linears(holding(linear), 1):
+        linear(torch.randn(1, 4))
+    assert linear.weight not in packing._packed
