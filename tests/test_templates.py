@@ -60,7 +60,7 @@ def test_no_template_trusts_what_is_filled_in() -> None:
 
 def test_what_is_missing_is_an_error_and_what_is_html_stays() -> None:
     with pytest.raises(UndefinedError, match="'label' is undefined"):
-        render("table.html", names=["a"], rows=[])
+        render("table.html", names=["a"], rows=[], compact=False)
     page = render("figures.html", title="t", figures=[Markup("<i>drawn</i>"), "<i>told</i>"])
     assert "<i>drawn</i>\n&lt;i&gt;told&lt;/i&gt;" in page
 

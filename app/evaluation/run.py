@@ -45,7 +45,7 @@ def panel(name: str, to_form: Callable[[], None]) -> None:
             st.rerun()
         run_header(run, status, in_short(recipe))
         done, planned = steps(view, recipe, cells)
-        what = f"Step {min(done + 1, planned)} of {planned}: {describe(view, recipe)}"
+        what = f"Stage {min(done + 1, planned)} of {planned} · {describe(view, recipe)}"
         _, share, whole = how_far(run, view)
         run_progress(status, what, share, speed(view), left(view, recipe.batch_size), whole)
         run_actions(run, status, clone, session.EVALUATION_RUN)

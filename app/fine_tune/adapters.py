@@ -5,7 +5,7 @@ import shlex
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
@@ -26,19 +26,25 @@ from spd_core.runs.view import Curve, RunView
 from spd_core.storage import spd_home
 
 if TYPE_CHECKING:
+    from streamlit.delta_generator import DeltaGenerator
+
     from spd_core.runs.folder import Run
 
 
-def adapters_panel(run: "Run", status: Status, view: RunView) -> None:
-    """The table of what is trained already, and what to do with it."""
+def adapters_table(run: "Run", view: RunView) -> None:
+    """What is trained already."""
+    if cards := _cards(run):
+        st.html(table_html([_row(card, view) for card in cards], "Trained adapters", compact=True))
+
+
+def adapter_actions(run: "Run", status: Status, row: "DeltaGenerator") -> None:
+    """Buttons in `row`: what to do with what is trained already."""
     cards = _cards(run)
     if not cards:
         return
-    st.html(table_html([_row(card, view) for card in cards], "Trained adapters"))
     if run.recorded:
-        _recorded_answers()
+        _recorded_answers(row)
         return
-    row = st.container(horizontal=True, vertical_alignment="bottom")
     _evaluate(run, status, cards, row)
     if row.button(
         "Compare side by side",
@@ -49,13 +55,11 @@ def adapters_panel(run: "Run", status: Status, view: RunView) -> None:
     _export(cards, row)
 
 
-def _recorded_answers() -> None:
+def _recorded_answers(row: "DeltaGenerator") -> None:
     """The way to what the recorded arms have answered, since none of them is here to answer anything else."""
     table = next((one for one in recorded_runs() if isinstance(one.record.recipe, EvaluationRecipe)), None)
-    with st.container(horizontal=True, vertical_alignment="center"):
-        if table is not None and st.button("See how they answered", icon=":material/fact_check:"):
-            show_evaluation(table.id)
-        caption("Their weights are not part of what was recorded, so none of them can answer in Side by side.")
+    if table is not None and row.button("See how they answered", type="primary", icon=":material/fact_check:"):
+        show_evaluation(table.id)
 
 
 def _cards(run: "Run") -> list[AdapterCard]:
@@ -72,22 +76,22 @@ def _row(card: AdapterCard, view: RunView) -> dict[str, str]:
     done, curve = view.done.get(key), view.curves.get(key, Curve())
     return {
         "Arm": card.label,
+        "Held-out loss (nats)": from_to([loss for _, _, loss in curve.held_out] or [card.held_out_loss]),
+        **({"Right answers": _right(curve)} if any(one.scored for one in view.curves.values()) else {}),
+        "Train loss": from_to([loss for _, _, loss in curve.epoch_means()] or [card.train_loss]),
         "Rows": str(card.rows),
         "Steps": f"{card.steps} of {card.planned}" + ("" if card.finished else ", stopped"),
-        "Train loss, mean of an epoch": from_to([loss for _, _, loss in curve.epoch_means()] or [card.train_loss]),
-        "Held-out loss": from_to([loss for _, _, loss in curve.held_out] or [card.held_out_loss]),
-        **({"Held-out prompts right": _right(curve)} if any(one.scored for one in view.curves.values()) else {}),
         "Time": "" if done is None else duration(done.seconds),
     }
 
 
 def from_to(losses: Sequence[float | None]) -> str:
-    """`2.51 → 2.14 nats`: the first and the last loss of a training."""
+    """`2.510 → 2.140`: the first and the last loss of a training."""
     known = [loss for loss in losses if loss is not None]
     if not known:
         return ""
     first, last = f"{known[0]:.3f}", f"{known[-1]:.3f}"
-    return f"{last} nats" if len(known) == 1 else f"{first} → {last} nats"
+    return last if len(known) == 1 else f"{first} → {last}"
 
 
 def _right(curve: Curve) -> str:
@@ -98,7 +102,7 @@ def _right(curve: Curve) -> str:
     return f"{last} of {n}" if len(curve.scored) == 1 else f"{first} → {last} of {n}"
 
 
-def _evaluate(run: "Run", status: Status, cards: Sequence[AdapterCard], row: Any) -> None:
+def _evaluate(run: "Run", status: Status, cards: Sequence[AdapterCard], row: "DeltaGenerator") -> None:
     """The door to the evaluation of what has finished, with the controls that its claims need."""
     if status.state in LIVE or not any(card.finished for card in cards):
         return
@@ -120,7 +124,7 @@ def _evaluate(run: "Run", status: Status, cards: Sequence[AdapterCard], row: Any
 # --- export --------------------------------------------------------------------------------------------------
 
 
-def _export(cards: list[AdapterCard], row: Any) -> None:
+def _export(cards: list[AdapterCard], row: "DeltaGenerator") -> None:
     with row.popover("Export", icon=":material/ios_share:"):
         labels = {card.ref: card.label for card in cards}
         ref = st.selectbox("Adapter", tuple(labels), format_func=labels.__getitem__, key=session.EXPORT_ARM)

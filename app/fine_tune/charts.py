@@ -65,7 +65,7 @@ def losses(views: Views, dark: bool, by: Axis = "step") -> "go.Figure":
     layout = {
         "height": 400,
         "xaxis": x_axis(views.values(), by),
-        "yaxis": {"title": {"text": "loss (nats per token)"}},
+        "yaxis": {"title": {"text": "loss (nats per token)"}, "ticklabelstandoff": 6},  # clear of the marks of step 0
         "legend": LEGEND_BELOW,
     }
     return build_figure(data, layout, dark=dark)

@@ -39,7 +39,8 @@ def panel(run: "Run", status: "Status", view: "RunView") -> None:
         return
     titles = {one.path.stem: one.title for one in corpora}
     options = (*([ALL] if len(corpora) > 1 else []), *titles)
-    chosen = st.segmented_control(
+    row = st.container(horizontal=True, vertical_alignment="center")
+    chosen = row.segmented_control(
         "Corpus",
         options,
         default=options[0],
@@ -47,15 +48,17 @@ def panel(run: "Run", status: "Status", view: "RunView") -> None:
         key=session.CORPUS_SHOWN,
         format_func=lambda name: titles.get(name, name),
         persist_state="session",
+        label_visibility="collapsed",
     )
     shown = next((one for one in corpora if one.path.stem == chosen), None if len(corpora) > 1 else corpora[0])
     closed = _closed(run, status, view, shown)
     if closed:
-        caption(f":material/lock: {closed}")
+        with row:
+            caption(f":material/lock: {closed}")
     else:
-        rejecting.say(run)
+        rejecting.say(run, row)
     if shown is None:
-        st.html(table_html([_facts(one) for one in corpora], "What the corpora are like"))
+        st.html(table_html([_facts(one) for one in corpora], "What the corpora are like", compact=True))
         _say_distinct()
         _marks(run.record.distillation, corpora)
         prompt_by_prompt.panel(run, corpora, editable=not closed)

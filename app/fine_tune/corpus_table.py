@@ -31,15 +31,15 @@ _FILTERS: Mapping[str, Callable[[ShownCorpus, CorpusRow], bool]] = {
     "cut": lambda one, row: row.finish == "length",
 }
 _COLUMNS = {
-    "keep": st.column_config.CheckboxColumn("Keep", width="small", help="Untick a row to reject it: saved at once."),
-    "number": st.column_config.NumberColumn("Row", width="small"),
-    "right": st.column_config.TextColumn("Right?", width="small"),
-    "prompt": st.column_config.TextColumn("Prompt", width="medium"),
-    "completion": st.column_config.TextColumn("Completion", width="large"),
-    "answer": st.column_config.TextColumn("Reference", width="small"),
-    "fate": st.column_config.TextColumn("In training", width="medium"),
-    "tokens": st.column_config.NumberColumn("Tokens", width="small"),
-    "ended": st.column_config.TextColumn("Ended", width="small"),
+    "keep": st.column_config.CheckboxColumn("Keep", width=72, help="Untick a row to reject it: saved at once."),
+    "right": st.column_config.TextColumn("Right?", width=80),
+    "prompt": st.column_config.TextColumn("Prompt", width=200),
+    "completion": st.column_config.TextColumn("Completion", width=320),
+    "answer": st.column_config.TextColumn("Reference", width=80),
+    "fate": st.column_config.TextColumn("In training", width=245),
+    "tokens": st.column_config.NumberColumn("Tokens", width=65),
+    "ended": st.column_config.TextColumn("Ended", width=75),
+    "number": st.column_config.NumberColumn("Row", width=50),
 }
 
 
@@ -147,7 +147,6 @@ def frame_of(one: ShownCorpus, rows: Sequence[CorpusRow], kept: Mapping[int, boo
 def _line(one: ShownCorpus, row: CorpusRow) -> dict[str, object]:
     right = one.right.get(row.number)
     return {
-        "number": row.number,
         "right": "" if right is None else "✓ right" if right else "✗ wrong",
         "prompt": one.prompt(row),
         "completion": row.completion,
@@ -155,6 +154,7 @@ def _line(one: ShownCorpus, row: CorpusRow) -> dict[str, object]:
         "fate": FATES[one.fates[row.number]] if row.number in one.fates else "its example is gone",
         "tokens": len(row.tokens),
         "ended": "by itself" if row.finish == "eos" else "cut",
+        "number": row.number,
     }
 
 

@@ -19,20 +19,36 @@ def panel(run: "Run", view: RunView) -> None:
     if not any(one.steps or one.held_out or one.scored for one in view.curves.values()):
         caption("The curves of all arms appear here with the first training step.")
         return
-    chosen = st.segmented_control(
-        "Along x", get_args(charts.Axis), default="step", required=True, key=session.LOSS_AXIS, bind="query-params"
-    )
-    by: charts.Axis = "epoch" if chosen == "epoch" else "step"
-    if any(one.scored for one in view.curves.values()):
-        left, right = st.columns((3, 2), gap="medium")
-        with left:
+    drawn = st.container()
+    by = _pick_axis(run, view)
+    with drawn:
+        if any(one.scored for one in view.curves.values()):
+            left, right = st.columns((3, 2), gap="medium")
+            with left:
+                _losses(view, by)
+            with right:
+                _answers(view, by)
+        else:
             _losses(view, by)
-        with right:
-            _answers(view, by)
-    else:
-        _losses(view, by)
     _schedule(run, view)
-    _as_a_table(run, view)
+    _as_a_table(view)
+
+
+def _pick_axis(run: "Run", view: RunView) -> charts.Axis:
+    """What is drawn along x, and the numbers to take away: below the charts, which are what one came for."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        chosen = st.segmented_control(
+            "Along x",
+            get_args(charts.Axis),
+            default="step",
+            required=True,
+            key=session.LOSS_AXIS,
+            bind="query-params",
+            format_func=lambda axis: f"by {axis}",
+            label_visibility="collapsed",
+        )
+        download("Curves as CSV", lambda: to_csv(charts.losses_table({"": view.curves})), f"{run.id}-losses.csv")
+    return "epoch" if chosen == "epoch" else "step"
 
 
 def _losses(view: RunView, by: charts.Axis) -> None:
@@ -51,7 +67,7 @@ def _answers(view: RunView, by: charts.Axis) -> None:
     chart(figure, key="chart_answers", alt=schedule_charts.answers_alt(view.curves))
     caption(
         "How to read this: held-out prompts answered rightly, greedily, before the training and after each epoch. "
-        "Where the bars (95 % intervals) overlap, luck could be all there is: **Evaluate these arms** asks properly."
+        "Where the bars (95 % intervals) overlap, luck could be all there is: an evaluation asks properly."
     )
 
 
@@ -75,11 +91,10 @@ def _schedule(run: "Run", view: RunView) -> None:
                 caption("This run did not tell the norm of its gradients: an earlier version wrote it.")
 
 
-def _as_a_table(run: "Run", view: RunView) -> None:
+def _as_a_table(view: RunView) -> None:
     shown = {"": view.curves}
     with st.expander("As a table", key=session.LOSSES_TABLE_OPEN, on_change="rerun") as twin:
         if twin.open:  # it can have thousands of rows
             st.html(table_html(charts.losses_table(shown), "Losses, in nats per token"))
-    download("Curves as CSV", lambda: to_csv(charts.losses_table(shown)), f"{run.id}-losses.csv")
     if view.damaged:
         caption(f"{view.damaged} lines of its events are damaged, and left out here.")

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from app.fine_tune.charts import look_of
+from app.fine_tune.charts import LEGEND_BELOW, look_of
 from app.ui.figures import INK, Drawing, build_figure, plotly_text
 from spd_core.recipes.distill import short_name
 from spd_core.runs.view import ArmRound
@@ -57,6 +57,7 @@ def drift(drifts: "Mapping[ArmRound, Drift]", dark: bool) -> "go.Figure":
         "shapes": _chance_levels(drifts, places, line),
         "xaxis": {"type": "category", "categoryarray": [plotly_text(site) for site in places]},
         "yaxis": {"title": {"text": "overlap (mean cos²)"}, "range": [0, 1.04]},
+        "legend": LEGEND_BELOW,
     }
     return build_figure(data, layout, dark=dark)
 

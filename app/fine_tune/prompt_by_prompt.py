@@ -48,9 +48,10 @@ def panel(run: "Run", corpora: Sequence[ShownCorpus], *, editable: bool) -> None
         on_select="rerun",
         selection_mode="single-row",
         column_config={
-            "Row": st.column_config.NumberColumn(width="small"),
-            "Prompt": st.column_config.TextColumn(width="medium"),
-            "Reference": st.column_config.TextColumn(width="small"),
+            "Row": st.column_config.NumberColumn(width=50),
+            "Prompt": st.column_config.TextColumn(width=200),
+            "Reference": st.column_config.TextColumn(width=80),
+            **{title: st.column_config.TextColumn(width=_width(len(first))) for title in prompts[numbers[0]]},
         },
         alt="Prompts, and what each arm wrote after them",
     )
@@ -60,6 +61,11 @@ def panel(run: "Run", corpora: Sequence[ShownCorpus], *, editable: bool) -> None
         how = ", and to keep or reject it" if editable else ""
         caption(f"Click a row's box to read here what every arm wrote{how}. The first one:")
     _in_full(run, numbers[at], prompts[numbers[at]], editable)
+
+
+def _width(arms: int) -> int:
+    """Of an arm's column: all of them fit a laptop, as long as something can be read in each."""
+    return max(830 // max(arms, 1), 160)
 
 
 def _prompts(corpora: Sequence[ShownCorpus]) -> dict[int, dict[str, tuple[ShownCorpus, CorpusRow]]]:

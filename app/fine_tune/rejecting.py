@@ -18,6 +18,8 @@ from spd_core.recipes.distill import ArmName, short_name
 from spd_core.runs import queue, states
 
 if TYPE_CHECKING:
+    from streamlit.delta_generator import DeltaGenerator
+
     from spd_core.runs.folder import Run
 
 OPEN = ("review", "stopped", "failed", "lost")
@@ -114,8 +116,8 @@ def redraw_ticks() -> None:
 # --- saying ------------------------------------------------------------------------------------------------------
 
 
-def say(run: "Run") -> None:
-    """What is saved, what was not, and what has to be answered first."""
+def say(run: "Run", row: "DeltaGenerator") -> None:
+    """What is saved, in `row`; below it what was not, and what has to be answered first."""
     trouble = st.session_state.pop(session.CORPUS_TROUBLE, "")
     if trouble:
         failure("Not saved, and the tick is as it was:", trouble)
@@ -124,7 +126,8 @@ def say(run: "Run") -> None:
         _ask(run, question)
     n = sum(map(len, run.rejected().values()))
     what = f"{counted(n, 'row')} rejected" if n else "no row rejected"
-    caption(f":material/cloud_done: Saved: {what}. To reject a row, untick **Keep**: that is saved at once.")
+    with row:
+        caption(f":material/cloud_done: Saved: {what}. To reject a row, untick **Keep**: that is saved at once.")
 
 
 def _ask(run: "Run", question: _Question) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import streamlit as st
 
 from app.fine_tune import corpora, curves, drift_chart, form, rejecting
-from app.fine_tune.adapters import adapters_panel
+from app.fine_tune.adapters import adapter_actions, adapters_table
 from app.fine_tune.corpus import corpora_of, nothing_left, train_label
 from app.runs.form import arm_names
 from app.runs.kept import command_and_notes, run_log
@@ -29,9 +29,9 @@ from spd_core.runs.record import Status
 from spd_core.runs.states import LIVE
 from spd_core.runs.view import RunView, describe_stage, eta, overall, tokens_per_second
 from spd_core.templates import render
-from spd_core.text import shown
+from spd_core.text import opening, shown
 
-CURVES, CORPORA, SAMPLES, DRIFT, LOG, ABOUT = "Curves", "Corpora", "Completions", "Drift", "Log", "Command and notes"
+CURVES, CORPORA, SAMPLES, DRIFT, LOG, ABOUT = "Curves", "Corpora", "Completions", "Drift", "Log", "About"
 
 
 def panel(name: str, to_form: Callable[[], None]) -> None:
@@ -53,13 +53,9 @@ def panel(name: str, to_form: Callable[[], None]) -> None:
         run_header(run, status, arm_names(recipe.arms))
         _progress(run, status, view)
         _verdict(status, view)
-        parts = (adapters_panel, _actions) if status.state == "done" else (_actions, adapters_panel)
-        for part in parts:  # what is to be done next comes first
-            part(run, status, view)
+        run_actions(run, status, clone, go_on=_go_on(run, status), more=lambda row: adapter_actions(run, status, row))
+        adapters_table(run, view)
         _parts(run, status, view)
-
-    def _actions(run: Run, status: Status, view: RunView) -> None:
-        run_actions(run, status, clone, go_on=_go_on(run, status))
 
     redraw_while_live(opened, "run", RunView, draw)
 
@@ -96,7 +92,7 @@ def _verdict(status: Status, view: RunView) -> None:
 
 def _progress(run: Run, status: Status, view: RunView) -> None:
     done, planned = overall(view, run.record.distillation)
-    what = f"Step {min(done + 1, planned)} of {planned}: {describe_stage(view)}"
+    what = f"Stage {min(done + 1, planned)} of {planned} · {describe_stage(view)}"
     _, share, whole = how_far(run, view)
     run_progress(status, what, share, tokens_per_second(view), eta(view), whole)
 
@@ -131,23 +127,24 @@ def _samples(run: Run, view: RunView) -> None:
     if not view.samples:
         caption("After each epoch, the model in training continues a few prompts; they appear here.")
         return
-    written: dict[tuple[str, int, float], dict[str, str]] = {}
+    caption("What each arm's model went on to write after a few prompts, greedily, while it was trained.")
+    written: dict[str, dict[tuple[int, float], dict[str, str]]] = {}
     for sample in view.samples:
-        row = written.setdefault((sample.prompt, sample.round, sample.epoch), {})
-        row[short_name(sample.arm)] = shown(sample.completion)
+        row = written.setdefault(sample.prompt, {}).setdefault((sample.round, sample.epoch), {})
+        row[short_name(sample.arm)] = shown(sample.completion.strip())
     arms = dict.fromkeys(short_name(sample.arm) for sample in view.samples)
     rounds = run.record.distillation.rounds
-    rows = [
-        {
-            "Prompt": shown(prompt),
-            **({"Round": str(round_)} if rounds > 1 else {}),
-            "After epoch": f"{epoch:g}",
-            **{arm: texts.get(arm, "") for arm in arms},
-        }
-        for (prompt, round_, epoch), texts in sorted(written.items())
-    ]
-    st.html(table_html(rows, "Completions after each epoch"))
-    caption("What each arm's model went on to write after a few prompts, greedily, while it was trained.")
+    for prompt, texts in sorted(written.items()):
+        st.html(render("text.html", parts=[(prompt, False)]))
+        rows = [
+            {
+                **({"Round": str(round_)} if rounds > 1 else {}),
+                "When": f"after epoch {epoch:g}" if epoch else "before",
+                **{arm: said.get(arm, "") for arm in arms},
+            }
+            for (round_, epoch), said in sorted(texts.items())
+        ]
+        st.html(table_html(rows, f"Completions after each epoch: {opening(prompt, 60)}"))
 
 
 def _drift(run: Run, view: RunView) -> None:

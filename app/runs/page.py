@@ -12,7 +12,7 @@ from app.jobs.models import import_engine
 from app.runs.form import pick_settings_file, settings_file
 from app.runs.panel import choose_run, chosen_run, recorded_while_alone
 from app.ui import session
-from app.ui.widgets import caption, download, escaped, failure
+from app.ui.widgets import caption, download, failure
 from spd_core.errors import SpdError
 from spd_core.evaluation.preflight import check, refusal
 from spd_core.recipes.distill import Recipe
@@ -103,9 +103,11 @@ class RunPage:
     ) -> None:
         """The button that starts a run, its settings as a file, and a file instead, which `fill` puts into the form.
 
-        What is known to fail is said below, and cannot be started.
+        What is known to fail is said before it, and cannot be started.
         """
         reason = refusal(recipe, launcher or "local", ask=False) if recipe is not None else ""
+        if reason:
+            failure("Not to be started:", shown(reason))
         with st.container(horizontal=True, vertical_alignment="center"):
             st.button(
                 self.start_label,
@@ -120,8 +122,6 @@ class RunPage:
             with st.popover(f"Import a {self.settings}", icon=":material/upload:"):
                 pick_settings_file(self.settings, self.file_key, fill)
             caption("It goes on when you close this page.")
-        if reason:
-            caption(f":material/block: Not to be started: {escaped(shown(reason))}")
 
     def from_a_shell(self, recipe: Recipe | EvaluationRecipe, title: str) -> None:
         """The command that starts the same, and its file."""

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar, cast
 
 import streamlit as st
 
@@ -20,6 +20,9 @@ from spd_core.runs.states import LIVE
 from spd_core.runs.view import RunView
 from spd_core.text import shown
 
+if TYPE_CHECKING:
+    from streamlit.delta_generator import DeltaGenerator
+
 _Recipe = TypeVar("_Recipe")
 _View = TypeVar("_View", bound=RunView)
 _BADGES = {
@@ -34,7 +37,7 @@ _BADGES = {
 }
 
 
-_RECORDED_BADGE = " :gray-badge[recorded]"
+_RECORDED_BADGE = ":gray-badge[:material/inventory_2: recorded]"
 
 
 # --- which run ---------------------------------------------------------------------------------------------------
@@ -127,22 +130,21 @@ def _events_so_far(run: Run, view_type: type[_View]) -> _View:
 def run_header(run: Run, status: Status, parts: str) -> None:
     """Title, state and what was asked, `parts` among it; why it ended, where that has to be said."""
     record, recipe = run.record, run.record.recipe
-    st.markdown(
-        f"#### {escaped(shown(record.title or recipe.capability))} {_BADGES[status.state]}"
-        f"{_RECORDED_BADGE * run.recorded}"
-    )
+    badge = _RECORDED_BADGE if run.recorded else _BADGES[status.state]
+    st.markdown(f"#### {escaped(shown(record.title or recipe.capability))} {badge}")
     model = "the built-in model" if recipe.model == "builtin" else recipe.model
     where = "" if record.launcher == "local" else f" · launched with {record.launcher}"
     said = f"{parts} · {model} · created {record.created.replace('T', ' ')}{where}"
+    said += f" · {status.reason}" if status.state == "stopped" and status.reason else ""
     caption(escaped(f"{recipe.capability} · {said}" if record.title else said))
     if run.recorded:
         caption(
-            "Real results that come with SPD Lab, to be looked at before you train: nothing is loaded, and neither "
-            "weights nor captures are part of it. **Clone with changes** makes a run of your own of it."
+            "Real results that come with SPD Lab, without the weights: nothing is loaded. **Clone with changes** makes "
+            "a run of your own of it."
         )
     if status.state == "failed":
         failure("It failed:", status.reason)
-    elif status.state in ("lost", "stopped") and status.reason:
+    elif status.state == "lost" and status.reason:
         st.warning(escaped(status.reason[:1].upper() + status.reason[1:]), icon=":material/info:")
 
 
@@ -158,8 +160,8 @@ def run_progress(
         return
     facts = [what, *([f"{speed:.0f} tokens/s"] if speed else [])]
     facts += [f"about {duration(whole)} left"] if whole is not None else []
-    facts += [f"{duration(left)} of it to the end of this step"] if left is not None and whole is not None else []
-    facts += [f"about {duration(left)} to the end of this step"] if left is not None and whole is None else []
+    facts += [f"{duration(left)} of it to the end of this stage"] if left is not None and whole is not None else []
+    facts += [f"about {duration(left)} to the end of this stage"] if left is not None and whole is None else []
     st.progress(min(share, 1.0), text=escaped(" · ".join(facts)))
     caption("It works in a process of its own: you can close this page, or the app, and come back.")
 
@@ -189,9 +191,19 @@ class GoOn:
 
 
 def run_actions(
-    run: Run, status: Status, clone: Callable[[], None], key: str = session.RUN, go_on: GoOn | None = None
+    run: Run,
+    status: Status,
+    clone: Callable[[], None],
+    key: str = session.RUN,
+    go_on: GoOn | None = None,
+    more: Callable[["DeltaGenerator"], None] | None = None,
 ) -> None:
-    """Stop, kill, resume, clone (a callback), delete: what the state allows. `key` is where the page keeps its run."""
+    """Stop, kill, resume, clone (a callback), delete: what the state allows, in one row.
+
+    Args:
+        key: where the page keeps its run.
+        more: draws what else can be done with this run, after what comes next and before the rest.
+    """
     trouble = st.session_state.pop(session.RUN_TROUBLE, "")
     if trouble:
         failure("That did not work:", trouble)
@@ -240,7 +252,9 @@ def run_actions(
             icon=":material/resume:",
             help="Goes on where it stood, to the same result as if it had not stopped.",
         )
-    look: Literal["primary", "secondary"] = "primary" if run.recorded else "secondary"
+    if more is not None:
+        more(row)
+    look: Literal["primary", "secondary"] = "primary" if run.recorded and more is None else "secondary"
     if row.button("Clone with changes", type=look, on_click=clone, icon=":material/content_copy:"):
         st.rerun()  # the whole page, and not this fragment alone
     if status.state not in LIVE and not run.recorded:

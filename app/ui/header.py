@@ -26,22 +26,29 @@ def header(
 ) -> "Analysis | None":
     """Title, the question that the page answers, the strip, and what works now; returns the analysis in hand.
 
-    `shows` are the keys of jobs whose progress the page shows by itself, `shown_run` the run; `page` is
-    where this is, for pages that runs lead to.
+    Args:
+        shows: keys of jobs whose progress the page shows by itself.
+        shown_run: the run that the page shows by itself.
+        page: where this is, for pages that runs lead to. Runs capture for themselves: what is in hand is no part of
+            them, and stands on the other pages alone.
     """
     at_work.leave_for(page)
     st.html(_STYLE)
     links.read_link()
-    st.title(title, anchor=False)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.title(title, anchor=False, width="stretch")
+        if page is not None:
+            _device_button()
     st.markdown(question)
-    strip = st.container(key="strip")
+    strip = st.container(key="strip") if page is None else None
     try:
         analysis = session.in_hand()
     except InputError as error:
         failure("What the link names cannot be opened:", f"{error}. A recorded capture is shown instead.")
         analysis = _recorded()
-    with strip:
-        _strip(analysis)
+    if strip is not None:
+        with strip:
+            _strip(analysis)
     at_work.strip(shows, shown_run)
     if analysis is not None:
         links.write_link(analysis)
@@ -68,8 +75,12 @@ def _strip(analysis: "Analysis | None") -> None:
         with st.container(horizontal=True, width="content", gap="small"):
             with st.popover("Switch", icon=":material/swap_horiz:", help="Choose another capture, site or direction"):
                 _switch(analysis)
-            with st.popover("Device", icon=":material/memory:", help="The model in memory"):
-                _device()
+            _device_button()
+
+
+def _device_button() -> None:
+    with st.popover("Device", icon=":material/memory:", help="The model in memory"):
+        _device()
 
 
 _BADGE = {

@@ -9,9 +9,14 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 
-def table_html(rows: Sequence[dict[str, str]], label: str) -> str:
-    """Rows as an escaped HTML table that scrolls sideways by keyboard too, where it is wider than the screen."""
-    return render("table.html", label=label, names=list(rows[0]), rows=[list(row.values()) for row in rows])
+def table_html(rows: Sequence[dict[str, str]], label: str, *, compact: bool = False) -> str:
+    """Rows as an escaped HTML table that scrolls sideways by keyboard too, where it is wider than the screen.
+
+    On a phone a row is a card; of a `compact` table the first three columns stay columns, and the others, all of them
+    short, stand in small below them.
+    """
+    values = [list(row.values()) for row in rows]
+    return render("table.html", label=label, names=list(rows[0]), rows=values, compact=compact)
 
 
 def to_csv(table: "DataFrame | Sequence[Mapping[str, Any]]") -> bytes:

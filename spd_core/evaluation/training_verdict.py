@@ -87,6 +87,9 @@ def _answers(curve: Curve) -> Iterator[str]:
         return
     begun = "before" if step == 0 else f"after epoch {epoch:g}"
     then = "at the end" if last >= curve.planned else f"after epoch {ended:g}"
+    if before == after:
+        yield f"right on {after} of {n} held-out prompts, {begun} and {then}"
+        return
     yield f"right on {before} of {n} held-out prompts {begun}, {after} {then}: {_luck(before, after, n)}"
 
 
@@ -96,8 +99,6 @@ def _luck(before: int, after: int, n: int) -> str:
     With fewer than `FEWEST` no exact test of pairs can reach 5 %, whichever answers changed. Beyond that a change
     counts where that test does even if as many as possible went the other way.
     """
-    if before == after:
-        return "no change"
     if abs(after - before) < FEWEST:
         return "too few to tell"
     back = min(before, after, n - before, n - after)

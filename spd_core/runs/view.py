@@ -247,7 +247,7 @@ def reached(view: RunView, planned: Sequence[Unit]) -> int:
 
 
 def describe_stage(view: RunView) -> str:
-    """What it does now: `Training SPD, round 1: step 7 of 18`. Plain text: names come from a file."""
+    """What it does now: `Training SPD: step 7 of 18`. Plain text: names come from a file."""
     name, at = short_name(view.arm), view.progress
     later = f", round {view.round}" if view.round > 1 else ""
     of = f" of {name}{later}" if name else ""
@@ -256,7 +256,7 @@ def describe_stage(view: RunView) -> str:
         "load": "Loading the model",
         "capture": f"Capturing gradients{of}",
         "corpus": f"Writing the corpus{of}",
-        "train": f"Training {name}, round {view.round}",
+        "train": f"Training {name}{later}",
         "drift": f"Measuring the drift{of}",
     }[view.stage]
     if view.ended:

@@ -35,12 +35,12 @@ def test_one_button_a_closed_tab_and_a_killed_server(server: Server, visit: Call
     fill_in(page, SMALL)
     expect(main(page)).to_contain_text("576 new tokens")
     button(page, "Start fine-tuning").click()
-    expect(main(page)).to_contain_text(re.compile("Step [1-9] of 10"))
+    expect(main(page)).to_contain_text(re.compile("Stage [1-9] of 10"))
     expect(page).to_have_url(re.compile(r"run=\d{8}-\d{6}-arithmetic-"))
     link = page.url.removeprefix(server.url)
     button(page, "Start fine-tuning").wait_for(state="detached")
     other = visit(link)  # a second browser sees the same run
-    expect(main(other)).to_contain_text(re.compile("Step [1-9] of 10"))
+    expect(main(other)).to_contain_text(re.compile("Stage [1-9] of 10"))
     other.context.close()
     page.context.close()
     server.kill()
@@ -51,7 +51,7 @@ def test_one_button_a_closed_tab_and_a_killed_server(server: Server, visit: Call
     accessible(page, "Fine-tune, a finished run")
     for part, says in (
         ("Corpora", "rows"), ("Completions", "The answer is"), ("Drift", "How to read this"),
-        ("Log", ""), ("Command and notes", "The command that carries it out"), ("Curves", "How to read this"),
+        ("Log", ""), ("About", "The command that carries it out"), ("Curves", "How to read this"),
     ):  # fmt: skip
         main(page).get_by_role("radio", name=part).click()
         settled(page)
@@ -144,7 +144,7 @@ def _tick(page: Page, row: int) -> None:
 def test_a_run_is_stopped_resumed_and_deleted(visit: Callable[..., Page]) -> None:
     page = visit("/fine-tune?runs_view=New+run")
     button(page, "Start fine-tuning").click()
-    expect(main(page)).to_contain_text(re.compile("Step [1-9] of 10"))
+    expect(main(page)).to_contain_text(re.compile("Stage [1-9] of 10"))
     button(page, "Stop this run").click()
     expect(button(page, "Resume")).to_be_visible()
     expect(main(page)).to_contain_text("stopped")

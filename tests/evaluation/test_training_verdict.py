@@ -82,7 +82,6 @@ def test_without_held_out_rows_memory_is_named() -> None:
 @pytest.mark.parametrize(
     ("before", "after", "n", "says"),
     [
-        (3, 3, 8, "no change"),
         (3, 4, 8, "too few to tell"),
         (0, 5, 5, "too few to tell"),  # five pairs, all one way: p = 2 / 2⁵ = 0.0625, however far apart they look
         (0, 6, 8, "more than luck would do"),  # 6 of 6 one way: p = 2 / 2**6 = 0.031
@@ -95,6 +94,13 @@ def test_without_held_out_rows_memory_is_named() -> None:
 )
 def test_how_much_a_change_of_right_answers_says(before: int, after: int, n: int, says: str) -> None:
     assert said(spd=curve((2.0, 1.0), ((before, n), (after, n))))[0].endswith(f": {says}.")
+
+
+def test_as_many_right_answers_as_before_are_said_once() -> None:
+    """Which of them are right may have changed: only their number is known."""
+    assert said(spd=curve((2.0, 1.0), ((3, 8), (3, 8))))[0].endswith(
+        "right on 3 of 8 held-out prompts, before and at the end."
+    )
 
 
 def test_answers_of_different_prompts_are_not_compared() -> None:

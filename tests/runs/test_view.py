@@ -227,13 +227,13 @@ def test_pieces_of_work_are_counted_in_order() -> None:
         ([begun("capture"), told("capture", 8, 30)], "Capturing gradients: 8 of 30 examples"),
         ([begun("capture", "spd", 2)], "Capturing gradients of SPD, round 2"),
         ([begun("corpus", "psr"), told("corpus", 32, 48, arm="psr")], "Writing the corpus of PSR: 32 of 48 rows"),
-        ([begun("train", "spd"), told("train", 7, 18, arm="spd")], "Training SPD, round 1: step 7 of 18"),
-        ([told("train", 7, 18, arm="spd")], "Training SPD, round 1: step 7 of 18"),
-        ([begun("train", "spd"), done("ssd")], "Training SPD, round 1"),
-        ([begun("train", "spd"), done("spd")], "Training SPD, round 1: finished"),
+        ([begun("train", "spd"), told("train", 7, 18, arm="spd")], "Training SPD: step 7 of 18"),
+        ([told("train", 7, 18, arm="spd")], "Training SPD: step 7 of 18"),
+        ([begun("train", "spd"), done("ssd")], "Training SPD"),
+        ([begun("train", "spd"), done("spd")], "Training SPD: finished"),
         ([begun("drift", "ssd", 2)], "Measuring the drift of SSD"),
         ([begun("drift", "apple", 3)], "Measuring the drift of SSD (Apple), round 2"),
-        ([begun("train", "<b>")], "Training <b>, round 1"),
+        ([begun("train", "<b>")], "Training <b>"),
     ],
 )
 def test_stages_in_words(events: list[AnyEvent], words: str) -> None:

@@ -472,8 +472,8 @@ def test_a_running_one_tells_what_it_does(made: Callable[..., Run], monkeypatch:
     at = opened(evaluation=run.id)
     (bar,) = at.get("progress")
     assert bar.proto.text.replace("\\", "") == (
-        "Step 2 of 3: Projected answers arithmetic: 2 of 6 items · 50 tokens/s · about 11 s left · "
-        "8 s of it to the end of this step"
+        "Stage 2 of 3 · Projected answers arithmetic: 2 of 6 items · 50 tokens/s · about 11 s left · "
+        "8 s of it to the end of this stage"
     ), "and 6 items of at most 8 tokens: 6 × (0.22 s + 8 ÷ 25 s) by the built-in rates"
     assert bar.proto.value == 33
     assert "RESULTS" in text_of(at), "whatever is filled is shown"

@@ -402,12 +402,12 @@ def test_a_finished_run_shows_everything_it_made() -> None:
         run.tell(event)
     at = opened(run=run.id)
     shown = html_of(at)
-    for fact in ("PSR", "10 of 10", "3 of 10, stopped", "2.062 nats", "1.500 nats", "2.500 nats", "52 s"):
+    for fact in ("PSR", "10 of 10", "3 of 10, stopped", ">2.062<", ">1.500<", ">2.500<", "52 s"):
         assert fact in shown
     assert "2.0625" not in shown, "the table twin of the curves is drawn when it is opened"
     assert len(at.get("plotly_chart")) == 1
     for part, says in (("Completions", "greedily"), ("Drift", "0.75"), ("Log", "Nothing was printed yet"),
-                       ("Command and notes", "Versions")):  # fmt: skip
+                       ("About", "Versions")):  # fmt: skip
         at = opened(run=run.id, part=part)
         everything = html_of(at) + text_of(at) + "".join(code.value for code in at.code)
         assert says in everything
@@ -427,7 +427,7 @@ def test_event_files_are_asked_for_on_the_form_and_their_command_is_shown() -> N
     assert run.record.distillation.train.log_to == ("tensorboard",)
     command = f"tensorboard --logdir {run.folder / 'arms'}"
     for one, there in ((run, True), (made("done"), False)):
-        codes = [code.value for code in opened(run=one.id, part="Command and notes").code]
+        codes = [code.value for code in opened(run=one.id, part="About").code]
         assert (command in codes, len(codes)) == (there, 1 + there)
 
 

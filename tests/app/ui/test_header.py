@@ -260,3 +260,11 @@ def test_labels_of_saved_captures() -> None:
     assert header.capture_label("20261124-071800-my-sums-ab12") == "my-sums · 24 Nov 2026, 07:18:00"
     assert header.capture_label("99999999-999999-x-ab12") == "99999999-999999-x-ab12"
     assert header.capture_label("something") == "something"
+
+
+@pytest.mark.parametrize("where", [session.FINE_TUNE, session.EVALUATION])
+def test_pages_of_runs_do_not_speak_of_a_capture_that_is_no_part_of_them(home: Path, where: Path) -> None:
+    at = opened(where, capture="multiple-choice")
+    assert not any("selected: " in element.value for element in at.markdown)
+    assert any("No model is in memory" in element.value for element in at.markdown), "the device is there"
+    assert link(at)["capture"] == "multiple-choice", "and the other pages find what was in hand"
