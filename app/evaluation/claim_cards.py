@@ -40,7 +40,7 @@ def panel(table: Table) -> None:
     )
     for column in columns:
         st.markdown(f"###### {escaped(set_title(column))}")
-        st.html(render("claims.html", claims=list(_claims(table, column))))
+        st.html(render("claims.html", claims=list(claims_of(table, column))))
 
 
 def overview(table: Table) -> str:
@@ -53,13 +53,7 @@ def overview(table: Table) -> str:
     return f"{counted(len(claims), 'comparison')} with the base: {said}{rest}"
 
 
-def cards(table: Table, column: Column) -> Iterator[str]:
-    """HTML of a set's cards, subjects as in the recipe."""
-    for claim in _claims(table, column):
-        yield render("claim.html", claim=claim)
-
-
-def _claims(table: Table, column: Column) -> Iterator[dict[str, Any]]:
+def claims_of(table: Table, column: Column) -> Iterator[dict[str, Any]]:
     """What the template `claim.html` takes, of every comparison of a set."""
     for subject in table.recipe.subjects:
         found = table.claims.get((subject.name, column.name))

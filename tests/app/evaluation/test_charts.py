@@ -19,6 +19,7 @@ from app.evaluation import (
 from spd_core.evaluation.store import About, Cell, ItemRecord, write_cell
 from spd_core.evaluation.table import Table, read_table
 from spd_core.recipes.evaluation import EvaluationRecipe, Subject, evaluation_from
+from spd_core.templates import render
 
 EVIL = "<img src=x onerror=alert(1)> ![x](http://evil.example/i.png)"
 REVISION = "SmolLM2-135M-Instruct@b179c9523d0e"
@@ -251,8 +252,13 @@ def test_bars_of_answers_have_patterns(table: Table) -> None:
 # --- cards -------------------------------------------------------------------------------------------------------
 
 
+def cards_of(table: Table) -> list[str]:
+    """HTML of the cards of a table's first set."""
+    return [render("claim.html", claim=one) for one in claim_cards.claims_of(table, table.columns[0])]
+
+
 def test_cards_tell_everything_and_not_shown_is_a_card_like_any_other(table: Table) -> None:
-    cards = list(claim_cards.cards(table, table.columns[0]))
+    cards = cards_of(table)
     projected, random, spd = cards
     assert "</span> not shown</span>" in projected
     assert "<details>" in projected
@@ -279,7 +285,7 @@ def test_a_gain_that_its_controls_share_is_not_specific(tmp_path: Path) -> None:
     for subject, right in (("base", 5), ("ssd", 30), ("spd", 31)):
         put(tmp_path, subject, "arithmetic", answered(right))
     found = read_table(recipe(["base", "ssd", "spd"]), tmp_path)
-    card = list(claim_cards.cards(found, found.columns[0]))[1]
+    card = cards_of(found)[1]
     assert "not shown: these items do not show it to be better than every control" in card
     assert "<b>· SSD: not shown</b>, +2.5 points (" in card
 
@@ -296,7 +302,7 @@ def test_a_card_says_what_the_subject_had_seen(tmp_path: Path, seen: int | None,
     put(tmp_path, "base", "arithmetic", answered(10), seen=0)
     put(tmp_path, "spd", "arithmetic", answered(12), seen=seen)
     found = read_table(recipe(["base", "spd"]), tmp_path)
-    (card,) = claim_cards.cards(found, found.columns[0])
+    (card,) = cards_of(found)
     assert said in card
     brief = card.partition("</summary>")[0]
     assert (f"⚠ contaminated: {said}" in brief) == (seen == 8)
@@ -326,4 +332,4 @@ def test_no_text_is_a_tag(tmp_path: Path) -> None:
                answer_charts.answer_bars(found, found.columns[0], False))  # fmt: skip
     for figure in figures:
         assert "<img" not in figure.to_json().replace("\\u003c", "<")
-    assert "<img" not in "".join(claim_cards.cards(found, found.columns[0]))
+    assert "<img" not in "".join(cards_of(found))
