@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from spd_core.data.capability import Scorer
+from spd_core.data.public import PUBLIC_SETS
+from spd_core.distill.checks import examples_of
 from spd_core.errors import InputError
 from spd_core.models.families import BUILTIN
 from spd_core.recipes.evaluation import EvaluationRecipe, Subject
@@ -96,6 +98,25 @@ def cost_of_evaluation(
         captures=captures,
         seconds=sum(whole) if len(whole) == len(parts) else None,
     )
+
+
+def scored_items(recipe: EvaluationRecipe) -> tuple[dict[str, Scorer], dict[str, int | None]]:
+    """By the name of each set, how it is scored, and how many items are asked; None where only the hub knows.
+
+    Raises:
+        InputError: nothing of a set's name, no such file, or no item in its split.
+    """
+    scorers: dict[str, Scorer] = {}
+    items: dict[str, int | None] = {}
+    for wanted in recipe.sets:
+        if wanted.task is not None:
+            scorers[wanted.name], items[wanted.name] = "exact", wanted.limit  # as a task scores, nobody here knows
+            continue
+        found = examples_of(wanted.capability, wanted.split, wanted.data)
+        settings = PUBLIC_SETS[wanted.capability].settings if found is None else found.settings
+        scorers[wanted.name] = settings.scorer
+        items[wanted.name] = wanted.limit if found is None else len(found.limited(wanted.limit).examples)
+    return scorers, items
 
 
 def answering(

@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 
 from spd_core.data.capability import Scorer
-from spd_core.data.public import PUBLIC_SETS
 from spd_core.distill.checks import (
     LONGEST,
     Effort,
@@ -24,7 +23,7 @@ from spd_core.distill.checks import (
 from spd_core.distill.trained import still_to_train
 from spd_core.engines.checks import check_writer
 from spd_core.errors import InputError, MemoryLimitError, SpdError
-from spd_core.evaluation.costs import cost_of_evaluation, measured_answers
+from spd_core.evaluation.costs import cost_of_evaluation, measured_answers, scored_items
 from spd_core.intervention.cards import adapter_folder, read_card
 from spd_core.models.described import Described, describe_model
 from spd_core.models.families import parse_layers
@@ -117,7 +116,7 @@ def _check_memory(recipe: Recipe, model: Described, effort: Effort) -> None:
 
 
 def _check_evaluation(recipe: EvaluationRecipe, model: Described, ask: bool) -> None:
-    scorers, items = _check_sets(recipe)
+    scorers, items = scored_items(recipe)
     if ask:
         _check_tasks(recipe)
     check_style("prompt_style", recipe.prompt_style, model, recipe.model)
@@ -158,21 +157,6 @@ def _check_answering(recipe: EvaluationRecipe, scorers: dict[str, Scorer], ask: 
         )
     changed = {subject.name: subject.kind != "base" for subject in recipe.subjects}
     check_writer("writer", writer, changed, ask=ask)
-
-
-def _check_sets(recipe: EvaluationRecipe) -> tuple[dict[str, Scorer], dict[str, int | None]]:
-    """By the name of each set, how it is scored, and how many items are asked; None where only the hub knows."""
-    scorers: dict[str, Scorer] = {}
-    items: dict[str, int | None] = {}
-    for wanted in recipe.sets:
-        if wanted.task is not None:
-            scorers[wanted.name], items[wanted.name] = "exact", wanted.limit  # as a task scores, nobody here knows
-            continue
-        found = examples_of(wanted.capability, wanted.split, wanted.data)
-        settings = PUBLIC_SETS[wanted.capability].settings if found is None else found.settings
-        scorers[wanted.name] = settings.scorer
-        items[wanted.name] = wanted.limit if found is None else len(found.limited(wanted.limit).examples)
-    return scorers, items
 
 
 def _check_tasks(recipe: EvaluationRecipe) -> None:

@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from spd_core.data.public import PUBLIC_SETS
-from spd_core.distill.checks import examples_of, sizes_of
+from spd_core.distill.checks import sizes_of
 from spd_core.errors import InputError
-from spd_core.evaluation.costs import measured_answers, seconds_of_an_item
+from spd_core.evaluation.costs import measured_answers, scored_items, seconds_of_an_item
 from spd_core.evaluation.progress import EvaluationView, left, training_of
 from spd_core.evaluation.store import cell_path
 from spd_core.recipes.distill import Recipe
@@ -38,12 +37,9 @@ def _expected(recipe: EvaluationRecipe, rates: Rates | None) -> Expected | None:
     answers = measured_answers(recipe.model, recipe.writer)
     if training is None:
         return None
-    found = dict(training)
+    found, (scorers, items) = dict(training), scored_items(recipe)
     for wanted in recipe.sets:
-        items = examples_of(wanted.capability, wanted.split, wanted.data)
-        n = wanted.limit if items is None else len(items.limited(wanted.limit).examples)
-        scorer = (PUBLIC_SETS[wanted.capability].settings if items is None else items.settings).scorer
-        each = seconds_of_an_item(wanted, scorer, answers, rates)
+        each, n = seconds_of_an_item(wanted, scorers[wanted.name], answers, rates), items[wanted.name]
         if n is None or each is None:
             return None
         found[wanted.name] = n * each

@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from spd_core.evaluation import remaining
+from spd_core.evaluation.costs import AnswerRates
 from spd_core.evaluation.progress import EvaluationView
 from spd_core.evaluation.remaining import evaluation_left, expected_of
 from spd_core.recipes.distill import recipe_from
@@ -66,3 +68,12 @@ def test_what_pieces_are_expected_to_take(tmp_path: Path, monkeypatch: pytest.Mo
     for unknown in ({"model": "org/model"}, {"capability": "gsm8k"}, {"capability": "gone"}):
         assert expected_of(recipe_from({**quick, **unknown})) is None
     assert expected_of(evaluation_from({**quick, "sets": ["gsm8k"]})) is None
+
+
+def test_a_task_of_the_harness_takes_as_long_as_its_items_took_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    rates = AnswerRates(tokens=50.0, item=0.1, sets={"harness:sums": 0.5}, source="here")
+    monkeypatch.setattr(remaining, "measured_answers", lambda _model: rates)
+    sets: list[Any] = [{"capability": "harness:sums", "limit": 40}]
+    assert expected_of(evaluation_from({"preset": "quick", "sets": sets})) == {"harness-sums": pytest.approx(40 * 0.5)}
+    sets = [{"capability": "harness:sums"}]
+    assert expected_of(evaluation_from({"preset": "quick", "sets": sets})) is None, "nobody knows how many there are"
