@@ -404,6 +404,8 @@ def test_a_finished_run_shows_everything_it_made() -> None:
     shown = html_of(at)
     for fact in ("PSR", "10 of 10", "3 of 10, stopped", ">2.062<", ">1.500<", ">2.500<", "52 s"):
         assert fact in shown
+    rate = f"{run.record.distillation.train.learning_rate:g}"
+    assert f"The learning rate falls from {rate} along a cosine to zero at step 10." in text_of(at)
     assert "2.0625" not in shown, "the table twin of the curves is drawn when it is opened"
     assert len(at.get("plotly_chart")) == 1
     for part, says in (("Completions", "greedily"), ("Drift", "0.75"), ("Log", "Nothing was printed yet"),
