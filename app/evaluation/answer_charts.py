@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from app.evaluation.set_panels import row_label, set_title
-from app.ui.figures import INK, KEY, MUTED, VALUE, Drawing, build_figure, plotly_text
+from app.ui.figures import KEY, MUTED, Drawing, build_figure, plotly_text
 from spd_core.evaluation.table import Answered, Column, Table
 
 if TYPE_CHECKING:
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
 _LOOKS = {
     "ended by themselves": (MUTED, "/"),
-    "answer could be read": (VALUE, "\\"),
+    "answer could be read": (MUTED, "\\"),
     "right if cut at the first answer": (KEY, "."),
-    "right": (INK, ""),
+    "right": (KEY, ""),
 }
-"""Colour and pattern of each share, so that bars are told apart without colour."""
+"""Colour and pattern of each share: grey is form, blue is right; patterns tell bars apart without colour."""
 
 
 def answers_on(table: Table, column: Column) -> list[Answered]:
@@ -47,7 +47,7 @@ def answer_bars(table: Table, column: Column, dark: bool) -> "go.Figure":
             "y": rows,
             "x": [100 * answer_shares(one)[name] for one in answered],
             "name": name,
-            "marker": {"color": colours[dark], "pattern": {"shape": shape, "solidity": 0.25, "size": 6}},
+            "marker": {"color": colours[dark], "pattern": {"shape": shape, "solidity": 0.3, "size": 5}},
             "text": [plotly_text(one.subject.title) for one in answered],
             "textposition": "none",
             "hovertemplate": f"%{{text}}<br>%{{x:.1f}} % {name}<extra></extra>",

@@ -109,12 +109,14 @@ def _layout(subjects: list[Subject], columns: list[Column], selected: HeatCell |
             "zeroline": False,
             "range": [-0.5, len(sets) - 0.5],
             "tickangle": 0,
+            "ticks": "",
         },
         "yaxis": {
             "tickvals": list(range(len(names))),
             "showgrid": False,
             "zeroline": False,
             "ticktext": [row_label(subject.title) for subject in subjects],
+            "ticks": "",
             "range": [len(names) - 0.5, -0.5],
         },
     }

@@ -90,7 +90,7 @@ def _claims(run: "Run", table: Table, propose: Callable[[EvaluationRecipe], None
     """The picture of all differences, what would tell more, and the cards."""
     if table.claims:
         _differences(table)
-    if table.claims and not live:
+    if table.claims and not live and table.done + len(table.damaged) == table.planned:  # else resuming is next
         next_steps.panel(table, propose, run.recorded)
     claim_cards.panel(table)
 

@@ -25,6 +25,9 @@ from spd_core.runs.states import LIVE
 _RESULTS_EVERY = 5.0
 """Seconds between two drawings of the results while cells are filled: their statistics take a moment."""
 
+_LOG_EVERY = 3.0
+"""Seconds between two drawings of the log while it grows."""
+
 
 def panel(name: str, to_form: Callable[[], None]) -> None:
     """Everything of one evaluation. While it works, its head is drawn again every second and a half, and the results
@@ -49,8 +52,6 @@ def panel(name: str, to_form: Callable[[], None]) -> None:
         _, share, whole = how_far(run, view)
         run_progress(status, what, share, speed(view), left(view, recipe.batch_size), whole)
         run_actions(run, status, clone, session.EVALUATION_RUN)
-        if status.state in LIVE:  # it grows; of one that has ended it stands below the results
-            _more(run)
 
     def propose(wanted: EvaluationRecipe) -> None:
         form.load_evaluation(wanted)
@@ -62,8 +63,7 @@ def panel(name: str, to_form: Callable[[], None]) -> None:
 
     live = opened.status.state in LIVE
     results.panel(run, propose, live)
-    if not live:
-        _more(run)
+    st.fragment(_more, run_every=_LOG_EVERY if live else None)(run)
 
 
 def _more(run: Run) -> None:
