@@ -59,7 +59,7 @@ def carry_out(
         work.begin("load")
         if processes.is_main_process:
             note_sources(recipe, folder)
-            for part in ("arms", "adapters", "captures", "corpora"):
+            for part in ("arms", "adapters", "captures", "corpora", "engines"):
                 clear_temporary(folder / part)
         lm = _loaded(recipe)
         for arm in recipe.arms:

@@ -129,7 +129,8 @@ def write_corpus_by(
     if len(rows) == len(tasks) and writer_of_corpus(path) is not None:
         _check_same(rows, tasks, path)
         return [rows[number] for number in sorted(rows)]
-    with engine_for(writer, name, lm, lane, folder, tasks, sampling, stop) as (engine, written):
+    changed = lane.subspace is not None
+    with engine_for(writer, name, changed, lm, lane, folder, tasks, sampling, stop) as (engine, written):
         return write_corpus_through(engine, written, tasks, sampling, path, tell=tell, stop=stop)
 
 

@@ -1,4 +1,7 @@
-"""Refuses a writer that is known not to write, before anything starts. Imports no torch: pages ask on every change."""
+"""What is known of a writer before it writes: who it is, and that it will not. Imports no torch.
+
+Pages ask on every change: neither an HTTP client nor a server is loaded or asked unless they say so.
+"""
 
 from collections.abc import Mapping
 
@@ -35,3 +38,24 @@ def check_writer(setting: str, writer: Writer, changed: Mapping[str, bool], *, a
 
         for one in served:
             connect(one, writer)
+
+
+def who_writes(writer: Writer, name: str, changed: bool) -> str:
+    """What records say of an engine that is to write (see `WrittenBy.writer`), before it does; empty of SPD Lab itself.
+
+    Args:
+        name: of the arm or subject; `changed` as of `Writer.named`.
+
+    Raises:
+        InputError: no server was named for it.
+        WriterError: nothing answers, or something else does; or no vLLM is there.
+    """
+    if writer.here:
+        return ""
+    if writer.kind == "vllm":
+        from spd_core.engines.serving import vllm_version
+
+        return vllm_version()
+    from spd_core.engines.discovery import connect
+
+    return connect(writer.served(name, changed), writer).identity

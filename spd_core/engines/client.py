@@ -81,6 +81,11 @@ class Engine:
         """What errors call it."""
         return f"{self.served.served_name} at {self.served.url}"
 
+    @property
+    def identity(self) -> str:
+        """Who writes: the program; where somebody else runs it, also which model where."""
+        return self.version if self.writer.kind == "vllm" else f"{self.version} ({self.place})"
+
     # --- many at a time ----------------------------------------------------------------------------------------
 
     def write(

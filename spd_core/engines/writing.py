@@ -91,6 +91,7 @@ class EngineLane:
 def engine_for(
     writer: Writer,
     name: str,
+    changed: bool,
     lm: LanguageModel,
     lane: Lane,
     folder: Path,
@@ -101,7 +102,7 @@ def engine_for(
     """An engine that serves a lane, looked over, until the block ends; and what is to be kept of it.
 
     Args:
-        name: of the arm or subject.
+        name: of the arm or subject; `changed` where it is another model than the untouched one (see `Writer.named`).
         folder: where a checkpoint lies while `vllm` serves it, and afterwards the server's log.
         prompts: all that will be asked; the first one is also asked to look it over.
 
@@ -110,7 +111,7 @@ def engine_for(
         WriterError: no server, another model, or settings that it does not heed.
     """
     tokens = _longest(lm, prompts, sampling)
-    with _served(writer, name, lm, lane, folder, tokens, stop) as served:
+    with _served(writer, name, changed, lm, lane, folder, tokens, stop) as served:
         engine = connect(served, writer, sorted(end_tokens(lm)), tokens)
         yield _looked_over(EngineLane(engine, lm, lane), prompts[0], sampling)
 
@@ -123,12 +124,19 @@ def _longest(lm: LanguageModel, prompts: Sequence[NumberedPrompt], sampling: Sam
 
 @contextmanager
 def _served(
-    writer: Writer, name: str, lm: LanguageModel, lane: Lane, folder: Path, tokens: int, stop: Stop | None
+    writer: Writer,
+    name: str,
+    changed: bool,
+    lm: LanguageModel,
+    lane: Lane,
+    folder: Path,
+    tokens: int,
+    stop: Stop | None,
 ) -> Iterator[Served]:
     if writer.kind == "openai":
-        yield writer.served(name, lane.subspace is not None or lane.adapter is not None)
+        yield writer.served(name, changed)
         return
-    place, dtype = folder / name, str(lm.dtype).removeprefix("torch.")
+    place, dtype = folder / f".{name}", str(lm.dtype).removeprefix("torch.")
     save_as_lane(lm, lane, place)
     try:
         log, on_cpu = folder / f"{name}.log", lm.device.type == "cpu"
@@ -141,11 +149,6 @@ def _served(
 # --- looking it over ---------------------------------------------------------------------------------------------
 
 
-def identity_of(engine: Engine) -> str:
-    """Who writes: the program; where somebody else runs it, also which model where."""
-    return engine.version if engine.writer.kind == "vllm" else f"{engine.version} ({engine.place})"
-
-
 def _looked_over(own: EngineLane, prompt: NumberedPrompt, sampling: Sampling) -> tuple[EngineLane, WrittenBy]:
     own, greedy = _greedy(own, prompt)
     gap = _gap(own, prompt, greedy)
@@ -156,7 +159,7 @@ def _looked_over(own: EngineLane, prompt: NumberedPrompt, sampling: Sampling) ->
         )
     repeats = None if sampling.greedy else _heeds_settings(own, prompt, sampling, greedy)
     return own, WrittenBy(
-        writer=identity_of(own.engine),
+        writer=own.engine.identity,
         prompts="token ids" if own.engine.takes_ids else "text",
         tokens="re-encoded" if greedy.tokens is None else "returned",
         repeats=repeats,

@@ -5,7 +5,7 @@ How an answer is judged is in `evaluation/scoring.py`, what differences mean in 
 
 import hashlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,9 +17,11 @@ import torch
 from spd_core.data.capability import Capability, Example, Scorer, Style
 from spd_core.data.catalog import find_capability
 from spd_core.data.spans import Encoded, EncodedSet, encode, encode_all, generation_prompt
+from spd_core.engines.writing import EngineLane, NumberedPrompt
+from spd_core.engines.written import WrittenBy
 from spd_core.errors import InputError, ModelError
 from spd_core.evaluation.scoring import option_letters, score, scorer_fits
-from spd_core.evaluation.store import About, ItemRecord, ItemStore
+from spd_core.evaluation.store import About, Asked, ItemRecord, ItemStore
 from spd_core.generation.decode import Completion, generate
 from spd_core.intervention.projection import Lane, projecting
 from spd_core.models.loading import LanguageModel
@@ -63,8 +65,8 @@ class Items:
             return None
         return fmean(1 / len(option_letters(example)) for example in self.capability.examples)
 
-    def about(self, subject: str) -> About:
-        """What the records of a subject, called by its fingerprint, depend on."""
+    def about(self, subject: str, writer: str = "") -> About:
+        """What the records of a subject, called by its fingerprint, depend on; `writer` as in `About`."""
         settings = self.capability.settings
         return About(
             subject=subject,
@@ -73,6 +75,7 @@ class Items:
             scorer=settings.scorer,
             style=self.style,
             max_new_tokens=self.max_new_tokens,
+            writer=writer,
         )
 
 
@@ -90,6 +93,14 @@ def fit_to(lm: LanguageModel, items: Items) -> Items:
     kept = tuple(example for example in items.capability.examples if example.id in fits)
     unfit = tuple(sorted((*items.unfit, *(name for name in found if name not in fits))))
     return replace(items, capability=Capability(settings, kept), unfit=unfit)
+
+
+@dataclass(frozen=True)
+class Through:
+    """An engine that answers, and what is kept of it."""
+
+    engine: EngineLane
+    written: WrittenBy
 
 
 @dataclass(frozen=True)
@@ -136,6 +147,8 @@ def evaluate(
     batch_size: int = 32,
     tell: Tell = silent,
     stop: Stop | None = None,
+    writer: str = "",
+    through: Through | None = None,
 ) -> Evaluated:
     """Answer every item that has no record yet, greedily, and score it.
 
@@ -146,6 +159,9 @@ def evaluate(
         fingerprint: of the subject (see `subjects.Ready`).
         tell: called after each batch with how many items are known, of how many, and how many tokens were new.
         stop: asked between tokens; what was not finished then is not kept.
+        writer: whose records count (see `About`).
+        through: the engine that answers instead, an item a request; each is on the disk as it arrives. None with a
+            `writer` where every answer of that one is there already.
 
     Returns:
         what is known now; less than the whole set when it was stopped.
@@ -153,11 +169,12 @@ def evaluate(
     Raises:
         InputError: damaged records, or a prompt that is too long.
         ModelError: a likelihood that is not finite.
+        WriterError: the engine is gone, or does not answer as asked.
         StorageError: the disk refuses; every batch before is kept.
     """
-    store = ItemStore(items.about(fingerprint))
+    store = ItemStore(items.about(fingerprint, writer))
     texts = _texts(lm, items)
-    asked = {one.id: ItemRecord(**_identity(one, texts[one.id])).asked for one in items.capability.examples}
+    asked = _asked(items, texts)
     asking = _Asking(lm, lane, items, texts, stop)
     tokens = 0
     with store.writing(stop) as mine:
@@ -165,20 +182,30 @@ def evaluate(
             return Evaluated((), len(asked), 0, 0)
         known = store.records()
         reused = sum(one in known for one in asked.values())
-        for batch in _batches(items, texts, batch_size):
-            missing = [example for example in batch if asked[example.id] not in known]
-            if not missing:
-                continue
-            if stop is not None and stop():
-                break
-            whole = batch if items.scorer != "nll" else missing  # the same batch: the same rounding
-            ids = {example.id for example in missing}
-            new = [record for record in asking.records(whole) if record.id in ids]
+        missing = {example.id for example in items.capability.examples if asked[example.id] not in known}
+        if (missing and writer) and (through is None or through.written.writer != writer):
+            raise InputError(f"{items.name}: {len(missing)} answers of {writer} are gone; start it again")
+        for new in asking.answered(missing, batch_size, through):
             store.add(new)
             known |= {record.asked: record for record in new}
             tokens += sum(record.tokens for record in new)
             tell(Progress(sum(one in known for one in asked.values()), len(asked), tokens=tokens))
     return Evaluated(tuple(known[one] for one in asked.values() if one in known), len(asked), tokens, reused)
+
+
+def unanswered(lm: LanguageModel, items: Items, about: About) -> list[NumberedPrompt]:
+    """The items that have no record yet, as an engine is asked for them."""
+    texts = _texts(lm, items)
+    asked, known = _asked(items, texts), ItemStore(about).records()
+    return [
+        NumberedPrompt(number, texts[example.id], items.style == "raw")
+        for number, example in enumerate(items.capability.examples)
+        if asked[example.id] not in known
+    ]
+
+
+def _asked(items: Items, texts: Mapping[str, str]) -> dict[str, Asked]:
+    return {one.id: ItemRecord(**_identity(one, texts[one.id])).asked for one in items.capability.examples}
 
 
 def _texts(lm: LanguageModel, items: Items) -> dict[str, str]:
@@ -211,41 +238,64 @@ class _Asking:
     texts: dict[str, str]
     stop: Stop | None
 
-    def records(self, batch: Sequence[Example]) -> list[ItemRecord]:
-        """A record for each item that was finished."""
-        return self._likelihoods(batch) if self.items.scorer == "nll" else self._answers(batch)
+    def answered(self, missing: Set[str], batch_size: int, through: Through | None) -> Iterator[list[ItemRecord]]:
+        """Records of the items that are missing, as they come to be known."""
+        if through is not None:
+            yield from self._through(missing, through)
+            return
+        for batch in _batches(self.items, self.texts, batch_size):
+            wanted = [example for example in batch if example.id in missing]
+            if not wanted:
+                continue
+            if self.stop is not None and self.stop():
+                return
+            if self.items.scorer == "nll":
+                yield self._likelihoods(wanted)
+            else:  # the same batch: the same rounding
+                yield [record for record in self._answers(batch) if record.id in missing]
+
+    def _through(self, missing: Set[str], through: Through) -> Iterator[list[ItemRecord]]:
+        examples = self.items.capability.examples
+        prompts = [
+            NumberedPrompt(number, self.texts[example.id], self.items.style == "raw")
+            for number, example in enumerate(examples)
+            if example.id in missing
+        ]
+        for number, done in through.engine.write(prompts, self.greedy, self.stop):
+            yield [self._scored(examples[number], done)]
+
+    @property
+    def greedy(self) -> Sampling:
+        """How answers are written."""
+        return Sampling(temperature=0.0, max_new_tokens=self.items.max_new_tokens)
 
     def _answers(self, batch: Sequence[Example]) -> list[ItemRecord]:
-        greedy = Sampling(temperature=0.0, max_new_tokens=self.items.max_new_tokens)
         written = generate(
             self.lm,
             [self.texts[example.id] for example in batch],
             [self.lane],
-            greedy,
+            self.greedy,
             special_tokens=self.items.style == "raw",
             batch_size=len(batch),
             stop=self.stop,
         )
         done = [(example, one) for example, one in zip(batch, written, strict=True) if one.finish in ("eos", "length")]
-        settings = self.items.capability.settings
-
-        def scored(pair: tuple[Example, Completion]) -> ItemRecord:
-            example, one = pair
-            found = score(example, settings, one.text, one.finish, run_tests)
-            return ItemRecord(
-                **_identity(example, one.prompt),
-                completion=one.text,
-                extracted=found.extracted,
-                correct=found.correct,
-                early=found.early,
-                ended=found.ended,
-                tokens=len(one.tokens),
-                finish="eos" if one.finish == "eos" else "length",
-                reason=found.reason,
-            )
-
         with ThreadPoolExecutor(_AT_ONCE) as pool:  # code runs in processes of its own
-            return list(pool.map(scored, done))
+            return list(pool.map(lambda pair: self._scored(*pair), done))
+
+    def _scored(self, example: Example, one: Completion) -> ItemRecord:
+        found = score(example, self.items.capability.settings, one.text, one.finish, run_tests)
+        return ItemRecord(
+            **_identity(example, one.prompt),
+            completion=one.text,
+            extracted=found.extracted,
+            correct=found.correct,
+            early=found.early,
+            ended=found.ended,
+            tokens=len(one.tokens),
+            finish="eos" if one.finish == "eos" else "length",
+            reason=found.reason,
+        )
 
     def _likelihoods(self, batch: Sequence[Example]) -> list[ItemRecord]:
         settings, longest = self.items.capability.settings, min(_REFERENCE_TOKENS, self.lm.card.context)

@@ -91,7 +91,7 @@ def _sets(table: Table) -> dict[str, Answered]:
 
 
 def _fingerprints(one: Answered) -> Hashable:
-    return tuple(cell.about.subject for cell in one.cells)
+    return tuple((cell.about.subject, cell.about.writer) for cell in one.cells)
 
 
 def _name(one: Answered) -> Hashable:
@@ -171,7 +171,7 @@ def _reservations(first: Answered, second: Answered, common: int) -> str:
         if set(counts) != {common}
         else []
     )
-    for what, value in (("answers of at most", _longest), ("seeds", _seeds)):
+    for what, value in (("answers of at most", _longest), ("seeds", _seeds), ("answers", _writer)):
         values = [value(one.cells) for one in (first, second)]
         said += [f"{what} {values[0]} and {values[1]}"] if values[0] != values[1] else []
     return "; ".join(said)
@@ -179,6 +179,10 @@ def _reservations(first: Answered, second: Answered, common: int) -> str:
 
 def _longest(cells: Sequence[Cell]) -> str:
     return f"{cells[0].about.max_new_tokens} tokens"
+
+
+def _writer(cells: Sequence[Cell]) -> str:
+    return f"written through {cells[0].about.writer}" if cells[0].about.writer else "written here"
 
 
 def _seeds(cells: Sequence[Cell]) -> str:

@@ -7,7 +7,8 @@ say together is in `evaluation/table.py`.
 import gc
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -16,8 +17,10 @@ from typing import Any
 from spd_core.distill.pipeline import carry_out
 from spd_core.distill.recall import seen_by_checkpoint
 from spd_core.distill.trained import begun_by, trained_by
+from spd_core.engines.checks import who_writes
+from spd_core.engines.writing import engine_for
 from spd_core.errors import InputError, Stopped
-from spd_core.evaluation.answers import Items, fit_to
+from spd_core.evaluation.answers import Items, Through, fit_to, unanswered
 from spd_core.evaluation.damaged import read_cells, set_aside
 from spd_core.evaluation.harness_sets import evaluate_items, read_items
 from spd_core.evaluation.marks import marks_where_allowed
@@ -31,11 +34,12 @@ from spd_core.models.packing import forget_packed
 from spd_core.progress import Progress
 from spd_core.recipes.distill import ArmName, Recipe, Stage
 from spd_core.recipes.evaluation import EvaluationRecipe, Subject
-from spd_core.recipes.lanes import RAW
+from spd_core.recipes.lanes import RAW, Sampling
 from spd_core.runs import queue
 from spd_core.runs.events import AnyEvent, CellDone, StageBegun, StageProgress
 from spd_core.runs.folder import Run
 from spd_core.runs.job import Outcome, run_job
+from spd_core.storage import clear_temporary
 
 
 def carry_out_table(
@@ -61,6 +65,7 @@ def carry_out_table(
     work = _Work(recipe, folder, tell, stop)
     try:
         work.check()
+        clear_temporary(folder / "engines")  # a checkpoint that a killed process has left
         set_aside(folder, read_cells(recipe, folder)[1])
         work.fill()
     except Stopped:
@@ -79,6 +84,7 @@ class _Work:
     stop: Callable[[], bool] | None
     sets: list[Items] = field(default_factory=list)
     since: float = 0.0
+    writers: dict[str, str] = field(default_factory=dict)
 
     # --- telling -----------------------------------------------------------------------------------------------
 
@@ -178,7 +184,14 @@ class _Work:
 
     def _is_missing(self, subject: Subject, seed: int, items: Items) -> bool:
         """Whether a cell is not there, or of items that were edited since: it would be paired with others' answers."""
-        return not is_filled(self.folder, subject.name, seed, items.name, items.capability.fingerprint, items.about(""))
+        about = items.about("", self.writer(subject))
+        return not is_filled(self.folder, subject.name, seed, items.name, items.capability.fingerprint, about)
+
+    def writer(self, subject: Subject) -> str:
+        """Who answers for a subject, as its records say; asked once."""
+        if subject.name not in self.writers:
+            self.writers[subject.name] = who_writes(self.recipe.writer, subject.name, subject.kind != "base")
+        return self.writers[subject.name]
 
     def _fill_checkpoint(self, subject: Subject, seed: int) -> None:
         """By itself, so that its model is gone when the next one is loaded."""
@@ -215,11 +228,31 @@ class _Work:
             self.progress("capture", at)
 
     def _fill_cells(self, lm: LanguageModel, subject: Subject, seed: int, ready: Ready) -> None:
-        for items in self.sets:
-            if self._is_missing(subject, seed, items):
-                self._fill_cell(lm, subject, seed, ready, items)
+        missing = [items for items in self.sets if self._is_missing(subject, seed, items)]
+        with self._engine(lm, subject, ready, missing) as through:
+            for items in missing:
+                self._fill_cell(lm, subject, seed, ready, items, through)
 
-    def _fill_cell(self, lm: LanguageModel, subject: Subject, seed: int, ready: Ready, items: Items) -> None:
+    @contextmanager
+    def _engine(
+        self, lm: LanguageModel, subject: Subject, ready: Ready, missing: list[Items]
+    ) -> Iterator[Through | None]:
+        """What answers for a subject; None where SPD Lab does itself, or where every answer is there already."""
+        writer, who = self.recipe.writer, self.writer(subject)
+        abouts = [] if writer.here else [items.about(ready.fingerprint, who) for items in missing]
+        prompts = [one for items, about in zip(missing, abouts, strict=False) for one in unanswered(lm, items, about)]
+        if not prompts:
+            yield None
+            return
+        self.begin("load", arm=subject.name)
+        longest = Sampling(temperature=0.0, max_new_tokens=max(items.max_new_tokens for items in missing))
+        name, changed, folder = subject.name, subject.kind != "base", self.folder / "engines"
+        with engine_for(writer, name, changed, lm, ready.lane, folder, prompts, longest, self.stop) as found:
+            yield Through(*found)
+
+    def _fill_cell(
+        self, lm: LanguageModel, subject: Subject, seed: int, ready: Ready, items: Items, through: Through | None
+    ) -> None:
         where: dict[str, Any] = {"arm": subject.name, "round": self.recipe.seeds.index(seed) + 1, "set": items.name}
         self.begin("evaluate", **where)
         fitting = fit_to(lm, items)
@@ -231,6 +264,8 @@ class _Work:
             batch_size=self.recipe.batch_size,
             stop=self.stop,
             tell=lambda at: self.progress("evaluate", at, **where),
+            writer=self.writer(subject),
+            through=through,
         )
         if not found.whole:
             raise Stopped("stopped on request")
@@ -244,7 +279,8 @@ class _Work:
             subspace=ready.subspace,
             set=items.name,
             title=items.capability.settings.title or items.name,
-            about=items.about(ready.fingerprint),
+            about=items.about(ready.fingerprint, self.writer(subject)),
+            written=None if through is None else through.written,
             model=lm.name,
             revision=lm.revision,
             dtype=str(lm.dtype).removeprefix("torch."),

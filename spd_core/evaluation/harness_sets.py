@@ -16,7 +16,7 @@ from typing import Any
 
 from spd_core.data.capability import Capability, Example, Settings, Style
 from spd_core.errors import InputError
-from spd_core.evaluation.answers import Evaluated, Items, evaluate, read_set
+from spd_core.evaluation.answers import Evaluated, Items, Through, evaluate, read_set
 from spd_core.evaluation.harness import carrying_out, check_tasks, loaded_tasks
 from spd_core.evaluation.store import About, ItemRecord, ItemStore
 from spd_core.intervention.projection import Lane, folded
@@ -52,8 +52,8 @@ class HarnessItems(Items):
         """Expected share of right guesses where there are options; None elsewhere."""
         return self.of_options
 
-    def about(self, subject: str) -> About:
-        """What the records of a subject depend on."""
+    def about(self, subject: str, writer: str = "") -> About:
+        """What the records of a subject depend on; no engine answers a task."""
         return About(
             subject=subject,
             set=self.capability.name,
@@ -61,6 +61,7 @@ class HarnessItems(Items):
             scorer=f"harness:{self.capability.name.split(':')[1]}/{self.metric},{self.filter}",
             style=self.style,
             max_new_tokens=self.max_new_tokens,
+            writer=writer,
         )
 
 
@@ -87,6 +88,8 @@ def evaluate_items(
     batch_size: int = 32,
     tell: Tell = silent,
     stop: Stop | None = None,
+    writer: str = "",
+    through: Through | None = None,
 ) -> Evaluated:
     """Answer every item of any set that has no record yet; all else as `answers.evaluate`.
 
@@ -94,7 +97,9 @@ def evaluate_items(
     drawn again, so that an item has the same ones however many are asked.
     """
     if not isinstance(items, HarnessItems):
-        return evaluate(lm, lane, items, fingerprint, batch_size=batch_size, tell=tell, stop=stop)
+        return evaluate(
+            lm, lane, items, fingerprint, batch_size=batch_size, tell=tell, stop=stop, writer=writer, through=through
+        )
     store = ItemStore(items.about(fingerprint))
     asked = {example.id: (example.id, example.answer, example.setup) for example in items.capability.examples}
     tokens = 0

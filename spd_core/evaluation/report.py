@@ -140,6 +140,7 @@ def long_rows(table: Table) -> list[dict[str, str | float | int]]:
                 row[f"control: {control.name}"] = control.state
                 if control.difference is not None:
                     row[f"control p: {control.name}"] = control.difference.p
+        row |= {"writer": cell.about.writer} if cell.about.writer else {}
         row |= {"seconds": one.seconds, "items_sha256": cell.fingerprint, "subject_sha256": cell.about.subject}
         rows.append(row)
     return rows
@@ -211,6 +212,8 @@ def notes(table: Table) -> list[str]:
             column = table.column(name)
             controls = "; ".join(control_text(control, column.likelihood) for control in found.controls)
             said.append(f"Controls of {found.subject} on {column.title}: {controls or 'none was run'}.")
+    by = {cell.written.sentence: None for one in table.answered.values() for cell in one.cells if cell.written}
+    said += [f"Answers were {sentence}." for sentence in by]
     if any(True for _ in _paper_rows(table)):
         said.append(f"The paper's figures are of {MODEL}, {ITEMS} items a set.")
     if table.done < table.planned:

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from spd_core.engines.written import WrittenBy
 from spd_core.errors import InputError, NewerFormatError
 from spd_core.records import Record, SortedLines, append_rows, cut_torn_line, read_record, read_rows, sorted_lines
 from spd_core.storage import append_to, exclusive, spd_home, storage_errors, to_json, write_text
@@ -85,6 +86,7 @@ class About(Record):
         template, style, max_new_tokens: how the item is put, and how long the answer may be; of a task of
             lm-evaluation-harness, which version of which task.
         scorer: a capability's, or `harness:TASK/METRIC`.
+        writer: the engine that answered (see `WrittenBy.writer`); empty where SPD Lab answered itself.
     """
 
     subject: str
@@ -94,11 +96,13 @@ class About(Record):
     style: str
     max_new_tokens: int
     scoring: int = SCORING
+    writer: str = ""
 
     @property
     def key(self) -> str:
-        """Name of the folder of its records."""
-        return hashlib.sha256(json.dumps(self.model_dump(), sort_keys=True).encode()).hexdigest()[:32]
+        """Name of the folder of its records; as before engines could write, where none has."""
+        said = self.model_dump(exclude=None if self.writer else {"writer"})
+        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:32]
 
 
 class Cell(Record):
@@ -112,6 +116,7 @@ class Cell(Record):
         capture: of a projected one, the capture that it projected into, as `subspace/store.py` opens it: a name on the
             shelf, or `RUN/NAME` of one in a run's folder. Empty in tables made before December 2026.
         subspace: of a projected one, its identity (see `Subspace.fingerprint`); empty likewise.
+        written: what an engine that answered was like; None where SPD Lab answered itself.
         unfit: items that the scorer cannot score, left out of every subject alike.
         seen: items whose prompts this subject was calibrated or trained on; None where that is not known.
         seen_items: ids of those items; empty in tables made before December 2026.
@@ -133,6 +138,7 @@ class Cell(Record):
     dtype: str
     capture: str = ""
     subspace: str = ""
+    written: WrittenBy | None = None
     unfit: int = 0
     seen: int | None = None
     seen_items: tuple[str, ...] = ()
