@@ -1,43 +1,179 @@
-"""Cost of projecting and of more lanes, per decoding step, against one raw lane.
+"""Writing against `transformers.generate` with the same batch; more lanes, projecting and reading against one raw lane.
 
-python -m benchmarks.generation [--dtype float32|bfloat16]
+python -m benchmarks.generation [--part peer|lanes|large]
 """
 
+import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from itertools import pairwise
+from typing import Any
 
+import torch
 import typer
 
 from benchmarks.machine import describe, ratios, report
 
-PROMPT = "Question: Tom has 7 apples and buys 5 more. How many apples does he have?\nAnswer:"
+NAMES = ("Tom", "Elisabeth", "Ann, who has been to the market,")
+PROMPTS = [
+    f"Question: {NAMES[i % 3]} has {7 ** (i % 5)} apples and buys {i + 5} more. How many apples are there?\nAnswer:"
+    for i in range(32)
+]
+GREEDY = {1: 1.0, 4: 1.3, 16: 1.4, 32: 1.4}
+SAMPLED = {16: 1.6, 32: 1.6}
+"""How many times as fast as transformers, by rows."""
 
 
-def main(dtype: str = "auto", new_tokens: int = 48, rounds: int = 7) -> None:
-    """Print the ratios."""
+def main(dtype: str = "float32", new_tokens: int = 32, rounds: int = 5, part: str = "") -> None:
+    """Print the ratios; of one part, or of all."""
+    from spd_core.models import loading
+
+    print(describe())
+    print(f"{new_tokens} tokens, median of {rounds} interleaved rounds\n")
+    print("| measure | ratio | target | met |\n|---|---|---|---|")
+    lm = loading.load("builtin", dtype=dtype)
+    lm.model.generation_config.eos_token_id = None  # every row writes all its tokens
+    lm.tokenizer.eos_token = None
+    if part in ("", "peer"):
+        _against_transformers(lm, new_tokens, rounds)
+    if part in ("", "lanes"):
+        _lanes(lm, new_tokens, rounds)
+    if part in ("", "large"):
+        _against_transformers(_large(lm), max(new_tokens // 4, 2), max(rounds // 2, 1), {1: 1.0, 4: 1.0, 16: 1.0}, {})
+
+
+# --- against transformers ------------------------------------------------------------------------------------
+
+
+def _against_transformers(
+    lm: Any,
+    new_tokens: int,
+    rounds: int,
+    greedy: dict[int, float] = GREEDY,
+    sampled: dict[int, float] = SAMPLED,
+) -> None:
+    peak, bandwidth = _matrix_rate(), _read_rate()
+    for temperature, targets in ((0.0, greedy), (0.7, sampled)):
+        for rows, target in targets.items():
+            _one_batch(lm, rows, temperature, target, new_tokens, rounds, peak, bandwidth)
+
+
+def _one_batch(
+    lm: Any, rows: int, temperature: float, target: float, new_tokens: int, rounds: int, peak: float, bandwidth: float
+) -> None:
+    from spd_core.generation import decode
+    from spd_core.intervention.projection import Lane
+
+    prompts, took = PROMPTS[:rows], list[float]()
+    sampling = decode.Sampling(temperature=temperature, max_new_tokens=new_tokens)
+    texts: dict[str, list[list[int]]] = {}
+
+    def ours() -> float:
+        started = time.perf_counter()
+        written = decode.generate(lm, prompts, [Lane()], sampling, batch_size=rows)
+        took.append(time.perf_counter() - started)
+        texts["ours"] = [one.tokens for one in written]
+        return took[-1]
+
+    def theirs() -> float:
+        started = time.perf_counter()
+        texts["theirs"] = _transformers(lm, prompts, sampling)
+        return time.perf_counter() - started
+
+    ratio = ratios({"ours": ours, "theirs": theirs}, rounds)["theirs"]
+    how = "greedy" if temperature == 0 else f"temperature {temperature}, top-p {sampling.top_p}"
+    same = sum(mine == other for mine, other in zip(texts["ours"], texts["theirs"], strict=True))
+    equal = f", {same} of {rows} texts equal" if temperature == 0 else ""
+    report(f"{lm.name}, {rows} rows, {how}: transformers ÷ ours{equal}", ratio, f"≥ {target}", ratio >= target)
+    step = statistics.median(took) / new_tokens
+    weights = sum(parameter.nbytes for parameter in lm.model.parameters())
+    work = 2 * rows * weights / lm.dtype.itemsize
+    print(
+        f"| of {peak / 1e9:.0f} GFLOP/s, {bandwidth / 1e9:.0f} GB/s | {work / step / peak:.0%} of the matrix "
+        f"throughput, {weights / step / bandwidth:.0%} of the bandwidth, the prompt counted as one step | | |"
+    )
+
+
+def _transformers(lm: Any, prompts: Sequence[str], sampling: Any) -> list[list[int]]:
+    """What `model.generate` writes, row by row."""
+    lm.tokenizer.padding_side, lm.tokenizer.pad_token_id = "left", 0
+    inputs = lm.tokenizer(list(prompts), return_tensors="pt", padding=True)
+    how = {"do_sample": False}
+    if sampling.temperature:
+        how = {"do_sample": True, "temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0}
+    with torch.inference_mode():
+        out = lm.model.generate(
+            input_ids=inputs["input_ids"],
+            attention_mask=inputs["attention_mask"],
+            max_new_tokens=sampling.max_new_tokens,
+            pad_token_id=0,
+            **how,
+        )
+    written: list[list[int]] = out[:, inputs["input_ids"].shape[1] :].tolist()
+    return written
+
+
+def _best(work: Callable[[], object], times: int = 5) -> float:
+    """Fewest seconds of a piece of work."""
+    taken = []
+    for _ in range(times):
+        started = time.perf_counter()
+        work()
+        taken.append(time.perf_counter() - started)
+    return min(taken)
+
+
+def _matrix_rate() -> float:
+    """Floating-point operations a second of a large float32 product."""
+    big = torch.randn(2048, 2048)
+    return 2 * 2048**3 / _best(lambda: big @ big)
+
+
+def _read_rate() -> float:
+    """Bytes a second of one pass over 256 MiB."""
+    long = torch.randn(64 * 2**20)
+    return long.nbytes / _best(long.sum)
+
+
+def _large(lm: Any) -> Any:
+    """A model of 0.5B weights, shaped like Qwen2.5-0.5B, untrained: only its speed is of interest."""
+    import dataclasses
+
+    from transformers import AutoModelForCausalLM, Qwen2Config
+
+    config = Qwen2Config(
+        vocab_size=151936, hidden_size=896, intermediate_size=4864, num_hidden_layers=24, num_attention_heads=14,
+        num_key_value_heads=2, tie_word_embeddings=True,
+    )  # fmt: skip
+    model = AutoModelForCausalLM.from_config(config).eval().requires_grad_(False)
+    model.generation_config.eos_token_id = None
+    return dataclasses.replace(lm, model=model, name="0.5B weights, untrained")
+
+
+# --- lanes ---------------------------------------------------------------------------------------------------
+
+
+def _lanes(lm: Any, new_tokens: int, rounds: int) -> None:
     from spd_core.data import public, spans
     from spd_core.generation import decode
     from spd_core.intervention.projection import Lane, folded
-    from spd_core.models import loading, packing
     from spd_core.subspace import capture, subspace
 
-    lm = loading.load("builtin", dtype=dtype)
-    lm.model.generation_config.eos_token_id = None  # every lane writes all its tokens
-    lm.tokenizer.eos_token = None
     found = public.find_capability("arithmetic").limited(8)
     encoded = spans.encode_all(found.examples, found.settings, lm.tokenizer)
     space = subspace.fit(capture.capture_gradients(lm, encoded, (15, 29)), lm)
     raw, projected = Lane(), Lane(space, name="projected")
     sampling = decode.Sampling(max_new_tokens=new_tokens)
+    four = [raw, projected, Lane(space, complement=True), Lane(space, 0.5)]
 
-    def write(lanes: Sequence[Lane]) -> float:
+    def write(lanes: Sequence[Lane], told: bool = False) -> float:
         """Median seconds of a decoding step (the prompt's own step left out)."""
         ticks = [time.perf_counter()]
-        decode.generate(lm, [PROMPT], lanes, sampling, on_step=lambda _: ticks.append(time.perf_counter()))
-        steps = sorted(b - a for a, b in pairwise(ticks[1:]))
-        return steps[len(steps) // 2]
+        decode.generate(
+            lm, PROMPTS[:1], lanes, sampling, measured=told, on_step=lambda _: ticks.append(time.perf_counter())
+        )
+        return statistics.median(b - a for a, b in pairwise(ticks[1:]))
 
     def write_folded() -> float:
         with folded(lm, projected):
@@ -51,25 +187,24 @@ def main(dtype: str = "auto", new_tokens: int = 48, rounds: int = 7) -> None:
         finally:
             decode.packed_linears = packed
 
-    print(describe())
-    print(f"built-in model in {lm.dtype}, {new_tokens} tokens, median of {rounds} interleaved rounds\n")
-    print("| measure | ratio | target | met |\n|---|---|---|---|")
     works = {
         "raw": lambda: write([raw]),
         "hooks": lambda: write([projected]),
         "folded": write_folded,
         "two": lambda: write([raw, projected]),
-        "four": lambda: write([raw, projected, Lane(space, complement=True), Lane(space, 0.5)]),
+        "four": lambda: write(four),
+        "six": lambda: write([*four, Lane(space, 0.25), Lane(space, 0.75)]),
+        "told": lambda: write([raw], told=True),
         "plain two": lambda: plain([raw, projected]),
     }
     found_ratios = ratios(works, rounds)
-    report("projected by hooks ÷ raw", found_ratios["hooks"], "≤ 1.05", found_ratios["hooks"] <= 1.05)
-    report("folded ÷ raw", found_ratios["folded"], "≤ 1.02", found_ratios["folded"] <= 1.02)
-    report("two lanes in one batch ÷ one", found_ratios["two"], "≤ 1.25", found_ratios["two"] <= 1.25)
-    report("four lanes in one batch ÷ one", found_ratios["four"], "≤ 1.6", found_ratios["four"] <= 1.6)
-    if isinstance(packing.packed_linears(lm, 2), nullcontext):
-        return
-    print(f"\nwithout packed weights (packing.py): two lanes ÷ one {found_ratios['plain two']:.2f} ×")
+    limits = {"hooks": 1.05, "folded": 1.02, "two": 1.25, "four": 1.6, "six": 1.6}
+    names = {"hooks": "projected by hooks ÷ raw", "folded": "folded ÷ raw"}
+    for name, limit in limits.items():
+        said = names.get(name, f"{name} lanes in one batch ÷ one")
+        report(said, found_ratios[name], f"≤ {limit}", found_ratios[name] <= limit)
+    print(f"\nwith log-probabilities and entropies: {found_ratios['told']:.2f} ×")
+    print(f"without packed weights (packing.py), two lanes ÷ one: {found_ratios['plain two']:.2f} ×")
 
 
 if __name__ == "__main__":

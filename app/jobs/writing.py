@@ -17,6 +17,7 @@ from spd_core.generation import compare as engine
 from spd_core.generation import comparison
 from spd_core.generation.comparison import Comparison
 from spd_core.generation.decode import Completion
+from spd_core.generation.pieces import TextStream
 from spd_core.generation.teacher_forcing import read_lanes
 from spd_core.intervention.adapters import Adapter, saved_adapter
 from spd_core.models.identity import same_revision
@@ -50,7 +51,7 @@ class Live:
 
 
 def write(job: Job[Comparison, Live], request: WriteRequest, store: ModelStore) -> Comparison:
-    """Continue the prompt in all lanes, in one batch, read the texts, and save the result.
+    """Continue the prompt in all lanes, in one batch, read the texts meanwhile, and save the result.
 
     Raises:
         SpdError: the model cannot be loaded, a setting is out of range, or memory runs out.
@@ -58,9 +59,10 @@ def write(job: Job[Comparison, Live], request: WriteRequest, store: ModelStore) 
     lm = store.get(request.key, job.tell)
     job.progress(0.0, "Reading the prompt")
     sampling, total = request.sampling, len(request.specs)
+    texts = [TextStream(lm.tokenizer) for _ in request.specs]
 
     def on_step(completions: list[Completion], seconds: list[float]) -> None:
-        lanes = zip(completions, seconds, strict=True) if request.grid is None else ()
+        lanes = zip(completions, texts, seconds, strict=True) if request.grid is None else ()
         done = sum(bool(completion.finish) for completion in completions)
         job.news = Live(tuple(_live(*lane) for lane in lanes), done, total)
         written = sum(1 if c.finish else len(c.tokens) / sampling.max_new_tokens for c in completions)
@@ -94,8 +96,9 @@ def _adapters(specs: Iterable[LaneSpec]) -> dict[str, Adapter]:
     return {ref: saved_adapter(ref) for ref in dict.fromkeys(spec.adapter for spec in specs) if ref}
 
 
-def _live(completion: Completion, seconds: float) -> LiveLane:
-    return LiveLane(completion.lane.name, completion.text, len(completion.tokens), seconds, completion.finish)
+def _live(completion: Completion, stream: TextStream, seconds: float) -> LiveLane:
+    text = stream.upto(completion.tokens, whole=bool(completion.finish))
+    return LiveLane(completion.lane.name, text, len(completion.tokens), seconds, completion.finish)
 
 
 def read_texts(job: Job[Comparison, Live], written: Comparison, request: WriteRequest, store: ModelStore) -> Comparison:

@@ -1,11 +1,13 @@
-"""Lets several lanes continue one prompt, then reads each text under its own and under another lane.
+"""Lets several lanes continue one prompt, and reads each text under its own and under another lane.
 
-Writing is `decode.generate`; the result is a `Comparison` (see `comparison.py`), which needs no model to open.
+Writing is `decode.generate`, reading `ReadAlong`; the result is a `Comparison` (see `comparison.py`), which needs no
+model to open.
 """
 
 import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -13,7 +15,9 @@ from spd_core.data.spans import generation_prompt
 from spd_core.errors import InputError
 from spd_core.generation.comparison import AdapterFacts, Comparison, LaneText, PromptStyle, Token
 from spd_core.generation.decode import Completion, generate
-from spd_core.generation.teacher_forcing import pieces_of, prompt_ids, read_lanes
+from spd_core.generation.pieces import pieces_of
+from spd_core.generation.read_along import ReadAlong
+from spd_core.generation.teacher_forcing import Place, other_of, prompt_ids, read_lanes, with_places
 from spd_core.intervention.adapters import Adapter
 from spd_core.intervention.lanes import make_lane
 from spd_core.intervention.projection import Lane
@@ -26,7 +30,7 @@ from spd_core.subspace.analysis import Analysis
 from spd_core.subspace.subspace import Subspace, subspace_of
 
 ROWS = 8
-"""Most lanes in one batch: as many as packed weights serve (see `models/packing.py`)."""
+"""Most lanes in one batch: more would write no faster, and their first words would come later."""
 
 OnStep = Callable[[list[Completion], list[float]], None]
 
@@ -48,7 +52,7 @@ def compare(
     tell: Tell = silent,
     stop: Stop | None = None,
 ) -> Comparison:
-    """Write all lanes, up to `ROWS` in one batch, then read them.
+    """Write all lanes, up to `ROWS` in one batch, and read them meanwhile.
 
     Args:
         prompt: put into the capability's template or the chat template, or taken exactly, as `style` says.
@@ -56,8 +60,8 @@ def compare(
         adapters: those that specs name, by `run/arm`.
         alternatives: how many of the most probable tokens to keep at each place.
         on_step: told (all completions, seconds of each) after each token.
-        tell: told how many lanes were read.
-        stop: asked before each token and each piece of reading; what was written is kept, and read no further.
+        tell: told how many lanes were read, where that has to be done afterwards.
+        stop: asked before each token; what was written is kept, and read no further.
 
     Raises:
         InputError: no lane, an empty or too long prompt, an unknown analysis or adapter, or a rank that cannot be.
@@ -69,9 +73,10 @@ def compare(
     prompt_tokens = len(prompt_ids(lm, text, special))
     _check_memory(lm, prompt_tokens, min(len(lanes), ROWS), sampling.max_new_tokens)
     started = time.monotonic()
-    completions, seconds = _write(lm, text, special, lanes, sampling, on_step, stop)
+    written = _write(lm, text, special, lanes, sampling, alternatives, on_step, stop)
+    seconds = time.monotonic() - started - written.reading_seconds
     record = analysis.provenance
-    written = Comparison(
+    found = Comparison(
         id=new_name(),
         created=datetime.now().isoformat(timespec="seconds"),
         model=lm.name,
@@ -89,12 +94,13 @@ def compare(
         prompt_tokens=prompt_tokens,
         answer=answer,
         sampling=sampling,
-        lanes=tuple(map(_lane_text, specs, lanes, completions, seconds)),
-        seconds=round(time.monotonic() - started, 3),
+        lanes=tuple(written.lane_text(at, spec, len(lanes)) for at, spec in enumerate(specs)),
+        seconds=round(seconds, 3),
+        reading_seconds=round(written.reading_seconds, 3),
         grid=grid,
         versions=versions(),
     )
-    return read_lanes(lm, written, lanes, alternatives=alternatives, tell=tell, stop=stop)
+    return read_lanes(lm, found, lanes, alternatives=alternatives, tell=tell, stop=stop)
 
 
 def lanes_of(
@@ -146,7 +152,8 @@ def prompt_text(lm: LanguageModel, analysis: Analysis, prompt: str, style: Promp
 
 def _check_memory(lm: LanguageModel, tokens: int, rows: int, new_tokens: int) -> None:
     """Refuse before writing: on a CPU, running out of memory would end the whole process."""
-    wanted = estimate_memory(lm.model.config, lm.dtype.itemsize, (0,), tokens=tokens, rows=rows, new_tokens=new_tokens)
+    both = 2 * rows  # each is read under another lane, too
+    wanted = estimate_memory(lm.model.config, lm.dtype.itemsize, (0,), tokens=tokens, rows=both, new_tokens=new_tokens)
     what = f"writing {rows} lanes of {tokens} + {new_tokens} tokens"
     remedy = "choose fewer lanes, fewer new tokens, or a shorter prompt"
     refuse_beyond(wanted.generation - wanted.load, lm.device, what, remedy)
@@ -155,45 +162,71 @@ def _check_memory(lm: LanguageModel, tokens: int, rows: int, new_tokens: int) ->
 # --- writing -------------------------------------------------------------------------------------------------
 
 
+@dataclass
+class _Written:
+    """What lanes have written so far, how many seconds each took, and what was read of each meanwhile."""
+
+    completions: list[Completion]
+    seconds: list[float]
+    places: list[list[Place]]
+    reading_seconds: float = 0.0
+
+    def lane_text(self, at: int, spec: LaneSpec, lanes: int) -> LaneText:
+        """The record of a lane; not yet read where it was stopped, or before its last tokens were read."""
+        text = _lane_text(spec, self.completions[at], self.seconds[at])
+        if text.finish == "stopped" or len(self.places[at]) < len(text.tokens):
+            return text
+        return with_places(text, self.places[at], other_of(at, lanes))
+
+
 def _write(
     lm: LanguageModel,
     text: str,
     special: bool,
     lanes: Sequence[Lane],
     sampling: Sampling,
+    alternatives: int,
     on_step: OnStep | None,
     stop: Stop | None,
-) -> tuple[list[Completion], list[float]]:
-    """Completions of all lanes, and how many seconds each took."""
-    completions = [Completion(text, lane, lm.tokenizer) for lane in lanes]
-    seconds = [0.0] * len(lanes)
+) -> _Written:
+    """Completions of all lanes, each read under another one while it is written."""
+    done = _Written([Completion(text, lane, lm.tokenizer) for lane in lanes], [0.0] * len(lanes), [])
+    prompt = prompt_ids(lm, text, special)
     for start in range(0, len(lanes), ROWS):
+        mine = range(start, min(start + ROWS, len(lanes)))
+        reader = ReadAlong(lm, prompt, [lanes[other_of(at, len(lanes))] for at in mine], alternatives)
         begun = time.monotonic()
 
-        def step(batch: list[Completion], start: int = start, begun: float = begun) -> None:
+        def step(batch: list[Completion], start: int = start, begun: float = begun, reader: ReadAlong = reader) -> None:
             for at, completion in enumerate(batch, start):
-                if not completions[at].finish:
-                    seconds[at] = time.monotonic() - begun
-                completions[at] = dataclasses.replace(completion)  # as it is now: its `finish` says when time stopped
+                if not done.completions[at].finish:
+                    done.seconds[at] = time.monotonic() - begun - reader.seconds
+                done.completions[at] = dataclasses.replace(completion)  # as it is now: `finish` says when time stopped
             if on_step is not None:
-                on_step(completions, seconds)
+                on_step(done.completions, done.seconds)
 
         written = generate(
             lm,
             [text],
-            lanes[start : start + ROWS],
+            [lanes[at] for at in mine],
             sampling,
             special_tokens=special,
             first_lane=start,
             measured=True,
+            watch=reader.watch,
             on_step=step,
             stop=stop,
         )
-        completions[start : start + ROWS] = written
-    return completions, seconds
+        done.completions[start : start + ROWS] = written
+        if all(completion.finish != "stopped" for completion in written):
+            reader.read()
+        done.places += reader.places
+        done.reading_seconds += reader.seconds
+    return done
 
 
-def _lane_text(spec: LaneSpec, lane: Lane, completion: Completion, seconds: float) -> LaneText:
+def _lane_text(spec: LaneSpec, completion: Completion, seconds: float) -> LaneText:
+    lane = completion.lane
     pieces = pieces_of(completion.tokenizer, completion.tokens)
     written = zip(completion.tokens, pieces, completion.logprobs, completion.entropies, strict=True)
     return LaneText(

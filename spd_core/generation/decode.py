@@ -20,6 +20,8 @@ from spd_core.models.packing import packed_linears
 from spd_core.recipes.lanes import Sampling
 
 Finish: TypeAlias = Literal["", "eos", "length", "stopped"]
+Watch: TypeAlias = Callable[[list[int], Tensor, list[int]], None]
+"""Told, after each step, which rows of the batch have written a token, their logits [rows, vocabulary], and it."""
 
 
 @dataclass
@@ -71,6 +73,7 @@ def generate(
     first_lane: int = 0,
     numbers: Sequence[int] | None = None,
     measured: bool = False,
+    watch: Watch | None = None,
     on_step: Callable[[list[Completion]], None] | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> list[Completion]:
@@ -90,6 +93,7 @@ def generate(
         numbers: of each prompt, on which its noise depends; 0, 1, … unless told. A prompt that is written again, or
             in another batch, or by another process, writes the same under its number.
         measured: tell log-probability and entropy of every token, too; no token is chosen otherwise for it.
+        watch: told what the rows of each batch choose from.
         on_step: called after each token with all completions, in the order prompt by lane; those of later batches
             are still empty.
         stop: asked before each step; true ends all that is being written, and keeps it.
@@ -116,7 +120,7 @@ def generate(
         drawn = {row: _generator(sampling.seed, *row) for row in dict.fromkeys(rows)}  # rows alike draw once
         tell = None if on_step is None else partial(on_step, completions)
         ids = encoded[start : start + batch_size]
-        _write(lm, ids, batch, step, sampling, [drawn[row] for row in rows], measured, tell, stop)
+        _write(lm, ids, batch, step, sampling, [drawn[row] for row in rows], measured, watch, tell, stop)
     return completions
 
 
@@ -149,6 +153,7 @@ def _write(
     sampling: Sampling,
     noise: list[torch.Generator],
     measured: bool,
+    watch: Watch | None,
     on_step: Callable[[], None] | None,
     stop: Callable[[], bool] | None,
 ) -> None:
@@ -166,21 +171,28 @@ def _write(
         if stop is not None and stop():
             break
         with lm.lock, torch.inference_mode(), active(plan), packed:
-            logits = lm.model(
-                input_ids=ids,
-                attention_mask=mask if padded else None,
-                position_ids=positions,
-                past_key_values=cache,
-                logits_to_keep=1,
-            ).logits[:, -1]  # [rows, vocabulary]
-            chosen = choose(logits.float(), sampling, [noise[row] for row in live])
-            told = statistics(logits.float(), chosen) if measured else None
-        for at, (row, token) in enumerate(zip(live, chosen.tolist(), strict=True)):
-            _append(batch[row], token, ends)
+            logits = (
+                lm.model(
+                    input_ids=ids,
+                    attention_mask=mask if padded else None,
+                    position_ids=positions,
+                    past_key_values=cache,
+                    logits_to_keep=1,
+                )
+                .logits[:, -1]
+                .float()
+            )  # [rows, vocabulary]
+            chosen = choose(logits, sampling, [noise[row] for row in live])
+            told = statistics(logits, chosen) if measured else None
+        tokens = chosen.tolist()
+        for at, row in enumerate(live):
+            _append(batch[row], tokens[at], ends)
             if told is not None and not batch[row].finish:
                 batch[row].logprobs.append(told[0][at])
                 batch[row].entropies.append(told[1][at])
         keep = _closed_up([bool(batch[row].finish) for row in live])
+        if watch is not None and keep:
+            watch([live[at] for at in keep], logits[keep], [tokens[at] for at in keep])
         if on_step is not None:
             on_step()
         if not keep:

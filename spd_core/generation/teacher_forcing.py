@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from spd_core.errors import Stopped
-from spd_core.generation.comparison import Comparison
+from spd_core.generation.comparison import Comparison, LaneText
 from spd_core.intervention.projection import Lane, Plan, active, plan_rows
 from spd_core.models.loading import LanguageModel
 from spd_core.progress import Progress, Stop, Tell, silent
@@ -64,21 +64,29 @@ def read_lanes(
     for at, lane in enumerate(done):
         if lane.other is not None:
             continue
-        other = 0 if at else min(1, len(lanes) - 1)
+        other = other_of(at, len(lanes))
         try:
             places = read_row(lm, prompt, lane.ids, (lanes[at], lanes[other]), alternatives, stop)
         except Stopped:
             break
-        tokens = tuple(
-            token.model_copy(
-                update={name: getattr(place, name) for name in ("kl", "other_logprob", "top", "other_top")}
-            )
-            for token, place in zip(lane.tokens, places, strict=True)
-        )
-        done[at] = lane.model_copy(update={"tokens": tokens, "other": other})
+        done[at] = with_places(lane, places, other)
         tell(Progress(at + 1, len(done), "Reading each text in both lanes"))
     seconds = round(written.reading_seconds + time.monotonic() - started, 3)
     return written.model_copy(update={"lanes": tuple(done), "reading_seconds": seconds})
+
+
+def with_places(lane: LaneText, places: Sequence[Place], other: int) -> LaneText:
+    """A lane with what was read of each of its tokens, by itself and by lane `other`."""
+    tokens = tuple(
+        token.model_copy(update={name: getattr(place, name) for name in ("kl", "other_logprob", "top", "other_top")})
+        for token, place in zip(lane.tokens, places, strict=True)
+    )
+    return lane.model_copy(update={"tokens": tokens, "other": other})
+
+
+def other_of(at: int, lanes: int) -> int:
+    """The lane under which lane `at` of so many is read, besides itself: the first, which is read under the second."""
+    return 0 if at else min(1, lanes - 1)
 
 
 def read_row(
@@ -108,7 +116,7 @@ def read_row(
         wanted = end - max(start, len(prompt) - 1)  # positions that predict a written token
         logits = _logits(lm, plan, cache, ids[start:end], max(wanted, 1))  # [2, max(wanted, 1), vocabulary]
         if wanted > 0:
-            places += _places(lm.tokenizer, logits, ids[end - wanted : end + 1], alternatives)
+            places += places_of(lm.tokenizer, logits, ids[end - wanted : end + 1], alternatives)
     return places
 
 
@@ -119,8 +127,8 @@ def _logits(lm: LanguageModel, plan: Plan, cache: Any, ids: Sequence[int], keep:
     return logits
 
 
-def _places(tokenizer: Any, logits: Tensor, ids: Sequence[int], alternatives: int) -> list[Place]:
-    """One for each of `ids[1:]`, predicted after the token before it."""
+def places_of(tokenizer: Any, logits: Tensor, ids: Sequence[int], alternatives: int) -> list[Place]:
+    """What two distributions `[2, n, vocabulary]` make of each of `ids[1:]`, predicted after the token before it."""
     logp = logits.log_softmax(-1)  # [2, n, vocabulary]
     picked = logp.gather(-1, torch.tensor([list(ids[1:])] * 2, device=logp.device)[..., None])[..., 0]  # [2, n]
     own, other = picked.tolist()
@@ -154,24 +162,3 @@ def _shown(tokenizer: Any, before: int, token: int) -> str:
     if both.startswith(head):
         return str(both[len(head) :])
     return str(tokenizer.decode([token], clean_up_tokenization_spaces=False))
-
-
-def pieces_of(tokenizer: Any, tokens: Sequence[int]) -> list[str]:
-    """The part of the text that each token adds; joined they are the text.
-
-    A character that needs several tokens belongs to the last of them (the tokenizers' own `DecodeStream`).
-    """
-    from tokenizers.decoders import DecodeStream
-
-    text = tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-    stream = DecodeStream(skip_special_tokens=True)
-    pieces: list[str] = []
-    at = 0
-    for token in tokens:
-        piece = stream.step(tokenizer.backend_tokenizer, token) or ""
-        piece = piece if text.startswith(piece, at) else ""
-        pieces.append(piece)
-        at += len(piece)
-    if pieces:
-        pieces[-1] += text[at:]  # bytes that never became a character
-    return pieces

@@ -14,11 +14,11 @@ import torch
 
 from spd_core.data.capability import Capability, Example, Settings
 from spd_core.errors import InputError, MemoryLimitError, ModelError
-from spd_core.generation import teacher_forcing
+from spd_core.generation import read_along, teacher_forcing
 from spd_core.generation.compare import ROWS, compare, lanes_of
 from spd_core.generation.decode import Completion, generate
 from spd_core.generation.report import to_python
-from spd_core.generation.teacher_forcing import kl_divergence, pieces_of, prompt_ids, read_lanes, read_row
+from spd_core.generation.teacher_forcing import kl_divergence, prompt_ids, read_lanes, read_row
 from spd_core.intervention.adapters import merged
 from spd_core.intervention.projection import Lane, projecting
 from spd_core.models import device
@@ -30,7 +30,6 @@ from spd_core.subspace.analysis import Analysis
 from spd_core.subspace.pipeline import capture
 from spd_core.subspace.store import open_capture, save_capture
 from tests.lora import adapter_of, peft_model
-from tests.tiny import byte_tokenizer, merging_tokenizer, metaspace_tokenizer, wordpiece_tokenizer
 
 EXAMPLES = tuple(Example(id=f"e{i}", prompt=f"{i} + 4?", answer=f"It is {i + 4}", spans="number") for i in range(8))
 SUMS = Capability(Settings(capability="sums"), EXAMPLES)
@@ -134,6 +133,40 @@ def test_kl_and_alternatives_against_float64_by_hand(llama: Any, sums: Analysis)
                 assert [share for _, share in top] == pytest.approx(values.exp().topk(3).values.tolist(), abs=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("family", "piece"),
+    [
+        ("llama", 1),
+        ("llama", 64),
+        *((family, 5) for family in ("llama", "mistral", "gemma2", "gemma3", "gpt2", "phi3")),
+    ],
+)
+def test_what_is_read_while_writing_is_what_is_read_afterwards(
+    family: str, piece: int, tiny_lm: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of lanes that end at different times, in two batches, also for sliding windows shorter than the text."""
+    monkeypatch.setattr(read_along, "PIECE", piece)
+    monkeypatch.setattr("spd_core.generation.compare.ROWS", 4)
+    lm = tiny_lm(family)
+    lm = dataclasses.replace(lm, model=copy.deepcopy(lm.model))
+    lm.model.generation_config.eos_token_id = list(range(1, 16))
+    specs = [RAW, HALF, FULL, LaneSpec(rank="2"), LaneSpec(rank="12"), LaneSpec(rank="3", strength=0.5)]
+    warm = Sampling(temperature=1.5, seed=3, max_new_tokens=24, shared_randomness=False)
+    analysis = analysis_of(lm)
+    found = compare(lm, analysis, "how much is 12 + 30?", specs, warm, alternatives=2)
+    assert found.is_read
+    assert len({len(lane.ids) for lane in found.lanes}) > 1
+    unread = found.model_copy(update={"lanes": tuple(lane.unread() for lane in found.lanes)})
+    plain = read_lanes(lm, unread, lanes_of(specs, analysis, {}), alternatives=2)
+    for lane, expected in zip(found.lanes, plain.lanes, strict=True):
+        assert lane.other == expected.other
+        for token, other in zip(lane.tokens, expected.tokens, strict=True):
+            assert (token.kl, token.other_logprob) == pytest.approx((other.kl, other.other_logprob), abs=1e-3)
+            for mine, theirs in ((token.top, other.top), (token.other_top, other.other_top)):
+                assert [share for _, share in mine] == pytest.approx([share for _, share in theirs], abs=1e-3)
+                assert mine[0][0] == theirs[0][0] or mine[0][1] == pytest.approx(mine[1][1], abs=1e-3)
+
+
 def test_a_lane_of_strength_zero_has_no_divergence_from_raw(llama: Any, sums: Analysis) -> None:
     raw, zero = compare(llama, sums, "Hi", [RAW, HALF.model_copy(update={"strength": 0.0})], WARM).lanes
     assert raw.ids == zero.ids
@@ -182,9 +215,14 @@ def test_stopping_while_writing_keeps_the_texts_and_reads_nothing(llama: Any, su
 def test_a_stopped_reading_keeps_whole_lanes_and_goes_on_later(llama: Any, sums: Analysis) -> None:
     read: list[Progress] = []
     specs = [RAW, HALF, FULL]
-    found = compare(llama, sums, "Hi", specs, WARM, tell=read.append, stop=lambda: len(read) >= 2)
+    whole = compare(llama, sums, "Hi", specs, WARM, tell=read.append)
+    assert whole.is_read
+    assert read == [], "they were read while they were written"
+    lanes = lanes_of(specs, sums, {})
+    unread = whole.model_copy(update={"lanes": tuple(lane.unread() for lane in whole.lanes)})
+    found = read_lanes(llama, unread, lanes, tell=read.append, stop=lambda: len(read) >= 2)
     assert [lane.other for lane in found.lanes] == [1, 0, None]
-    again = read_lanes(llama, found, lanes_of(specs, sums, {}), tell=read.append)
+    again = read_lanes(llama, found, lanes, tell=read.append)
     assert [(at.done, at.total) for at in read] == [(1, 3), (2, 3), (3, 3)]
     assert again.lanes[:2] == found.lanes[:2]
 
@@ -256,19 +294,6 @@ def test_distilled_lanes_are_written_beside_the_others_and_read(llama: Any, sums
     elsewhere = dataclasses.replace(one, card=one.card.model_copy(update={"revision": "other"}))
     with pytest.raises(ModelError, match="trained on"):
         compare(llama, sums, "Hi", specs[2:3], WARM, adapters={"r1/spd": elsewhere})
-
-
-@pytest.mark.parametrize("make", [byte_tokenizer, merging_tokenizer, metaspace_tokenizer, wordpiece_tokenizer])
-def test_pieces_join_to_the_text(make: Callable[[], Any]) -> None:
-    """Whatever a model may write: characters of several tokens, halves of them, special tokens in between."""
-    tokenizer = make()
-    generator = torch.Generator().manual_seed(0)
-    rows = [tokenizer(text)["input_ids"] for text in ("Tom has 18 apples. Köln 👩‍💻!", "Answer: 23 B", "é\n\n  x")]
-    rows += torch.randint(0, len(tokenizer), (20, 30), generator=generator).tolist()
-    for ids in rows:
-        pieces = pieces_of(tokenizer, ids)
-        assert len(pieces) == len(ids)
-        assert "".join(pieces) == tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
 
 
 def test_the_snippet_writes_the_same_texts(

@@ -1,0 +1,103 @@
+"""Reads what lanes write under another lane each, while they write: their own distributions are at hand then.
+
+The plain form is `teacher_forcing.read_row`, which reads a text of which nothing is known any more.
+"""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from spd_core.generation.teacher_forcing import Place, places_of
+from spd_core.intervention.projection import Lane, active, plan_rows
+from spd_core.models.loading import LanguageModel
+from spd_core.models.packing import packed_linears
+
+PIECE = 16
+"""Tokens of a row that are read at once: bounds the distributions in memory, and for how long writing waits."""
+
+
+class ReadAlong:
+    """The reader of one batch, all of whose rows continue the same prompt.
+
+    Attributes:
+        places: of each row, what is known of its first tokens.
+        seconds: that reading took so far.
+    """
+
+    def __init__(self, lm: LanguageModel, prompt: Sequence[int], others: Sequence[Lane], alternatives: int) -> None:
+        """Let row i be read under `others[i]`."""
+        self.places: list[list[Place]] = [[] for _ in others]
+        self.seconds = 0.0
+        self._lm, self._others, self._alternatives = lm, others, alternatives
+        self._rows = list(range(len(others)))  # that the cache holds
+        self._cache: Any = None  # of the other lanes: all but the last token written
+        self._before = {row: list(prompt)[-1:] for row in self._rows}  # that token
+        self._prompt = list(prompt)
+        self._steps: list[tuple[list[int], Tensor, list[int]]] = []
+
+    def watch(self, rows: list[int], logits: Tensor, chosen: list[int]) -> None:
+        """Take one step: what the rows that go on had to choose from, `[rows, vocabulary]`, and chose."""
+        self._steps.append((rows, logits, chosen))
+        if len(self._steps) == PIECE:
+            self.read()
+
+    def read(self) -> None:
+        """Read the steps that were taken since the last time."""
+        started = time.monotonic()
+        if self._steps:
+            self._read_piece()
+        self.seconds += time.monotonic() - started
+
+    def _read_piece(self) -> None:
+        steps, self._steps = self._steps, []
+        self._keep(steps[0][0])
+        written: dict[int, list[int]] = {row: [] for row in self._rows}
+        own: dict[int, list[Tensor]] = {row: [] for row in self._rows}
+        for rows, logits, chosen in steps:
+            for at, row in enumerate(rows):
+                written[row].append(chosen[at])
+                own[row].append(logits[at])
+        fed = [[*self._before[row], *written[row]][: len(steps)] for row in self._rows]
+        found = self._other_logits([ids + [0] * (len(steps) - len(ids)) for ids in fed])  # [rows, steps, vocabulary]
+        for at, row in enumerate(self._rows):
+            both = torch.stack([torch.stack(own[row]), found[at, : len(own[row])]])
+            ids = [*self._before[row], *written[row]]
+            self.places[row] += places_of(self._lm.tokenizer, both, ids, self._alternatives)
+            self._before[row] = written[row][-1:]
+
+    def _keep(self, rows: list[int]) -> None:
+        """Drop the rows that have ended."""
+        if rows != self._rows and self._cache is not None:
+            places = [self._rows.index(row) for row in rows]
+            self._cache.batch_select_indices(torch.tensor(places, device=self._lm.device))
+        self._rows = rows
+
+    def _other_logits(self, ids: list[list[int]]) -> Tensor:
+        """What the other lanes make of the next `ids`, one list for each row; of the first, the prompt comes before."""
+        if self._cache is None:
+            self._cache = self._prompt_read()
+        lanes = [self._others[row] for row in self._rows]
+        return _forward(self._lm, lanes, self._cache, ids, len(ids[0]))
+
+    def _prompt_read(self) -> Any:
+        """A cache of the prompt without its last token, read once by each distinct lane."""
+        from transformers import DynamicCache
+
+        cache = DynamicCache(config=self._lm.model.config)
+        distinct = {id(self._others[row]): self._others[row] for row in self._rows}
+        if len(self._prompt) > 1:
+            _forward(self._lm, list(distinct.values()), cache, [self._prompt[:-1]] * len(distinct), 1)
+            places = [list(distinct).index(id(self._others[row])) for row in self._rows]
+            cache.batch_select_indices(torch.tensor(places, device=self._lm.device))
+        return cache
+
+
+def _forward(lm: LanguageModel, lanes: Sequence[Lane], cache: Any, ids: list[list[int]], keep: int) -> Tensor:
+    plan, packed = plan_rows(lm, lanes), packed_linears(lm, len(ids))
+    with lm.lock, torch.inference_mode(), active(plan), packed:
+        found = lm.model(input_ids=torch.tensor(ids, device=lm.device), past_key_values=cache, logits_to_keep=keep)
+    logits: Tensor = found.logits.float()
+    return logits
