@@ -24,10 +24,10 @@ def _row(one: ListedRun) -> dict[str, Any]:
     found = {arm: results_of(view, arm) for arm in recipe.arms}
     changes = [result.change for result in found.values() if result.change is not None]
     return {
-        "Arms": arm_names(recipe.arms),
-        "Best change": min(changes, default=None),
         "Held-out loss": _of_the_first({arm: result.losses for arm, result in found.items()}),
         "Held-out right": _of_the_first({arm: result.scores for arm, result in found.items()}),
+        "Best change": min(changes, default=None),
+        "Arms": arm_names(recipe.arms),
         "Capability": shown(recipe.capability),
         "Model": "built-in" if recipe.model == BUILTIN else shown(recipe.model),
         "Settings": settings_in_words(recipe),
@@ -42,8 +42,8 @@ def _of_the_first(said: Mapping[ArmName, str]) -> str | None:
 
 
 _COLUMNS: Mapping[str, Any] = {
-    "Run": st.column_config.TextColumn(width=160),
-    "Arms": st.column_config.TextColumn(width=110),
+    "Run": st.column_config.TextColumn(width=190),
+    "Arms": st.column_config.TextColumn(width=175),
     "Best change": st.column_config.NumberColumn(
         format="%+.3f", width=95, help="Of the held-out loss, in nats a token, from step 0 to the end: the best arm's."
     ),
