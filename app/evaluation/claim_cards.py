@@ -149,4 +149,6 @@ def _origin(mine: Answered) -> Iterator[str]:
     yield f"{cell.revision if cell.model == BUILTIN else f'{cell.model}@{cell.revision}'}, {cell.dtype}"
     yield f"items sha256 {cell.fingerprint[:12]}"
     yield "subject sha256 " + ", ".join(dict.fromkeys(one.about.subject[:12] for one in mine.cells))
+    if cell.about.writer:
+        yield f"answers written through {cell.about.writer}"
     yield f"{'seeds' if len(mine.cells) > 1 else 'seed'} {', '.join(str(one.seed) for one in mine.cells)}"

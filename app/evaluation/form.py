@@ -9,6 +9,7 @@ import streamlit as st
 from app.evaluation.sets import LIMIT, SetFacts, known_names, pick_lengths, pick_sets, read_facts
 from app.evaluation.subjects import choice_of, pick_subjects
 from app.runs.form import SETTING_GROUPS, FieldLabel, FilledForm, setting_widgets
+from app.runs.writer import pick_writer
 from app.ui import session
 from app.ui.widgets import failure
 from spd_core.data.capability import builtin_names
@@ -192,10 +193,13 @@ def _pick_settings(
                 help="Such as 42, 43: arms and drawn controls are made once for each, and scores pooled by item.",
             )
             chosen |= setting_widgets(EvaluationRecipe, _RUN, base, _FORM.key("run"))
+            chosen["writer"] = pick_writer(base["writer"], _FORM.key("writer"), "subject")
             lengths = pick_lengths(sets, facts, _FORM.key("of"))
         for tab, (name, kind, labels) in zip(tabs[1:], SETTING_GROUPS, strict=True):
             with tab:
                 chosen[name] = setting_widgets(kind, labels, base[name], _FORM.key(name))
+                if name == "corpus":
+                    chosen[name]["writer"] = pick_writer(base[name]["writer"], _FORM.key("corpus_writer"), "arm")
     return {**chosen, "seeds": _numbers(seeds or ""), "sets": [one.model_dump(mode="json") for one in lengths]}
 
 

@@ -9,10 +9,11 @@ from app.fine_tune.corpus import ShownCorpus, corpora_of
 from app.ui import launch, session
 from app.ui.progress import show_progress
 from app.ui.tables import table_html
-from app.ui.widgets import caption, failure
+from app.ui.widgets import caption, escaped, failure
 from spd_core.data.catalog import find_capability
 from spd_core.data.public import PUBLIC_SETS
 from spd_core.distill.review import diversity, prompts_of
+from spd_core.engines.written import writer_of_corpus
 from spd_core.errors import InputError
 from spd_core.recipes.distill import Recipe, short_name
 from spd_core.sandbox.run import ALLOW, code_allowed
@@ -57,6 +58,7 @@ def panel(run: "Run", status: "Status", view: "RunView") -> None:
             caption(f":material/lock: {closed}")
     else:
         rejecting.say(run, row)
+    _say_writers(corpora if shown is None else [shown])
     if shown is None:
         st.html(table_html([_facts(one) for one in corpora], "What the corpora are like", compact=True))
         _say_distinct()
@@ -100,6 +102,22 @@ def _facts(one: ShownCorpus) -> dict[str, str]:
         "Different texts": f"{found.unique} of {found.rows}",
         "Distinct-1 / 2": f"{_share(found.distinct_1)} / {_share(found.distinct_2)}",
     }
+
+
+def _say_writers(corpora: list[ShownCorpus]) -> None:
+    """By which engine rows were written, where one did."""
+    try:
+        found = {one.title: writer_of_corpus(one.path) for one in corpora}
+    except InputError as error:
+        failure("Who has written a corpus cannot be read:", str(error))
+        return
+    said = {
+        one.sentence: ", ".join(title for title, other in found.items() if other == one)
+        for one in found.values()
+        if one
+    }
+    for sentence, titles in said.items():
+        caption(escaped(f"{titles}: {sentence}."))
 
 
 def _share(value: float | None) -> str:

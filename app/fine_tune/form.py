@@ -9,6 +9,7 @@ import streamlit as st
 
 from app.fine_tune import cost
 from app.runs.form import SETTING_GROUPS, FieldLabel, FilledForm, setting_widgets
+from app.runs.writer import pick_writer
 from app.ui import session
 from app.ui.widgets import caption, counted, duration, failure
 from spd_core.data.capability import builtin_names
@@ -83,6 +84,8 @@ def pick_recipe() -> FilledRecipe:
         for tab, (name, kind, labels) in zip(tabs, SETTING_GROUPS, strict=False):
             with tab:
                 chosen[name] = setting_widgets(kind, labels, base[name], _FORM.key(name))
+                if name == "corpus":
+                    chosen[name]["writer"] = pick_writer(base[name]["writer"], _FORM.key("writer"), "arm")
         with tabs[-1]:
             chosen |= setting_widgets(Recipe, _RUN, base, _FORM.key("run"))
             title, launcher = _pick_run()

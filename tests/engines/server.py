@@ -32,14 +32,15 @@ class Server(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, lm: LanguageModel, lane: Lane, **what: Any) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+    def __init__(self, lm: LanguageModel, lane: Lane, port: int = 0, **what: Any) -> None:
+        super().__init__(("127.0.0.1", port), _Handler)
         self.lm, self.lane, self.name = lm, lane, NAME
         self.faults: dict[int, str] = {}
         self.asked: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.takes_ids = self.tells_ids = self.reads_seeds = self.reads_top_k = True
         self.key, self.context, self.pause, self.version = "", 256, 0.0, "0.1"
+        self.program = "tiny-server"
         self.now = self.most = 0
         self.guard, self.writes = threading.Lock(), threading.Lock()
         self.dead, self.release = False, threading.Event()
@@ -99,7 +100,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path == "/version" and self.server.version:
             self._send(200, {"version": self.server.version})
         elif self.path == "/v1/models":
-            one = {"id": self.server.name, "owned_by": "tiny-server", "max_model_len": self.server.context}
+            one = {"id": self.server.name, "owned_by": self.server.program, "max_model_len": self.server.context}
             self._send(200, {"data": [one]})
         else:
             self._send(404, {"error": {"message": "no such place"}})

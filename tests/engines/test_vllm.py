@@ -1,0 +1,66 @@
+"""A real vLLM on the built-in model: `make test-vllm`. Skipped where SPD_VLLM names none."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spd_core.data.catalog import find_capability
+from spd_core.distill.write import PlannedRow, planned_rows, write_corpus, write_corpus_by
+from spd_core.engines.written import writer_of_corpus
+from spd_core.intervention.projection import Lane
+from spd_core.recipes.lanes import Sampling
+from spd_core.recipes.writer import Writer
+from spd_core.subspace.store import open_capture
+from spd_core.subspace.subspace import subspace_of
+
+pytestmark = [
+    pytest.mark.vllm,
+    pytest.mark.skipif(not os.environ.get("SPD_VLLM"), reason="needs vLLM: make test-vllm"),
+]
+GREEDY = Sampling(temperature=0.0, max_new_tokens=16)
+DRAWN = Sampling(temperature=0.7, top_p=0.9, max_new_tokens=16, seed=7)
+Write = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def lane(builtin_lm: Any) -> Lane:
+    """Inside the recorded subspace of arithmetic."""
+    return Lane(subspace_of(open_capture("arithmetic"), "half"), name="spd")
+
+
+@pytest.fixture(scope="module")
+def tasks(builtin_lm: Any) -> list[PlannedRow]:
+    return planned_rows(builtin_lm, find_capability("arithmetic", split="train"), limit=8)
+
+
+@pytest.fixture
+def write(builtin_lm: Any, lane: Lane, tasks: list[PlannedRow], tmp_path: Path) -> Iterator[Write]:
+    def through(name: str, sampling: Sampling, concurrency: int = 8) -> Any:
+        path, writer = tmp_path / f"{name}.jsonl", Writer(kind="vllm", concurrency=concurrency, timeout=600)
+        return write_corpus_by(writer, "spd", builtin_lm, tasks, lane, sampling, path, tmp_path / "engines")
+
+    yield through
+    assert not list((tmp_path / "engines").glob(".*"))
+
+
+def test_a_folded_checkpoint_writes_what_the_hooks_write_here(
+    write: Write, builtin_lm: Any, lane: Lane, tasks: list[PlannedRow], tmp_path: Path
+) -> None:
+    here = write_corpus(builtin_lm, tasks, lane, GREEDY, tmp_path / "here.jsonl")
+    assert write("greedy", GREEDY) == here, "text by text, token by token, and how each ended"
+    found = writer_of_corpus(tmp_path / "greedy.jsonl")
+    assert found is not None
+    assert found.writer.startswith("vllm ")
+    assert (found.prompts, found.tokens) == ("token ids", "returned")
+    assert found.gap is not None
+    assert found.gap < 1e-3
+
+
+def test_a_request_with_its_seed_repeats_however_many_are_on_their_way(write: Write, tmp_path: Path) -> None:
+    assert write("many", DRAWN) == write("one", DRAWN, concurrency=1)
+    found = writer_of_corpus(tmp_path / "many.jsonl")
+    assert found is not None
+    assert found.repeats is True
