@@ -73,17 +73,21 @@ def steps_of(table: Table) -> Iterator[Step]:
         claims = [one for (_, name), one in table.claims.items() if name == column.name]
         n = max((one.difference.n for one in claims), default=0)
         wanted = next(one for one in recipe.sets if one.name == column.name)
+        limit = wanted.limit or 0  # of a task; of each, where it is a group
+        if wanted.task is not None and (limit == 0 or n < limit):  # all of it was asked
+            continue
         try:
             whole = items_of(wanted)
         except InputError:  # its file is gone: it cannot be extended
             continue
         most = min(_TIMES * n, whole or _TIMES * n)
         if most > n > 0:
+            asked = most if wanted.task is None else limit * _TIMES
             yield Step(
                 f"Extend {opening(shown(column.title), 30)} to n = {most}",
                 f"From {n} items: a difference below about {_size(claims, n, column)} may have gone unseen, then one "
                 f"below about {_size(claims, most, column)}.",
-                with_items(recipe, column.name, most),
+                with_items(recipe, column.name, asked),
             )
 
 

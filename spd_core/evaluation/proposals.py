@@ -224,8 +224,8 @@ def _with(recipe: EvaluationRecipe, added: Subject, like: str = "") -> Evaluatio
 
 
 def with_items(recipe: EvaluationRecipe, set_name: str, n: int) -> EvaluationRecipe:
-    """The same evaluation with the first `n` items of a set, or all where it has fewer. What could be seen then is
-    `statistics.detectable_with`.
+    """The same evaluation with the first `n` items of a set (of each task, where it is a group of the harness), or all
+    where it has fewer. What could be seen then is `statistics.detectable_with`.
 
     Raises:
         InputError: the recipe has no such set, n is below 1, or the set cannot be read.

@@ -196,6 +196,22 @@ def test_more_items_say_what_could_then_be_seen() -> None:
     assert "What would tell more" not in str(opened(run, live=True).expander), "while it works nothing is proposed"
 
 
+def test_a_group_of_tasks_is_extended_by_as_many_items_of_each_and_not_past_its_end() -> None:
+    def steps(limit: int | None) -> list[next_steps.Step]:
+        group = "harness:my_group"  # two tasks of 20 items were asked, 40 in all
+        run = made(subjects=["base", "projected"], sets=[{"capability": group, "limit": limit}])
+        (asked,) = run.record.evaluation.sets
+        put(run.folder, "base", asked.name, answered(10))
+        put(run.folder, "projected", asked.name, answered(8))
+        return [one for one in next_steps.steps_of(open_tables.table_of(run)) if one.label.startswith("Extend")]
+
+    (step,) = steps(20)
+    assert step.label.endswith("n = 160")
+    assert [one.limit for one in step.recipe.sets] == [80]
+    assert not steps(60), "a task of 40 items was asked whole"
+    assert not steps(None)
+
+
 def test_statistics_are_computed_once_for_each_state_of_the_cells(monkeypatch: pytest.MonkeyPatch) -> None:
     run, read_tables = made(), []
 
