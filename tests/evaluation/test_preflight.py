@@ -98,6 +98,14 @@ def test_settings_that_went_bad_while_it_waited_are_refused_by_the_job(run: Run,
     assert not (waiting.folder / "corpora").exists()
 
 
+def test_what_nobody_checked_before_it_waited_is_refused_by_the_job(run: Run) -> None:
+    waiting = queue.create(recipe_from({**QUICK, "capture": {"layers": "a,b"}}))
+    done = run("distill", "--run", waiting.id)
+    assert "capture.layers 'a,b': unknown layer 'a'" in done.err
+    assert waiting.status().state == "failed"
+    assert not (spd_home() / "models").exists(), "not even its model was made ready"
+
+
 # --- not refused ---------------------------------------------------------------------------------------------------
 
 
