@@ -1,10 +1,10 @@
 """Writing against `transformers.generate` with the same batch; more lanes, projecting and reading against one raw lane.
 
 python -m benchmarks.generation [--part peer|lanes|large]
+OMP_NUM_THREADS=1 before it measures one thread by its own clock, on a machine that others use, too.
 """
 
 import statistics
-import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from itertools import pairwise
@@ -13,7 +13,7 @@ from typing import Any
 import torch
 import typer
 
-from benchmarks.machine import describe, ratios, report
+from benchmarks.machine import describe, ratios, report, seconds
 
 NAMES = ("Tom", "Elisabeth", "Ann, who has been to the market,")
 PROMPTS = [
@@ -70,16 +70,16 @@ def _one_batch(
     texts: dict[str, list[list[int]]] = {}
 
     def ours() -> float:
-        started = time.perf_counter()
+        started = seconds()
         written = decode.generate(lm, prompts, [Lane()], sampling, batch_size=rows)
-        took.append(time.perf_counter() - started)
+        took.append(seconds() - started)
         texts["ours"] = [one.tokens for one in written]
         return took[-1]
 
     def theirs() -> float:
-        started = time.perf_counter()
+        started = seconds()
         texts["theirs"] = _transformers(lm, prompts, sampling)
-        return time.perf_counter() - started
+        return seconds() - started
 
     ratio = ratios({"ours": ours, "theirs": theirs}, rounds)["theirs"]
     how = "greedy" if temperature == 0 else f"temperature {temperature}, top-p {sampling.top_p}"
@@ -118,9 +118,9 @@ def _best(work: Callable[[], object], times: int = 5) -> float:
     """Fewest seconds of a piece of work."""
     taken = []
     for _ in range(times):
-        started = time.perf_counter()
+        started = seconds()
         work()
-        taken.append(time.perf_counter() - started)
+        taken.append(seconds() - started)
     return min(taken)
 
 
@@ -169,10 +169,8 @@ def _lanes(lm: Any, new_tokens: int, rounds: int) -> None:
 
     def write(lanes: Sequence[Lane], told: bool = False) -> float:
         """Median seconds of a decoding step (the prompt's own step left out)."""
-        ticks = [time.perf_counter()]
-        decode.generate(
-            lm, PROMPTS[:1], lanes, sampling, measured=told, on_step=lambda _: ticks.append(time.perf_counter())
-        )
+        ticks = [seconds()]
+        decode.generate(lm, PROMPTS[:1], lanes, sampling, measured=told, on_step=lambda _: ticks.append(seconds()))
         return statistics.median(b - a for a, b in pairwise(ticks[1:]))
 
     def write_folded() -> float:

@@ -3,6 +3,7 @@
 import os
 import platform
 import statistics
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,6 +29,13 @@ def describe() -> str:
         f"{where}, {os.cpu_count()} cores, {psutil.virtual_memory().total / 2**30:.0f} GiB, torch {torch.__version__} "
         f"with {torch.get_num_threads()} threads; bfloat16 {native}, so dtype auto is {choose_dtype('auto', device)}"
     )
+
+
+def seconds() -> float:
+    """The clock; with one torch thread, of what that thread itself computes, which a busy machine shifts less."""
+    import torch
+
+    return time.thread_time() if torch.get_num_threads() == 1 else time.perf_counter()
 
 
 def ratios(works: dict[str, Callable[[], float]], rounds: int = ROUNDS) -> dict[str, float]:

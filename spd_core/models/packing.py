@@ -1,13 +1,13 @@
 """Makes decoding several rows on a CPU cost little more than one: float32 weights packed once for oneDNN.
 
-torch lays a weight out anew at every call, which for a few rows costs more than the product itself
+torch lays a weight out anew at every call, which for a few rows costs as much as the product itself
 (benchmarks/generation.py measures both). Knows nothing of lanes; without it everything gives the same text.
 """
 
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 import torch.nn.functional as F
@@ -17,11 +17,13 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from spd_core.models.device import available_memory
 from spd_core.models.loading import LanguageModel
 
-_PACKED_FOR = 32
+_PACKED_FOR = 16
 """Rows that oneDNN is told to expect: of its layouts for 1, 4, 16 and 32 this one is nowhere far from the best, from
-2 rows to whole prompts, with AVX2 as with AVX-512."""
+two rows to whole prompts, with AVX2 as with AVX-512."""
+_SIBLINGS = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
+"""Maps that most families feed the same tensor: one product for all of them is faster than one each."""
 
-_packed: Any = WeakTensorKeyDictionary()  # weight → (its version when it was packed, the packed weight)
+_packed: Any = WeakTensorKeyDictionary()  # first weight → (versions of all when they were packed, the packed weight)
 
 
 def packed_linears(lm: LanguageModel, rows: int) -> AbstractContextManager[Any]:
@@ -49,8 +51,12 @@ class _PackedLinears:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        linears = [module for module in model.modules() if type(module) is nn.Linear and "forward" not in vars(module)]
-        self._forwards = [(module, partial(_product, module)) for module in linears if module.weight.is_contiguous()]
+        self._products = [_Product(linears) for module in model.modules() for linears in _fed_alike(module)]
+        self._forwards = [
+            (linear, partial(product.of, place))
+            for product in self._products
+            for place, linear in enumerate(product.linears)
+        ]
 
     def __enter__(self) -> None:
         for module, forward in self._forwards:
@@ -61,21 +67,66 @@ class _PackedLinears:
     ) -> None:
         for module, _ in self._forwards:
             vars(module).pop("forward", None)
+        for product in self._products:
+            product.forget()
 
 
-def _product(linear: nn.Linear, x: Tensor) -> Tensor:
-    """`x Wᵀ + b` of inputs `[..., in]`."""
-    if torch.is_grad_enabled() or x.dtype != torch.float32:
-        return F.linear(x, linear.weight, linear.bias)
-    product: Tensor = torch.ops.mkldnn._linear_pointwise(x, _pack(linear.weight), linear.bias, "none", [], "")
-    return product
+def _fed_alike(parent: nn.Module) -> list[tuple[nn.Linear, ...]]:
+    """The ordinary linear maps right below a module, those that are fed alike together."""
+    found = {name: child for name, child in parent.named_children() if _ordinary(child)}
+    groups = []
+    for names in _SIBLINGS:
+        alike = tuple(found[name] for name in names if name in found)
+        if len(alike) == len(names) and len({(one.in_features, one.bias is None) for one in alike}) == 1:
+            groups.append(alike)
+    together = {linear for group in groups for linear in group}
+    return [*groups, *((linear,) for linear in found.values() if linear not in together)]
 
 
-def _pack(weight: Tensor) -> Tensor:
-    """The packed form of a weight; packed again when the weight was changed in place since."""
-    version, packed = _packed.get(weight, (None, None))
-    if version != weight._version:
-        packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), _PACKED_FOR)
-        _packed[weight] = (weight._version, packed)
+def _ordinary(module: nn.Module) -> TypeGuard[nn.Linear]:
+    return type(module) is nn.Linear and "forward" not in vars(module) and module.weight.is_contiguous()
+
+
+class _Product:
+    """`x Wᵀ + b` of linear maps that are fed the same tensor: worked out for all when the first of them is asked."""
+
+    def __init__(self, linears: tuple[nn.Linear, ...]) -> None:
+        self.linears = linears
+        self._widths = [linear.out_features for linear in linears]
+        self.forget()
+
+    def forget(self) -> None:
+        """Keep no tensor."""
+        self._input: Tensor | None = None
+        self._parts: dict[int, Tensor] = {}
+
+    def of(self, place: int, x: Tensor) -> Tensor:
+        """What the map at this place makes of inputs `[..., in]`; each part is given away once."""
+        if torch.is_grad_enabled() or x.dtype != torch.float32:
+            return F.linear(x, self.linears[place].weight, self.linears[place].bias)
+        if x is not self._input or place not in self._parts:
+            self._input, self._parts = x, dict(enumerate(self._all(x).split(self._widths, -1)))
+        part = self._parts.pop(place)
+        if not self._parts:
+            self.forget()
+        return part
+
+    def _all(self, x: Tensor) -> Tensor:
+        biases: list[Tensor] = [linear.bias for linear in self.linears if linear.bias is not None]
+        bias = torch.cat(biases) if biases else None
+        product: Tensor = torch.ops.mkldnn._linear_pointwise(x, _pack(self.linears), bias, "none", [], "")
+        return product
+
+
+def _pack(linears: tuple[nn.Linear, ...]) -> Tensor:
+    """The packed form of weights, one below the other; packed again when one was changed in place since."""
+    first = linears[0].weight
+    versions = tuple((linear.weight.data_ptr(), linear.weight._version) for linear in linears)
+    known, packed = _packed.get(first, (None, None))
+    if known != versions:
+        weights = [linear.weight.detach() for linear in linears]
+        whole = torch.cat(weights) if len(weights) > 1 else weights[0]
+        packed = torch.ops.mkldnn._reorder_linear_weight(whole, _PACKED_FOR)
+        _packed[first] = (versions, packed)
     result: Tensor = packed
     return result

@@ -6,14 +6,15 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from spd_core.models import packing
 from spd_core.models.packing import packed_linears
 
 
-def holding(module: torch.nn.Module) -> Any:
+def holding(*modules: torch.nn.Module) -> Any:
     """A model, as far as packing asks."""
-    return SimpleNamespace(model=module, device=torch.device("cpu"), dtype=torch.float32)
+    return SimpleNamespace(model=torch.nn.Sequential(*modules), device=torch.device("cpu"), dtype=torch.float32)
 
 
 @pytest.mark.parametrize("rows", [1, 2, 4, 9, 50])
@@ -28,7 +29,7 @@ def test_packed_products_equal_plain_ones(rows: int, bias: bool) -> None:
         assert torch.equal(linear(x), plain), "outside, nothing is left of it"
 
 
-@pytest.mark.parametrize("family", ["llama", "gpt2", "phi3", "gemma2"])
+@pytest.mark.parametrize("family", ["llama", "llama_bias", "gpt2", "phi3", "gemma2"])
 def test_a_whole_model_gives_the_same_logits_and_bit_equal_ones_afterwards(
     family: str, tiny_lm: Callable[[str], Any]
 ) -> None:
@@ -36,7 +37,7 @@ def test_a_whole_model_gives_the_same_logits_and_bit_equal_ones_afterwards(
     ids = torch.randint(3, 60, (3, 7))
     with torch.inference_mode():
         before = lm.model(ids).logits
-        with packed_linears(lm, 3):
+        with packed_linears(lm, 2):
             torch.testing.assert_close(lm.model(ids).logits, before, rtol=1e-3, atol=1e-4)
         assert torch.equal(lm.model(ids).logits, before)
 
@@ -85,3 +86,27 @@ def test_a_single_row_is_left_to_torch() -> None:
     with torch.inference_mode(), packed_linears(holding(linear), 1):
         linear(torch.randn(1, 4))
     assert linear.weight not in packing._packed
+
+
+class Attention(torch.nn.Module):
+    """Queries, keys and values of what it is fed; keys asked twice, values of something else, as no model does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.q_proj, self.k_proj, self.v_proj = (torch.nn.Linear(8, n) for n in (8, 4, 4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        first = torch.cat([self.q_proj(x), self.k_proj(x), self.k_proj(x), self.v_proj(2 * x)], -1)
+        x.add_(1)
+        return torch.cat([first, self.v_proj(x), self.q_proj(x)], -1)
+
+
+def test_maps_that_are_fed_alike_share_a_product_and_nothing_else() -> None:
+    attention, x = Attention(), torch.randn(3, 8)
+    with torch.inference_mode():
+        plain = attention(x.clone())
+        with packed_linears(holding(attention), 2):
+            torch.testing.assert_close(attention(x.clone()), plain, rtol=1e-4, atol=1e-5)
+            attention.k_proj.weight.mul_(2)
+            found = attention(x.clone())
+        torch.testing.assert_close(found, attention(x.clone()), rtol=1e-4, atol=1e-5)
