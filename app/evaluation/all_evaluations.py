@@ -38,7 +38,7 @@ def _row(one: ListedRun) -> dict[str, Any]:
 
 
 _COLUMNS: Mapping[str, Any] = {
-    "Evaluation": st.column_config.TextColumn(width=190),
+    "Evaluation": st.column_config.TextColumn(width=150),
     "What it shows": st.column_config.TextColumn(
         width=170, help="Comparisons with the base: ▲ helps, ▼ hurts, and those where nothing is shown."
     ),

@@ -10,12 +10,13 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 _LOOKS = {
-    "ended by themselves": (MUTED, "/"),
-    "answer could be read": (MUTED, "\\"),
-    "right if cut at the first answer": (KEY, "."),
-    "right": (KEY, ""),
+    "ended by themselves": (MUTED, True),
+    "answer could be read": (MUTED, False),
+    "right if cut at the first answer": (KEY, False),
+    "right": (KEY, True),
 }
-"""Colour and pattern of each share: grey is form, blue is right; patterns tell bars apart without colour."""
+"""Colour of each share, and whether its bars are filled: grey is form, blue is right; outlines tell bars apart, too."""
+_FAINT = "2e"  # opacity inside an outline, as plotly reads it after a colour
 
 
 def answers_on(table: Table, column: Column) -> list[Answered]:
@@ -47,18 +48,19 @@ def answer_bars(table: Table, column: Column, dark: bool) -> "go.Figure":
             "y": rows,
             "x": [100 * answer_shares(one)[name] for one in answered],
             "name": name,
-            "marker": {"color": colours[dark], "pattern": {"shape": shape, "solidity": 0.3, "size": 5}},
+            "marker": {"color": _fill(colours[dark], filled), "line": {"color": colours[dark], "width": 1.5}},
             "text": [plotly_text(one.subject.title) for one in answered],
             "textposition": "none",
             "hovertemplate": f"%{{text}}<br>%{{x:.1f}} % {name}<extra></extra>",
         }
-        for name, (colours, shape) in _LOOKS.items()
+        for name, (colours, filled) in _LOOKS.items()
     ]
     names = [f"{row_label(one.subject.title)}<br>{one.length:.1f} tokens" for one in answered]
     layout: Drawing = {
         "barmode": "group",
         "height": 144 + 66 * len(answered),
-        "bargap": 0.25,
+        "bargap": 0.3,
+        "bargroupgap": 0.25,
         "margin": {"t": 84},
         "legend": {
             "traceorder": "normal",
@@ -70,6 +72,10 @@ def answer_bars(table: Table, column: Column, dark: bool) -> "go.Figure":
         "yaxis": {"tickvals": rows, "ticktext": names, "autorange": "reversed"},
     }
     return build_figure(data, layout, dark=dark)
+
+
+def _fill(colour: str, filled: bool) -> str:
+    return colour if filled else f"{colour}{_FAINT}"
 
 
 def answer_bars_alt(table: Table, column: Column) -> str:

@@ -47,7 +47,7 @@ def overview(table: Table) -> str:
     """All comparisons in a line of markdown: how many show what."""
     claims = list(table.claims.values())
     counts = {word: sum(one.headline == word for one in claims) for word in MARKS}
-    said = ", ".join(f"{MARKS[word]} **{count}** {word}" for word, count in counts.items())
+    said = ", ".join(f"{MARKS[word]}\u00a0**{count}**\u00a0{word}" for word, count in counts.items())
     missing = table.comparisons - len(claims)
     rest = f"; {counted(missing, 'comparison')} still to come" if missing else ""
     return f"{counted(len(claims), 'comparison')} with the base: {said}{rest}"

@@ -94,7 +94,7 @@ def _pair(first: "Table", other: Run) -> None:
             key=f"chart_pairs_{other.id}",
             alt=pair_charts.pair_differences_alt(paired),
         )
-    st.html(table_html([pair_charts.pair_row(one) for one in pairs], f"Cells in common with {title}"))
+    st.html(table_html(pair_charts.pair_rows(pairs), f"Cells in common with {title}"))
 
 
 def _how_to_read(reference: str) -> None:

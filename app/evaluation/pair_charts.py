@@ -92,8 +92,14 @@ def pair_differences_alt(pairs: Sequence[SharedCell]) -> str:
     return " ".join(one.sentence for one in pairs)
 
 
-def pair_row(one: SharedCell) -> dict[str, str]:
-    """A row of the table."""
+def pair_rows(pairs: Sequence[SharedCell]) -> list[dict[str, str]]:
+    """Rows of the table, without the columns that say nothing of any pair."""
+    rows = list(map(_row, pairs))
+    told = {name for row in rows for name, text in row.items() if text != "–"}
+    return [{name: text for name, text in row.items() if name in told} for row in rows]
+
+
+def _row(one: SharedCell) -> dict[str, str]:
     low = one.first.likelihood
     word = "the same subject" if one.same_subject else f"{MARKS[shows(one)]} {_WORDS[shows(one)]}"
     return {

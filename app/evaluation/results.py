@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 CLAIMS, SCORES, MAP, ITEMS = "Claims", "Scores", "Map", "Items"
 ANSWERS, COMPARE, FILES = "Answers", "Compare", "Export"
+_ONCE = {"Table": SCORES, "Differences": CLAIMS}
+"""What parts were called in links of earlier versions."""
 _PROMISED = (
     "No results yet: a cell counts when all its seeds are finished. Here will stand a verdict, a card for each "
     "comparison with the base (helps, hurts or not shown, with its controls), all scores with 95 % intervals, every "
@@ -59,6 +61,8 @@ def panel(run: "Run", propose: Callable[[EvaluationRecipe], None], live: bool) -
             caption(_PROMISED)
         return
     verdict_panel.verdict_panel(table)
+    if (once := st.query_params.get(session.RESULTS_PART)) in _ONCE:
+        st.session_state[session.RESULTS_PART] = _ONCE[once]
     part = st.segmented_control(
         "Results",
         (CLAIMS, SCORES, MAP, ITEMS, ANSWERS, COMPARE, FILES),
@@ -140,8 +144,9 @@ def _map(table: Table) -> None:
         pick=lambda cell: items.show_items_of(*cell),
     )
     caption(
-        "How to read this: a cell says the difference to the base. Blue ▲ helps, orange ▼ hurts; without a colour · "
-        "it is not shown, however large it looks. Click a cell for its items."
+        f"How to read this: a cell says the difference to the base, in {_units(table)}. Blue "
+        "▲\u00a0helps, orange ▼\u00a0hurts; without a colour it is not shown, however large it looks. Click a cell for "
+        "its items."
     )
     _offer(table, selected)
     _twin(difference_charts.differences_table(table), "Differences to the base")
@@ -153,11 +158,18 @@ def _differences(table: Table) -> None:
         key="chart_differences",
         alt=difference_charts.differences_alt(table),
     )
+    nats = ", in nats as well, whose axis runs backwards" if any(one.likelihood for one in table.columns) else ""
     caption(
         "How to read this: a mark is subject − base on the same items, its bar the 95 % interval; right of zero is "
-        "better, in nats as well, whose axis runs backwards. A bar that crosses zero shows nothing, and one that does "
-        "not may still be **not shown** once p is corrected for the number of comparisons."
+        f"better{nats}. A bar that crosses zero shows "
+        "nothing, and one that does not may still be **not shown** once p is corrected for the number of comparisons."
     )
+
+
+def _units(table: Table) -> str:
+    kinds = {one.likelihood for one in table.columns}
+    units = {False: "percentage points", True: "nats per token, where less is better"}
+    return " or ".join(name for likelihood, name in units.items() if likelihood in kinds)
 
 
 def _selected() -> tuple[str, str] | None:

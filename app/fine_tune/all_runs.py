@@ -42,7 +42,7 @@ def _of_the_first(said: Mapping[ArmName, str]) -> str | None:
 
 
 _COLUMNS: Mapping[str, Any] = {
-    "Run": st.column_config.TextColumn(width=190),
+    "Run": st.column_config.TextColumn(width=180),
     "Arms": st.column_config.TextColumn(width=175),
     "Best change": st.column_config.NumberColumn(
         format="%+.3f", width=95, help="Of the held-out loss, in nats a token, from step 0 to the end: the best arm's."

@@ -147,10 +147,12 @@ def _select(now: Sequence[ListedRun], kind: RunKind) -> list[ListedRun]:
 def _cells(one: ListedRun, kind: RunKind) -> dict[str, Any]:
     record, worked = one.run.record, events_of(one).worked
     own = kind.row(one)
-    return {
-        "State": "◆ recorded" if one.run.recorded else f"{_ICONS[one.status.state]} {state_in_words(one.status)}",
+    first, *results = (name for name in own if name not in kind.last)
+    return {  # a phone shows two columns: what it is called, and what came out
         kind.noun.capitalize(): shown(opening(run_title(record), 80)),
-        **{name: value for name, value in own.items() if name not in kind.last},
+        first: own[first],
+        "State": "◆ recorded" if one.run.recorded else f"{_ICONS[one.status.state]} {state_in_words(one.status)}",
+        **{name: own[name] for name in results},
         "Tags": list(one.tags),
         "Created": datetime.fromisoformat(record.created),
         "Worked": worked / 60 if worked else None,

@@ -7,7 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import (
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    field_validator,
+    model_validator,
+)
 
 from spd_core.data.capability import Style
 from spd_core.recipes.capture import CaptureSettings
@@ -18,7 +25,15 @@ from spd_core.recipes.sets import EvalSet, short_name_for_files
 from spd_core.recipes.writer import LOCAL_WRITER, Writer
 from spd_core.records import Request
 
-Seed: TypeAlias = Annotated[int, Field(ge=0, lt=2**31)]
+
+def _seed(seed: Any, read: ValidatorFunctionWrapHandler) -> Any:
+    try:
+        return read(seed)
+    except ValidationError as error:
+        raise ValueError(f"a seed is a whole number from 0 to {2**31 - 1}, such as 42") from error
+
+
+Seed: TypeAlias = Annotated[int, Field(ge=0, lt=2**31), WrapValidator(_seed)]
 CellKey: TypeAlias = tuple[str, int, str]
 """Names of subject, seed and set."""
 SubjectKind: TypeAlias = Literal["base", "projected", "distilled", "checkpoint"]
@@ -155,7 +170,7 @@ class EvaluationRecipe(Request):
     corpus: CorpusSettings = CorpusSettings()
     train: TrainSettings = TrainSettings()
     rounds: int = Field(default=1, ge=1, le=1000)
-    seeds: tuple[Seed, ...] = Field(default=(42,), min_length=1)
+    seeds: tuple[Seed, ...] = (42,)
     prompt_style: Style = "raw"
     batch_size: int = Field(default=32, ge=1)
     writer: Writer = LOCAL_WRITER
@@ -171,6 +186,13 @@ class EvaluationRecipe(Request):
     def _named_sets(cls, sets: Any) -> Any:
         listed = isinstance(sets, list | tuple)
         return [{"capability": one} if isinstance(one, str) else one for one in sets] if listed else sets
+
+    @field_validator("seeds")
+    @classmethod
+    def _has_seeds(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if not seeds:
+            raise ValueError("name at least one, such as 42")
+        return seeds
 
     @model_validator(mode="after")
     def _fits(self) -> "EvaluationRecipe":

@@ -109,10 +109,10 @@ def test_sets_and_subjects_of_one_name_are_told_apart_by_a_label() -> None:
     assert len({one.name for one in evaluation_from({"subjects": subjects}).subjects}) == 3
 
 
-@pytest.mark.parametrize("seed", [-1, 2**70])
-def test_seeds_are_those_of_a_recipe(seed: int) -> None:
-    with pytest.raises(InputError, match="seeds.0: Input should be"):
-        evaluation_from({"seeds": [seed]})
+@pytest.mark.parametrize("seed", [-1, 2**70, "x", 4.5])
+def test_what_is_no_seed_is_refused_with_what_one_is(seed: object) -> None:
+    with pytest.raises(InputError, match=rf"seeds.1: a seed is a whole number from 0 to .*given: {seed!r}"):
+        evaluation_from({"seeds": [42, seed]})
 
 
 def test_a_public_set_without_a_held_out_split_is_asked_on_its_training_split() -> None:

@@ -16,6 +16,7 @@ from app.evaluation import (
     set_panels,
     verdict_panel,
 )
+from app.ui.figures import KEY, MUTED
 from spd_core.evaluation.store import About, Cell, ItemRecord, write_cell
 from spd_core.evaluation.table import Table, read_table
 from spd_core.recipes.evaluation import EvaluationRecipe, Subject, evaluation_from
@@ -239,12 +240,14 @@ def test_texts_on_the_map_can_be_read(table: Table, dark: bool) -> None:
 # --- answers -----------------------------------------------------------------------------------------------------
 
 
-def test_bars_of_answers_have_patterns(table: Table) -> None:
+def test_bars_of_answers_are_told_apart_by_colour_and_filling(table: Table) -> None:
     figure = answer_charts.answer_bars(table, table.columns[0], False)
     assert [trace.name for trace in figure.data] == [
         "ended by themselves", "answer could be read", "right if cut at the first answer", "right"]  # fmt: skip
     assert list(figure.data[3].x) == [25, 20, 0, 75]
-    assert len({trace.marker.pattern.shape for trace in figure.data}) == 4
+    lines = [trace.marker.line.color for trace in figure.data]
+    assert lines == [MUTED[0], MUTED[0], KEY[0], KEY[0]], "form is grey, what is right blue"
+    assert [trace.marker.color == trace.marker.line.color for trace in figure.data] == [True, False, False, True]
     assert "1.5 tokens" in figure.layout.yaxis.ticktext[0]
     assert "SPD: 1.5 tokens, 100 % ended by themselves" in answer_charts.answer_bars_alt(table, table.columns[0])
 
@@ -316,7 +319,8 @@ def test_a_card_says_what_the_subject_had_seen(tmp_path: Path, seen: int | None,
 
 
 def test_the_overview_counts_all(table: Table, tmp_path: Path) -> None:
-    assert claim_cards.overview(table) == "9 comparisons with the base: ▲ **2** helps, ▼ **2** hurts, · **5** not shown"
+    said = claim_cards.overview(table).replace("\u00a0", " ")
+    assert said == "9 comparisons with the base: ▲ **2** helps, ▼ **2** hurts, · **5** not shown"
     put(tmp_path, "base", "arithmetic", answered(3))
     put(tmp_path, "spd", "arithmetic", answered(3))
     assert claim_cards.overview(read_table(recipe(), tmp_path)).endswith("; 8 comparisons still to come")

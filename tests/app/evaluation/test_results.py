@@ -94,6 +94,15 @@ def test_without_a_cell_it_says_what_will_be_there() -> None:
     assert not at.get("segmented_control")
 
 
+@pytest.mark.parametrize(("once", "now"), [("Table", "Scores"), ("Differences", "Claims"), ("Scores", "Scores")])
+def test_links_of_earlier_versions_land_on_what_they_meant(once: str, now: str) -> None:
+    run = made()
+    put(run.folder, "base", "arithmetic", answered(10))
+    at = opened(run, once)
+    assert at.session_state[session.RESULTS_PART] == now
+    assert ("a dot is a score" in text_of(at)) == (now == "Scores")
+
+
 def test_half_filled_every_part_says_what_is_missing() -> None:
     run = made()
     put(run.folder, "base", "arithmetic", answered(10))
@@ -286,7 +295,7 @@ def test_the_figure_of_pairs_says_which_is_better_without_colour() -> None:
     assert (list(mark.x), mark.marker.symbol) == ([pytest.approx(50)], "triangle-up")
     assert figure.layout.xaxis.range[1] == pytest.approx(1.08 * 100 * pairs[0].difference.interval.high)
     back = [one for one in shared_cells(*map(open_tables.table_of, (second, first))) if not one.same_subject]
-    assert [pair_charts.pair_row(one)["Shows"] for one in back] == ["▼ worse"]
+    assert [row["Shows"] for row in pair_charts.pair_rows(back)] == ["▼ worse"]
 
 
 def listed_script() -> None:
