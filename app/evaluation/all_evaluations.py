@@ -38,9 +38,9 @@ def _row(one: ListedRun) -> dict[str, Any]:
 
 
 _COLUMNS: Mapping[str, Any] = {
-    "Evaluation": st.column_config.TextColumn(width=150),
+    "Evaluation": st.column_config.TextColumn(width=165),
     "What it shows": st.column_config.TextColumn(
-        width=170, help="Comparisons with the base: ▲ helps, ▼ hurts, and those where nothing is shown."
+        width=158, help="Comparisons with the base: ▲ helps, ▼ hurts, and those where nothing is shown."
     ),
     "Base": st.column_config.NumberColumn(
         format="%.1f %%", width=80, help="Of the in-domain set, or else of the first that is scored as right or wrong."

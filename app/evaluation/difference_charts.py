@@ -75,7 +75,7 @@ def _change_axis(table: Table, column: Column) -> Drawing:
 
 def _change_traces(column: Column, at: int, claims: Sequence[tuple[str, Claim]], dark: bool) -> Iterator[Drawing]:
     unit = 1 if column.likelihood else 100
-    for word, (colours, symbol) in LOOKS.items():
+    for rank, (word, (colours, symbol)) in enumerate(LOOKS.items()):
         mine = [(row, one) for row, (_, one) in enumerate(claims) if one.headline == word]
         if not mine:
             continue
@@ -87,6 +87,7 @@ def _change_traces(column: Column, at: int, claims: Sequence[tuple[str, Claim]],
             "x": points,
             "y": [row for row, _ in mine],
             "name": word,
+            "legendrank": rank,
             "marker": {"size": 12, "symbol": symbol, "color": colours[dark]},
             "error_x": interval_bars(points, intervals, colours[dark]),
             "text": [claim_hover(one, column) for _, one in mine],

@@ -256,9 +256,10 @@ def _files(run: "Run", table: Table) -> None:
             "All figures, drawn for a light page, in one file that needs no network",
         ),
     ]
-    with st.container(horizontal=True):
-        for label, file_name, make, says in makers:
-            download(label, make, file_name, help=says)
+    for label, file_name, make, says in makers:
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            download(label, make, file_name, width=190)
+            caption(says)
     caption("The same table in a terminal, which also fills what is missing:")
     st.code(f"python -m spd_core table --run {name}", language=None, wrap_lines=True)
     caption(

@@ -4,7 +4,7 @@ import mimetypes
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import streamlit as st
 
@@ -128,7 +128,14 @@ def chart(figure: "Figure", *, key: str, alt: str, pick: Callable[[Any], None] |
     )
 
 
-def download(label: str, make: Callable[[], bytes], file_name: str, *, help: str | None = None) -> None:
+def download(
+    label: str,
+    make: Callable[[], bytes],
+    file_name: str,
+    *,
+    help: str | None = None,
+    width: int | Literal["content"] = "content",
+) -> None:
     """A button that makes a file when it is asked for; the page does not run again."""
     kind = mimetypes.guess_type(file_name)[0] or "application/octet-stream"
     st.download_button(
@@ -140,6 +147,7 @@ def download(label: str, make: Callable[[], bytes], file_name: str, *, help: str
         key=f"save_{file_name}",
         icon=":material/download:",
         help=help,
+        width=width,
     )
 
 
