@@ -76,7 +76,7 @@ def _kinds(arm: str, curve: Curve, symbol: str, dark: bool) -> Iterator[tuple[st
     colours, dash, own = look_of(arm)
     colour, mark = colours[dark], symbol or own
     line = {"color": colour, "dash": dash}
-    faint = {"mode": "lines", "line": {**line, "width": 1}, "opacity": 0.25}
+    faint = {"mode": "lines", "line": {**line, "width": 1}, "opacity": 0.4 if dark else 0.25}
     hollow = {"symbol": f"{mark}-open", "size": 8, "color": colour}
     train = list(zip(curve.steps, curve.epochs, curve.losses, strict=True))
     yield "train rows of this step", train, faint

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from app.fine_tune import corpora, curves, drift_chart, form, rejecting
+from app.fine_tune import completions, corpora, curves, drift_chart, form, rejecting
 from app.fine_tune.adapters import adapter_actions, adapters_table
 from app.fine_tune.corpus import corpora_of, nothing_left, train_label
 from app.runs.form import arm_names
@@ -23,13 +23,11 @@ from app.ui.tables import table_html, to_csv
 from app.ui.widgets import caption, chart, download, is_dark
 from spd_core.errors import InputError
 from spd_core.evaluation.training_verdict import training_verdict
-from spd_core.recipes.distill import short_name
 from spd_core.runs.folder import Run
 from spd_core.runs.record import Status
 from spd_core.runs.states import LIVE
 from spd_core.runs.view import RunView, describe_stage, eta, overall, tokens_per_second
 from spd_core.templates import render
-from spd_core.text import opening, shown
 
 CURVES, CORPORA, SAMPLES, DRIFT, LOG, ABOUT = "Curves", "Corpora", "Completions", "Drift", "Log", "About"
 
@@ -112,7 +110,7 @@ def _parts(run: Run, status: Status, view: RunView) -> None:
     if part == CORPORA:
         corpora.panel(run, status, view)
     elif part == SAMPLES:
-        _samples(run, view)
+        completions.panel(run, view)
     elif part == DRIFT:
         _drift(run, view)
     elif part == LOG:
@@ -121,30 +119,6 @@ def _parts(run: Run, status: Status, view: RunView) -> None:
         command_and_notes(run)
     else:
         curves.panel(run, view)
-
-
-def _samples(run: Run, view: RunView) -> None:
-    if not view.samples:
-        caption("After each epoch, the model in training continues a few prompts; they appear here.")
-        return
-    caption("What each arm's model went on to write after a few prompts, greedily, while it was trained.")
-    written: dict[str, dict[tuple[int, float], dict[str, str]]] = {}
-    for sample in view.samples:
-        row = written.setdefault(sample.prompt, {}).setdefault((sample.round, sample.epoch), {})
-        row[short_name(sample.arm)] = shown(sample.completion.strip())
-    arms = dict.fromkeys(short_name(sample.arm) for sample in view.samples)
-    rounds = run.record.distillation.rounds
-    for prompt, texts in sorted(written.items()):
-        st.html(render("text.html", parts=[(prompt, False)]))
-        rows = [
-            {
-                **({"Round": str(round_)} if rounds > 1 else {}),
-                "When": f"after epoch {epoch:g}" if epoch else "before",
-                **{arm: said.get(arm, "") for arm in arms},
-            }
-            for (round_, epoch), said in sorted(texts.items())
-        ]
-        st.html(table_html(rows, f"Completions after each epoch: {opening(prompt, 60)}"))
 
 
 def _drift(run: Run, view: RunView) -> None:

@@ -15,7 +15,11 @@ from spd_core.runs.folder import Run
 
 def run_log(run: Run) -> None:
     """The end of what its job printed."""
-    st.code("\n".join(run.log().splitlines()[-30:]) or "Nothing was printed yet.", language=None, wrap_lines=True)
+    lines = run.log().splitlines()[-30:]
+    if not lines:
+        caption("Its job has printed nothing.")
+        return
+    st.code("\n".join(lines), language=None, wrap_lines=True)
     download("Whole log", lambda: run.log(2**24).encode(), f"{run.id}.txt")
 
 

@@ -46,7 +46,7 @@ def _gone(run: Run, status: Status) -> Status:
     if run.asked_to_stop():
         reason = "its process ended without a last word after it was asked to stop; resume goes on where it stood"
         return status.model_copy(update={"state": "stopped", "reason": reason})
-    reason = "its process is gone without a last word (killed, or the machine was switched off); resume goes on"
+    reason = "its process is gone without a last word (killed, or the machine went off); resume goes on where it stood"
     if status.state == "starting":
         reason = "its process ended before the work began; the log says why"
     return status.model_copy(update={"state": "lost", "reason": reason})

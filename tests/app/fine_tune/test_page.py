@@ -408,7 +408,7 @@ def test_a_finished_run_shows_everything_it_made() -> None:
     assert f"The learning rate falls from {rate} along a cosine to zero at step 10." in text_of(at)
     assert "2.0625" not in shown, "the table twin of the curves is drawn when it is opened"
     assert len(at.get("plotly_chart")) == 1
-    for part, says in (("Completions", "greedily"), ("Drift", "0.75"), ("Log", "Nothing was printed yet"),
+    for part, says in (("Completions", "greedily"), ("Drift", "0.75"), ("Log", "Its job has printed nothing"),
                        ("About", "Versions")):  # fmt: skip
         at = opened(run=run.id, part=part)
         everything = html_of(at) + text_of(at) + "".join(code.value for code in at.code)
