@@ -51,24 +51,24 @@ class _PackedLinears:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self._products = [_Product(linears) for module in model.modules() for linears in _fed_alike(module)]
-        self._forwards = [
-            (linear, partial(product.of, place))
-            for product in self._products
-            for place, linear in enumerate(product.linears)
-        ]
+        self._model = model
+        self._products: list[_Product] = []
 
     def __enter__(self) -> None:
-        for module, forward in self._forwards:
-            vars(module)["forward"] = forward
+        if not self._products:  # looked for with the lock held: elsewhere, others may stand in just now
+            modules = self._model.modules()
+            self._products = [_Product(linears) for module in modules for linears in _fed_alike(module)]
+        for product in self._products:
+            for place, linear in enumerate(product.linears):
+                vars(linear)["forward"] = partial(product.of, place)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for module, _ in self._forwards:
-            vars(module).pop("forward", None)
         for product in self._products:
             product.forget()
+            for linear in product.linears:
+                vars(linear).pop("forward", None)
 
 
 def _fed_alike(parent: nn.Module) -> list[tuple[nn.Linear, ...]]:

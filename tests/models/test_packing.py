@@ -49,6 +49,17 @@ def test_hooks_see_and_change_what_they_did() -> None:
         torch.testing.assert_close(linear(x), x @ linear.weight.T + linear.bias + 100 * x, rtol=1e-4, atol=1e-4)
 
 
+def test_two_who_take_turns_both_use_packed_weights() -> None:
+    linear = torch.nn.Linear(8, 8)
+    model = holding(linear)
+    with torch.inference_mode():
+        with packed_linears(model, 2):
+            waiting = packed_linears(model, 2)
+        with waiting:
+            assert "forward" in vars(linear)
+    assert "forward" not in vars(linear)
+
+
 def test_an_error_inside_leaves_nothing() -> None:
     linear = torch.nn.Linear(8, 8)
     with pytest.raises(RuntimeError), torch.inference_mode(), packed_linears(holding(linear), 2):
