@@ -114,11 +114,7 @@ def estimate_memory(
         rows: lanes × prompts in a generation batch.
         new_tokens: tokens to write.
     """
-    from transformers import AutoModelForCausalLM
-
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config)
-    parameters = sum(parameter.numel() for parameter in model.parameters())
+    parameters = _parameters(config)
     text = config.get_text_config()
     card = card_of(config, "")
     mlp = getattr(text, "intermediate_size", None) or 4 * card.hidden
@@ -136,3 +132,18 @@ def estimate_memory(
         capture=weights + activations + head + grams,
         generation=weights + cache + prefill,
     )
+
+
+_counted: dict[str, int] = {}  # parameters by configuration: counting them takes as long as reading a prompt
+
+
+def _parameters(config: Any) -> int:
+    """How many parameters a model of this configuration has, counted on the `meta` device."""
+    from transformers import AutoModelForCausalLM
+
+    settings: str = config.to_json_string(use_diff=False)
+    if settings not in _counted:
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(config)
+        _counted[settings] = sum(parameter.numel() for parameter in model.parameters())
+    return _counted[settings]

@@ -95,6 +95,16 @@ def test_memory_estimates_grow_with_what_is_asked() -> None:
     assert memory.estimate_memory(config, 4, (2,), rows=8).generation > one.generation
 
 
+def test_a_changed_configuration_is_counted_anew() -> None:
+    """Of the same class and even the same object: what was counted before is not taken for it."""
+    config = tiny_config("llama")
+    before = memory.estimate_memory(config, 4, (2,)).parameters
+    config.intermediate_size += 1
+    assert (
+        memory.estimate_memory(config, 4, (2,)).parameters == before + 3 * config.num_hidden_layers * config.hidden_size
+    )
+
+
 def test_dtype_follows_the_hardware(monkeypatch: pytest.MonkeyPatch) -> None:
     cpu = torch.device("cpu")
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True, "avx512_bf16": False})
