@@ -32,10 +32,10 @@ _FILTERS: Mapping[str, Callable[[ShownCorpus, CorpusRow], bool]] = {
 }
 _COLUMNS = {
     "keep": st.column_config.CheckboxColumn("Keep", width=72, help="Untick a row to reject it: saved at once."),
-    "right": st.column_config.TextColumn("Right?", width=80),
-    "prompt": st.column_config.TextColumn("Prompt", width=200),
-    "completion": st.column_config.TextColumn("Completion", width=320),
+    "prompt": st.column_config.TextColumn("Prompt", width=160),  # on a phone, what was written stands beside it
+    "completion": st.column_config.TextColumn("Completion", width=360),
     "answer": st.column_config.TextColumn("Reference", width=80),
+    "right": st.column_config.TextColumn("Right?", width=80),
     "fate": st.column_config.TextColumn("In training", width=245),
     "tokens": st.column_config.NumberColumn("Tokens", width=65),
     "ended": st.column_config.TextColumn("Ended", width=75),
@@ -147,10 +147,10 @@ def frame_of(one: ShownCorpus, rows: Sequence[CorpusRow], kept: Mapping[int, boo
 def _line(one: ShownCorpus, row: CorpusRow) -> dict[str, object]:
     right = one.right.get(row.number)
     return {
-        "right": "" if right is None else "✓ right" if right else "✗ wrong",
         "prompt": one.prompt(row),
         "completion": row.completion,
         "answer": one.answer(row),
+        "right": "" if right is None else "✓ right" if right else "✗ wrong",
         "fate": FATES[one.fates[row.number]] if row.number in one.fates else "its example is gone",
         "tokens": len(row.tokens),
         "ended": "by itself" if row.finish == "eos" else "cut",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def panel(run: "Run", view: RunView) -> None:
     """The charts; what is looked at less often is folded away."""
     if not any(one.steps or one.held_out or one.scored for one in view.curves.values()):
-        caption("The curves of all arms appear here with the first training step.")
+        caption("The curves of all arms appear here with the first training step; **Corpora** fill before that.")
         return
     drawn = st.container()
     by = _pick_axis(run, view)

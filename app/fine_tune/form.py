@@ -92,9 +92,11 @@ def pick_recipe() -> FilledRecipe:
     recipe: Recipe | None = None
     with start:
         try:
-            recipe = recipe_from(chosen)
+            recipe = recipe_from(chosen) if arms else None
         except InputError as error:
             failure("This cannot be run:", str(error))
+        if not arms:
+            failure("No arm is chosen:", "choose at least one")
     with presets:
         _pick_preset(recipe)
     return FilledRecipe(recipe, title, launcher, start)
@@ -129,8 +131,8 @@ def _pick_arms(base: Mapping[str, Any]) -> list[str]:
     )
     said = [f"**{ARMS[arm].label}**: {_ARMS_ASK[arm]}" for arm in arms]
     half = len(said) if len(said) <= _IN_A_COLUMN else math.ceil(len(said) / 2)
-    columns = [part for part in (said[:half], said[half:]) if part] or [["Choose at least one."]]
-    for place, lines in zip(st.columns(len(columns), gap="medium"), columns, strict=True):
+    columns = [part for part in (said[:half], said[half:]) if part]
+    for place, lines in zip(st.columns(max(len(columns), 1), gap="medium"), columns, strict=False):
         with place:
             caption("  \n".join(lines))
     return list(arms)

@@ -92,7 +92,8 @@ def _filtered(listed: Sequence[ListedRun], kind: RunKind) -> list[ListedRun]:
     if not matching:
         what = f" matches {escaped(repr(query))}" if query else ""
         tagged = f" is tagged {escaped(', '.join(tags))}" if tags else ""
-        caption(f"None of {counted(len(listed), kind.noun)}{what}{' and' * bool(what and tagged)}{tagged}.")
+        none = f"None of {counted(len(listed), kind.noun)}{what}{' and' * bool(what and tagged)}{tagged}"
+        caption(f"{none}. Clear the fields above to see all.")
     return matching
 
 

@@ -86,9 +86,11 @@ def gib(size: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """`40 s`, `3 min`, `2 h 5 min`."""
+    """`40 s`, `3 min`, `2 h 5 min`, `4 days`."""
     if seconds < 90:
         return f"{seconds:.0f} s"
+    if seconds >= 2 * 86400:
+        return f"{seconds / 86400:,.0f} days"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 

@@ -92,6 +92,10 @@ def test_settings_presets_and_what_cannot_be() -> None:
     assert "corpus.held_out 48 of 48 prompts leaves none to train on" in text_of(at)
     assert next(button for button in at.button if button.label == "Start fine-tuning").disabled
     at = opened()
+    next(one for one in at.button_group if one.label.startswith("Arms")).set_value([]).run()
+    assert "No arm is chosen:** choose at least one" in text_of(at)
+    assert next(button for button in at.button if button.label == "Start fine-tuning").disabled
+    at = opened()
     widget(at, "text_input", "Launcher").set_value("no-such-launcher -n 2").run()
     assert next(button for button in at.button if button.label == "Start fine-tuning").disabled
     assert "no-such-launcher" in text_of(at)

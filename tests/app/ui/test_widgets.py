@@ -39,6 +39,6 @@ def test_options_of_one_label_are_told_apart() -> None:
 
 
 def test_durations_in_words() -> None:
-    assert [duration(seconds) for seconds in (5, 89, 100, 3600, 7500)] == [
-        "5 s", "89 s", "2 min", "60 min", "2 h 5 min",
+    assert [duration(seconds) for seconds in (5, 89, 100, 3600, 7500, 98.4 * 3600, 2e9 * 86400)] == [
+        "5 s", "89 s", "2 min", "60 min", "2 h 5 min", "4 days", "2,000,000,000 days",
     ]  # fmt: skip
