@@ -1,5 +1,6 @@
 """The list of all distillations: what stands in a row, settings in a few words, and several beside each other."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,15 +9,16 @@ import streamlit as st
 
 from app.fine_tune import compare
 from app.runs.form import arm_names
-from app.runs.listed import ListedRun, RunKind, events_of, run_label
+from app.runs.listed import ListedRun, RunKind, events_of, run_title
 from app.ui import session
 from app.ui.widgets import counted, distinct_labels
 from spd_core.evaluation.training_verdict import LEADS
 from spd_core.models.families import BUILTIN
 from spd_core.recipes.distill import ArmName, Recipe, recipe_from, short_name
 from spd_core.recipes.presets import PRESETS
+from spd_core.runs.record import RunRecord
 from spd_core.runs.view import RunView
-from spd_core.text import shown
+from spd_core.text import opening, shown
 
 
 def _row(one: ListedRun) -> dict[str, Any]:
@@ -115,9 +117,16 @@ def _compare(listed: Sequence[ListedRun]) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(f"##### {len(picked)} runs beside each other")
         st.button("Close", icon=":material/close:", on_click=st.session_state.pop, args=(session.RUNS_COMPARED, None))
-    name = distinct_labels(tuple(known), lambda id: run_label(known[id].run.record))
-    names = [name(one.run.id) for one in picked]
-    compare.panel([one.run.record for one in picked], dict(zip(names, map(events_of, picked), strict=True)))
+    records = [one.run.record for one in picked]
+    compare.panel(records, dict(zip(_told_apart(records), map(events_of, picked), strict=True)))
+
+
+def _told_apart(records: Sequence[RunRecord]) -> list[str]:
+    """Each run's title; where several are called the same, with when it was made."""
+    titles = {one.id: opening(run_title(one), 40) for one in records}
+    often = Counter(titles.values())
+    made = {one.id: "" if often[titles[one.id]] == 1 else f" · {one.created.replace('T', ' ')}" for one in records}
+    return list(map(distinct_labels(tuple(titles), lambda id: titles[id] + made[id]), titles))
 
 
 DISTILLATIONS = RunKind(

@@ -172,9 +172,9 @@ def finals_table(views: Mapping[str, RunView]) -> list[dict[str, str]]:
         {
             "Run": run,
             "Arm": short_name(arm),
-            "Round": str(last.round),
-            "Train, mean of an epoch": "–" if last.train is None else f"{last.train:.4f}",
             "Held-out": "–" if last.held_out is None else f"{last.held_out:.4f}",
+            "Train, mean of an epoch": "–" if last.train is None else f"{last.train:.4f}",
+            "Round": str(last.round),
         }
         for run, view in views.items()
         for arm, last in final_losses(view).items()

@@ -33,9 +33,8 @@ def panel(records: Sequence[RunRecord], views: Mapping[str, RunView]) -> None:
         "of each step, hollow marks the mean of an epoch, thick lines the held-out rows. Each arm is scored on its own "
         "text, so a lower line of another arm is no better model."
     )
-    st.html(
-        table_html(charts.finals_table(views), "Last losses, in nats per token: train is the mean of the last epoch")
-    )
+    last = "Last losses, in nats per token: train is the mean of the last epoch"
+    st.html(table_html(charts.finals_table(views), last, compact=True))
     download("Losses of these runs as CSV", lambda: to_csv(charts.losses_table(curves)), "runs-losses.csv")
 
 

@@ -317,6 +317,7 @@ def test_two_runs_beside_each_other(make: Make) -> None:
     assert "train.epochs" in table
     assert "train.seed" not in table
     assert "2.7500" in table, "the mean of its last epoch"
+    assert f"Same · {first.record.created.replace('T', ' ')}" in table, "both are called the same"
     assert len(at.get("plotly_chart")) == 1
     at.segmented_control(key=session.RUNS_AXIS).set_value("epoch").run()
     assert not at.exception
@@ -326,6 +327,7 @@ def test_two_runs_beside_each_other(make: Make) -> None:
     assert "beside each other" not in text_of(at)
     press(select(at, second, third), "Compare")
     assert not at.exception
+    assert ">No training yet<" in html_of(at), "a title of its own is enough"
     assert len(at.get("plotly_chart")) == 1
     assert not press(at, "Close").get("plotly_chart")
 
