@@ -82,19 +82,28 @@ def _pair(first: "Table", other: Run) -> None:
     if not pairs:
         caption("They share no subject on a set that both have answered.")
         return
-    same = sum(one.same_subject for one in pairs)
+    same = [one for one in pairs if one.same_subject]
+    others = [one for one in pairs if not one.same_subject]
     caption(
-        f"{counted(len(pairs), 'cell')} in common, of {same} the very same subject (by its fingerprint); "
-        f"{sum(one.same_items for one in pairs)} of the same items."
+        f"{counted(len(pairs), 'cell')} in common: {_of_all(len(same), len(pairs))} of the very same subject (by its "
+        f"fingerprint), {_of_all(sum(one.same_items for one in pairs), len(pairs))} on the same items."
     )
-    paired = [one for one in pairs if one.difference is not None and not one.same_subject]
-    if paired:
+    if paired := [one for one in others if one.difference is not None]:
         chart(
             pair_charts.pair_differences(paired, is_dark()),
             key=f"chart_pairs_{other.id}",
             alt=pair_charts.pair_differences_alt(paired),
         )
-    st.html(table_html(pair_charts.pair_rows(pairs), f"Cells in common with {title}"))
+    if others:
+        st.html(table_html(pair_charts.pair_rows(others), f"Different subjects in common with {title}"))
+    if same:
+        unlike = any(one.difference is None or one.difference.effect for one in same)
+        with st.expander(f"The same subject in both: {counted(len(same), 'cell')}", expanded=unlike):
+            st.html(table_html(pair_charts.pair_rows(same), f"The same subjects in common with {title}"))
+
+
+def _of_all(count: int, all_of_them: int) -> str:
+    return "all" if count == all_of_them else str(count or "none")
 
 
 def _how_to_read(reference: str) -> None:

@@ -268,7 +268,9 @@ def two_evaluations() -> tuple[Run, Run]:
 def test_this_evaluation_beside_another_one_pair_by_pair() -> None:
     first, second = two_evaluations()
     at = opened(first, "Compare", **{session.COMPARED_WITH: [second.id]})
-    assert "2 cells in common, of 1 the very same subject (by its fingerprint); 2 of the same items" in text_of(at)
+    assert "2 cells in common: 1 of the very same subject (by its fingerprint), all on the same items" in text_of(at)
+    (folded,) = (one for one in at.expander if one.label == "The same subject in both: 1 cell")
+    assert not folded.proto.expanded, "it has answered alike"
     table = html_of(at)
     assert "the same subject" in table
     assert "▲ better" in table
