@@ -219,13 +219,14 @@ def _pick_preset(
     plain_recipe = recipe.model_copy(update={"allow_code": False}) if recipe is not None else None
     made = {name: _fits(name, capability, model) for name in _PRESETS}
     fitting = (name for name, one in made.items() if one == plain_recipe and one is not None)
-    st.session_state[_FORM.key("preset")] = next(fitting, None)
+    key = _FORM.key("preset")
+    st.session_state[key] = next(fitting, None)
     st.radio(
         "Preset",
         tuple(_PRESETS),
-        key=_FORM.key("preset"),
+        key=key,
         on_change=_take_preset,
-        args=(capability, model),
+        args=(key, capability, model),
         captions=[_in_short(name, one, price) for name, one in made.items()],
         horizontal=True,
         help="Each fills the form below, where everything can be changed.",
@@ -247,8 +248,9 @@ def _fits(name: str, capability: str, model: str) -> EvaluationRecipe | None:
         return None
 
 
-def _take_preset(capability: str, model: str) -> None:
-    name = st.session_state[_FORM.key("preset")]
+def _take_preset(key: str, capability: str, model: str) -> None:
+    """Of the radio that was drawn: a click may come when the form has been filled anew, and its keys are others."""
+    name = st.session_state.get(key)
     made = _fits(name, capability, model) if name else None
     if made is not None:
         load_evaluation(made)

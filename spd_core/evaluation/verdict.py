@@ -32,7 +32,7 @@ def verdict(claims: Collection[Claim], missing: int = 0) -> str:
     helps, hurts = ([one for one in claims if one.headline == word] for word in ("helps", "hurts"))
     said = [*_named(helps, "helps", claims), *_named(hurts, "hurts", claims)]
     if not helps:
-        said.insert(0, f"Nothing is shown to help{'' if hurts else ' or to hurt'} on {_sets(claims)}.")
+        said.append(f"Nothing is shown to help{'' if hurts else ' or to hurt'} on {_sets(claims)}.")
         said += _unseen(claims)
     else:
         said += _rest(len(claims), len(helps) + len(hurts))

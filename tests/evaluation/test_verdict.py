@@ -64,7 +64,7 @@ def test_a_gain_names_its_interval_and_its_controls(states: dict[str, int], endi
 
 def test_losses_are_said_beside_gains_and_alone() -> None:
     assert verdict([made(LOSS)]) == (
-        "Nothing is shown to help on GSM8K. SPD hurts on GSM8K by −11.0 points (−19.8 to −2.1)."
+        "SPD hurts on GSM8K by −11.0 points (−19.8 to −2.1). Nothing is shown to help on GSM8K."
     )
     both = verdict([made(GAIN), made(LOSS, subject="Projected")])
     assert both.index("SPD helps") < both.index("Projected hurts")
