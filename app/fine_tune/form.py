@@ -159,15 +159,16 @@ def _pick_run() -> tuple[str, str]:
 def _pick_preset(recipe: Recipe | None) -> None:
     """Presets with what they do and how long that takes; drawn after the settings: which one these are is shown."""
     made = {name: _preset(name, recipe) for name in PRESETS} if recipe is not None else {}
-    st.session_state[_FORM.key("preset")] = next((name for name, found in made.items() if found == recipe), None)
+    key = _FORM.key("preset")
+    st.session_state[key] = next((name for name, found in made.items() if found == recipe), None)
     st.radio(
-        "Preset" if st.session_state[_FORM.key("preset")] or recipe is None else "Preset (these settings are your own)",
+        "Preset" if st.session_state[key] or recipe is None else "Preset (these settings are your own)",
         tuple(PRESETS),
         index=None,
         captions=[_preset_in_words(name, made.get(name)) for name in PRESETS],
-        key=_FORM.key("preset"),
+        key=key,
         on_change=_take_preset,
-        args=(recipe,),
+        args=(key, recipe),
     )
 
 
@@ -188,7 +189,8 @@ def _preset(name: str, recipe: Recipe) -> Recipe:
     return recipe_from({"preset": name, **kept})
 
 
-def _take_preset(recipe: Recipe | None) -> None:
-    name = st.session_state[_FORM.key("preset")]
+def _take_preset(key: str, recipe: Recipe | None) -> None:
+    """Of the radio that was drawn: a click may come when the form has been filled anew, and its keys are others."""
+    name = st.session_state.get(key)
     if name and recipe is not None:
         load_recipe(_preset(name, recipe))

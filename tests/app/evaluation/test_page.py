@@ -590,3 +590,16 @@ def test_an_evaluation_that_another_page_proposes_fills_the_form_once() -> None:
     assert widget(at, "text_input", "Seeds").value == "7, 8"
     widget(at, "text_input", "Seeds").set_value("9").run()
     assert widget(at, "text_input", "Seeds").value == "9", "the proposal is taken up once"
+
+
+def gone_script() -> None:
+    from app.evaluation import form
+    from app.fine_tune import form as fine_tune_form
+    from spd_core.recipes.distill import recipe_from
+
+    form._take_preset("preset_of_a_form_that_is_gone", "arithmetic", "builtin")
+    fine_tune_form._take_preset("preset_of_a_form_that_is_gone", recipe_from({"capability": "arithmetic"}))
+
+
+def test_a_preset_clicked_while_the_form_is_filled_anew_is_no_crash() -> None:
+    assert not AppTest.from_function(gone_script, default_timeout=LONG).run().exception
