@@ -6,7 +6,7 @@ line; whatever was whole before is kept. Imports no torch.
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +15,8 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from spd_core.errors import InputError, NewerFormatError, StorageError
-from spd_core.storage import read_bytes
+from spd_core.peers import ALONE, Peers
+from spd_core.storage import read_bytes, write_text
 
 
 class Record(BaseModel):
@@ -201,6 +202,63 @@ def append_rows(path: Path, rows: Sequence[Record]) -> None:
 def to_lines(rows: Sequence[Record]) -> str:
     """Rows as the file has them."""
     return "".join(row.model_dump_json() + "\n" for row in rows)
+
+
+# --- rows that several processes write ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class SharedRows:
+    """A file of rows that several processes write: the first one into it, every other into a part of its own beside it.
+
+    Every row is on the disk before the next begins, and nothing is lost where they are killed, or where it is gone on
+    with another number of processes: what is left of parts counts, and whoever is first brings them together.
+    """
+
+    path: Path
+    peers: Peers = ALONE
+    _seen: dict[Path, tuple[int, int]] = field(default_factory=dict)  # bytes that were looked at, rows in them
+
+    @property
+    def own(self) -> Path:
+        """The file that this process writes."""
+        return self._part(self.peers.rank) if self.peers.rank else self.path
+
+    def _part(self, rank: int) -> Path:
+        return self.path.with_name(f"{self.path.stem}.part-{rank}.jsonl")
+
+    def _parts(self) -> list[Path]:
+        return sorted(self.path.parent.glob(f"{self.path.stem}.part-*.jsonl"))
+
+    def files(self) -> list[Path]:
+        """All that hold rows: the file itself first."""
+        return [file for file in (self.path, *self._parts()) if file.exists()]
+
+    def count(self) -> int:
+        """How many rows there are; only what is new is read."""
+        for file in self.files():
+            size, rows = self._seen.get(file, (0, 0))
+            new = read_bytes(file, size, missing_ok=True)
+            self._seen[file] = (size + len(new), rows + new.count(b"\n"))
+        return sum(rows for _, rows in self._seen.values())
+
+    def bring_together(self, whole: Callable[[], str]) -> None:
+        """Make one file of all, by the first process; the others wait until that is done.
+
+        Args:
+            whole: gives all rows, as the file shall have them.
+
+        Raises:
+            StorageError: the disk refuses; nothing is lost.
+        """
+        self.peers.wait()
+        parts = self._parts()
+        if self.peers.first and parts:
+            write_text(self.path, whole())
+            for part in parts:
+                part.unlink()
+        self._seen.clear()
+        self.peers.wait()
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from spd_core.cli.console import INTERRUPTED, Json, bars, print_result
 from spd_core.cli.lanes import open_lane
 from spd_core.data.capability import Loss, Style
 from spd_core.errors import InputError, SpdError
-from spd_core.progress import Progress, Tell
+from spd_core.progress import Progress, Tell, silent
 from spd_core.recipes.lanes import RAW, LaneSpec
 from spd_core.storage import refuse_existing, write_text
 
@@ -85,22 +85,27 @@ def capture_command(
     """Capture a capability's gradients and save them with the subspace they span."""
     from spd_core.data.catalog import find_whole
     from spd_core.recipes.capture import CaptureSettings
+    from spd_core.runs.parallel import together
     from spd_core.storage import new_name
     from spd_core.subspace import pipeline, subspace
     from spd_core.subspace.store import captures_folder, save_capture
 
-    place = out or captures_folder() / new_name(Path(capability).stem)
+    peers = together()
+    place = out or captures_folder() / peers.from_first(lambda: new_name(Path(capability).stem))
     refuse_existing(place, overwrite)
     settings = CaptureSettings(
         layers=layers, rank=rank, loss=loss, examples=limit, batch_size=batch_size, center=center
     )
     found = find_whole(capability, data)
     with bars() as bar:
-        lm = _load(model, revision, dtype, bar, purpose="capture", layers=layers, batch_size=batch_size)
-        analysis = pipeline.capture(lm, found, settings, prompt_style, name=place.name, tell=bar)
+        tell = bar if peers.first else silent
+        lm = _load(model, revision, dtype, tell, purpose="capture", layers=layers, batch_size=batch_size)
+        analysis = pipeline.capture(lm, found, settings, prompt_style, name=place.name, tell=tell, peers=peers)
     fitted = subspace.subspace_of(analysis, rank, per_head=per_head, cap=False)
-    save_capture(dataclasses.replace(analysis, provenance=fitted.provenance), place, overwrite)
-    print_result({"out": str(place), "capture": place.name, **fitted.provenance.model_dump(mode="json")}, as_json)
+    whole = dataclasses.replace(analysis, provenance=fitted.provenance)
+    peers.from_first(lambda: save_capture(whole, place, overwrite))
+    if peers.first:
+        print_result({"out": str(place), "capture": place.name, **fitted.provenance.model_dump(mode="json")}, as_json)
 
 
 @app.command("generate")

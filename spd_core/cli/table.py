@@ -60,7 +60,9 @@ def table(
     if detach:
         print_result(run_row(queue.create(recipe, title)), as_json)
     else:
-        _fill(queue.create_here(recipe, title), as_json)
+        from spd_core.runs.job import named_by_main
+
+        _fill(open_run(named_by_main(lambda: queue.create_here(recipe, title).id)), as_json)
 
 
 def _of_arms(run: Run) -> EvaluationRecipe:
@@ -88,21 +90,27 @@ def _print_against(run: Run, other: Run, as_json: bool) -> None:
 
 
 def _fill(run: Run, as_json: bool) -> None:
-    from spd_core.runs.job import run_job
+    from spd_core.runs.job import is_main, run_job
 
+    if is_main():
+        _say_what_is_damaged(run)
+    try:
+        with bars() as bar:
+            outcome = run_job(run, carry_out_evaluation, on_bar(bar) if is_main() else None)
+    except KeyboardInterrupt:
+        outcome = "stopped"
+    if is_main():
+        _print_table(run, outcome, as_json)
+    if outcome == "stopped" and os.environ.get(JOB) != run.id:
+        sys.exit(INTERRUPTED)
+
+
+def _say_what_is_damaged(run: Run) -> None:
     damaged = read_cells(run.record.evaluation, run.folder)[1]
     for cell in damaged:
         print(f"damaged: {cell.subject}, seed {cell.seed}, on {cell.set}: {cell.reason}", file=sys.stderr)
     if any(not cell.newer for cell in damaged):
         print(f"set aside in {run.folder / 'cells' / 'set-aside'}, and answered again", file=sys.stderr)
-    try:
-        with bars() as bar:
-            outcome = run_job(run, carry_out_evaluation, on_bar(bar))
-    except KeyboardInterrupt:
-        outcome = "stopped"
-    _print_table(run, outcome, as_json)
-    if outcome == "stopped" and os.environ.get(JOB) != run.id:
-        sys.exit(INTERRUPTED)
 
 
 def carry_out_evaluation(*args: Any, **options: Any) -> "Outcome":

@@ -34,8 +34,8 @@ def carry_out(
     """Do everything that a recipe asks for and `folder` does not hold yet.
 
     All corpora of the first round are written before the first arm is trained. Under `accelerate launch` all processes
-    call it; the first one captures, tells and saves. What an arm has learned lies in `folder/adapters/<arm>`, relative
-    to the untouched model.
+    call it and do their share; the first one tells and saves. What an arm has learned lies in `folder/adapters/<arm>`,
+    relative to the untouched model.
 
     Args:
         run: name of the run, for the adapters' cards.
@@ -52,12 +52,12 @@ def carry_out(
     Raises:
         SpdError: of any stage; all that was finished before is kept.
     """
-    processes = together()  # before the model is loaded: it gives each process its GPU
-    listener = tell if processes.is_main_process else None
+    peers = together()  # before the model is loaded: it gives each process its GPU
+    listener = tell if peers.first else None
     work = RoundWork(recipe, folder, run, rejected=rejected, marks=marks, listener=listener, stop=stop)
     try:
         work.begin("load")
-        if processes.is_main_process:
+        if peers.first:
             note_sources(recipe, folder)
             for part in ("arms", "adapters", "captures", "corpora", "engines"):
                 clear_temporary(folder / part)
@@ -110,7 +110,7 @@ def _rounds(work: RoundWork, lm: LanguageModel, arm: ArmName) -> None:
 
 def _publish(folder: Path, arm: ArmName, rounds: int, lm: LanguageModel) -> None:
     """Put what an arm has learned so far, relative to the untouched model, where lanes and exports look for it."""
-    if not together().is_main_process:
+    if not together().first:
         return
     parts, place = [_place(folder, arm, round_) for round_ in range(1, rounds + 1)], folder / "adapters" / arm
     if rounds > 1:

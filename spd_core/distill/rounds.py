@@ -5,9 +5,8 @@ Each keeps what the folder holds already, and tells what it does. In which order
 
 import time
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +35,7 @@ from spd_core.progress import Progress
 from spd_core.recipes.distill import ArmName, Recipe, Stage
 from spd_core.recipes.lanes import LaneSpec, SubspaceOf, source_of
 from spd_core.runs.events import AnswersScored, ArmDone, Drift, HygieneFound, Sample, TrainingLoss
-from spd_core.runs.parallel import agreed, together
+from spd_core.runs.parallel import together
 from spd_core.storage import remove_folder
 from spd_core.subspace.pipeline import capture_source
 from spd_core.subspace.spectrum import overlap
@@ -67,13 +66,9 @@ class RoundWork(Telling):
         shared = round_ == 1
         name = "-".join((kind.partition(" ")[0], *(() if shared else (arm,)), f"round-{round_}"))
         place = self.folder / "captures" / name
-        if agreed(lambda: not is_capture(place)):  # processes come here at different times
+        if together().agreed(lambda: not is_capture(place)):  # processes come here at different times
             self.begin(stage, "" if shared else arm, round_)
-            if together().is_main_process:
-                self._capture(lm, kind, stage, place)
-            together().wait_for_everyone()
-            if not is_capture(place):
-                raise Stopped("stopped in the middle of a capture; it is made anew")
+            self._capture(lm, kind, stage, place)
         return subspace_of(load_capture(place), self.recipe.capture.rank)
 
     def _capture(self, lm: LanguageModel, kind: SubspaceOf, stage: Stage, place: Path) -> None:
@@ -81,19 +76,20 @@ class RoundWork(Telling):
             if at.loss is not None:  # of the gradients; the spectra take a blink
                 self.progress(stage, at)
 
-        with suppress(Stopped):  # the others wait, and see that nothing is there
-            found = capture_source(
-                lm,
-                self.calibration,
-                kind,
-                self.recipe.capture,
-                self.recipe.corpus.prompt_style,
-                self.recipe.seed,
-                name=place.name,
-                tell=tell,
-                stop=self.stop,
-            )
-            save_capture(found, place, overwrite=True)
+        peers = together()
+        found = capture_source(
+            lm,
+            self.calibration,
+            kind,
+            self.recipe.capture,
+            self.recipe.corpus.prompt_style,
+            self.recipe.seed,
+            name=place.name,
+            tell=tell,
+            stop=self.stop,
+            peers=peers,
+        )
+        peers.from_first(lambda: save_capture(found, place, overwrite=True))
 
     def drift(self, lm: LanguageModel, arm: str, round_: int, base: Subspace, before: Subspace) -> Subspace:
         """The capability subspace of a trained model, and how far it has turned."""
@@ -157,7 +153,7 @@ class RoundWork(Telling):
         """All rows that an arm trains on in a round before anything is left out, and how they were written."""
         name, lane = self.corpus_name(arm, round_), self.lane(lm, arm, round_)
         tasks, path = self.tasks(lm), corpus_path(self.folder, name, round_)
-        if agreed(lambda: not path.exists() or len(read_corpus(path)) < len(tasks)):
+        if together().agreed(lambda: not path.exists() or len(read_corpus(path)) < len(tasks)):
             self.begin("corpus", name, round_)
         rows = self._written(lm, arm, name, lane, tasks, path)
         if len(rows) < len(tasks):
@@ -168,28 +164,21 @@ class RoundWork(Telling):
         self, lm: LanguageModel, arm: ArmName, name: str, lane: Lane, tasks: list[PlannedRow], path: Path
     ) -> list[CorpusRow]:
         """The rows of a corpus, by whom the recipe says; what is there already is only read."""
-        processes, sampling = together(), self.recipe.sampling(arm)
-        if self.recipe.corpus.writer.here:
+        peers, sampling, wanted = together(), self.recipe.sampling(arm), self.recipe.corpus
+        if wanted.writer.here:
             return write_corpus(
                 lm,
                 tasks,
                 lane,
                 sampling,
                 path,
-                batch_size=self.recipe.corpus.batch_size,
+                batch_size=wanted.batch_size,
                 stop=self.stop,
                 tell=self._corpus_progress,
-                rank=processes.process_index,
-                ranks=processes.num_processes,
-                wait=processes.wait_for_everyone,
+                peers=peers,
             )
-        if processes.is_main_process:  # an engine writes many rows at a time by itself
-            writer, folder = self.recipe.corpus.writer, self.folder / "engines"
-            write_corpus_by(
-                writer, name, lm, tasks, lane, sampling, path, folder, tell=self._corpus_progress, stop=self.stop
-            )
-        processes.wait_for_everyone()
-        return sorted(read_corpus(path), key=lambda row: row.number) if path.exists() else []
+        write = partial(write_corpus_by, wanted.writer, name, lm, tasks, lane, sampling, path, self.folder / "engines")
+        return peers.from_first(partial(write, tell=self._corpus_progress, stop=self.stop))  # many rows at a time
 
     def _corpus_progress(self, at: Progress) -> None:
         self.progress("corpus", at)
@@ -259,18 +248,18 @@ class RoundWork(Telling):
     def _done(self, card: AdapterCard, folder: Path, seconds: float) -> None:
         """Tell that an arm is trained; only a training that shall go on needs its checkpoints."""
         self.tell(ArmDone, steps=card.steps, planned=card.planned, rows=card.rows, seconds=round(seconds, 3))
-        if together().is_main_process and (folder / CHECKPOINTS).is_dir():
+        if together().first and (folder / CHECKPOINTS).is_dir():
             remove_folder(folder / CHECKPOINTS)
 
     def _forget_if_rejected(self, arm: ArmName) -> None:
         """An arm of several rounds starts again when its first one was trained on rows that are rejected now."""
         name, first = self.corpus_name(arm, 1), first_of_several(self.folder, arm, self.recipe.rounds)
-        together().wait_for_everyone()  # all have looked
+        together().wait()  # all have looked
         if (self.rejected or {}).get(name) and first is not None:
             rows = self._divided(read_corpus(corpus_path(self.folder, name, 1)), name).trained
-            if first.corpus != rows_digest(rows) and together().is_main_process:
+            if first.corpus != rows_digest(rows) and together().first:
                 forget_arm(self.folder, arm)
-        together().wait_for_everyone()
+        together().wait()
 
     def _on_news(self, news: TrainNews) -> None:
         self.tell(

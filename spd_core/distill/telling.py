@@ -9,7 +9,7 @@ from spd_core.errors import Stopped
 from spd_core.progress import Progress
 from spd_core.recipes.distill import Stage
 from spd_core.runs.events import AnyEvent, StageBegun, StageProgress
-from spd_core.runs.parallel import agreed
+from spd_core.runs.parallel import together
 
 
 @dataclass(kw_only=True)
@@ -30,7 +30,7 @@ class Telling:
 
     def begin(self, stage: Stage, arm: str = "", round_: int = 1) -> None:
         """Tell that a stage begins; raises `Stopped` when somebody has asked to."""
-        if agreed(self.stop):
+        if together().agreed(self.stop):
             raise Stopped("stopped on request")
         self.arm, self.round, self.since = arm, round_, time.monotonic()
         self.tell(StageBegun, stage=stage)

@@ -267,9 +267,9 @@ def _trainer(
 def _checkpoint(folder: Path, rows: str, unmarked: bool) -> str | None:
     """The checkpoint to go on from; those that cannot be gone on from are gone."""
     found = fitting(folder, rows, unmarked=unmarked)
-    processes = together()
-    processes.wait_for_everyone()  # all have looked
-    if processes.is_main_process:
+    peers = together()
+    peers.wait()  # all have looked
+    if peers.first:
         for path in clear(folder, found):
             print(f"{path} is not whole, or was made with other rows: it is not gone on from", file=sys.stderr)
     return str(found[0]) if found else None

@@ -7,7 +7,7 @@ from typing import Any
 
 from spd_core.errors import TrainingError
 from spd_core.models.loading import LanguageModel
-from spd_core.runs.parallel import agreed
+from spd_core.runs.parallel import together
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def watch_training(
                 on_news(self.news[-1])
 
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            if state.global_step < state.max_steps and agreed(stop):
+            if state.global_step < state.max_steps and together().agreed(stop):
                 self.stopped = control.should_training_stop = control.should_save = True
 
         def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:

@@ -1,6 +1,6 @@
 """Writes a corpus of the model's own text, row by row, so that nothing finished is lost. Knows nothing of training."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,10 +13,11 @@ from spd_core.errors import InputError
 from spd_core.generation.decode import Completion, generate
 from spd_core.intervention.projection import Lane
 from spd_core.models.loading import LanguageModel
+from spd_core.peers import ALONE, Peers
 from spd_core.progress import Progress, Stop, Tell, silent
 from spd_core.recipes.lanes import Sampling
 from spd_core.recipes.writer import Writer
-from spd_core.records import append_rows, cut_torn_line, to_lines
+from spd_core.records import SharedRows, append_rows, cut_torn_line, to_lines
 from spd_core.storage import write_text
 
 
@@ -56,49 +57,42 @@ def write_corpus(
     batch_size: int = 16,
     tell: Tell = silent,
     stop: Stop | None = None,
-    rank: int = 0,
-    ranks: int = 1,
-    wait: Callable[[], object] = lambda: None,
+    peers: Peers = ALONE,
 ) -> list[CorpusRow]:
     """Write the rows that `path` (JSONL) does not hold yet, batch by batch; returns all rows, by number.
 
     Tasks of similar length are written together, in batches that the tasks alone decide: a row is the same whether it
-    is written in one go, after a stop, or by another process. Process `rank` of `ranks` writes every `ranks`-th batch,
-    into a file of its own beside `path`; the first one brings them together.
+    is written in one go, after a stop, or by another process. Of several processes each writes its share of the batches
+    that are not there yet, as `SharedRows` says.
 
     Args:
-        tell: called after each batch with how many rows are finished, of how many, and how many tokens this call has
-            written.
+        tell: called after each batch with how many rows are finished, of how many, and how many tokens this process has
+            written; at last, how many all have.
         stop: asked between tokens; what was not finished then is not kept.
-        wait: returns when all processes have called it.
+        peers: all of them call this.
 
     Raises:
         InputError: the file's rows are damaged, or not of these tasks.
         StorageError: the disk refuses; every batch before is kept.
     """
-    rows = _begun(path, tasks, None)
-    own = path if rank == 0 else path.with_name(f"{path.stem}.part-{rank}.jsonl")
-    cut_torn_line(own)
+    shared = SharedRows(path, peers)
+    cut_torn_line(shared.own)
+    rows = _begun(shared, tasks, None)
+    peers.wait()  # all have looked
     tokens = 0
-    ordered = sorted(tasks, key=lambda task: (len(task.prompt), task.number))
-    for start in range(rank * batch_size, len(ordered), ranks * batch_size):
-        batch = ordered[start : start + batch_size]
-        missing = {task.number for task in batch} - rows.keys()
-        if not missing:
-            continue
+    for batch in peers.mine([batch for batch in _batches(tasks, batch_size) if not _numbers(batch) <= rows.keys()]):
         if stop is not None and stop():
             break
+        missing = _numbers(batch) - rows.keys()
         written = [row for row in _batch(lm, batch, lane, sampling, stop) if row.number in missing]
-        append_rows(own, written)
-        rows |= {row.number: row for row in written}
+        append_rows(shared.own, written)
         tokens += sum(len(row.tokens) for row in written)
-        tell(Progress(len(rows if ranks == 1 else _written(path)), len(tasks), tokens=tokens))
-    wait()
-    if rank == 0:
-        _bring_together(path)
-    wait()
-    rows = _written(path)
-    return [rows[number] for number in sorted(rows)]
+        tell(Progress(min(shared.count(), len(tasks)), len(tasks), tokens=tokens))
+    shared.bring_together(lambda: to_lines(_in_order(_written(shared))))
+    whole, everything = _in_order(_written(shared)), sum(peers.gathered(tokens))
+    if everything > tokens:
+        tell(Progress(len(whole), len(tasks), tokens=everything))
+    return whole
 
 
 def write_corpus_by(
@@ -125,10 +119,10 @@ def write_corpus_by(
         WriterError: no server, another model, or none of its answers; every row before is kept.
         StorageError: the disk refuses; likewise.
     """
-    rows = _written(path)
+    rows = _written(SharedRows(path))
     if len(rows) == len(tasks) and writer_of_corpus(path) is not None:
         _check_same(rows, tasks, path)
-        return [rows[number] for number in sorted(rows)]
+        return _in_order(rows)
     changed = lane.subspace is not None
     with engine_for(writer, name, changed, lm, lane, folder, tasks, sampling, stop) as (engine, written):
         return write_corpus_through(engine, written, tasks, sampling, path, tell=tell, stop=stop)
@@ -150,7 +144,7 @@ def write_corpus_through(
     Args:
         written: who the engine is; noted beside the corpus before its first row.
     """
-    rows = _begun(path, tasks, written)
+    rows = _begun(SharedRows(path), tasks, written)
     note_writer(path, written)
     cut_torn_line(path)
     by_number, tokens = {task.number: task for task in tasks}, 0
@@ -160,7 +154,7 @@ def write_corpus_through(
         append_rows(path, [rows[number]])
         tokens += len(done.tokens)
         tell(Progress(len(rows), len(tasks), tokens=tokens))
-    found = [rows[number] for number in sorted(rows)]
+    found = _in_order(rows)
     if missing and len(found) == len(tasks):
         write_text(path, to_lines(found))  # so that the file does not tell which answer came first
     return found
@@ -179,30 +173,30 @@ def write_rows(
     return [row for batch in batches for row in _batch(lm, batch, Lane(), sampling, stop)]
 
 
-def _begun(path: Path, tasks: Sequence[PlannedRow], written: WrittenBy | None) -> dict[int, CorpusRow]:
+def _begun(shared: SharedRows, tasks: Sequence[PlannedRow], written: WrittenBy | None) -> dict[int, CorpusRow]:
     """The rows on disk by number; refuses those of other prompts, or of another writer."""
-    refuse_others(path, written)
-    rows = _written(path)
-    _check_same(rows, tasks, path)
+    refuse_others(shared.path, written)
+    rows = _written(shared)
+    _check_same(rows, tasks, shared.path)
     return rows
 
 
-def _parts(path: Path) -> list[Path]:
-    return sorted(path.parent.glob(f"{path.stem}.part-*.jsonl"))
+def _batches(tasks: Sequence[PlannedRow], size: int) -> list[Sequence[PlannedRow]]:
+    ordered = sorted(tasks, key=lambda task: (len(task.prompt), task.number))
+    return [ordered[start : start + size] for start in range(0, len(ordered), size)]
 
 
-def _written(path: Path) -> dict[int, CorpusRow]:
+def _numbers(tasks: Sequence[PlannedRow]) -> set[int]:
+    return {task.number for task in tasks}
+
+
+def _written(shared: SharedRows) -> dict[int, CorpusRow]:
     """The rows on disk by number, of all processes."""
-    files = [file for file in (path, *_parts(path)) if file.exists()]
-    return {row.number: row for file in files for row in read_corpus(file)}
+    return {row.number: row for file in shared.files() for row in read_corpus(file)}
 
 
-def _bring_together(path: Path) -> None:
-    parts = _parts(path)
-    if parts:
-        write_text(path, to_lines([row for _, row in sorted(_written(path).items())]))
-        for part in parts:
-            part.unlink()
+def _in_order(rows: Mapping[int, CorpusRow]) -> list[CorpusRow]:
+    return [rows[number] for number in sorted(rows)]
 
 
 def _batch(

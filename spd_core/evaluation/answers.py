@@ -26,6 +26,7 @@ from spd_core.generation.decode import Completion, generate
 from spd_core.intervention.projection import Lane, projecting
 from spd_core.models.loading import LanguageModel
 from spd_core.models.losses import batch_losses, longest_first
+from spd_core.peers import ALONE, Peers
 from spd_core.progress import Progress, Stop, Tell, silent
 from spd_core.recipes.lanes import Sampling
 from spd_core.recipes.sets import EvalSet, answer_length
@@ -149,6 +150,7 @@ def evaluate(
     stop: Stop | None = None,
     writer: str = "",
     through: Through | None = None,
+    peers: Peers = ALONE,
 ) -> Evaluated:
     """Answer every item that has no record yet, greedily, and score it.
 
@@ -162,9 +164,10 @@ def evaluate(
         writer: whose records count (see `About`).
         through: the engine that answers instead, an item a request; each is on the disk as it arrives. None with a
             `writer` where every answer of that one is there already.
+        peers: all of them call this, and each takes its share of the batches.
 
     Returns:
-        what is known now; less than the whole set when it was stopped.
+        what is known now, the same in all processes; less than the whole set when it was stopped.
 
     Raises:
         InputError: damaged records, or a prompt that is too long.
@@ -172,7 +175,7 @@ def evaluate(
         WriterError: the engine is gone, or does not answer as asked.
         StorageError: the disk refuses; every batch before is kept.
     """
-    store = ItemStore(items.about(fingerprint, writer))
+    store = ItemStore(items.about(fingerprint, writer), peers)
     texts = _texts(lm, items)
     asked = _asked(items, texts)
     asking = _Asking(lm, lane, items, texts, stop)
@@ -185,11 +188,11 @@ def evaluate(
         missing = {example.id for example in items.capability.examples if asked[example.id] not in known}
         if (missing and writer) and (through is None or through.written.writer != writer):
             raise InputError(f"{items.name}: {len(missing)} answers of {writer} are gone; start it again")
-        for new in asking.answered(missing, batch_size, through):
+        for new in asking.answered(missing, batch_size, through, peers):
             store.add(new)
-            known |= {record.asked: record for record in new}
             tokens += sum(record.tokens for record in new)
-            tell(Progress(sum(one in known for one in asked.values()), len(asked), tokens=tokens))
+            tell(Progress(reused + store.added(), len(asked), tokens=tokens))
+    known, tokens = store.records(), sum(peers.gathered(tokens))
     return Evaluated(tuple(known[one] for one in asked.values() if one in known), len(asked), tokens, reused)
 
 
@@ -238,15 +241,16 @@ class _Asking:
     texts: dict[str, str]
     stop: Stop | None
 
-    def answered(self, missing: Set[str], batch_size: int, through: Through | None) -> Iterator[list[ItemRecord]]:
-        """Records of the items that are missing, as they come to be known."""
+    def answered(
+        self, missing: Set[str], batch_size: int, through: Through | None, peers: Peers
+    ) -> Iterator[list[ItemRecord]]:
+        """Records of the items that are missing and this process' share, as they come to be known."""
         if through is not None:
             yield from self._through(missing, through)
             return
-        for batch in _batches(self.items, self.texts, batch_size):
+        batches = _batches(self.items, self.texts, batch_size)
+        for batch in peers.mine([batch for batch in batches if any(example.id in missing for example in batch)]):
             wanted = [example for example in batch if example.id in missing]
-            if not wanted:
-                continue
             if self.stop is not None and self.stop():
                 return
             if self.items.scorer == "nll":

@@ -5,7 +5,6 @@ say together is in `evaluation/table.py`.
 """
 
 import gc
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -37,8 +36,9 @@ from spd_core.recipes.evaluation import EvaluationRecipe, Subject
 from spd_core.recipes.lanes import RAW, Sampling
 from spd_core.runs import queue
 from spd_core.runs.events import AnyEvent, CellDone, StageBegun, StageProgress
-from spd_core.runs.folder import Run
-from spd_core.runs.job import Outcome, run_job
+from spd_core.runs.folder import Run, open_run
+from spd_core.runs.job import Outcome, named_by_main, run_job
+from spd_core.runs.parallel import together
 from spd_core.storage import clear_temporary
 
 
@@ -52,6 +52,8 @@ def carry_out_table(
 ) -> Outcome:
     """Fill every cell that `folder` does not hold yet; a damaged one is set aside first.
 
+    Under `accelerate launch` all processes call it and share the items; the first one tells and saves.
+
     Args:
         tell: told every event, as it happens, and of the distillations what they do and how far they are.
         stop: asked between tokens and steps; true ends it there. Called again on the same folder, it goes on.
@@ -60,17 +62,20 @@ def carry_out_table(
         SpdError: a set, capture, adapter or checkpoint that is not there or does not fit, code that nobody allowed to
             run, or of any stage; all records that were finished before are kept.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise InputError("one process fills a table; distil with a launcher first, and name the adapters RUN/ARM")
-    work = _Work(recipe, folder, tell, stop)
+    peers = together()  # before the model is loaded: it gives each process its GPU
+    if peers.count > 1 and not recipe.writer.here:
+        raise InputError(
+            f"an engine answers many items at a time by itself; fill this table with one process, not {peers.count}"
+        )
+    work = _Work(recipe, folder, tell if peers.first else None, stop)
     try:
-        work.check()
-        clear_temporary(folder / "engines")  # a checkpoint that a killed process has left
-        set_aside(folder, read_cells(recipe, folder)[1])
+        peers.all_done(work.check)
+        peers.from_first(lambda: clear_temporary(folder / "engines"))  # a checkpoint that a killed process has left
+        peers.from_first(lambda: set_aside(folder, read_cells(recipe, folder)[1]))
         work.fill()
     except Stopped:
         return "stopped"
-    write_reports(recipe, folder)
+    peers.from_first(lambda: write_reports(recipe, folder))
     return "done"
 
 
@@ -90,7 +95,7 @@ class _Work:
 
     def begin(self, stage: Stage, **where: Any) -> None:
         """Tell that a stage begins; raises `Stopped` when somebody has asked to."""
-        if self.stop is not None and self.stop():
+        if together().agreed(self.stop):
             raise Stopped("stopped on request")
         self.since = time.monotonic()
         self.tell(StageBegun(time=time.time(), stage=stage, **where))
@@ -137,7 +142,7 @@ class _Work:
 
     def _distilled(self, recipe: Recipe) -> dict[ArmName, Run]:
         """The run of each arm: those that are there, and one for all other arms."""
-        runs = trained_by(recipe)
+        runs = together().from_first(lambda: trained_by(recipe))  # another job may train one just now
         left = tuple(arm for arm in recipe.arms if arm not in runs)
         if left:
             runs |= dict.fromkeys(left, self._distil(recipe.model_copy(update={"arms": left})))
@@ -145,7 +150,9 @@ class _Work:
 
     def _distil(self, recipe: Recipe) -> Run:
         """Carry out a distillation: in the run that has begun it, or in a new one."""
-        run = begun_by(recipe) or queue.create_here(recipe, f"arms of {self.folder.name}")
+        run = open_run(
+            named_by_main(lambda: (begun_by(recipe) or queue.create_here(recipe, f"arms of {self.folder.name}")).id)
+        )
 
         def work(*args: Any, stop: Callable[[], bool], **options: Any) -> Outcome:
             def asked() -> bool:
@@ -169,11 +176,13 @@ class _Work:
     def fill(self) -> None:
         """Every cell that is missing: of subjects of the base model first, then of checkpoints, each by itself."""
         cells = [(subject, seed) for subject in self.recipe.subjects for seed in self.recipe.seeds_of(subject)]
-        missing = [
-            (subject, seed)
-            for subject, seed in cells
-            if any(self._is_missing(subject, seed, items) for items in self.sets)
-        ]
+        missing = together().from_first(
+            lambda: [
+                (subject, seed)
+                for subject, seed in cells
+                if any(self._is_missing(subject, seed, items) for items in self.sets)
+            ]
+        )
         runs = self.trained(missing)
         own = [(subject, seed) for subject, seed in missing if subject.kind != "checkpoint"]
         if own:
@@ -228,7 +237,7 @@ class _Work:
             self.progress("capture", at)
 
     def _fill_cells(self, lm: LanguageModel, subject: Subject, seed: int, ready: Ready) -> None:
-        missing = [items for items in self.sets if self._is_missing(subject, seed, items)]
+        missing = together().from_first(lambda: [one for one in self.sets if self._is_missing(subject, seed, one)])
         with self._engine(lm, subject, ready, missing) as through:
             for items in missing:
                 self._fill_cell(lm, subject, seed, ready, items, through)
@@ -255,7 +264,7 @@ class _Work:
     ) -> None:
         where: dict[str, Any] = {"arm": subject.name, "round": self.recipe.seeds.index(seed) + 1, "set": items.name}
         self.begin("evaluate", **where)
-        fitting = fit_to(lm, items)
+        peers, fitting = together(), fit_to(lm, items)
         found = evaluate_items(
             lm,
             ready.lane,
@@ -266,6 +275,7 @@ class _Work:
             tell=lambda at: self.progress("evaluate", at, **where),
             writer=self.writer(subject),
             through=through,
+            peers=peers,
         )
         if not found.whole:
             raise Stopped("stopped on request")
@@ -294,7 +304,7 @@ class _Work:
             fingerprint=items.capability.fingerprint,
             created=datetime.now().isoformat(timespec="seconds"),
         )
-        write_cell(self.folder, cell, found.records)
+        peers.from_first(lambda: write_cell(self.folder, cell, found.records))
         value = sum(record.value for record in found.records) / len(found.records)
         self.tell(
             CellDone(

@@ -21,6 +21,7 @@ from spd_core.evaluation.harness import carrying_out, check_tasks, loaded_tasks
 from spd_core.evaluation.store import About, ItemRecord, ItemStore
 from spd_core.intervention.projection import Lane, folded
 from spd_core.models.loading import LanguageModel
+from spd_core.peers import ALONE, Peers
 from spd_core.progress import Progress, Stop, Tell, silent
 from spd_core.recipes.sets import EvalSet, HarnessTask
 
@@ -90,17 +91,17 @@ def evaluate_items(
     stop: Stop | None = None,
     writer: str = "",
     through: Through | None = None,
+    peers: Peers = ALONE,
 ) -> Evaluated:
     """Answer every item of any set that has no record yet; all else as `answers.evaluate`.
 
     It is asked in parts. Worked examples are drawn item by item in the task's order: those of items before a part are
-    drawn again, so that an item has the same ones however many are asked.
+    drawn again, so that an item has the same ones however many are asked, and by which process.
     """
     if not isinstance(items, HarnessItems):
-        return evaluate(
-            lm, lane, items, fingerprint, batch_size=batch_size, tell=tell, stop=stop, writer=writer, through=through
-        )
-    store = ItemStore(items.about(fingerprint))
+        options: dict[str, Any] = {"writer": writer, "through": through, "peers": peers}
+        return evaluate(lm, lane, items, fingerprint, batch_size=batch_size, tell=tell, stop=stop, **options)
+    store = ItemStore(items.about(fingerprint), peers)
     asked = {example.id: (example.id, example.answer, example.setup) for example in items.capability.examples}
     tokens = 0
     with store.writing(stop) as mine:
@@ -108,15 +109,19 @@ def evaluate_items(
             return Evaluated((), len(asked), 0, 0)
         known = {(one.id, one.gold, one.tests): one for one in store.records().values()}
         reused = sum(one in known for one in asked.values())
-        for name, numbers in _parts(items, {asked[key][0] for key in asked if asked[key] not in known}, batch_size):
+        missing = {asked[key][0] for key in asked if asked[key] not in known}
+        for name, numbers in peers.mine(list(_parts(items, missing, batch_size))):
             if stop is not None and stop():
                 break
             answered = _ask(lm, lane, items, name, numbers, batch_size)
             new = [one for one in answered if (one.id, one.gold, one.tests) not in known]
             store.add(new)
-            known |= {(one.id, one.gold, one.tests): one for one in new}
             tokens += sum(one.tokens for one in new)
-            tell(Progress(sum(one in known for one in asked.values()), len(asked), tokens=tokens))
+            tell(Progress(reused + store.added(), len(asked), tokens=tokens))
+    known, tokens = (
+        {(one.id, one.gold, one.tests): one for one in store.records().values()},
+        sum(peers.gathered(tokens)),
+    )
     return Evaluated(tuple(known[one] for one in asked.values() if one in known), len(asked), tokens, reused)
 
 

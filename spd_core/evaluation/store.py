@@ -18,7 +18,17 @@ from typing import Literal, TypeAlias
 
 from spd_core.engines.written import WrittenBy
 from spd_core.errors import InputError, NewerFormatError
-from spd_core.records import Record, SortedLines, append_rows, cut_torn_line, read_record, read_rows, sorted_lines
+from spd_core.peers import ALONE, Peers
+from spd_core.records import (
+    Record,
+    SharedRows,
+    SortedLines,
+    append_rows,
+    cut_torn_line,
+    read_record,
+    read_rows,
+    sorted_lines,
+)
 from spd_core.storage import append_to, exclusive, spd_home, storage_errors, to_json, write_text
 
 SCORING = 1
@@ -152,34 +162,54 @@ class Cell(Record):
 
 
 class ItemStore:
-    """The records of one subject on one kind of items; one process at a time writes them."""
+    """The records of one subject on one kind of items; one process at a time writes them, or all of one launch."""
 
-    def __init__(self, about: About) -> None:
+    def __init__(self, about: About, peers: Peers = ALONE) -> None:
         self.about = about
+        self.peers = peers
         self.folder = spd_home() / "evaluations" / about.key
         self.path = self.folder / "items.jsonl"
+        self._rows = SharedRows(self.path, peers)
+        self._before = 0  # rows that were there before anything was added
 
     @contextmanager
     def writing(self, stop: Callable[[], bool] | None = None) -> Iterator[bool]:
         """Have it alone: another process that writes the same records is waited for. False when `stop` said so first.
 
+        Of several processes, the first one has it for all. They add records as `SharedRows` says; afterwards they are
+        in one file.
+
         Raises:
             StorageError: the disk refuses.
         """
+        with self._held(stop) as held:
+            if self.peers.agreed(lambda: held):
+                self.peers.from_first(self._mend)
+                self._rows.bring_together(self._whole)  # what is left of others that were killed
+                self._before = self._rows.count()
+                self.peers.wait()  # all have counted
+                yield True
+                self._rows.bring_together(self._whole)
+            else:
+                yield False
+
+    @contextmanager
+    def _held(self, stop: Callable[[], bool] | None) -> Iterator[bool]:
+        if not self.peers.first:
+            yield True
+            return
         lock = self.folder / "lock"
         with storage_errors(lock):
             self.folder.mkdir(parents=True, exist_ok=True)
         with exclusive(lock, stop) as held:
-            if held:
-                if not (self.folder / "about.json").exists():
-                    write_text(self.folder / "about.json", to_json(self.about.model_dump(mode="json")))
-                cut_torn_line(self.path)
-                self._mend()
             yield held
 
     def _mend(self) -> None:
         """Move damaged lines out of the way, into a file of their own; nothing is deleted, and what a newer version has
         written stays where it is."""
+        if not (self.folder / "about.json").exists():
+            write_text(self.folder / "about.json", to_json(self.about.model_dump(mode="json")))
+        cut_torn_line(self.path)
         found = self._lines()
         if found.newer:
             print(f"{self.path}: {_newer(len(found.newer))}, and their items are answered again", file=sys.stderr)
@@ -187,7 +217,12 @@ class ItemStore:
             aside = self.folder / "damaged.jsonl"
             with storage_errors(aside), append_to(aside) as file:
                 file.write(b"".join(line + b"\n" for line in found.damaged))
-            write_text(self.path, "".join(line.decode() + "\n" for line in (*found.rows, *found.newer)))
+            write_text(self.path, self._whole())
+
+    def _whole(self) -> str:
+        """All rows, as one file has them."""
+        found = self._lines()
+        return "".join(line.decode() + "\n" for line in (*found.rows, *found.newer))
 
     def records(self) -> "dict[Asked, ItemRecord]":
         """All records by what was asked; of an item that was edited, those of both forms. Damaged lines are left out,
@@ -208,11 +243,21 @@ class ItemStore:
         return len(self._lines().newer)
 
     def _lines(self) -> SortedLines[ItemRecord]:
-        return sorted_lines(ItemRecord, self.path, "evaluation records") if self.path.exists() else SortedLines()
+        whole = SortedLines[ItemRecord]()
+        for file in self._rows.files():
+            found = sorted_lines(ItemRecord, file, "evaluation records")
+            whole.rows.update(found.rows)
+            whole.newer.extend(line for line in found.newer if line not in whole.newer)
+            whole.damaged.extend(found.damaged)
+        return whole
 
     def add(self, records: Sequence[ItemRecord]) -> None:
         """Add records; errors as of `append_rows`."""
-        append_rows(self.path, records)
+        append_rows(self._rows.own, records)
+
+    def added(self) -> int:
+        """How many records all processes have added since this one began to write."""
+        return self._rows.count() - self._before
 
 
 def _newer(records: int) -> str:

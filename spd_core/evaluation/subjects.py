@@ -29,6 +29,7 @@ from spd_core.progress import Stop, Tell, silent
 from spd_core.recipes.distill import ArmName
 from spd_core.recipes.evaluation import EvaluationRecipe, Subject
 from spd_core.recipes.lanes import LaneSpec, source_of
+from spd_core.runs.parallel import together
 from spd_core.subspace.analysis import Analysis
 from spd_core.subspace.pipeline import capture_source
 from spd_core.subspace.store import capture_place, is_capture, load_capture, reference_of, save_capture
@@ -120,7 +121,8 @@ class Subjects:
         )
         name = f"{kind.partition(' ')[0]}-{hashlib.sha256(asked.encode()).hexdigest()[:8]}"
         place = self.folder / "captures" / name
-        if not is_capture(place):
+        peers = together()
+        if peers.agreed(lambda: not is_capture(place)):  # processes come here at different times
             self.capturing(kind)
             found = capture_source(
                 self.lm,
@@ -132,8 +134,9 @@ class Subjects:
                 name=name,
                 tell=self.tell,
                 stop=self.stop,
+                peers=peers,
             )
-            save_capture(found, place, overwrite=True)
+            peers.from_first(lambda: save_capture(found, place, overwrite=True))
         return place
 
 

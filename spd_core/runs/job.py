@@ -19,6 +19,7 @@ from spd_core.errors import InputError, MemoryLimitError, SpdError, StorageError
 from spd_core.runs import processes, queue, states
 from spd_core.runs.events import AnyEvent
 from spd_core.runs.folder import Run
+from spd_core.runs.parallel import together
 from spd_core.runs.record import State, Status
 from spd_core.storage import exclusive
 
@@ -45,7 +46,7 @@ def run_job(run: Run, work: Work, show: Callable[[AnyEvent], None] | None = None
     run.refuse_recorded()
     if os.environ.get(processes.JOB) == run.id:  # leave the app what it needs
         os.setpriority(os.PRIO_PROCESS, 0, max(_NICENESS, os.getpriority(os.PRIO_PROCESS, 0)))
-    _join()
+    together()
     with _Stop(run).listening() as stop:
         if not is_main():
             return _carry_out(run, work, stop, None)
@@ -64,30 +65,7 @@ def is_main() -> bool:
 
 def named_by_main(name: Callable[[], str]) -> str:
     """What `name` returns in the first process of a launch, which alone calls it; the same in all of them."""
-    if not _join():
-        return name()
-    from accelerate.utils import broadcast_object_list
-
-    box = [name() if is_main() else ""]
-    broadcast_object_list(box)
-    return box[0]
-
-
-def _join() -> bool:
-    """Connect the processes of a launch; false where this one is alone.
-
-    Raises:
-        InputError: they do not find each other.
-    """
-    count = int(os.environ.get("WORLD_SIZE", "1"))
-    if count == 1:
-        return False
-    from spd_core.runs.parallel import together
-
-    found = together().num_processes
-    if found != count:
-        raise InputError(f"{count} processes were launched, but accelerate sees {found}; use accelerate launch")
-    return True
+    return together().from_first(name)
 
 
 # --- stopping ----------------------------------------------------------------------------------------------------

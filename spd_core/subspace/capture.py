@@ -6,7 +6,9 @@ Knows nothing of bases or ranks; `subspace/subspace.py` reads what is accumulate
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from statistics import fmean
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +18,7 @@ from spd_core.errors import CaptureError, InputError, Stopped
 from spd_core.models.families import Site
 from spd_core.models.loading import LanguageModel
 from spd_core.models.losses import batch_losses, longest_first
+from spd_core.peers import ALONE, Peers
 from spd_core.progress import Progress, Stop, Tell, silent
 from spd_core.subspace.gram import GradientGram, RowStore
 
@@ -60,6 +63,7 @@ def capture_gradients(
     rows: RowStore | None = None,
     tell: Tell = silent,
     stop: Stop | None = None,
+    peers: Peers = ALONE,
 ) -> Captured:
     """Gradients of the aligned loss at every token position of the key and value sites of `layers`.
 
@@ -69,44 +73,85 @@ def capture_gradients(
     until then is returned. `activations` asks for the Gram matrices of the keys and values too; `rows` takes up every
     token's gradient and activation, while they fit.
 
+    Of several processes each takes every so many-th batch; all return what all have seen, in the order of one, but for
+    the rows: each has those of every so many-th site.
+
     Raises:
-        CaptureError: a loss or gradient is not finite (names the example).
+        CaptureError: a loss or gradient is not finite (names the example, of each process that met one).
         Stopped: before the first batch.
         InputError: no layer, or a batch size below 1.
     """
     if not layers or batch_size < 1:
         raise InputError(f"layers {layers} and batch size {batch_size}: choose at least one layer and one example")
-    sites = lm.sites_at(layers)
-    grams = {site: GradientGram(site.d_kv) for site in sites}
-    outputs_seen = {site: GradientGram(site.d_kv) for site in sites} if activations else {}
-    total = len(encoded.examples)
+    sums = _Sums.of(lm.sites_at(layers), activations, rows)
+    total, tokens, supervised = len(encoded.examples), 0, 0
     losses: dict[str, float] = {}
-    done = tokens = supervised = 0
-    for batch in longest_first(encoded.examples, batch_size):
-        if stop is not None and stop():
+    for batch in peers.turns(list(longest_first(encoded.examples, batch_size))):
+        if peers.agreed(stop):
             break
-        with lm.lock:
-            batch_losses, gradients, outputs = batch_gradients(lm, batch, sites)
-        _check_finite(lm, batch, batch_losses, gradients)
-        mask = _real_tokens(batch, lm.device)  # [batch, seq]
-        for site in sites:
-            grams[site].update(gradients[site][mask])  # [tokens, d_kv]
-        for site, gram in outputs_seen.items():
-            gram.update(outputs[site][mask])
-        if rows is not None:
-            rows.add(
-                batch, *({s: by_site[s][mask].float().cpu().numpy() for s in sites} for by_site in (gradients, outputs))
-            )
-        losses |= {example.id: float(loss) for example, loss in zip(batch, batch_losses, strict=True)}
-        done += len(batch)
-        tokens += sum(len(example.ids) for example in batch)
-        supervised += sum(len(example.supervised) for example in batch)
-        tell(Progress(done, total, "Capturing gradients", loss=float(batch_losses.mean())))
+        seen = peers.all_done(partial(sums.take, lm, batch or ()))
+        new = {name: loss for one in seen for name, loss in one.losses.items()}
+        losses |= new
+        tokens += sum(one.tokens for one in seen)
+        supervised += sum(one.supervised for one in seen)
+        if rows is not None and sum(one.rows_size for one in seen) > rows.limit:
+            rows.overflow()
+        tell(Progress(len(losses), total, "Capturing gradients", loss=fmean(new.values())))
     if not losses:
         raise Stopped("the capture was stopped before its first batch; nothing was kept")
-    kept = rows if rows is not None and not rows.overflowed else None
+    for gram in (*sums.grams.values(), *sums.activations.values()):
+        gram.share(peers)
+    kept = None
+    if rows is not None and not rows.overflowed:
+        by_id = {example.id: example for example in encoded.examples}
+        kept = rows.shared(peers, list(sums.grams), [by_id[name] for name in losses]) if peers.count > 1 else rows
     requested = total + len(encoded.skipped)
-    return Captured(grams, losses, tokens, supervised, requested, dict(encoded.skipped), outputs_seen, kept)
+    return Captured(sums.grams, losses, tokens, supervised, requested, dict(encoded.skipped), sums.activations, kept)
+
+
+class _Seen(NamedTuple):
+    """What one process has seen in one batch: losses by example id, tokens, and bytes of all rows that it keeps."""
+
+    losses: dict[str, float]
+    tokens: int
+    supervised: int
+    rows_size: int
+
+
+@dataclass(frozen=True)
+class _Sums:
+    """What one process accumulates."""
+
+    grams: dict[Site, GradientGram]
+    activations: dict[Site, GradientGram]
+    rows: RowStore | None
+
+    @staticmethod
+    def of(sites: Sequence[Site], activations: bool, rows: RowStore | None) -> "_Sums":
+        grams, outputs = ({site: GradientGram(site.d_kv) for site in sites} for _ in range(2))
+        return _Sums(grams, outputs if activations else {}, rows)
+
+    def take(self, lm: LanguageModel, batch: Sequence[Encoded]) -> _Seen:
+        """Add a batch; an empty one where only others have one left."""
+        losses = self._add(lm, batch) if batch else {}
+        tokens, supervised = sum(len(one.ids) for one in batch), sum(len(one.supervised) for one in batch)
+        return _Seen(losses, tokens, supervised, 0 if self.rows is None else self.rows.size)
+
+    def _add(self, lm: LanguageModel, batch: Sequence[Encoded]) -> dict[str, float]:
+        sites = list(self.grams)
+        with lm.lock:
+            losses, gradients, outputs = batch_gradients(lm, batch, sites)
+        _check_finite(lm, batch, losses, gradients)
+        mask = _real_tokens(batch, lm.device)  # [batch, seq]
+        for site, gram in self.grams.items():
+            gram.update(gradients[site][mask])  # [tokens, d_kv]
+        for site, gram in self.activations.items():
+            gram.update(outputs[site][mask])
+        if self.rows is not None:
+            self.rows.add(
+                batch, *({s: by_site[s][mask].float().cpu().numpy() for s in sites} for by_site in (gradients, outputs))
+            )
+        return {example.id: float(loss) for example, loss in zip(batch, losses, strict=True)}
 
 
 def batch_gradients(

@@ -14,6 +14,7 @@ from torch import Tensor
 from spd_core.data.spans import Encoded
 from spd_core.errors import CaptureError
 from spd_core.models.families import Site
+from spd_core.peers import Peers
 from spd_core.subspace.spectrum import choose_rank
 
 
@@ -45,6 +46,12 @@ class GradientGram:
         self.total += other.total
         self.rows += other.rows
         return self
+
+    def share(self, peers: Peers) -> None:
+        """Add what all processes have seen, in the order of their ranks."""
+        peers.add_up(self.gram)
+        peers.add_up(self.total)
+        self.rows = sum(peers.gathered(self.rows))
 
     def centred(self) -> Tensor:
         """[d, d] Gram matrix of the rows less their mean: GᵀG − M·μμᵀ (method, step 5)."""
@@ -152,15 +159,33 @@ class RowStore:
             return
         self.size += sum(rows.nbytes for rows in (*gradients.values(), *activations.values()))
         if self.size > self.limit:
-            self.overflowed = True
-            self.examples.clear()
-            self._gradients.clear()
-            self._activations.clear()
+            self.overflow()
             return
         self.examples += batch
         for site, rows in gradients.items():
             self._gradients.setdefault(site, []).append(rows)
             self._activations.setdefault(site, []).append(activations[site])
+
+    def overflow(self) -> None:
+        """Drop everything."""
+        self.overflowed = True
+        self.examples.clear()
+        self._gradients.clear()
+        self._activations.clear()
+
+    def shared(self, peers: Peers, sites: Sequence[Site], examples: list[Encoded]) -> "RowStore":
+        """The rows of all processes, of the sites that are `peers.mine(sites)`, in the order in which one has them.
+
+        Args:
+            examples: that all of them added, a batch each a turn.
+        """
+        found = RowStore(self.limit, examples)
+        for at, site in enumerate(sites):
+            for own, whole in ((self._gradients, found._gradients), (self._activations, found._activations)):
+                parts = peers.handed_to(at % peers.count, own.get(site, []))
+                turns = range(max(map(len, parts), default=0))
+                whole[site] = [part[turn] for turn in turns for part in parts if turn < len(part)]
+        return found
 
     def gradients(self, site: Site) -> NDArray[np.float32]:
         """[M, d_kv] gradient rows of a site."""

@@ -12,6 +12,7 @@ from spd_core.data.spans import EncodedSet, encode_all, longest_example
 from spd_core.errors import CaptureError, Stopped
 from spd_core.models.families import Site, parse_layers
 from spd_core.models.loading import LanguageModel
+from spd_core.peers import ALONE, Peers
 from spd_core.progress import Progress, Stop, Tell, silent
 from spd_core.recipes.capture import CaptureSettings
 from spd_core.recipes.distill import SubspaceOf
@@ -36,6 +37,7 @@ def capture(
     name: str = "capture",
     tell: Tell = silent,
     stop: Stop | None = None,
+    peers: Peers = ALONE,
     rows_limit: int = ROWS_LIMIT,
     kept_limit: int = KEPT_LIMIT,
 ) -> Analysis:
@@ -46,6 +48,7 @@ def capture(
         name: of the capture, in files and links.
         tell: told after each batch of the capture, then site by site.
         stop: ends the capture early; what was captured until then is analysed.
+        peers: share the examples, then the sites; all return the same.
         rows_limit, kept_limit: bytes of rows in memory, and of coordinates kept. Without rows there is no band, no
             halves, no random null, and nothing is known of single tokens.
 
@@ -65,6 +68,7 @@ def capture(
         rows=RowStore(rows_limit) if rows_limit else None,
         tell=tell,
         stop=stop,
+        peers=peers,
     )
     seconds = time.monotonic() - started
     record = provenance_of(
@@ -78,12 +82,17 @@ def capture(
     ).model_copy(update={"batch_size": settings.batch_size, "seconds": seconds, "seed": 0})
     by_id = {example.id: example for example in encoded.examples}
     examples = tuple(by_id[name] for name in captured.losses)  # in the order in which they were captured
-    sites = {}
     kept = _kept_directions(captured, kept_limit)
-    for at, site in enumerate(captured.grams):
-        tell(Progress(at, len(captured.grams), f"Computing the spectrum of {site.label}"))
-        sites[site] = _analyse(captured, site, settings.center, record.dtype, kept)
-    return Analysis(name, record, capability, sites, examples)
+
+    def analysed() -> dict[Site, SiteAnalysis]:
+        found, mine = {}, peers.mine(list(captured.grams))
+        for at, site in enumerate(mine):
+            tell(Progress(at, len(mine), f"Computing the spectrum of {site.label}"))
+            found[site] = _analyse(captured, site, settings.center, record.dtype, kept)
+        return found
+
+    by_site = {site: found for share in peers.all_done(analysed) for site, found in share.items()}
+    return Analysis(name, record, capability, {site: by_site[site] for site in captured.grams}, examples)
 
 
 def capture_source(
@@ -97,6 +106,7 @@ def capture_source(
     name: str = "capture",
     tell: Tell = silent,
     stop: Stop | None = None,
+    peers: Peers = ALONE,
 ) -> Analysis:
     """The capture that an arm or a subject projects into: of the aligned loss, the full loss, or shuffled answers.
 
@@ -114,7 +124,7 @@ def capture_source(
         capability = shuffled(capability, seed)
     if source == "full loss":
         settings = settings.model_copy(update={"loss": "full"})
-    found = capture(lm, capability, settings, style, name=name, tell=tell, stop=stop, rows_limit=0)
+    found = capture(lm, capability, settings, style, name=name, tell=tell, stop=stop, peers=peers, rows_limit=0)
     record = found.provenance
     if record.examples_used + len(record.skipped) < record.examples_requested:
         raise Stopped(f"the capture was stopped after {record.examples_used} examples; nothing of it is kept")
@@ -203,7 +213,14 @@ def _captured_examples(analysis: Analysis) -> Capability:
 # --- nulls ---------------------------------------------------------------------------------------------------
 
 
-def with_nulls(lm: LanguageModel, analysis: Analysis, *, tell: Tell = silent, stop: Stop | None = None) -> Analysis:
+def with_nulls(
+    lm: LanguageModel,
+    analysis: Analysis,
+    *,
+    tell: Tell = silent,
+    stop: Stop | None = None,
+    peers: Peers = ALONE,
+) -> Analysis:
     """The analysis with the spectra of its model-made nulls, on the same examples, layers and settings.
 
     Raises:
@@ -220,8 +237,10 @@ def with_nulls(lm: LanguageModel, analysis: Analysis, *, tell: Tell = silent, st
         capability = shuffled(calibration) if null == SHUFFLED else calibration
         settings = own if null == SHUFFLED else own.model_copy(update={"loss": "full"})
         encoded = encoded_examples(lm, capability, settings, style)
-        captured = capture_gradients(lm, encoded, layers, batch_size=settings.batch_size, tell=tell, stop=stop)
-        if stop is not None and stop():
+        captured = capture_gradients(
+            lm, encoded, layers, batch_size=settings.batch_size, tell=tell, stop=stop, peers=peers
+        )
+        if peers.agreed(stop):
             raise Stopped(f"stopped in the middle of the null {null!r}; what was there before is unchanged")
         for site, gram in captured.grams.items():
             nulls[site][null] = decompose(gram, center=own.center).values.numpy()

@@ -12,8 +12,11 @@ from spd_core.distill.write import planned_rows, write_corpus
 from spd_core.errors import InputError, StorageError
 from spd_core.generation.decode import generate
 from spd_core.intervention.projection import Lane
+from spd_core.peers import Peers
+from spd_core.progress import Progress
 from spd_core.recipes.lanes import Sampling
 from tests.intervention.test_projection import subspace_of
+from tests.side_by_side import side_by_side
 
 SAMPLING = Sampling(temperature=1.2, top_p=1.0, max_new_tokens=6, seed=5)
 
@@ -172,18 +175,50 @@ def test_the_template_alone_is_no_overlap() -> None:
     assert clean(rows, {"e": "What is two plus two?"}, ["What is two plus two?"]).counts == {"leakage": 1}
 
 
-def test_processes_share_the_batches_and_no_row_is_written_twice(tiny_lm: Callable[[str], Any], tmp_path: Path) -> None:
+@pytest.mark.parametrize("count", [2, 3])
+def test_processes_share_the_batches_and_no_row_is_written_twice(
+    count: int, tiny_lm: Callable[[str], Any], tmp_path: Path
+) -> None:
     lm = tiny_lm("llama")
     tasks = planned_rows(lm, capability(), samples=2)
     alone = write_corpus(lm, tasks, Lane(), SAMPLING, tmp_path / "alone.jsonl", batch_size=3)
-    path = tmp_path / "together.jsonl"
-    second = write_corpus(lm, tasks, Lane(), SAMPLING, path, batch_size=3, rank=1, ranks=2)
-    assert 0 < len(second) < 10
-    assert not path.exists()
-    both = write_corpus(lm, tasks, Lane(), SAMPLING, path, batch_size=3, rank=0, ranks=2)
-    assert both == alone
+    path, told = tmp_path / "together.jsonl", {rank: list[Progress]() for rank in range(count)}
+
+    def write(peers: Peers) -> list[CorpusRow]:
+        own = told[peers.rank]
+        return write_corpus(lm, tasks, Lane(), SAMPLING, path, batch_size=3, peers=peers, tell=own.append)
+
+    assert side_by_side(count, write) == [alone] * count
     assert read_corpus(path) == alone, "one file, by number"
     assert sorted(tmp_path.iterdir()) == [tmp_path / "alone.jsonl", path]
+    batches = 4
+    assert sum(len(own) - 1 for own in told.values()) == batches, "each was written by one of them"
+    assert {own[-1].tokens for own in told.values()} == {sum(len(row.tokens) for row in alone)}
+
+
+def test_a_corpus_that_was_begun_by_more_processes_is_gone_on_with(
+    tiny_lm: Callable[[str], Any], tmp_path: Path
+) -> None:
+    """Killed, they leave their parts; what is missing is shared anew, by any number of processes."""
+    lm = tiny_lm("llama")
+    tasks = planned_rows(lm, capability(), samples=2)
+    alone = write_corpus(lm, tasks, Lane(), SAMPLING, tmp_path / "alone.jsonl", batch_size=2)
+    for count in (1, 2, 3):
+        path = tmp_path / str(count) / "c.jsonl"
+        path.parent.mkdir()
+        for name, rows in {"c": alone[:2], "c.part-1": alone[4:6], "c.part-7": alone[8:9]}.items():
+            text = "".join(row.model_dump_json() + "\n" for row in rows)
+            path.with_name(f"{name}.jsonl").write_text(text + '{"number": 3, "id"')  # torn
+        begun = {row.number for row in (*alone[:2], *alone[4:6], alone[8])}
+        said: list[Progress] = []
+
+        def write(peers: Peers, path: Path = path, said: list[Progress] = said) -> list[CorpusRow]:
+            return write_corpus(lm, tasks, Lane(), SAMPLING, path, batch_size=2, peers=peers, tell=said.append)
+
+        assert side_by_side(count, write) == [alone] * count
+        assert sorted(path.parent.iterdir()) == [path]
+        assert sorted(read_corpus(path), key=lambda row: row.number) == alone
+        assert said[-1].tokens == sum(len(row.tokens) for row in alone if row.number not in begun)
 
 
 def test_a_row_says_which_token_ended_it(tiny_lm: Callable[[str], Any], tmp_path: Path) -> None:

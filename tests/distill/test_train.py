@@ -17,9 +17,10 @@ from spd_core.distill.watch import TrainNews
 from spd_core.errors import InputError, StorageError, TrainingError
 from spd_core.generation.decode import generate
 from spd_core.intervention.projection import Lane
+from spd_core.peers import Peers
 from spd_core.recipes.distill import TrainSettings
 from spd_core.recipes.lanes import Sampling
-from spd_core.runs.parallel import together
+from spd_core.runs import parallel
 from tests.tiny import FAMILIES
 
 QUICK = TrainSettings(epochs=3, batch_size=4, learning_rate=5e-3)
@@ -285,9 +286,8 @@ def test_after_each_epoch_one_can_look_and_it_changes_nothing(tiny_lm: Callable[
 def test_a_batch_that_processes_cannot_share_is_refused(
     tiny_lm: Callable[[str], Any], tmp_path: Path, monkeypatch: Any
 ) -> None:
-
     lm = tiny_lm("llama")
-    monkeypatch.setattr(together(), "num_processes", 3)
+    monkeypatch.setattr(parallel, "together", lambda: Peers(0, 3))
     with pytest.raises(InputError, match="a batch of 4 rows cannot be shared by 3 processes"):
         train(lm, corpus(lm), QUICK, tmp_path)
 
