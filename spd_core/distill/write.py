@@ -200,7 +200,7 @@ def _in_order(rows: Mapping[int, CorpusRow]) -> list[CorpusRow]:
 
 
 def _batch(
-    lm: LanguageModel, tasks: Sequence[PlannedRow], lane: Lane, sampling: Sampling, stop: Callable[[], bool] | None
+    lm: LanguageModel, tasks: Sequence[PlannedRow], lane: Lane, sampling: Sampling, stop: Stop | None
 ) -> Iterator[CorpusRow]:
     for special in (True, False):
         mine = [task for task in tasks if task.special == special]

@@ -19,6 +19,7 @@ from spd_core.errors import InputError, MemoryLimitError, SpdError, StorageError
 from spd_core.runs import processes, queue, states
 from spd_core.runs.events import AnyEvent
 from spd_core.runs.folder import Run
+from spd_core.runs.launch import Launch
 from spd_core.runs.parallel import together
 from spd_core.runs.record import State, Status
 from spd_core.storage import exclusive
@@ -46,14 +47,14 @@ def run_job(run: Run, work: Work, show: Callable[[AnyEvent], None] | None = None
     run.refuse_recorded()
     if os.environ.get(processes.JOB) == run.id:  # leave the app what it needs
         os.setpriority(os.PRIO_PROCESS, 0, max(_NICENESS, os.getpriority(os.PRIO_PROCESS, 0)))
-    together()
+    launch = Launch.join(run.folder)
     with _Stop(run).listening() as stop:
         if not is_main():
-            return _carry_out(run, work, stop, None)
+            return _do_my_share(run, work, stop, launch)
         with _alone(run):
             started = _begin(run)
             try:
-                return _to_its_end(run, work, stop, show, started)
+                return _to_its_end(run, work, stop, show, started, launch)
             finally:
                 _start_next(started)
 
@@ -146,7 +147,24 @@ def _begin(run: Run) -> Status:
     return status
 
 
-def _to_its_end(run: Run, work: Work, stop: _Stop, show: Callable[[AnyEvent], None] | None, started: Status) -> Outcome:
+def _do_my_share(run: Run, work: Work, stop: _Stop, launch: Launch) -> Outcome:
+    """What another process than the first one does of a run."""
+    try:
+        launch.begin()
+        return _carry_out(run, work, stop, None)
+    except Exception as error:
+        launch.leave_word(error)
+        raise
+
+
+def _to_its_end(
+    run: Run,
+    work: Work,
+    stop: _Stop,
+    show: Callable[[AnyEvent], None] | None,
+    started: Status,
+    launch: Launch,
+) -> Outcome:
     def end(state: State, reason: str = "", code: int = 0) -> None:
         run.write_status(
             started.model_copy(update={"state": state, "since": time.time(), "reason": reason, "exit_code": code})
@@ -160,12 +178,13 @@ def _to_its_end(run: Run, work: Work, stop: _Stop, show: Callable[[AnyEvent], No
 
     try:
         with _beating(run):
+            launch.begin()
             outcome = _carry_out(run, work, stop, tell)
     except KeyboardInterrupt:
         end("stopped", "interrupted by Ctrl+C; what was finished is kept", 130)
         raise
     except Exception as error:  # the only chance to say why
-        failure = _failure(run, error)
+        failure = launch.cause(error) or _failure(run, error)
         end("failed", str(failure), failure.exit_code)  # gives up the ballast when the disk is full
         _log(run, error)
         raise failure from error

@@ -4,6 +4,7 @@ import time
 
 from spd_core.runs import processes
 from spd_core.runs.folder import Run
+from spd_core.runs.launch import last_words
 from spd_core.runs.record import State, Status
 
 BUSY: tuple[State, ...] = ("starting", "running")
@@ -47,6 +48,8 @@ def _gone(run: Run, status: Status) -> Status:
         reason = "its process ended without a last word after it was asked to stop; resume goes on where it stood"
         return status.model_copy(update={"state": "stopped", "reason": reason})
     reason = "its process is gone without a last word (killed, or the machine went off); resume goes on where it stood"
+    if said := last_words(run.folder):
+        reason = "; ".join((*said, "resume goes on where it stood"))
     if status.state == "starting":
         reason = "its process ended before the work began; the log says why"
     return status.model_copy(update={"state": "lost", "reason": reason})

@@ -20,6 +20,7 @@ from spd_core.intervention.projection import Lane, folded
 from spd_core.progress import Progress
 from spd_core.recipes.sets import EvalSet
 from tests.intervention.test_projection import subspace_of
+from tests.side_by_side import side_by_side
 from tests.waiting import LONG
 
 
@@ -256,6 +257,53 @@ def test_waiting_for_another_ends_when_asked_to_and_touches_nothing(lm: Any, sum
         store.path.write_text("a line that is being writ")
         assert not evaluate(lm, Lane(), items, "f", stop=lambda: True).whole
         assert store.path.read_text() == "a line that is being writ"
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_processes_share_the_items_and_each_is_asked_once(
+    count: int, lm: Any, sums: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    items = items_of(sums)
+    alone = evaluate(lm, Lane(), items, "alone", batch_size=2)
+    asked, real = list[str](), evaluation.generate
+
+    def counting(lm: Any, prompts: Sequence[str], *args: Any, **options: Any) -> Any:
+        asked.extend(prompts)
+        return real(lm, prompts, *args, **options)
+
+    monkeypatch.setattr(evaluation, "generate", counting)
+    told: dict[int, list[Progress]] = {rank: [] for rank in range(count)}
+    shared = side_by_side(
+        count,
+        lambda peers: evaluate(lm, Lane(), items, "shared", batch_size=2, peers=peers, tell=told[peers.rank].append),
+    )
+    assert shared == [alone] * count
+    assert sorted(asked) == sorted(record.prompt for record in alone.records), "each by one of them, and once"
+    assert [len(said) for said in told.values()] == {2: [2, 2], 3: [2, 1, 1]}[count], "four batches"
+    folder = ItemStore(items.about("shared")).folder
+    assert sorted(path.name for path in folder.iterdir()) == ["about.json", "items.jsonl", "lock"]
+
+
+def test_what_killed_processes_have_left_counts_for_any_number(lm: Any, sums: Path) -> None:
+    """Parts of processes that are gone: torn, damaged, and of a rank that nobody has now."""
+    items = items_of(sums)
+    alone = evaluate(lm, Lane(), items, "alone", batch_size=2)
+    lines = [record.model_dump_json() for record in alone.records]
+    for count in (1, 2, 3):
+        store = ItemStore(items.about(f"by {count}"))
+        store.folder.mkdir(parents=True)
+        store.path.write_text(lines[0] + '\n{"id": "to')
+        store.path.with_name("items.part-1.jsonl").write_text(f"{lines[1]}\nno record\n{lines[2]}\n")
+        store.path.with_name("items.part-6.jsonl").write_text(f'{lines[6]}\n{{"id": "torn')
+        found = side_by_side(
+            count, lambda peers, name=f"by {count}": evaluate(lm, Lane(), items, name, batch_size=2, peers=peers)
+        )
+        assert {one.reused for one in found} == {4}
+        assert all(one.records == alone.records and one.whole for one in found)
+        assert {one.tokens for one in found} == {sum(alone.records[at].tokens for at in (3, 4, 5))}
+        assert (store.folder / "damaged.jsonl").read_text() == "no record\n"
+        assert sorted(path.name for path in store.folder.glob("items*")) == ["items.jsonl"]
+        assert sorted(store.path.read_text().splitlines()) == sorted(lines)
 
 
 # --- likelihood ----------------------------------------------------------------------------------------------

@@ -523,9 +523,3 @@ def test_a_public_set_that_cannot_be_reached_keeps_what_is_there(make: Make, tmp
     with pytest.raises(InputError, match=r"cannot read .*absent.jsonl: No such file or directory; check the path"):
         carry_out_table(make(sets=sets), tmp_path / "run")
     assert filled(tmp_path / "run", "base") == before
-
-
-def test_several_processes_are_refused(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(InputError, match="one process fills a table"):
-        carry_out_table(make(), tmp_path / "run")
