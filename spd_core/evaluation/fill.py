@@ -64,9 +64,7 @@ def carry_out_table(
     """
     peers = together()  # before the model is loaded: it gives each process its GPU
     if peers.count > 1 and not recipe.writer.here:
-        raise InputError(
-            f"an engine answers many items at a time by itself; fill this table with one process, not {peers.count}"
-        )
+        raise InputError(f"{peers.count} processes, and an engine that answers many items at a time; start one alone")
     work = _Work(recipe, folder, tell if peers.first else None, stop)
     try:
         peers.all_done(work.check)
@@ -237,7 +235,8 @@ class _Work:
             self.progress("capture", at)
 
     def _fill_cells(self, lm: LanguageModel, subject: Subject, seed: int, ready: Ready) -> None:
-        missing = together().from_first(lambda: [one for one in self.sets if self._is_missing(subject, seed, one)])
+        names = together().from_first(lambda: [one.name for one in self.sets if self._is_missing(subject, seed, one)])
+        missing = [one for one in self.sets if one.name in names]
         with self._engine(lm, subject, ready, missing) as through:
             for items in missing:
                 self._fill_cell(lm, subject, seed, ready, items, through)

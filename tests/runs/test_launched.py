@@ -16,6 +16,7 @@ from spd_core.distill.corpus import read_corpus
 from spd_core.evaluation.store import read_cell
 from spd_core.runs import queue
 from spd_core.runs.folder import Run, all_runs, open_run
+from spd_core.runs.record import Status
 from spd_core.storage import runs_folder
 from spd_core.subspace.store import load_capture
 from spd_core.subspace.subspace import subspace_of
@@ -29,7 +30,7 @@ __all__ = ["llama"]  # a fixture
 def launched(*argv: object, count: int = 2, dies: str = "") -> subprocess.CompletedProcess[str]:
     """Carry out a command with several processes, of one thread each; `dies` says where the second one is killed."""
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)]
-    program = ["-m", "tests.launched_command"] if dies else ["-m", "--", "spd_core"]
+    program = ["-m", "--", "tests.launched_command" if dies else "spd_core"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "SPD_TEST_DIES": dies, "PYTHONPATH": str(ROOT)}
     return subprocess.run(
         [sys.executable, *torchrun, *program, *map(str, argv)],
@@ -106,7 +107,7 @@ def test_a_process_that_is_killed_ends_the_other_and_any_number_goes_on(
     killed = launched("distill", recipe, dies="corpus")
     assert killed.returncode != 0
     (run,) = [found for found in all_runs() if isinstance(found, Run) and found.id != whole.id]
-    _check_reason(run)
+    first = _check_reason(run)
     parts = list((run.folder / "corpora").glob("*.part-1.jsonl"))
     assert len(parts) == 1
     kept = parts[0].read_text()
@@ -114,6 +115,7 @@ def test_a_process_that_is_killed_ends_the_other_and_any_number_goes_on(
 
     killed = launched("distill", "--run", run.id, dies="training")
     assert killed.returncode != 0
+    assert run.status().since > first.since, "it was gone on with"
     _check_reason(run)
     corpus = run.folder / "corpora" / "psr-round-1.jsonl"
     assert kept.splitlines()[0] in corpus.read_text(), "what the killed one wrote was not written again"
@@ -130,11 +132,12 @@ def test_a_process_that_is_killed_ends_the_other_and_any_number_goes_on(
         torch.testing.assert_close(resumed[name], weight, rtol=1e-3, atol=1e-5)
 
 
-def _check_reason(run: Run) -> None:
+def _check_reason(run: Run) -> Status:
     status = run.status()
     assert status.state == "failed", status
     assert re.match(r"process 2 of 2 \(pid \d+\) is gone without a word \(killed, or out of memory\)", status.reason)
     assert "with any number of processes" in status.reason
+    return status
 
 
 def test_the_reason_of_any_process_is_the_reason_of_the_run(sums: Path, llama: Path, tmp_path: Path) -> None:
