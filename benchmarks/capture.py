@@ -5,12 +5,14 @@ python -m benchmarks.capture --data GSM8K.jsonl   (rows with the columns questio
 
 import dataclasses
 import json
+import os
 import resource
+import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -23,17 +25,21 @@ def main(
     batch_size: int = 8,
     dtype: str = "auto",
     memory_of: Annotated[int, typer.Option(hidden=True)] = 0,
+    shared: Annotated[bool, typer.Option("--shared", hidden=True)] = False,
+    only_processes: Annotated[
+        bool, typer.Option("--only-processes", help="two processes beside one, and no more")
+    ] = False,
 ) -> None:
     """Print the ratios."""
     import torch
 
-    from spd_core.data import public, spans
+    from spd_core.data import catalog, spans
     from spd_core.models import loading
     from spd_core.subspace import capture as gradients
 
     lm = loading.load("builtin", dtype=dtype)
     layers = loading.parse_layers("middle,last", lm.card.layers)
-    found = public.find_capability("gsm8k", data)
+    found = catalog.find_capability("gsm8k", data)
     encoded = spans.encode_all(found.examples, found.settings, lm.tokenizer)
     if memory_of:
         rows = [dataclasses.replace(encoded.examples[i % len(encoded.examples)], id=str(i)) for i in range(memory_of)]
@@ -41,6 +47,13 @@ def main(
         print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
         return
     few = spans.EncodedSet(encoded.examples[:limit])
+    if shared:
+        _print_shared(lm, few, layers, batch_size)
+        return
+    if only_processes:
+        print(describe())
+        _report_processes(data, limit, batch_size, dtype)
+        return
     batches = list(gradients.longest_first(few.examples, batch_size))
 
     def forward_only() -> float:
@@ -83,6 +96,39 @@ def main(
         peaks[n] = json.loads(done.stdout.strip().splitlines()[-1])
     growth = peaks[500] / peaks[50]
     report("peak memory, 500 ÷ 50 examples", growth, "≤ 1.05", growth <= 1.05)
+    _report_processes(data, limit, batch_size, dtype)
+
+
+def _report_processes(data: Path, limit: int, batch_size: int, dtype: str, rounds: int = 3) -> None:
+    """Two processes of one thread each beside one of two threads, on the same cores, launched in turns."""
+
+    def launched(processes: int) -> float:
+        torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), "-m", "--"]
+        asked = ["--data", str(data), "--limit", str(limit), "--batch-size", str(batch_size), "--dtype", dtype]
+        done = subprocess.run(
+            [sys.executable, *torchrun, "benchmarks.capture", *asked, "--shared"], check=True, capture_output=True,
+            text=True, env={**os.environ, "OMP_NUM_THREADS": str(2 // processes), "OMP_WAIT_POLICY": "PASSIVE"},
+        )  # fmt: skip
+        return float(done.stdout.strip().splitlines()[-1])
+
+    taken = [(launched(2), launched(1)) for _ in range(rounds)]
+    ratio = statistics.median(two / one for two, one in taken)
+    report("two processes of one thread ÷ one of two, capture", ratio, "≤ 1.05", ratio <= 1.05)
+
+
+def _print_shared(lm: Any, encoded: Any, layers: tuple[int, ...], batch_size: int) -> None:
+    """Seconds of a capture by all processes of this launch, printed by the first one; the second of two."""
+    from spd_core.runs.parallel import together
+    from spd_core.subspace import capture as gradients
+
+    peers = together()
+    for _ in range(2):
+        peers.wait()
+        start = time.perf_counter()
+        gradients.capture_gradients(lm, encoded, layers, batch_size=batch_size, peers=peers)
+        seconds = time.perf_counter() - start
+    if peers.first:
+        print(seconds)
 
 
 if __name__ == "__main__":

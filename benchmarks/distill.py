@@ -18,7 +18,7 @@ from benchmarks.machine import describe, ratios, report
 
 def main(rounds: int = 3, rows: int = 24, new_tokens: int = 32) -> None:
     """Print the ratios."""
-    from spd_core.data import public, spans
+    from spd_core.data import catalog, spans
     from spd_core.distill import train as distill
     from spd_core.distill.corpus import CorpusRow
     from spd_core.distill.write import planned_rows, write_corpus
@@ -29,10 +29,10 @@ def main(rounds: int = 3, rows: int = 24, new_tokens: int = 32) -> None:
     from spd_core.subspace import capture, subspace
 
     lm = loading.load("builtin", dtype="float32")
-    calibration = public.find_capability("arithmetic").limited(8)
+    calibration = catalog.find_capability("arithmetic").limited(8)
     encoded = spans.encode_all(calibration.examples, calibration.settings, lm.tokenizer)
     projected = Lane(subspace.fit(capture.capture_gradients(lm, encoded, (15, 29)), lm), name="projected")
-    asked = planned_rows(lm, public.find_capability("arithmetic", split="train").limited(rows))
+    asked = planned_rows(lm, catalog.find_capability("arithmetic", split="train").limited(rows))
     sampling = Sampling(max_new_tokens=new_tokens)
     settings = TrainSettings(epochs=1, batch_size=8, completions=0, learning_rate=1e-4)
 

@@ -14,7 +14,7 @@ from benchmarks.machine import describe, ratios, report
 
 def main(items: int = 150, rounds: int = 3, batch_size: int = 32) -> None:
     """Print the ratios."""
-    from spd_core.data import public, spans
+    from spd_core.data import catalog, spans
     from spd_core.evaluation.answers import Evaluated, evaluate, read_set
     from spd_core.intervention.projection import Lane
     from spd_core.models import loading
@@ -22,7 +22,7 @@ def main(items: int = 150, rounds: int = 3, batch_size: int = 32) -> None:
     from spd_core.subspace import capture, subspace
 
     lm = loading.load("builtin", dtype="float32")
-    calibration = public.find_capability("arithmetic").limited(8)
+    calibration = catalog.find_capability("arithmetic").limited(8)
     encoded = spans.encode_all(calibration.examples, calibration.settings, lm.tokenizer)
     projected = Lane(subspace.fit(capture.capture_gradients(lm, encoded, (15, 29)), lm), name="projected")
 

@@ -155,12 +155,12 @@ def _large(lm: Any) -> Any:
 
 
 def _lanes(lm: Any, new_tokens: int, rounds: int) -> None:
-    from spd_core.data import public, spans
+    from spd_core.data import catalog, spans
     from spd_core.generation import decode
     from spd_core.intervention.projection import Lane, folded
     from spd_core.subspace import capture, subspace
 
-    found = public.find_capability("arithmetic").limited(8)
+    found = catalog.find_capability("arithmetic").limited(8)
     encoded = spans.encode_all(found.examples, found.settings, lm.tokenizer)
     space = subspace.fit(capture.capture_gradients(lm, encoded, (15, 29)), lm)
     raw, projected = Lane(), Lane(space, name="projected")

@@ -46,7 +46,7 @@ def main(
 
 def compare(rows: int, new_tokens: int) -> None:
     """Predict a capture, a corpus and a training of the built-in model, do them, and print both."""
-    from spd_core.data import public, spans
+    from spd_core.data import catalog, spans
     from spd_core.distill.train import encode_row, train
     from spd_core.distill.write import planned_rows, write_corpus
     from spd_core.intervention.projection import Lane
@@ -59,10 +59,10 @@ def compare(rows: int, new_tokens: int) -> None:
     lm = loading.load("builtin", dtype="float32")
     lm.model.generation_config.eos_token_id = None  # every row has all its tokens
     lm.tokenizer.eos_token = None
-    found = public.find_capability("arithmetic").limited(rows)
+    found = catalog.find_capability("arithmetic").limited(rows)
     encoded = spans.encode_all(found.examples, found.settings, lm.tokenizer)
     tokens = sum(len(one.ids) for one in encoded.examples) / len(encoded.examples)
-    asked = planned_rows(lm, public.find_capability("arithmetic", split="train").limited(rows))
+    asked = planned_rows(lm, catalog.find_capability("arithmetic", split="train").limited(rows))
     parameters = sum(weight.numel() for weight in lm.model.parameters())
     flops, bandwidth = operations(lm, rows), reading(lm)
     here = Machine(flops=flops, bandwidth=bandwidth, memory=0, itemsize=4, source="measured just now")

@@ -1,11 +1,13 @@
 """Where a model computes and in which numbers; how much memory that takes, estimated before a weight is read."""
 
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from spd_core.errors import InputError, MemoryLimitError
+from spd_core.errors import InputError, MemoryLimitError, ModelError
 from spd_core.models.families import card_of
 
 DTYPES = ("auto", "float32", "bfloat16")
@@ -58,6 +60,33 @@ def available_memory(device: torch.device) -> int:
     import psutil
 
     return int(psutil.virtual_memory().available)
+
+
+def free_on_each() -> list[int]:
+    """Free bytes of every GPU that this process sees; none where a launcher has given it one of several."""
+    alone = int(os.environ.get("WORLD_SIZE", "1")) == 1
+    count = torch.cuda.device_count() if alone and torch.cuda.is_available() else 0
+    return [torch.cuda.mem_get_info(number)[0] for number in range(count)]
+
+
+def is_divided(needed: int, free: Sequence[int]) -> bool:
+    """Whether a model goes onto several GPUs: it does not fit on the first one, and it does on all together."""
+    return len(free) > 1 and free[0] < needed <= sum(free)
+
+
+def refuse_offloaded(model: Any, name: str) -> None:
+    """Refuse a model whose weights lie partly outside its GPUs: they come and go, and what is changed in them is lost.
+
+    Raises:
+        ModelError: names the first such weight.
+    """
+    away = [path for path, weight in model.named_parameters() if weight.is_meta]
+    if away:
+        raise ModelError(
+            f"{name} does not fit on the GPUs: {len(away)} of its weights were left on disk or in memory (the first: "
+            f"{away[0]}), where neither gradients nor a folded projection can be read or written; use more GPUs, "
+            "bfloat16, or a smaller model"
+        )
 
 
 def total_memory(device: torch.device) -> int:

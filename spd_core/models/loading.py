@@ -14,7 +14,16 @@ from safetensors import SafetensorError
 
 from spd_core.errors import ModelError
 from spd_core.models import builtin
-from spd_core.models.device import MemoryEstimate, choose_device, choose_dtype, estimate_memory, refuse_beyond
+from spd_core.models.device import (
+    MemoryEstimate,
+    choose_device,
+    choose_dtype,
+    estimate_memory,
+    free_on_each,
+    is_divided,
+    refuse_beyond,
+    refuse_offloaded,
+)
 from spd_core.models.families import BUILTIN, ModelCard, Site, card_of, check_family, list_sites, parse_layers
 from spd_core.models.identity import revision_of
 from spd_core.progress import Progress, Tell, silent
@@ -120,10 +129,11 @@ def load(
 ) -> LanguageModel:
     """Load a causal language model: safetensors only, no remote code, weights frozen, evaluation mode.
 
-    `purpose`, the target layers and the sizes (see `device.estimate_memory`) say what must fit beside the weights.
+    `purpose`, the target layers and the sizes (see `device.estimate_memory`) say what must fit beside the weights. For
+    a capture, a model that does not fit on one GPU is divided among those of this process, layer by layer (accelerate).
 
     Raises:
-        ModelError: not found, unsupported, no safetensors, or no fast tokenizer.
+        ModelError: not found, unsupported, no safetensors, no fast tokenizer, or weights that found no GPU.
         MemoryLimitError: the estimate exceeds the memory that is free.
         InputError: an unknown dtype.
     """
@@ -135,13 +145,15 @@ def load(
     config = _config_at(source, revision)
     card = card_of(config, name)
     wanted = estimate_model(config, dtype, parse_layers(layers, card.layers), **sizes)
-    weights = f"{wanted.load / 2**30:.1f} GiB of it weights"
-    refuse_beyond(
-        getattr(wanted, purpose),
-        device,
-        f"{purpose if purpose != 'load' else 'loading'} with {name} in {torch_dtype} ({weights})",
-        "choose a smaller batch size, later layers, a smaller model, or bfloat16 instead of float32",
-    )
+    needed, weights = getattr(wanted, purpose), f"{wanted.load / 2**30:.1f} GiB of it weights"
+    divided = purpose == "capture" and is_divided(needed, free_on_each())
+    if not divided:
+        refuse_beyond(
+            needed,
+            device,
+            f"{purpose if purpose != 'load' else 'loading'} with {name} in {torch_dtype} ({weights})",
+            "choose a smaller batch size, later layers, a smaller model, or bfloat16 instead of float32",
+        )
     tell(Progress(0.1, 1, f"Loading {name}"))
     model, found = _from_pretrained(
         AutoModelForCausalLM.from_pretrained,
@@ -150,12 +162,14 @@ def load(
         use_safetensors=True,
         dtype=torch_dtype,
         output_loading_info=True,
+        **({"device_map": "auto"} if divided else {}),
     )
     absent = sorted(found["missing_keys"])
     if absent:  # transformers would go on with random numbers
         raise ModelError(f"{name} lacks {len(absent)} weights (the first: {absent[0]}); its files are incomplete")
     tokenizer = load_tokenizer(source, revision)
-    model = model.to(device).eval().requires_grad_(False)
+    refuse_offloaded(model, name)
+    model = (model if divided else model.to(device)).eval().requires_grad_(False)
     tell(Progress(1.0, 1, f"{name} is loaded"))
     return LanguageModel(name, revision_of(name, source, model), model, tokenizer, card, list_sites(model, card))
 

@@ -64,7 +64,8 @@ def _head_sees_only(model: Any, row: Tensor, position: Tensor) -> Iterator[None]
     """
 
     def select(_module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor]:
-        return (args[0][row, position][None],)
+        hidden = args[0]  # [batch, seq, hidden]; of a divided model, on the GPU of its last layer
+        return (hidden[row.to(hidden.device), position.to(hidden.device)][None],)
 
     handle = model.get_output_embeddings().register_forward_pre_hook(select)
     try:

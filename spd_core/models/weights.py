@@ -37,6 +37,8 @@ def rewriting(lm: LanguageModel, paths: Iterable[str]) -> Iterator[dict[str, Any
 
 def _check_plain(path: str, module: nn.Module) -> None:
     weight = getattr(module, "weight", None)
+    if weight is not None and weight.is_meta:
+        raise ModelError(f"cannot write into {path}: its weights are offloaded; use more GPUs, or a smaller model")
     if type(module) not in (nn.Linear, Conv1D) or weight is None or not weight.is_floating_point():
         kind = f"{type(module).__name__} ({weight.dtype})" if weight is not None else type(module).__name__
         raise ModelError(f"cannot write into {path}: {kind} is quantized or wrapped; load it un-quantized")

@@ -142,14 +142,14 @@ class _Sums:
         with lm.lock:
             losses, gradients, outputs = batch_gradients(lm, batch, sites)
         _check_finite(lm, batch, losses, gradients)
-        mask = _real_tokens(batch, lm.device)  # [batch, seq]
+        at = _real_tokens(batch)  # [tokens] twice
         for site, gram in self.grams.items():
-            gram.update(gradients[site][mask])  # [tokens, d_kv]
+            gram.update(gradients[site][at])  # [tokens, d_kv]
         for site, gram in self.activations.items():
-            gram.update(outputs[site][mask])
+            gram.update(outputs[site][at])
         if self.rows is not None:
             self.rows.add(
-                batch, *({s: by_site[s][mask].float().cpu().numpy() for s in sites} for by_site in (gradients, outputs))
+                batch, *({s: by_site[s][at].float().cpu().numpy() for s in sites} for by_site in (gradients, outputs))
             )
         return {example.id: float(loss) for example, loss in zip(batch, losses, strict=True)}
 
@@ -186,10 +186,11 @@ def _by_site(by_module: dict[str, Tensor], sites: Sequence[Site]) -> dict[Site, 
     }
 
 
-def _real_tokens(batch: Sequence[Encoded], device: torch.device) -> Tensor:
-    """[batch, seq] bool, true where there is a token and not padding."""
-    lengths = torch.tensor([len(example.ids) for example in batch], device=device)
-    return torch.arange(int(lengths.max()), device=device)[None] < lengths[:, None]
+def _real_tokens(batch: Sequence[Encoded]) -> tuple[Tensor, Tensor]:
+    """[tokens] row and [tokens] position of every token that is not padding; on the CPU, where any GPU takes them."""
+    lengths = torch.tensor([len(example.ids) for example in batch])
+    row, position = (torch.arange(int(lengths.max()))[None] < lengths[:, None]).nonzero(as_tuple=True)
+    return row, position
 
 
 @contextmanager

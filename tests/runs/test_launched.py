@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +49,24 @@ def sums(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return write(tmp_path / "sums.jsonl", head, *rows)
 
 
+def by_slurm(*argv: object) -> subprocess.CompletedProcess[str]:
+    """The script for a cluster, on a machine that stands for one: `srun` and `scontrol` do what they are asked to."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name, does in {"srun": 'shift; exec "$@"', "scontrol": "echo localhost"}.items():
+            Path(folder, name).write_text(f"#!/bin/bash\n{does}\n")
+            Path(folder, name).chmod(0o755)
+        slurm = {"SLURM_JOB_NODELIST": "localhost", "SLURM_NNODES": "1", "SLURM_JOB_ID": str(os.getpid()),
+                 "SLURM_CPUS_PER_TASK": "2", "SPD_PROCESSES": "2", "PYTHON": sys.executable}  # fmt: skip
+        environment = {**os.environ, **slurm, "PATH": f"{folder}:{os.environ['PATH']}"}
+        return subprocess.run(
+            ["bash", str(ROOT / "assets" / "slurm" / "spd-lab.sbatch"), *map(str, argv)],
+            cwd=ROOT, env=environment, capture_output=True, text=True, timeout=LONG,
+        )  # fmt: skip
+
+
 def test_two_capture_what_one_captures(sums: Path, llama: Path, tmp_path: Path) -> None:
     asked = ["capture", "--capability", sums, "--model", llama, "--dtype", "float32", "--batch-size", 2, "--out"]
-    for run, place in ((process, tmp_path / "one"), (launched, tmp_path / "two")):
+    for run, place in ((process, tmp_path / "one"), (by_slurm, tmp_path / "two")):
         done = run(*asked, place, "--json")
         assert done.returncode == 0, done.stderr[-2000:]
         assert json.loads(done.stdout)["capture"] == place.name, "only the first one prints"
@@ -145,11 +161,7 @@ def test_the_reason_of_any_process_is_the_reason_of_the_run(sums: Path, llama: P
     recipe.write_text(json.dumps({"capability": str(sums), "model": str(llama), "dtype": "float32", "arms": ["psr"]}))
     failed = launched("distill", recipe, dies="disk")
     assert failed.returncode != 0
-    (name,) = (
-        os.listdir(runs_folder())
-        if len(os.listdir(runs_folder())) == 1
-        else [name for name in os.listdir(runs_folder()) if not name.startswith(".")]
-    )
+    (name,) = (path.name for path in runs_folder().iterdir() if path.is_dir())
     status = open_run(name).status()
     assert (status.state, status.reason.partition(": ")[2]) == ("failed", "the disk of the second machine is full")
     assert re.match(r"process 2 of 2 \(pid \d+\): ", status.reason)

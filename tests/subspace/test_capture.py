@@ -4,10 +4,14 @@ import copy
 import dataclasses
 import random
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from spd_core.data.spans import Encoded, EncodedSet
 from spd_core.errors import CaptureError, InputError, Stopped
@@ -193,3 +197,44 @@ def test_the_builtin_model_agrees_with_the_reference(builtin_lm: Any) -> None:
         mine, _ = truncate(decompose(gram), "half")
         cosines = torch.from_numpy(principal_angles(mine, vectors[:, : mine.shape[1]]).copy()).cos()
         assert cosines.min() > 0.9999, site.label
+
+
+# --- bfloat16 forward, float64 sums --------------------------------------------------------------------------------
+
+
+@given(
+    seed=st.integers(0, 2**16),
+    sizes=st.lists(st.integers(1, 40), min_size=1, max_size=6),
+    scale=st.integers(-30, 30),
+)
+@settings(max_examples=40, deadline=None)
+def test_sums_of_bfloat16_rows_are_exact_to_float64_however_they_are_batched(
+    seed: int, sizes: list[int], scale: int
+) -> None:
+    """Products of two bfloat16 numbers have 16 bits: float64 adds millions of them without a rounding that matters."""
+    draw = torch.Generator().manual_seed(seed)
+    rows = (torch.randn(sum(sizes), 5, generator=draw) * 2.0**scale).bfloat16()
+    whole = np.array([[Fraction(float(x)) for x in row] for row in rows])  # [n, 5] exact
+    exact = (whole.T @ whole).astype(float)
+    gram = GradientGram(5)
+    for part in rows.split(sizes):
+        gram.update(part)
+    assert np.abs(gram.gram.numpy() - exact).max() <= 1e-14 * np.abs(exact).max()
+    low = (rows.float().T @ rows.float()).double().numpy()
+    assert np.abs(low - exact).max() <= 1e-5 * np.abs(exact).max(), "what float32 would lose"
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen2"])
+def test_a_bfloat16_forward_gives_the_subspace_of_float64(family: str, double_lm: Callable[[str], Any]) -> None:
+    """Its rows are rounded to 8 bits, its sums are not: the first direction stays where it is."""
+    from spd_core.subspace.gram import decompose
+
+    lm = double_lm(family)
+    half = dataclasses.replace(lm, model=copy.deepcopy(lm.model).bfloat16())
+    examples = random_examples(12)
+    precise, rough = (capture_gradients(one, examples, (1, 2), batch_size=4) for one in (lm, half))
+    for site, gram in precise.grams.items():
+        own, other = decompose(gram), decompose(rough.grams[site])
+        assert rough.grams[site].gram.dtype == torch.float64
+        assert float((own.vectors[:, 0] @ other.vectors[:, 0]).abs()) > 0.99, site.label
+        torch.testing.assert_close(other.values[:4], own.values[:4], rtol=0.1, atol=0)
