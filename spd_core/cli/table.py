@@ -16,7 +16,7 @@ from spd_core.evaluation.preflight import check
 from spd_core.recipes.evaluation import EvaluationRecipe, read_evaluation
 from spd_core.runs import queue
 from spd_core.runs.folder import Run, open_run
-from spd_core.runs.processes import JOB
+from spd_core.runs.processes import JOB, LOCAL
 
 if TYPE_CHECKING:
     from spd_core.runs.job import Outcome
@@ -35,6 +35,7 @@ def table(
     ] = None,
     title: Annotated[str, typer.Option(help="what to call the run")] = "",
     detach: Annotated[bool, typer.Option("--detach", help="put it into the queue and return")] = False,
+    launcher: Annotated[str, typer.Option(help="with --detach: local, or e.g. 'accelerate launch'")] = LOCAL,
     as_json: Json = False,
 ) -> None:
     """Evaluate subjects on sets, and print the table. Ctrl+C, or `runs --stop`, ends after a step; `--run ID` goes on,
@@ -44,8 +45,10 @@ def table(
             "name one of a CONFIG.json, --run ID of a run that is there, and --arms-of ID of a distillation"
         )
     if run is not None:
-        if detach or title:
-            raise InputError("--detach and --title are of a new run; write --run ID alone, or runs --resume ID")
+        if detach or title or launcher != LOCAL:
+            raise InputError(
+                "--detach, --title and --launcher are of a new run; write --run ID alone, or runs --resume ID"
+            )
         found = open_run(run)
         found.record.evaluation  # noqa: B018 - refuses a distillation
         if against is None:
@@ -56,9 +59,11 @@ def table(
     if against is not None:
         raise InputError("--against compares two runs that are there; write --run ID --against ID")
     recipe = read_evaluation(config) if config is not None else _of_arms(open_run(arms_of or ""))
-    check(recipe)
+    check(recipe, launcher)
     if detach:
-        print_result(run_row(queue.create(recipe, title)), as_json)
+        print_result(run_row(queue.create(recipe, title, launcher)), as_json)
+    elif launcher != LOCAL:
+        raise InputError("--launcher needs --detach; or write it in front: LAUNCHER -m spd_core table CONFIG.json")
     else:
         from spd_core.runs.job import named_by_main
 
