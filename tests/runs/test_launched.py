@@ -158,7 +158,8 @@ def _check_reason(run: Run) -> Status:
 
 def test_the_reason_of_any_process_is_the_reason_of_the_run(sums: Path, llama: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.json"
-    recipe.write_text(json.dumps({"capability": str(sums), "model": str(llama), "dtype": "float32", "arms": ["psr"]}))
+    settings = {"capability": str(sums), "model": str(llama), "dtype": "float32", "arms": ["psr"], "drift": False}
+    recipe.write_text(json.dumps({**settings, "corpus": {"max_new_tokens": 4, "batch_size": 2}}))
     failed = launched("distill", recipe, dies="disk")
     assert failed.returncode != 0
     (name,) = (path.name for path in runs_folder().iterdir() if path.is_dir())
