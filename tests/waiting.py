@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-LONG = 300.0
+LONG = 600.0
 """Seconds after which a state that was waited for will not come any more."""
 
 

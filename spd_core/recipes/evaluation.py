@@ -203,7 +203,8 @@ class EvaluationRecipe(Request):
         ):
             repeated = [name for name, count in Counter(names).items() if count > 1]
             if repeated:
-                raise ValueError(f"the {what} {repeated[0]!r} is named twice; name it once, or give it a label")
+                other = "" if what == "seed" else ", or give it a label"
+                raise ValueError(f"the {what} {repeated[0]!r} is named twice; name it once{other}")
         if sum(subject.kind == "base" for subject in self.subjects) != 1:
             raise ValueError("name the subject 'base' once: it is what all others are compared with")
         for seed in self.seeds:
