@@ -6,7 +6,7 @@ setup(
     packages=[*find_namespace_packages(include=["spd_core*", "app*"]), "spd_core.assets"],
     package_dir={"spd_core.assets": "assets"},
     package_data={
-        "spd_core.assets": ["capabilities/**", "demo/**", "templates/**"],  # screenshots are the README's
+        "spd_core.assets": ["capabilities/**", "demo/**", "slurm/**", "templates/**"],  # screenshots are the README's
         "app": ["icon.svg", "ui/*.css", "ui/*.js", ".streamlit/config.toml"],
     },
 )

@@ -58,7 +58,7 @@ def test_it_works_from_any_folder(wheel: Path, tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SPD_")} | own
     code = (
         "import json, spd_core.storage as s, spd_core.templates as t;"
-        "print(json.dumps([s.__file__, t.render('table.html', label='l', names=['a'], rows=[['<b>']])]))"
+        "print(json.dumps([s.__file__, t.render('table.html', label='l', names=['a'], rows=[['<b>']], compact=False)]))"
     )
     for words in (["-c", code], ["-m", "spd_core", "models", "--json"]):
         done = subprocess.run(

@@ -4,16 +4,18 @@ One prompt a request, as token ids where the server takes them; a seed of its ow
 scores; imports no torch.
 """
 
-import asyncio
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import httpx2
+from anyio import sleep
+from anyio.from_thread import start_blocking_portal
 
 from spd_core.errors import WriterError
 from spd_core.progress import Stop
@@ -100,40 +102,47 @@ class Engine:
         Raises:
             WriterError: the server refuses, is gone, or does not answer as asked. Nothing of half an answer is yielded.
         """
-        waiting, todo = set[asyncio.Task[tuple[Ask, Answer]]](), iter(asks)
-        with asyncio.Runner() as runner:  # leaving it cancels what is on its way
-            client = _client(self.served.url, self.writer)
+        waiting, todo = set[Future[tuple[Ask, Answer]]](), iter(asks)
+        # A thread of its own has the event loop: the caller's may have one already, as in a notebook.
+        with start_blocking_portal() as portal, portal.wrap_async_context_manager(self._client()) as client:
             try:
                 while stop is None or not stop():
                     while len(waiting) < self.writer.concurrency and (one := next(todo, None)) is not None:
-                        asking = self._answer(client, one, sampling, logprobs)
-                        waiting.add(runner.get_loop().create_task(asking))
+                        waiting.add(portal.start_task_soon(self._answer, client, one, sampling, logprobs))
                     if not waiting:
                         return
-                    done, waiting = runner.run(_first_of(waiting))
-                    for task in done:
-                        yield task.result()
+                    done, waiting = wait(waiting, timeout=_LOOK, return_when=FIRST_COMPLETED)
+                    for answered in done:
+                        yield answered.result()
             finally:
-                for task in waiting:
-                    task.cancel()
-                runner.run(_ended(waiting, client))
+                for asked in waiting:
+                    asked.cancel()  # the portal waits for their end
+
+    def _client(self) -> httpx2.AsyncClient:
+        return httpx2.AsyncClient(
+            base_url=f"{self.served.url}/",
+            headers=key_header(),
+            timeout=httpx2.Timeout(self.writer.timeout, connect=min(CONNECT, self.writer.timeout)),
+            limits=httpx2.Limits(max_connections=self.writer.concurrency),
+            trust_env=not on_this_machine(self.served.url),  # a proxy does not lead to this machine
+        )
 
     async def _answer(
         self, client: httpx2.AsyncClient, ask: Ask, sampling: Sampling, logprobs: bool
     ) -> tuple[Ask, Answer]:
         """One answer, asked for again while the server may still give one."""
         body = self.request(ask, sampling, logprobs)
-        reason, wait = "", 0.0
+        reason, pause = "", 0.0
         for attempt in range(self.writer.tries):
             if attempt:
-                await asyncio.sleep(wait)
-            wait = min(_LONGEST_WAIT, 0.5 * 2**attempt)
+                await sleep(pause)
+            pause = min(_LONGEST_WAIT, 0.5 * 2**attempt)
             try:
                 response = await client.post("completions", json=body)
                 if response.status_code not in _AGAIN:
                     return ask, self.answer(response, ask, sampling)
                 reason = said(response)
-                wait = _asked_to_wait(response, wait)
+                pause = _asked_to_wait(response, pause)
             except httpx2.TransportError as error:
                 reason = f"{type(error).__name__}: {error}".rstrip(": ")
             except _HalfAnswerError as error:
@@ -216,16 +225,6 @@ def seed_of(seed: int, number: int) -> int:
     return int.from_bytes(hashlib.blake2b(f"{seed}/{number}".encode(), digest_size=4).digest()) >> 1
 
 
-def _client(url: str, writer: Writer) -> httpx2.AsyncClient:
-    return httpx2.AsyncClient(
-        base_url=f"{url}/",
-        headers=key_header(),
-        timeout=httpx2.Timeout(writer.timeout, connect=min(CONNECT, writer.timeout)),
-        limits=httpx2.Limits(max_connections=writer.concurrency),
-        trust_env=not on_this_machine(url),  # a proxy does not lead to this machine
-    )
-
-
 def key_header() -> dict[str, str]:
     key = os.environ.get(KEY, "")
     return {"Authorization": f"Bearer {key}"} if key else {}
@@ -233,17 +232,6 @@ def key_header() -> dict[str, str]:
 
 def on_this_machine(url: str) -> bool:
     return urlsplit(url).hostname in ("localhost", "127.0.0.1", "::1")
-
-
-async def _first_of(
-    waiting: set[asyncio.Task[tuple[Ask, Answer]]],
-) -> tuple[set[asyncio.Task[tuple[Ask, Answer]]], set[asyncio.Task[tuple[Ask, Answer]]]]:
-    return await asyncio.wait(waiting, timeout=_LOOK, return_when=asyncio.FIRST_COMPLETED)
-
-
-async def _ended(waiting: set[asyncio.Task[tuple[Ask, Answer]]], client: httpx2.AsyncClient) -> None:
-    await asyncio.gather(*waiting, return_exceptions=True)
-    await client.aclose()
 
 
 def said(response: httpx2.Response) -> str:

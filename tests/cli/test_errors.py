@@ -244,7 +244,7 @@ def test_a_full_disk_while_writing(
     [
         ("capture", (capture, "batch_gradients")),
         ("capture", (store, "save_file")),
-        ("generate", (decode, "_choose")),
+        ("generate", (decode, "choose")),
         ("generate", (os, "fsync")),
         ("export", (os, "fsync")),
     ],

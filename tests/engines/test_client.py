@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+import anyio
 import pytest
 import torch
 
@@ -81,6 +82,14 @@ def test_the_same_request_gives_the_same_text_alone_reversed_and_among_others(lm
     assert len(set(together.values())) > 3
 
 
+def test_it_is_asked_from_a_notebook_whose_event_loop_runs(lm: Any) -> None:
+    async def cell() -> int:
+        return len(list(found.write(asks(lm), DRAWN)))
+
+    with engine(lm) as (_, found):
+        assert asyncio.run(cell()) == len(asks(lm))
+
+
 @pytest.mark.parametrize("fault", ["429", "500", "half", "open", "stray", "hangs"])
 def test_what_may_pass_is_asked_for_again_and_nothing_of_it_is_taken(lm: Any, fault: str) -> None:
     with engine(lm) as (_, found):
@@ -96,13 +105,13 @@ def test_what_may_pass_is_asked_for_again_and_nothing_of_it_is_taken(lm: Any, fa
 
 
 def test_a_server_that_asks_for_patience_gets_it(lm: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    waited, sleep = [], asyncio.sleep
+    waited, sleep = [], anyio.sleep
 
     async def noted(seconds: float) -> None:
         waited.append(seconds)
         await sleep(0)
 
-    monkeypatch.setattr("spd_core.engines.client.asyncio.sleep", noted)
+    monkeypatch.setattr("spd_core.engines.client.sleep", noted)
     with engine(lm, {"faults": {0: "429", 1: "500", 2: "500"}}, tries=4) as (_, found):
         assert len(list(found.write(asks(lm)[:1], GREEDY))) == 1
     assert waited == [0.01, 1.0, 2.0], "what Retry-After says; else twice as long each time"

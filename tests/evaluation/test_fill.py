@@ -446,7 +446,7 @@ def test_an_unknown_arm_is_named_with_those_there_are(make: Make) -> None:
         ({"subjects": ["projected"]}, "name the subject 'base' once"),
         ({"subjects": ["base", "spd", "spd"]}, "the subject 'spd' is named twice"),
         ({"sets": ["arithmetic", "arithmetic"]}, "the set 'arithmetic' is named twice"),
-        ({"seeds": [42, 42]}, "the seed '42' is named twice; name it once$"),
+        ({"seeds": [42, 42]}, "the seed '42' is named twice; name it once; correct"),
         ({"seeds": []}, "seeds: name at least one, such as 42"),
         ({"subjects": ["base", {"kind": "checkpoint"}]}, "a checkpoint names its model"),
         ({"subjects": ["base", {"kind": "distilled"}]}, "names either an arm to train or an adapter"),

@@ -385,7 +385,7 @@ def test_what_it_does_in_words() -> None:
     seeds = QUICK.model_copy(update={"seeds": (7, 8)})
     assert describe(seen(random), seeds) == "Projected, random subspace, seed 8, answers arithmetic"
     training = StageProgress(time=1.0, stage="train", arm="spd", done=3, total=9)
-    assert describe(seen(training), QUICK) == "Training SPD, round 1: step 3 of 9"
+    assert describe(seen(training), QUICK) == "Training SPD: step 3 of 9"
     capturing = StageProgress(time=1.0, stage="capture", done=8, total=30)
     assert describe(seen(capturing), QUICK) == "Capturing gradients: 8 of 30 examples"
     assert (in_short(QUICK), in_short(seeds)) == ("3 subjects × 1 set", "3 subjects × 1 set, 2 seeds")
