@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from spd_core.data.capability import Scorer
-from spd_core.evaluation.store import About, Cell, ItemRecord, write_cell
+from spd_core.evaluation.cells import Cell, write_cell
+from spd_core.evaluation.store import About, ItemRecord
 
 
 def records(right: Sequence[int], **fields: Any) -> list[ItemRecord]:

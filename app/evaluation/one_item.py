@@ -14,7 +14,8 @@ from app.ui import session
 from app.ui.widgets import caption, counted, escaped
 from spd_core.errors import SpdError
 from spd_core.evaluation.answer_places import answer_place, characters_read
-from spd_core.evaluation.store import About, Cell, ItemRecord
+from spd_core.evaluation.cells import Cell
+from spd_core.evaluation.store import About, ItemRecord
 from spd_core.evaluation.table import Answered, Table
 from spd_core.runs.folder import recorded_runs
 from spd_core.templates import render

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import streamlit as st
 
 from spd_core.errors import InputError
-from spd_core.evaluation.store import items_path
+from spd_core.evaluation.cells import items_path
 from spd_core.evaluation.table import Table, read_table
 from spd_core.recipes.evaluation import EvaluationRecipe
 

@@ -15,7 +15,8 @@ from app.side_by_side.lanes import COMPLEMENT, KINDS, LANES, MOST_LANES, RANDOM
 from app.side_by_side.which_capture import capture_for
 from app.ui import session
 from spd_core.errors import InputError
-from spd_core.evaluation.store import Cell, ItemRecord
+from spd_core.evaluation.cells import Cell
+from spd_core.evaluation.store import ItemRecord
 from spd_core.intervention.cards import AdapterCard
 from spd_core.models.families import BUILTIN
 from spd_core.recipes.evaluation import EvaluationRecipe, Subject

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from app.ui import session
 from spd_core.errors import InputError
-from spd_core.evaluation.store import Cell
+from spd_core.evaluation.cells import Cell
 from spd_core.models.families import parse_layers
 from spd_core.recipes.evaluation import EvaluationRecipe, Subject
 from spd_core.subspace.store import recorded_captures

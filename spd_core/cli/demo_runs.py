@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from spd_core.errors import Stopped
-from spd_core.evaluation.store import cell_path, read_cell
+from spd_core.evaluation.cells import cell_path, read_cell
 from spd_core.intervention.cards import CARD
 from spd_core.recipes.distill import ArmName, Recipe, recipe_from
 from spd_core.recipes.evaluation import EvaluationRecipe, evaluation_from

@@ -6,11 +6,12 @@ The order counts: differences are second − first. Knows nothing of how they ar
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from spd_core.evaluation.cells import Cell
 from spd_core.evaluation.claims import p_text
 from spd_core.evaluation.controls import role
 from spd_core.evaluation.report import shown_change, shown_interval, shown_value
 from spd_core.evaluation.statistics import Difference, holm
-from spd_core.evaluation.store import Asked, Cell
+from spd_core.evaluation.store import Asked
 from spd_core.evaluation.table import Answered, Table, paired_difference
 
 

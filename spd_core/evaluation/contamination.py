@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from spd_core.evaluation.store import Cell
+from spd_core.evaluation.cells import Cell
 from spd_core.recipes.evaluation import Subject
 
 CONTAMINATED = "contaminated"

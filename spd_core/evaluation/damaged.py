@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 from spd_core.errors import InputError, NewerFormatError
-from spd_core.evaluation.store import Asked, Cell, ItemRecord, cell_path, read_cell
+from spd_core.evaluation.cells import Cell, cell_path, read_cell
+from spd_core.evaluation.store import Asked, ItemRecord
 from spd_core.recipes.evaluation import CellKey, EvaluationRecipe
 from spd_core.runs import queue
 from spd_core.runs.folder import Run

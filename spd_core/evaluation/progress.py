@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from spd_core.evaluation.store import cell_path
+from spd_core.evaluation.cells import cell_path
 from spd_core.recipes.distill import Unit, plan
 from spd_core.recipes.evaluation import EvaluationRecipe
 from spd_core.runs.events import AnyEvent, CellDone, StageBegun, StageProgress

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from spd_core.distill.checks import sizes_of
 from spd_core.errors import InputError
+from spd_core.evaluation.cells import cell_path
 from spd_core.evaluation.costs import measured_answers, scored_items, seconds_of_an_item
 from spd_core.evaluation.progress import EvaluationView, left, training_of
-from spd_core.evaluation.store import cell_path
 from spd_core.recipes.distill import Recipe
 from spd_core.recipes.evaluation import EvaluationRecipe
 from spd_core.runs.costs import Rates, measured_rates

@@ -1,9 +1,8 @@
-"""What an evaluation leaves on disk: a record for every item, kept for all evaluations, and the cells of a run.
+"""A record for every item that a subject has answered, kept for all evaluations; those of a run are in its cells.
 
 Records lie under what they depend on, so that whoever asks the same subject the same items again only reads:
 
     SPD_HOME/evaluations/<sha256 of about.json>/about.json  items.jsonl  damaged.jsonl
-    SPD_HOME/runs/<run>/cells/<subject>--<seed>--<set>.json
 
 Imports no torch: pages read it, too.
 """
@@ -13,27 +12,14 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Literal, TypeAlias
 
-from spd_core.engines.written import WrittenBy
-from spd_core.errors import InputError, NewerFormatError
 from spd_core.peers import ALONE, Peers
-from spd_core.records import (
-    Record,
-    SharedRows,
-    SortedLines,
-    append_rows,
-    cut_torn_line,
-    read_record,
-    read_rows,
-    sorted_lines,
-)
+from spd_core.records import Record, SharedRows, SortedLines, append_rows, cut_torn_line, sorted_lines
 from spd_core.storage import append_to, exclusive, spd_home, storage_errors, to_json, write_text
 
 SCORING = 1
 """Counts changes of the scorers; records of other counts are not read."""
-_CELLS = "cells"
 
 
 class ItemRecord(Record):
@@ -115,52 +101,6 @@ class About(Record):
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:32]
 
 
-class Cell(Record):
-    """One subject with one seed on one set, as it was evaluated.
-
-    Attributes:
-        subject, seed, set: names as in the recipe.
-        adapter: `run/arm` of the adapter that the subject was tuned by; empty where there was none, and in tables made
-            before November 2026.
-        model, revision, dtype: that answered.
-        capture: of a projected one, the capture that it projected into, as `subspace/store.py` opens it: a name on the
-            shelf, or `RUN/NAME` of one in a run's folder. Empty in tables made before December 2026.
-        subspace: of a projected one, its identity (see `Subspace.fingerprint`); empty likewise.
-        written: what an engine that answered was like; None where SPD Lab answered itself.
-        unfit: items that the scorer cannot score, left out of every subject alike.
-        seen: items whose prompts this subject was calibrated or trained on; None where that is not known.
-        seen_items: ids of those items; empty in tables made before December 2026.
-        chance: expected share of right guesses, of a set with options; None of others.
-        tokens, seconds, reused: see `events.CellDone`.
-        fingerprint: sha256 of the set as it was read.
-        items: keys of its records in the set's order; empty where an older version kept them beside the cell.
-    """
-
-    format: int = 3
-    subject: str
-    seed: int
-    set: str
-    title: str
-    about: About
-    adapter: str = ""
-    model: str
-    revision: str
-    dtype: str
-    capture: str = ""
-    subspace: str = ""
-    written: WrittenBy | None = None
-    unfit: int = 0
-    seen: int | None = None
-    seen_items: tuple[str, ...] = ()
-    chance: float | None = None
-    tokens: int = 0
-    seconds: float = 0.0
-    reused: int = 0
-    fingerprint: str
-    created: str
-    items: tuple[str, ...] = ()
-
-
 class ItemStore:
     """The records of one subject on one kind of items; one process at a time writes them, or all of one launch."""
 
@@ -212,7 +152,7 @@ class ItemStore:
         cut_torn_line(self.path)
         found = self._lines()
         if found.newer:
-            print(f"{self.path}: {_newer(len(found.newer))}, and their items are answered again", file=sys.stderr)
+            print(f"{self.path}: {of_newer(len(found.newer))}, and their items are answered again", file=sys.stderr)
         if found.damaged:
             aside = self.folder / "damaged.jsonl"
             with storage_errors(aside), append_to(aside) as file:
@@ -260,89 +200,6 @@ class ItemStore:
         return self._rows.count() - self._before
 
 
-def _newer(records: int) -> str:
+def of_newer(records: int) -> str:
+    """What is said of records that this version cannot read."""
     return f"records that a newer SPD Lab has written ({records}) are left as they are"
-
-
-# --- cells of a run ----------------------------------------------------------------------------------------------
-
-
-def cell_path(folder: Path, subject: str, seed: int, set_name: str) -> Path:
-    """Where a run keeps what is known of a cell; its items are in the `ItemStore` that `about` names."""
-    return folder / _CELLS / f"{subject}--{seed}--{set_name}.json"
-
-
-def write_cell(folder: Path, cell: Cell, items: Sequence[ItemRecord]) -> None:
-    """Put a finished cell into a run; items that are not stored yet are, first.
-
-    Raises:
-        StorageError: the disk refuses.
-    """
-    store = ItemStore(cell.about)
-    known = store.by_key()
-    missing = [record for record in items if record.key not in known]
-    if missing:
-        with store.writing():
-            store.add(missing)
-    named = cell.model_copy(update={"items": tuple(record.key for record in items)})
-    write_text(cell_path(folder, cell.subject, cell.seed, cell.set), to_json(named.model_dump(mode="json")))
-
-
-def read_cell(folder: Path, subject: str, seed: int, set_name: str) -> tuple[Cell, list[ItemRecord]] | None:
-    """A finished cell and its items; None while there is none.
-
-    Raises:
-        InputError: it is damaged, or its items are gone; `NewerFormatError` where a newer version has written them.
-    """
-    path = cell_path(folder, subject, seed, set_name)
-    if not path.exists():
-        return None
-    cell = _read(path)
-    if not cell.items:  # of an older version, which kept its items twice
-        items = read_rows(ItemRecord, path.with_suffix(".jsonl"), "items")
-        if not items:
-            raise InputError(f"{path.with_suffix('.jsonl')} holds no item; {_remedy(path)}")
-        return cell, items
-    store = ItemStore(cell.about)
-    known = store.by_key()
-    gone = sum(key not in known for key in cell.items)
-    if 0 < gone <= (newer := store.newer):
-        raise NewerFormatError(
-            f"{gone} of {len(cell.items)} items of {path} cannot be read: {_newer(newer)}; update this one"
-        )
-    if gone:
-        raise InputError(
-            f"{gone} of {len(cell.items)} items of {path} are damaged or gone in {store.path}; {_remedy(path)}"
-        )
-    return cell, [known[key] for key in cell.items]
-
-
-def items_path(path: Path) -> Path:
-    """Where the items lie of the cell in a file.
-
-    Raises:
-        InputError: it is damaged.
-    """
-    cell = _read(path)
-    return ItemStore(cell.about).path if cell.items else path.with_suffix(".jsonl")
-
-
-def _read(path: Path) -> Cell:
-    return read_record(Cell, path, newest=3, remedy=_remedy(path))
-
-
-def _remedy(path: Path) -> str:
-    return f"answer it again: python -m spd_core table --run {path.parent.parent.name}"
-
-
-def is_filled(folder: Path, subject: str, seed: int, set_name: str, fingerprint: str, about: About) -> bool:
-    """Whether a cell is there, of the items of this fingerprint, asked as `about` says, whoever the subject was.
-
-    Raises:
-        InputError: it is damaged.
-    """
-    path = cell_path(folder, subject, seed, set_name)
-    if not path.exists():
-        return False
-    cell = _read(path)
-    return cell.fingerprint == fingerprint and cell.about.model_copy(update={"subject": about.subject}) == about

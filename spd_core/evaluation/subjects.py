@@ -17,7 +17,7 @@ from spd_core.data.catalog import find_capability
 from spd_core.data.seen import Seen, all_seen
 from spd_core.distill.recall import recalled
 from spd_core.errors import InputError
-from spd_core.evaluation.store import Cell
+from spd_core.evaluation.cells import Cell
 from spd_core.intervention.adapters import Adapter, saved_adapter
 from spd_core.intervention.cards import finished_adapters
 from spd_core.intervention.export import seen_before

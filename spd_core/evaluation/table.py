@@ -13,12 +13,13 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from spd_core.evaluation.cells import Cell
 from spd_core.evaluation.claims import Claim, claim
 from spd_core.evaluation.contamination import seen_flag, seen_items, unseen_numbers
 from spd_core.evaluation.controls import alike, role
 from spd_core.evaluation.damaged import DamagedCell, read_cells
 from spd_core.evaluation.statistics import Difference, Estimate, estimate, holm, paired
-from spd_core.evaluation.store import Cell, ItemRecord
+from spd_core.evaluation.store import ItemRecord
 from spd_core.recipes.evaluation import CONTROLS, NAMED, EvaluationRecipe, Subject
 
 Scores: TypeAlias = tuple[tuple[float, ...], ...]

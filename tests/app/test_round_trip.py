@@ -15,7 +15,8 @@ from app.jobs.models import ModelKey, ModelStore
 from app.jobs.requests import CaptureRequest
 from app.ui import session
 from spd_core.data.capability import read_builtin
-from spd_core.evaluation.store import ItemRecord, read_cell
+from spd_core.evaluation.cells import read_cell
+from spd_core.evaluation.store import ItemRecord
 from spd_core.recipes.capture import CaptureSettings
 from spd_core.runs.folder import Run, all_runs
 from tests import ROOT, shell

@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 from app.ui import session
 from spd_core.distill.recall import recalled
 from spd_core.distill.trained import trained_by
-from spd_core.evaluation.store import read_cell
+from spd_core.evaluation.cells import read_cell
 from spd_core.evaluation.subjects import adapter_that_answered
 from spd_core.evaluation.table import read_table
 from spd_core.generation import comparison as texts

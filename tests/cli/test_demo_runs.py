@@ -11,9 +11,10 @@ import pytest
 from spd_core.cli.demo_runs import ARMS, DISTILLATION, EVALUATION, ITEMS, record_runs
 from spd_core.distill.corpus import corpus_path, read_corpus
 from spd_core.errors import Stopped
+from spd_core.evaluation.cells import Cell, read_cell, write_cell
 from spd_core.evaluation.damaged import read_cells
 from spd_core.evaluation.proposals import missing_controls
-from spd_core.evaluation.store import About, Cell, ItemRecord, read_cell, write_cell
+from spd_core.evaluation.store import About, ItemRecord
 from spd_core.intervention.cards import AdapterCard, read_card, write_card
 from spd_core.recipes.distill import Recipe
 from spd_core.recipes.evaluation import EvaluationRecipe, evaluation_from

@@ -15,7 +15,7 @@ from spd_core.data.spans import Encoded, encode_all
 from spd_core.errors import InputError, ModelError
 from spd_core.evaluation import answers as evaluation
 from spd_core.evaluation.answers import Items, evaluate, fit_to, read_set
-from spd_core.evaluation.store import SCORING, ItemStore
+from spd_core.evaluation.store import ItemStore
 from spd_core.intervention.projection import Lane, folded
 from spd_core.progress import Progress
 from spd_core.recipes.sets import EvalSet
@@ -158,12 +158,6 @@ def test_whatever_records_depend_on_keeps_them_apart(sums: Path, change: dict[st
     other = Items(items.name, type(items.capability)(settings, items.capability.examples),
                   change.get("style", "raw"), change.get("new_tokens", 6))  # fmt: skip
     assert other.about(change.get("subject", "f")).key != items.about("f").key
-
-
-def test_records_of_an_older_scoring_are_not_read(sums: Path) -> None:
-    about = items_of(sums).about("f")
-    assert about.scoring == SCORING
-    assert about.model_copy(update={"scoring": SCORING + 1}).key != about.key
 
 
 def test_a_stop_keeps_whole_batches_and_going_on_gives_the_same(lm: Any, sums: Path) -> None:

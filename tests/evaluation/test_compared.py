@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from spd_core.evaluation.cells import write_cell
 from spd_core.evaluation.compared import SharedCell, shared_cells
-from spd_core.evaluation.store import write_cell
 from spd_core.evaluation.table import Table, read_table
 from spd_core.recipes.evaluation import evaluation_from
 from tests.cells import likelihoods, put, records

@@ -9,10 +9,11 @@ import pytest
 
 from spd_core.errors import InputError
 from spd_core.evaluation import fill
+from spd_core.evaluation.cells import cell_path, read_cell
 from spd_core.evaluation.damaged import answer_again, read_cells, set_aside
 from spd_core.evaluation.fill import carry_out_table
 from spd_core.evaluation.report import grid, notes, to_markdown
-from spd_core.evaluation.store import ItemStore, cell_path, read_cell
+from spd_core.evaluation.store import ItemStore
 from spd_core.evaluation.table import read_table
 from spd_core.recipes.evaluation import EvaluationRecipe, evaluation_from
 from spd_core.runs import queue, states

@@ -13,9 +13,10 @@ import torch
 from spd_core.errors import InputError, ModelError
 from spd_core.evaluation import answers as evaluation
 from spd_core.evaluation import fill, preflight
+from spd_core.evaluation.cells import Cell, cell_path, read_cell
 from spd_core.evaluation.contamination import seen_items
 from spd_core.evaluation.fill import carry_out_table
-from spd_core.evaluation.store import Cell, ItemRecord, cell_path, read_cell
+from spd_core.evaluation.store import ItemRecord
 from spd_core.evaluation.subjects import adapter_that_answered
 from spd_core.evaluation.table import read_table
 from spd_core.intervention.adapters import save_adapter, saved_adapter

@@ -11,12 +11,13 @@ import yaml
 
 from spd_core.errors import InputError
 from spd_core.evaluation import harness_sets
+from spd_core.evaluation.cells import read_cell
 from spd_core.evaluation.fill import carry_out_table
 from spd_core.evaluation.harness import harness_results
 from spd_core.evaluation.harness_sets import HarnessItems, evaluate_items, read_items
 from spd_core.evaluation.preflight import check
 from spd_core.evaluation.report import notes
-from spd_core.evaluation.store import ItemStore, read_cell
+from spd_core.evaluation.store import ItemStore
 from spd_core.evaluation.table import read_table
 from spd_core.intervention.projection import Lane, projecting
 from spd_core.recipes.evaluation import EvaluationRecipe, evaluation_from

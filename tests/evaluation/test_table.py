@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from spd_core.evaluation.cells import read_cell
 from spd_core.evaluation.contamination import unseen_numbers
 from spd_core.evaluation.controls import role
-from spd_core.evaluation.store import read_cell
 from spd_core.evaluation.table import read_table
 from spd_core.recipes.evaluation import CONTROLS, NAMED, EvaluationRecipe, Subject, evaluation_from
 from tests.cells import likelihoods, put, records

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from spd_core.errors import InputError, WriterError
+from spd_core.evaluation.cells import Cell, read_cell
 from spd_core.evaluation.fill import carry_out_table
 from spd_core.evaluation.preflight import check, refusal
 from spd_core.evaluation.report import notes
-from spd_core.evaluation.store import About, Cell, ItemStore, read_cell
+from spd_core.evaluation.store import ItemStore
 from spd_core.evaluation.table import read_table
 from tests.engines.server import NAME, serving_tiny
 from tests.evaluation.test_fill import Make, home, make, write_set
@@ -67,13 +68,6 @@ def test_an_evaluation_goes_on_where_its_server_died_and_is_kept_apart(make: Mak
     assert ItemStore(through[0].about).folder != ItemStore(mine[0].about).folder
     said = notes(read_table(recipe, tmp_path / "run"))
     assert f"Answers were written through tiny-server 0.2 ({NAME} at {server.url}); without shared randomness." in said
-
-
-def test_records_of_before_there_were_engines_are_still_found() -> None:
-    """The key of an `About` of the version before, as that version computed it."""
-    about = About(subject="s", set="x", template="t", scorer="number", style="raw", max_new_tokens=5)
-    assert about.key == "1ae060ccb42a6a15ca6e26cf38b41031"
-    assert about.model_copy(update={"writer": "vllm 0.32.0"}).key != about.key
 
 
 def test_what_an_engine_cannot_do_is_refused_before_it_starts(make: Make, tmp_path: Path) -> None:

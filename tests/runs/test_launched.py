@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from spd_core.distill.corpus import read_corpus
-from spd_core.evaluation.store import read_cell
+from spd_core.evaluation.cells import read_cell
 from spd_core.runs import queue
 from spd_core.runs.folder import Run, all_runs, open_run
 from spd_core.runs.record import Status

@@ -17,7 +17,8 @@ from app.evaluation import (
     verdict_panel,
 )
 from app.ui.figures import KEY, MUTED
-from spd_core.evaluation.store import About, Cell, ItemRecord, write_cell
+from spd_core.evaluation.cells import Cell, write_cell
+from spd_core.evaluation.store import About, ItemRecord
 from spd_core.evaluation.table import Table, read_table
 from spd_core.recipes.evaluation import EvaluationRecipe, Subject, evaluation_from
 from spd_core.templates import render

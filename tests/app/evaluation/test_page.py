@@ -19,6 +19,7 @@ from app.runs.form import settings_file
 from app.ui import session
 from spd_core.errors import InputError
 from spd_core.evaluation import preflight
+from spd_core.evaluation.cells import Cell, write_cell
 from spd_core.evaluation.progress import (
     EvaluationView,
     describe,
@@ -28,7 +29,7 @@ from spd_core.evaluation.progress import (
     speed,
     steps,
 )
-from spd_core.evaluation.store import About, Cell, ItemRecord, write_cell
+from spd_core.evaluation.store import About, ItemRecord
 from spd_core.evaluation.table import read_table
 from spd_core.intervention.cards import AdapterCard, write_card
 from spd_core.recipes.distill import TrainSettings, recipe_from

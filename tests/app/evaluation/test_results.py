@@ -24,9 +24,10 @@ from app.side_by_side import opening
 from app.side_by_side.lanes import COMPLEMENT, RANDOM
 from app.ui import session
 from spd_core.errors import InputError
+from spd_core.evaluation.cells import Cell, cell_path, items_path, read_cell
 from spd_core.evaluation.compared import shared_cells
 from spd_core.evaluation.statistics import minimum_detectable
-from spd_core.evaluation.store import Cell, ItemRecord, cell_path, items_path, read_cell
+from spd_core.evaluation.store import ItemRecord
 from spd_core.evaluation.table import read_table
 from spd_core.intervention.adapters import Adapter, Delta, save_adapter, saved_adapter
 from spd_core.intervention.cards import AdapterCard
