@@ -15,7 +15,8 @@ from benchmarks.machine import describe, ratios, report
 def main(items: int = 150, rounds: int = 3, batch_size: int = 32) -> None:
     """Print the ratios."""
     from spd_core.data import catalog, spans
-    from spd_core.evaluation.answers import Evaluated, evaluate, read_set
+    from spd_core.evaluation.answers import Evaluated, evaluate
+    from spd_core.evaluation.items import read_set
     from spd_core.intervention.projection import Lane
     from spd_core.models import loading
     from spd_core.recipes.sets import EvalSet

@@ -1,16 +1,17 @@
 """Writes a corpus of the model's own text, row by row, so that nothing finished is lost. Knows nothing of training."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from spd_core.data.capability import Capability, Style
 from spd_core.data.spans import generation_prompt
 from spd_core.distill.corpus import CorpusRow, read_corpus
-from spd_core.engines.writing import EngineLane, NumberedPrompt, engine_for
+from spd_core.engines.writing import EngineLane, engine_for
 from spd_core.engines.written import WrittenBy, note_writer, refuse_others, writer_of_corpus
 from spd_core.errors import InputError
-from spd_core.generation.decode import Completion, generate
+from spd_core.generation.decode import Completion
+from spd_core.generation.numbered import NumberedPrompt, write_batch
 from spd_core.intervention.projection import Lane
 from spd_core.models.loading import LanguageModel
 from spd_core.peers import ALONE, Peers
@@ -76,23 +77,17 @@ def write_corpus(
         StorageError: the disk refuses; every batch before is kept.
     """
     shared = SharedRows(path, peers)
-    cut_torn_line(shared.own)
     rows = _begun(shared, tasks, None)
     peers.wait()  # all have looked
-    tokens = 0
-    for batch in peers.mine([batch for batch in _batches(tasks, batch_size) if not _numbers(batch) <= rows.keys()]):
-        if stop is not None and stop():
-            break
-        missing = _numbers(batch) - rows.keys()
-        written = [row for row in _batch(lm, batch, lane, sampling, stop) if row.number in missing]
-        append_rows(shared.own, written)
-        tokens += sum(len(row.tokens) for row in written)
-        tell(Progress(min(shared.count(), len(tasks)), len(tasks), tokens=tokens))
-    shared.bring_together(lambda: to_lines(_in_order(_written(shared))))
-    whole, everything = _in_order(_written(shared)), sum(peers.gathered(tokens))
-    if everything > tokens:
-        tell(Progress(len(whole), len(tasks), tokens=everything))
-    return whole
+    batches = [batch for batch in _batches(tasks, batch_size) if any(task.number not in rows for task in batch)]
+
+    def written() -> Iterator[list[CorpusRow]]:
+        for batch in peers.mine(batches):
+            if stop is not None and stop():
+                return
+            yield [row for row in _batch(lm, batch, lane, sampling, stop) if row.number not in rows]
+
+    return _kept(shared, len(tasks), written(), tell)
 
 
 def write_corpus_by(
@@ -144,17 +139,11 @@ def write_corpus_through(
     Args:
         written: who the engine is; noted beside the corpus before its first row.
     """
-    rows = _begun(SharedRows(path), tasks, written)
+    shared = SharedRows(path)
+    rows = _begun(shared, tasks, written)
     note_writer(path, written)
-    cut_torn_line(path)
-    by_number, tokens = {task.number: task for task in tasks}, 0
     missing = [task for task in tasks if task.number not in rows]
-    for number, done in engine.write(missing, sampling, stop):
-        rows[number] = _row(by_number[number], done)
-        append_rows(path, [rows[number]])
-        tokens += len(done.tokens)
-        tell(Progress(len(rows), len(tasks), tokens=tokens))
-    found = _in_order(rows)
+    found = _kept(shared, len(tasks), ([_row(*one)] for one in engine.write(missing, sampling, stop)), tell)
     if missing and len(found) == len(tasks):
         write_text(path, to_lines(found))  # so that the file does not tell which answer came first
     return found
@@ -174,20 +163,31 @@ def write_rows(
 
 
 def _begun(shared: SharedRows, tasks: Sequence[PlannedRow], written: WrittenBy | None) -> dict[int, CorpusRow]:
-    """The rows on disk by number; refuses those of other prompts, or of another writer."""
+    """The rows on disk by number, to go on after them; refuses those of other prompts, or of another writer."""
+    cut_torn_line(shared.own)
     refuse_others(shared.path, written)
     rows = _written(shared)
     _check_same(rows, tasks, shared.path)
     return rows
 
 
+def _kept(shared: SharedRows, planned: int, written: Iterable[Sequence[CorpusRow]], tell: Tell) -> list[CorpusRow]:
+    """Put rows on the disk as they come to be written, and tell; returns those of all processes, by number."""
+    tokens = 0
+    for rows in written:
+        append_rows(shared.own, rows)
+        tokens += sum(len(row.tokens) for row in rows)
+        tell(Progress(min(shared.count(), planned), planned, tokens=tokens))
+    shared.bring_together(lambda: to_lines(_in_order(_written(shared))))
+    whole, everything = _in_order(_written(shared)), sum(shared.peers.gathered(tokens))
+    if everything > tokens:
+        tell(Progress(len(whole), planned, tokens=everything))
+    return whole
+
+
 def _batches(tasks: Sequence[PlannedRow], size: int) -> list[Sequence[PlannedRow]]:
     ordered = sorted(tasks, key=lambda task: (len(task.prompt), task.number))
     return [ordered[start : start + size] for start in range(0, len(ordered), size)]
-
-
-def _numbers(tasks: Sequence[PlannedRow]) -> set[int]:
-    return {task.number for task in tasks}
 
 
 def _written(shared: SharedRows) -> dict[int, CorpusRow]:
@@ -201,22 +201,8 @@ def _in_order(rows: Mapping[int, CorpusRow]) -> list[CorpusRow]:
 
 def _batch(
     lm: LanguageModel, tasks: Sequence[PlannedRow], lane: Lane, sampling: Sampling, stop: Stop | None
-) -> Iterator[CorpusRow]:
-    for special in (True, False):
-        mine = [task for task in tasks if task.special == special]
-        completions = generate(
-            lm,
-            [task.prompt for task in mine],
-            [lane],
-            sampling,
-            special_tokens=special,
-            batch_size=len(mine) or 1,
-            numbers=[task.number for task in mine],
-            stop=stop,
-        )
-        for task, done in zip(mine, completions, strict=True):
-            if done.finish in ("eos", "length"):
-                yield _row(task, done)
+) -> list[CorpusRow]:
+    return [_row(*one) for one in write_batch(lm, lane, tasks, sampling, stop)]
 
 
 def _row(task: PlannedRow, done: Completion) -> CorpusRow:

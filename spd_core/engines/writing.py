@@ -1,4 +1,4 @@
-"""Writes as a lane through an engine: what `generation/decode.py` does here, with the same prompts and completions.
+"""Writes as a lane through an engine: what `generation/numbered.py` does here, with the same prompts and completions.
 
 Before a word is kept, the engine is asked what the model here can check: that it serves this lane and no other model,
 and that it heeds the settings of a request.
@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
+from typing import TypeVar
 
 from spd_core.engines.client import Answer, Ask, Engine
 from spd_core.engines.discovery import connect
@@ -16,6 +17,7 @@ from spd_core.engines.serving import serving
 from spd_core.engines.written import WrittenBy
 from spd_core.errors import WriterError
 from spd_core.generation.decode import Completion, encoded_prompt, end_tokens
+from spd_core.generation.numbered import NumberedPrompt
 from spd_core.generation.teacher_forcing import read_row
 from spd_core.intervention.export import save_as_lane
 from spd_core.intervention.projection import Lane
@@ -25,20 +27,12 @@ from spd_core.recipes.lanes import Sampling
 from spd_core.recipes.writer import Served, Writer
 from spd_core.storage import remove_folder
 
+_Prompt = TypeVar("_Prompt", bound=NumberedPrompt)
 _CLOSE = 0.1
 """Nats by which an engine's log-probabilities may differ from those here, in the mean: number formats differ by less
 (bfloat16 by about 0.06), other models and strengths by more."""
 _GREEDY = Sampling(temperature=0.0, max_new_tokens=8)
 _HOT = Sampling(temperature=2.0, top_p=1.0, max_new_tokens=16)
-
-
-@dataclass(frozen=True)
-class NumberedPrompt:
-    """A prompt to be continued: its number, on which its noise depends, and the text as the model shall read it."""
-
-    number: int
-    prompt: str
-    special: bool = True
 
 
 @dataclass(frozen=True)
@@ -61,16 +55,17 @@ class EngineLane:
         ]
 
     def write(
-        self, prompts: Sequence[NumberedPrompt], sampling: Sampling, stop: Stop | None = None
-    ) -> Iterator[tuple[int, Completion]]:
-        """The number of each prompt and what was written after it, in the order in which answers arrive.
+        self, prompts: Sequence[_Prompt], sampling: Sampling, stop: Stop | None = None
+    ) -> Iterator[tuple[_Prompt, Completion]]:
+        """Each prompt with what the engine writes after it, in the order in which answers arrive.
 
         Raises:
             InputError: an empty prompt, or one that leaves no room in the model's context.
             WriterError: see `Engine.write`.
         """
+        by_number = {one.number: one for one in prompts}
         for ask, answer in self.engine.write(self.asks(prompts, sampling), sampling, stop):
-            yield ask.number, self._completion(ask, answer)
+            yield by_number[ask.number], self._completion(ask, answer)
 
     def _completion(self, ask: Ask, answer: Answer) -> Completion:
         tokens, end = list(self.tokens(answer)), None

@@ -3,97 +3,32 @@
 How an answer is judged is in `evaluation/scoring.py`, what differences mean in `evaluation/statistics.py`.
 """
 
-import hashlib
 import math
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from statistics import fmean
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 
-from spd_core.data.capability import Capability, Example, Scorer, Style
-from spd_core.data.catalog import find_capability
-from spd_core.data.spans import Encoded, EncodedSet, encode, encode_all, generation_prompt
-from spd_core.engines.writing import EngineLane, NumberedPrompt
+from spd_core.data.spans import EncodedSet, encode_all
+from spd_core.engines.writing import EngineLane
 from spd_core.engines.written import WrittenBy
 from spd_core.errors import InputError, ModelError
-from spd_core.evaluation.scoring import option_letters, score, scorer_fits
-from spd_core.evaluation.store import About, Asked, ItemRecord, ItemStore
-from spd_core.generation.decode import Completion, generate
+from spd_core.evaluation.items import Items, reference_tokens
+from spd_core.evaluation.scoring import score
+from spd_core.evaluation.store import About, ItemRecord, ItemStore
+from spd_core.generation.decode import Completion
+from spd_core.generation.numbered import NumberedPrompt, write_batch
 from spd_core.intervention.projection import Lane, projecting
 from spd_core.models.loading import LanguageModel
 from spd_core.models.losses import batch_losses, longest_first
 from spd_core.peers import ALONE, Peers
 from spd_core.progress import Progress, Stop, Tell, silent
 from spd_core.recipes.lanes import Sampling
-from spd_core.recipes.sets import EvalSet, answer_length
 from spd_core.sandbox.run import run_tests
 
-_REFERENCE_TOKENS = 1024
-"""Longest prompt and reference answer whose likelihood is taken."""
 _AT_ONCE = 2
 """Answers whose code runs at a time."""
-
-
-@dataclass(frozen=True)
-class Items:
-    """A set, ready to be asked.
-
-    Attributes:
-        name: short, as in the recipe.
-        capability: settings and the examples that its scorer fits.
-        unfit: ids of those it does not fit.
-    """
-
-    name: str
-    capability: Capability
-    style: Style
-    max_new_tokens: int
-    unfit: tuple[str, ...] = field(default=())
-
-    @property
-    def scorer(self) -> Scorer:
-        """How answers are scored."""
-        return self.capability.settings.scorer
-
-    @property
-    def chance(self) -> float | None:
-        """Expected share of right guesses where there are options; None elsewhere."""
-        if self.scorer != "letter":
-            return None
-        return fmean(1 / len(option_letters(example)) for example in self.capability.examples)
-
-    def about(self, subject: str, writer: str = "") -> About:
-        """What the records of a subject, called by its fingerprint, depend on; `writer` as in `About`."""
-        settings = self.capability.settings
-        return About(
-            subject=subject,
-            set=self.capability.name,
-            template=settings.template,
-            scorer=settings.scorer,
-            style=self.style,
-            max_new_tokens=self.max_new_tokens,
-            writer=writer,
-        )
-
-
-def fit_to(lm: LanguageModel, items: Items) -> Items:
-    """The items without those whose likelihood this model cannot take: too long, or no token of the answer survives."""
-    if items.scorer != "nll":
-        return items
-    settings, longest = items.capability.settings, min(_REFERENCE_TOKENS, lm.card.context)
-    found = {
-        one.id: encode(one, settings, lm.tokenizer, items.style, "full", 10**9) for one in items.capability.examples
-    }
-    fits = {name for name, one in found.items() if isinstance(one, Encoded) and len(one.ids) <= longest}
-    if not fits:
-        raise InputError(f"{items.name}: no item has an answer within {longest} tokens; choose another set")
-    kept = tuple(example for example in items.capability.examples if example.id in fits)
-    unfit = tuple(sorted((*items.unfit, *(name for name in found if name not in fits))))
-    return replace(items, capability=Capability(settings, kept), unfit=unfit)
 
 
 @dataclass(frozen=True)
@@ -124,19 +59,6 @@ class Evaluated:
     def whole(self) -> bool:
         """Whether every item has its record."""
         return len(self.records) == self.wanted
-
-
-def read_set(wanted: EvalSet, style: Style = "raw") -> Items:
-    """The items of a set that can be scored.
-
-    Raises:
-        InputError: nothing of that name, no item in the split, or a scorer that fits none of them.
-    """
-    found = find_capability(wanted.capability, Path(wanted.data) if wanted.data else None, wanted.split)
-    found = found.limited(wanted.limit)
-    unfit = frozenset(scorer_fits(found.settings, found.examples))
-    kept = Capability(found.settings, tuple(example for example in found.examples if example.id not in unfit))
-    return Items(wanted.name, kept, style, answer_length(wanted, found.settings.scorer), tuple(sorted(unfit)))
 
 
 def evaluate(
@@ -176,16 +98,16 @@ def evaluate(
         StorageError: the disk refuses; every batch before is kept.
     """
     store = ItemStore(items.about(fingerprint, writer), peers)
-    texts = _texts(lm, items)
-    asked = _asked(items, texts)
-    asking = _Asking(lm, lane, items, texts, stop)
+    prompts = items.prompts(lm)
+    asked = items.asked(prompts)
+    asking = _Asking(lm, lane, items, prompts, stop)
     tokens = 0
     with store.writing(stop) as mine:
         if not mine:
             return Evaluated((), len(asked), 0, 0)
         known = store.records()
-        reused = sum(one in known for one in asked.values())
-        missing = {example.id for example in items.capability.examples if asked[example.id] not in known}
+        reused = sum(one in known for one in asked)
+        missing = {number for number, one in enumerate(asked) if one not in known}
         if (missing and writer) and (through is None or through.written.writer != writer):
             raise InputError(f"{items.name}: {len(missing)} answers of {writer} are gone; start it again")
         for new in asking.answered(missing, batch_size, through, peers):
@@ -193,42 +115,13 @@ def evaluate(
             tokens += sum(record.tokens for record in new)
             tell(Progress(reused + store.added(), len(asked), tokens=tokens))
     known, tokens = store.records(), sum(peers.gathered(tokens))
-    return Evaluated(tuple(known[one] for one in asked.values() if one in known), len(asked), tokens, reused)
+    return Evaluated(tuple(known[one] for one in asked if one in known), len(asked), tokens, reused)
 
 
 def unanswered(lm: LanguageModel, items: Items, about: About) -> list[NumberedPrompt]:
     """The items that have no record yet, as an engine is asked for them."""
-    texts = _texts(lm, items)
-    asked, known = _asked(items, texts), ItemStore(about).records()
-    return [
-        NumberedPrompt(number, texts[example.id], items.style == "raw")
-        for number, example in enumerate(items.capability.examples)
-        if asked[example.id] not in known
-    ]
-
-
-def _asked(items: Items, texts: Mapping[str, str]) -> dict[str, Asked]:
-    return {one.id: ItemRecord(**_identity(one, texts[one.id])).asked for one in items.capability.examples}
-
-
-def _texts(lm: LanguageModel, items: Items) -> dict[str, str]:
-    """What the model reads, by the item's id."""
-    settings = items.capability.settings
-    return {
-        example.id: generation_prompt(example.prompt, settings, items.style, lm.tokenizer)[0]
-        for example in items.capability.examples
-    }
-
-
-def _identity(example: Example, text: str) -> dict[str, Any]:
-    """What makes a record this item's: the first fields of an `ItemRecord`."""
-    tests = hashlib.sha256(repr((example.tests, example.setup)).encode()).hexdigest() if example.tests else ""
-    return {"id": example.id, "prompt": text, "gold": example.answer, "tests": tests}
-
-
-def _batches(items: Items, texts: dict[str, str], size: int) -> Iterator[list[Example]]:
-    ordered = sorted(items.capability.examples, key=lambda example: (len(texts[example.id]), example.id))
-    return (ordered[start : start + size] for start in range(0, len(ordered), size))
+    prompts, known = items.prompts(lm), ItemStore(about).records()
+    return [one for one, asked in zip(prompts, items.asked(prompts), strict=True) if asked not in known]
 
 
 @dataclass(frozen=True)
@@ -238,79 +131,67 @@ class _Asking:
     lm: LanguageModel
     lane: Lane
     items: Items
-    texts: dict[str, str]
+    prompts: Sequence[NumberedPrompt]
     stop: Stop | None
 
     def answered(
-        self, missing: Set[str], batch_size: int, through: Through | None, peers: Peers
+        self, missing: Set[int], batch_size: int, through: Through | None, peers: Peers
     ) -> Iterator[list[ItemRecord]]:
         """Records of the items that are missing and this process' share, as they come to be known."""
         if through is not None:
-            yield from self._through(missing, through)
+            wanted = [one for one in self.prompts if one.number in missing]
+            yield from ([self._scored(*one)] for one in through.engine.write(wanted, self.greedy, self.stop))
             return
-        batches = _batches(self.items, self.texts, batch_size)
-        for batch in peers.mine([batch for batch in batches if any(example.id in missing for example in batch)]):
-            wanted = [example for example in batch if example.id in missing]
+        batches = [batch for batch in self._batches(batch_size) if any(one.number in missing for one in batch)]
+        for batch in peers.mine(batches):
             if self.stop is not None and self.stop():
                 return
             if self.items.scorer == "nll":
-                yield self._likelihoods(wanted)
-            else:  # the same batch: the same rounding
-                yield [record for record in self._answers(batch) if record.id in missing]
+                yield self._likelihoods([one for one in batch if one.number in missing])
+            else:
+                yield self._answers(batch, missing)
 
-    def _through(self, missing: Set[str], through: Through) -> Iterator[list[ItemRecord]]:
+    def _batches(self, size: int) -> list[list[NumberedPrompt]]:
         examples = self.items.capability.examples
-        prompts = [
-            NumberedPrompt(number, self.texts[example.id], self.items.style == "raw")
-            for number, example in enumerate(examples)
-            if example.id in missing
-        ]
-        for number, done in through.engine.write(prompts, self.greedy, self.stop):
-            yield [self._scored(examples[number], done)]
+        ordered = sorted(self.prompts, key=lambda one: (len(one.prompt), examples[one.number].id))
+        return [ordered[start : start + size] for start in range(0, len(ordered), size)]
 
     @property
     def greedy(self) -> Sampling:
         """How answers are written."""
         return Sampling(temperature=0.0, max_new_tokens=self.items.max_new_tokens)
 
-    def _answers(self, batch: Sequence[Example]) -> list[ItemRecord]:
-        written = generate(
-            self.lm,
-            [self.texts[example.id] for example in batch],
-            [self.lane],
-            self.greedy,
-            special_tokens=self.items.style == "raw",
-            batch_size=len(batch),
-            stop=self.stop,
-        )
-        done = [(example, one) for example, one in zip(batch, written, strict=True) if one.finish in ("eos", "length")]
+    def _answers(self, batch: Sequence[NumberedPrompt], missing: Set[int]) -> list[ItemRecord]:
+        """Records of those that are missing; the whole batch is written again, so that the rounding is the same."""
+        written = write_batch(self.lm, self.lane, batch, self.greedy, self.stop)
+        new = [(asked, done) for asked, done in written if asked.number in missing]
         with ThreadPoolExecutor(_AT_ONCE) as pool:  # code runs in processes of its own
-            return list(pool.map(lambda pair: self._scored(*pair), done))
+            return list(pool.map(lambda pair: self._scored(*pair), new))
 
-    def _scored(self, example: Example, one: Completion) -> ItemRecord:
-        found = score(example, self.items.capability.settings, one.text, one.finish, run_tests)
+    def _scored(self, asked: NumberedPrompt, done: Completion) -> ItemRecord:
+        capability = self.items.capability
+        found = score(capability.examples[asked.number], capability.settings, done.text, done.finish, run_tests)
         return ItemRecord(
-            **_identity(example, one.prompt),
-            completion=one.text,
+            **self.items.identity(asked),
+            completion=done.text,
             extracted=found.extracted,
             correct=found.correct,
             early=found.early,
             ended=found.ended,
-            tokens=len(one.tokens),
-            finish="eos" if one.finish == "eos" else "length",
+            tokens=len(done.tokens),
+            finish="eos" if done.finish == "eos" else "length",
             reason=found.reason,
         )
 
-    def _likelihoods(self, batch: Sequence[Example]) -> list[ItemRecord]:
-        settings, longest = self.items.capability.settings, min(_REFERENCE_TOKENS, self.lm.card.context)
-        encoded = encode_all(batch, settings, self.lm.tokenizer, self.items.style, "full", longest)
+    def _likelihoods(self, batch: Sequence[NumberedPrompt]) -> list[ItemRecord]:
+        settings, examples = self.items.capability.settings, self.items.capability.examples
+        wanted = [examples[one.number] for one in batch]
+        encoded = encode_all(wanted, settings, self.lm.tokenizer, self.items.style, "full", reference_tokens(self.lm))
         losses = reference_nll(self.lm, encoded, len(batch), self.lane)
         supervised = {example.id: len(example.supervised) for example in encoded.examples}
         return [
-            ItemRecord(
-                **_identity(example, self.texts[example.id]), nll=losses[example.id], tokens=supervised[example.id]
-            )
-            for example in batch
+            ItemRecord(**self.items.identity(asked), nll=losses[example.id], tokens=supervised[example.id])
+            for asked, example in zip(batch, wanted, strict=True)
             if example.id in losses
         ]
 

@@ -19,10 +19,11 @@ from spd_core.distill.trained import begun_by, trained_by
 from spd_core.engines.checks import who_writes
 from spd_core.engines.writing import engine_for
 from spd_core.errors import InputError, Stopped
-from spd_core.evaluation.answers import Items, Through, fit_to, unanswered
+from spd_core.evaluation.answers import Through, unanswered
 from spd_core.evaluation.cells import Cell, is_filled, write_cell
 from spd_core.evaluation.damaged import read_cells, set_aside
 from spd_core.evaluation.harness_sets import evaluate_items, read_items
+from spd_core.evaluation.items import Items, fit_to
 from spd_core.evaluation.marks import marks_where_allowed
 from spd_core.evaluation.preflight import check
 from spd_core.evaluation.report import write_reports

@@ -16,8 +16,9 @@ from typing import Any
 
 from spd_core.data.capability import Capability, Example, Settings, Style
 from spd_core.errors import InputError
-from spd_core.evaluation.answers import Evaluated, Items, Through, evaluate, read_set
+from spd_core.evaluation.answers import Evaluated, Through, evaluate
 from spd_core.evaluation.harness import carrying_out, check_tasks, loaded_tasks
+from spd_core.evaluation.items import Items, read_set
 from spd_core.evaluation.store import About, ItemRecord, ItemStore
 from spd_core.intervention.projection import Lane, folded
 from spd_core.models.loading import LanguageModel

@@ -1,6 +1,5 @@
 """Answers of a tiny model against transformers' own greedy decoding, records that are kept, the likelihood by hand."""
 
-import json
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -12,14 +11,16 @@ import torch
 
 from spd_core.data.capability import INSTRUCTION, Example, Settings
 from spd_core.data.spans import Encoded, encode_all
-from spd_core.errors import InputError, ModelError
+from spd_core.errors import ModelError
 from spd_core.evaluation import answers as evaluation
-from spd_core.evaluation.answers import Items, evaluate, fit_to, read_set
+from spd_core.evaluation.answers import evaluate
+from spd_core.evaluation.items import Items
 from spd_core.evaluation.store import ItemStore
+from spd_core.generation.numbered import NumberedPrompt
 from spd_core.intervention.projection import Lane, folded
 from spd_core.progress import Progress
-from spd_core.recipes.sets import EvalSet
 from tests.intervention.test_projection import subspace_of
+from tests.sets import items_of, written
 from tests.side_by_side import side_by_side
 from tests.waiting import LONG
 
@@ -29,12 +30,6 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A SPD_HOME without any record."""
     monkeypatch.setenv("SPD_HOME", str(tmp_path / "home"))
     return tmp_path / "home"
-
-
-def written(path: Path, rows: Sequence[dict[str, Any]], **settings: Any) -> Path:
-    head = {"capability": path.stem, "template": "Q: {prompt}\nA:", "scorer": "number", **settings}
-    path.write_text("".join(json.dumps(row) + "\n" for row in (head, *rows)))
-    return path
 
 
 @pytest.fixture
@@ -48,39 +43,6 @@ def sums(tmp_path: Path) -> Path:
 @pytest.fixture
 def lm(tiny_lm: Callable[[str], Any]) -> Any:
     return tiny_lm("llama")
-
-
-def items_of(path: Path, **changes: Any) -> Items:
-    return read_set(EvalSet(capability=str(path), max_new_tokens=6, **changes))
-
-
-# --- sets ----------------------------------------------------------------------------------------------------
-
-
-def test_a_set_is_limited_and_what_its_scorer_cannot_score_is_left_out(tmp_path: Path) -> None:
-    rows = [{"id": str(i), "split": "heldout", "prompt": "p", "answer": answer}
-            for i, answer in enumerate(["1", "none at all", "3", "4"])]  # fmt: skip
-    found = items_of(written(tmp_path / "mixed.jsonl", rows), limit=3)
-    assert [example.id for example in found.capability.examples] == ["0", "2"]
-    assert found.unfit == ("1",)
-
-
-def test_a_scorer_that_fits_no_item_is_refused(tmp_path: Path) -> None:
-    rows = [{"split": "heldout", "prompt": "p", "answer": "no number"}]
-    with pytest.raises(InputError, match="wordy.*number"):
-        items_of(written(tmp_path / "wordy.jsonl", rows))
-
-
-def test_a_set_without_held_out_items_is_refused(tmp_path: Path) -> None:
-    path = written(tmp_path / "trained.jsonl", [{"split": "train", "prompt": "p", "answer": "1"}])
-    with pytest.raises(InputError, match="trained has no heldout examples; mark some"):
-        items_of(path)
-
-
-def test_an_item_without_an_answer_is_refused_with_its_line(tmp_path: Path) -> None:
-    path = written(tmp_path / "open.jsonl", [{"split": "heldout", "prompt": "p"}])
-    with pytest.raises(InputError, match=r"open.jsonl, line 2: answer: Field required"):
-        items_of(path)
 
 
 # --- answers -------------------------------------------------------------------------------------------------
@@ -141,23 +103,12 @@ def test_a_projected_subject_answers_like_its_folded_weights(lm: Any, sums: Path
 
 def test_a_second_evaluation_generates_nothing(lm: Any, sums: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = evaluate(lm, Lane(), items_of(sums), "f")
-    monkeypatch.setattr(evaluation, "generate", lambda *_, **__: pytest.fail("it was asked again"))
+    monkeypatch.setattr(evaluation, "write_batch", lambda *_, **__: pytest.fail("it was asked again"))
     second = evaluate(lm, Lane(), items_of(sums), "f")
     assert second.records == first.records
     assert (second.tokens, second.reused) == (0, 7)
     few = evaluate(lm, Lane(), items_of(sums, limit=3), "f")
     assert few.records == first.records[:3], "records are of items, whatever the limit"
-
-
-@pytest.mark.parametrize(
-    "change", [{"subject": "g"}, {"style": "chat"}, {"new_tokens": 5}, {"template": "Say {prompt}:"}]
-)
-def test_whatever_records_depend_on_keeps_them_apart(sums: Path, change: dict[str, Any]) -> None:
-    items = items_of(sums)
-    settings = items.capability.settings.model_copy(update={"template": change.get("template", "Q: {prompt}\nA:")})
-    other = Items(items.name, type(items.capability)(settings, items.capability.examples),
-                  change.get("style", "raw"), change.get("new_tokens", 6))  # fmt: skip
-    assert other.about(change.get("subject", "f")).key != items.about("f").key
 
 
 def test_a_stop_keeps_whole_batches_and_going_on_gives_the_same(lm: Any, sums: Path) -> None:
@@ -259,13 +210,13 @@ def test_processes_share_the_items_and_each_is_asked_once(
 ) -> None:
     items = items_of(sums)
     alone = evaluate(lm, Lane(), items, "alone", batch_size=2)
-    asked, real = list[str](), evaluation.generate
+    asked, real = list[str](), evaluation.write_batch
 
-    def counting(lm: Any, prompts: Sequence[str], *args: Any, **options: Any) -> Any:
-        asked.extend(prompts)
-        return real(lm, prompts, *args, **options)
+    def counting(lm: Any, lane: Lane, prompts: Sequence[NumberedPrompt], *args: Any) -> Any:
+        asked.extend(one.prompt for one in prompts)
+        return real(lm, lane, prompts, *args)
 
-    monkeypatch.setattr(evaluation, "generate", counting)
+    monkeypatch.setattr(evaluation, "write_batch", counting)
     told: dict[int, list[Progress]] = {rank: [] for rank in range(count)}
     shared = side_by_side(
         count,
@@ -345,17 +296,6 @@ def test_a_likelihood_set_has_no_right_or_wrong(lm: Any, tmp_path: Path, tokeniz
     for record in found.records:
         assert record.tokens == len(f" {ANSWERS[record.id]}".encode()), "of the answer alone, one token a byte"
     assert evaluate(lm, Lane(), items, "f").reused == 3
-
-
-def test_items_too_long_for_the_model_are_left_out_before_anybody_answers(lm: Any, tmp_path: Path) -> None:
-    answers = {"short": "x = 1", "long": "y" * 300}
-    rows = [{"id": k, "split": "heldout", "prompt": "Do it.", "answer": v} for k, v in answers.items()]
-    items = fit_to(lm, items_of(written(tmp_path / "code.jsonl", rows, template=INSTRUCTION, scorer="nll")))
-    assert ([example.id for example in items.capability.examples], items.unfit) == (["short"], ("long",))
-    assert evaluate(lm, Lane(), items, "f").whole
-    rows = rows[1:]
-    with pytest.raises(InputError, match="code: no item has an answer within 256 tokens; choose another set"):
-        fit_to(lm, items_of(written(tmp_path / "code.jsonl", rows, template=INSTRUCTION, scorer="nll")))
 
 
 def test_a_likelihood_that_is_no_number_is_refused(lm: Any, tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:

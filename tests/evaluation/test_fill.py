@@ -130,7 +130,7 @@ def test_what_is_there_is_only_read(make: Make, tmp_path: Path, monkeypatch: pyt
     assert carry_out_table(make(), tmp_path / "first") == "done"
     monkeypatch.undo()
     monkeypatch.setenv("SPD_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(evaluation, "generate", lambda *_, **__: pytest.fail("it was asked before"))
+    monkeypatch.setattr(evaluation, "write_batch", lambda *_, **__: pytest.fail("it was asked before"))
     heard: list[AnyEvent] = []
     assert carry_out_table(make(), tmp_path / "second", tell=heard.append) == "done"
     cells = [event for event in heard if isinstance(event, CellDone)]
