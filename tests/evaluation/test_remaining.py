@@ -72,7 +72,7 @@ def test_what_pieces_are_expected_to_take(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_a_task_of_the_harness_takes_as_long_as_its_items_took_before(monkeypatch: pytest.MonkeyPatch) -> None:
     rates = AnswerRates(tokens=50.0, item=0.1, sets={"harness:sums": 0.5}, source="here")
-    monkeypatch.setattr(remaining, "measured_answers", lambda _model: rates)
+    monkeypatch.setattr(remaining, "measured_answers", lambda _model, _writer: rates)
     sets: list[Any] = [{"capability": "harness:sums", "limit": 40}]
     assert expected_of(evaluation_from({"preset": "quick", "sets": sets})) == {"harness-sums": pytest.approx(40 * 0.5)}
     sets = [{"capability": "harness:sums"}]
