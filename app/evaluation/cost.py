@@ -6,15 +6,14 @@ from dataclasses import dataclass
 import streamlit as st
 
 from app.evaluation.form import Chosen
-from app.evaluation.sets import SetFacts, facts_of
 from app.jobs.models import preparation
 from app.runs.cost import cost_and_prompts
 from app.ui.widgets import counted, duration, escaped
-from spd_core.data.capability import Scorer
 from spd_core.data.public import PUBLIC_SETS
 from spd_core.distill.trained import still_to_train
 from spd_core.errors import InputError
 from spd_core.evaluation.costs import EvaluationCost, answering, cost_of_evaluation, measured_answers
+from spd_core.evaluation.set_facts import SetFacts, facts_by_name, set_facts
 from spd_core.evaluation.statistics import FEWEST, minimum_detectable
 from spd_core.recipes.distill import Recipe
 from spd_core.recipes.evaluation import EvaluationRecipe
@@ -50,18 +49,10 @@ def priced(recipe: EvaluationRecipe, facts: Mapping[str, SetFacts]) -> Priced:
     wanted = [one for seed in recipe.seeds if (one := recipe.distillation(seed)) is not None]
     left = [one for one in map(still_to_train, wanted) if one is not None]
     arms = [_arms(one, stages) for one in left]
-    cost = cost_of_evaluation(recipe, _items(facts), _scorers(facts), _examples(recipe), answers, stages, arms)
+    cost = cost_of_evaluation(recipe, facts, _examples(recipe), answers, stages, arms)
     missing, every = (sum(len(one.arms) for one in recipes) for recipes in (left, wanted))
     training = sum(one.seconds for one in arms if one is not None and one.seconds is not None)
     return Priced(cost, training, missing, every - missing, "" if answers is None else answers.source)
-
-
-def _items(facts: Mapping[str, SetFacts]) -> dict[str, int | None]:
-    return {name: one.items for name, one in facts.items()}
-
-
-def _scorers(facts: Mapping[str, SetFacts]) -> dict[str, Scorer]:
-    return {name: one.scorer for name, one in facts.items()}
 
 
 def added_seconds(proposed: EvaluationRecipe, answered: EvaluationRecipe) -> float | None:
@@ -70,18 +61,17 @@ def added_seconds(proposed: EvaluationRecipe, answered: EvaluationRecipe) -> flo
     Raises:
         InputError: a set cannot be read (any more).
     """
-    new, old = ({one.name: facts_of(one) for one in recipe.sets} for recipe in (proposed, answered))
     stages = measured_rates(answered.model, answered.corpus.writer)
     answers = measured_answers(answered.model, answered.writer)
-    there = answering(answered, _items(old), _scorers(old), answers, stages)
-    whole = priced(proposed, new).cost.seconds
+    there = answering(answered, facts_by_name(answered.sets), answers, stages)
+    whole = priced(proposed, facts_by_name(proposed.sets)).cost.seconds
     return None if whole is None or there is None else max(0.0, whole - there)
 
 
 def in_short(recipe: EvaluationRecipe) -> str:
     """`about 3 min at most`, or that it is not known."""
     try:
-        seconds = priced(recipe, {one.name: facts_of(one) for one in recipe.sets}).cost.seconds
+        seconds = priced(recipe, facts_by_name(recipe.sets)).cost.seconds
     except InputError:  # said below, where the set is chosen
         seconds = None
     return "time not known yet" if seconds is None else f"about {duration(seconds)} at most"
@@ -127,7 +117,7 @@ def _examples(recipe: EvaluationRecipe) -> int | None:
     if recipe.capability in PUBLIC_SETS:
         return recipe.capture.examples
     try:
-        return facts_of(EvalSet(capability=recipe.capability, split="calibration")).whole
+        return set_facts(EvalSet(capability=recipe.capability, split="calibration")).whole
     except InputError:
         return None
 

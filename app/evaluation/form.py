@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from app.evaluation.sets import LIMIT, SetFacts, known_names, pick_lengths, pick_sets, read_facts
+from app.evaluation.sets import LIMIT, known_names, pick_lengths, pick_sets, read_facts
 from app.evaluation.subjects import choice_of, pick_subjects
 from app.runs.form import SETTING_GROUPS, FieldLabel, FilledForm, setting_widgets
 from app.runs.writer import pick_writer
@@ -15,6 +15,7 @@ from app.ui.widgets import failure
 from spd_core.data.capability import builtin_names
 from spd_core.errors import InputError
 from spd_core.evaluation.progress import in_short
+from spd_core.evaluation.set_facts import SetFacts
 from spd_core.recipes.evaluation import NAMED, EvaluationRecipe, evaluation_from
 from spd_core.recipes.sets import EvalSet
 from spd_core.sandbox.run import code_allowed

@@ -1,16 +1,15 @@
-"""What an evaluation asks: widgets for its sets, and what is known of a set before it runs."""
+"""What an evaluation asks: widgets for its sets."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 import streamlit as st
 
 from app.ui.widgets import caption, escaped, failure
-from spd_core.data.capability import Scorer, Split, builtin_names
-from spd_core.data.catalog import file_changed, find_capability, saved_capabilities
+from spd_core.data.capability import builtin_names
+from spd_core.data.catalog import saved_capabilities
 from spd_core.data.public import PUBLIC_SETS
 from spd_core.errors import InputError
+from spd_core.evaluation.set_facts import SetFacts, set_facts
 from spd_core.recipes.sets import EvalSet, answer_length, split_of
 
 LIMIT = 60
@@ -23,45 +22,9 @@ _SCORED = {
 }
 
 
-@dataclass(frozen=True)
-class SetFacts:
-    """What is known of a set.
-
-    Attributes:
-        items: how many will be asked; None where that is known only when it is loaded from the hub.
-        whole: how many the split has.
-    """
-
-    scorer: Scorer
-    items: int | None
-    whole: int | None
-
-
 def known_names() -> tuple[str, ...]:
     """Sets that have a name: built in, saved, public."""
     return (*builtin_names(), *saved_capabilities(), *PUBLIC_SETS)
-
-
-def facts_of(eval_set: EvalSet) -> SetFacts:
-    """What is known of a set without asking the hub.
-
-    Raises:
-        InputError: nothing of that name, no such file, or no item in the split.
-    """
-    if eval_set.task is not None:  # nobody here knows how it scores
-        return SetFacts("exact", eval_set.limit, None)
-    if eval_set.capability in PUBLIC_SETS and not eval_set.data:
-        return SetFacts(PUBLIC_SETS[eval_set.capability].settings.scorer, eval_set.limit, None)
-    scorer, whole = _read(
-        eval_set.capability, eval_set.data, eval_set.split, file_changed(eval_set.capability, eval_set.data)
-    )
-    return SetFacts(scorer, whole if eval_set.limit is None else min(whole, eval_set.limit), whole)
-
-
-@st.cache_data(max_entries=64, show_spinner=False)
-def _read(capability: str, data: str, split: Split, stamp: float) -> tuple[Scorer, int]:
-    found = find_capability(capability, Path(data).expanduser() if data else None, split)
-    return found.settings.scorer, len(found.examples)
 
 
 # --- widgets -----------------------------------------------------------------------------------------------------
@@ -133,7 +96,7 @@ def _pick_one(name: str, before: EvalSet | None, in_domain: bool, key: str) -> E
 def _describe(eval_set: EvalSet, in_domain: bool) -> None:
     domain = ":blue-badge[in-domain]" if in_domain else ":gray-badge[out-of-domain]"
     try:
-        facts = facts_of(eval_set)
+        facts = set_facts(eval_set)
     except InputError:  # said below, once
         st.markdown(f"**{escaped(eval_set.name)}** {domain}")
         return
@@ -179,7 +142,7 @@ def read_facts(sets: Sequence[EvalSet]) -> dict[str, SetFacts]:
     facts = {}
     for eval_set in sets:
         try:
-            facts[eval_set.name] = facts_of(eval_set)
+            facts[eval_set.name] = set_facts(eval_set)
         except InputError as error:
             failure(f"The set {escaped(eval_set.name)} cannot be read:", str(error))
     return facts

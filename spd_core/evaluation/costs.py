@@ -8,9 +8,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from spd_core.data.capability import Scorer
-from spd_core.data.public import PUBLIC_SETS
-from spd_core.distill.checks import examples_of
 from spd_core.errors import InputError
+from spd_core.evaluation.set_facts import SetFacts
 from spd_core.models.families import BUILTIN
 from spd_core.recipes.evaluation import EvaluationRecipe, Subject
 from spd_core.recipes.lanes import source_of
@@ -68,8 +67,7 @@ class EvaluationCost(Record):
 
 def cost_of_evaluation(
     recipe: EvaluationRecipe,
-    items: Mapping[str, int | None],
-    scorers: Mapping[str, Scorer],
+    facts: Mapping[str, SetFacts],
     examples: int | None,
     answers: AnswerRates | None,
     stages: Rates | None,
@@ -78,19 +76,19 @@ def cost_of_evaluation(
     """What all stages cost together.
 
     Args:
-        items, scorers: of each set, by its name; None items where the number is not known before it is loaded.
+        facts: of each set, by its name.
         examples: how many calibration examples there are; None where that is not known either.
         answers, stages: rates of the model that answers; a checkpoint counts as quick as that.
         arms: of each run that is still to train arms; None where that is not known.
     """
     lanes = sum(len(recipe.seeds_of(subject)) for subject in recipe.subjects)
-    counts = [items[wanted.name] for wanted in recipe.sets]
+    counts = [facts[wanted.name].items for wanted in recipe.sets]
     known = [count for count in counts if count is not None]
     captures = len(_captures(recipe))
     parts: list[float | None] = [START * (1 + sum(subject.kind == "checkpoint" for subject in recipe.subjects))]
     parts += [None if one is None else one.seconds for one in arms]
     parts.append(captures and _capturing(recipe, captures, examples, stages))
-    parts.append(answering(recipe, items, scorers, answers, stages))
+    parts.append(answering(recipe, facts, answers, stages))
     whole = [part for part in parts if part is not None]
     return EvaluationCost(
         cells=lanes * len(recipe.sets),
@@ -100,39 +98,20 @@ def cost_of_evaluation(
     )
 
 
-def scored_items(recipe: EvaluationRecipe) -> tuple[dict[str, Scorer], dict[str, int | None]]:
-    """By the name of each set, how it is scored, and how many items are asked; None where only the hub knows.
-
-    Raises:
-        InputError: nothing of a set's name, no such file, or no item in its split.
-    """
-    scorers: dict[str, Scorer] = {}
-    items: dict[str, int | None] = {}
-    for wanted in recipe.sets:
-        if wanted.task is not None:
-            scorers[wanted.name], items[wanted.name] = "exact", wanted.limit  # as a task scores, nobody here knows
-            continue
-        found = examples_of(wanted.capability, wanted.split, wanted.data)
-        settings = PUBLIC_SETS[wanted.capability].settings if found is None else found.settings
-        scorers[wanted.name] = settings.scorer
-        items[wanted.name] = wanted.limit if found is None else len(found.limited(wanted.limit).examples)
-    return scorers, items
-
-
 def answering(
     recipe: EvaluationRecipe,
-    items: Mapping[str, int | None],
-    scorers: Mapping[str, Scorer],
+    facts: Mapping[str, SetFacts],
     answers: AnswerRates | None,
     stages: Rates | None,
 ) -> float | None:
     """Seconds that all answers take, nothing made before them; arguments as of `cost_of_evaluation`."""
     lanes, seconds = sum(len(recipe.seeds_of(subject)) for subject in recipe.subjects), 0.0
     for wanted in recipe.sets:
-        each, count = seconds_of_an_item(wanted, scorers[wanted.name], answers, stages), items[wanted.name]
-        if each is None or count is None:
+        known = facts[wanted.name]
+        each = seconds_of_an_item(wanted, known.scorer, answers, stages)
+        if each is None or known.items is None:
             return None
-        seconds += lanes * count * each
+        seconds += lanes * known.items * each
     return seconds
 
 

@@ -5,9 +5,9 @@ Imports no torch where it is told not to ask: a page calls it on every change.
 
 import functools
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
-from spd_core.data.capability import Scorer
 from spd_core.distill.checks import (
     LONGEST,
     Effort,
@@ -23,7 +23,8 @@ from spd_core.distill.checks import (
 from spd_core.distill.trained import still_to_train
 from spd_core.engines.checks import check_writer
 from spd_core.errors import InputError, MemoryLimitError, SpdError
-from spd_core.evaluation.costs import cost_of_evaluation, measured_answers, scored_items
+from spd_core.evaluation.costs import cost_of_evaluation, measured_answers
+from spd_core.evaluation.set_facts import SetFacts, facts_by_name
 from spd_core.intervention.cards import adapter_folder, read_card
 from spd_core.models.described import Described, describe_model
 from spd_core.models.families import parse_layers
@@ -116,7 +117,7 @@ def _check_memory(recipe: Recipe, model: Described, effort: Effort) -> None:
 
 
 def _check_evaluation(recipe: EvaluationRecipe, model: Described, ask: bool) -> None:
-    scorers, items = scored_items(recipe)
+    facts = facts_by_name(recipe.sets)
     if ask:
         _check_tasks(recipe)
     check_style("prompt_style", recipe.prompt_style, model, recipe.model)
@@ -128,24 +129,24 @@ def _check_evaluation(recipe: EvaluationRecipe, model: Described, ask: bool) -> 
         calibration = examples_of(recipe.capability, "calibration")
         check_capture(recipe.capture, recipe.corpus.prompt_style, calibration, model.card)
         examples = None if calibration is None else len(calibration.examples)
-    _check_answering(recipe, scorers, ask)
+    _check_answering(recipe, facts, ask)
     rates = _rates(recipe)
     wanted = [one for seed in recipe.seeds if (one := recipe.distillation(seed)) is not None]
     for one in wanted[:1]:
         _check_corpus_writer(one, ask)
     left = [one for one in map(still_to_train, wanted) if one is not None]  # what is trained costs nothing more
     efforts = [check_distillation(one, model, rates) for one in left]
-    _check_time(recipe, items, scorers, examples, rates, efforts)
-    _check_code([name for name, scorer in scorers.items() if scorer == "python"], recipe.allow_code)
+    _check_time(recipe, facts, examples, rates, efforts)
+    _check_code([name for name, one in facts.items() if one.scorer == "python"], recipe.allow_code)
 
 
-def _check_answering(recipe: EvaluationRecipe, scorers: dict[str, Scorer], ask: bool) -> None:
+def _check_answering(recipe: EvaluationRecipe, facts: Mapping[str, SetFacts], ask: bool) -> None:
     """Refuse a writer that cannot answer: an engine is asked for texts, by models that are there already."""
     writer = recipe.writer
     if writer.here:
         return
     for wanted in recipe.sets:
-        if wanted.task is not None or scorers[wanted.name] == "nll":
+        if wanted.task is not None or facts[wanted.name].scorer == "nll":
             raise InputError(
                 f"{wanted.name} is scored by likelihoods, which the writer {writer.kind} is not asked for; leave the "
                 "set out, or choose the writer local"
@@ -212,16 +213,14 @@ def _check_base(what: str, base: str, model: str) -> None:
 
 def _check_time(
     recipe: EvaluationRecipe,
-    items: dict[str, int | None],
-    scorers: dict[str, Scorer],
+    facts: Mapping[str, SetFacts],
     examples: int | None,
     rates: Rates | None,
     efforts: list[Effort],
 ) -> None:
     cost = cost_of_evaluation(
         recipe,
-        items,
-        scorers,
+        facts,
         examples,
         measured_answers(recipe.model, recipe.writer),
         rates,

@@ -11,8 +11,9 @@ from pathlib import Path
 from spd_core.distill.checks import sizes_of
 from spd_core.errors import InputError
 from spd_core.evaluation.cells import cell_path
-from spd_core.evaluation.costs import measured_answers, scored_items, seconds_of_an_item
+from spd_core.evaluation.costs import measured_answers, seconds_of_an_item
 from spd_core.evaluation.progress import EvaluationView, left, training_of
+from spd_core.evaluation.set_facts import set_facts
 from spd_core.recipes.distill import Recipe
 from spd_core.recipes.evaluation import EvaluationRecipe
 from spd_core.runs.costs import Rates, measured_rates
@@ -37,12 +38,13 @@ def _expected(recipe: EvaluationRecipe, rates: Rates | None) -> Expected | None:
     answers = measured_answers(recipe.model, recipe.writer)
     if training is None:
         return None
-    found, (scorers, items) = dict(training), scored_items(recipe)
+    found = dict(training)
     for wanted in recipe.sets:
-        each, n = seconds_of_an_item(wanted, scorers[wanted.name], answers, rates), items[wanted.name]
-        if n is None or each is None:
+        known = set_facts(wanted)
+        each = seconds_of_an_item(wanted, known.scorer, answers, rates)
+        if known.items is None or each is None:
             return None
-        found[wanted.name] = n * each
+        found[wanted.name] = known.items * each
     return found
 
 

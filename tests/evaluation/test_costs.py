@@ -12,6 +12,7 @@ from spd_core.evaluation.costs import (
     cost_of_evaluation,
     measured_answers,
 )
+from spd_core.evaluation.set_facts import SetFacts
 from spd_core.recipes.evaluation import EvaluationRecipe, evaluation_from
 from spd_core.runs import queue
 from spd_core.runs.costs import START, Cost, Rates
@@ -27,9 +28,9 @@ def made(*subjects: object, sets: tuple[object, ...] = ("arithmetic",), **more: 
 
 
 def cost(recipe: EvaluationRecipe, n: int | None = 60, scorer: Scorer = "number", **more: object) -> object:
-    names = [wanted.name for wanted in recipe.sets]
     known = {"examples": 60, "answers": ANSWERS, "stages": STAGES, **more}
-    return cost_of_evaluation(recipe, dict.fromkeys(names, n), dict.fromkeys(names, scorer), **known)  # type: ignore[arg-type]
+    facts = {wanted.name: SetFacts(scorer, n) for wanted in recipe.sets}
+    return cost_of_evaluation(recipe, facts, **known)  # type: ignore[arg-type]
 
 
 def test_by_hand() -> None:
