@@ -15,6 +15,8 @@ from tests.e2e.steps import FINISHED, accessible, button, capture, generate, go_
 from tests.waiting import until
 
 PAGES = ("Home", "Spectrum", "Token attributions", "Side by side", "Fine-tune")
+HARM = 'img, script, a[href*=evil], .katex, strong:text-is("b"), [style*=color]:text-is("r")'
+"""What hostile text would put on a page."""
 STOPPED = re.compile(r"stopped · [1-9]\d* tokens")
 pytestmark = pytest.mark.builtin
 
@@ -245,12 +247,12 @@ def test_hostile_text_is_shown_and_nothing_more(open_app: Callable[..., Page], t
         go_to(page, name)
         if name not in ("Fine-tune", "Evaluation"):  # they show runs, and not the capture in hand
             expect(main(page)).to_contain_text(literal)
-        expect(main(page).locator("img, script, em, a[href*=evil]")).to_have_count(0)
+        expect(main(page).locator(HARM)).to_have_count(0)
     go_to(page, "Side by side")
     generate(page)
     go_to(page, "Home")
     expect(main(page)).to_contain_text(literal)
-    expect(main(page).locator("img, script, em, a[href*=evil]")).to_have_count(0)
+    expect(main(page).locator(HARM)).to_have_count(0)
     expect(main(page)).to_contain_text("One example appears here")  # all of the page is drawn, the field for files too
     file.write_text(json.dumps({"prompt": evil}) + "\n")
     page.locator('input[type="file"]').set_input_files(file)
