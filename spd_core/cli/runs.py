@@ -18,6 +18,7 @@ from spd_core.evaluation.progress import EvaluationView, describe
 from spd_core.intervention.cards import CARD, read_card
 from spd_core.progress import Progress, Tell
 from spd_core.recipes.distill import Recipe, read_recipe
+from spd_core.recipes.evaluation import EvaluationRecipe
 from spd_core.runs import queue, states
 from spd_core.runs.events import AnyEvent
 from spd_core.runs.folder import Damaged, Run, all_runs, open_run
@@ -70,14 +71,14 @@ def distill(
             )
         else:
             check(recipe)
-            _carry_out(_new_here(recipe, title), as_json)
+            _carry_out(new_here(recipe, title), as_json)
 
 
-def _new_here(recipe: Recipe, title: str) -> Run:
+def new_here(recipe: Recipe | EvaluationRecipe, title: str) -> Run:
     """A new run of this process, or of all that were launched together."""
-    from spd_core.runs.job import named_by_main
+    from spd_core.runs.parallel import together
 
-    return open_run(named_by_main(lambda: queue.create_here(recipe, title).id))
+    return open_run(together().from_first(lambda: queue.create_here(recipe, title).id))
 
 
 def _carry_out(run: Run, as_json: bool) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from spd_core.cli.console import INTERRUPTED, Json, bars, print_result
-from spd_core.cli.runs import on_bar, run_row
+from spd_core.cli.runs import new_here, on_bar, run_row
 from spd_core.errors import InputError
 from spd_core.evaluation.damaged import read_cells
 from spd_core.evaluation.preflight import check
@@ -65,9 +65,7 @@ def table(
     elif launcher != LOCAL:
         raise InputError("--launcher needs --detach; or write it in front: LAUNCHER -m spd_core table CONFIG.json")
     else:
-        from spd_core.runs.job import named_by_main
-
-        _fill(open_run(named_by_main(lambda: queue.create_here(recipe, title).id)), as_json)
+        _fill(new_here(recipe, title), as_json)
 
 
 def _of_arms(run: Run) -> EvaluationRecipe:

@@ -3,7 +3,6 @@
 Each keeps what the folder holds already, and tells what it does. In which order they run is in `distill/pipeline.py`.
 """
 
-import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -19,7 +18,6 @@ from spd_core.distill.looks import Marks, completions, right_answers
 from spd_core.distill.memory import check_training_memory
 from spd_core.distill.origin import facts_of, files_of, seen_by_arm
 from spd_core.distill.review import Divided, divide
-from spd_core.distill.telling import Telling
 from spd_core.distill.train import train
 from spd_core.distill.watch import TrainNews
 from spd_core.distill.write import PlannedRow, planned_rows, write_corpus, write_corpus_by
@@ -36,6 +34,7 @@ from spd_core.recipes.distill import ArmName, Recipe, Stage
 from spd_core.recipes.lanes import LaneSpec, SubspaceOf, source_of
 from spd_core.runs.events import AnswersScored, ArmDone, Drift, HygieneFound, Sample, TrainingLoss
 from spd_core.runs.parallel import together
+from spd_core.runs.telling import Telling
 from spd_core.storage import remove_folder
 from spd_core.subspace.pipeline import capture_source
 from spd_core.subspace.spectrum import overlap
@@ -72,10 +71,6 @@ class RoundWork(Telling):
         return subspace_of(load_capture(place), self.recipe.capture.rank)
 
     def _capture(self, lm: LanguageModel, kind: SubspaceOf, stage: Stage, place: Path) -> None:
-        def tell(at: Progress) -> None:
-            if at.loss is not None:  # of the gradients; the spectra take a blink
-                self.progress(stage, at)
-
         peers = together()
         found = capture_source(
             lm,
@@ -85,7 +80,7 @@ class RoundWork(Telling):
             self.recipe.corpus.prompt_style,
             self.recipe.seed,
             name=place.name,
-            tell=tell,
+            tell=partial(self.capturing, stage),
             stop=self.stop,
             peers=peers,
         )
@@ -165,6 +160,7 @@ class RoundWork(Telling):
     ) -> list[CorpusRow]:
         """The rows of a corpus, by whom the recipe says; what is there already is only read."""
         peers, sampling, wanted = together(), self.recipe.sampling(arm), self.recipe.corpus
+        tell = partial(self.progress, "corpus")
         if wanted.writer.here:
             return write_corpus(
                 lm,
@@ -174,14 +170,11 @@ class RoundWork(Telling):
                 path,
                 batch_size=wanted.batch_size,
                 stop=self.stop,
-                tell=self._corpus_progress,
+                tell=tell,
                 peers=peers,
             )
         write = partial(write_corpus_by, wanted.writer, name, lm, tasks, lane, sampling, path, self.folder / "engines")
-        return peers.from_first(partial(write, tell=self._corpus_progress, stop=self.stop))  # many rows at a time
-
-    def _corpus_progress(self, at: Progress) -> None:
-        self.progress("corpus", at)
+        return peers.from_first(partial(write, tell=tell, stop=self.stop))  # many rows at a time
 
     def cleaned(self, rows: Sequence[CorpusRow], name: str) -> tuple[list[CorpusRow], list[CorpusRow]]:
         """Rows to train on and held-out rows, without what hygiene or a person has left out; told."""
@@ -242,12 +235,12 @@ class RoundWork(Telling):
             unmarked=not (self.rejected or {}).get(self.corpus_name(arm, round_)),
         )
         if found.card.finished:
-            self._done(found.card, folder, time.monotonic() - self.since)
+            self._done(found.card, folder, self.seconds)
         return load_adapter(found.adapter)
 
     def _done(self, card: AdapterCard, folder: Path, seconds: float) -> None:
         """Tell that an arm is trained; only a training that shall go on needs its checkpoints."""
-        self.tell(ArmDone, steps=card.steps, planned=card.planned, rows=card.rows, seconds=round(seconds, 3))
+        self.tell(ArmDone, steps=card.steps, planned=card.planned, rows=card.rows, seconds=seconds)
         if together().first and (folder / CHECKPOINTS).is_dir():
             remove_folder(folder / CHECKPOINTS)
 

@@ -5,41 +5,37 @@ say together is in `evaluation/table.py`.
 """
 
 import gc
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from spd_core.distill.pipeline import carry_out
 from spd_core.distill.recall import seen_by_checkpoint
-from spd_core.distill.trained import begun_by, trained_by
 from spd_core.engines.checks import who_writes
 from spd_core.engines.writing import engine_for
 from spd_core.errors import InputError, Stopped
 from spd_core.evaluation.answers import Through, unanswered
+from spd_core.evaluation.arms import ArmsOf
 from spd_core.evaluation.cells import Cell, is_filled, write_cell
 from spd_core.evaluation.damaged import read_cells, set_aside
 from spd_core.evaluation.harness_sets import evaluate_items, read_items
 from spd_core.evaluation.items import Items, fit_to
-from spd_core.evaluation.marks import marks_where_allowed
 from spd_core.evaluation.preflight import check
 from spd_core.evaluation.report import write_reports
 from spd_core.evaluation.subjects import Ready, Subjects, fingerprint
 from spd_core.intervention.projection import Lane
 from spd_core.models.loading import LanguageModel, load, quiet
 from spd_core.models.packing import forget_packed
-from spd_core.progress import Progress
-from spd_core.recipes.distill import ArmName, Recipe, Stage
+from spd_core.recipes.distill import ArmName
 from spd_core.recipes.evaluation import EvaluationRecipe, Subject
 from spd_core.recipes.lanes import RAW, Sampling
-from spd_core.runs import queue
-from spd_core.runs.events import AnyEvent, CellDone, StageBegun, StageProgress
-from spd_core.runs.folder import Run, open_run
-from spd_core.runs.job import Outcome, named_by_main, run_job
+from spd_core.runs.events import AnyEvent, CellDone
+from spd_core.runs.job import Outcome
 from spd_core.runs.parallel import together
+from spd_core.runs.telling import Telling
 from spd_core.storage import clear_temporary
 
 
@@ -66,7 +62,7 @@ def carry_out_table(
     peers = together()  # before the model is loaded: it gives each process its GPU
     if peers.count > 1 and not recipe.writer.here:
         raise InputError(f"{peers.count} processes, and an engine that answers many items at a time; start one alone")
-    work = _Work(recipe, folder, tell if peers.first else None, stop)
+    work = _Work(recipe, folder, listener=tell if peers.first else None, stop=stop)
     try:
         peers.all_done(work.check)
         peers.from_first(lambda: clear_temporary(folder / "engines"))  # a checkpoint that a killed process has left
@@ -79,96 +75,18 @@ def carry_out_table(
 
 
 @dataclass
-class _Work:
-    """What the parts of one evaluation share."""
+class _Work(Telling):
+    """What the parts of one evaluation share; it is at one cell at a time."""
 
     recipe: EvaluationRecipe
     folder: Path
-    listener: Callable[[AnyEvent], None] | None
-    stop: Callable[[], bool] | None
     sets: list[Items] = field(default_factory=list)
-    since: float = 0.0
     writers: dict[str, str] = field(default_factory=dict)
-
-    # --- telling -----------------------------------------------------------------------------------------------
-
-    def begin(self, stage: Stage, **where: Any) -> None:
-        """Tell that a stage begins; raises `Stopped` when somebody has asked to."""
-        if together().agreed(self.stop):
-            raise Stopped("stopped on request")
-        self.since = time.monotonic()
-        self.tell(StageBegun(time=time.time(), stage=stage, **where))
-
-    def tell(self, event: AnyEvent) -> None:
-        """Pass an event on."""
-        if self.listener is not None:
-            self.listener(event)
-
-    def progress(self, stage: Stage, at: Progress, **where: Any) -> None:
-        """Tell how far the stage is."""
-        seconds = round(time.monotonic() - self.since, 3)
-        self.tell(
-            StageProgress(
-                time=time.time(),
-                stage=stage,
-                done=int(at.done),
-                total=int(at.total),
-                tokens=at.tokens,
-                seconds=seconds,
-                **where,
-            )
-        )
-
-    # --- before anything is loaded -----------------------------------------------------------------------------
 
     def check(self) -> None:
         """Read the sets, and look for everything that subjects name: what is wrong is told before hours of work."""
         check(self.recipe)
         self.sets = [read_items(wanted, self.recipe.prompt_style) for wanted in self.recipe.sets]
-
-    # --- arms --------------------------------------------------------------------------------------------------
-
-    def trained(self, missing: list[tuple[Subject, int]]) -> dict[tuple[ArmName, int], str]:
-        """By arm and seed, the run that has trained it, of those that are to answer: where none has, one does now."""
-        runs: dict[tuple[ArmName, int], str] = {}
-        for seed in self.recipe.seeds:
-            arms = tuple(subject.arm for subject, own in missing if own == seed and subject.arm is not None)
-            recipe = self.recipe.distillation(seed)
-            if recipe is not None and arms:
-                by_arm = self._distilled(recipe.model_copy(update={"arms": arms}))
-                runs |= {(arm, seed): run.id for arm, run in by_arm.items()}
-        return runs
-
-    def _distilled(self, recipe: Recipe) -> dict[ArmName, Run]:
-        """The run of each arm: those that are there, and one for all other arms."""
-        runs = together().from_first(lambda: trained_by(recipe))  # another job may train one just now
-        left = tuple(arm for arm in recipe.arms if arm not in runs)
-        if left:
-            runs |= dict.fromkeys(left, self._distil(recipe.model_copy(update={"arms": left})))
-        return runs
-
-    def _distil(self, recipe: Recipe) -> Run:
-        """Carry out a distillation: in the run that has begun it, or in a new one."""
-        run = open_run(
-            named_by_main(lambda: (begun_by(recipe) or queue.create_here(recipe, f"arms of {self.folder.name}")).id)
-        )
-
-        def work(*args: Any, stop: Callable[[], bool], **options: Any) -> Outcome:
-            def asked() -> bool:
-                return stop() or (self.stop is not None and self.stop())
-
-            return carry_out(*args, stop=asked, marks=marks_where_allowed, **options)
-
-        outcome = run_job(run, work, self._overhear)
-        forget_packed()
-        gc.collect()  # the model that it loaded
-        if outcome != "done":
-            raise Stopped("stopped on request")
-        return run
-
-    def _overhear(self, event: AnyEvent) -> None:
-        if isinstance(event, StageBegun | StageProgress):
-            self.tell(event)
 
     # --- cells -------------------------------------------------------------------------------------------------
 
@@ -182,7 +100,7 @@ class _Work:
                 if any(self._is_missing(subject, seed, items) for items in self.sets)
             ]
         )
-        runs = self.trained(missing)
+        runs = ArmsOf(self.recipe, f"arms of {self.folder.name}", self.listener, self.stop).trained(missing)
         own = [(subject, seed) for subject, seed in missing if subject.kind != "checkpoint"]
         if own:
             self._fill_own(own, runs)
@@ -209,7 +127,7 @@ class _Work:
         self._fill_cells(lm, subject, seed, Ready(RAW, lane, fingerprint(lm, lane), seen=seen_by_checkpoint(lm.name)))
 
     def _loaded(self, name: str, revision: str | None, arm: str = "") -> LanguageModel:
-        self.begin("load", arm=arm)
+        self.begin("load", arm)
         quiet()
         longest = max(items.max_new_tokens for items in self.sets)
         return load(
@@ -223,17 +141,13 @@ class _Work:
             self.recipe,
             self.folder,
             trained,
-            capturing=lambda what: self.begin("capture", arm=what),
-            tell=self._capturing,
+            capturing=partial(self.begin, "capture"),
+            tell=partial(self.capturing, "capture"),
             stop=self.stop,
         )
         ready = [(subject, seed, subjects.ready(subject, seed)) for subject, seed in wanted]  # refuses before it asks
         for subject, seed, made in ready:
             self._fill_cells(lm, subject, seed, made)
-
-    def _capturing(self, at: Progress) -> None:
-        if at.loss is not None:  # of the gradients; the spectra take a blink
-            self.progress("capture", at)
 
     def _fill_cells(self, lm: LanguageModel, subject: Subject, seed: int, ready: Ready) -> None:
         names = together().from_first(lambda: [one.name for one in self.sets if self._is_missing(subject, seed, one)])
@@ -253,7 +167,7 @@ class _Work:
         if not prompts:
             yield None
             return
-        self.begin("load", arm=subject.name)
+        self.begin("load", subject.name)
         longest = Sampling(temperature=0.0, max_new_tokens=max(items.max_new_tokens for items in missing))
         name, changed, folder = subject.name, subject.kind != "base", self.folder / "engines"
         with engine_for(writer, name, changed, lm, ready.lane, folder, prompts, longest, self.stop) as found:
@@ -262,8 +176,7 @@ class _Work:
     def _fill_cell(
         self, lm: LanguageModel, subject: Subject, seed: int, ready: Ready, items: Items, through: Through | None
     ) -> None:
-        where: dict[str, Any] = {"arm": subject.name, "round": self.recipe.seeds.index(seed) + 1, "set": items.name}
-        self.begin("evaluate", **where)
+        self.begin("evaluate", subject.name, self.recipe.seeds.index(seed) + 1, items.name)
         peers, fitting = together(), fit_to(lm, items)
         found = evaluate_items(
             lm,
@@ -272,7 +185,7 @@ class _Work:
             ready.fingerprint,
             batch_size=self.recipe.batch_size,
             stop=self.stop,
-            tell=lambda at: self.progress("evaluate", at, **where),
+            tell=partial(self.progress, "evaluate"),
             writer=self.writer(subject),
             through=through,
             peers=peers,
@@ -300,20 +213,17 @@ class _Work:
             tokens=found.tokens,
             reused=found.reused,
             chance=items.chance,
-            seconds=round(time.monotonic() - self.since, 3),
+            seconds=self.seconds,
             fingerprint=items.capability.fingerprint,
             created=datetime.now().isoformat(timespec="seconds"),
         )
         peers.from_first(lambda: write_cell(self.folder, cell, found.records))
         value = sum(record.value for record in found.records) / len(found.records)
         self.tell(
-            CellDone(
-                time=time.time(),
-                n=len(found.records),
-                value=value,
-                reused=found.reused,
-                tokens=found.tokens,
-                seconds=cell.seconds,
-                **where,
-            )
+            CellDone,
+            n=len(found.records),
+            value=value,
+            reused=found.reused,
+            tokens=found.tokens,
+            seconds=cell.seconds,
         )

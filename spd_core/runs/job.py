@@ -20,7 +20,6 @@ from spd_core.runs import processes, queue, states
 from spd_core.runs.events import AnyEvent
 from spd_core.runs.folder import Run
 from spd_core.runs.launch import Launch
-from spd_core.runs.parallel import together
 from spd_core.runs.record import State, Status
 from spd_core.storage import exclusive
 
@@ -62,11 +61,6 @@ def run_job(run: Run, work: Work, show: Callable[[AnyEvent], None] | None = None
 def is_main() -> bool:
     """Whether this is the first process of a launch, or the only one."""
     return os.environ.get("RANK", "0") == "0"
-
-
-def named_by_main(name: Callable[[], str]) -> str:
-    """What `name` returns in the first process of a launch, which alone calls it; the same in all of them."""
-    return together().from_first(name)
 
 
 # --- stopping ----------------------------------------------------------------------------------------------------

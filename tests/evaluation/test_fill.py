@@ -25,7 +25,7 @@ from spd_core.intervention.projection import Lane
 from spd_core.recipes.distill import Recipe
 from spd_core.recipes.evaluation import EvaluationRecipe, evaluation_from
 from spd_core.runs import queue, states
-from spd_core.runs.events import AnyEvent, CellDone, StageBegun
+from spd_core.runs.events import AnyEvent, CellDone, StageBegun, StageProgress
 from spd_core.runs.folder import Run, all_runs
 from spd_core.runs.record import anchored
 from spd_core.subspace.store import captures_folder, load_capture, open_capture, reference_of, save_capture
@@ -99,6 +99,8 @@ def test_every_subject_answers_every_set(make: Make, tmp_path: Path) -> None:
     assert {cell.n for cell in cells} == {5}
     captures = [event.arm for event in heard if isinstance(event, StageBegun) and event.stage == "capture"]
     assert captures == ["capability", "full loss", "shuffled answers"], "one for all subjects that use it"
+    told = [event.arm for event in heard if isinstance(event, StageProgress) and event.stage == "capture"]
+    assert list(dict.fromkeys(told)) == captures, "how far each is, under its name"
     table = read_table(recipe, tmp_path / "run")
     assert (table.done, table.planned) == (12, 12)
     assert [column.in_domain for column in table.columns] == [True, False]
