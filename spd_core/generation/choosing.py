@@ -74,28 +74,33 @@ def truncated(scores: Tensor, sampling: Sampling) -> Tensor:
 
 
 class _Draws:
-    """The exponential noise of one step: a vector over the vocabulary for every distinct generator."""
+    """The noise of one step: a vector over the vocabulary for every distinct generator.
+
+    Exponential noise as `exponential_` draws it (−log1p(−u) of a uniform double u), to the last bit, but with the
+    logarithms of those tokens alone that are looked at: they take most of the time.
+    """
 
     def __init__(self, noise: Sequence[torch.Generator], vocabulary: int) -> None:
         distinct = list(dict.fromkeys(noise))
-        self._drawn = torch.empty(len(distinct), vocabulary)
-        for row, generator in zip(self._drawn, distinct, strict=True):
-            row.exponential_(generator=generator)
+        self._uniform = torch.empty(len(distinct), vocabulary, dtype=torch.float64)
+        for row, generator in zip(self._uniform, distinct, strict=True):
+            row.uniform_(generator=generator)
         places = {generator: place for place, generator in enumerate(distinct)}
         self._places = [places[generator] for generator in noise]
 
     def of(self, ids: Tensor) -> Tensor:
         """[rows, k] standard Gumbel noise of these tokens, on the CPU."""
-        return _gumbel(self._drawn[torch.tensor(self._places)[:, None], ids.cpu()])
+        return _gumbel(self._uniform[torch.tensor(self._places)[:, None], ids.cpu()])
 
     def rows(self, rows: Sequence[int]) -> Tensor:
         """[len(rows), vocabulary] standard Gumbel noise of all tokens, on the CPU."""
-        return _gumbel(self._drawn[[self._places[row] for row in rows]])
+        return _gumbel(self._uniform[[self._places[row] for row in rows]])
 
 
-def _gumbel(drawn: Tensor) -> Tensor:
-    """Standard Gumbel noise: −log of exponential noise."""
-    return -drawn.clamp(min=torch.finfo(torch.float32).tiny).log()
+def _gumbel(uniform: Tensor) -> Tensor:
+    """Standard Gumbel noise, float32: −log of exponential noise."""
+    exponential = -torch.log1p(-uniform).float()
+    return -exponential.clamp(min=torch.finfo(torch.float32).tiny).log()
 
 
 def _among_all(scores: Tensor, sampling: Sampling, draws: _Draws, rows: Sequence[int]) -> Tensor:

@@ -105,6 +105,19 @@ def test_a_shared_generator_draws_once_a_step() -> None:
         assert set(choose(flat, sampling, [together] * 3).tolist()) == {choose(flat[:1], sampling, [alone]).item()}
 
 
+@pytest.mark.parametrize("vocabulary", [1, 7, 16, 1000, 49_152])
+def test_noise_is_torch_s_exponential_noise_to_the_last_bit(vocabulary: int) -> None:
+    """What was written under a seed before is written under it again."""
+    ours, theirs = torch.Generator().manual_seed(vocabulary), torch.Generator().manual_seed(vocabulary)
+    for _ in range(4):
+        found = choosing._Draws([ours], vocabulary)
+        drawn = torch.empty(vocabulary).exponential_(generator=theirs).clamp(min=torch.finfo(torch.float32).tiny)
+        assert torch.equal(found.rows([0])[0], -drawn.log())
+        some = torch.randint(vocabulary, (1, 5))
+        assert torch.equal(found.of(some), -drawn[some].log())
+    assert torch.equal(ours.get_state(), theirs.get_state())
+
+
 def test_greedy_takes_the_first_of_the_likeliest_and_reads_no_noise() -> None:
     assert choose(torch.tensor([[0.0, 2.0, 2.0], [1.0, 0.0, 0.0]]), Sampling(temperature=0), []).tolist() == [1, 0]
 
