@@ -4,6 +4,7 @@ torch lays a weight out anew at every call, which for a few rows costs as much a
 (benchmarks/generation.py measures both). Knows nothing of lanes; without it everything gives the same text.
 """
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from types import TracebackType
@@ -59,6 +60,10 @@ class _PackedLinears:
             modules = self._model.modules()
             self._products = [_Product(linears) for module in modules for linears in _fed_alike(module)]
         for product in self._products:
+            product.look()
+            if len(product.linears) == 1:
+                vars(product.linears[0])["forward"] = product.alone
+                continue
             for place, linear in enumerate(product.linears):
                 vars(linear)["forward"] = partial(product.of, place)
 
@@ -93,7 +98,16 @@ class _Product:
     def __init__(self, linears: tuple[nn.Linear, ...]) -> None:
         self.linears = linears
         self._widths = [linear.out_features for linear in linears]
+        self._weights: list[Tensor] = []
+        self._versions: list[int] = []
         self.forget()
+
+    def look(self) -> None:
+        """Take the weights and biases as they are now; a step asks for them more than a hundred times."""
+        self._weights = [linear.weight for linear in self.linears]
+        biases: list[Tensor] = [linear.bias for linear in self.linears if linear.bias is not None]
+        self._bias = torch.cat(biases) if len(biases) > 1 else biases[0] if biases else None
+        self._pack()
 
     def forget(self) -> None:
         """Keep no tensor."""
@@ -111,22 +125,31 @@ class _Product:
             self.forget()
         return part
 
+    def alone(self, x: Tensor) -> Tensor:
+        """What a map that shares with no other makes of inputs `[..., in]`."""
+        if torch.is_grad_enabled() or x.dtype != torch.float32:
+            return F.linear(x, self.linears[0].weight, self.linears[0].bias)
+        return self._all(x)
+
     def _all(self, x: Tensor) -> Tensor:
-        biases: list[Tensor] = [linear.bias for linear in self.linears if linear.bias is not None]
-        bias = torch.cat(biases) if biases else None
-        product: Tensor = torch.ops.mkldnn._linear_pointwise(x, _pack(self.linears), bias, "none", [], "")
+        if self._versions != [weight._version for weight in self._weights]:
+            self._pack()
+        product: Tensor = torch.ops.mkldnn._linear_pointwise(x, self._packed, self._bias, "none", [], "")
         return product
 
+    def _pack(self) -> None:
+        self._packed = _pack(self._weights)
+        self._versions = [weight._version for weight in self._weights]
 
-def _pack(linears: tuple[nn.Linear, ...]) -> Tensor:
+
+def _pack(weights: Sequence[Tensor]) -> Tensor:
     """The packed form of weights, one below the other; packed again when one was changed in place since."""
-    first = linears[0].weight
-    versions = tuple((linear.weight.data_ptr(), linear.weight._version) for linear in linears)
-    known, packed = _packed.get(first, (None, None))
+    versions = tuple((weight.data_ptr(), weight._version) for weight in weights)
+    known, packed = _packed.get(weights[0], (None, None))
     if known != versions:
-        weights = [linear.weight.detach() for linear in linears]
-        whole = torch.cat(weights) if len(weights) > 1 else weights[0]
+        parts = [weight.detach() for weight in weights]
+        whole = torch.cat(parts) if len(parts) > 1 else parts[0]
         packed = torch.ops.mkldnn._reorder_linear_weight(whole, _PACKED_FOR)
-        _packed[first] = (versions, packed)
+        _packed[weights[0]] = (versions, packed)
     result: Tensor = packed
     return result
