@@ -189,16 +189,16 @@ def main(rounds: int = 5) -> None:
         browser = playwright.chromium.launch(executable_path=find_chromium(), args=["--no-sandbox", "--disable-gpu"])
         browser.new_page().goto("about:blank")  # the browser's own start is not the app's
         paint = first_paint(browser, rounds)
-        report("first paint of the app", paint, "≤ 2 s", paint <= 2, "s")
+        report("first paint of the app", paint, "≤ 1.5 s", paint <= 1.5, "s")
         for path, title in PAGES.items():
             whole = opening(playwright, path, rounds)
             report(f"{title} opens on recorded results", whole, "≤ 3 s", whole <= 3, "s")
         for title, seconds in page_changes(browser, rounds).items():
-            report(f"change to {title}", seconds, "≤ 0.5 s", seconds <= 0.5, "s")
+            report(f"change to {title}", seconds, "≤ 0.3 s", seconds <= 0.3, "s")
         with a_run_that_trains():
             busy = page_changes(browser, rounds)
         for title, seconds in busy.items():
-            report(f"change to {title} while a run trains", seconds, "≤ 1 s", seconds <= 1, "s")
+            report(f"change to {title} while a run trains", seconds, "≤ 0.5 s", seconds <= 0.5, "s")
         browser.close()
     seconds = conversion()
     report("first-use conversion", seconds, "≤ 20 s", seconds <= 20, "s")
