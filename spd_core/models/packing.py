@@ -17,6 +17,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from spd_core.models.device import available_memory
 from spd_core.models.loading import LanguageModel
+from spd_core.models.pages import into_large_pages
 
 _PACKED_FOR = 16
 """Rows that oneDNN is told to expect: of its layouts for 1, 4, 16 and 32 this one is nowhere far from the best, from
@@ -24,6 +25,7 @@ two rows to whole prompts, with AVX2 as with AVX-512."""
 _SIBLINGS = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
 """Maps that most families feed the same tensor: one product for all of them is faster than one each."""
 
+_fresh: list[Tensor] = []  # packed, and not in large pages yet
 _packed: Any = WeakTensorKeyDictionary()  # first weight → (versions of all when they were packed, the packed weight)
 
 
@@ -66,6 +68,9 @@ class _PackedLinears:
                 continue
             for place, linear in enumerate(product.linears):
                 vars(linear)["forward"] = partial(product.of, place)
+        if _fresh:
+            into_large_pages([(torch.ops.mkldnn.data_ptr(one), torch.ops.mkldnn._nbytes(one)) for one in _fresh])
+            _fresh.clear()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -151,5 +156,6 @@ def _pack(weights: Sequence[Tensor]) -> Tensor:
         whole = torch.cat(parts) if len(parts) > 1 else parts[0]
         packed = torch.ops.mkldnn._reorder_linear_weight(whole, _PACKED_FOR)
         _packed[weights[0]] = (versions, packed)
+        _fresh.append(packed)
     result: Tensor = packed
     return result
