@@ -22,6 +22,8 @@ from spd_core.models.pages import into_large_pages
 _PACKED_FOR = 16
 """Rows that oneDNN is told to expect: of its layouts for 1, 4, 16 and 32 this one is nowhere far from the best, from
 two rows to whole prompts, with AVX2 as with AVX-512."""
+_FROM = {"AVX512": 3}
+"""Rows from which packed products are faster, by what the processor can; 2 where nothing is said."""
 _SIBLINGS = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
 """Maps that most families feed the same tensor: one product for all of them is faster than one each."""
 
@@ -32,12 +34,16 @@ _packed: Any = WeakTensorKeyDictionary()  # first weight → (versions of all wh
 def packed_linears(lm: LanguageModel, rows: int) -> AbstractContextManager[Any]:
     """A context, to be entered with the model's lock held, in which its linear maps use packed weights.
 
-    Does nothing for one row (torch is as fast), on a GPU, in another dtype (bfloat16 without hardware for it gains
-    nothing from it), or when a second copy of the weights does not fit easily.
+    Does nothing for one row, or for two with AVX-512 (torch is as fast), on a GPU, in another dtype (bfloat16 without
+    hardware for it gains nothing from it), or when a second copy of the weights does not fit easily.
     """
     weights = sum(parameter.nbytes for parameter in lm.model.parameters())
     usable = lm.device.type == "cpu" and lm.dtype == torch.float32 and torch.backends.mkldnn.is_available()
-    if rows < 2 or not usable or 3 * weights > available_memory(lm.device):
+    if (
+        rows < _FROM.get(torch.backends.cpu.get_cpu_capability(), 2)
+        or not usable
+        or 3 * weights > available_memory(lm.device)
+    ):
         return nullcontext()
     return _PackedLinears(lm.model)
 

@@ -23,7 +23,7 @@ def test_packed_products_equal_plain_ones(rows: int, bias: bool) -> None:
     x, linear = torch.randn(rows, 3, 24), torch.nn.Linear(24, 40, bias)
     with torch.inference_mode():
         plain = linear(x)
-        with packed_linears(holding(linear), 2):
+        with packed_linears(holding(linear), 4):
             torch.testing.assert_close(linear(x), plain, rtol=1e-4, atol=1e-5)
         assert linear.weight in packing._packed
         assert torch.equal(linear(x), plain), "outside, nothing is left of it"
@@ -37,7 +37,7 @@ def test_a_whole_model_gives_the_same_logits_and_bit_equal_ones_afterwards(
     ids = torch.randint(3, 60, (3, 7))
     with torch.inference_mode():
         before = lm.model(ids).logits
-        with packed_linears(lm, 2):
+        with packed_linears(lm, 4):
             torch.testing.assert_close(lm.model(ids).logits, before, rtol=1e-3, atol=1e-4)
         assert torch.equal(lm.model(ids).logits, before)
 
@@ -45,7 +45,7 @@ def test_a_whole_model_gives_the_same_logits_and_bit_equal_ones_afterwards(
 def test_hooks_see_and_change_what_they_did() -> None:
     linear, x = torch.nn.Linear(8, 8), torch.randn(2, 8)
     linear.register_forward_hook(lambda module, inputs, output: output + 100 * inputs[0])
-    with torch.inference_mode(), packed_linears(holding(linear), 2):
+    with torch.inference_mode(), packed_linears(holding(linear), 4):
         torch.testing.assert_close(linear(x), x @ linear.weight.T + linear.bias + 100 * x, rtol=1e-4, atol=1e-4)
 
 
@@ -53,8 +53,8 @@ def test_two_who_take_turns_both_use_packed_weights() -> None:
     linear = torch.nn.Linear(8, 8)
     model = holding(linear)
     with torch.inference_mode():
-        with packed_linears(model, 2):
-            waiting = packed_linears(model, 2)
+        with packed_linears(model, 4):
+            waiting = packed_linears(model, 4)
         with waiting:
             assert "forward" in vars(linear)
     assert "forward" not in vars(linear)
@@ -62,7 +62,7 @@ def test_two_who_take_turns_both_use_packed_weights() -> None:
 
 def test_an_error_inside_leaves_nothing() -> None:
     linear = torch.nn.Linear(8, 8)
-    with pytest.raises(RuntimeError), torch.inference_mode(), packed_linears(holding(linear), 2):
+    with pytest.raises(RuntimeError), torch.inference_mode(), packed_linears(holding(linear), 4):
         linear(torch.randn(2, 7))
     assert "forward" not in vars(linear)
 
@@ -70,7 +70,7 @@ def test_an_error_inside_leaves_nothing() -> None:
 def test_a_weight_changed_in_place_is_packed_again() -> None:
     linear, x = torch.nn.Linear(8, 8), torch.randn(2, 8)
     for _ in range(2):
-        with torch.inference_mode(), packed_linears(holding(linear), 2):
+        with torch.inference_mode(), packed_linears(holding(linear), 4):
             found = linear(x)
         torch.testing.assert_close(found, linear(x).detach(), rtol=1e-4, atol=1e-5)
         with torch.no_grad():
@@ -79,7 +79,7 @@ def test_a_weight_changed_in_place_is_packed_again() -> None:
 
 def test_gradients_still_flow() -> None:
     linear, x = torch.nn.Linear(8, 8), torch.randn(2, 8)
-    with packed_linears(holding(linear), 2):
+    with packed_linears(holding(linear), 4):
         linear(x).sum().backward()
     assert linear.weight.grad is not None
 
@@ -87,16 +87,18 @@ def test_gradients_still_flow() -> None:
 def test_without_room_for_a_copy_nothing_is_packed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(packing, "available_memory", lambda device: 0)
     linear = torch.nn.Linear(4, 4)
-    with torch.inference_mode(), packed_linears(holding(linear), 2):
+    with torch.inference_mode(), packed_linears(holding(linear), 4):
         linear(torch.randn(2, 4))
     assert linear.weight not in packing._packed
 
 
-def test_a_single_row_is_left_to_torch() -> None:
+@pytest.mark.parametrize(("capability", "left"), [("AVX2", 1), ("AVX512", 2), ("DEFAULT", 1)])
+def test_a_few_rows_are_left_to_torch(capability: str, left: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
     linear = torch.nn.Linear(4, 4)
-    with torch.inference_mode(), packed_linears(holding(linear), 1):
-        linear(torch.randn(1, 4))
-    assert linear.weight not in packing._packed
+    for rows in (1, 2, 3):
+        with torch.inference_mode(), packed_linears(holding(linear), rows):
+            assert ("forward" in vars(linear)) == (rows > left)
 
 
 class Attention(torch.nn.Module):
@@ -116,7 +118,7 @@ def test_maps_that_are_fed_alike_share_a_product_and_nothing_else() -> None:
     attention, x = Attention(), torch.randn(3, 8)
     with torch.inference_mode():
         plain = attention(x.clone())
-        with packed_linears(holding(attention), 2):
+        with packed_linears(holding(attention), 4):
             torch.testing.assert_close(attention(x.clone()), plain, rtol=1e-4, atol=1e-5)
             attention.k_proj.weight.mul_(2)
             found = attention(x.clone())

@@ -53,7 +53,7 @@ def test_packed_weights_are_packed_again(tiny_lm: Callable[[str], Any]) -> None:
     two = torch.tensor([[5], [6]])
 
     def packed() -> torch.Tensor:
-        with torch.inference_mode(), packed_linears(lm, 2):
+        with torch.inference_mode(), packed_linears(lm, 4):
             found: torch.Tensor = lm.model(two).logits
         return found
 
