@@ -42,10 +42,8 @@ def panel(run: Run, table: "Table") -> None:
         placeholder="Choose evaluations",
         help="The same subjects on the same sets are paired item by item.",
     )
-    for id in chosen:
-        if id in others:
-            _pair(table, others[id])
-    if chosen:
+    shared = [_pair(table, others[id]) for id in chosen if id in others]
+    if any(shared):
         _how_to_read("this evaluation")
 
 
@@ -62,9 +60,9 @@ def listed_panel(listed: Sequence[ListedRun]) -> None:
         )
     reference, *others = sorted(picked, key=lambda run: run.record.created)
     first = table_of(reference)
-    for other in others:
-        _pair(first, other)
-    _how_to_read(run_title(reference.record))
+    shared = [_pair(first, other) for other in others]
+    if any(shared):
+        _how_to_read(run_title(reference.record))
 
 
 def _evaluations() -> list[Run]:
@@ -74,14 +72,14 @@ def _evaluations() -> list[Run]:
     ]
 
 
-def _pair(first: "Table", other: Run) -> None:
-    """What an evaluation shares with the first one: a picture of the differences, and the table."""
+def _pair(first: "Table", other: Run) -> bool:
+    """What an evaluation shares with the first one: a picture of the differences, and the table. Whether it has any."""
     pairs = shared_cells(first, table_of(other))
     title = shown(other.record.title or other.record.recipe.capability)
     st.markdown(f"###### {escaped(title)} of {other.record.created.replace('T', ' ')}")
     if not pairs:
         caption("They share no subject on a set that both have answered.")
-        return
+        return False
     same = [one for one in pairs if one.same_subject]
     others = [one for one in pairs if not one.same_subject]
     caption(
@@ -100,6 +98,7 @@ def _pair(first: "Table", other: Run) -> None:
         unlike = any(one.difference is None or one.difference.effect for one in same)
         with st.expander(f"The same subject in both: {counted(len(same), 'cell')}", expanded=unlike):
             st.html(table_html(pair_charts.pair_rows(same), f"The same subjects in common with {title}"))
+    return True
 
 
 def _of_all(count: int, all_of_them: int) -> str:

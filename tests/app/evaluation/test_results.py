@@ -286,6 +286,7 @@ def test_evaluations_without_anything_in_common_say_so() -> None:
     put(second.folder, "base", "codealpaca", read(0.7), fingerprint="0" * 64)
     at = opened(first, "Compare", **{session.COMPARED_WITH: [second.id]})
     assert "They share no subject on a set" in text_of(at)
+    assert "How to read this: a difference" not in text_of(at), "there is none to be read"
     second.write_status(Status(state="done", since=0.0))
     assert "Another evaluation can be compared" not in text_of(opened(first, "Compare"))
 
