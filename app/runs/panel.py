@@ -215,6 +215,32 @@ def run_actions(
         if go_on is not None and go_on.refusal:
             st.warning(escaped(go_on.refusal), icon=":material/block:")
     row = st.container(horizontal=True, vertical_alignment="center")
+    if status.needs_other_settings:
+        _clone_button(row, clone, "primary")
+    _next_step(run, status, row, go_on)
+    if more is not None:
+        more(row)
+    if not status.needs_other_settings:
+        _clone_button(row, clone, "primary" if run.recorded and more is None else "secondary")
+    if status.state not in LIVE and not run.recorded:
+        title = f"{shown(run.record.title or run.record.recipe.capability)} of {run.record.created.replace('T', ' ')}"
+        delete_button(
+            "Delete this run",
+            title,
+            row,
+            delete=lambda: delete_run(run, key),
+            disabled=False,
+            warn=lambda: said_of_references([run]),
+        )
+
+
+def _clone_button(row: "DeltaGenerator", clone: Callable[[], None], look: Literal["primary", "secondary"]) -> None:
+    if row.button("Clone with changes", type=look, on_click=clone, icon=":material/content_copy:"):
+        st.rerun()  # the whole page, and not this fragment alone
+
+
+def _next_step(run: Run, status: Status, row: "DeltaGenerator", go_on: GoOn | None) -> None:
+    """How it ends or goes on: stop, kill, go on after a review, resume."""
     if status.state in LIVE and run.asked_to_stop():
         waited = max(0.0, time.time() - run.asked_at())
         row.button("Stopping after this step…", disabled=True, icon=":material/stop_circle:")
@@ -246,26 +272,11 @@ def run_actions(
     elif status.state in ("stopped", "failed", "lost"):
         row.button(
             "Resume",
-            type="primary",
+            type="secondary" if status.needs_other_settings else "primary",
             on_click=try_it,
             args=(lambda: queue.resume(run),),
             icon=":material/resume:",
             help="Goes on where it stood, to the same result as if it had not stopped.",
-        )
-    if more is not None:
-        more(row)
-    look: Literal["primary", "secondary"] = "primary" if run.recorded and more is None else "secondary"
-    if row.button("Clone with changes", type=look, on_click=clone, icon=":material/content_copy:"):
-        st.rerun()  # the whole page, and not this fragment alone
-    if status.state not in LIVE and not run.recorded:
-        title = f"{shown(run.record.title or run.record.recipe.capability)} of {run.record.created.replace('T', ' ')}"
-        delete_button(
-            "Delete this run",
-            title,
-            row,
-            delete=lambda: delete_run(run, key),
-            disabled=False,
-            warn=lambda: said_of_references([run]),
         )
 
 

@@ -7,13 +7,14 @@ from pydantic import Discriminator, Tag
 
 from spd_core.data.capability import builtin_names
 from spd_core.data.public import PUBLIC_SETS
-from spd_core.errors import InputError
+from spd_core.errors import CaptureError, InputError, ModelError, TrainingError
 from spd_core.models.families import BUILTIN
 from spd_core.recipes.distill import Recipe
 from spd_core.recipes.evaluation import EvaluationRecipe
 from spd_core.records import Record
 
 FORMAT = 1
+_OF_SETTINGS = frozenset(error.exit_code for error in (InputError, ModelError, CaptureError, TrainingError))
 State: TypeAlias = Literal["queued", "starting", "running", "review", "done", "stopped", "failed", "lost"]
 _R = TypeVar("_R", bound=Record)
 
@@ -93,6 +94,12 @@ class Status(Record):
     exit_code: int | None = None
     launcher: Owner | None = None
     job: Owner | None = None
+
+    @property
+    def needs_other_settings(self) -> bool:
+        """It failed for what it was asked: gone on with as it is, it would fail again, unless the reason says that it
+        can be resumed (where a file is to be mended)."""
+        return self.state == "failed" and self.exit_code in _OF_SETTINGS and "resume" not in self.reason
 
 
 def anchored(recipe: AnyRecipe) -> AnyRecipe:

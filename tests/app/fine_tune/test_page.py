@@ -122,6 +122,27 @@ def test_every_state_says_what_to_do(state: State, says: str, button: str) -> No
     assert at.session_state[session.RUNS_VIEW] == "New run"
 
 
+@pytest.mark.parametrize(
+    ("code", "reason", "first"),
+    [
+        (7, "the loss is nan at step 3; choose a smaller learning rate", "Clone with changes"),
+        (2, "corpus.held_out 48 of 48 prompts leaves none to train on; hold out fewer", "Clone with changes"),
+        (2, "c.jsonl was written here; go on with that writer, or delete the file and resume", "Resume"),
+        (6, "the disk is full; free space and resume; nothing is lost", "Resume"),
+        (8, "nothing answers at http://127.0.0.1:8000/v1; start the server", "Resume"),
+        (None, "of an earlier version", "Resume"),
+    ],
+)
+def test_a_failed_run_leads_with_what_helps(code: int | None, reason: str, first: str) -> None:
+    """Exit codes as `python -m spd_core --help` lists them."""
+    run = made("failed")
+    run.write_status(Status(state="failed", since=time.time(), reason=reason, exit_code=code))
+    buttons = [one for one in opened(run=run.id).button if one.label in ("Resume", "Clone with changes")]
+    assert [one.label for one in buttons if one.proto.type == "primary"] == [first]
+    assert buttons[0].label == first
+    assert len(buttons) == 2, "the other one is there, too: a file may have been mended"
+
+
 def test_a_lost_run_is_resumed() -> None:
     run = made("running")  # nobody works on it
     at = opened(run=run.id)
