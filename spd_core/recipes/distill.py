@@ -77,6 +77,7 @@ class CorpusSettings(Request):
         split: whose prompts; `train` has none that the subspace was captured from.
         prompts: the first so many of them; None takes all.
         held_out: the last so many of those prompts: what is written on them is scored, never trained on.
+        batch_size: rows written at once: 32 take a third longer than 16, and twice as many tokens come of it.
         temperature, top_p, top_k: for all arms alike; None leaves each arm its own.
         drop: rows that are left out of training.
         writer: who writes it.
@@ -88,7 +89,7 @@ class CorpusSettings(Request):
     prompt_style: Style = "raw"
     samples: int = Field(default=1, ge=1)
     max_new_tokens: int = Field(default=256, ge=1)
-    batch_size: int = Field(default=16, ge=1)
+    batch_size: int = Field(default=32, ge=1)
     temperature: float | None = Field(default=None, ge=0)
     top_p: float | None = Field(default=None, gt=0, le=1)
     top_k: int | None = Field(default=None, ge=0)

@@ -184,7 +184,7 @@ def tiny(family_folder: Callable[[str], Path], tmp_path: Path) -> dict[str, Any]
 def test_without_memory_on_this_machine(tiny: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     check(recipe_from(tiny))
     monkeypatch.setattr(device, "total_memory", lambda _device: 2**20)
-    with pytest.raises(MemoryLimitError, match=r"corpus.batch_size 16 and train.batch_size 8 .* this machine has 0.0"):
+    with pytest.raises(MemoryLimitError, match=r"corpus.batch_size 32 and train.batch_size 8 .* this machine has 0.0"):
         check(recipe_from(tiny))
     check(recipe_from(tiny), ask=False)
     check(recipe_from(tiny), f"{sys.executable} -m accelerate.commands.launch")
