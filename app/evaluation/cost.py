@@ -98,7 +98,8 @@ def panel(chosen: Chosen) -> None:
         f"Cost: {' · '.join(pieces)}",
         help=f"Rates: {escaped(found.source)}. What was answered before is not asked again, and costs nothing."
         if known
-        else "Nothing was measured yet for this model or this size: the run tells, as it goes on, how long it takes.",
+        else "Nothing was measured yet for this model, this size or who answers: the run tells, as it goes on, how "
+        "long it takes.",
     )
 
 

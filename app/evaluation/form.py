@@ -82,14 +82,21 @@ def fill_evaluation(settings: Any) -> None:
     load_evaluation(evaluation_from(settings))
 
 
-def preset(name: str, capability: str, model: str = "builtin") -> EvaluationRecipe:
-    """A preset for a capability and a model, with the settings of the quick distillation."""
+def preset(
+    name: str, capability: str, model: str = "builtin", writers: Mapping[str, Any] | None = None
+) -> EvaluationRecipe:
+    """A preset for a capability, a model and who writes, with the settings of the quick distillation."""
     made = _PRESETS[name](capability)
     sets = [{"capability": one, "limit": LIMIT} for one in dict.fromkeys(made["sets"])]
     subjects = [NAMED[one].model_dump(mode="json") for one in made["subjects"]]
-    return evaluation_from(
-        {"preset": "quick", "capability": capability, "model": model, "subjects": subjects, "sets": sets}
-    )
+    first = {"capability": capability, "model": model, "subjects": subjects, "sets": sets}
+    return evaluation_from({"preset": "quick", **first, **(writers or {})})
+
+
+def _writers_of(recipe: EvaluationRecipe) -> dict[str, Any]:
+    """Who answers, and who writes the corpora of arms: no preset says."""
+    answers, corpora = (one.model_dump(mode="json") for one in (recipe.writer, recipe.corpus.writer))
+    return {"writer": answers, "corpus": {"writer": corpora}}
 
 
 def take_proposed() -> bool:
@@ -133,7 +140,7 @@ def pick_evaluation(above: "DeltaGenerator", price: Callable[[EvaluationRecipe],
             failure("This cannot be run:", str(error))
         recipe = None
     with presets:
-        _pick_preset(recipe, capability, model, price)
+        _pick_preset(recipe, capability, model, _writers_of(recipe or before), price)
     return Chosen(recipe, facts) if recipe is not None else None
 
 
@@ -194,8 +201,8 @@ def _pick_settings(
                 help="Such as 42, 43: arms and drawn controls are made once for each, and scores pooled by item.",
             )
             chosen |= setting_widgets(EvaluationRecipe, _RUN, base, _FORM.key("run"))
-            chosen["writer"] = pick_writer(base["writer"], _FORM.key("writer"), "subject")
             lengths = pick_lengths(sets, facts, _FORM.key("of"))
+            chosen["writer"] = pick_writer(base["writer"], _FORM.key("writer"), "subject")
         for tab, (name, kind, labels) in zip(tabs[1:], SETTING_GROUPS, strict=True):
             with tab:
                 chosen[name] = setting_widgets(kind, labels, base[name], _FORM.key(name))
@@ -214,11 +221,15 @@ def _numbers(text: str) -> list[int | str]:
 
 
 def _pick_preset(
-    recipe: EvaluationRecipe | None, capability: str, model: str, price: Callable[[EvaluationRecipe], str]
+    recipe: EvaluationRecipe | None,
+    capability: str,
+    model: str,
+    writers: Mapping[str, Any],
+    price: Callable[[EvaluationRecipe], str],
 ) -> None:
     """Presets by their question, with what each costs; drawn after the settings: which one these amount to is shown."""
     plain_recipe = recipe.model_copy(update={"allow_code": False}) if recipe is not None else None
-    made = {name: _fits(name, capability, model) for name in _PRESETS}
+    made = {name: _fits(name, capability, model, writers) for name in _PRESETS}
     fitting = (name for name, one in made.items() if one == plain_recipe and one is not None)
     key = _FORM.key("preset")
     st.session_state[key] = next(fitting, None)
@@ -227,7 +238,7 @@ def _pick_preset(
         tuple(_PRESETS),
         key=key,
         on_change=_take_preset,
-        args=(key, capability, model),
+        args=(key, capability, model, writers),
         captions=[_in_short(name, one, price) for name, one in made.items()],
         horizontal=True,
         help="Each fills the form below, where everything can be changed.",
@@ -241,17 +252,17 @@ def _in_short(name: str, recipe: EvaluationRecipe | None, price: Callable[[Evalu
     return f"{_QUESTIONS[name]}  \n**{price(recipe)}** · {in_short(recipe)}"
 
 
-def _fits(name: str, capability: str, model: str) -> EvaluationRecipe | None:
+def _fits(name: str, capability: str, model: str, writers: Mapping[str, Any]) -> EvaluationRecipe | None:
     """A preset as it would be; None where the capability or the model has no such."""
     try:
-        return preset(name, capability, model)
+        return preset(name, capability, model, writers)
     except InputError:
         return None
 
 
-def _take_preset(key: str, capability: str, model: str) -> None:
+def _take_preset(key: str, capability: str, model: str, writers: Mapping[str, Any]) -> None:
     """Of the radio that was drawn: a click may come when the form has been filled anew, and its keys are others."""
     name = st.session_state.get(key)
-    made = _fits(name, capability, model) if name else None
+    made = _fits(name, capability, model, writers) if name else None
     if made is not None:
         load_evaluation(made)

@@ -37,7 +37,8 @@ def panel(recipe: Recipe) -> None:
     except InputError as error:
         st.warning(escaped(str(error)), icon=":material/warning:")
         return
-    time = "not measured yet for this model" if cost.seconds is None else f"at most {duration(cost.seconds)}"
+    unknown = "not measured yet for this model" if recipe.corpus.writer.here else "not measured yet with this engine"
+    time = unknown if cost.seconds is None else f"at most {duration(cost.seconds)}"
     facts = [f"**{time}**", f"{cost.corpus_tokens:,} new tokens", f"{cost.train_tokens:,} tokens trained on"]
     if prepared is not None:
         longest = max(map(len, texts)) / CHARACTERS_PER_TOKEN + recipe.corpus.max_new_tokens

@@ -184,9 +184,10 @@ def _preset_in_words(name: PresetName, recipe: Recipe | None) -> str:
 
 
 def _preset(name: str, recipe: Recipe) -> Recipe:
-    """A preset for the same capability, model and arms."""
+    """A preset for the same capability, model, arms and writer."""
     kept = {what: getattr(recipe, what) for what in ("capability", "model", "revision", "dtype", "arms")}
-    return recipe_from({"preset": name, **kept})
+    writer = recipe.corpus.writer.model_dump(mode="json")
+    return recipe_from({"preset": name, **kept, "corpus": {"writer": writer}})
 
 
 def _take_preset(key: str, recipe: Recipe | None) -> None:

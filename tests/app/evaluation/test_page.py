@@ -130,6 +130,18 @@ def test_presets_fill_the_form() -> None:
     assert widget(at, "radio", "Preset").value is None, "it is that preset no more"
 
 
+def test_a_preset_leaves_to_the_user_who_writes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPD_VLLM", sys.executable)
+    at = opened()
+    answers, corpora = (one for one in at.selectbox if one.label == "Written by")
+    answers.set_value("vllm")
+    corpora.set_value("vllm").run()
+    assert widget(at, "radio", "Preset").value == "Quick look", "who writes makes no other preset of it"
+    at = take(at, "Was it the subspace?")
+    assert [one.value for one in at.selectbox if one.label == "Written by"] == ["vllm", "vllm"]
+    assert widget(at, "radio", "Preset").value == "Was it the subspace?"
+
+
 def test_code_is_run_only_when_it_was_allowed() -> None:
     at = take(opened(), "Was it the subspace?")
     assert button(at, "Start evaluation").disabled
@@ -598,7 +610,7 @@ def gone_script() -> None:
     from app.fine_tune import form as fine_tune_form
     from spd_core.recipes.distill import recipe_from
 
-    form._take_preset("preset_of_a_form_that_is_gone", "arithmetic", "builtin")
+    form._take_preset("preset_of_a_form_that_is_gone", "arithmetic", "builtin", {})
     fine_tune_form._take_preset("preset_of_a_form_that_is_gone", recipe_from({"capability": "arithmetic"}))
 
 

@@ -1,6 +1,7 @@
 """Fine-tune without a browser: the form, runs in every state, corpora and rejections, adapters, bad links."""
 
 import json
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,18 @@ def test_settings_presets_and_what_cannot_be() -> None:
     assert next(button for button in at.button if button.label == "Start fine-tuning").disabled
     assert "no-such-launcher" in text_of(at)
     assert len(queue.all_runs()) == 1, "nothing was created"
+
+
+def test_a_preset_leaves_to_the_user_who_writes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPD_VLLM", sys.executable)
+    at = opened()
+    widget(at, "selectbox", "Written by").set_value("vllm").run()
+    assert widget(at, "radio", "Preset").value == "quick", "who writes makes no other preset of it"
+    assert "not measured yet with this engine" in text_of(at)
+    widget(at, "radio", "Preset").set_value("paper").run()
+    assert not at.exception
+    assert widget(at, "selectbox", "Written by").value == "vllm"
+    assert widget(at, "radio", "Preset").value == "paper"
 
 
 @pytest.mark.parametrize(
