@@ -1,7 +1,7 @@
 """Who writes, as both forms ask it: SPD Lab itself, a server, or vLLM. What that means is in `recipes/writer.py`."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import streamlit as st
 
@@ -19,23 +19,27 @@ _REQUESTS = {
     "timeout": FieldLabel("Seconds for a request"),
     "tries": FieldLabel("Tries", "How often a request is made before the server counts as gone."),
 }
-_NOT_THE_SAME = (
-    "An engine draws its own noise: arms do not share their randomness, and a difference between two of them is luck, "
-    "too. Its texts are never mixed with others; how fast it is, only a run through it tells."
-)
 _HOW = {
     "openai": "The server serves one model by a name; projected and tuned ones are exported, and served beside it.",
-    "vllm": "Started and stopped for each, by the environment that SPD_VLLM names (docs/engines.md).",
+    "vllm": "It is started for each {each}, and stopped after it, in the environment that SPD_VLLM names "
+    "(docs/engines.md).",
 }
+_NOT_THE_SAME = {
+    "arm": "An engine draws its own noise: arms do not share their randomness, and a difference between two of them is "
+    "luck, too.",
+    "subject": "Answers are greedy, so that nothing is drawn; but an engine rounds in its own way, and may choose "
+    "another token where two are nearly even.",
+}
+_NEVER_MIXED = "Its texts are never mixed with others; how fast it is, only a run through it tells."
 
 
-def pick_writer(base: Mapping[str, Any], key: str, each: str) -> dict[str, Any]:
+def pick_writer(base: Mapping[str, Any], key: str, each: Literal["arm", "subject"]) -> dict[str, Any]:
     """The settings of a `Writer`.
 
     Args:
         base: what the form was filled with.
         key: what the keys of its widgets begin with.
-        each: what writes, in words: an arm, or a subject.
+        each: what writes: arms draw noise, subjects answer greedily.
     """
     kind = st.columns(3, gap="medium")[0].selectbox(
         "Written by",
@@ -49,7 +53,7 @@ def pick_writer(base: Mapping[str, Any], key: str, each: str) -> dict[str, Any]:
     found: dict[str, Any] = {"kind": kind or "local"}
     if found["kind"] == "local":
         return found
-    caption(f"{_HOW[found['kind']]} {_NOT_THE_SAME}")
+    caption(f"{_HOW[found['kind']].format(each=each)} {_NOT_THE_SAME[each]} {_NEVER_MIXED}")
     if found["kind"] == "openai":
         found |= setting_widgets(Writer, _SERVER, base, key)
         found["others"] = _pick_others(base["others"], key, each)

@@ -24,18 +24,18 @@ SERVER = Writer(
 )
 
 
-def _page(base: str) -> None:
+def _page(base: str, each: str) -> None:
     import json
 
     import streamlit as st
 
     from app.runs.writer import pick_writer
 
-    st.json(json.dumps(pick_writer(json.loads(base), "here", "arm")))
+    st.json(json.dumps(pick_writer(json.loads(base), "here", "subject" if each == "subject" else "arm")))
 
 
-def shown(writer: Writer) -> AppTest:
-    kwargs = {"base": writer.model_dump_json()}
+def shown(writer: Writer, each: str = "arm") -> AppTest:
+    kwargs = {"base": writer.model_dump_json(), "each": each}
     return AppTest.from_function(_page, kwargs=kwargs, default_timeout=LONG).run()
 
 
@@ -61,3 +61,10 @@ def test_another_writer_is_chosen_with_what_it_cannot_do_beside_it() -> None:
     name.set_value("base").run()
     at.text_area[0].set_value("spd = folded model at http://127.0.0.1:8001/v1\n\n random=r ").run()
     assert chosen(at).others == SERVER.others
+
+
+def test_answers_share_no_noise_because_they_draw_none() -> None:
+    said = text_of(shown(Writer(kind="vllm"), "subject"))
+    assert "started for each subject" in said
+    assert "randomness" not in said
+    assert "greedy" in said
