@@ -178,6 +178,11 @@ def distillation_memory(prepared: Prepared, recipe: Recipe, tokens: int) -> int:
         return memory_of(prepared.config, recipe, tokens)
 
 
+def model_bytes(prepared: Prepared, dtype: str) -> int:
+    """Bytes of a model's weights in a number format."""
+    return estimate_of(prepared, dtype, (0,), 1).load
+
+
 def free_memory() -> int:
     """Free bytes where models are loaded."""
     from spd_core.models.device import available_memory, choose_device

@@ -1,6 +1,6 @@
 """What a distillation costs, alone or as the training of an evaluation's arms."""
 
-from app.jobs.models import Prepared
+from app.jobs.models import Prepared, model_bytes
 from spd_core.data.catalog import find_capability
 from spd_core.recipes.distill import Recipe
 from spd_core.runs.costs import CHARACTERS_PER_TOKEN, Cost, Rates, cost_of
@@ -16,8 +16,9 @@ def cost_and_prompts(recipe: Recipe, prepared: Prepared | None, rates: Rates | N
     examples = len(find_capability(recipe.capability).examples)
     chosen = prompts.limited(recipe.corpus.prompts).examples
     texts = [prompts.settings.template.replace("{prompt}", example.prompt) for example in chosen]
-    card = prepared.card if prepared else None
-    return cost_of(recipe, len(prompts.examples), _mean_tokens(texts, prepared), examples, rates, card), texts
+    card, tokens = prepared.card if prepared else None, _mean_tokens(texts, prepared)
+    weights = model_bytes(prepared, recipe.dtype) if prepared and recipe.corpus.writer.keeps_checkpoint else 0
+    return cost_of(recipe, len(prompts.examples), tokens, examples, rates, card, weights), texts
 
 
 def _mean_tokens(texts: list[str], prepared: Prepared | None) -> float:

@@ -142,11 +142,12 @@ class Effort:
     rates: Rates
 
 
-def check_distillation(recipe: Recipe, model: Described, rates: Rates | None) -> Effort:
+def check_distillation(recipe: Recipe, model: Described, rates: Rates | None, weights: int = 0) -> Effort:
     """Refuse what can be known to fail, before any file is written; returns what it will cost.
 
     Args:
         rates: of this model on this machine; None where nothing was measured.
+        weights: as of `cost_of`.
 
     Raises:
         InputError: a setting cannot be, or it would never end; the message names it.
@@ -159,9 +160,9 @@ def check_distillation(recipe: Recipe, model: Described, rates: Rates | None) ->
     _check_corpus(recipe, prompts, model)
     check_training(recipe.train, model.card)
     sizes = sizes_of(recipe)
-    effort = Effort(_cost(recipe, sizes, rates, model.card), sizes, rates or FASTEST)
+    effort = Effort(_cost(recipe, sizes, rates, model.card, weights), sizes, rates or FASTEST)
     _check_time(recipe, effort)
-    _check_disk(effort.cost)
+    _check_room(effort.cost, recipe.corpus.writer.keeps_checkpoint)
     return effort
 
 
@@ -205,10 +206,10 @@ def sizes_of(recipe: Recipe) -> Sizes | None:
     return Sizes.of(prompts, recipe.corpus.prompts, len(calibration.examples))
 
 
-def _cost(recipe: Recipe, sizes: Sizes | None, rates: Rates | None, card: ModelCard | None) -> Cost:
+def _cost(recipe: Recipe, sizes: Sizes | None, rates: Rates | None, card: ModelCard | None, weights: int) -> Cost:
     """Its cost; at the least where nothing was measured, or its sizes are not known."""
     known = sizes or Sizes(prompts=recipe.corpus.prompts or recipe.corpus.held_out + 1, prompt_tokens=1.0, examples=1)
-    return cost_of(recipe, known.prompts, known.prompt_tokens, known.examples, rates or FASTEST, card)
+    return cost_of(recipe, known.prompts, known.prompt_tokens, known.examples, rates or FASTEST, card, weights)
 
 
 def training_steps(recipe: Recipe, prompts: int) -> int:
@@ -238,12 +239,24 @@ def _check_time(recipe: Recipe, effort: Effort) -> None:
     )
 
 
-def _check_disk(cost: Cost) -> None:
-    needed, free = (cost.disk or 0) + _BYTES_A_TOKEN * cost.corpus_tokens, free_space()
-    if needed > free:
+def _check_room(cost: Cost, served: bool) -> None:
+    needed = (cost.disk or 0) + _BYTES_A_TOKEN * cost.corpus_tokens
+    if served:
+        check_disk(needed, "its adapters, corpora and the checkpoint that vLLM serves need", "choose the writer local")
+    else:
+        check_disk(needed, "its adapters and corpora need", "choose a lower train.lora_r")
+
+
+def check_disk(needed: int, what: str, remedy: str) -> None:
+    """Refuse what has no room where results are kept.
+
+    Raises:
+        StorageError: fewer bytes are free than `needed`; `what` needs them, verb included.
+    """
+    if needed > (free := free_space()):
         raise StorageError(
-            f"its adapters and corpora need up to {needed / 2**20:,.0f} MiB of disk, and {free / 2**20:,.0f} MiB are "
-            "free; delete old runs, choose a lower train.lora_r, or set SPD_HOME to another disk"
+            f"{what} up to {needed / 2**20:,.0f} MiB of disk, and {free / 2**20:,.0f} MiB are free; delete old runs, "
+            f"{remedy}, or set SPD_HOME to another disk"
         )
 
 

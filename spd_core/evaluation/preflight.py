@@ -12,6 +12,7 @@ from spd_core.distill.checks import (
     LONGEST,
     Effort,
     check_capture,
+    check_disk,
     check_distillation,
     check_layers,
     check_lengths,
@@ -60,7 +61,8 @@ def check(recipe: Recipe | EvaluationRecipe, launcher: str = LOCAL, *, ask: bool
         _check_evaluation(recipe, model, ask)
         return
     _check_corpus_writer(recipe, ask)
-    effort = check_distillation(recipe, model, _rates(recipe))
+    weights = _weights(recipe.corpus.writer, recipe.dtype, model) if ask else 0
+    effort = check_distillation(recipe, model, _rates(recipe), weights)
     if ask:
         check_lengths(recipe, model)
         if launcher == LOCAL:
@@ -93,6 +95,17 @@ def _check_corpus_writer(recipe: Recipe, ask: bool) -> None:
             f"rounds {recipe.rounds}: from the second one on each arm writes by a model that this run trains, which no "
             "server serves yet; choose rounds 1, or the writer vllm"
         )
+
+
+def _weights(writer: Writer, dtype: str, *models: Described) -> int:
+    """Bytes of the largest of some models in a number format, where a writer keeps its checkpoint; 0 where it keeps
+    none, or no model is here yet."""
+    here = [str(model.folder) for model in models if model.folder is not None]
+    if not writer.keeps_checkpoint or not here:
+        return 0
+    from spd_core.models.loading import estimate_model, read_config
+
+    return max(estimate_model(read_config(folder), dtype).load for folder in here)
 
 
 def _check_memory(recipe: Recipe, model: Described, effort: Effort) -> None:
@@ -135,7 +148,8 @@ def _check_evaluation(recipe: EvaluationRecipe, model: Described, ask: bool) -> 
     for one in wanted[:1]:
         _check_corpus_writer(one, ask)
     left = [one for one in map(still_to_train, wanted) if one is not None]  # what is trained costs nothing more
-    efforts = [check_distillation(one, model, rates) for one in left]
+    weights = _weights(recipe.corpus.writer, recipe.dtype, model) if left and ask else 0
+    efforts = [check_distillation(one, model, rates, weights) for one in left]
     _check_time(recipe, facts, examples, rates, efforts)
     _check_code([name for name, one in facts.items() if one.scorer == "python"], recipe.allow_code)
 
@@ -158,6 +172,10 @@ def _check_answering(recipe: EvaluationRecipe, facts: Mapping[str, SetFacts], as
         )
     changed = {subject.name: subject.kind != "base" for subject in recipe.subjects}
     check_writer("writer", writer, changed, ask=ask)
+    if ask:
+        names = {subject.model or recipe.model for subject in recipe.subjects}
+        weights = _weights(writer, recipe.dtype, *map(describe_model, names))
+        check_disk(weights, "the checkpoint that vLLM serves needs", "choose the writer local")
 
 
 def _check_tasks(recipe: EvaluationRecipe) -> None:

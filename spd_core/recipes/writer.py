@@ -78,6 +78,11 @@ class Writer(Request):
         """Whether SPD Lab writes itself."""
         return self.kind == "local"
 
+    @property
+    def keeps_checkpoint(self) -> bool:
+        """Whether the model lies on the disk once more while it writes; of one arm or subject at a time."""
+        return self.kind == "vllm"
+
     def named(self, name: str, changed: bool) -> Served | None:
         """The model of an arm or subject on an `openai` server; None where nobody said what serves it.
 

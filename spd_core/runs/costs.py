@@ -51,7 +51,7 @@ class Cost(Record):
         corpus_tokens: new tokens of all corpora.
         train_tokens: of all epochs of all arms.
         seconds: None where nothing was measured yet.
-        disk: bytes; None without the model's card.
+        disk: bytes of adapters, and of the checkpoint that a vLLM serves; None without the model's card.
     """
 
     corpora: int
@@ -63,7 +63,13 @@ class Cost(Record):
 
 
 def cost_of(
-    recipe: Recipe, prompts: int, prompt_tokens: float, examples: int, rates: Rates | None, card: ModelCard | None
+    recipe: Recipe,
+    prompts: int,
+    prompt_tokens: float,
+    examples: int,
+    rates: Rates | None,
+    card: ModelCard | None,
+    weights: int = 0,
 ) -> Cost:
     """What all stages cost together.
 
@@ -71,6 +77,7 @@ def cost_of(
         prompts: how many the split has.
         prompt_tokens: mean length of a prompt.
         examples: how many calibration examples there are.
+        weights: bytes of the model in the recipe's number format; 0 where that is not known.
     """
     prompts = min(prompts, recipe.corpus.prompts or prompts)
     arms = len(recipe.arms)
@@ -88,6 +95,7 @@ def cost_of(
     disk = None
     if card is not None:
         disk = arms * recipe.rounds * 2 * adapter_bytes(card, recipe.train.lora_r, recipe.train.lora_targets)
+        disk += weights if recipe.corpus.writer.keeps_checkpoint else 0
     return Cost(
         corpora=corpora,
         captures=captures,

@@ -74,7 +74,8 @@ class Scaled(Record):
         start: seconds until the model is loaded, by the run and by the engine that writes.
         seconds: of each kind of stage, all of its times together.
         memory: bytes that each GPU holds.
-        disk: bytes of corpora, captures, adapters, checkpoints, and the folded model of each arm that an engine serves.
+        disk: bytes of corpora, captures, adapters, checkpoints, and the folded model that a vLLM serves: of one arm at
+            a time.
     """
 
     gpus: int
@@ -151,22 +152,21 @@ def at_scale(
     seconds: dict[str, float] = {}
     for stage, _, _ in plan(recipe):
         seconds[stage] = seconds.get(stage, 0.0) + each[stage]
-    cost = cost_of(recipe, sizes.prompts, sizes.prompt_tokens, sizes.examples, rates, card)
+    weights = round(model.parameters * machine.itemsize)
+    cost = cost_of(recipe, sizes.prompts, sizes.prompt_tokens, sizes.examples, rates, card, weights)
     written = min(sizes.prompts, recipe.corpus.prompts or sizes.prompts) * recipe.corpus.samples * cost.corpora
     captured = cost.captures * 2 * len({model.lowest, card.layers - 1}) * card.d_kv * card.d_kv * 4
     adapter = adapter_bytes(card, recipe.train.lora_r, recipe.train.lora_targets)
-    served = 0.0 if recipe.corpus.writer.here else cost.corpora * model.parameters * machine.itemsize
     return Scaled(
         gpus=gpus,
         gpus_a_copy=a_copy,
         copies=copies,
-        start=START + (1 if recipe.corpus.writer.here else 2) * model.parameters * machine.itemsize / machine.disk,
+        start=START + (1 if recipe.corpus.writer.here else 2) * weights / machine.disk,
         seconds=seconds,
         memory=(model.memory + at_once * cache) / a_copy,
         disk=written * _ROW_BYTES
         + cost.corpus_tokens * _TOKEN_BYTES
         + captured
         + (cost.disk or 0)
-        + 2 * adapter  # the optimizer's two moments of the arm that is trained
-        + served,
+        + 2 * adapter,  # the optimizer's two moments of the arm that is trained
     )

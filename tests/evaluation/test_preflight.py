@@ -8,18 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file
 
 from spd_core.data.capability import BUILTIN_FOLDER
 from spd_core.distill import checks
+from spd_core.engines import serving
 from spd_core.errors import InputError, MemoryLimitError, SpdError, StorageError
 from spd_core.evaluation import preflight
 from spd_core.evaluation.preflight import check, refusal
 from spd_core.models import device
+from spd_core.models.described import describe_model
 from spd_core.recipes.distill import ARMS, recipe_from
 from spd_core.recipes.evaluation import NAMED, evaluation_from
 from spd_core.recipes.presets import PRESETS
 from spd_core.runs import queue
-from spd_core.runs.costs import BUILTIN_RATES
+from spd_core.runs.costs import BUILTIN_RATES, adapter_bytes
 from spd_core.storage import spd_home
 from tests import ROOT, shell
 from tests.bad_recipes import BAD, BAD_EVALUATIONS, BAD_TO_READ
@@ -188,6 +191,31 @@ def test_without_memory_on_this_machine(tiny: dict[str, Any], monkeypatch: pytes
         check(recipe_from(tiny))
     check(recipe_from(tiny), ask=False)
     check(recipe_from(tiny), f"{sys.executable} -m accelerate.commands.launch")
+
+
+def test_without_room_for_the_checkpoint_that_vllm_serves(
+    tiny: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One byte too few is refused: of the numbers in the model's file, and beside them adapters and corpora."""
+    monkeypatch.setenv("SPD_VLLM", sys.executable)
+    monkeypatch.setattr(serving, "vllm_version", lambda: "vllm 1.0")
+    weights = 4 * sum(tensor.numel() for tensor in load_file(Path(tiny["model"]) / "model.safetensors").values())
+    card = describe_model(tiny["model"]).card
+    assert card is not None
+    rows = sum(row.get("split") == "train" for row in shell.read(Path(tiny["capability"])))
+    beside = 2 * adapter_bytes(card, 8) + 40 * rows * 20
+    through, short = {"writer": {"kind": "vllm"}}, {"arms": ["psr"], "dtype": "float32", "drift": False}
+    corpus = recipe_from({**tiny, **short, "corpus": {**tiny["corpus"], **through}})
+    sets = [{"capability": tiny["capability"], "split": "train"}]
+    first = {what: tiny[what] for what in ("capability", "model")}
+    table = evaluation_from({**first, **through, "dtype": "float32", "subjects": ["base"], "sets": sets})
+    for recipe, needed in ((corpus, beside + weights), (table, weights)):
+        monkeypatch.setattr(checks, "free_space", lambda needed=needed: needed)
+        check(recipe)
+        monkeypatch.setattr(checks, "free_space", lambda needed=needed: needed - 1)
+        with pytest.raises(StorageError, match="checkpoint that vLLM serves need.* choose the writer local"):
+            check(recipe)
+        check(recipe, ask=False)
 
 
 def test_prompts_are_counted_with_the_models_own_tokenizer(tiny: dict[str, Any]) -> None:

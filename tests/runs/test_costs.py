@@ -1,6 +1,7 @@
 """The cost of a recipe by hand, and rates from what a run has told."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,12 @@ from spd_core.runs.folder import Run
 CARD = ModelCard("m", "llama", layers=30, heads=9, kv_heads=3, head_dim=64, hidden=576, vocabulary=49152, context=2048,
                  positions="RoPE", norm="none", key_is_read="before RoPE")  # fmt: skip
 RATES = Rates(capture=10.0, corpus=50.0, train=100.0, source="here")
+
+WRITERS: dict[str, dict[str, Any]] = {
+    "local": {"kind": "local"},
+    "vllm": {"kind": "vllm"},
+    "openai": {"kind": "openai", "url": "http://127.0.0.1:8000/v1", "served_name": "base"},
+}
 
 
 def made(**changes: object) -> Recipe:
@@ -29,6 +36,15 @@ def test_by_hand() -> None:
     assert cost.train_tokens == 3 * 3 * 10 * (30 + 20)
     assert cost.seconds == pytest.approx(15 + 4 * 30 / 10 + 720 / 50 + 4500 / 100)
     assert cost.disk == 3 * 2 * adapter_bytes(CARD, 8)
+
+
+def test_a_vllm_keeps_one_checkpoint_on_the_disk_for_all_arms() -> None:
+    weights = 538_090_000  # 134,515,008 numbers of four bytes, and a little
+    through = {kind: made(arms=["psr", "ssd", "spd"], corpus={"prompts": 12, "held_out": 2, "writer": writer})
+               for kind, writer in WRITERS.items()}  # fmt: skip
+    disk = {kind: cost_of(recipe, 240, 30.0, 60, RATES, CARD, weights).disk for kind, recipe in through.items()}
+    adapters = 3 * 2 * adapter_bytes(CARD, 8)
+    assert disk == {"local": adapters, "vllm": adapters + weights, "openai": adapters}, "a server has its own"
 
 
 def test_what_arms_share_costs_once() -> None:

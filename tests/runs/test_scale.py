@@ -54,7 +54,7 @@ def test_a_model_that_does_not_fit_on_one_gpu_takes_several() -> None:
     assert found.memory > 50e9 / 4
 
 
-def test_an_engine_keeps_a_folded_model_of_each_arm_on_the_disk() -> None:
+def test_an_engine_keeps_a_folded_model_on_the_disk_an_arm_at_a_time() -> None:
     sizes = Sizes(prompts=1000, prompt_tokens=100, examples=200)
     here, there = (at_scale(recipe(writer={"kind": kind}), MODEL, sizes, GPU, 1) for kind in ("local", "vllm"))
     assert there.disk - here.disk == pytest.approx(2e9)
