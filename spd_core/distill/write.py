@@ -7,7 +7,7 @@ from pathlib import Path
 from spd_core.data.capability import Capability, Style
 from spd_core.data.spans import generation_prompt
 from spd_core.distill.corpus import CorpusRow, read_corpus
-from spd_core.engines.writing import EngineLane, engine_for
+from spd_core.engines.writing import EngineLane, ToBeServed, engine_for
 from spd_core.engines.written import WrittenBy, note_writer, refuse_others, writer_of_corpus
 from spd_core.errors import InputError
 from spd_core.generation.decode import Completion
@@ -107,7 +107,7 @@ def write_corpus_by(
 
     Args:
         name: of the arm.
-        folder: see `engine_for`.
+        folder: see `ToBeServed`.
 
     Raises:
         InputError: the file's rows are damaged, not of these tasks, or of another writer.
@@ -118,8 +118,8 @@ def write_corpus_by(
     if len(rows) == len(tasks) and writer_of_corpus(path) is not None:
         _check_same(rows, tasks, path)
         return _in_order(rows)
-    changed = lane.subspace is not None
-    with engine_for(writer, name, changed, lm, lane, folder, tasks, sampling, stop) as (engine, written):
+    wanted = ToBeServed(name, lm, lane, lane.subspace is not None, folder)
+    with engine_for(writer, wanted, tasks, sampling, stop) as (engine, written):
         return write_corpus_through(engine, written, tasks, sampling, path, tell=tell, stop=stop)
 
 

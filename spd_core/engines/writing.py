@@ -82,14 +82,28 @@ class EngineLane:
         return ids
 
 
+@dataclass(frozen=True)
+class ToBeServed:
+    """A lane that an engine shall write as.
+
+    Attributes:
+        name: of the arm or subject.
+        lm, lane: that would write here.
+        changed: it is another model than the untouched one (see `Writer.named`).
+        folder: where its checkpoint lies while `vllm` serves it, and afterwards the server's log.
+    """
+
+    name: str
+    lm: LanguageModel
+    lane: Lane
+    changed: bool
+    folder: Path
+
+
 @contextmanager
 def engine_for(
     writer: Writer,
-    name: str,
-    changed: bool,
-    lm: LanguageModel,
-    lane: Lane,
-    folder: Path,
+    wanted: ToBeServed,
     prompts: Sequence[NumberedPrompt],
     sampling: Sampling,
     stop: Stop | None = None,
@@ -97,18 +111,16 @@ def engine_for(
     """An engine that serves a lane, looked over, until the block ends; and what is to be kept of it.
 
     Args:
-        name: of the arm or subject; `changed` where it is another model than the untouched one (see `Writer.named`).
-        folder: where a checkpoint lies while `vllm` serves it, and afterwards the server's log.
         prompts: all that will be asked; the first one is also asked to look it over.
 
     Raises:
         InputError: a prompt that does not fit, or a server that nobody named.
         WriterError: no server, another model, or settings that it does not heed.
     """
-    tokens = _longest(lm, prompts, sampling)
-    with _served(writer, name, changed, lm, lane, folder, tokens, stop) as served:
-        engine = connect(served, writer, sorted(end_tokens(lm)), tokens)
-        yield _looked_over(EngineLane(engine, lm, lane), prompts[0], sampling)
+    tokens = _longest(wanted.lm, prompts, sampling)
+    with _served(writer, wanted, tokens, stop) as served:
+        engine = connect(served, writer, sorted(end_tokens(wanted.lm)), tokens)
+        yield _looked_over(EngineLane(engine, wanted.lm, wanted.lane), prompts[0], sampling)
 
 
 def _longest(lm: LanguageModel, prompts: Sequence[NumberedPrompt], sampling: Sampling) -> int:
@@ -118,23 +130,15 @@ def _longest(lm: LanguageModel, prompts: Sequence[NumberedPrompt], sampling: Sam
 
 
 @contextmanager
-def _served(
-    writer: Writer,
-    name: str,
-    changed: bool,
-    lm: LanguageModel,
-    lane: Lane,
-    folder: Path,
-    tokens: int,
-    stop: Stop | None,
-) -> Iterator[Served]:
+def _served(writer: Writer, wanted: ToBeServed, tokens: int, stop: Stop | None) -> Iterator[Served]:
+    name, lm = wanted.name, wanted.lm
     if writer.kind == "openai":
-        yield writer.served(name, changed)
+        yield writer.served(name, wanted.changed)
         return
-    place, dtype = folder / f".{name}", str(lm.dtype).removeprefix("torch.")
-    save_as_lane(lm, lane, place)
+    place, dtype = wanted.folder / f".{name}", str(lm.dtype).removeprefix("torch.")
+    save_as_lane(lm, wanted.lane, place)
     try:
-        log, on_cpu = folder / f"{name}.log", lm.device.type == "cpu"
+        log, on_cpu = wanted.folder / f"{name}.log", lm.device.type == "cpu"
         with serving(place, name, dtype, log, tokens=tokens, on_cpu=on_cpu, stop=stop) as url:
             yield Served(of=name, url=url, served_name=name)
     finally:

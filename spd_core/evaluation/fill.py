@@ -15,7 +15,7 @@ from typing import Any
 
 from spd_core.distill.recall import seen_by_checkpoint
 from spd_core.engines.checks import who_writes
-from spd_core.engines.writing import engine_for
+from spd_core.engines.writing import ToBeServed, engine_for
 from spd_core.errors import InputError, Stopped
 from spd_core.evaluation.answers import Through, unanswered
 from spd_core.evaluation.arms import ArmsOf
@@ -169,8 +169,8 @@ class _Work(Telling):
             return
         self.begin("load", subject.name)
         longest = Sampling(temperature=0.0, max_new_tokens=max(items.max_new_tokens for items in missing))
-        name, changed, folder = subject.name, subject.kind != "base", self.folder / "engines"
-        with engine_for(writer, name, changed, lm, ready.lane, folder, prompts, longest, self.stop) as found:
+        wanted = ToBeServed(subject.name, lm, ready.lane, subject.kind != "base", self.folder / "engines")
+        with engine_for(writer, wanted, prompts, longest, self.stop) as found:
             yield Through(*found)
 
     def _fill_cell(
