@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from spd_core.errors import InputError
 from spd_core.models.families import Kind
-from spd_core.recipes.lanes import LaneSpec
+from spd_core.recipes.lanes import RAW, LaneSpec
 
 if TYPE_CHECKING:
     from spd_core.intervention.projection import Lane
@@ -41,3 +41,15 @@ def parse_numbers(text: str | None) -> tuple[int, ...] | None:
         return None if text is None else tuple(int(layer) for layer in text.split(","))
     except ValueError as error:
         raise InputError(f"layers {text!r} are no numbers; write them as 12,23") from error
+
+
+def open_lanes(names: str, capture: str | None, strength: float, rank: str | None) -> "list[Lane]":
+    """Lanes from a comma-separated list of `raw`, `projected` and `complement`; raises like `open_lane`."""
+    projected = LaneSpec(rank=rank or "", strength=strength)
+    known = {"raw": RAW, "projected": projected, "complement": projected.model_copy(update={"complement": True})}
+    wanted = [name.strip() for name in names.split(",")]
+    if not set(wanted) <= set(known) or len(set(wanted)) < len(wanted):
+        raise InputError(f"lanes {names!r}: choose each of {', '.join(known)} at most once")
+    if wanted != ["raw"] and capture is None:
+        raise InputError(f"lanes {names!r} need --subspace: the folder or the name of a capture; or use --lanes raw")
+    return [open_lane(known[name], name, capture) for name in wanted]

@@ -17,16 +17,14 @@ from typer.exceptions import TyperException
 from spd_core.cli import harness, runs
 from spd_core.cli import table as table_command
 from spd_core.cli.console import INTERRUPTED, Json, bars, print_result
-from spd_core.cli.lanes import open_lane
+from spd_core.cli.lanes import open_lanes
 from spd_core.data.capability import Loss, Style
 from spd_core.errors import InputError, SpdError
 from spd_core.progress import Progress, Tell, silent
-from spd_core.recipes.lanes import RAW, LaneSpec
 from spd_core.storage import refuse_existing, write_text
 
 if TYPE_CHECKING:
     from spd_core.generation.decode import Completion
-    from spd_core.intervention.projection import Lane
     from spd_core.models.loading import LanguageModel
 
 Dtype: TypeAlias = Literal["auto", "float32", "bfloat16"]
@@ -141,7 +139,7 @@ def generate_command(
     if not texts:
         raise InputError(f'{prompts} holds no prompt; add rows such as {{"prompt": "2 + 2 ="}}')
     sampling = decode.Sampling(temperature, top_p, max_new_tokens, seed, not independent)
-    chosen = _lanes(lanes, subspace, strength, rank)
+    chosen = open_lanes(lanes, subspace, strength, rank)
 
     def on_step(completions: "list[Completion]") -> None:
         shares = [1.0 if c.finish else len(c.tokens) / max_new_tokens for c in completions]
@@ -194,7 +192,7 @@ def export(
     from spd_core.intervention.export import export_folded, export_merged
     from spd_core.intervention.model_cards import gguf_command, repo_name, upload_command
 
-    lanes = _lanes("projected", subspace, strength, rank) if subspace is not None else []
+    lanes = open_lanes("projected", subspace, strength, rank) if subspace is not None else []
     tuned = adapter_at(adapter) if adapter is not None else None
     with bars() as bar:
         lm = _load(model, revision, dtype, bar)
@@ -262,18 +260,6 @@ def _prompt_of(row: dict[str, Any], path: Path, number: int) -> str:
     if not isinstance(prompt, str) or not prompt:
         raise InputError(f'{path}, line {number}: no text under "prompt"; write {{"prompt": "…"}}')
     return prompt
-
-
-def _lanes(names: str, capture: str | None, strength: float, rank: str | None) -> "list[Lane]":
-    """Lanes from a comma-separated list of `raw`, `projected` and `complement`."""
-    projected = LaneSpec(rank=rank or "", strength=strength)
-    known = {"raw": RAW, "projected": projected, "complement": projected.model_copy(update={"complement": True})}
-    wanted = [name.strip() for name in names.split(",")]
-    if not set(wanted) <= set(known) or len(set(wanted)) < len(wanted):
-        raise InputError(f"lanes {names!r}: choose each of {', '.join(known)} at most once")
-    if wanted != ["raw"] and capture is None:
-        raise InputError(f"lanes {names!r} need --subspace: the folder or the name of a capture; or use --lanes raw")
-    return [open_lane(known[name], name, capture) for name in wanted]
 
 
 def main() -> None:
