@@ -6,11 +6,11 @@ from collections.abc import Callable
 import streamlit as st
 
 from app.evaluation import form
+from app.runs.actions import run_actions
 from app.runs.kept import command_and_notes, run_log
 from app.runs.panel import (
     open_shown,
     redraw_while_live,
-    run_actions,
     run_header,
     run_progress,
 )

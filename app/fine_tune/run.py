@@ -7,13 +7,12 @@ import streamlit as st
 from app.fine_tune import completions, corpora, curves, drift_chart, form, rejecting
 from app.fine_tune.adapters import adapter_actions, adapters_table
 from app.fine_tune.corpus import corpora_of, nothing_left, train_label
+from app.runs.actions import GoOn, run_actions
 from app.runs.form import arm_names
 from app.runs.kept import command_and_notes, run_log
 from app.runs.panel import (
-    GoOn,
     open_shown,
     redraw_while_live,
-    run_actions,
     run_header,
     run_progress,
 )

@@ -7,8 +7,8 @@ from typing import Any
 
 import streamlit as st
 
+from app.runs.actions import delete_run
 from app.runs.listed import ListedRun, RunKind, events_of, matches, run_title, size_on_disk, state_in_words
-from app.runs.panel import delete_run
 from app.runs.selected import actions
 from app.ui import session
 from app.ui.tables import table_html

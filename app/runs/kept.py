@@ -4,8 +4,8 @@ import shlex
 
 import streamlit as st
 
+from app.runs.actions import try_it
 from app.runs.form import settings_file
-from app.runs.panel import try_it
 from app.ui import session
 from app.ui.widgets import caption, download, escaped
 from spd_core.recipes.distill import Recipe

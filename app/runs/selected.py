@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from app.runs.actions import delete_run, said_of_references
 from app.runs.listed import ListedRun, RunKind, run_label, size_on_disk
-from app.runs.panel import choose_run, delete_run, said_of_references
+from app.runs.panel import choose_run
 from app.ui import session
 from app.ui.widgets import caption, counted, delete_button, escaped
 from spd_core.errors import SpdError
