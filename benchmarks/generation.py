@@ -65,38 +65,53 @@ def _one_batch(
     from spd_core.generation import decode
     from spd_core.intervention.projection import Lane
 
-    prompts, took = PROMPTS[:rows], list[float]()
+    prompts = PROMPTS[:rows]
     sampling = decode.Sampling(temperature=temperature, max_new_tokens=new_tokens)
     texts: dict[str, list[list[int]]] = {}
+    steps: dict[str, list[float]] = {"ours": [], "theirs": []}
 
     def ours() -> float:
-        started = seconds()
-        written = decode.generate(lm, prompts, [Lane()], sampling, batch_size=rows)
-        took.append(seconds() - started)
-        texts["ours"] = [one.tokens for one in written]
-        return took[-1]
+        ticks = [seconds()]
+        written = decode.generate(
+            lm, prompts, [Lane()], sampling, batch_size=rows, on_step=lambda _: ticks.append(seconds())
+        )
+        return taken("ours", ticks, [one.tokens for one in written])
 
     def theirs() -> float:
-        started = seconds()
-        texts["theirs"] = _transformers(lm, prompts, sampling)
-        return seconds() - started
+        ticks = [seconds()]
+        return taken("theirs", ticks, _transformers(lm, prompts, sampling, lambda: ticks.append(seconds())))
+
+    def taken(who: str, ticks: list[float], written: list[list[int]]) -> float:
+        texts[who] = written
+        steps[who].append(statistics.median(after - before for before, after in pairwise(ticks[1:])))
+        return seconds() - ticks[0]
 
     ratio = ratios({"ours": ours, "theirs": theirs}, rounds)["theirs"]
     how = "greedy" if temperature == 0 else f"temperature {temperature}, top-p {sampling.top_p}"
     same = sum(mine == other for mine, other in zip(texts["ours"], texts["theirs"], strict=True))
     equal = f", {same} of {rows} texts equal" if temperature == 0 else ""
     report(f"{lm.name}, {rows} rows, {how}: transformers ÷ ours{equal}", ratio, f"≥ {target}", ratio >= target)
-    step = statistics.median(took) / new_tokens
+    step = statistics.median(steps["ours"])
+    alone = statistics.median(b / a for a, b in zip(steps["ours"], steps["theirs"], strict=True))
     weights = sum(parameter.nbytes for parameter in lm.model.parameters())
     work = 2 * rows * weights / lm.dtype.itemsize
     print(
-        f"| of {peak / 1e9:.0f} GFLOP/s, {bandwidth / 1e9:.0f} GB/s | {work / step / peak:.0%} of the matrix "
-        f"throughput, {weights / step / bandwidth:.0%} of the bandwidth, the prompt counted as one step | | |"
+        f"| a step of it, {1000 * step:.0f} ms: {work / step / peak:.0%} of {peak / 1e9:.0f} GFLOP/s, "
+        f"{weights / step / bandwidth:.0%} of {bandwidth / 1e9:.0f} GB/s | {alone:.2f} × | | |",
+        flush=True,
     )
 
 
-def _transformers(lm: Any, prompts: Sequence[str], sampling: Any) -> list[list[int]]:
+def _transformers(
+    lm: Any, prompts: Sequence[str], sampling: Any, on_step: Callable[[], None] = lambda: None
+) -> list[list[int]]:
     """What `model.generate` writes, row by row."""
+    from transformers import StoppingCriteriaList
+
+    def told(ids: Any, _scores: Any, **_more: Any) -> Any:
+        on_step()
+        return torch.zeros(len(ids), dtype=torch.bool)
+
     lm.tokenizer.padding_side, lm.tokenizer.pad_token_id = "left", 0
     inputs = lm.tokenizer(list(prompts), return_tensors="pt", padding=True)
     how = {"do_sample": False}
@@ -108,6 +123,7 @@ def _transformers(lm: Any, prompts: Sequence[str], sampling: Any) -> list[list[i
             attention_mask=inputs["attention_mask"],
             max_new_tokens=sampling.max_new_tokens,
             pad_token_id=0,
+            stopping_criteria=StoppingCriteriaList([told]),
             **how,
         )
     written: list[list[int]] = out[:, inputs["input_ids"].shape[1] :].tolist()
