@@ -63,7 +63,8 @@ def added_seconds(proposed: EvaluationRecipe, answered: EvaluationRecipe) -> flo
     """
     stages = measured_rates(answered.model, answered.corpus.writer)
     answers = measured_answers(answered.model, answered.writer)
-    there = answering(answered, facts_by_name(answered.sets), answers, stages)
+    again = None if answers is None else answers.model_copy(update={"start": 0.0})  # an engine is started anew
+    there = answering(answered, facts_by_name(answered.sets), again, stages)
     whole = priced(proposed, facts_by_name(proposed.sets)).cost.seconds
     return None if whole is None or there is None else max(0.0, whole - there)
 

@@ -36,9 +36,11 @@ class WrittenBy(Record):
     @property
     def sentence(self) -> str:
         """What it means for whoever reads the rows."""
-        drawn = "" if self.repeats is None else f", which {'repeats' if self.repeats else 'does not repeat'} a request"
         sent = "" if (self.prompts, self.tokens) == ("token ids", "returned") else self._retold
-        return f"written through {self.writer}{drawn}{sent}; without shared randomness"
+        if self.repeats is None:  # nothing was drawn
+            return f"written through {self.writer}{sent}; greedily, so that only its rounding may choose other tokens"
+        again = "repeats" if self.repeats else "does not repeat"
+        return f"written through {self.writer}, which {again} a request{sent}; without shared randomness"
 
     @property
     def _retold(self) -> str:

@@ -6,6 +6,7 @@ finds out.
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from itertools import pairwise
 
 from spd_core.data.capability import Scorer
 from spd_core.errors import InputError
@@ -17,7 +18,7 @@ from spd_core.recipes.sets import EvalSet, answer_length
 from spd_core.recipes.writer import LOCAL_WRITER, Writer
 from spd_core.records import Record
 from spd_core.runs.costs import START, Cost, Rates
-from spd_core.runs.events import CellDone
+from spd_core.runs.events import AnyEvent, CellDone, StageBegun
 from spd_core.runs.folder import Run, all_runs
 
 _LOOKED_AT = 5
@@ -31,12 +32,14 @@ class AnswerRates(Record):
         tokens: new tokens a second.
         item: seconds of the quickest item: reading a prompt, and hardly writing.
         sets: seconds an item, of the slowest subject, by `asked`.
+        start: seconds until an engine is ready for a subject, of the slowest; 0 of SPD Lab itself.
         source: where and when it was measured.
     """
 
     tokens: float
     item: float
     sets: dict[str, float]
+    start: float = 0.0
     source: str
 
 
@@ -105,7 +108,8 @@ def answering(
     stages: Rates | None,
 ) -> float | None:
     """Seconds that all answers take, nothing made before them; arguments as of `cost_of_evaluation`."""
-    lanes, seconds = sum(len(recipe.seeds_of(subject)) for subject in recipe.subjects), 0.0
+    lanes = sum(len(recipe.seeds_of(subject)) for subject in recipe.subjects)
+    seconds = lanes * answers.start if answers is not None else 0.0
     for wanted in recipe.sets:
         known = facts[wanted.name]
         each = seconds_of_an_item(wanted, known.scorer, answers, stages)
@@ -166,7 +170,7 @@ def measured_answers(model: str, writer: Writer = LOCAL_WRITER) -> AnswerRates |
         if (
             isinstance(run, Run)
             and isinstance(run.record.recipe, EvaluationRecipe)
-            and (run.record.recipe.model, run.record.recipe.writer) == (model, writer)
+            and (run.record.recipe.model, run.record.recipe.writer.pace) == (model, writer.pace)
         ):
             with suppress(InputError):  # a damaged run has measured nothing
                 found += [one] if (one := answers_of(run)) is not None else []
@@ -188,7 +192,8 @@ def answers_of(run: Run) -> AnswerRates | None:
     """
     recipe = run.record.evaluation
     by_name = {wanted.name: asked(wanted) for wanted in recipe.sets}
-    cells = [event for event in run.events().events if isinstance(event, CellDone) and event.set in by_name]
+    events = run.events().events
+    cells = [event for event in events if isinstance(event, CellDone) and event.set in by_name]
     fresh = [cell for cell in cells if not cell.reused and cell.tokens and cell.seconds]
     if not fresh:
         return None
@@ -200,5 +205,17 @@ def answers_of(run: Run) -> AnswerRates | None:
         tokens=sum(cell.tokens for cell in fresh) / sum(cell.seconds for cell in fresh),
         item=min(seconds for _, seconds in each),
         sets=sets,
+        start=0.0 if recipe.writer.here else _longest_start(events),
         source=f"this machine, in the evaluation of {run.record.created.replace('T', ' ')}",
     )
+
+
+def _longest_start(events: Sequence[AnyEvent]) -> float:
+    """Seconds from when an engine was begun for a subject to its first set."""
+    begun = [event for event in events if isinstance(event, StageBegun)]
+    starts = (
+        after.time - one.time
+        for one, after in pairwise(begun)
+        if (one.stage, after.stage) == ("load", "evaluate") and one.arm == after.arm
+    )
+    return max(starts, default=0.0)

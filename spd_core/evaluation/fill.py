@@ -127,6 +127,8 @@ class _Work(Telling):
         self._fill_cells(lm, subject, seed, Ready(RAW, lane, fingerprint(lm, lane), seen=seen_by_checkpoint(lm.name)))
 
     def _loaded(self, name: str, revision: str | None, arm: str = "") -> LanguageModel:
+        """A model in this process, also where an engine answers: subspaces and adapters are folded into its weights,
+        records are told apart by them, its tokenizer makes the requests, and it is what an engine is compared with."""
         self.begin("load", arm)
         quiet()
         longest = max(items.max_new_tokens for items in self.sets)

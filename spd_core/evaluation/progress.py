@@ -81,11 +81,16 @@ def speed(view: EvaluationView) -> float | None:
 # --- in words ----------------------------------------------------------------------------------------------------
 
 
+_BEGUN = {"vllm": "Starting vLLM for", "openai": "Looking over the server of"}
+
+
 def describe(view: EvaluationView, recipe: EvaluationRecipe) -> str:
     """What it does now: `Base answers arithmetic: 40 of 150 items`. Plain text: names come from a file."""
+    titles = {subject.name: subject.title for subject in recipe.subjects}
+    if view.stage == "load" and view.arm in titles and not recipe.writer.here:
+        return f"{_BEGUN[recipe.writer.kind]} {titles[view.arm]}"
     if view.stage != "evaluate":
         return describe_stage(view)
-    titles = {subject.name: subject.title for subject in recipe.subjects}
     seeds = recipe.seeds
     who = titles.get(view.arm, view.arm)
     who += f", seed {seeds[view.round - 1]}" if 1 < len(seeds) >= view.round else ""

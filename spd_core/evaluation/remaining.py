@@ -4,7 +4,7 @@ Imports no torch: pages ask every two seconds.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -45,7 +45,7 @@ def _expected(recipe: EvaluationRecipe, rates: Rates | None) -> Expected | None:
         if known.items is None or each is None:
             return None
         found[wanted.name] = known.items * each
-    return found
+    return {**found, "load": answers.start} if answers is not None and answers.start else found
 
 
 def evaluation_left(
@@ -54,17 +54,23 @@ def evaluation_left(
     """Seconds of work to the end, about; None where that is not known yet."""
     if expected is None:
         return None
-    missing = Counter(_missing(recipe, folder))
+    cells = [key for key in recipe.cells if not cell_path(folder, *key).exists()]
+    missing, starts = Counter(key[2] for key in cells), _starting(view, recipe, cells, expected)
     if not view.answering and missing.total() == len(recipe.cells):
         before = left_of(view, training_of(recipe), expected) or 0.0
-        return before + sum_of(missing.elements(), view.passed, expected)
+        return before + starts + sum_of(missing.elements(), view.passed, expected)
     if view.stage != "evaluate" or view.ended:
-        return sum_of(missing.elements(), view.passed, expected)
+        return starts + sum_of(missing.elements(), view.passed, expected)
     missing[view.set] -= min(1, missing[view.set])
     now = of_now(view, view.set, expected, left(view, recipe.batch_size))
-    return now + sum_of(missing.elements(), view.passed, expected)
+    return now + starts + sum_of(missing.elements(), view.passed, expected)
 
 
-def _missing(recipe: EvaluationRecipe, folder: Path) -> Iterator[str]:
-    """The set of each cell that is not filled."""
-    return (key[2] for key in recipe.cells if not cell_path(folder, *key).exists())
+def _starting(
+    view: EvaluationView, recipe: EvaluationRecipe, cells: Sequence[tuple[str, int, str]], expected: Expected
+) -> float:
+    """Seconds until an engine was ready for each subject that has cells left; it is for the one that answers now."""
+    subjects = {key[:2] for key in cells}
+    if view.stage == "evaluate" and not view.ended:
+        subjects.discard((view.arm, recipe.seeds[view.round - 1]))
+    return len(subjects) * expected.get("load", 0.0)

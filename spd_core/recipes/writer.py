@@ -83,6 +83,11 @@ class Writer(Request):
         """Whether the model lies on the disk once more while it writes; of one arm or subject at a time."""
         return self.kind == "vllm"
 
+    @property
+    def pace(self) -> Any:
+        """What of it decides how fast it writes: patience does not."""
+        return self.model_dump(exclude={"timeout", "tries"})
+
     def named(self, name: str, changed: bool) -> Served | None:
         """The model of an arm or subject on an `openai` server; None where nobody said what serves it.
 

@@ -150,7 +150,7 @@ def measured_rates(model: str, writer: Writer = LOCAL_WRITER) -> Rates | None:
     for run in all_runs():
         if not isinstance(run, Run) or not isinstance(run.record.recipe, Recipe):
             continue
-        if (run.record.recipe.model, run.record.recipe.corpus.writer) != (model, writer):
+        if (run.record.recipe.model, run.record.recipe.corpus.writer.pace) != (model, writer.pace):
             continue
         with suppress(InputError):  # a damaged run has measured nothing
             if state_of(run) == "done" and (found := rates_of(run)) is not None:

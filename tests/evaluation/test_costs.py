@@ -1,6 +1,7 @@
 """The cost of an evaluation by hand, and rates from what its cells have told."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -8,6 +9,7 @@ from spd_core.data.capability import Scorer
 from spd_core.evaluation.costs import (
     BUILTIN_ANSWERS,
     AnswerRates,
+    answering,
     answers_of,
     cost_of_evaluation,
     measured_answers,
@@ -16,7 +18,7 @@ from spd_core.evaluation.set_facts import SetFacts
 from spd_core.recipes.evaluation import EvaluationRecipe, evaluation_from
 from spd_core.runs import queue
 from spd_core.runs.costs import START, Cost, Rates
-from spd_core.runs.events import CellDone
+from spd_core.runs.events import CellDone, StageBegun
 from spd_core.runs.folder import Run
 
 STAGES = Rates(capture=10.0, corpus=50.0, train=100.0, source="here")
@@ -99,6 +101,41 @@ def test_rates_of_an_evaluation(run: Run) -> None:
     assert run.record.created[:10] in found.source
     assert measured_answers("org/model") == found
     assert measured_answers("org/other") is None
+
+
+def test_an_engine_is_started_for_each_subject(run: Run) -> None:
+    """12 s and 30 s until vLLM was there: an upper bound has the longer one twice, beside 60 items at 0.5 s each."""
+    local = made("projected")
+    engine = queue.create_here(made("projected", model="org/model", writer={"kind": "vllm"}))
+    for time, stage, arm, name in (
+        (0.0, "load", "", ""),
+        (5.0, "capture", "capability", ""),
+        (9.0, "load", "base", ""),
+        (21.0, "evaluate", "base", "arithmetic"),
+        (31.0, "load", "projected", ""),
+        (61.0, "evaluate", "projected", "arithmetic"),
+    ):
+        for one in (engine, run):
+            one.tell(StageBegun.model_validate({"time": time, "stage": stage, "arm": arm, "set": name}))
+    for one in (engine, run):
+        one.tell(cell("base", "arithmetic", 200, 25.0))
+    found, here = answers_of(engine), answers_of(run)
+    assert found is not None
+    assert here is not None
+    assert (found.start, here.start) == (30.0, 0.0), "of SPD Lab itself it is loading, which is counted apart"
+    facts = {"arithmetic": SetFacts("number", 60)}
+    assert answering(local, facts, found, None) == pytest.approx(2 * 30 + 2 * 60 * 0.5)
+    assert answering(local, facts, here, None) == pytest.approx(2 * 60 * 0.5)
+
+
+def test_patience_with_an_engine_measures_nothing_anew(run: Run) -> None:
+    def asked(**writer: Any) -> EvaluationRecipe:
+        return made("projected", model="org/model", writer={"kind": "vllm", **writer})
+
+    queue.create_here(asked()).tell(cell("base", "arithmetic", 200, 25.0))
+    assert measured_answers("org/model") is None, "that was not written here"
+    assert measured_answers("org/model", asked(timeout=600, tries=2).writer) is not None
+    assert measured_answers("org/model", asked(concurrency=2).writer) is None
 
 
 def test_the_newest_rates_count_and_older_ones_fill_gaps(run: Run) -> None:

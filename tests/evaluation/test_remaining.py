@@ -44,6 +44,19 @@ def test_cells_that_have_not_begun_are_as_slow_as_those_that_are_over(tmp_path: 
     assert evaluation_left(view(*done, *begun), RECIPE, tmp_path, None) is None
 
 
+def test_an_engine_is_still_to_be_started_for_who_has_cells_left(tmp_path: Path) -> None:
+    """30 s for each of two subjects, beside cells of 220 s."""
+    expected = {**EXPECTED, "load": 30.0}
+    load = StageBegun(time=0.0, stage="load")
+    assert evaluation_left(view(load), RECIPE, tmp_path, expected) == 2 * 30 + 220
+    starting = [load, StageBegun(time=10.0, stage="load", arm="base")]
+    later = StageBegun(time=22.0, stage="load", arm="base")
+    assert evaluation_left(view(*starting, later), RECIPE, tmp_path, expected) == 2 * 30 + 220
+    answering = at(40.0, "base", "arithmetic", (50.0, 20), (60.0, 30))
+    rest = 30 * 1.0 + 100 + 2 * 10
+    assert evaluation_left(view(*starting, *answering), RECIPE, tmp_path, expected) == pytest.approx(30 + rest)
+
+
 def test_arms_are_trained_first(tmp_path: Path) -> None:
     """One arm that needs no capture: a corpus and a training, then two cells of each set."""
     recipe = evaluation_from({**RECIPE.model_dump(), "subjects": ["base", "psr"]})

@@ -67,7 +67,8 @@ def test_an_evaluation_goes_on_where_its_server_died_and_is_kept_apart(make: Mak
     assert through[0].about.subject == mine[0].about.subject
     assert ItemStore(through[0].about).folder != ItemStore(mine[0].about).folder
     said = notes(read_table(recipe, tmp_path / "run"))
-    assert f"Answers were written through tiny-server 0.2 ({NAME} at {server.url}); without shared randomness." in said
+    who = f"tiny-server 0.2 ({NAME} at {server.url})"
+    assert f"Answers were written through {who}; greedily, so that only its rounding may choose other tokens." in said
 
 
 def test_what_an_engine_cannot_do_is_refused_before_it_starts(make: Make, tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ from spd_core.intervention.cards import AdapterCard, write_card
 from spd_core.recipes.distill import TrainSettings, recipe_from
 from spd_core.recipes.evaluation import NAMED, Subject, evaluation_from
 from spd_core.recipes.sets import EvalSet
+from spd_core.recipes.writer import Writer
 from spd_core.runs import queue, states
 from spd_core.runs.events import AnyEvent, CellDone, StageBegun, StageProgress
 from spd_core.runs.folder import Run
@@ -392,6 +393,10 @@ CELL = CellDone(time=2.0, arm="base", set="arithmetic", n=150, value=0.5, reused
 def test_what_it_does_in_words() -> None:
     assert describe(seen(), QUICK) == "Waiting for its first word"
     assert describe(seen(BEGUN), QUICK) == "Base answers arithmetic"
+    starting = StageBegun(time=0.0, stage="load", arm="projected-random")
+    engine = QUICK.model_copy(update={"writer": Writer(kind="vllm")})
+    assert describe(seen(starting), QUICK) == "Loading the model"
+    assert describe(seen(starting), engine) == "Starting vLLM for Projected, random subspace"
     assert describe(seen(BEGUN, at_cell(40, 10.0)), QUICK) == "Base answers arithmetic: 40 of 150 items"
     assert describe(seen(BEGUN, at_cell(40, 10.0), CELL), QUICK) == "Base answers arithmetic: finished"
     random = BEGUN.model_copy(update={"arm": "projected-random", "round": 2})
