@@ -39,8 +39,8 @@ class WrittenBy(Record):
         sent = "" if (self.prompts, self.tokens) == ("token ids", "returned") else self._retold
         if self.repeats is None:  # nothing was drawn
             return f"written through {self.writer}{sent}; greedily, so that only its rounding may choose other tokens"
-        again = "repeats" if self.repeats else "does not repeat"
-        return f"written through {self.writer}, which {again} a request{sent}; without shared randomness"
+        again = f"where the same seed {'gives' if self.repeats else 'does not give'} the same text"
+        return f"written through {self.writer}, {again}{sent}; without shared randomness"
 
     @property
     def _retold(self) -> str:

@@ -153,7 +153,7 @@ def test_the_key_goes_to_the_server_and_nowhere_else(lm: Any, tmp_path: Path, mo
 
 def test_what_is_said_of_a_writer_says_that_nothing_is_shared() -> None:
     said = WrittenBy(writer="vllm 0.32.0", repeats=True).sentence
-    assert said == "written through vllm 0.32.0, which repeats a request; without shared randomness"
+    assert said == "written through vllm 0.32.0, where the same seed gives the same text; without shared randomness"
     greedy = WrittenBy(writer="vllm 0.32.0").sentence
     assert "randomness" not in greedy, "nothing was drawn"
     assert json.loads(WrittenBy(writer="x").model_dump_json())["shared_randomness"] is False
