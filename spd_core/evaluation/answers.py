@@ -102,10 +102,9 @@ def evaluate(
     asked = items.asked(prompts)
     asking = _Asking(lm, lane, items, prompts, stop)
     tokens = 0
-    with store.writing(stop) as mine:
-        if not mine:
+    with store.writing(stop) as known:
+        if known is None:
             return Evaluated((), len(asked), 0, 0)
-        known = store.records()
         reused = sum(one in known for one in asked)
         missing = {number for number, one in enumerate(asked) if one not in known}
         if (missing and writer) and (through is None or through.written.writer != writer):
@@ -114,8 +113,8 @@ def evaluate(
             store.add(new)
             tokens += sum(record.tokens for record in new)
             tell(Progress(reused + store.added(), len(asked), tokens=tokens))
-    known, tokens = store.records(), sum(peers.gathered(tokens))
-    return Evaluated(tuple(known[one] for one in asked if one in known), len(asked), tokens, reused)
+    now, tokens = store.records(), sum(peers.gathered(tokens))
+    return Evaluated(tuple(now[one] for one in asked if one in now), len(asked), tokens, reused)
 
 
 def unanswered(lm: LanguageModel, items: Items, about: About) -> list[NumberedPrompt]:

@@ -105,10 +105,10 @@ def evaluate_items(
     store = ItemStore(items.about(fingerprint), peers)
     asked = {example.id: (example.id, example.answer, example.setup) for example in items.capability.examples}
     tokens = 0
-    with store.writing(stop) as mine:
-        if not mine:
+    with store.writing(stop) as before:
+        if before is None:
             return Evaluated((), len(asked), 0, 0)
-        known = {(one.id, one.gold, one.tests): one for one in store.records().values()}
+        known = {(one.id, one.gold, one.tests): one for one in before.values()}
         reused = sum(one in known for one in asked.values())
         missing = {asked[key][0] for key in asked if asked[key] not in known}
         for name, numbers in peers.mine(list(_parts(items, missing, batch_size))):

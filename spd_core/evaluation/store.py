@@ -113,11 +113,15 @@ class ItemStore:
         self._before = 0  # rows that were there before anything was added
 
     @contextmanager
-    def writing(self, stop: Callable[[], bool] | None = None) -> Iterator[bool]:
-        """Have it alone: another process that writes the same records is waited for. False when `stop` said so first.
+    def writing(self, stop: Callable[[], bool] | None = None) -> "Iterator[dict[Asked, ItemRecord] | None]":
+        """Have it alone: another process that writes the same records is waited for.
 
         Of several processes, the first one has it for all. They add records as `SharedRows` says; afterwards they are
         in one file.
+
+        Yields:
+            The records that are there (see `records`), the same to all processes: none adds any before all have looked,
+            or they would not share the same work. None when `stop` said so first.
 
         Raises:
             StorageError: the disk refuses.
@@ -126,12 +130,12 @@ class ItemStore:
             if self.peers.agreed(lambda: held):
                 self.peers.from_first(self._mend)
                 self._rows.bring_together(self._whole)  # what is left of others that were killed
-                self._before = self._rows.count()
-                self.peers.wait()  # all have counted
-                yield True
+                self._before, known = self._rows.count(), self.records()
+                self.peers.wait()  # all have looked
+                yield known
                 self._rows.bring_together(self._whole)
             else:
-                yield False
+                yield None
 
     @contextmanager
     def _held(self, stop: Callable[[], bool] | None) -> Iterator[bool]:
