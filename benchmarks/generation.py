@@ -158,13 +158,18 @@ def _large(lm: Any) -> Any:
 
     from transformers import AutoModelForCausalLM, Qwen2Config
 
+    from spd_core.models.families import card_of, list_sites
+
     config = Qwen2Config(
         vocab_size=151936, hidden_size=896, intermediate_size=4864, num_hidden_layers=24, num_attention_heads=14,
         num_key_value_heads=2, tie_word_embeddings=True,
     )  # fmt: skip
     model = AutoModelForCausalLM.from_config(config).eval().requires_grad_(False)
     model.generation_config.eos_token_id = None
-    return dataclasses.replace(lm, model=model, name="0.5B weights, untrained")
+    card = card_of(config, "0.5B")
+    return dataclasses.replace(
+        lm, model=model, card=card, sites=list_sites(model, card), name="0.5B weights, untrained"
+    )
 
 
 # --- lanes ---------------------------------------------------------------------------------------------------
