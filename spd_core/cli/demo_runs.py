@@ -24,11 +24,14 @@ ARMS: tuple[ArmName, ...] = ("psr", "ssd", "spd", "random", "full", "shuffled")
 """SPD, and every control that a claim about it needs."""
 ITEMS = 100
 """Of each set; the first ones, not the nicest ones."""
-DISTILLATION = recipe_from({"preset": "quick", "capability": "arithmetic", "arms": ARMS})
+_ROWS_AT_ONCE = {"batch_size": 16}
+"""As it was when they were recorded; another number rounds otherwise."""
+DISTILLATION = recipe_from({"preset": "quick", "capability": "arithmetic", "arms": ARMS, "corpus": _ROWS_AT_ONCE})
 EVALUATION = evaluation_from(
     {
         "preset": "quick",
         "capability": "arithmetic",
+        "corpus": _ROWS_AT_ONCE,
         "subjects": ["base", "projected", "projected-random", *ARMS],
         "sets": [{"capability": name, "limit": ITEMS} for name in ("arithmetic", "multiple-choice")],
     }

@@ -51,6 +51,8 @@ def test_the_page_shows_the_run_cell_by_cell(server: Server, visit: Callable[...
     accessible(page, "Evaluation, the form")
     button(page, "Start evaluation").click()
     expect(page).to_have_url(re.compile(r"evaluation=\d{8}-\d{6}-arithmetic-"))
+    expect(page.get_by_role("radio", name="This evaluation")).to_be_checked()
+    settled(page)  # the link names the run first, and then the part of the page
     link = page.url.removeprefix(server.url)
     page.context.close()  # it goes on by itself
     page = visit(link)

@@ -134,6 +134,7 @@ def _show_corpus(page: Page, name: str) -> None:
 
 def _tick(page: Page, row: int) -> None:
     """Click the tick of a row: the grid is drawn, not made of elements."""
+    settled(page)  # a tick draws the table anew
     table = main(page).get_by_test_id("stDataFrame")
     table.scroll_into_view_if_needed()
     box = table.bounding_box()
