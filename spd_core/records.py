@@ -43,6 +43,7 @@ class Request(Record):
 
 
 _R = TypeVar("_R", bound=Record)
+_L = TypeVar("_L")
 _MOST = 2**53 - 1  # what a browser can count to
 _TAGS = ("distillation", "evaluation")  # pydantic's own names for forms of a field, which no file contains
 
@@ -241,6 +242,16 @@ class SharedRows:
             new = read_bytes(file, size, missing_ok=True)
             self._seen[file] = (size + len(new), rows + new.count(b"\n"))
         return sum(rows for _, rows in self._seen.values())
+
+    def looked_at(self, look: Callable[[], _L]) -> _L:
+        """What each process finds, before any of them adds a row: else they would not share the same work.
+
+        Raises:
+            SpdError: what `look` raises.
+        """
+        found = look()
+        self.peers.wait()
+        return found
 
     def bring_together(self, whole: Callable[[], str]) -> None:
         """Make one file of all, by the first process; the others wait until that is done.

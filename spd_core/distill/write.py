@@ -77,8 +77,7 @@ def write_corpus(
         StorageError: the disk refuses; every batch before is kept.
     """
     shared = SharedRows(path, peers)
-    rows = _begun(shared, tasks, None)
-    peers.wait()  # all have looked
+    rows = shared.looked_at(lambda: _begun(shared, tasks, None))
     batches = [batch for batch in _batches(tasks, batch_size) if any(task.number not in rows for task in batch)]
 
     def written() -> Iterator[list[CorpusRow]]:

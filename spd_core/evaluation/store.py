@@ -120,8 +120,7 @@ class ItemStore:
         in one file.
 
         Yields:
-            The records that are there (see `records`), the same to all processes: none adds any before all have looked,
-            or they would not share the same work. None when `stop` said so first.
+            The records that are there (see `records`), the same to all processes; None when `stop` said so first.
 
         Raises:
             StorageError: the disk refuses.
@@ -130,8 +129,7 @@ class ItemStore:
             if self.peers.agreed(lambda: held):
                 self.peers.from_first(self._mend)
                 self._rows.bring_together(self._whole)  # what is left of others that were killed
-                self._before, known = self._rows.count(), self.records()
-                self.peers.wait()  # all have looked
+                self._before, known = self._rows.looked_at(lambda: (self._rows.count(), self.records()))
                 yield known
                 self._rows.bring_together(self._whole)
             else:

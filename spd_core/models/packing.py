@@ -69,9 +69,6 @@ class _PackedLinears:
             self._products = [_Product(linears) for module in modules for linears in _fed_alike(module)]
         for product in self._products:
             product.look()
-            if len(product.linears) == 1:
-                vars(product.linears[0])["forward"] = product.alone
-                continue
             for place, linear in enumerate(product.linears):
                 vars(linear)["forward"] = partial(product.of, place)
         if _fresh:
@@ -129,18 +126,14 @@ class _Product:
         """What the map at this place makes of inputs `[..., in]`; each part is given away once."""
         if torch.is_grad_enabled() or x.dtype != torch.float32:
             return F.linear(x, self.linears[place].weight, self.linears[place].bias)
+        if len(self.linears) == 1:
+            return self._all(x)
         if x is not self._input or place not in self._parts:
             self._input, self._parts = x, dict(enumerate(self._all(x).split(self._widths, -1)))
         part = self._parts.pop(place)
         if not self._parts:
             self.forget()
         return part
-
-    def alone(self, x: Tensor) -> Tensor:
-        """What a map that shares with no other makes of inputs `[..., in]`."""
-        if torch.is_grad_enabled() or x.dtype != torch.float32:
-            return F.linear(x, self.linears[0].weight, self.linears[0].bias)
-        return self._all(x)
 
     def _all(self, x: Tensor) -> Tensor:
         if self._versions != [weight._version for weight in self._weights]:

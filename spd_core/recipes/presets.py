@@ -98,10 +98,9 @@ def validated(kind: type[_R], settings: Mapping[str, Any], whole: str) -> _R:
     except ValidationError as error:
         wrong = error.errors()[0]
         named = first_error(error) if wrong["loc"] else f"{whole}: {first_error(error)}"
-        whole_group = wrong["type"] == "value_error" and isinstance(
-            wrong["input"], dict
-        )  # the sentence names what of it
-        shown = wrong["loc"] and wrong["type"] != "missing" and not whole_group
+        # Of a whole group of settings, the sentence names which.
+        group = wrong["type"] == "value_error" and isinstance(wrong["input"], dict)
+        shown = wrong["loc"] and wrong["type"] != "missing" and not group
         given = f" (given: {wrong['input']!r})" if shown else ""
         raise InputError(f"{named}{given}; correct it and start again") from error
 

@@ -84,7 +84,7 @@ class Writer(Request):
         return self.kind == "vllm"
 
     @property
-    def pace(self) -> Any:
+    def pace(self) -> dict[str, Any]:
         """What of it decides how fast it writes: patience does not."""
         return self.model_dump(exclude={"timeout", "tries"})
 
