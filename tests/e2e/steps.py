@@ -89,6 +89,8 @@ def generate(page: Page, tokens: int = 8) -> None:
 
 def accessible(page: Page, what: str) -> None:
     """Axe finds nothing (WCAG 2.2 AA), in the dark neither, and on a phone nothing is wider than the screen."""
+    page.mouse.move(0, 0)  # where the page has come to lie under the mouse, help fades in, pale at first
+    expect(page.get_by_role("tooltip")).to_have_count(0)
     _axe(page, RULES, what)
     page.emulate_media(color_scheme="dark")
     page.evaluate("document.activeElement.blur()")  # a key in a field would be text
