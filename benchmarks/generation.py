@@ -53,7 +53,7 @@ def _against_transformers(
     greedy: dict[int, float] = GREEDY,
     sampled: dict[int, float] = SAMPLED,
 ) -> None:
-    peak, bandwidth = _matrix_rate(), _read_rate()
+    peak, bandwidth = _matrix_rate(lm.dtype), _read_rate()
     for temperature, targets in ((0.0, greedy), (0.7, sampled)):
         for rows, target in targets.items():
             _one_batch(lm, rows, temperature, target, new_tokens, rounds, peak, bandwidth)
@@ -64,6 +64,7 @@ def _one_batch(
 ) -> None:
     from spd_core.generation import decode
     from spd_core.intervention.projection import Lane
+    from spd_core.models.packing import packed_linears
 
     prompts = PROMPTS[:rows]
     sampling = decode.Sampling(temperature=temperature, max_new_tokens=new_tokens)
@@ -88,8 +89,15 @@ def _one_batch(
 
     ratio = ratios({"ours": ours, "theirs": theirs}, rounds)["theirs"]
     how = "greedy" if temperature == 0 else f"temperature {temperature}, top-p {sampling.top_p}"
-    same = sum(mine == other for mine, other in zip(texts["ours"], texts["theirs"], strict=True))
-    equal = f", {same} of {rows} texts equal" if temperature == 0 else ""
+    equal = ""
+    if temperature == 0:
+        with packed_linears(lm, rows):  # other kernels round otherwise, and near ties of small models part there
+            texts["theirs, our products"] = _transformers(lm, prompts, sampling)
+        plain, packed = (
+            sum(mine == other for mine, other in zip(texts["ours"], texts[who], strict=True))
+            for who in ("theirs", "theirs, our products")
+        )
+        equal = f", {plain} of {rows} texts equal ({packed} with the same products)"
     report(f"{lm.name}, {rows} rows, {how}: transformers ÷ ours{equal}", ratio, f"≥ {target}", ratio >= target)
     step = statistics.median(steps["ours"])
     alone = statistics.median(b / a for a, b in zip(steps["ours"], steps["theirs"], strict=True))
@@ -140,9 +148,9 @@ def _best(work: Callable[[], object], times: int = 5) -> float:
     return min(taken)
 
 
-def _matrix_rate() -> float:
-    """Floating-point operations a second of a large float32 product."""
-    big = torch.randn(2048, 2048)
+def _matrix_rate(dtype: torch.dtype) -> float:
+    """Floating-point operations a second of a large product."""
+    big = torch.randn(2048, 2048).to(dtype)
     return 2 * 2048**3 / _best(lambda: big @ big)
 
 
@@ -164,7 +172,7 @@ def _large(lm: Any) -> Any:
         vocab_size=151936, hidden_size=896, intermediate_size=4864, num_hidden_layers=24, num_attention_heads=14,
         num_key_value_heads=2, tie_word_embeddings=True,
     )  # fmt: skip
-    model = AutoModelForCausalLM.from_config(config).eval().requires_grad_(False)
+    model = AutoModelForCausalLM.from_config(config, dtype=lm.dtype).eval().requires_grad_(False)
     model.generation_config.eos_token_id = None
     card = card_of(config, "0.5B")
     return dataclasses.replace(

@@ -1,4 +1,4 @@
-"""Makes decoding several rows on a CPU cost little more than one: float32 weights packed once for oneDNN.
+"""Makes decoding several rows on a CPU cost little more than one: weights packed once for oneDNN.
 
 torch lays a weight out anew at every call, which for a few rows costs as much as the product itself
 (benchmarks/generation.py measures both). Knows nothing of lanes; without it everything gives the same text.
@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from spd_core.models.device import available_memory
+from spd_core.models.device import available_memory, native_bfloat16
 from spd_core.models.loading import LanguageModel
 from spd_core.models.pages import into_large_pages
 
@@ -23,7 +23,7 @@ _PACKED_FOR = 16
 """Rows that oneDNN is told to expect: of its layouts for 1, 4, 16 and 32 this one is nowhere far from the best, from
 two rows to whole prompts, with AVX2 as with AVX-512."""
 _FROM = {"AVX512": 3}
-"""Rows from which packed products are faster, by what the processor can; 2 where nothing is said."""
+"""Rows from which packed float32 products are faster, by what the processor can; 2 where nothing is said."""
 _SIBLINGS = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
 """Maps that most families feed the same tensor: one product for all of them is faster than one each."""
 
@@ -34,18 +34,23 @@ _packed: Any = WeakTensorKeyDictionary()  # first weight → (versions of all wh
 def packed_linears(lm: LanguageModel, rows: int) -> AbstractContextManager[Any]:
     """A context, to be entered with the model's lock held, in which its linear maps use packed weights.
 
-    Does nothing for one row, or for two with AVX-512 (torch is as fast), on a GPU, in another dtype (bfloat16 without
-    hardware for it gains nothing from it), or when a second copy of the weights does not fit easily.
+    Does nothing where torch is as fast (a row or two in float32), on a GPU, in bfloat16 without hardware for it, or
+    when a second copy of the weights does not fit easily.
     """
     weights = sum(parameter.nbytes for parameter in lm.model.parameters())
-    usable = lm.device.type == "cpu" and lm.dtype == torch.float32 and torch.backends.mkldnn.is_available()
-    if (
-        rows < _FROM.get(torch.backends.cpu.get_cpu_capability(), 2)
-        or not usable
-        or 3 * weights > available_memory(lm.device)
-    ):
+    if not _pays(lm, rows) or 3 * weights > available_memory(lm.device):
         return nullcontext()
     return _PackedLinears(lm.model)
+
+
+def _pays(lm: LanguageModel, rows: int) -> bool:
+    """Whether packed products are faster, as measured (docs/measurements.md)."""
+    if lm.device.type != "cpu" or not torch.backends.mkldnn.is_available():
+        return False
+    processor = torch.backends.cpu.get_cpu_capability()
+    if lm.dtype == torch.bfloat16:
+        return processor == "AVX512" and native_bfloat16(lm.device)
+    return lm.dtype == torch.float32 and rows >= _FROM.get(processor, 2)
 
 
 def forget_packed() -> None:
@@ -124,7 +129,7 @@ class _Product:
 
     def of(self, place: int, x: Tensor) -> Tensor:
         """What the map at this place makes of inputs `[..., in]`; each part is given away once."""
-        if torch.is_grad_enabled() or x.dtype != torch.float32:
+        if torch.is_grad_enabled() or x.dtype != self._weights[0].dtype:
             return F.linear(x, self.linears[place].weight, self.linears[place].bias)
         if len(self.linears) == 1:
             return self._all(x)

@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from spd_core.models import packing
+from spd_core.models.device import native_bfloat16
 from spd_core.models.packing import packed_linears
 
 
-def holding(*modules: torch.nn.Module) -> Any:
+def holding(*modules: torch.nn.Module, dtype: torch.dtype = torch.float32) -> Any:
     """A model, as far as packing asks."""
-    return SimpleNamespace(model=torch.nn.Sequential(*modules), device=torch.device("cpu"), dtype=torch.float32)
+    return SimpleNamespace(model=torch.nn.Sequential(*modules), device=torch.device("cpu"), dtype=dtype)
 
 
 @pytest.mark.parametrize("rows", [1, 2, 4, 9, 50])
@@ -99,6 +100,33 @@ def test_a_few_rows_are_left_to_torch(capability: str, left: int, monkeypatch: p
     for rows in (1, 2, 3):
         with torch.inference_mode(), packed_linears(holding(linear), rows):
             assert ("forward" in vars(linear)) == (rows > left)
+
+
+@pytest.mark.parametrize(
+    ("capability", "native", "packs"), [("AVX512", True, True), ("AVX512", False, False), ("AVX2", True, False)]
+)
+def test_bfloat16_is_packed_from_one_row_where_it_was_measured(
+    capability: str, native: bool, packs: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    monkeypatch.setattr(packing, "native_bfloat16", lambda device: native)
+    monkeypatch.setattr(packing, "_pack", lambda weights: None)  # the processor at hand may have no such product
+    monkeypatch.setattr(packing, "_fresh", [])
+    linear = torch.nn.Linear(4, 4, dtype=torch.bfloat16)
+    with packed_linears(holding(linear, dtype=torch.bfloat16), 1):
+        assert ("forward" in vars(linear)) == packs
+
+
+@pytest.mark.skipif(not native_bfloat16(torch.device("cpu")), reason="the processor has no bfloat16 products")
+@pytest.mark.parametrize("rows", [1, 2, 16, 50])
+def test_packed_bfloat16_is_as_near_to_the_exact_product_as_plain(rows: int) -> None:
+    linear = torch.nn.Linear(576, 320, dtype=torch.bfloat16)
+    x = torch.randn(rows, 1, 576, dtype=torch.bfloat16)
+    exact = x.double() @ linear.weight.double().T + linear.bias.double()
+    with torch.inference_mode(), packed_linears(holding(linear, dtype=torch.bfloat16), rows):
+        found = linear(x)
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found.double(), exact, rtol=2**-8, atol=1e-3)
 
 
 class Attention(torch.nn.Module):
