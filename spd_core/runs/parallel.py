@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _T = TypeVar("_T")
+_DIVIDING = {
+    "ACCELERATE_USE_FSDP": "FSDP",
+    "ACCELERATE_USE_DEEPSPEED": "DeepSpeed",
+    "ACCELERATE_USE_MEGATRON_LM": "Megatron-LM",
+}
+"""What `accelerate launch` tells its processes. A training would get as far as its end, where the adapter is saved."""
 
 
 class PeerLostError(SpdError):
@@ -82,8 +88,14 @@ def together() -> Peers:
     """This process among those that were launched with it; the first call connects them.
 
     Raises:
-        InputError: they do not find each other.
+        InputError: they do not find each other, or the launch would divide the model among them.
     """
+    for name, of in _DIVIDING.items():
+        if os.environ.get(name, "").lower() == "true":
+            raise InputError(
+                f"this launch divides the model by {of} ({name}), which SPD Lab does not do: each process has a whole "
+                "copy; leave it out, and for a model larger than one GPU see docs/scale.md"
+            )
     launched = int(os.environ.get("WORLD_SIZE", "1"))
     if launched == 1:
         return ALONE

@@ -14,9 +14,11 @@ import torch
 from safetensors.torch import load_file
 
 from spd_core.distill.corpus import read_corpus
+from spd_core.errors import InputError
 from spd_core.evaluation.cells import read_cell
 from spd_core.runs import queue
 from spd_core.runs.folder import Run, all_runs, open_run
+from spd_core.runs.parallel import together
 from spd_core.runs.record import Status
 from spd_core.storage import runs_folder
 from spd_core.subspace.store import load_capture
@@ -37,6 +39,14 @@ def launched(*argv: object, count: int = 2, dies: str = "") -> subprocess.Comple
         [sys.executable, *torchrun, *program, *map(str, argv)],
         cwd=ROOT, env=environment, capture_output=True, text=True, timeout=LONG,
     )  # fmt: skip
+
+
+def test_a_launch_that_would_divide_the_model_is_refused_before_it_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "false")
+    assert together().count == 1
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")  # as accelerate launch --use_fsdp tells its processes
+    with pytest.raises(InputError, match=r"FSDP .*each process has a whole copy.*docs/scale"):
+        together()
 
 
 @pytest.fixture
