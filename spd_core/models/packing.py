@@ -4,6 +4,7 @@ torch lays a weight out anew at every call, which for a few rows costs as much a
 (benchmarks/generation.py measures both). Knows nothing of lanes; without it everything gives the same text.
 """
 
+import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
@@ -24,6 +25,9 @@ _PACKED_FOR = 16
 two rows to whole prompts, with AVX2 as with AVX-512."""
 _FROM = {"AVX512": 3}
 """Rows from which packed float32 products are faster, by what the processor can; 2 where nothing is said."""
+_MOST = {torch.bfloat16: 64}
+"""Positions up to which packed products are plain ones bit for bit, where others would change texts: a last bit of
+bfloat16 parts greedy texts at near ties. Longer prompts are left to torch, which is as fast with them."""
 _SIBLINGS = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
 """Maps that most families feed the same tensor: one product for all of them is faster than one each."""
 
@@ -118,6 +122,7 @@ class _Product:
     def look(self) -> None:
         """Take the weights and biases as they are now; a step asks for them more than a hundred times."""
         self._weights = [linear.weight for linear in self.linears]
+        self._most = _MOST.get(self._weights[0].dtype, sys.maxsize) * self.linears[0].in_features  # numbers, not rows
         biases: list[Tensor] = [linear.bias for linear in self.linears if linear.bias is not None]
         self._bias = torch.cat(biases) if len(biases) > 1 else biases[0] if biases else None
         self._pack()
@@ -129,7 +134,7 @@ class _Product:
 
     def of(self, place: int, x: Tensor) -> Tensor:
         """What the map at this place makes of inputs `[..., in]`; each part is given away once."""
-        if torch.is_grad_enabled() or x.dtype != self._weights[0].dtype:
+        if torch.is_grad_enabled() or x.dtype != self._weights[0].dtype or x.numel() > self._most:
             return F.linear(x, self.linears[place].weight, self.linears[place].bias)
         if len(self.linears) == 1:
             return self._all(x)
