@@ -18,6 +18,9 @@ if str(ROOT) not in sys.path:  # `streamlit run` puts only this folder there
     sys.path.insert(0, str(ROOT))
 
 import streamlit as st  # noqa: E402
+from starlette.middleware import Middleware  # noqa: E402
+
+from app.back import BackByPage  # noqa: E402
 
 IMPORTED_FIRST = (
     "app.spectrum.views",
@@ -72,4 +75,4 @@ async def _lifespan(_app: Any) -> AsyncIterator[dict[str, Any]]:
         over.set()
 
 
-app = st.App(ROOT / "app" / "navigation.py", lifespan=_lifespan)
+app = st.App(ROOT / "app" / "navigation.py", lifespan=_lifespan, middleware=[Middleware(BackByPage)])

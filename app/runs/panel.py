@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 import streamlit as st
 
-from app.ui import session
+from app.ui import links, session
 from app.ui.widgets import caption, duration, escaped, failure
 from spd_core.errors import InputError
 from spd_core.recipes.distill import Recipe
@@ -43,12 +43,10 @@ _RECORDED_BADGE = ":gray-badge[:material/inventory_2: recorded]"
 
 def chosen_run(key: str = session.RUN) -> str:
     """Name of the run that is shown; empty for none. Each page has its own, under a URL key of its own."""
-    state = st.session_state
-    if key not in state:  # the first run of a session
-        state[key] = st.query_params.get(key, "")
-    name: str = state[key]
-    if name and st.query_params.get(key) != name:
-        st.query_params[key] = name
+    links.take_linked(key)
+    name: str = st.session_state.get(key, "")
+    if name:
+        links.write_linked({key: name})
     return name
 
 
@@ -56,7 +54,7 @@ def choose_run(name: str, key: str = session.RUN) -> None:
     """Show this run from now on; none for an empty name."""
     st.session_state[key] = name
     if not name:
-        st.query_params.pop(key, None)
+        links.write_linked({key: ""})
 
 
 def recorded_while_alone(kind: type[Recipe] | type[EvaluationRecipe]) -> str:

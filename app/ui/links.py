@@ -63,9 +63,9 @@ def take_linked(*keys: str) -> None:
 
 
 def write_linked(values: Mapping[str, str]) -> None:
-    """Have these in the URL; empty ones leave it."""
-    for key, value in values.items():
-        if not value:
-            st.query_params.pop(key, None)
-        elif st.query_params.get(key) != value:
-            st.query_params[key] = value
+    """Have these in the URL, all in one message to the browser; empty ones leave it."""
+    for key in [key for key, value in values.items() if not value]:
+        st.query_params.pop(key, None)
+    changed = {key: value for key, value in values.items() if value and st.query_params.get(key) != value}
+    if changed:
+        st.query_params.update(changed)

@@ -62,7 +62,8 @@ def _effect(comparison: Comparison, lane: LaneText, control: LaneText | None) ->
             f"subspace, not projecting as such. {_ONE_TEXT}"
         )
     where = f"at token {at + 1}" if at == of_control else f"at tokens {at + 1} and {of_control + 1}"
-    return f"{lane.label} and {control.label} both part from {raw}, {where}: here projecting did it, whatever the subspace."
+    both = f"{lane.label} and {control.label} both part from {raw}, {where}"
+    return f"{both}: here projecting did it, whatever the subspace."
 
 
 def _answers(comparison: Comparison, right: Sequence[bool | None]) -> str:

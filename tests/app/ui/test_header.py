@@ -69,6 +69,17 @@ def link(at: AppTest) -> dict[str, str]:
     return {key: value if isinstance(value, str) else value[0] for key, value in at.query_params.items()}
 
 
+def test_what_is_in_hand_is_written_into_the_address_at_once(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from streamlit.runtime.state.query_params import QueryParams
+
+    sent: list[dict[str, str]] = []
+    monkeypatch.setattr(QueryParams, "_send_query_param_msg", lambda self: sent.append(self.to_dict()))
+    at = AppTest.from_file(str(ROOT / "app" / "navigation.py"), default_timeout=LONG).run()
+    assert not at.exception
+    (only,) = sent
+    assert set(only) >= {"capture", "layer", "kind", "direction", "text", "token", "rank"}
+
+
 @pytest.mark.parametrize("where", PAGES)
 def test_every_page_opens_on_a_recorded_capture_without_a_model(home: Path, where: Path) -> None:
     at = opened(where)

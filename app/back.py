@@ -1,0 +1,60 @@
+"""Makes Back lead from page to page: puts `back.js` into the page that Streamlit serves, before its own scripts.
+
+Nothing that a page draws could do it: the first change of an address comes before anything is drawn.
+"""
+
+from pathlib import Path
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+_SCRIPT = b"<script>" + Path(__file__).with_name("back.js").read_bytes() + b"</script>"
+_ASIDE = (b"accept-encoding", b"if-none-match", b"if-modified-since")
+"""Of a request: what would have the page compressed, or left out because the browser has one without the script."""
+_OF_THE_FILE = (b"content-length", b"etag", b"last-modified")
+"""Of an answer: what would be true of the page without the script."""
+
+
+class BackByPage:
+    """ASGI middleware: every HTML page begins with the script, all else passes as it is."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if (
+            scope["type"] != "http"
+            or scope["method"] != "GET"
+            or b"text/html" not in dict(scope["headers"]).get(b"accept", b"")
+        ):
+            await self._app(scope, receive, send)
+            return
+        asked = {**scope, "headers": [pair for pair in scope["headers"] if pair[0] not in _ASIDE]}
+        await self._app(asked, receive, _Page(send).take)
+
+
+class _Page:
+    """One answer on its way: held until it is whole, if it is a page."""
+
+    def __init__(self, send: Send) -> None:
+        self._send, self._body = send, b""
+        self._start: Message | None = None
+
+    async def take(self, message: Message) -> None:
+        if message["type"] == "http.response.start" and _is_page(message):
+            self._start = message
+        elif self._start is None or message["type"] != "http.response.body":
+            await self._send(message)
+        else:
+            self._body += message.get("body", b"")
+            if not message.get("more_body", False):
+                await self._finish(self._start)
+
+    async def _finish(self, start: Message) -> None:
+        body = self._body.replace(b"<head>", b"<head>" + _SCRIPT, 1)
+        headers = [pair for pair in start["headers"] if pair[0] not in _OF_THE_FILE]
+        await self._send({**start, "headers": [*headers, (b"content-length", str(len(body)).encode())]})
+        await self._send({"type": "http.response.body", "body": body})
+
+
+def _is_page(start: Message) -> bool:
+    return start["status"] == 200 and b"text/html" in dict(start["headers"]).get(b"content-type", b"")

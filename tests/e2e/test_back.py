@@ -1,0 +1,43 @@
+"""Back leads from page to page: what changes on a page is no step of its own."""
+
+import re
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests import ROOT
+from tests.e2e.steps import go_to, settled
+
+pytestmark = pytest.mark.builtin
+
+
+def test_back_leads_page_by_page(open_app: Callable[..., Page]) -> None:
+    page = open_app()
+    begun = page.evaluate("history.length")
+    go_to(page, "Spectrum")
+    go_to(page, "Token attributions")
+    page.keyboard.press("j")
+    expect(page).to_have_url(re.compile("direction=2"))
+    settled(page)
+    assert page.evaluate("history.length") == begun + 2, "a page each, and nothing for the direction"
+    for name in ("Spectrum", "SPD Lab"):
+        page.go_back()
+        expect(page.get_by_role("heading", level=1)).to_have_text(name)
+        settled(page)
+    expect(page).to_have_url(re.compile("direction=2"))  # what is in hand is the same on all pages
+
+
+def test_the_page_that_a_button_leaves_keeps_its_address(browser: Browser) -> None:
+    page = browser.new_page()
+    page.route("http://lab.test/**", lambda route: route.fulfill(body="<title>Lab</title>", content_type="text/html"))
+    page.goto("http://lab.test/evaluation?item=4")
+    page.evaluate((ROOT / "app" / "back.js").read_text("utf-8"))
+    page.evaluate('history.pushState({}, "", "?item=5")')
+    for there in ("", "?lane=2"):  # what Streamlit does for `switch_page`: first the new parameters, then the page
+        page.evaluate("url => history.pushState({}, '', url)", f"/evaluation{there}")
+        page.evaluate("url => history.pushState({}, '', url)", f"/side-by-side{there}")
+        assert page.evaluate("location.href") == f"http://lab.test/side-by-side{there}"
+        page.go_back()
+        assert page.evaluate("location.href") == "http://lab.test/evaluation?item=5"
+    page.close()
