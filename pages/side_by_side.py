@@ -9,53 +9,66 @@ from app.side_by_side import agreement, history, lane_pickers, prompt_pickers, r
 from app.side_by_side.lanes import SWEEP
 from app.ui import launch, session
 from app.ui.header import header
+from app.ui.verdict import draw_verdict
 from app.ui.widgets import counted, empty_page, escaped, failure
 from spd_core.errors import InputError
 from spd_core.generation import report
+from spd_core.generation.verdict import comparison_verdict
 from spd_core.recipes.lanes import sweep_specs
 
 if TYPE_CHECKING:
     from spd_core.subspace.analysis import Analysis
 
 
-def pick(analysis: "Analysis") -> WriteRequest | None:
-    """All settings; None with the reason on the page when they cannot be used."""
-    example, style, mode = prompt_pickers.pick_task(analysis)
-    left, right = st.columns(2, gap="medium")
-    with left:
-        prompt, answer = prompt_pickers.pick_prompt(example)
-    with right:
-        above = st.container()
-        row = st.container(horizontal=True, vertical_alignment="center", gap="small")
-        with row.popover("Projection", icon=":material/tune:"):
+def pick(analysis: "Analysis", prompt: str, answer: str | None) -> WriteRequest | None:
+    """All settings, in a drawer; None with the reason on the page when they cannot be used."""
+    with st.expander("Lanes, projection and sampling", icon=":material/tune:", key=session.SETTINGS_OPEN):
+        style, mode = prompt_pickers.pick_mode()
+        lanes = st.container()
+        left, right = st.columns(2, gap="large")
+        with left:
             base = lane_pickers.pick_base(analysis)
-        with row.popover("Sampling", icon=":material/casino:"):
+        with right:
             sampling = prompt_pickers.pick_sampling()
-        said = f"{lane_pickers.lane_in_words(base, mode == SWEEP)} · {escaped(report.sampling_line(sampling))}"
-        row.markdown(f":small[{said}]", width=290)
-        try:
-            with above:
-                grid = lane_pickers.pick_grid(analysis) if mode == SWEEP else None
-                specs = lane_pickers.pick_specs(analysis, base) if grid is None else tuple(sweep_specs(grid, base))
-            others = lane_pickers.open_others(specs)
-        except InputError as error:
-            failure("These lanes cannot be written:", str(error))
-            return None
+    try:
+        with lanes:
+            grid = lane_pickers.pick_grid(analysis) if mode == SWEEP else None
+            specs = lane_pickers.pick_specs(analysis, base) if grid is None else tuple(sweep_specs(grid, base))
+        others = lane_pickers.open_others(specs)
+    except InputError as error:
+        failure("These lanes cannot be written:", str(error))
+        return None
     key = session.model_key(analysis)
     return WriteRequest(analysis, key, specs, prompt, style, sampling, others, answer, grid)
+
+
+def settings_line(request: WriteRequest) -> str:
+    """What Generate will write, in a line, escaped."""
+    projected = [spec for spec in request.specs if spec.projects]
+    base = f" · {lane_pickers.lane_in_words(projected[0], request.grid is not None)}" if projected else ""
+    return f"{counted(len(request.specs), 'lane')}{base} · {escaped(report.sampling_line(request.sampling))}"
 
 
 analysis = header("Side by side", "What does projecting do to the text?", shows=(session.WRITE_JOB,))
 if analysis is None:
     empty_page("A raw and a projected completion appear here, side by side.")
 else:
-    request = pick(analysis)
+    result = history.shown_result(analysis)
+    verdict = st.container()
+    example = prompt_pickers.pick_task(analysis)
+    left, right = st.columns((3, 2), gap="medium", vertical_alignment="bottom")
+    with left:
+        prompt, answer = prompt_pickers.pick_prompt(example)
+    buttons = right.container(horizontal=True, vertical_alignment="center")
+    told = right.container()
+    request = pick(analysis, prompt, answer)
+    if result is None:
+        result = history.recorded_for(analysis, prompt)
     job = session.job(session.WRITE_JOB)
     if job is not None and job.stop_asked:
         job.join(0.5)  # it ends within a step: then this run shows what is there already
     running = job is not None and job.running
-    result = history.shown_result(analysis)
-    with st.container(horizontal=True, vertical_alignment="center"):
+    with buttons:
         if job is not None and running:
             st.button(
                 "Stopping…" if job.stop_asked else "Stop generating",
@@ -69,9 +82,8 @@ else:
         with st.popover("History", icon=":material/history:", key=session.HISTORY_OPEN, on_change="rerun") as past:
             if past.open:  # its labels are read from every result
                 history.pick_result(result)
-        if request is not None:
-            told = f"{counted(len(request.specs), 'lane')}. {escaped(report.noise_sentence(request.sampling))}"
-            st.markdown(f":small[{told}]", width=880)
+    if request is not None:
+        told.markdown(f":small[{settings_line(request)}]", help=report.noise_sentence(request.sampling))
     if job is not None and running:
         results.live_lanes(job)
     else:
@@ -80,7 +92,10 @@ else:
         if job is not None and job.notice:
             st.warning(f"The result is {escaped(job.notice)}", icon=":material/save:")
         if result is not None:
+            right_answers = results.right_answers(result)
+            with verdict:
+                draw_verdict(comparison_verdict(result, right_answers))
             agreement.agreement_panel(result)
-            results.result_panel(result, request)
+            results.result_panel(result, request, right_answers)
         elif job is None or not job.error:
             st.info("Press **Generate**: a raw and a projected completion appear here, side by side.")

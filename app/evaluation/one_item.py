@@ -90,12 +90,12 @@ def completion_parts(answer: ItemRecord, about: About) -> Iterator[tuple[str, st
 
 
 def how_it_ended(answer: ItemRecord) -> str:
-    """`12 tokens, ended by itself`."""
+    """`12 tokens, stopped at end of text`."""
     tokens = counted(answer.tokens, "token")
     if answer.nll is not None:
         return f"−log p a token, mean over {tokens} of the right answer"
     if answer.finish == "eos":
-        return f"{tokens}, ended by itself"
+        return f"{tokens}, stopped at end of text"
     return f"{tokens}, {'went on with a question of its own' if answer.ended else 'ran into the length limit'}"
 
 

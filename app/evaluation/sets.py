@@ -124,7 +124,7 @@ def pick_lengths(sets: Sequence[EvalSet], facts: Mapping[str, SetFacts], key: st
         known = facts.get(eval_set.name)
         usual = "" if known is None else str(answer_length(EvalSet(capability=eval_set.capability), known.scorer))
         most = columns[at % 3].number_input(
-            f"Most new tokens, {escaped(eval_set.name)}",
+            f"Max new tokens, {escaped(eval_set.name)}",
             1,
             None,
             eval_set.max_new_tokens,

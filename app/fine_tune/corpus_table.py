@@ -27,7 +27,7 @@ _FILTERS: Mapping[str, Callable[[ShownCorpus, CorpusRow], bool]] = {
     "rejected": lambda one, row: one.fates.get(row.number) == "rejected",
     "left out": lambda one, row: one.fates.get(row.number) in ("leakage", "empty", "degenerate", "duplicate"),
     "held out": lambda one, row: one.fates.get(row.number) == "held out",
-    "ended by itself": lambda one, row: row.finish == "eos",
+    "stopped at end of text": lambda one, row: row.finish == "eos",
     "cut": lambda one, row: row.finish == "length",
 }
 _COLUMNS = {

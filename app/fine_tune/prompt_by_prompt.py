@@ -136,7 +136,7 @@ def _answer(run: "Run", title: str, one: ShownCorpus, row: CorpusRow, editable: 
     badge = "" if right is None else " :green-badge[✓ right]" if right else " :orange-badge[✗ wrong]"
     st.markdown(f"**{escaped(title)}**{badge}")
     st.html(render("text.html", parts=[(row.completion, False)] if row.completion.strip() else []))
-    ended = "ended by itself" if row.finish == "eos" else "cut"
+    ended = "stopped at end of text" if row.finish == "eos" else "cut"
     fate = FATES[one.fates[row.number]] if row.number in one.fates else "its example is gone"
     caption(f"{counted(len(row.tokens), 'token')}, {ended} · {fate}")
     if editable and one.tickable(row.number):

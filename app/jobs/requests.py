@@ -55,11 +55,24 @@ class WriteRequest:
 
     def matches(self, comparison: Comparison) -> bool:
         """Whether writing with these settings would give this comparison again."""
-        record = self.analysis.provenance
-        wanted = (self.specs, self.prompt, self.style, self.sampling, self.analysis.name, record.revision, self.grid)
-        lanes = tuple(lane.spec for lane in comparison.lanes)
+        record, d_kv = self.analysis.provenance, self.analysis.d_kv
+        wanted = (
+            tuple(_resolved(spec, d_kv) for spec in self.specs),
+            self.prompt,
+            self.style,
+            self.sampling,
+            self.analysis.name,
+            record.revision,
+            self.grid,
+        )
+        lanes = tuple(_resolved(lane.spec, d_kv) for lane in comparison.lanes)
         got = (lanes, comparison.prompt, comparison.prompt_style, comparison.sampling, comparison.analysis)
         return wanted == (*got, comparison.revision, comparison.grid)
+
+
+def _resolved(spec: LaneSpec, d_kv: int) -> LaneSpec:
+    """With the rule `half` as the number that it means; raw lanes have no rank."""
+    return spec.model_copy(update={"rank": str(d_kv // 2)}) if spec.projects and spec.rank == "half" else spec
 
 
 def same_capture(first: Analysis, second: Analysis) -> bool:

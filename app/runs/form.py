@@ -73,7 +73,7 @@ _CORPUS = {
     ),
     "prompt_style": FieldLabel("Prompt style", "raw: the capability's template; chat: the model's chat template."),
     "samples": FieldLabel("Completions per prompt"),
-    "max_new_tokens": FieldLabel("Most new tokens", "Of each completion. The paper: 256."),
+    "max_new_tokens": FieldLabel("Max new tokens", "Of each completion. The paper: 256."),
     "batch_size": FieldLabel("Rows at once", "Speed and memory of writing."),
     "temperature": FieldLabel(
         "Temperature", "Empty: each arm its own (0.7; Apple's 1.6). A number holds for all arms."

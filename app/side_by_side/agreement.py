@@ -82,7 +82,7 @@ def _why(scored: Scored, result: Comparison, lane: LaneText) -> str:
             f"which was written in {scored.dtype}, this in {result.dtype} on {result.device}: they round differently."
         )
     if lane.text.startswith(scored.completion) or scored.completion.startswith(lane.text):
-        return "only of another length: see Most new tokens under Sampling."
+        return "only of another length: see Max new tokens under Sampling."
     at = next((i for i, (a, b) in enumerate(zip(lane.text, scored.completion, strict=False)) if a != b), 0)
     return (
         "though capture, adapter, model and number format are the same. They part at character "

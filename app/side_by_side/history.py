@@ -1,17 +1,21 @@
 """Which result Side by side shows, and the history of all that were written."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import streamlit as st
 
+from app.side_by_side.filling import fill_form
 from app.ui import session
+from app.ui.links import write_linked
 from app.ui.tables import table_html
 from app.ui.widgets import caption, counted, delete_button, distinct_labels, failure
 from spd_core.errors import InputError, SpdError
 from spd_core.generation import comparison as texts
 from spd_core.generation import differences, report
 from spd_core.generation.comparison import Comparison
+from spd_core.generation.report import first_difference
 from spd_core.templates import render
 from spd_core.text import opening, shown
 
@@ -20,7 +24,8 @@ if TYPE_CHECKING:
 
 
 def shown_result(analysis: "Analysis | None") -> Comparison | None:
-    """What was written last, or what a link or the history chose; else a recorded result of the analysis in hand.
+    """What was written last, or what a link, the history or an example chose; on a form that nobody has filled yet, a
+    recorded result. The form is filled with what made it, once.
 
     An id that cannot be opened is forgotten, and told on the page until something else is chosen.
     """
@@ -29,18 +34,24 @@ def shown_result(analysis: "Analysis | None") -> Comparison | None:
     if session.WRITTEN not in state:  # the first run of a session
         state[session.WRITTEN] = st.query_params.get(session.WRITTEN, "")
     name = state[session.WRITTEN]
+    result = None
     if name:
         try:
             result = open_result(name)
-            if st.query_params.get(session.WRITTEN) != name:
-                st.query_params[session.WRITTEN] = name
-            return result
+            write_linked({session.WRITTEN: name})
         except InputError as error:
             show_result("")
             state[session.TEXT_TROUBLE] = str(error)
     if session.TEXT_TROUBLE in state:
         failure("This result cannot be opened:", state[session.TEXT_TROUBLE])
-    return _recorded_of(analysis) if analysis else None
+    untouched = not {session.PROMPT, session.PROMPT_FROM} & {*state, *st.query_params}
+    if result is None and analysis is not None and untouched:
+        result = recorded_for(analysis, None)
+    if result is not None and analysis is not None and result.id != state.get(session.FILLED):
+        state[session.FILLED] = result.id
+        if result.analysis == analysis.name:
+            fill_form(result, analysis)
+    return result
 
 
 def show_result(name: str) -> None:
@@ -49,7 +60,23 @@ def show_result(name: str) -> None:
     for key in (session.PLACE, session.CELL, session.TEXT_TROUBLE):
         st.session_state.pop(key, None)
     if not name:
-        st.query_params.pop(session.WRITTEN, None)
+        write_linked({session.WRITTEN: ""})
+
+
+def refill(name: str) -> None:
+    """Show a result, and fill the form with what made it."""
+    show_result(name)
+    st.session_state.pop(session.FILLED, None)
+
+
+def _open(name: str) -> None:
+    """Show a result, with its capture as the active one where that is still here."""
+    refill(name)
+    with suppress(InputError):
+        result = open_result(name)
+        session.open_analysis(result.analysis)
+        if result.analysis != st.session_state.get(session.CAPTURE):
+            session.take_in_hand(result.analysis)
 
 
 def _take_result() -> None:
@@ -62,6 +89,7 @@ def _take_result() -> None:
         _unsaved()[result.id] = result
     if result.id != st.session_state.get(session.WRITTEN):
         show_result(result.id)
+    st.session_state[session.FILLED] = result.id  # the form wrote it, and may say more by now
 
 
 def _unsaved() -> dict[str, Comparison]:
@@ -85,15 +113,28 @@ def _read(path: str, stamp: int) -> Comparison:
     return texts.read_comparison(Path(path))
 
 
-def _recorded_of(analysis: "Analysis") -> Comparison | None:
-    for name in texts.recorded_ids():
-        try:
-            found = open_result(name)
-        except InputError:  # a damaged recorded file is told where it is chosen
-            continue
-        if found.analysis == analysis.name:
-            return found
-    return None
+def recorded_for(analysis: "Analysis", prompt: str | None) -> Comparison | None:
+    """The recorded result of a prompt; of None the first whose lanes differ, which shows most."""
+    found = [one for name in texts.recorded_ids() if (one := _readable(name)) and one.analysis == analysis.name]
+    if prompt is not None:
+        return next((one for one in found if one.prompt == prompt), None)
+    return next((one for one in found if first_difference(one.lanes[-1], one) is not None), next(iter(found), None))
+
+
+def follow_example(analysis: "Analysis", prompt: str) -> None:
+    """An example was chosen: show what is recorded of it; a recorded result of another one makes way."""
+    found = recorded_for(analysis, prompt)
+    if found is not None:
+        show_result(found.id)
+    elif st.session_state.get(session.WRITTEN) in texts.recorded_ids():
+        show_result("")
+
+
+def _readable(name: str) -> Comparison | None:
+    try:
+        return open_result(name)
+    except InputError:  # a damaged recorded file is told where it is chosen
+        return None
 
 
 def result_label(name: str) -> str:
@@ -130,7 +171,7 @@ def pick_result(comparison: Comparison | None) -> None:
     row.button(
         "Open result",
         icon=":material/folder_open:",
-        on_click=show_result,
+        on_click=_open,
         args=(chosen,),
         disabled=comparison is not None and chosen == comparison.id,
     )

@@ -69,7 +69,7 @@ def pick_specs(analysis: "Analysis", base: LaneSpec) -> tuple[LaneSpec, ...]:
     """
     row = st.container(horizontal=True, vertical_alignment="bottom")
     more = row.pills(
-        "Raw, projected, and",
+        "Lanes",
         (COMPLEMENT, RANDOM, KEYS, VALUES),
         selection_mode="multi",
         key=session.MORE_LANES,

@@ -54,6 +54,13 @@ def chosen_specs(
     return distinct
 
 
+def resolved_rank(rule: str, d_kv: int) -> int | None:
+    """The number of directions that a rank rule keeps at every site; None where each site has one of its own."""
+    if rule == "half":
+        return d_kv // 2
+    return min(max(int(rule), 1), d_kv) if rule.isdecimal() else None
+
+
 def parse_ranks(text: str, d_kv: int) -> tuple[int, ...]:
     """Ranks such as `24, 48`; raises `InputError` naming the first that cannot be."""
     parts = [part.strip() for part in text.replace(";", ",").split(",") if part.strip()]

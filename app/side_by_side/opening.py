@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from app.side_by_side.agreement import Scored
+from app.side_by_side.filling import lane_widgets
 from app.side_by_side.lane_pickers import distilled_models
-from app.side_by_side.lanes import COMPLEMENT, KINDS, LANES, MOST_LANES, RANDOM
+from app.side_by_side.lanes import LANES, MOST_LANES, resolved_rank
 from app.side_by_side.which_capture import capture_for
 from app.ui import session
 from spd_core.errors import InputError
@@ -96,7 +97,7 @@ def how_to_open(
     rank = _rank(subject.rank or recipe.capture.rank, analysis.d_kv) if subject.kind == "projected" else None
     adapter = _adapter(cell, analysis) if subject.kind == "distilled" else ""
     spec = _spec(recipe, subject, cell, rank, adapter)
-    values = _asked(cell, record) | _lanes(spec)
+    values = _asked(cell, record) | lane_widgets([spec])
     if cell.about.scorer == "nll":
         notes = (*notes, "The table only reads the reference answer; Side by side writes one.")
     by_harness = cell.about.scorer.startswith("harness:")
@@ -138,9 +139,10 @@ def _asked(cell: Cell, record: ItemRecord) -> dict[str, Any]:
 
 
 def _rank(rule: str, d_kv: int) -> int:
-    if rule != "half" and not rule.isdecimal():
+    rank = resolved_rank(rule, d_kv)
+    if rank is None:
         raise InputError(f"its rank rule {rule} gives each site a rank of its own, and Side by side has one for all")
-    return d_kv // 2 if rule == "half" else min(max(int(rule), 1), d_kv)
+    return rank
 
 
 def _spec(recipe: EvaluationRecipe, subject: Subject, cell: Cell, rank: int | None, adapter: str) -> LaneSpec:
@@ -150,25 +152,6 @@ def _spec(recipe: EvaluationRecipe, subject: Subject, cell: Cell, rank: int | No
     of = "random" if spec.of == "random" else "capability" if spec.projects else "none"
     own = {"of": of, "capture": "", "adapter": adapter, **({"rank": str(rank)} if rank is not None else {})}
     return spec.model_copy(update=own)
-
-
-def _lanes(spec: LaneSpec) -> dict[str, Any]:
-    """What the widgets say so that this lane is written, and no more than Side by side always has."""
-    values: dict[str, Any] = {
-        session.MORE_LANES: [COMPLEMENT] * spec.complement + [RANDOM] * (spec.of == "random"),
-        session.MORE_RANKS: "",
-        session.MORE_STRENGTHS: "",
-        session.OTHER_CAPTURES: [],
-        session.DISTILLED: [spec.adapter] if spec.adapter else [],
-    }
-    if spec.projects:
-        values |= {
-            session.STRENGTH: spec.strength,
-            session.PROJECTS: next(name for name, kinds in KINDS.items() if set(kinds) == set(spec.kinds)),
-            session.RANDOM_SEED: spec.seed,
-            session.LANE_LAYERS: list(spec.layers or ()),
-        }
-    return values
 
 
 def _adapter(cell: Cell, analysis: "Analysis") -> str:

@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 
 import streamlit as st
 
+from app.side_by_side.filling import SOURCES
+from app.side_by_side.history import follow_example
 from app.side_by_side.lanes import (
     LANES,
     MOST_LANES,
@@ -11,7 +13,7 @@ from app.side_by_side.lanes import (
 )
 from app.ui import session
 from app.ui.widgets import caption, escaped
-from spd_core.generation.comparison import Comparison, PromptStyle
+from spd_core.generation.comparison import PromptStyle
 from spd_core.recipes.lanes import Sampling
 from spd_core.text import opening, shown
 
@@ -20,18 +22,17 @@ if TYPE_CHECKING:
     from spd_core.subspace.analysis import Analysis
 
 _STYLES = {"raw": "template", "chat": "chat", "exact": "as it is"}
-_SOURCES = {"held-out": "heldout", "calibration": "calibration", "your own": ""}
 
 
 # --- the prompt ----------------------------------------------------------------------------------------------
 
 
-def pick_task(analysis: "Analysis") -> "tuple[Example | None, PromptStyle, str]":
-    """In one row: the example whose prompt is taken, how the prompt is put, and what to write."""
+def pick_task(analysis: "Analysis") -> "Example | None":
+    """In one row: where the prompt comes from, and the example."""
     row = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
     source = row.segmented_control(
         "Prompt from",
-        tuple(_SOURCES),
+        tuple(SOURCES),
         default="held-out",
         required=True,
         key=session.PROMPT_FROM,
@@ -39,12 +40,27 @@ def pick_task(analysis: "Analysis") -> "tuple[Example | None, PromptStyle, str]"
         bind="query-params",
         help="Held-out examples took no part in the capture; calibration examples did.",
     )
-    split = _SOURCES.get(source or "", "heldout")
+    split = SOURCES.get(source or "", "heldout")
     examples = {e.id: e for e in analysis.capability.split(cast(Any, split)).examples} if split else {}
     with row:
-        example = _pick_example(examples, analysis)
+        return _pick_example(examples, analysis)
+
+
+def pick_mode() -> tuple[PromptStyle, str]:
+    """How the prompt is put, and whether lanes or a sweep are written."""
+    row = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
+    mode = row.segmented_control(
+        "Mode",
+        (LANES, SWEEP),
+        default=LANES,
+        required=True,
+        key=session.MODE,
+        bind="query-params",
+        width="content",
+        help=f"**{LANES}**: up to {MOST_LANES} lanes in one batch. **{SWEEP}**: every rank with every strength.",
+    )
     style = row.segmented_control(
-        "Put as",
+        "Prompt format",
         tuple(_STYLES),
         default="raw",
         required=True,
@@ -54,17 +70,7 @@ def pick_task(analysis: "Analysis") -> "tuple[Example | None, PromptStyle, str]"
         width="content",
         help="**template**: the capability's own. **chat**: the model's chat template. **as it is**: only your text.",
     )
-    mode = row.segmented_control(
-        "What to write",
-        (LANES, SWEEP),
-        default=LANES,
-        required=True,
-        key=session.MODE,
-        bind="query-params",
-        width="content",
-        help=f"**{LANES}**: up to {MOST_LANES} lanes in one batch. **{SWEEP}**: every rank with every strength.",
-    )
-    return example, cast(PromptStyle, style if style in get_args(PromptStyle) else "raw"), mode or LANES
+    return cast(PromptStyle, style if style in get_args(PromptStyle) else "raw"), mode or LANES
 
 
 def _pick_example(examples: "dict[str, Example]", analysis: "Analysis") -> "Example | None":
@@ -74,6 +80,7 @@ def _pick_example(examples: "dict[str, Example]", analysis: "Analysis") -> "Exam
 
     def take() -> None:
         state[session.PROMPT] = examples[state[session.PRESET]].prompt
+        follow_example(analysis, state[session.PROMPT])
         if state[session.PRESET] in places:
             session.select(example=places[state[session.PRESET]], token=0)
             state[session.FOLLOWED] = places[state[session.PRESET]]
@@ -109,7 +116,7 @@ def pick_prompt(example: "Example | None") -> tuple[str, str | None]:
             "Prompt",
             key=session.PROMPT,
             persist_state="session",
-            height=110,
+            height=80,
             label_visibility="collapsed",
             placeholder="Write your own prompt",
         )
@@ -139,7 +146,7 @@ def pick_sampling() -> Sampling:
     )
     greedy = choice == "greedy"
     temperature, top_p = _pick_chance(greedy)
-    tokens = st.number_input("Most new tokens", 1, 2048, 128, key=session.NEW_TOKENS, bind="query-params")
+    tokens = st.number_input("Max new tokens", 1, 2048, 128, key=session.NEW_TOKENS, bind="query-params")
     seed = st.number_input(
         "Seed", 0, 2**31 - 1, 0, key=session.SEED, bind="query-params", help="The same seed writes the same text again."
     )
@@ -149,7 +156,7 @@ def pick_sampling() -> Sampling:
         key=session.SAME_NOISE,
         bind="query-params",
         disabled=greedy,
-        help="On: a difference between lanes is never luck. Off: each lane draws its own.",
+        help="On: all lanes see the same noise, so equal probabilities give equal text. Off: each lane draws its own.",
     )
     return Sampling(
         temperature=temperature,
@@ -185,21 +192,3 @@ def _pick_chance(greedy: bool) -> tuple[float, float]:
         help="Only the likeliest tokens that have this probability together can be drawn; 1 leaves all.",
     )
     return (0.0 if greedy else session.clamped(temperature, 0.05, 5.0)), session.clamped(top_p, 0.01, 1.0)
-
-
-def take_settings(comparison: Comparison) -> None:
-    """Have the prompt and the sampling of a result in the widgets."""
-    sampling = comparison.sampling
-    values = {
-        session.PROMPT_FROM: "your own",
-        session.PROMPT: comparison.prompt,
-        session.PROMPT_STYLE: comparison.prompt_style,
-        session.CHOICE: "greedy" if sampling.greedy else "sample",
-        session.TOP_P: sampling.top_p,
-        session.NEW_TOKENS: sampling.max_new_tokens,
-        session.SEED: sampling.seed,
-        session.SAME_NOISE: sampling.shared_randomness,
-    }
-    if not sampling.greedy:
-        values[session.TEMPERATURE] = sampling.temperature
-    st.session_state.update(values)

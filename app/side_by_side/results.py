@@ -1,6 +1,6 @@
 """Parts of Side by side that show what was written: live lanes, cards, ribbons, curves, exports."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +9,6 @@ import streamlit as st
 from app.jobs.requests import WriteRequest
 from app.side_by_side import history, ribbons
 from app.side_by_side.lane_pickers import open_others
-from app.side_by_side.prompt_pickers import take_settings
 from app.side_by_side.sweep import pick_cell
 from app.ui import launch, session
 from app.ui.progress import say_others_at_work
@@ -74,10 +73,23 @@ def _cells(n: int) -> list[Any]:
 # --- a result ------------------------------------------------------------------------------------------------
 
 
-def result_panel(comparison: Comparison, request: WriteRequest | None) -> None:
+def right_answers(comparison: Comparison) -> tuple[bool | None, ...]:
+    """Whether each lane's answer is right; None where nobody knows."""
+    from spd_core.evaluation.lane_scores import lane_scores
+
+    try:
+        settings = session.open_analysis(comparison.analysis).capability.settings
+    except InputError:  # the capture was deleted since, and its scorer with it
+        return (None,) * len(comparison.lanes)
+    return lane_scores(comparison, settings)
+
+
+def result_panel(comparison: Comparison, request: WriteRequest | None, right: Sequence[bool | None]) -> None:
     """A finished result: what made it, its lanes, and what can be done with it."""
     _heading(comparison, request)
-    seen = comparison.cell(pick_cell(comparison)) if comparison.grid else comparison
+    cell = pick_cell(comparison) if comparison.grid else None
+    seen = comparison if cell is None else comparison.cell(cell)
+    marks = right if cell is None else (right[0], right[cell])
     view = st.segmented_control(
         "Show",
         _VIEWS,
@@ -89,7 +101,7 @@ def result_panel(comparison: Comparison, request: WriteRequest | None) -> None:
         help="Ribbons colour each token: hover, or step with the arrow keys, for its numbers and the likeliest tokens.",
     )
     view = view if view in _VIEWS else WORDS
-    _cards(seen, view)
+    _cards(seen, view, marks)
     _how_to_read(seen, view)
     if not comparison.is_read:
         _offer_reading(comparison)
@@ -119,24 +131,28 @@ def _heading(comparison: Comparison, request: WriteRequest | None) -> None:
                 help="A real result that comes with SPD Lab: no model was loaded to show it.",
             )
         if request is None or request.prompt != comparison.prompt:
-            caption(f"**Prompt:** {escaped(opening(comparison.prompt, 150))}")
+            answer = comparison.answer or ""
+            known = f" · **Correct answer:** {escaped(shown(answer))}" if answer and "\n" not in answer else ""
+            caption(f"**Prompt:** {escaped(opening(comparison.prompt, 150))}{known}")
         if not same:
-            if not comparison.recorded:
-                caption(f":material/edit: {_CHANGED}")
-            st.button(
-                "Take its prompt and sampling", on_click=take_settings, args=(comparison,), icon=":material/input:"
-            )
+            caption(f":material/edit: {_CHANGED}")
+            st.button("Back to its settings", on_click=history.refill, args=(comparison.id,), icon=":material/undo:")
 
 
-def _cards(comparison: Comparison, view: str) -> None:
+def _cards(comparison: Comparison, view: str, right: Sequence[bool | None]) -> None:
     most = ribbons.largest_value(comparison.lanes, view) if view in ribbons.METRICS else 1.0
-    for at, (cell, lane) in enumerate(zip(_cells(len(comparison.lanes)), comparison.lanes, strict=True)):
+    cells = zip(_cells(len(comparison.lanes)), comparison.lanes, right, strict=True)
+    for at, (cell, lane, mark) in enumerate(cells):
         with cell:
-            _card(comparison, lane, view, most, f"ribbon_{comparison.id}_{at}_{view}")
+            _card(comparison, lane, view, most, f"ribbon_{comparison.id}_{at}_{view}", mark)
 
 
-def _card(comparison: Comparison, lane: LaneText, view: str, most: float, key: str) -> None:
-    st.subheader(escaped(lane.label), anchor=False)
+def _card(comparison: Comparison, lane: LaneText, view: str, most: float, key: str, right: bool | None) -> None:
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.subheader(escaped(lane.label), anchor=False, width="content")
+        if right is not None:
+            icon = ":material/check_circle:" if right else ":material/cancel:"
+            st.badge("right" if right else "wrong", icon=icon, color="green" if right else "red")
     bad = report.degenerate_reason(lane)
     if bad:
         st.badge(f"degenerate: {bad}", icon=":material/repeat:", color="orange")
@@ -157,8 +173,8 @@ def _how_to_read(comparison: Comparison, view: str) -> None:
     first = escaped(comparison.lanes[0].label)
     if view == WORDS:
         caption(
-            f"**How to read this:** underlined words are not in {first}; in {first}, not in the lane beside it. ▼ "
-            "marks the first token that differs. No marks: the same text."
+            f"**How to read this:** ▼ marks the first token that differs. Underlined words are not in {first}; in "
+            f"{first}, not in the lane beside it. Texts that share few words after ▼ have none underlined."
         )
     elif view == ribbons.KL and comparison.is_read:
         caption(

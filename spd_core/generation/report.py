@@ -13,10 +13,10 @@ from spd_core.recipes.lanes import LaneSpec, Sampling
 from spd_core.templates import render
 from spd_core.text import signed
 
-FINISH = {"eos": "ended by itself", "length": "reached the limit", "stopped": "stopped"}
+FINISH = {"eos": "stopped at end of text", "length": "reached the limit", "stopped": "stopped"}
 SHARED = (
-    "Shared randomness: all lanes see the same noise at each step, so that lanes with the same probabilities write "
-    "the same text and a difference is never luck."
+    "Shared randomness: all lanes see the same noise at each step, so lanes with the same probabilities write the same "
+    "text. Another seed can still part them elsewhere, or not at all."
 )
 
 
@@ -131,6 +131,7 @@ def lane_numbers(lane: LaneText) -> str:
 
 TextPart: TypeAlias = tuple[str | None, bool]
 """A part of a text and whether its words changed; None is the marker of the first divergence."""
+_FEW_WORDS = 6
 _TOKEN = ("Token", "log p", "entropy", "KL", "likeliest here", "in the other")
 
 
@@ -151,11 +152,24 @@ def diff_parts(pieces: Iterable[Piece], fork: int | None) -> list[TextPart]:
 
 
 def lane_parts(lane: LaneText, comparison: Comparison) -> list[TextPart]:
-    """A lane's text, its words compared with the first lane's and the first divergence marked."""
+    """A lane's text, its words compared with the first lane's and the first divergence marked.
+
+    Where they share few of their words after that, none are marked: nearly all would be.
+    """
     other = _reference(lane, comparison)
     at = first_difference(lane, comparison)
     fork = None if at is None else len("".join(token.text for token in lane.tokens[:at]))
-    return diff_parts(word_diff(lane.text, other.text)[0], fork)
+    pieces = word_diff(lane.text, other.text)[0]
+    return diff_parts(pieces if _tells(pieces, fork or 0) else [Piece(lane.text, False)], fork)
+
+
+def _tells(pieces: Iterable[Piece], fork: int) -> bool:
+    """Whether at least half of a text's words after a character are unchanged, or there are few."""
+    after, changed, at = 0, 0, 0
+    for piece in pieces:
+        words = len(piece.text[max(fork - at, 0) :].split())
+        after, changed, at = after + words, changed + words * piece.changed, at + len(piece.text)
+    return after < _FEW_WORDS or 2 * changed <= after
 
 
 def diff_html(pieces: Iterable[Piece], fork: int | None) -> str:

@@ -182,7 +182,7 @@ class Sampling:
         max_new_tokens: longest completion, in tokens.
         seed: of the noise; the same seed gives the same text.
         shared_randomness: all lanes of a prompt see the same noise, so that lanes with equal logits write the
-            same text and a difference is never luck.
+            same text.
     """
 
     temperature: float = 0.7

@@ -11,7 +11,7 @@ from tests.waiting import LONG
 RULES = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21aa", "wcag22aa"]}}
 COLOURS = {"runOnly": {"type": "rule", "values": ["color-contrast"]}}
 """What depends on the theme, of a page that is the same in both."""
-FINISHED = re.compile(r"(ended by itself|reached the limit) · \d+ tokens")
+FINISHED = re.compile(r"(stopped at end of text|reached the limit) · \d+ tokens")
 
 _LISTEN = """
 window.spd = {sent: 0, got: 0};
@@ -70,6 +70,17 @@ def set_number(page: Page, popover: str, name: str, value: int) -> None:
     settled(page)
 
 
+def set_setting(page: Page, name: str, value: int) -> None:
+    """On Side by side: fill a number in, in the drawer of the settings."""
+    drawer = main(page).locator("details", has_text="Lanes, projection and sampling")
+    if drawer.get_attribute("open") is None:
+        drawer.locator("summary").click()
+    field = page.get_by_role("spinbutton", name=name)
+    field.fill(str(value))
+    field.press("Enter")
+    settled(page)
+
+
 def capture(page: Page, examples: int = 4) -> None:
     """On Home: capture a few examples, and wait for the summary."""
     expect(page.locator(".spd-strip")).to_be_visible()
@@ -81,7 +92,7 @@ def capture(page: Page, examples: int = 4) -> None:
 
 def generate(page: Page, tokens: int = 8) -> None:
     """On Side by side: write a few tokens, and wait for both lanes."""
-    set_number(page, "Sampling", "Most new tokens", tokens)
+    set_setting(page, "Max new tokens", tokens)
     button(page, "Generate").click()
     expect(main(page).get_by_text(FINISHED)).to_have_count(2)
     settled(page)

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.e2e.steps import FINISHED, accessible, button, capture, generate, go_to, main, set_number, settled
+from tests.e2e.steps import FINISHED, accessible, button, capture, generate, go_to, main, set_setting, settled
 from tests.waiting import until
 
 PAGES = ("Home", "Spectrum", "Token attributions", "Side by side", "Fine-tune")
@@ -79,7 +79,7 @@ def test_the_whole_way(open_app: Callable[..., Page]) -> None:
 
     go_to(page, "Side by side")
     expect(main(page)).to_contain_text("rank 97 of 192")
-    set_number(page, "Sampling", "Most new tokens", 2000)
+    set_setting(page, "Max new tokens", 2000)
     page.get_by_role("textbox", name="Prompt").fill("Count from 1 to 500: 1, 2, 3,")
     page.get_by_role("textbox", name="Prompt").press("Control+Enter")
     expect(main(page).get_by_text(re.compile(r"writing… · ([4-9]|\d\d+) tokens")).first).to_be_visible()

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.e2e.server import Server
-from tests.e2e.steps import FINISHED, accessible, button, go_to, main, set_number, settled
+from tests.e2e.steps import FINISHED, accessible, button, go_to, main, set_setting, settled
 
 pytestmark = pytest.mark.builtin
 SMALL = {
@@ -64,7 +64,7 @@ def test_one_button_a_closed_tab_and_a_killed_server(server: Server, visit: Call
     page.reload()  # the link holds them
     settled(page)
     expect(main(page)).to_contain_text("5 lanes")
-    set_number(page, "Sampling", "Most new tokens", 8)
+    set_setting(page, "Max new tokens", 8)
     button(page, "Generate").click()
     expect(main(page).get_by_text(FINISHED)).to_have_count(5)
     for arm in ("PSR", "SSD", "SPD"):

@@ -236,6 +236,15 @@ def test_the_divergence_is_marked_where_the_tokens_differ() -> None:
     assert report.lane_html(longer.lanes[1], longer) == f"a{FORK}<ins> b</ins>"
 
 
+def test_words_are_not_marked_where_nearly_all_would_be() -> None:
+    first = lane("Raw", [" 6", " x", " 12", " is", " 64", ", I", " think"])
+    other = lane("Projected", [" 6", " Here", " is", " a", " paragraph", " of", " other", " words"])
+    apart = comparison(first, other)
+    assert report.lane_html(other, apart) == f" 6{FORK} Here is a paragraph of other words"
+    near = comparison(first, lane("Projected", [" 6", " x", " 13", " is", " 64", ", I", " think"]))
+    assert report.lane_html(near.lanes[1], near) == f" 6 x{FORK} <ins>13</ins> is 64, I think"
+
+
 def test_a_lane_that_was_never_written_is_not_called_degenerate() -> None:
     assert report.degenerate_reason(lane("x", [], finish="stopped")) == ""
     assert report.degenerate_reason(lane("x", [], finish="eos")) == "empty"

@@ -224,7 +224,7 @@ def test_a_task_of_the_harness_is_a_set_that_says_itself_how_it_is_asked(monkeyp
     widget(at, "multiselect", "Sets").set_value(["arithmetic", "harness:arc_easy"]).run()
     assert not at.exception
     assert "task of lm-evaluation-harness, scored by its own rules" in text_of(at)
-    assert [one.label for one in at.number_input if "Most new tokens, " in one.label] == ["Most new tokens, arithmetic"]
+    assert [one.label for one in at.number_input if "Max new tokens, " in one.label] == ["Max new tokens, arithmetic"]
     (folder,) = (one for one in at.text_input if one.label.startswith("Folder of tasks for"))
     folder.set_value("my_tasks").run()
     press(at, "Start evaluation")
@@ -236,7 +236,7 @@ def test_settings_reach_the_evaluation() -> None:
     at = opened()
     widget(at, "text_input", "Seeds").set_value("7, 8")
     widget(at, "number_input", "Items of arithmetic").set_value(12)
-    widget(at, "number_input", "Most new tokens, arithmetic").set_value(20)
+    widget(at, "number_input", "Max new tokens, arithmetic").set_value(20)
     widget(at, "number_input", "Items at once").set_value(4)
     widget(at, "selectbox", "Prompt style").set_value("chat")
     widget(at, "number_input", "Calibration examples").set_value(10)

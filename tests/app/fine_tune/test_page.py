@@ -299,7 +299,7 @@ def test_filters_count_and_ticks_of_a_filtered_table_are_of_its_rows() -> None:
     at = opened(run=run.id)
     pills = next(one for one in at.get("button_group") if one.label == "Rows")
     assert [option.content for option in pills.proto.options] == [
-        "all · 6", "right · 3", "wrong · 3", "trained on · 4", "held out · 2", "ended by itself · 6",
+        "all · 6", "right · 3", "wrong · 3", "trained on · 4", "held out · 2", "stopped at end of text · 6",
     ]  # fmt: skip
     at.session_state[session.CORPUS_FILTER] = "wrong"
     at.run()

@@ -28,7 +28,7 @@ def test_the_same_text_is_said_with_its_number_format() -> None:
     ("words", "more", "why"),
     [
         ([" 5"], {}, "They part at character 2, on cpu here"),
-        ([" 4", " is"], {}, "only of another length: see Most new tokens"),
+        ([" 4", " is"], {}, "only of another length: see Max new tokens"),
         ([" 4", " is", " it", " not"], {}, "only of another length"),
         ([" 5"], {"dtype": "bfloat16"}, "written in float32, this in bfloat16 on cpu: they round differently"),
         ([" 5"], {"model": "other"}, "which builtin wrote; this is of other"),

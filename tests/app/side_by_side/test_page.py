@@ -7,12 +7,13 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app.jobs.captures import load_saved
-from app.side_by_side import lane_pickers, lanes
+from app.side_by_side import lanes
 from app.ui import session
 from app.ui.widgets import escaped
 from spd_core.generation import comparison as texts
 from spd_core.generation import report
 from spd_core.generation.comparison import Comparison
+from spd_core.recipes.lanes import LaneSpec, Sampling
 from spd_core.subspace.store import recorded_captures
 from spd_core.text import shown as shown_text
 from tests import ROOT
@@ -64,7 +65,6 @@ def test_two_lanes_are_written_read_saved_and_linked(at: AppTest) -> None:
     assert all(report.lane_html(one, found) in html_of(at) for one in found.lanes)
     shown = text_of(at)
     assert "into 96 of 192 directions of arithmetic, with strength 1, at all 15 prompt tokens" in shown
-    assert "Shared randomness: all lanes see the same noise" in shown
     assert "Settings have changed" not in shown
     assert at.query_params[session.WRITTEN] in (found.id, [found.id])
     assert found.prompt not in str(at.query_params), "a link never holds a prompt"
@@ -215,10 +215,13 @@ def test_history_opens_compares_and_deletes(at: AppTest) -> None:
     at.selectbox(key=session.HISTORY).set_value(first.id).run()
     press(at, "Open result")
     assert report.lane_html(first.lanes[1], first) in html_of(at)
+    assert at.number_input(key=session.SEED).value == 0, "the form says what made it"
+    assert "Settings have changed" not in text_of(at)
     at.session_state[session.BESIDE] = True
     at.run()
     assert "seed 7" in html_of(at), "the settings that differ from the other result's"
-    press(at, "Take its prompt and sampling")
+    at.number_input(key=session.SEED).set_value(3).run()
+    press(at, "Back to its settings")
     assert at.number_input(key=session.SEED).value == 0
     press(at, "Delete result")
     press(at, "Remove it")
@@ -246,12 +249,55 @@ def test_a_link_restores_a_result_and_a_bad_one_is_a_sentence(empty_history: Pat
         assert not next(button for button in found.button if button.label == "Generate").disabled
 
 
-def test_a_recorded_result_opens_without_a_model(empty_history: Path) -> None:
-    texts.save_comparison(
-        comparison(lane("Raw", [" 44"]), PROJECTED, id="arithmetic", analysis="arithmetic"), texts.RECORDED
-    )
+def recorded_result(number: int, at: int, words: list[str], **more: Any) -> Comparison:
+    """A recorded result of a held-out example of the recorded capture, raw beside projected."""
+    analysis = load_saved("arithmetic")
+    example = analysis.capability.split("heldout").examples[at]
+    projected = lane("Projected", words, spec=LaneSpec(), d_kv=192, ranks={"layer 29 value": 96})
+    known = {"analysis": "arithmetic", "revision": analysis.provenance.revision, "prompt": example.prompt}
+    lanes = lane("Raw", [" 44"]), projected
+    made = comparison(*lanes, id=f"arithmetic-{number}", answer=example.answer, **{**known, **more})
+    texts.save_comparison(made, texts.RECORDED)
+    return made
+
+
+def test_the_page_opens_on_a_recorded_result_whose_lanes_differ(empty_history: Path) -> None:
+    recorded_result(1, 0, [" 44"])
+    differs = recorded_result(2, 3, [" 45"], sampling=Sampling(temperature=0.5, seed=9, max_new_tokens=32))
     app = opened()
-    assert "44" in html_of(app)
-    assert "Settings have changed" not in text_of(app), "nobody has written anything yet"
+    assert report.lane_html(differs.lanes[1], differs) in html_of(app)
     assert session.WRITTEN not in app.query_params
-    assert lane_pickers.lane_in_words(PROJECTED.spec, sweep=True) == "keys and values"
+    assert "Settings have changed" not in text_of(app), "the form says what made it"
+    assert (
+        app.selectbox(key=session.PRESET).value == load_saved("arithmetic").capability.split("heldout").examples[3].id
+    )
+    assert app.number_input(key=session.SEED).value == 9
+    assert app.number_input(key=session.NEW_TOKENS).value == 32
+    assert "parts from Raw at token 1" in html_of(app)
+
+
+def test_an_example_with_a_recorded_result_shows_it_and_another_one_does_not(empty_history: Path) -> None:
+    first, second = recorded_result(1, 0, [" 44"]), recorded_result(2, 3, [" 45"])
+    examples = load_saved("arithmetic").capability.split("heldout").examples
+    app = opened()
+    app.selectbox(key=session.PRESET).set_value(examples[0].id).run()
+    assert "same text as Raw" in html_of(app)
+    assert app.query_params[session.WRITTEN] in (first.id, [first.id])
+    app.selectbox(key=session.PRESET).set_value(examples[1].id).run()
+    assert "Press Generate" in text_of(app).replace("*", "")
+    app.selectbox(key=session.PRESET).set_value(examples[3].id).run()
+    assert report.lane_html(second.lanes[1], second) in html_of(app)
+
+
+def test_a_result_is_judged_by_its_own_answer_and_not_by_the_form(empty_history: Path) -> None:
+    made = recorded_result(1, 0, [" 44"])
+    assert made.answer == "44"
+    app = opened()
+    assert text_of(app).count("right]") == 2
+    app.text_area(key=session.PROMPT).set_value("What is 1 + 1?").run()
+    assert "Press Generate" in text_of(app).replace("*", ""), "no recorded result of that prompt"
+    app = opened(written=made.id)
+    app.text_area(key=session.PROMPT).set_value("What is 1 + 1?").run()
+    shown = text_of(app)
+    assert "**Correct answer:** 44" in shown
+    assert shown.count("right]") == 2
