@@ -9,6 +9,7 @@ FACE = {
     "ROWS": "generation.compare",
     "Lane": "intervention.projection",
     "Sampling": "recipes.lanes",
+    "SiteGains": "recipes.gains",
     "adapter_folder": "intervention.cards",
     "capture": "subspace.pipeline",
     "capture_at": "subspace.store",

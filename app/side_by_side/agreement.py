@@ -67,7 +67,7 @@ def _writes_like(lane: LaneText, spec: LaneSpec) -> bool:
     if not spec.projects:
         return True
     drawn = (mine.seed == spec.seed) if spec.of == "random" else True
-    fields = ("complement", "kinds", "layers", "rank", "strength")
+    fields = ("complement", "kinds", "layers", "gains", "rank", "strength")
     return drawn and all(getattr(mine, name) == getattr(spec, name) for name in fields)
 
 

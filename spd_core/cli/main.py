@@ -40,6 +40,10 @@ DtypeOption = Annotated[Dtype, typer.Option(help="auto: bfloat16 where the devic
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace an --out that is already there")]
 Rank = Annotated[str | None, typer.Option(help="half | energy:x | an integer; else as it was captured")]
 Alpha = Annotated[float, typer.Option(help="α: 0 is raw, 1 the paper's hard projection")]
+Gains = Annotated[
+    str | None,
+    typer.Option(help="of the lane mixed: 29v_1x0_3x2 is layer 29 values, direction 1 times 0, direction 3 times 2"),
+]
 
 
 @app.command()
@@ -114,8 +118,9 @@ def generate_command(
     revision: Revision = None,
     subspace: Annotated[str | None, typer.Option(help="a capture: its folder, or its name")] = None,
     rank: Rank = None,
-    lanes: Annotated[str, typer.Option(help="comma-separated: raw, projected, complement")] = "raw,projected",
+    lanes: Annotated[str, typer.Option(help="comma-separated: raw, projected, complement, mixed")] = "raw,projected",
     strength: Alpha = 1.0,
+    gains: Gains = None,
     prompt_style: Annotated[
         Style, typer.Option(help="raw: the prompt as it stands; chat: in the model's template")
     ] = "raw",
@@ -139,7 +144,7 @@ def generate_command(
     if not texts:
         raise InputError(f'{prompts} holds no prompt; add rows such as {{"prompt": "2 + 2 ="}}')
     sampling = decode.Sampling(temperature, top_p, max_new_tokens, seed, not independent)
-    chosen = open_lanes(lanes, subspace, strength, rank)
+    chosen = open_lanes(lanes, subspace, strength, rank, gains)
 
     def on_step(completions: "list[Completion]") -> None:
         shares = [1.0 if c.finish else len(c.tokens) / max_new_tokens for c in completions]
@@ -174,6 +179,7 @@ def export(
     model: ModelOption = "builtin",
     revision: Revision = None,
     strength: Alpha = 1.0,
+    gains: Gains = None,
     dtype: DtypeOption = "auto",
     overwrite: Overwrite = False,
     as_json: Json = False,
@@ -192,7 +198,10 @@ def export(
     from spd_core.intervention.export import export_folded, export_merged
     from spd_core.intervention.model_cards import gguf_command, repo_name, upload_command
 
-    lanes = open_lanes("projected", subspace, strength, rank) if subspace is not None else []
+    if gains is not None and (subspace is None or strength != 1):
+        raise InputError("--gains are of directions of --subspace DIR, and have no --strength: give the former alone")
+    lane = "projected" if gains is None else "mixed"
+    lanes = open_lanes(lane, subspace, strength, rank, gains) if subspace is not None else []
     tuned = adapter_at(adapter) if adapter is not None else None
     with bars() as bar:
         lm = _load(model, revision, dtype, bar)
@@ -202,7 +211,7 @@ def export(
         else:
             export_folded(lm, lanes[0], out, overwrite)
         bar(Progress(1, 1, "Writing the checkpoint"))
-    what = {"adapter": adapter} if adapter is not None else {"strength": strength}
+    what = {"adapter": adapter} if tuned is not None else {"strength": strength} if gains is None else {"gains": gains}
     then = {"publish": upload_command(repo_name(out.name), str(out)), "to_gguf": gguf_command(str(out))}
     print_result({"out": str(out), "model": lm.name, "revision": lm.revision, **what, **then}, as_json)
 

@@ -19,7 +19,7 @@ def role(subject: Subject) -> str:
         return "base"
     if subject.kind == "distilled":
         return subject.arm or subject.adapter.partition("/")[2]
-    if subject.kind == "projected" and not subject.complement:
+    if subject.kind == "projected" and not subject.complement and not subject.gains:
         return {
             "capability": "projected",
             "random": "projected-random",
@@ -32,9 +32,9 @@ def role(subject: Subject) -> str:
 def alike(recipe: EvaluationRecipe, first: Subject, second: Subject) -> bool:
     """Whether two subjects of an evaluation differ by nothing but their role, so that one can be the other's control.
 
-    Projected ones in rank, strength, kinds, layers and capture. Arms of one evaluation, or of one run, are made alike.
-    Arms of different runs are when each run would have trained the other's arm in the same way on the same examples,
-    and nobody has rejected rows by hand: what those were differs from run to run.
+    Projected ones in rank, strength, kinds, layers, gains and capture. Arms of one evaluation, or of one run, are made
+    alike. Arms of different runs are when each run would have trained the other's arm in the same way on the same
+    examples, and nobody has rejected rows by hand: what those were differs from run to run.
     """
     if _projection(first) != _projection(second) or first.kind != second.kind:
         return False
@@ -46,7 +46,7 @@ def alike(recipe: EvaluationRecipe, first: Subject, second: Subject) -> bool:
 
 
 def _projection(subject: Subject) -> tuple[object, ...]:
-    return subject.rank, subject.strength, subject.kinds, subject.layers, subject.capture
+    return subject.rank, subject.strength, subject.kinds, subject.layers, subject.gains, subject.capture
 
 
 # --- arms of several runs ----------------------------------------------------------------------------------------

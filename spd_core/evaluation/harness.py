@@ -20,6 +20,7 @@ from spd_core.errors import InputError
 from spd_core.evaluation.subjects import fingerprint
 from spd_core.intervention.projection import Lane, folded
 from spd_core.models.loading import LanguageModel
+from spd_core.recipes.gains import gains_fact, gains_in_words
 from spd_core.storage import command_line, versions
 
 _OF_THE_MACHINE = ("pretty_env_info", "git_hash", "upper_git_hash")  # of the working folder, not of the result
@@ -106,15 +107,18 @@ def _record(lm: LanguageModel, lane: Lane) -> dict[str, Any]:
         origin = subspace.provenance
         where = "complement of the subspace" if lane.complement else "subspace"
         kinds = " and ".join(f"{kind}s" for kind in lane.kinds)
-        words.append(
-            f"{kinds} of layers {', '.join(map(str, layers))} projected into the {where} of "
-            f"{origin.capability or 'a capability'}, loss {origin.loss}, α {lane.strength:g}"
-        )
+        whose = f"{origin.capability or 'a capability'}, loss {origin.loss}"
+        if lane.strength != 0:
+            projected = f"{kinds} of layers {', '.join(map(str, layers))} projected into the {where} of {whose}"
+            words.append(f"{projected}, α {lane.strength:g}")
+        if lane.gains:
+            words.append(f"directions of {whose} multiplied: {gains_in_words(lane.gains)}")
         facts["projection"] = {
             "strength": lane.strength,
             "kinds": lane.kinds,
             "layers": layers,
             "complement": lane.complement,
+            **gains_fact(lane.gains),
             "fingerprint": subspace.fingerprint,
             "subspace": origin.model_dump(mode="json"),
         }

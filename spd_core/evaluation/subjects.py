@@ -21,19 +21,20 @@ from spd_core.evaluation.cells import Cell
 from spd_core.intervention.adapters import Adapter, saved_adapter
 from spd_core.intervention.cards import finished_adapters
 from spd_core.intervention.export import seen_before
-from spd_core.intervention.lanes import make_lane
+from spd_core.intervention.lanes import make_lane, subspace_for
 from spd_core.intervention.projection import Lane
 from spd_core.models.identity import content_of
 from spd_core.models.loading import LanguageModel
 from spd_core.progress import Stop, Tell, silent
 from spd_core.recipes.distill import ArmName
 from spd_core.recipes.evaluation import EvaluationRecipe, Subject
+from spd_core.recipes.gains import gains_fact
 from spd_core.recipes.lanes import LaneSpec, source_of
 from spd_core.runs.parallel import together
 from spd_core.subspace.analysis import Analysis
 from spd_core.subspace.pipeline import capture_source
 from spd_core.subspace.store import capture_place, is_capture, load_capture, reference_of, save_capture
-from spd_core.subspace.subspace import Subspace, subspace_of
+from spd_core.subspace.subspace import Subspace
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ class Subjects:
         return find_capability(self.recipe.capability).limited(self.recipe.capture.examples)
 
     def _subspace(self, spec: LaneSpec) -> Subspace:
-        found = subspace_of(self._capture(spec)[1], spec.rank)
+        found = subspace_for(spec, self._capture(spec)[1])
         if spec.capture:
             return found
         return replace(found, seen=Seen.of(example.prompt for example in self._calibration.examples))
@@ -148,11 +149,13 @@ def _adapter(ref: str) -> Adapter:
 
 def fingerprint(lm: LanguageModel, lane: Lane) -> str:
     """sha256 of what answers: the model at its revision and dtype, where it is projected to, what it is tuned by."""
-    projected = lane.subspace is not None and lane.strength != 0
+    projected = lane.subspace is not None and (lane.strength != 0 or bool(lane.gains))
     return _digest(
         (lm.name, lm.revision, str(lm.dtype)),
         lane.subspace.fingerprint if projected and lane.subspace is not None else "",
-        [lane.strength, list(lane.kinds), lane.layers, lane.complement] if projected else None,
+        [lane.strength, list(lane.kinds), lane.layers, lane.complement, *gains_fact(lane.gains).values()]
+        if projected
+        else None,
         lane.adapter.fingerprint if lane.adapter is not None else "",
     )
 

@@ -19,7 +19,7 @@ from spd_core.generation.pieces import pieces_of
 from spd_core.generation.read_along import ReadAlong
 from spd_core.generation.teacher_forcing import Place, other_of, prompt_ids, read_lanes, with_places
 from spd_core.intervention.adapters import Adapter
-from spd_core.intervention.lanes import make_lane
+from spd_core.intervention.lanes import make_lane, subspace_for
 from spd_core.intervention.projection import Lane
 from spd_core.models.device import estimate_memory, refuse_beyond
 from spd_core.models.loading import LanguageModel
@@ -27,7 +27,7 @@ from spd_core.progress import Stop, Tell, silent
 from spd_core.recipes.lanes import Grid, LaneSpec, Sampling, labels
 from spd_core.storage import new_name, versions
 from spd_core.subspace.analysis import Analysis
-from spd_core.subspace.subspace import Subspace, subspace_of
+from spd_core.subspace.subspace import Subspace
 
 ROWS = 8
 """Most lanes in one batch: more would write no faster, and their first words would come later."""
@@ -117,14 +117,14 @@ def lanes_of(
     """
     known = {**others, "": analysis, analysis.name: analysis}
     tuned = adapters or {}
-    made: dict[tuple[str, str], Subspace] = {}
+    made: dict[tuple[str, str, bool], Subspace] = {}
 
     def subspace(spec: LaneSpec) -> Subspace:
         if spec.capture not in known:
             raise InputError(f"the capture {spec.capture!r} is not at hand; choose another capability for this lane")
-        key = spec.capture, spec.rank
+        key = spec.capture, spec.rank, bool(spec.gains)
         if key not in made:
-            made[key] = subspace_of(known[spec.capture], spec.rank)
+            made[key] = subspace_for(spec, known[spec.capture])
         return made[key]
 
     def adapter(ref: str) -> Adapter:
@@ -258,11 +258,7 @@ def _adapter_facts(ref: str, adapter: Adapter) -> AdapterFacts:
 
 def _facts(lane: Lane, subspace: Subspace) -> dict[str, Any]:
     """What a record says of the subspace that a lane projects into."""
-    sites = [
-        site
-        for site in subspace.sites
-        if site.kind in lane.kinds and (lane.layers is None or site.layer in lane.layers)
-    ]
+    sites = lane.sites
     return {
         "capability": subspace.provenance.capability,
         "d_kv": sites[0].d_kv if sites else 0,

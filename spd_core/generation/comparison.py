@@ -14,8 +14,9 @@ from spd_core.recipes.lanes import Grid, LaneSpec, Sampling
 from spd_core.records import Record, read_record
 from spd_core.storage import child, spd_home, write_text
 
-FORMAT = 3
-"""2 since lanes can be distilled, 3 since they are described as everywhere; older results are read as they are."""
+FORMAT = 4
+"""2 since lanes can be distilled, 3 since they are described as everywhere, 4 since directions can have gains; older
+results are read as they are."""
 RECORDED = BUILTIN_FOLDER.parent / "demo" / "texts"
 """Results that come with SPD Lab."""
 PromptStyle: TypeAlias = Literal["raw", "chat", "exact"]

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 from spd_core.generation.comparison import Comparison, LaneText, Token
 from spd_core.generation.differences import Piece, degeneration, first_divergence, word_diff
 from spd_core.models.families import BUILTIN
+from spd_core.recipes.gains import gains_in_words
 from spd_core.recipes.lanes import LaneSpec, Sampling
 from spd_core.templates import render
 from spd_core.text import signed
@@ -26,8 +27,10 @@ SHARED = (
 def projection_sentence(lane: LaneText, comparison: Comparison) -> str:
     """What is projected in a lane: kinds, layers, rank, strength, and which tokens; and in which model."""
     spec, model = lane.spec, _tuned(lane) or "the untouched model"
-    if not spec.projects or not lane.ranks or spec.strength == 0:
+    if not spec.projects or not lane.ranks or (spec.strength == 0 and not spec.gains):
         return f"nothing is projected: {model}"
+    if spec.gains:
+        return f"{_mixed(lane)}, {_at_tokens(lane, comparison)}{f'; in {model}' if lane.adapter else ''}"
     low, high = min(lane.ranks.values()), max(lane.ranks.values())
     rank = f"{low}" if low == high else f"{low} to {high}"
     directions = f"{rank} of {lane.d_kv} directions of {lane.capability}"
@@ -37,9 +40,23 @@ def projection_sentence(lane: LaneText, comparison: Comparison) -> str:
     capped = f"; fewer at {', '.join(lane.capped)}, which has no more that are not zero" if lane.capped else ""
     return (
         f"{' and '.join(f'{kind}s' for kind in spec.kinds)} of {_layers(lane)} {into}, with strength "
-        f"{spec.strength:g}, at all {comparison.prompt_tokens} prompt tokens and {len(lane.tokens)} generated "
-        f"ones{capped}{f'; in {model}' if lane.adapter else ''}"
+        f"{spec.strength:g}, {_at_tokens(lane, comparison)}{capped}{f'; in {model}' if lane.adapter else ''}"
     )
+
+
+def _at_tokens(lane: LaneText, comparison: Comparison) -> str:
+    return f"at all {comparison.prompt_tokens} prompt tokens and {len(lane.tokens)} generated ones"
+
+
+def _mixed(lane: LaneText) -> str:
+    """The gains in words, and what happens to the other sites."""
+    spec = lane.spec
+    whose = f"random directions (seed {spec.seed})" if spec.of == "random" else f"directions of {lane.capability}"
+    mix = f"{whose} multiplied: {gains_in_words(spec.gains)}"
+    if spec.mixed:
+        return f"{mix}; everything else as it is"
+    into = "out of" if spec.complement else "into"
+    return f"{mix}; all other sites projected {into} rank {spec.rank}, with strength {spec.strength:g}"
 
 
 def _tuned(lane: LaneText) -> str:
@@ -248,6 +265,7 @@ def _uses(comparison: Comparison) -> list[str]:
     """Names of the public face that the program needs."""
     tuned = any(lane.spec.adapter for lane in comparison.lanes)
     wanted = {
+        "SiteGains": any(lane.spec.gains for lane in comparison.lanes),
         "adapter_folder": tuned,
         "load_adapter": tuned,
         "random_subspace": any(lane.spec.of == "random" for lane in comparison.lanes),
@@ -261,8 +279,10 @@ def _lane_code(spec: LaneSpec, label: str, analysis: str) -> str:
     adapter = f", adapter=adapters[{spec.adapter!r}]" if spec.adapter else ""
     if not spec.projects:
         return f"Lane(name={label!r}{adapter})"
-    subspace = f"subspace_of(captures[{spec.capture or analysis!r}], {spec.rank!r})"
+    whole = ", per_head=False" if spec.gains else ""  # as `subspace_for`
+    subspace = f"subspace_of(captures[{spec.capture or analysis!r}], {spec.rank!r}{whole})"
     if spec.of == "random":
         subspace = f"random_subspace({subspace}, {spec.seed})"
-    options = f"strength={spec.strength!r}, kinds={spec.kinds!r}, layers={spec.layers!r}"
+    gains = f", gains={spec.gains!r}" if spec.gains else ""
+    options = f"strength={spec.strength!r}, kinds={spec.kinds!r}, layers={spec.layers!r}{gains}"
     return f"Lane({subspace}, {options}, complement={spec.complement}, name={label!r}{adapter})"

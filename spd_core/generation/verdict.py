@@ -34,7 +34,7 @@ def comparison_verdict(comparison: Comparison, right: Sequence[bool | None] = ()
 
 def _first(comparison: Comparison, *, control: bool) -> LaneText | None:
     """The first lane that projects into the capability's subspace, or into a control's."""
-    found = (one for one in comparison.lanes[1:] if one.spec.projects and one.adapter is None)
+    found = (one for one in comparison.lanes[1:] if one.spec.projects and not one.spec.gains and one.adapter is None)
     return next((one for one in found if _is_control(one) == control), None)
 
 

@@ -13,6 +13,7 @@ from spd_core.intervention.projection import Lane, folded
 from spd_core.models.identity import EXPORTED, public_name
 from spd_core.models.loading import LanguageModel
 from spd_core.recipes.distill import ARMS
+from spd_core.recipes.gains import gains_fact, gains_in_words
 from spd_core.storage import command_line, new_folder, storage_errors, to_json, versions, write_text
 
 
@@ -36,18 +37,26 @@ def export_folded(lm: LanguageModel, lane: Lane, folder: Path, overwrite: bool =
             "kinds": list(lane.kinds),
             "layers": sorted({site.layer for site in lane.maps(lm)}),
             "complement": lane.complement,
+            **gains_fact(lane.gains),
         },
         "subspace": {**lane.subspace.provenance.model_dump(mode="json"), "model": public_name(lm.name, lm.revision)},
         **({} if lane.adapter is None else _merged(lane.adapter)),
     }
     origin = lane.subspace.provenance
     name = repo_name(f"{short_name_of(lm.name, lm.revision)}-{origin.capability}-folded")
-    did = f"its keys and values projected into the subspace of {origin.capability}, strength {lane.strength:g}"
+    did = _changed(lane, origin.capability)
     ranks = ", ".join(map(str, sorted(set(origin.ranks.values()))))
     facts = {"Captured from": f"{origin.examples_used} examples, sha256 {origin.fingerprint}, ranks {ranks}"}
     with new_folder(folder, overwrite) as temporary, folded(lm, lane):
         _save(lm, temporary, {**record, "command": command_line()}, lane)
         _write_readme(lm, did, facts, name, temporary)
+
+
+def _changed(lane: Lane, capability: str) -> str:
+    projected = f"projected into the subspace of {capability}, strength {lane.strength:g}"
+    mixed = f"mixed by direction of {capability}: {gains_in_words(lane.gains)}"
+    done = [*([projected] if lane.strength != 0 or not lane.gains else []), *([mixed] if lane.gains else [])]
+    return f"its keys and values {'; '.join(done)}"
 
 
 def export_merged(lm: LanguageModel, adapter: Adapter, folder: Path, overwrite: bool = False) -> None:

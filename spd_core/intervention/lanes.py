@@ -5,7 +5,8 @@ from collections.abc import Callable
 from spd_core.intervention.adapters import Adapter
 from spd_core.intervention.projection import Lane
 from spd_core.recipes.lanes import LaneSpec
-from spd_core.subspace.subspace import Subspace, random_subspace
+from spd_core.subspace.analysis import Analysis
+from spd_core.subspace.subspace import Subspace, random_subspace, subspace_of
 
 
 def make_lane(
@@ -29,4 +30,13 @@ def make_lane(
     if found is not None and spec.of == "random":
         found = random_subspace(found, spec.seed)
     tuned = adapter(spec.adapter) if spec.adapter else None
-    return Lane(found, spec.strength, spec.kinds, spec.layers, spec.complement, name, tuned)
+    return Lane(found, spec.strength, spec.kinds, spec.layers, spec.complement, name, tuned, spec.gains)
+
+
+def subspace_for(spec: LaneSpec, analysis: Analysis) -> Subspace:
+    """The subspace of a capture that a lane needs: gains are of directions of whole sites, as all pages count them.
+
+    Raises:
+        InputError: the rank rule cannot be met at a site (named).
+    """
+    return subspace_of(analysis, spec.rank, per_head=False if spec.gains else None)

@@ -1,7 +1,9 @@
 """Changes a forward pass: a linear map on keys and values, and a LoRA adapter, as hooks and as folded weights.
 
-Both forms apply A = I + α(P − I) to the output of a projection, where P = U Uᵀ keeps the capability subspace
-(or I − U Uᵀ its complement). What an adapter adds is added before. Knows nothing of text.
+Both forms apply A = I + Σ (gᵢ − 1) uᵢ uᵢᵀ + (g − 1)(I − U Uᵀ) to the output of a projection: gᵢ is the gain of each
+direction of the subspace, and g that of everything else. Projecting with strength α is gᵢ = 1 and g = 1 − α, so that
+A = I + α(U Uᵀ − I); its complement is the reverse, and gains can be given one by one. What an adapter adds is added
+before. Knows nothing of text.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,6 +21,7 @@ from spd_core.intervention.adapters import Adapter, Delta, merged
 from spd_core.models.families import Kind, Site
 from spd_core.models.loading import LanguageModel
 from spd_core.models.weights import overwrite, rewriting, weight_of
+from spd_core.recipes.gains import SiteGains
 from spd_core.subspace.subspace import Subspace
 
 
@@ -34,6 +37,7 @@ class Lane:
         complement: project onto the orthogonal complement, I − P, instead (a control).
         name: for people and files.
         adapter: the model is tuned by it, whether or not it is projected as well.
+        gains: sites whose directions have gains of their own, instead of being projected.
     """
 
     subspace: Subspace | None = None
@@ -43,6 +47,13 @@ class Lane:
     complement: bool = False
     name: str = "raw"
     adapter: Adapter | None = None
+    gains: tuple[SiteGains, ...] = ()
+
+    @property
+    def sites(self) -> tuple[Site, ...]:
+        """The sites of its subspace that are of its kinds and layers."""
+        found = () if self.subspace is None else self.subspace.sites
+        return tuple(s for s in found if s.kind in self.kinds and (self.layers is None or s.layer in self.layers))
 
     @property
     def seen(self) -> Seen | None:
@@ -54,9 +65,12 @@ class Lane:
 
         Raises:
             ModelError: the subspace was captured on another model.
-            InputError: a layer that the subspace does not have, a strength that is not finite, or no kind.
+            InputError: a layer that the subspace does not have, a strength that is not finite, or gains of sites or
+                directions that it does not have.
         """
         if self.subspace is None:
+            if self.gains:
+                raise InputError(f"the lane {self.name!r} has gains and no subspace whose directions they are of")
             return {}
         self.subspace.check_model(lm)
         have = {site.layer for site in self.subspace.sites}
@@ -65,13 +79,8 @@ class Lane:
             raise InputError(f"layers {unknown} are not in the subspace; it has {sorted(have)}")
         if not torch.isfinite(torch.tensor(self.strength)):
             raise InputError(f"strength {self.strength} is not a finite number; use 0 (raw) to 1 (the paper)")
-        if self.strength == 0:
-            return {}
-        return {
-            site: self._map(self.subspace.projector(site))
-            for site in self.subspace.sites
-            if site.kind in self.kinds and (self.layers is None or site.layer in self.layers)
-        }
+        mixed = self._mixed()
+        return {site: self._map(site, mixed.get(site)) for site in self.sites if self.strength != 0 or site in mixed}
 
     def deltas(self, lm: LanguageModel) -> Mapping[str, Delta]:
         """What is added to linear maps, by their path in the model.
@@ -84,10 +93,43 @@ class Lane:
         self.adapter.check_model(lm)
         return self.adapter.deltas
 
-    def _map(self, projector: Tensor) -> Tensor:
+    def _mixed(self) -> dict[Site, SiteGains]:
+        """The sites with gains of their own."""
+        known = {(site.layer, site.kind): site for site in self.sites}
+        misplaced = next((own for own in self.gains if (own.layer, own.kind) not in known), None)
+        if misplaced is not None:
+            have = ", ".join(f"layer {site.layer} {site.kind}s" for site in self.sites)
+            raise InputError(f"there are gains for {misplaced.where}, and this lane has only {have}; choose of these")
+        return {known[own.layer, own.kind]: own for own in self.gains}
+
+    def _map(self, site: Site, own: SiteGains | None) -> Tensor:
+        """[d_kv, d_kv] float64 A = I + U diag(gᵢ − 1) Uᵀ + (g − 1)(I − U Uᵀ)."""
+        assert self.subspace is not None
+        basis, projector = self.subspace.basis[site].double(), self.subspace.projector(site)
+        inside, outside = self._changes(basis.shape[1]) if own is None else _changes(own, site, basis.shape[1])
         identity = torch.eye(len(projector), dtype=projector.dtype)
-        target = identity - projector if self.complement else projector
-        return identity + self.strength * (target - identity)
+        return identity + (basis * inside) @ basis.T + outside * (identity - projector)
+
+    def _changes(self, rank: int) -> tuple[Tensor, float]:
+        """[rank] float64 gᵢ − 1 of a projected site, and g − 1."""
+        inside, outside = (-self.strength, 0.0) if self.complement else (0.0, -self.strength)
+        return torch.full((rank,), inside, dtype=torch.float64), outside
+
+
+def _changes(own: SiteGains, site: Site, rank: int) -> tuple[Tensor, float]:
+    """[rank] float64 gᵢ − 1 of a site with gains of its own, and g − 1.
+
+    Raises:
+        InputError: a direction beyond the rank.
+    """
+    if own.highest > rank:
+        raise InputError(
+            f"{site.label} has no direction {own.highest} at this rank; choose 1 to {rank}, or a higher rank"
+        )
+    inside = torch.full((rank,), own.others - 1, dtype=torch.float64)
+    for number, gain in own.directions:
+        inside[number - 1] = gain - 1
+    return inside, own.others - 1
 
 
 # --- hooks ---------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from pydantic import (
 from spd_core.data.capability import Style
 from spd_core.recipes.capture import CaptureSettings
 from spd_core.recipes.distill import ARMS, ArmName, CorpusSettings, Recipe, TrainSettings, short_name
+from spd_core.recipes.gains import gains_in_words
 from spd_core.recipes.lanes import LaneSpec, Projection
 from spd_core.recipes.presets import preset_under, read_settings, validated
 from spd_core.recipes.sets import EvalSet, short_name_for_files
@@ -50,7 +51,7 @@ class Subject(Projection):
 
     Attributes:
         kind: the untouched model; projected while it answers; tuned by an adapter; or a checkpoint of its own.
-        of, complement, kinds, layers: of a projected one, where to.
+        of, complement, kinds, layers, gains: of a projected one, where to.
         capture: the capture whose subspace it is, by its name or its folder; empty captures one for this evaluation.
         rank, strength: None takes the evaluation's own.
         arm: of a distilled one: the arm that this evaluation trains.
@@ -72,6 +73,8 @@ class Subject(Projection):
             raise ValueError("a distilled subject names either an arm to train or an adapter RUN/ARM, others neither")
         if (self.kind == "checkpoint") != bool(self.model):
             raise ValueError("a checkpoint names its model, other subjects none")
+        if self.gains and self.kind != "projected":
+            raise ValueError(f"a {self.kind} subject has no gains; they are of a projected one")
         if self.of == "none":
             raise ValueError("a projected subject names whose subspace it is; the untouched model is the subject base")
         if self.capture and self.of in ("full loss", "shuffled answers"):
@@ -91,7 +94,8 @@ class Subject(Projection):
         plain = self.model_copy(
             update={"rank": None, "strength": None, "capture": "", "kinds": ("key", "value"), "layers": None}
         )
-        called = known.get(plain.model_dump_json(), f"{self.kind}-{self.of.partition(' ')[0]}")
+        what = "mixed" if self.gains else self.kind
+        called = known.get(plain.model_dump_json(), f"{what}-{self.of.partition(' ')[0]}")
         return f"{called}-{short_name_for_files(self.capture)}" if self.capture else called
 
     @property
@@ -106,7 +110,9 @@ class Subject(Projection):
             return f"Checkpoint {Path(self.model).name}"
         if self.kind == "base":
             return "Base"
-        return ", ".join(("Projected", *self.words)) + (f" of {self.capture}" if self.capture else "")
+        how = "Projected" if not self.gains else "Mixed" if self.strength == 0 else "Projected and mixed"
+        mix = (f": {gains_in_words(self.gains)}",) if self.gains else ()
+        return "".join((", ".join((how, *self.words)), *mix, f" of {self.capture}" if self.capture else ""))
 
     def in_short(self) -> Any:
         """By its name where it has one, else what sets it apart."""
@@ -261,6 +267,7 @@ class EvaluationRecipe(Request):
             capture=subject.capture,
             kinds=subject.kinds,
             layers=subject.layers,
+            gains=subject.gains,
             rank=subject.rank or own.rank,
             strength=own.strength if subject.strength is None else subject.strength,
             seed=seed,

@@ -5,15 +5,17 @@ Imports no torch.
 """
 
 import math
+import operator
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from spd_core.errors import InputError
 from spd_core.models.families import Kind
+from spd_core.recipes.gains import SiteGains, gains_in_words
 from spd_core.records import Request
 
 SubspaceOf: TypeAlias = Literal["none", "capability", "random", "full loss", "shuffled answers"]
@@ -35,6 +37,8 @@ class Projection(Request):
         complement: project onto I − P instead (a control).
         capture: name of the capture whose subspace it is; empty leaves that to whoever asks.
         layers: None takes all of the subspace's.
+        gains: sites whose directions have gains of their own, instead of being projected. Directions are those of the
+            whole site, whatever the basis of the capture.
     """
 
     of: SubspaceOf = "capability"
@@ -42,6 +46,22 @@ class Projection(Request):
     capture: str = ""
     kinds: tuple[Kind, ...] = Field(default=("key", "value"), min_length=1)
     layers: tuple[int, ...] | None = None
+    gains: tuple[SiteGains, ...] = Field(default=(), exclude_if=operator.not_)  # records of before have none
+
+    @field_validator("gains")
+    @classmethod
+    def _site_by_site(cls, gains: tuple[SiteGains, ...]) -> tuple[SiteGains, ...]:
+        sites = Counter(site.where for site in gains)
+        repeated = next((where for where, count in sites.items() if count > 1), None)
+        if repeated is not None:
+            raise ValueError(f"{repeated} have gains twice; give them once")
+        return tuple(sorted(gains, key=lambda site: (site.layer, site.kind)))
+
+    @model_validator(mode="after")
+    def _has_directions(self) -> "Projection":
+        if self.gains and self.of == "none":
+            raise ValueError("gains are of directions of a subspace, and this lane has none; name whose it is")
+        return self
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -80,17 +100,32 @@ class LaneSpec(Projection):
             raise ValueError(f"a {kind} lane with the adapter {named!r}; a distilled one needs it, raw none")
         return {**own, "capture": capture, **_OLD_KINDS[kind]}
 
+    @model_validator(mode="after")
+    def _within_the_rank(self) -> "LaneSpec":
+        for site in self.gains if self.rank.isdecimal() else ():
+            if site.highest > int(self.rank):
+                beyond = f"direction {site.highest}, beyond the rank {self.rank}"
+                raise ValueError(f"{site.where} have a gain for {beyond}; raise the rank")
+        return self
+
     @property
     def projects(self) -> bool:
         """Whether it has a subspace."""
         return self.of != "none"
 
     @property
+    def mixed(self) -> bool:
+        """Whether all that it changes are the sites with gains of their own."""
+        return bool(self.gains) and self.strength == 0
+
+    @property
     def kind(self) -> str:
         """`raw`, `distilled`, or how it projects, in short: lanes of one kind are told apart by the rest."""
         if not self.projects:
             return "distilled" if self.adapter else "raw"
-        return " ".join(self.words) or "projected"
+        if self.mixed:
+            return " ".join(("mixed", *self.words))
+        return (" ".join(self.words) or "projected") + " and mixed" * bool(self.gains)
 
 
 RAW = LaneSpec(of="none")
@@ -165,7 +200,8 @@ def _label(spec: LaneSpec, alike: Sequence[LaneSpec], capabilities: Mapping[str,
         "adapter": f"distilled ({tuned.get(spec.adapter, spec.adapter)})" if spec.adapter else "not distilled",
     }
     apart = [words for name, words in says.items() if len({getattr(other, name) for other in alike}) > 1]
-    return ", ".join((spec.kind.capitalize(), *apart)) if spec.kind != "raw" else "Raw"
+    mix = f": {gains_in_words(spec.gains)}" if spec.gains else ""
+    return ", ".join((spec.kind.capitalize() + mix, *apart)) if spec.kind != "raw" else "Raw"
 
 
 # --- sampling ------------------------------------------------------------------------------------------------------

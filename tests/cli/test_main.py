@@ -130,6 +130,37 @@ def test_generate_writes_prompt_by_lane(run: Run, llama: Path, subspace: Path, p
     assert all(isinstance(row["completion"], str) for row in rows)
 
 
+def test_generate_and_export_take_gains(run: Run, llama: Path, subspace: Path, prompts: Path, tmp_path: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    common = ("--model", llama, "--subspace", subspace)
+    written = ("generate", *common, "--prompts", prompts, "--out", tmp_path / "out.jsonl", "--max-new-tokens", 3)
+    done = run(*written, "--lanes", "raw,mixed", "--gains", "2v_1x0_3x2")
+    assert done.code == 0, done.err
+    assert [row["lane"] for row in read(tmp_path / "out.jsonl")] == ["raw", "mixed"] * 2
+    folded = ("export", *common, "--dtype", "float32", "--out", tmp_path / "folded")
+    done = run(*folded, "--gains", "2v_1x0_3x2")
+    assert done.code == 0, done.err
+    before, after = (AutoModelForCausalLM.from_pretrained(path).state_dict() for path in (llama, tmp_path / "folded"))
+    name = "model.layers.2.self_attn.v_proj"
+    assert {n for n in before if not torch.equal(before[n], after[n])} == {f"{name}.weight"}
+    u = load_file(subspace / "analysis.safetensors")[f"{name}/vectors"]
+    expected = before[f"{name}.weight"] - torch.outer(u[:, 0], u[:, 0]) @ before[f"{name}.weight"]
+    expected += torch.outer(u[:, 2], u[:, 2]) @ before[f"{name}.weight"]
+    torch.testing.assert_close(after[f"{name}.weight"], expected)
+    for wrong, said in (
+        (("--lanes", "mixed"), "needs --gains"),
+        (("--lanes", "mixed", "--gains", "loud"), "'loud' is no gain"),
+        (("--lanes", "mixed", "--gains", ""), "names no site"),
+        (("--lanes", "mixed", "--gains", "7v_1x0"), "gains for layer 7 values, and this lane has only"),
+        (("--lanes", "mixed", "--gains", "2v_9x0", "--rank", "4"), "beyond the rank 4"),
+    ):
+        failed = run(*written, "--overwrite", *wrong)
+        assert (failed.code, said in failed.err) == (2, True), failed.err
+    failed = run(*folded, "--overwrite", "--gains", "2v_1x0", "--strength", 0.5)
+    assert "have no --strength" in failed.err
+
+
 def test_generate_gives_the_same_text_for_the_same_seed(run: Run, llama: Path, prompts: Path, tmp_path: Path) -> None:
     outs = [tmp_path / f"{name}.jsonl" for name in "abc"]
     for out, seed in zip(outs, (1, 1, 2), strict=True):

@@ -1,9 +1,11 @@
 """Whole evaluations on a tiny model: cells, arms that are trained for it, seeds, stops, and all that can be wrong."""
 
+import hashlib
 import json
 import shutil
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +19,15 @@ from spd_core.evaluation.cells import Cell, cell_path, read_cell
 from spd_core.evaluation.contamination import seen_items
 from spd_core.evaluation.fill import carry_out_table
 from spd_core.evaluation.store import ItemRecord
-from spd_core.evaluation.subjects import adapter_that_answered
+from spd_core.evaluation.subjects import adapter_that_answered, fingerprint
 from spd_core.evaluation.table import read_table
 from spd_core.intervention.adapters import save_adapter, saved_adapter
 from spd_core.intervention.export import export_folded, export_merged
 from spd_core.intervention.projection import Lane
+from spd_core.models.identity import content_of
 from spd_core.recipes.distill import Recipe
 from spd_core.recipes.evaluation import EvaluationRecipe, evaluation_from
+from spd_core.recipes.gains import parse_gains
 from spd_core.runs import queue, states
 from spd_core.runs.events import AnyEvent, CellDone, StageBegun, StageProgress
 from spd_core.runs.folder import Run, all_runs
@@ -239,6 +243,42 @@ def test_a_folded_checkpoint_answers_like_the_projected_model(make: Make, tmp_pa
     checkpoint, projected = filled(tmp_path / "other", "checkpoint-folded"), filled(tmp_path / "other", "projected")
     assert [record.completion for record in checkpoint] == [record.completion for record in projected]
     assert [record.completion for record in checkpoint] != [r.completion for r in filled(tmp_path / "other", "base")]
+
+
+def test_a_mixed_subject_answers_and_is_another_one(make: Make, tmp_path: Path, tiny_lm: Any) -> None:
+    mix = {"kind": "projected", "strength": 0, "gains": [{"layer": 2, "kind": "value", "directions": [[1, -8]]}]}
+    more = {**mix, "label": "more", "gains": [{"layer": 2, "kind": "value", "directions": [[1, -9]]}]}
+    recipe = make(subjects=["base", mix, more], capture={"layers": "1,2"})
+    assert carry_out_table(recipe, tmp_path / "run") == "done"
+    assert filled(tmp_path / "run", "mixed-capability") != filled(tmp_path / "run", "base")
+    subjects = [read_cell(tmp_path / "run", name, 42, "inside") for name in ("base", "mixed-capability", "more")]
+    assert len({found[0].about.subject for found in subjects if found is not None}) == 3
+    (place,) = (path for path in (tmp_path / "run" / "captures").iterdir())
+    lane = Lane(subspace_of(load_capture(place)), strength=0, gains=recipe.subjects[1].gains)
+    export_folded(tiny_lm("llama"), lane, tmp_path / "folded")
+    checkpoint = make(subjects=["base", {"kind": "checkpoint", "model": str(tmp_path / "folded")}])
+    carry_out_table(checkpoint, tmp_path / "other")
+    texts = [
+        [record.completion for record in filled(tmp_path / folder, name)]
+        for folder, name in (("run", "mixed-capability"), ("other", "checkpoint-folded"))
+    ]
+    assert texts[0] == texts[1]
+
+
+def test_fingerprints_of_lanes_without_gains_are_those_of_before(tiny_lm: Any, make: Make, tmp_path: Path) -> None:
+    """The facts that earlier versions hashed, by hand."""
+    lm = tiny_lm("llama")
+    carry_out_table(make(subjects=["base", "projected"]), tmp_path / "run")
+    (place,) = (path for path in (tmp_path / "run" / "captures").iterdir())
+    subspace = subspace_of(load_capture(place))
+    facts = {
+        "model": content_of(lm.name) or lm.revision, "dtype": "torch.float32", "subspace": subspace.fingerprint,
+        "how": [0.5, ["key"], [1], False], "adapter": "",
+    }  # fmt: skip
+    of_before = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    lane = Lane(subspace, 0.5, ("key",), (1,))
+    assert fingerprint(lm, lane) == of_before
+    assert fingerprint(lm, replace(lane, gains=parse_gains("1k_1x0"))) != of_before
 
 
 # --- what a subject has seen --------------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from spd_core.intervention.projection import Lane, projecting
 from spd_core.models import device
 from spd_core.progress import Progress
 from spd_core.recipes.capture import CaptureSettings
+from spd_core.recipes.gains import parse_gains
 from spd_core.recipes.lanes import RAW, Grid, LaneSpec, Sampling, sweep_specs
 from spd_core.storage import runs_folder
 from spd_core.subspace.analysis import Analysis
@@ -296,6 +297,28 @@ def test_distilled_lanes_are_written_beside_the_others_and_read(llama: Any, sums
         compare(llama, sums, "Hi", specs[2:3], WARM, adapters={"r1/spd": elsewhere})
 
 
+def test_a_mixed_lane_is_written_in_directions_of_whole_sites(llama: Any, sums: Analysis) -> None:
+    """Whatever the basis of the capture: direction 1 is the first one of `vectors`, as on all pages."""
+    gains = parse_gains("2v_1x0_3x4_1k_1x-2")
+    mixed = LaneSpec(rank="8", strength=0, gains=gains)
+    by_head = dataclasses.replace(sums, provenance=sums.provenance.model_copy(update={"basis": "per-head"}))
+    for analysis in (sums, by_head):
+        (lane,) = lanes_of([mixed], analysis, {})
+        for site, matrix in lane.maps(llama).items():
+            own = next(one for one in gains if (one.layer, one.kind) == (site.layer, site.kind))
+            expected = torch.eye(site.d_kv, dtype=torch.float64)
+            for number, gain in own.directions:
+                u = torch.from_numpy(sums.sites[site].vectors[:, number - 1]).double()
+                expected += (gain - 1) * torch.outer(u, u)
+            torch.testing.assert_close(matrix, expected, rtol=0, atol=1e-7)
+    found = compare(llama, sums, "2 + 2?", [RAW, mixed], WARM)
+    assert found.lanes[1].label == "Mixed: layer 1 keys, d1 × −2; layer 2 values, d1 × 0, d3 × 4"
+    assert found.lanes[1].mean_kl > 1e-4
+    still = LaneSpec(rank="8", strength=0, gains=parse_gains("2v_1x1"))
+    same = compare(llama, sums, "2 + 2?", [RAW, still], WARM)
+    assert same.lanes[0].ids == same.lanes[1].ids, "gains of 1 change nothing, and the noise is shared"
+
+
 def test_the_snippet_writes_the_same_texts(
     llama: Any, family_folder: Callable[[str], Path], tiny_lm: Callable[[str], Any], tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -311,6 +334,7 @@ def test_the_snippet_writes_the_same_texts(
         RAW, HALF, FULL, LaneSpec(kind="distilled", adapter=ref), LaneSpec(kind="random", rank="8", seed=2),
         LaneSpec(rank="2", capture="other"),
         HALF.model_copy(update={"kinds": ("value",), "layers": (2,)}),
+        LaneSpec(rank="8", strength=0, gains=parse_gains("2v_1x0_3x2_1k_2x-1_ox0.5")),
     ]  # fmt: skip
     found = compare(lm, sums, 'say "hi"\n\\ é', specs, WARM, others={"other": other}, style="chat",
                     adapters={ref: adapter})  # fmt: skip

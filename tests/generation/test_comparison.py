@@ -11,6 +11,8 @@ from spd_core.generation import comparison as texts
 from spd_core.generation import report
 from spd_core.generation.comparison import AdapterFacts, Comparison, LaneText, Token
 from spd_core.generation.report import comparison_html, projection_sentence
+from spd_core.generation.verdict import comparison_verdict
+from spd_core.recipes.gains import SiteGains
 from spd_core.recipes.lanes import RAW, Grid, LaneSpec, Sampling, labels
 from spd_core.text import opening, shown
 
@@ -77,7 +79,7 @@ def test_a_record_comes_back_from_disk_as_it_was(home: Path) -> None:
 def test_results_from_before_distilled_lanes_are_read(home: Path) -> None:
     path = texts.save_comparison(TWO)
     record = json.loads(path.read_text())
-    assert record["format"] == 3
+    assert record["format"] == 4
     record["format"] = 1
     for one in record["lanes"]:
         spec = one["spec"]
@@ -180,6 +182,24 @@ def test_distilled_lanes_are_told_apart_by_arm_and_run() -> None:
     assert labels([LaneSpec(), LaneSpec(adapter="a/spd")], {}, names) == [
         "Projected, not distilled", "Projected, distilled (SPD)"
     ]  # fmt: skip
+
+
+def test_what_is_mixed_in_a_sentence(home: Path) -> None:
+    gains = SiteGains(layer=2, kind="value", directions=((1, 0.0), (3, 2.0)))
+    mixed = PROJECTED.model_copy(update={"spec": LaneSpec(rank="8", strength=0, gains=(gains,))})
+    assert projection_sentence(mixed, TWO) == (
+        "directions of sums multiplied: layer 2 values, d1 × 0, d3 × 2; everything else as it is, at all 9 prompt "
+        "tokens and 3 generated ones"
+    )
+    beside = mixed.model_copy(update={"spec": LaneSpec(rank="8", gains=(gains,), of="random", seed=5)})
+    assert projection_sentence(beside, TWO) == (
+        "random directions (seed 5) multiplied: layer 2 values, d1 × 0, d3 × 2; all other sites projected into rank 8, "
+        "with strength 1, at all 9 prompt tokens and 3 generated ones"
+    )
+    texts.save_comparison(comparison(TWO.lanes[0], mixed))
+    assert texts.load_comparison(TWO.id).lanes[1] == mixed
+    verdict = comparison_verdict(comparison(*TWO.lanes, mixed))
+    assert verdict == comparison_verdict(TWO), "a mix is no control of a projection"
 
 
 def test_what_a_distilled_lane_is_in_a_sentence() -> None:

@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from spd_core.errors import InputError, StorageError
 from spd_core.intervention.export import export_folded, export_merged
 from spd_core.intervention.projection import Lane, projecting
+from spd_core.recipes.gains import SiteGains
 from tests.intervention.test_projection import IDS, logits, subspace_of
 from tests.lora import adapter_of, peft_logits, peft_model
 
@@ -82,6 +83,20 @@ def test_a_distilled_lane_is_folded_with_its_adapter(tmp_path: Path, tiny_lm: Ca
     with projecting(lm, lane):
         torch.testing.assert_close(peft_logits(model, IDS), logits(lm), rtol=1e-4, atol=1e-4)
     assert set(json.loads((tmp_path / "both" / "spd_export.json").read_text())) >= {"folded", "subspace", "merged"}
+
+
+def test_a_mixed_lane_is_folded_and_says_its_gains(tmp_path: Path, tiny_lm: Callable[[str], Any]) -> None:
+    lm = tiny_lm("llama")
+    gains = SiteGains(layer=2, kind="value", directions=((1, 0.0), (3, 2.0)))
+    lane = Lane(subspace_of(lm), strength=0, gains=(gains,))
+    export_folded(lm, lane, tmp_path / "mixed")
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "mixed", use_safetensors=True).eval()
+    with projecting(lm, lane):
+        torch.testing.assert_close(peft_logits(model, IDS), logits(lm), rtol=1e-4, atol=1e-4)
+    record = json.loads((tmp_path / "mixed" / "spd_export.json").read_text())["folded"]
+    assert record["layers"] == [2]
+    assert [SiteGains.model_validate(one) for one in record["gains"]] == [gains]
+    _check_readme(tmp_path / "mixed", lm, "layer 2 values, d1 × 0, d3 × 2")
 
 
 def test_raw_lanes_and_existing_folders_are_refused(tmp_path: Path, tiny_lm: Callable[[str], Any]) -> None:

@@ -13,6 +13,7 @@ import torch
 from spd_core.errors import InputError, ModelError
 from spd_core.intervention.adapters import merged
 from spd_core.intervention.projection import Lane, active, folded, install_hooks, plan_rows, projecting
+from spd_core.recipes.gains import SiteGains
 from spd_core.subspace.capture import capture_gradients
 from spd_core.subspace.subspace import Subspace, fit
 from tests.lora import adapter_of, peft_logits, peft_model
@@ -206,6 +207,124 @@ def test_lanes_that_cannot_be_are_refused(tiny_lm: Callable[[str], Any]) -> None
         Lane(subspace, strength=float("nan")).maps(lm)
     with pytest.raises(ModelError):
         Lane(subspace).maps(tiny_lm("mistral"))
+
+
+# --- gains ---------------------------------------------------------------------------------------------------
+
+
+def site_gains(layer: int, kind: Any, *directions: tuple[int, float], others: float = 1.0) -> SiteGains:
+    return SiteGains(layer=layer, kind=kind, directions=directions, others=others)
+
+
+MIXED = (
+    site_gains(1, "key", (1, 0.0), (3, 2.0)),
+    site_gains(1, "value", (2, -1.0), others=0.25),
+    site_gains(2, "value", (4, 1.5)),
+)
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "gpt_neox"])
+def test_gains_multiply_single_directions_and_the_rest(family: str, tiny_lm: Callable[[str], Any]) -> None:
+    """Site by site against the sum over directions, in float64."""
+    lm = tiny_lm(family)
+    subspace = subspace_of(lm)
+    raw = site_outputs(lm, Lane())
+    for own in MIXED:  # alone: downstream of another change, the raw outputs would be others
+        mixed = site_outputs(lm, Lane(subspace, strength=0, gains=(own,)))
+        site = next(site for site in subspace.sites if (site.layer, site.kind) == (own.layer, own.kind))
+        k = raw[site.label].double()
+        expected = own.others * k
+        for number, gain in own.directions:
+            u = subspace.basis[site][:, number - 1].double()
+            expected = expected + (gain - own.others) * (k @ u)[..., None] * u
+        torch.testing.assert_close(mixed[site.label].double(), expected, rtol=1e-4, atol=1e-5)
+        others = [label for label in raw if label != site.label and int(label.split()[1]) <= own.layer]
+        assert all(torch.equal(mixed[label], raw[label]) for label in others)
+    maps = Lane(subspace, strength=0, gains=MIXED).maps(lm)
+    assert {(site.layer, site.kind) for site in maps} == {(own.layer, own.kind) for own in MIXED}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_gains_are_folded_as_they_are_hooked(family: str, tiny_lm: Callable[[str], Any]) -> None:
+    lm = tiny_lm(family)
+    before = logits(lm)
+    for lane in (Lane(subspace_of(lm), strength=0, gains=MIXED), Lane(subspace_of(lm), 0.5, gains=MIXED[:1])):
+        with projecting(lm, lane):
+            hooked = logits(lm)
+        with folded(lm, lane):
+            torch.testing.assert_close(logits(lm), hooked, rtol=1e-4, atol=1e-4)
+        assert (hooked - before).abs().max() > 1e-3
+        assert torch.equal(logits(lm), before), "no trace"
+
+
+@pytest.mark.parametrize("strength", [0.3, 1.0, 2.0])
+@pytest.mark.parametrize("complement", [False, True])
+def test_a_projection_is_a_choice_of_gains(strength: float, complement: bool, tiny_lm: Callable[[str], Any]) -> None:
+    lm = tiny_lm("llama")
+    subspace = subspace_of(lm)
+    inside, outside = (1 - strength, 1.0) if complement else (1.0, 1 - strength)
+    same = [
+        site_gains(site.layer, site.kind, *((i, inside) for i in range(1, 5)), others=outside)
+        for site in subspace.sites
+    ]
+    projected = Lane(subspace, strength, complement=complement).maps(lm)
+    mixed = Lane(subspace, strength=0, gains=tuple(same)).maps(lm)
+    assert list(projected) == list(mixed)
+    for site, matrix in projected.items():
+        torch.testing.assert_close(mixed[site], matrix, rtol=0, atol=1e-14)
+        p, identity = subspace.projector(site), torch.eye(site.d_kv, dtype=torch.float64)
+        target = identity - p if complement else p
+        torch.testing.assert_close(matrix, identity + strength * (target - identity), rtol=0, atol=1e-14)
+
+
+def test_one_direction_removed_is_the_complement_of_it_alone(tiny_lm: Callable[[str], Any]) -> None:
+    """As the causal check removes it."""
+    lm = tiny_lm("llama")
+    subspace = subspace_of(lm)
+    site = subspace.sites[0]
+    alone = dataclasses.replace(subspace, basis={site: subspace.basis[site][:, 2:3]})
+    removed = Lane(subspace, strength=0, gains=(site_gains(site.layer, site.kind, (3, 0.0)),)).maps(lm)
+    torch.testing.assert_close(removed, Lane(alone, complement=True).maps(lm), rtol=0, atol=1e-14)
+
+
+def test_all_gains_one_is_the_untouched_model(tiny_lm: Callable[[str], Any]) -> None:
+    lm = tiny_lm("llama")
+    before = logits(lm)
+    with projecting(lm, Lane(subspace_of(lm), strength=0, gains=(site_gains(1, "key", (1, 1.0), (2, 1.0)),))):
+        assert torch.equal(logits(lm), before)
+
+
+def test_sites_with_gains_are_not_projected_and_the_others_are(tiny_lm: Callable[[str], Any]) -> None:
+    lm = tiny_lm("llama")
+    subspace = subspace_of(lm)
+    both, projected = Lane(subspace, gains=MIXED[:1]).maps(lm), Lane(subspace).maps(lm)
+    mixed = Lane(subspace, strength=0, gains=MIXED[:1]).maps(lm)
+    for site in subspace.sites:
+        assert torch.equal(both[site], (mixed if (site.layer, site.kind) == (1, "key") else projected)[site])
+
+
+def test_a_mixed_row_stands_beside_others(tiny_lm: Callable[[str], Any]) -> None:
+    lm = tiny_lm("llama")
+    subspace = subspace_of(lm)
+    lanes = [Lane(), Lane(subspace), Lane(subspace, strength=0, gains=MIXED)]
+    with active(plan_rows(lm, lanes)):
+        together = logits(lm, IDS.repeat(3, 1))
+    for row, lane in enumerate(lanes):
+        with projecting(lm, lane):
+            torch.testing.assert_close(together[row], logits(lm)[0], rtol=1e-4, atol=1e-4)
+
+
+def test_gains_that_cannot_be_are_refused(tiny_lm: Callable[[str], Any]) -> None:
+    lm = tiny_lm("llama")
+    subspace = subspace_of(lm, layers=(2,))
+    with pytest.raises(InputError, match="gains for layer 1 keys, and this lane has only layer 2 keys, layer 2 values"):
+        Lane(subspace, strength=0, gains=MIXED[:1]).maps(lm)
+    with pytest.raises(InputError, match="has only layer 2 keys; choose"):
+        Lane(subspace, strength=0, kinds=("key",), gains=MIXED[2:]).maps(lm)
+    with pytest.raises(InputError, match="no direction 5 at this rank; choose 1 to 4, or a higher rank"):
+        Lane(subspace, strength=0, gains=(site_gains(2, "key", (5, 0.0)),)).maps(lm)
+    with pytest.raises(InputError, match="no subspace whose directions"):
+        Lane(gains=MIXED).maps(lm)
 
 
 # --- adapters ------------------------------------------------------------------------------------------------
