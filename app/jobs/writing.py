@@ -3,9 +3,11 @@
 Pages import this module only inside functions, since it brings torch along.
 """
 
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -21,6 +23,7 @@ from spd_core.generation.pieces import TextStream
 from spd_core.generation.teacher_forcing import read_lanes
 from spd_core.intervention.adapters import Adapter, saved_adapter
 from spd_core.models.identity import same_revision
+from spd_core.progress import Progress, Tell
 from spd_core.recipes.lanes import LaneSpec
 
 
@@ -83,12 +86,30 @@ def write(job: Job[Comparison, Live], request: WriteRequest, store: ModelStore) 
             grid=request.grid,
             alternatives=5 if request.grid is None else 3,
             on_step=on_step,
-            tell=job.tell,
+            tell=telling_left(job),
             stop=job.stopping,
         )
     if not any(lane.tokens for lane in comparison_made.lanes) and job.stopping():
         raise Stopped("stopped before the first token; generate again")
     return _saved(job, comparison_made)
+
+
+def telling_left(job: Job[Any, Any]) -> Tell:
+    """Tells a job what the engine does, and how long it goes on at least: as fast as since it was last told.
+
+    Pieces of a prompt take the longer the more was read before them.
+    """
+    before, then = Progress(0, 0), time.monotonic()
+
+    def tell(at: Progress) -> None:
+        nonlocal before, then
+        now, done = time.monotonic(), at.done - before.done
+        again = at.total == before.total and done > 0
+        left = f", at least {(now - then) * (at.total - at.done) / done:.0f} s to go" if again else ""
+        job.progress(at.share, f"{at.what or job.phase}{left}")
+        before, then = at, now
+
+    return tell
 
 
 def _adapters(specs: Iterable[LaneSpec]) -> dict[str, Adapter]:

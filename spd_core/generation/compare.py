@@ -60,8 +60,8 @@ def compare(
         adapters: those that specs name, by `run/arm`.
         alternatives: how many of the most probable tokens to keep at each place.
         on_step: told (all completions, seconds of each) after each token.
-        tell: told how many lanes were read, where that has to be done afterwards.
-        stop: asked before each token; what was written is kept, and read no further.
+        tell: told how much of a long prompt was read, and how many lanes, where that has to be done afterwards.
+        stop: asked before each token, and each piece of a long prompt; what was written is kept, and read no further.
 
     Raises:
         InputError: no lane, an empty or too long prompt, an unknown analysis or adapter, or a rank that cannot be.
@@ -73,7 +73,7 @@ def compare(
     prompt_tokens = len(prompt_ids(lm, text, special))
     _check_memory(lm, prompt_tokens, min(len(lanes), ROWS), sampling.max_new_tokens)
     started = time.monotonic()
-    written = _write(lm, text, special, lanes, sampling, alternatives, on_step, stop)
+    written = _write(lm, text, special, lanes, sampling, alternatives, on_step, tell, stop)
     seconds = time.monotonic() - started - written.reading_seconds
     record = analysis.provenance
     found = Comparison(
@@ -187,6 +187,7 @@ def _write(
     sampling: Sampling,
     alternatives: int,
     on_step: OnStep | None,
+    tell: Tell,
     stop: Stop | None,
 ) -> _Written:
     """Completions of all lanes, each read under another one while it is written."""
@@ -194,7 +195,8 @@ def _write(
     prompt = prompt_ids(lm, text, special)
     for start in range(0, len(lanes), ROWS):
         mine = range(start, min(start + ROWS, len(lanes)))
-        reader = ReadAlong(lm, prompt, [lanes[other_of(at, len(lanes))] for at in mine], alternatives)
+        others = [lanes[other_of(at, len(lanes))] for at in mine]
+        reader = ReadAlong(lm, prompt, others, alternatives, tell, stop)
         begun = time.monotonic()
 
         def step(batch: list[Completion], start: int = start, begun: float = begun, reader: ReadAlong = reader) -> None:
@@ -215,6 +217,7 @@ def _write(
             measured=True,
             watch=reader.watch,
             on_step=step,
+            tell=tell,
             stop=stop,
         )
         done.completions[start : start + ROWS] = written

@@ -12,11 +12,13 @@ from typing import Any, Literal, TypeAlias
 import torch
 from torch import Tensor
 
-from spd_core.errors import InputError
+from spd_core.errors import InputError, Stopped
 from spd_core.generation.choosing import choose, statistics
+from spd_core.generation.prompt import read_ahead
 from spd_core.intervention.projection import Lane, active, plan_rows
 from spd_core.models.loading import LanguageModel
 from spd_core.models.packing import packed_linears
+from spd_core.progress import Stop, Tell, silent
 from spd_core.recipes.lanes import Sampling
 
 Finish: TypeAlias = Literal["", "eos", "length", "stopped"]
@@ -75,7 +77,8 @@ def generate(
     measured: bool = False,
     watch: Watch | None = None,
     on_step: Callable[[list[Completion]], None] | None = None,
-    stop: Callable[[], bool] | None = None,
+    tell: Tell = silent,
+    stop: Stop | None = None,
 ) -> list[Completion]:
     """Continue every prompt in every lane; all lanes of a prompt run in the same batch.
 
@@ -96,7 +99,8 @@ def generate(
         watch: told what the rows of each batch choose from.
         on_step: called after each token with all completions, in the order prompt by lane; those of later batches
             are still empty.
-        stop: asked before each step; true ends all that is being written, and keeps it.
+        tell: told how much of a long prompt was read (see `prompt.PIECE`).
+        stop: asked before each piece of a prompt and each step; true ends all that is being written, and keeps it.
 
     Returns:
         completions, prompt by prompt, lanes in the order given.
@@ -118,9 +122,10 @@ def generate(
         lane_of = [0 if sampling.shared_randomness else first_lane + k for k in range(step)]
         rows = [(number, lane) for number in numbers[start : start + batch_size] for lane in lane_of]
         drawn = {row: _generator(sampling.seed, *row) for row in dict.fromkeys(rows)}  # rows alike draw once
-        tell = None if on_step is None else partial(on_step, completions)
+        step_told = None if on_step is None else partial(on_step, completions)
         ids = encoded[start : start + batch_size]
-        _write(lm, ids, batch, step, sampling, [drawn[row] for row in rows], measured, watch, tell, stop)
+        noise = [drawn[row] for row in rows]
+        _write(lm, ids, batch, step, sampling, noise, measured, watch, step_told, tell, stop)
     return completions
 
 
@@ -155,7 +160,8 @@ def _write(
     measured: bool,
     watch: Watch | None,
     on_step: Callable[[], None] | None,
-    stop: Callable[[], bool] | None,
+    tell: Tell,
+    stop: Stop | None,
 ) -> None:
     """Write one batch to its end. The last row takes the place of one that has ended, so that that costs nothing."""
     from spd_core.generation.cache import growing_cache
@@ -167,6 +173,14 @@ def _write(
     ends = end_tokens(lm)
     live = list(range(len(batch)))
     plan, packed = plan_rows(lm, [row.lane for row in batch]), packed_linears(lm, len(batch))
+    try:
+        at_mask = mask if padded else None
+        read = read_ahead(lm, plan, cache, ids, mask=at_mask, positions=positions, tell=tell, stop=stop)
+    except Stopped:
+        for completion in batch:
+            completion.finish = "stopped"
+        return
+    ids, positions = ids[:, read:], positions[:, read:]
     for _ in range(sampling.max_new_tokens):
         if stop is not None and stop():
             break

@@ -10,10 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from spd_core.errors import Stopped
+from spd_core.generation.prompt import read_ahead
 from spd_core.generation.teacher_forcing import Place, places_of
 from spd_core.intervention.projection import Lane, active, plan_rows
 from spd_core.models.loading import LanguageModel
 from spd_core.models.packing import packed_linears
+from spd_core.progress import Stop, Tell, silent
 
 PIECE = 16
 """Tokens of a row that are read at once: bounds the distributions in memory, and for how long writing waits."""
@@ -27,8 +30,16 @@ class ReadAlong:
         seconds: that reading took so far.
     """
 
-    def __init__(self, lm: LanguageModel, prompt: Sequence[int], others: Sequence[Lane], alternatives: int) -> None:
-        """Let row i be read under `others[i]`."""
+    def __init__(
+        self,
+        lm: LanguageModel,
+        prompt: Sequence[int],
+        others: Sequence[Lane],
+        alternatives: int,
+        tell: Tell = silent,
+        stop: Stop | None = None,
+    ) -> None:
+        """Let row i be read under `others[i]`; `tell` and `stop` are of the prompt, which is read first."""
         self.places: list[list[Place]] = [[] for _ in others]
         self.seconds = 0.0
         self._lm, self._others, self._alternatives = lm, others, alternatives
@@ -37,18 +48,24 @@ class ReadAlong:
         self._before = {row: list(prompt)[-1:] for row in self._rows}  # that token
         self._prompt = list(prompt)
         self._steps: list[tuple[list[int], Tensor, list[int]]] = []
+        self._tell, self._stop, self._stopped = tell, stop, False
 
     def watch(self, rows: list[int], logits: Tensor, chosen: list[int]) -> None:
         """Take one step: what the rows that go on had to choose from, `[rows, vocabulary]`, and chose."""
+        if self._stopped:
+            return
         self._steps.append((rows, logits, chosen))
         if len(self._steps) == PIECE:
             self.read()
 
     def read(self) -> None:
-        """Read the steps that were taken since the last time."""
+        """Read the steps that were taken since the last time; none any more, once the prompt was stopped."""
         started = time.monotonic()
-        if self._steps:
-            self._read_piece()
+        try:
+            if self._steps:
+                self._read_piece()
+        except Stopped:
+            self._stopped = True
         self.seconds += time.monotonic() - started
 
     def _read_piece(self) -> None:
@@ -80,7 +97,7 @@ class ReadAlong:
         if self._cache is None:
             self._cache = self._prompt_read()
         lanes = [self._others[row] for row in self._rows]
-        return _forward(self._lm, lanes, self._cache, ids, len(ids[0]))
+        return _forward(self._lm, lanes, self._cache, torch.tensor(ids, device=self._lm.device), len(ids[0]))
 
     def _prompt_read(self) -> Any:
         """A cache of the prompt without its last token, read once by each distinct lane."""
@@ -89,15 +106,20 @@ class ReadAlong:
         cache = DynamicCache(config=self._lm.model.config)
         distinct = {id(self._others[row]): self._others[row] for row in self._rows}
         if len(self._prompt) > 1:
-            _forward(self._lm, list(distinct.values()), cache, [self._prompt[:-1]] * len(distinct), 1)
+            lanes, ids = list(distinct.values()), torch.tensor([self._prompt[:-1]] * len(distinct))
+            ids = ids.to(self._lm.device)  # [distinct lanes, seq]
+            what = "Reading the prompt as the other lanes do"
+            plan = plan_rows(self._lm, lanes)
+            read = read_ahead(self._lm, plan, cache, ids, what=what, tell=self._tell, stop=self._stop)
+            _forward(self._lm, lanes, cache, ids[:, read:], 1)
             places = [list(distinct).index(id(self._others[row])) for row in self._rows]
             cache.batch_select_indices(torch.tensor(places, device=self._lm.device))
         return cache
 
 
-def _forward(lm: LanguageModel, lanes: Sequence[Lane], cache: Any, ids: list[list[int]], keep: int) -> Tensor:
+def _forward(lm: LanguageModel, lanes: Sequence[Lane], cache: Any, ids: Tensor, keep: int) -> Tensor:
     plan, packed = plan_rows(lm, lanes), packed_linears(lm, len(ids))
     with lm.lock, torch.inference_mode(), active(plan), packed:
-        found = lm.model(input_ids=torch.tensor(ids, device=lm.device), past_key_values=cache, logits_to_keep=keep)
+        found = lm.model(input_ids=ids, past_key_values=cache, logits_to_keep=keep)
     logits: Tensor = found.logits.float()
     return logits

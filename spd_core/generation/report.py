@@ -95,8 +95,8 @@ def sampling_line(sampling: Sampling) -> str:
 
 
 def degenerate_reason(lane: LaneText) -> str:
-    """Why a lane's text counts as degenerate; empty when it does not, or when it was never written."""
-    if lane.finish == "stopped" and not lane.tokens:
+    """Why a lane's text counts as degenerate; empty when it does not, or when it was stopped before its first word."""
+    if lane.finish == "stopped" and not lane.text.strip():
         return ""
     return degeneration(lane.ids, lane.text)
 

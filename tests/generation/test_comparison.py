@@ -267,6 +267,7 @@ def test_words_are_not_marked_where_nearly_all_would_be() -> None:
 
 def test_a_lane_that_was_never_written_is_not_called_degenerate() -> None:
     assert report.degenerate_reason(lane("x", [], finish="stopped")) == ""
+    assert report.degenerate_reason(lane("x", ["\n"], finish="stopped")) == "", "stopped before its first word"
     assert report.degenerate_reason(lane("x", [], finish="eos")) == "empty"
 
 
