@@ -6,8 +6,10 @@ from app.attributions import calibration_texts, causal_check, energy_sums, logit
 from app.ui import session
 from app.ui.header import header
 from app.ui.session import Selection
+from app.ui.verdict import draw_verdict
 from app.ui.widgets import empty_page, provenance
 from spd_core.attribution.tables import direction_table
+from spd_core.attribution.verdict import energy_verdict
 from spd_core.models.families import Site
 from spd_core.subspace.analysis import Analysis
 
@@ -15,14 +17,21 @@ VIEWS = ("Energy shares", "Coordinates", "Logit lens", "Causal check")
 CALIBRATION, OWN = "Calibration text", "Your own text"
 
 
+def verdict(analysis: Analysis, site: Site, at: Selection) -> None:
+    """Where the direction comes from, in a sentence, where single tokens were kept."""
+    if calibration_texts.is_kept(analysis, at):
+        table = direction_table(analysis, site, at.direction, calibration_texts.special_ids(analysis))
+        draw_verdict(energy_verdict(table, at.direction))
+
+
 def energy(analysis: Analysis, site: Site, at: Selection) -> None:
     """Which tokens the direction is made of."""
     if not calibration_texts.was_kept(analysis, at):
         return
+    table = direction_table(analysis, site, at.direction, calibration_texts.special_ids(analysis))
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         calibration_texts.pick_example(analysis, at)
-        hide = calibration_texts.pick_aside()
-    table = direction_table(analysis, site, at.direction, calibration_texts.special_ids(analysis))
+        hide = calibration_texts.pick_aside(table)
     calibration_texts.energy_strips(table, at, hide)
     energy_sums.energy_sums_panel(table, analysis, at, hide)
     provenance(analysis, f"{site.label}, direction {at.direction + 1}")
@@ -61,6 +70,7 @@ if analysis is None:
 else:
     at = session.selection(analysis)
     site = analysis.site(at.layer, at.kind)
+    verdict(analysis, site, at)
     calibration_texts.pick_direction(analysis, at)
     calibration_texts.direction_in_words(analysis, site, at.direction)
     draw = (energy, coordinates, logit_lens.lens_panel, causal_check.check_panel)

@@ -93,7 +93,7 @@ def test_a_token_strip() -> None:
     text = "<b>\u202e 'x'\n"
     encoded = Encoded("id", text, (0, 1, 2), ((0, 0), (0, 5), (5, 9)), (2,))
     assert tokens.loss_mask_html(encoded) == (
-        '<div class="spd-strip" role="group" aria-label="3 tokens, 1 of them under the loss">'
+        '<div class="spd-strip" role="group" aria-label="3 tokens, 1 of them loss tokens">'
         '<span class="tk" title="token 0: context, no loss">∅</span><wbr>'
         '<span class="tk" title="token 1: context, no loss">&lt;b&gt;⟨U+202E⟩·</span><wbr>'
         '<span class="tk on" tabindex="0" title="token 2: the loss is taken here">&#39;x&#39;↵\n</span></div>'

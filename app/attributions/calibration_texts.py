@@ -81,12 +81,19 @@ def direction_in_words(analysis: Analysis, site: "Site", direction: int) -> None
     """The direction in one sentence, with its share of all energy."""
     values = analysis.sites[site].values
     share = values[direction] ** 2 / (values**2).sum()
-    caption(
-        f"A direction is one way to change the {site.kind}s of layer {site.layer}, {site.d_kv} numbers a token: "
-        f"one way of {site.d_kv} at right angles. The loss on {escaped(analysis.provenance.capability)} reacts most to "
-        f"changes along direction 1, less along each later one. **Direction {direction + 1}** holds **{share:.2%}** of "
-        f"the gradient's energy, σ = {values[direction]:.3g} nats per unit."
+    st.markdown(
+        f":small[**Direction {direction + 1}** of {site.d_kv} holds **{share:.2%}** of the gradient's energy, "
+        f"σ = {values[direction]:.3g} nats per unit.]",
+        help=f"A direction is a unit vector in the {site.d_kv} numbers that layer {site.layer} keeps as {site.kind}s "
+        f"of a token; all {site.d_kv} are orthogonal. The loss on {escaped(analysis.provenance.capability)} reacts "
+        "most to changes along direction 1, less along each later one.",
     )
+
+
+def is_kept(analysis: Analysis, at: Selection) -> bool:
+    """Whether single tokens are known for the direction."""
+    values = analysis.sites[analysis.site(at.layer, at.kind)].values
+    return at.direction < min(analysis.kept_directions, numerical_rank(values, analysis.provenance.dtype))
 
 
 def was_kept(analysis: Analysis, at: Selection) -> bool:
@@ -139,15 +146,16 @@ def pick_example(analysis: Analysis, at: Selection) -> None:
     )
 
 
-def pick_aside() -> bool:
-    """Whether outliers by position are left out of colours and lists."""
+def pick_aside(table: "DataFrame | None" = None) -> bool:
+    """Whether outliers by position are left out of colours and lists; says what they hold where a table is given."""
+    holds = "" if table is None else f": {table.share[table.aside].sum():.0%} of the energy"
     return st.toggle(
-        "Set aside the first position and special tokens",
+        f"Hide the first position and special tokens{holds}",
         True,
         key=session.ASIDE,
         bind="query-params",
-        help="Models park attention on the first token (an attention sink), so its numbers are often outliers. Set "
-        "aside, they have no colour and are in no list; sums always hold all tokens.",
+        help="Models park attention on the first token (an attention sink), so its numbers are often outliers. Hidden, "
+        "they have no colour and are in no list; sums always hold all tokens.",
     )
 
 

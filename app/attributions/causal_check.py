@@ -16,6 +16,7 @@ from app.jobs.requests import CheckRequest
 from app.ui import session
 from app.ui.session import Selection
 from app.ui.tables import to_csv
+from app.ui.verdict import draw_verdict
 from app.ui.widgets import (
     caption,
     chart,
@@ -27,22 +28,18 @@ from app.ui.widgets import (
 from spd_core.subspace.analysis import Analysis
 
 if TYPE_CHECKING:
+    from spd_core.attribution.causal import CausalCheck
     from spd_core.models.families import Site
 
 _SPLITS = {"calibration": "the calibration texts", "heldout": "held-out texts"}
-_CHANGES = {
-    "removed": "this direction removed",
-    "random removed": "a random one removed",
-    "only it": "only this direction kept",
-    "only random": "only a random one kept",
-}
+_CHANGES = {"removed": "direction removed", "only it": "only the direction kept"}
 
 
 def check_panel(analysis: Analysis, site: "Site", at: Selection) -> None:
-    """What removing a direction, or keeping nothing else, does to the probabilities of tokens under the loss."""
+    """What removing a direction, or keeping nothing else, does to the probabilities of the loss tokens."""
     st.markdown(
         f"Changes the {site.kind}s of layer {site.layer} at every token: takes the direction out, or leaves nothing "
-        "else, and scores each token under the loss again. A random direction shows what *any* direction does."
+        "else, and scores each loss token again. Twenty random directions show what *any* direction does."
     )
     splits = ["calibration", *(["heldout"] if analysis.capability.split("heldout").examples else [])]
     split = st.segmented_control(
@@ -66,21 +63,32 @@ def check_panel(analysis: Analysis, site: "Site", at: Selection) -> None:
     _draw_check(result)
 
 
+def _row(check: "CausalCheck", change: str, name: str) -> dict[str, Any]:
+    from spd_core.attribution.causal import CONTROLS
+
+    random = check.random_means(CONTROLS[change]).tolist()
+    mean, low, high = check.mean(change)
+    return {"name": name, "mean": mean, "low": low, "high": high, "least": min(random), "most": max(random),
+            "random": random}  # fmt: skip
+
+
 def _draw_check(result: "Probed[CheckRequest, Any]") -> None:
     import pandas as pd
 
+    from spd_core.attribution.causal import causal_verdict
+
     made, check = result.request, result.found
-    rows = [
-        dict(zip(("name", "mean", "low", "high"), (name, *check.mean(change)), strict=True), random="random" in name)
-        for change, name in _CHANGES.items()
-    ]
     title = f"{made.site.label}, direction {made.direction + 1}"
+    rows = [_row(check, change, name) for change, name in _CHANGES.items()]
     st.subheader(f"Causal check of {title}", anchor=False)
-    left, right = st.columns((3, 2), gap="medium")
+    draw_verdict(causal_verdict(check, f"direction {made.direction + 1}"))
     changes = "; ".join(f"{row['name']} {row['mean']:+.3g} nats" for row in rows)
-    with left:
-        chart(figures.change_bars(rows, dark=is_dark()), key="chart_check", alt=f"Mean change of log p: {changes}.")
-    right.dataframe(
+    chart(figures.change_panels(rows, dark=is_dark()), key="chart_check", alt=f"Mean change of log p: {changes}.")
+    st.markdown(
+        "**How to read this:** left of 0 the change makes the loss tokens less probable. The grey band holds what "
+        "random directions do: a dot inside it is no stronger than chance. Each panel has its own scale."
+    )
+    st.dataframe(
         pd.DataFrame(rows).drop(columns="random"),
         hide_index=True,
         alt="The causal check as a table",
@@ -88,17 +96,18 @@ def _draw_check(result: "Probed[CheckRequest, Any]") -> None:
             "name": "Change",
             **{
                 name: st.column_config.NumberColumn(label, format="%.4g", help="Nats")
-                for name, label in (("mean", "Mean Δ log p"), ("low", "95 % from"), ("high", "to"))
+                for name, label in (
+                    ("mean", "Mean Δ log p"),
+                    ("low", "95 % from"),
+                    ("high", "to"),
+                    ("least", "Random: least"),
+                    ("most", "most"),
+                )
             },
         },
     )
-    st.markdown(
-        "**How to read this:** left of 0 the change makes the tokens under the loss less probable. If the direction "
-        "matters by itself, its dot lies further from 0 than the open ring of the random one, and the intervals do "
-        "not meet."
-    )
     table = check.table()
-    with st.expander(f"Every token under the loss ({len(table)})"):
+    with st.expander(f"Every loss token ({len(table)})"):
         st.dataframe(
             readable_table(table),
             hide_index=True,
@@ -106,13 +115,14 @@ def _draw_check(result: "Probed[CheckRequest, Any]") -> None:
             alt="Every token",
             column_config={name: COLUMNS[name] for name in ("text", "id", "position")},
         )
-    downloads("causal-check", lambda: to_csv(table), lambda: [figures.change_bars(rows)], f"Causal check of {title}")
+    downloads("causal-check", lambda: to_csv(table), lambda: [figures.change_panels(rows)], f"Causal check of {title}")
     stopped = len(check.examples) < check.requested
     provenance(
         made.analysis,
         f"causal check of {title}, on {_SPLITS[made.split]}",
-        f"{'stopped at ' if stopped else ''}{len(check.examples)} of {counted(check.requested, 'text')}, "
-        f"{counted(len(table), 'token')} under the loss",
-        f"95 % bootstrap interval over texts, one random direction (seed {probing.SEED})",
+        f"{'stopped at ' if stopped else ''}{len(check.examples)} of {counted(check.requested, 'text')}",
+        counted(len(table), "loss token"),
+        "95 % bootstrap interval over texts",
+        f"{counted(len(rows[0]['random']), 'random direction')} from seed {probing.SEED}",
         f"{result.seconds:.1f} s",
     )

@@ -116,49 +116,80 @@ def lens_bars(tokens: Sequence[Any], *, dark: bool = False) -> "go.Figure":
     return build_figure([bars], layout, dark=dark)
 
 
-def change_bars(rows: Sequence[dict[str, Any]], *, dark: bool = False) -> "go.Figure":
-    """Mean change of log p with its interval, a row for each change; random directions in grey.
+def change_panels(rows: Sequence[dict[str, Any]], *, dark: bool = False) -> "go.Figure":
+    """Mean change of log p with its interval above the same with random directions, a panel with its own scale for
+    each change.
 
     Args:
-        rows: `name`, `mean`, `low`, `high` (nats) and `random`.
+        rows: `name`, `mean`, `low`, `high` and `random` (the mean with each random direction), all in nats.
     """
-    data = [
-        {
-            "type": "scatter",
-            "x": [row["mean"]],
-            "y": [at],
-            "mode": "markers",
-            "name": row["name"],
-            "marker": {
-                "size": 12,
-                "color": (MUTED if row["random"] else KEY)[dark],
-                "symbol": "circle-open" if row["random"] else "circle",
-                "line": {"width": 3},
+    data: list[Drawing] = []
+    shapes: list[Drawing] = []
+    titles: list[Drawing] = []
+    layout: Drawing = {"height": 190, "showlegend": False, "margin": {"t": 34}}
+    for at, row in enumerate(rows):
+        x, y = f"x{at + 1 if at else ''}", f"y{at + 1 if at else ''}"
+        start, end = at / len(rows) + 0.02 * (at > 0), (at + 1) / len(rows) - 0.02 * (at < len(rows) - 1)
+        data += [_own_change(row, x, y, dark), _random_changes(row, x, y, dark)]
+        layout |= {
+            f"xaxis{x[1:]}": {"domain": [start, end], "anchor": y} | _title("mean change of log p (nats)"),
+            f"yaxis{y[1:]}": {
+                "anchor": x,
+                "range": [-0.6, 1.6],
+                "tickvals": [0, 1],
+                "ticktext": [f"{len(row['random'])} random ones", "this direction"],
+                "showticklabels": at == 0,
+                "showgrid": False,
             },
-            "error_x": {"array": [row["high"] - row["mean"]], "arrayminus": [row["mean"] - row["low"]], "thickness": 2},
-            "customdata": [[row["name"], row["low"], row["high"]]],
-            "hovertemplate": "%{customdata[0]}<br>mean %{x:+.4g} nats<br>95 %: %{customdata[1]:+.4g} to "
-            "%{customdata[2]:+.4g}<extra></extra>",
         }
-        for at, row in enumerate(rows)
-    ]
-    zero = {
-        "type": "line",
-        "x0": 0,
-        "x1": 0,
-        "yref": "y domain",
-        "y0": 0,
-        "y1": 1,
-        "line": {"color": INK[dark], "width": 1},
+        shapes += [_band(row, x, y, dark), _zero(x, y, dark)]
+        titles.append(
+            {"text": row["name"], "x": (start + end) / 2, "y": 1, "xref": "paper", "yref": "paper", "yanchor": "bottom",
+             "showarrow": False}
+        )  # fmt: skip
+    return build_figure(data, layout | {"shapes": shapes, "annotations": titles}, dark=dark)
+
+
+def _own_change(row: dict[str, Any], x: str, y: str, dark: bool) -> Drawing:
+    return {
+        "type": "scatter",
+        "x": [row["mean"]],
+        "y": [1],
+        "xaxis": x,
+        "yaxis": y,
+        "mode": "markers",
+        "name": row["name"],
+        "marker": {"size": 13, "color": KEY[dark]},
+        "error_x": {"array": [row["high"] - row["mean"]], "arrayminus": [row["mean"] - row["low"]], "thickness": 3},
+        "customdata": [[row["low"], row["high"]]],
+        "hovertemplate": "this direction<br>mean %{x:+.4g} nats<br>95 %: %{customdata[0]:+.4g} to "
+        "%{customdata[1]:+.4g}<extra></extra>",
     }
-    layout = {
-        "height": 90 + 48 * len(rows),
-        "showlegend": False,
-        "shapes": [zero],
-        "xaxis": _title("mean change of log p (nats)"),
-        "yaxis": _named([row["name"] for row in rows]),
+
+
+def _random_changes(row: dict[str, Any], x: str, y: str, dark: bool) -> Drawing:
+    return {
+        "type": "scatter",
+        "x": list(row["random"]),
+        "y": [0] * len(row["random"]),
+        "xaxis": x,
+        "yaxis": y,
+        "mode": "markers",
+        "name": "random",
+        "marker": {"size": 14, "color": MUTED[dark], "symbol": "line-ns-open", "line": {"width": 2}},
+        "hovertemplate": "a random direction<br>mean %{x:+.4g} nats<extra></extra>",
     }
-    return build_figure(data, layout, dark=dark)
+
+
+def _band(row: dict[str, Any], x: str, y: str, dark: bool) -> Drawing:
+    """From the least to the largest random change, over both rows: what lies inside is as weak as chance."""
+    ends = {"x0": min(row["random"]), "x1": max(row["random"]), "y0": 0, "y1": 1, "xref": x, "yref": f"{y} domain"}
+    return {"type": "rect", **ends, "fillcolor": MUTED[dark], "opacity": 0.25, "line": {"width": 0}, "layer": "below"}
+
+
+def _zero(x: str, y: str, dark: bool) -> Drawing:
+    ends = {"x0": 0, "x1": 0, "y0": 0, "y1": 1, "xref": x, "yref": f"{y} domain"}
+    return {"type": "line", **ends, "line": {"color": INK[dark], "width": 1, "dash": "dot"}}
 
 
 def _title(text: str) -> Drawing:

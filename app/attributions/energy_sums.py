@@ -72,7 +72,7 @@ def energy_sums_panel(table: "DataFrame", analysis: Analysis, at: Selection, hid
     chart(draw(view, is_dark()), key=f"chart_{view}", alt=_ALTS[view], pick=_pick if view == _AGREEMENT else None)
     st.markdown(f"**How to read this:** {_READ[view]}")
     if hide:
-        caption(f"Without the {by_role.get(ASIDE, 0):.2%} of the tokens that are set aside; the tables below hold all.")
+        caption(f"Without the {by_role.get(ASIDE, 0):.2%} of the energy that is hidden; the tables below hold all.")
     _twin(table)
     downloads(
         f"tokens-{direction_file_name(at)}",

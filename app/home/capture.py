@@ -60,9 +60,7 @@ def capture_summary(analysis: "Analysis", now: CaptureRequest | None) -> None:
         f"Examples used: **{record.examples_used} of {record.examples_requested}**  \n"
         f"Mean loss: **{record.mean_loss:.2f} nats**  \nTime: **{record.seconds or 0:.1f} s**"
     )
-    right.markdown(
-        f"Tokens (gradient rows): **{record.tokens:,}**  \nTokens under the loss: **{record.supervised_tokens:,}**"
-    )
+    right.markdown(f"Tokens (gradient rows): **{record.tokens:,}**  \nLoss tokens: **{record.supervised_tokens:,}**")
     if record.skipped:
         with st.expander(f"{len(record.skipped)} skipped, and why"):
             st.text("\n".join(f"{name}: {reason}" for name, reason in record.skipped.items()))

@@ -82,7 +82,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
   numbers.append(piece("tick", ticks[0]), bar, piece("tick", ticks[1]), piece("tick unit", unit));
   const notes = [piece("key", "largest")];
   notes[0].classList.add("largest");
-  if (loss) notes.push(Object.assign(piece("key", "under the loss"), { className: "key loss" }));
-  if (aside) notes.push(Object.assign(piece("key", "set aside"), { className: "key aside" }));
+  if (loss) notes.push(Object.assign(piece("key", "loss token"), { className: "key loss" }));
+  if (aside) notes.push(Object.assign(piece("key", "hidden"), { className: "key aside" }));
   legend.replaceChildren(numbers, ...notes);
 }

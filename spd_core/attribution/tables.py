@@ -16,7 +16,7 @@ from spd_core.subspace.analysis import Analysis
 if TYPE_CHECKING:
     import pandas as pd
 
-ROLES = LOSS, OTHER, ASIDE = "under the loss", "context", "first position or special"
+ROLES = LOSS, OTHER, ASIDE = "loss tokens", "context", "first position or special"
 
 
 def tokens_of(examples: Sequence[Encoded], special_ids: Collection[int] = ()) -> "pd.DataFrame":

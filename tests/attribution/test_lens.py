@@ -17,6 +17,7 @@ from spd_core.attribution.causal import (
     UNCHANGED,
     CausalCheck,
     causal_check,
+    causal_verdict,
 )
 from spd_core.attribution.lens import LONGEST_TEXT, activations, lens_scores, logit_lenses, read_text
 from spd_core.data.catalog import find_capability
@@ -26,6 +27,7 @@ from spd_core.progress import Progress
 from spd_core.recipes.capture import CaptureSettings
 from spd_core.subspace.analysis import Analysis
 from spd_core.subspace.pipeline import capture
+from spd_core.subspace.subspace import Subspace, random_subspace
 from tests import ROOT
 from tests.tiny import FAMILIES
 
@@ -201,6 +203,59 @@ def test_the_causal_check_equals_explicit_hooks(family: str, kind: str, double_l
     assert np.abs(check.change(REMOVED)).max() > 1e-4, "the direction does something at all"
     for control in (RANDOM_REMOVED, ONLY_RANDOM):
         assert not np.allclose(check.change(control), check.change(REMOVED))
+
+
+@pytest.mark.parametrize("seed", [0, 5])
+def test_each_random_direction_is_drawn_and_scored_like_the_own_one(seed: int, double_lm: Callable[[str], Any]) -> None:
+    lm = double_lm("llama")
+    analysis = analysis_of(lm)
+    site = analysis.site(1, "value")
+    check = causal_check(lm, analysis, site, 0, seed=seed, draws=3)
+    own = Subspace({site: torch.zeros(site.d_kv, 1)}, {}, analysis.provenance)
+    identity = torch.eye(site.d_kv, dtype=torch.float64)
+    for at in range(3):
+        u = random_subspace(own, seed + at).basis[site][:, 0].double()
+        for name, matrix in ((RANDOM_REMOVED, identity - torch.outer(u, u)), (ONLY_RANDOM, torch.outer(u, u))):
+            slow = slow_logp(lm, analysis.examples, site, matrix)
+            expected = [slow[check.examples[e].id, int(t)] for e, t in zip(check.example, check.position, strict=True)]
+            np.testing.assert_allclose(check.draws[name][at], expected, rtol=1e-5, atol=1e-6)
+            change = np.mean(np.array(expected) - check.logp[UNCHANGED])
+            assert check.random_means(name)[at] == pytest.approx(change, rel=1e-3, abs=1e-7)
+    assert check.logp[RANDOM_REMOVED] == pytest.approx(check.draws[RANDOM_REMOVED].mean(0))
+    with pytest.raises(InputError, match="0 random directions are no control"):
+        causal_check(lm, analysis, site, 0, draws=0)
+
+
+def checked(change: float, random: list[float], spread: float = 0.0) -> CausalCheck:
+    """A check of three texts of one loss token each."""
+    texts = tuple(Encoded(f"{n}", "", (2,) * 3, ((0, 0),) * 3, (1,)) for n in range(3))
+    own = np.array([change - spread, change, change + spread])
+    draws = np.array(random)[:, None] + np.zeros(3)
+    logp = {UNCHANGED: np.zeros(3), REMOVED: own}
+    return CausalCheck(texts, np.arange(3), np.ones(3, np.int64), logp, 3, {RANDOM_REMOVED: draws})
+
+
+@pytest.mark.parametrize(
+    ("check", "says"),
+    [
+        (checked(-0.5, [0.1] * 10 + [-0.2] * 10), "lowers log p by 0.5 nats a loss token (95 %: -0.5 to -0.5), more "
+         "than any of 20 random directions. It matters by itself here (p = 0.048)"),
+        (checked(0.5, [0.1] * 20), "raises log p by 0.5 nats"),
+        (checked(-0.5, [0.1] * 18 + [-0.5, 0.7]), "2 of 20 random directions change it as much. So this is no sign"),
+        (checked(-0.5, [0.1] * 18), "more than any of 18 random directions, too few to rule out chance (p = 0.053)"),
+        (checked(-0.1, [0.0] * 20, spread=1.0), "Not shown to matter"),
+    ],
+)  # fmt: skip
+def test_the_verdict_needs_an_interval_without_zero_and_no_random_direction_as_strong(
+    check: CausalCheck, says: str
+) -> None:
+    assert says in causal_verdict(check, "direction 1")
+
+
+def test_a_single_text_has_no_verdict() -> None:
+    one = checked(-0.5, [0.0] * 20)
+    alone = CausalCheck(one.examples[:1], one.example[:1], one.position[:1], {k: v[:1] for k, v in one.logp.items()}, 1)
+    assert "One text tells nothing" in causal_verdict(alone, "direction 1")
 
 
 def test_the_table_and_the_mean_say_the_same(tiny_lm: Callable[[str], Any]) -> None:

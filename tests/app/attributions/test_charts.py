@@ -64,15 +64,19 @@ def test_lens_bars_keep_tokens_of_the_same_text_apart() -> None:
     assert "logits" in bars.hovertemplate
 
 
-def test_changes_carry_their_intervals() -> None:
+def test_changes_carry_their_intervals_and_the_random_ones_their_band() -> None:
     rows = [
-        {"name": "removed", "mean": -0.2, "low": -0.3, "high": -0.05, "random": False},
-        {"name": "random", "mean": 0.0, "low": -0.01, "high": 0.02, "random": True},
+        {"name": "removed", "mean": -0.2, "low": -0.3, "high": -0.05, "random": [-0.02, 0.01, 0.0]},
+        {"name": "only it", "mean": -2.0, "low": -3.0, "high": -1.0, "random": [-4.0, -3.0, -5.0]},
     ]
-    own, other = charts.change_bars(rows).data
+    figure = charts.change_panels(rows)
+    own, random, other, others = figure.data
     assert own.x[0] - own.error_x.arrayminus[0] == pytest.approx(-0.3)
     assert own.x[0] + own.error_x.array[0] == pytest.approx(-0.05)
-    assert (own.marker.symbol, other.marker.symbol) == ("circle", "circle-open")
+    assert (list(random.x), list(others.x)) == ([-0.02, 0.01, 0.0], [-4.0, -3.0, -5.0])
+    assert own.xaxis != other.xaxis, "each change has its own scale"
+    bands = [shape for shape in figure.layout.shapes if shape.type == "rect"]
+    assert [(band.x0, band.x1, band.xref) for band in bands] == [(-0.02, 0.01, own.xaxis), (-5.0, -3.0, other.xaxis)]
     assert "nats" in own.hovertemplate
 
 

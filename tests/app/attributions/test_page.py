@@ -132,7 +132,7 @@ def test_a_direction_without_energy_says_so(at: AppTest) -> None:
     with pytest.raises(InputError, match="choose 1 to 3"):
         next(iter(flat.values())).shares(3)
     press(at, "Show direction 3")
-    assert "Direction 3** holds" in text_of(view(at, "Energy shares"))
+    assert "Direction 3** of 192 holds" in text_of(view(at, "Energy shares"))
 
 
 def test_too_few_tokens_for_a_correlation_are_a_sentence(at: AppTest) -> None:
@@ -149,10 +149,10 @@ def test_too_few_tokens_for_a_correlation_are_a_sentence(at: AppTest) -> None:
 
 
 def test_setting_aside_changes_the_lists_and_never_the_sum(at: AppTest) -> None:
-    assert "of the tokens that are set aside" in text_of(at)
+    assert "of the energy that is hidden" in text_of(at)
     at.toggle(key=session.ASIDE).set_value(False).run()
     shown = text_of(at)
-    assert "of the tokens that are set aside" not in shown
+    assert "of the energy that is hidden" not in shown
     assert "sum to **100.0000%**" in shown
 
 
@@ -202,9 +202,11 @@ def test_the_live_parts(at: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
 
     finished(press(view(at, "Causal check"), "Run the causal check"))
     rows = at.dataframe[0].value
-    assert rows.name.tolist()[:2] == ["this direction removed", "a random one removed"]
+    assert rows.name.tolist() == ["direction removed", "only the direction kept"]
     assert (rows.low <= rows["mean"]).all()
     assert (rows["mean"] <= rows.high).all()
+    assert (rows.least < rows.most).all(), "random directions differ"
+    assert "20 random directions from seed 0" in text_of(at)
     assert "95 % bootstrap interval over texts" in text_of(at)
     at.segmented_control(key=session.SCORED).set_value("heldout").run()
     assert "has changed" in text_of(at)

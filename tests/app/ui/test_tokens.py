@@ -13,4 +13,4 @@ def test_only_supervised_tokens_are_marked_and_all_are_escaped() -> None:
     assert shown.count('class="tk on"') == shown.count("tabindex") == 1
     assert '<span class="tk on" tabindex="0" title="token 2: the loss is taken here">·1</span>' in shown
     assert "↵\n" in shown
-    assert "4 tokens, 1 of them under the loss" in shown
+    assert "4 tokens, 1 of them loss tokens" in shown
