@@ -6,8 +6,10 @@ import streamlit as st
 
 from app.jobs.requests import CaptureRequest
 from app.ui import progress, session
+from app.ui.widgets import counted, ranges
 
 if TYPE_CHECKING:
+    from app.jobs.capturing import CaptureNews
     from spd_core.subspace.analysis import Analysis
 
 
@@ -36,16 +38,36 @@ def running_capture() -> None:
         return
 
     def numbers() -> None:
-        news = job.news
+        news: CaptureNews | None = job.news
         if news is None:
             st.markdown(f"{job.elapsed:.0f} s so far; the first numbers come with the first batch.")
         else:
-            st.markdown(
-                f"**{news.done} of {news.total}** examples · {news.speed:.1f} examples/s · at most "
-                f"{news.remaining:.0f} s to go · loss of the last batch **{news.loss:.2f} nats**"
-            )
+            st.markdown(_spectra_in_words(news) if news.sites_done is not None else _batches_in_words(news))
 
-    progress.show_progress(job, "Stop capturing", stopping="Stopping after this batch…", more=numbers)
+    progress.show_progress(job, "Stop capturing", stopping="Stopping after this step…", more=numbers)
+
+
+def _batches_in_words(news: "CaptureNews") -> str:
+    return (
+        f"**{news.done} of {news.total}** examples · {news.speed:.1f} examples/s · at most {news.remaining:.0f} s to "
+        f"go, then the spectra of {counted(news.sites, 'site')} · loss of the last batch **{news.loss:.2f} nats**"
+    )
+
+
+def _spectra_in_words(news: "CaptureNews") -> str:
+    done, left = news.sites_done or 0, news.spectra_remaining
+    return (
+        f"**{news.done} of {news.total}** examples · the spectra of **{done} of {news.sites}** sites"
+        f"{'' if left is None else f' · about {left:.0f} s to go'}. Stop, and the layers that are finished are kept."
+    )
+
+
+def _layers_left_out(analysis: "Analysis") -> int:
+    """How many layers this session's capture lacks because it was stopped."""
+    job = session.job(session.CAPTURE_JOB)
+    if job is None or job.result is None or job.result.name != analysis.name or job.news is None:
+        return 0
+    return int(job.news.sites) // 2 - len(analysis.layers)
 
 
 def capture_summary(analysis: "Analysis", now: CaptureRequest | None) -> None:
@@ -55,6 +77,9 @@ def capture_summary(analysis: "Analysis", now: CaptureRequest | None) -> None:
         st.info("Settings have changed since this capture; it stays until you capture again.", icon=":material/edit:")
     if record.examples_used + len(record.skipped) < record.examples_requested:
         st.info(f"Stopped early: what {record.examples_used} examples gave is kept.", icon=":material/stop_circle:")
+    if (left_out := _layers_left_out(analysis)) > 0:
+        kept = f"layers {ranges(analysis.layers)} are kept, and {counted(left_out, 'layer')} left out"
+        st.info(f"Stopped before all spectra were computed: {kept}.", icon=":material/stop_circle:")
     left, right = st.columns(2, wrap=False)
     left.markdown(
         f"Examples used: **{record.examples_used} of {record.examples_requested}**  \n"

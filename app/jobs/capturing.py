@@ -3,6 +3,7 @@
 Pages import this module only inside functions, since it brings torch along.
 """
 
+import dataclasses
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from app.jobs.job import Job
 from app.jobs.models import ModelKey, ModelStore
 from app.jobs.requests import CaptureRequest
+from spd_core.models.families import parse_layers
 from spd_core.progress import Progress, Tell
 from spd_core.storage import new_name
 from spd_core.subspace import pipeline
@@ -22,14 +24,20 @@ class CaptureNews:
     """Where a capture stands.
 
     Attributes:
+        done, total: examples.
         loss: mean −log p of the last batch, in nats.
-        seconds: since the first batch began.
+        seconds: since the first batch began, until the last one ended.
+        sites: whose spectra are computed after the examples; `sites_done` of them are, None before the first begins.
+        spectra_seconds: that these took.
     """
 
     done: int
     total: int
     loss: float
     seconds: float
+    sites: int = 0
+    sites_done: int | None = None
+    spectra_seconds: float = 0.0
 
     @property
     def speed(self) -> float:
@@ -40,6 +48,13 @@ class CaptureNews:
     def remaining(self) -> float:
         """Expected seconds to the end; batches go from the longest examples to the shortest, so it is less."""
         return (self.total - self.done) / self.speed
+
+    @property
+    def spectra_remaining(self) -> float | None:
+        """Expected seconds until all spectra are there; None until the first one is."""
+        if not self.sites_done:
+            return None
+        return self.spectra_seconds / self.sites_done * (self.sites - self.sites_done)
 
 
 def capture(job: Job[Analysis, CaptureNews], request: CaptureRequest, store: ModelStore) -> Analysis:
@@ -56,8 +71,9 @@ def capture(job: Job[Analysis, CaptureNews], request: CaptureRequest, store: Mod
         request.settings,
         request.style,
         name=new_name(request.capability.name),
-        tell=_telling(job),
+        tell=_telling(job, sites=2 * len(parse_layers(request.settings.layers, lm.card.layers))),
         stop=job.stopping,
+        stop_spectra=job.stopping,
     )
     _save(job, analysis)
     return analysis
@@ -76,12 +92,21 @@ def capture_nulls(job: Job[Analysis, CaptureNews], analysis: Analysis, key: Mode
     return analysis
 
 
-def _telling(job: Job[Any, CaptureNews], doing: str = "") -> Tell:
+def _telling(job: Job[Any, CaptureNews], doing: str = "", sites: int = 0) -> Tell:
+    """Tells a job of batches, and of spectra where `sites` says how many there will be."""
     started = time.monotonic()
 
     def tell(at: Progress) -> None:
+        nonlocal started
+        news, now = job.news, time.monotonic()
         if at.loss is not None:
-            job.news = CaptureNews(int(at.done), int(at.total), at.loss, time.monotonic() - started)
+            job.news = CaptureNews(int(at.done), int(at.total), at.loss, now - started, sites)
+        elif sites and news is not None:
+            if news.sites_done is None:
+                started = now
+                if news.done < news.total:
+                    job.go_on()  # the stop has ended the capture; the spectra of what there is can be stopped as well
+            job.news = dataclasses.replace(news, sites_done=int(at.done), spectra_seconds=now - started)
         job.progress(at.share, doing or at.what)
 
     return tell

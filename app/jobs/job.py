@@ -86,6 +86,10 @@ class Job(Generic[Result, News]):
         """Ask the work to end and keep what it has."""
         self._stop.set()
 
+    def go_on(self) -> None:
+        """What was asked to stop has stopped: what follows can be stopped on its own."""
+        self._stop.clear()
+
     @property
     def stop_asked(self) -> bool:
         """Whether somebody has asked it to stop."""

@@ -2,6 +2,7 @@
 
 import dataclasses
 import time
+from collections.abc import Collection
 from typing import cast
 
 import numpy as np
@@ -37,6 +38,7 @@ def capture(
     name: str = "capture",
     tell: Tell = silent,
     stop: Stop | None = None,
+    stop_spectra: Stop | None = None,
     peers: Peers = ALONE,
     rows_limit: int = ROWS_LIMIT,
     kept_limit: int = KEPT_LIMIT,
@@ -48,6 +50,8 @@ def capture(
         name: of the capture, in files and links.
         tell: told after each batch of the capture, then site by site.
         stop: ends the capture early; what was captured until then is analysed.
+        stop_spectra: asked before each layer after the first; ends the analysis early: layers that are finished are
+            kept, and the others left out.
         peers: share the examples, then the sites; all return the same.
         rows_limit, kept_limit: bytes of rows in memory, and of coordinates kept. Without rows there is no band, no
             halves, no random null, and nothing is known of single tokens.
@@ -84,15 +88,35 @@ def capture(
     examples = tuple(by_id[name] for name in captured.losses)  # in the order in which they were captured
     kept = _kept_directions(captured, kept_limit)
 
+    mine = peers.mine(list(captured.grams))
+
     def analysed() -> dict[Site, SiteAnalysis]:
-        found, mine = {}, peers.mine(list(captured.grams))
+        found: dict[Site, SiteAnalysis] = {}
         for at, site in enumerate(mine):
+            begun = {done.layer for done in found}
+            if begun and site.layer not in begun and stop_spectra is not None and stop_spectra():
+                break
             tell(Progress(at, len(mine), f"Computing the spectrum of {site.label}"))
             found[site] = _analyse(captured, site, settings.center, record.dtype, kept)
         return found
 
     by_site = {site: found for share in peers.all_done(analysed) for site, found in share.items()}
-    return Analysis(name, record, capability, {site: by_site[site] for site in captured.grams}, examples)
+    layers = _whole_layers(captured, by_site)
+    sites = {site: by_site[site] for site in captured.grams if site.layer in layers}
+    return Analysis(name, record.model_copy(update={"layers": layers}), capability, sites, examples)
+
+
+def _whole_layers(captured: Captured, found: Collection[Site]) -> list[int]:
+    """Layers of which every site was analysed, ascending; of a stopped analysis with peers there may be none.
+
+    Raises:
+        Stopped: there is none.
+    """
+    left_out = {site.layer for site in captured.grams if site not in found}
+    layers = sorted({site.layer for site in captured.grams} - left_out)
+    if not layers:
+        raise Stopped("stopped before the spectra of a first layer; capture again, or wait for it")
+    return layers
 
 
 def capture_source(

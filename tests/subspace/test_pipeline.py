@@ -24,6 +24,7 @@ from spd_core.subspace.store import load_capture, save_capture
 from spd_core.subspace.subspace import fit, random_subspace, subspace_of
 from tests.reference import stacked_gradients
 
+KV = ("key", "value")
 SETTINGS = CaptureSettings(layers="1,2", examples=7, batch_size=3)
 
 
@@ -141,6 +142,22 @@ def test_stopping(double_lm: Callable[[str], Any], found: Analysis) -> None:
     assert (early.provenance.examples_used, early.provenance.examples_requested) == (3, 7)
     with pytest.raises(Stopped, match="stopped"):
         with_nulls(lm, found, stop=lambda: True)
+
+
+def test_a_stop_between_layers_keeps_whole_layers(double_lm: Callable[[str], Any], found: Analysis) -> None:
+    told: list[str] = []
+    fewer = capture(
+        double_lm("llama"), sums(), SETTINGS, name="x",
+        tell=lambda at: told.append(at.what), stop_spectra=lambda: True,
+    )  # fmt: skip
+    assert [what for what in told if "spectrum" in what] == [f"Computing the spectrum of layer 1 {kv}" for kv in KV]
+    assert fewer.layers == fewer.provenance.layers == [1]
+    assert fewer.provenance.examples_used == fewer.provenance.examples_requested == 7
+    for site, mine in fewer.sites.items():
+        np.testing.assert_array_equal(mine.values, found.sites[site].values)
+        assert mine.coordinates is not None
+        assert mine.band is not None
+    assert with_nulls(double_lm("llama"), fewer).layers == [1], "it is a capture of one layer like any other"
 
 
 def test_nulls_need_the_same_model(found: Analysis, tiny_lm: Callable[[str], Any]) -> None:

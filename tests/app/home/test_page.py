@@ -1,5 +1,6 @@
 """Home without a browser: recent models, presets, browsing, importing, editing and saving."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app.home import examples, pickers, recent
+from app.home.capture import _batches_in_words, _spectra_in_words
+from app.jobs.capturing import CaptureNews
 from app.jobs.models import shared
 from app.ui import session
 from spd_core.data.capability import read_capability
@@ -297,3 +300,15 @@ def test_what_the_table_does_not_show_is_kept(at: AppTest, editor: Editor) -> No
     assert at.selectbox(key=session.CAPABILITY).value == "python-functions-copy"
     at.segmented_control(key=session.EXAMPLES_VIEW).set_value(examples.EDIT).run()
     assert labelled(at.text_input, "Save as").value == "python-functions-copy", "one's own is edited in place"
+
+
+def test_a_running_capture_says_what_is_left_of_both_parts() -> None:
+    batches = CaptureNews(10, 50, 1.25, 5.0, sites=60)
+    assert _batches_in_words(batches) == (
+        "**10 of 50** examples · 2.0 examples/s · at most 20 s to go, then the spectra of 60 sites · "
+        "loss of the last batch **1.25 nats**"
+    )
+    begun = dataclasses.replace(batches, done=50, sites_done=0)
+    assert "**0 of 60** sites. Stop" in _spectra_in_words(begun), "nothing is known yet"
+    later = dataclasses.replace(begun, sites_done=12, spectra_seconds=9.0)
+    assert "**12 of 60** sites · about 36 s to go" in _spectra_in_words(later)
