@@ -243,13 +243,22 @@ def to_python(comparison: Comparison) -> str:
     names = dict.fromkeys([comparison.analysis, *(lane.spec.capture for lane in comparison.lanes if lane.spec.capture)])
     pinned = comparison.revision if comparison.model.count("/") == 1 and ":" not in comparison.revision else None
     lanes = "".join(f"    {_lane_code(lane.spec, lane.label, comparison.analysis)},\n" for lane in comparison.lanes)
-    captures = "".join(f"    {name!r}: open_capture({name!r}),\n" for name in names)
+    captures = "".join(f"        {name!r}: open_capture({name!r}),\n" for name in names)
     tuned = dict.fromkeys(lane.spec.adapter for lane in comparison.lanes if lane.spec.adapter)
-    adapters = "".join(f"    {ref!r}: load_adapter(adapter_folder({ref!r})),\n" for ref in tuned)
+    adapters = "".join(f"        {ref!r}: load_adapter(adapter_folder({ref!r})),\n" for ref in tuned)
     return (
-        '"""Writes the texts of a comparison again."""\n\n' + f"from spd_core import {', '.join(_uses(comparison))}\n\n"
+        '"""Writes the texts of a comparison again."""\n\nimport os\n\n'
+        'os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch loads: idle threads rest\n\n'
+        f"from spd_core import {', '.join(_uses(comparison))}\nfrom spd_core.errors import SpdError\n\ntry:\n"
+        f"    captures = {{\n{captures}    }}\n"
+        + f"    adapters = {{\n{adapters}    }}\n"
+        * bool(tuned)
+        + f"    lm = load({comparison.model!r}, {pinned!r}, {comparison.dtype!r})\n"
+        "except SpdError as error:\n"
+        '    where = os.environ.get("SPD_HOME", "~/.spd-lab")\n'
+        '    raise SystemExit(f"{error}. It was looked for below {where}; set SPD_HOME to where it is.") from None\n\n'
         f"lm = load({comparison.model!r}, {pinned!r}, {comparison.dtype!r})\n"
-        f"captures = {{\n{captures}}}\n" + f"adapters = {{\n{adapters}}}\n" * bool(tuned) + f"lanes = [\n{lanes}]\n"
+        f"lanes = [\n{lanes}]\n"
         f"prompt = {comparison.read!r}\n"
         f"sampling = {comparison.sampling!r}\n"
         "for start in range(0, len(lanes), ROWS):\n"

@@ -5,6 +5,9 @@ import copy
 import dataclasses
 import io
 import math
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -342,5 +345,21 @@ def test_the_snippet_writes_the_same_texts(
     with contextlib.redirect_stdout(said):
         exec(compile(to_python(found), "snippet", "exec"), {})
     assert said.getvalue() == "".join(f"--- {lane.label}\n{lane.text}\n" for lane in found.lanes)
+    monkeypatch.setenv("SPD_HOME", str(tmp_path / "elsewhere"))
+    with pytest.raises(SystemExit) as end:
+        exec(compile(to_python(found), "snippet", "exec"), {})
+    assert "no capture 'sums' is saved on this machine" in str(end.value)
+    assert f"below {tmp_path / 'elsewhere'}; set SPD_HOME" in str(end.value)
+
+
+def test_the_snippet_sets_its_threads_before_torch_loads(llama: Any, sums: Analysis) -> None:
+    program = to_python(compare(llama, sums, "Hi", [RAW], WARM))
+    before, _, _ = program.partition("from spd_core import")
+    said = subprocess.run(
+        [sys.executable, "-c", f"{before}\nimport sys; print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)"],
+        env={key: value for key, value in os.environ.items() if key != "OMP_WAIT_POLICY"},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert said.stdout == "PASSIVE False\n"
     with pytest.raises(InputError, match="no capture 'nowhere' is saved"):
         open_capture("nowhere")
