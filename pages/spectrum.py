@@ -9,8 +9,10 @@ from app.spectrum import numbers, views
 from app.spectrum.charts import HEADS
 from app.ui import session
 from app.ui.header import header
+from app.ui.verdict import draw_verdict
 from app.ui.widgets import empty_page, provenance
 from spd_core.subspace.analysis import Analysis
+from spd_core.subspace.verdict import spectrum_verdict
 
 VIEWS = ("Singular values", "Cumulative energy", "Overlap", "Gradient rows")
 
@@ -33,6 +35,8 @@ analysis = header("Spectrum", "How many directions carry this capability?", show
 if analysis is None:
     empty_page("The spectrum of captured gradients appears here.")
 else:
+    at = session.selection(analysis)
+    draw_verdict(spectrum_verdict(analysis, at.layer, at.kind, session.chosen_rank(analysis.d_kv)))
     rank = views.pick_rank(analysis.d_kv)
     draw: tuple[Callable[[Analysis, int], None], ...] = (
         partial(spectrum, views.VALUES),
