@@ -5,8 +5,7 @@ from functools import partial
 
 import streamlit as st
 
-from app.spectrum import numbers, views
-from app.spectrum.charts import HEADS
+from app.spectrum import subspace_views, views
 from app.ui import session
 from app.ui.header import header
 from app.ui.verdict import draw_verdict
@@ -14,22 +13,7 @@ from app.ui.widgets import empty_page, provenance
 from spd_core.subspace.analysis import Analysis
 from spd_core.subspace.verdict import spectrum_verdict
 
-VIEWS = ("Singular values", "Cumulative energy", "Overlap", "Gradient rows")
-
-
-def spectrum(which: str, analysis: Analysis, rank: int) -> None:
-    """The spectra and what they are compared with."""
-    layers, look = views.pick_look(analysis)
-    panels = numbers.panels_of(analysis, layers, heads=HEADS in look.overlays)
-    capped = [panel.label for panel in panels if panel.nonzero < rank]
-    views.null_spectra(analysis)
-    views.spectrum_figure(which, analysis, panels, rank, look)
-    if capped:
-        st.info(
-            f"Rank {rank} exceeds the non-zero singular values of {', '.join(capped)}: all of those are kept there. "
-            "More calibration examples give more."
-        )
-
+VIEWS = ("Cumulative energy", "Singular values", "Ratio to the null", "Overlap", "Gradient rows")
 
 analysis = header("Spectrum", "How many directions carry this capability?", shows=(session.NULLS_JOB,))
 if analysis is None:
@@ -37,12 +21,18 @@ if analysis is None:
 else:
     at = session.selection(analysis)
     draw_verdict(spectrum_verdict(analysis, at.layer, at.kind, session.chosen_rank(analysis.d_kv)))
-    rank = views.pick_rank(analysis.d_kv)
+    views.null_spectra(analysis)
+    left, right = st.columns((2, 3), gap="medium")
+    with left:
+        rank = views.pick_rank(analysis)
+    if views.has_map(analysis):
+        views.map_of_sites(analysis, rank)
     draw: tuple[Callable[[Analysis, int], None], ...] = (
-        partial(spectrum, views.VALUES),
-        partial(spectrum, views.ENERGY),
-        views.subspace_overlaps,
-        views.gradient_rows,
+        partial(views.curves, views.ENERGY, place=right),
+        partial(views.curves, views.VALUES, place=right),
+        partial(views.curves, views.RATIO, place=right),
+        subspace_views.subspace_overlaps,
+        subspace_views.gradient_rows,
     )
     for tab, part in zip(st.tabs(VIEWS, key=session.SPECTRUM_VIEW, bind="query-params"), draw, strict=True):
         if tab.open:

@@ -2,21 +2,22 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from app.spectrum.numbers import Array, Panel
-from app.ui.figures import DASHES, INK, KEY, MUTED, VALUE, Drawing, build_figure
+from app.spectrum.panel_grid import AT_BOTTOM, Trace, assembled, linear_range, log_range, ratio_ticks
+from app.ui.figures import DASHES, INK, KEY, LANE_COLOURS, MUTED, VALUE, Drawing
 from spd_core.subspace.analysis import FULL, RANDOM, SHUFFLED
-from spd_core.subspace.spectrum import energy
+from spd_core.subspace.spectrum import energy, energy_band
+from spd_core.subspace.verdict import SHARE
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-ROW_HEIGHT = 170
 NULLS = (SHUFFLED, FULL, RANDOM)
+ACTIVATIONS, BAND, HEADS, RING = "activations", "bootstrap band", "KV heads", "selected"
 
 
 @dataclass(frozen=True)
@@ -36,66 +37,113 @@ class Look:
     shape: bool = False
     selected: tuple[int, str, int] | None = None
 
-
-BAND, HEADS = "bootstrap band", "KV heads"
+    @property
+    def nulls(self) -> tuple[str, ...]:
+        """The nulls among the overlays, in a fixed order."""
+        return tuple(name for name in NULLS if name in self.overlays)
 
 
 def singular_values(panels: Sequence[Panel], rank: int, look: Look) -> "go.Figure":
-    """log σᵢ over direction i, a row for each layer, key beside value; nulls and the bootstrap band behind it.
+    """log σᵢ over log i, a row for each layer, key beside value; nulls and the bootstrap band with it.
 
-    Values at rounding level (beyond `nonzero`) are left out: on a log axis they would be all one sees.
+    Values at rounding level (beyond `nonzero`) are left out, and the axis ends where the capability's own curves do:
+    neither the band nor a null may squash them.
     """
     unit = "of the norm" if look.shape else "nats per unit"
     hover = f"direction %{{x}}<br>σ = %{{y:.3g}} {unit}<extra>%{{fullData.name}}</extra>"
     traces: list[Trace] = []
-    for panel in panels:
-        scale = _norm(panel.values, look)
+    own = {panel.label: _above(panel.values, panel.nonzero) / _norm(panel.values, look) for panel in panels}
+    ranges = log_range(list(own.values()), look.shared)
+    for panel, (low, _) in zip(panels, ranges, strict=True):
         if BAND in look.overlays and panel.band is not None:
-            traces.append(_band(panel, panel.band / scale))
-        traces += _own(panel, _above(panel.values / scale, panel.nonzero), hover, look)
+            traces.append(_band(panel, panel.band / _norm(panel.values, look), 10.0**low))
+        traces += _own(panel, own[panel.label], hover, look)
         others = {name: _above(values / _norm(values, look)) for name, values in _others(panel, look)}
         traces += _comparisons(panel, others, hover, look)
-    drawn = [_above(p.values, p.nonzero) / _norm(p.values, look) for p in panels]
-    step = max(1, round(np.log10(np.nanmax(drawn) / np.nanmin(drawn)) / 4))
-    return _assembled(
-        panels,
-        traces,
-        rank,
-        look,
-        "top",
-        {
-            "type": "log",
-            "exponentformat": "power",
-            "dtick": step,
-            "tickfont": {"size": 10},
-            "title": {"text": f"σ ({unit})", "standoff": 4},
-        },
-    )
+    y = {"type": "log", "exponentformat": "power", "dtick": 1, "title": {"text": f"σ ({unit})", "standoff": 4}}
+    return assembled(panels, traces, rank, y=y, ranges=ranges, names_at=None, dark=look.dark, shared=look.shared)
 
 
 def cumulative_energy(panels: Sequence[Panel], rank: int, look: Look) -> "go.Figure":
-    """Share of Σσ² held by the first i directions, and the share of the activations' own energy, laid out alike."""
+    """Share of Σσ² that the first i directions hold, over log i; where it reaches `SHARE`, how many that takes.
+
+    The band is what any spectrum inside the bootstrap band holds; beside it the share of the activations' own energy.
+    """
     hover = "first %{x} directions<br>hold %{y:.2%}<extra>%{fullData.name}</extra>"
     traces: list[Trace] = []
     for panel in panels:
-        traces += _own(panel, panel.energy, hover, look)
+        if BAND in look.overlays and panel.band is not None:
+            traces.append(_band(panel, energy_band(panel.band), 0.0))
+        traces += _own(panel, panel.energy, hover, look, "bottom right")
         others: dict[str, Array] = {name: energy(values) for name, values in _others(panel, look)}
-        if panel.error is not None:
-            others["activations"] = 1 - panel.error
+        first_null = next(((name, others[name]) for name in look.nulls if name in others), None)
         traces += _comparisons(panel, others, hover, look)
-    return _assembled(
+        if panel.error is not None:
+            ((_, curve),) = _comparisons(panel, {ACTIVATIONS: 1 - panel.error}, hover, look)
+            traces.append((panel, curve | {"meta": AT_BOTTOM}))
+        if first_null is not None:
+            traces.append(_needed(panel, *first_null, "bottom right", null_colour(first_null[0], look.dark), hover))
+        traces.append(_needed(panel, f"{panel.kind}s", panel.energy, "top left", _colour(panel, look.dark), hover))
+    title = {"text": "share of the energy", "standoff": 4}
+    y = {"tickformat": "~%", "tickvals": [0, 0.25, 0.5, 0.75, SHARE, 1], "title": title}
+    return assembled(
         panels,
         traces,
         rank,
-        look,
-        "bottom",
-        {"range": [0, 1.04], "tickformat": ".0%", "dtick": 0.25, "title": {"text": "share of Σσ²"}},
+        y=y,
+        ranges=linear_range(len(panels), 0, 1.06),
+        names_at=0.66,
+        dark=look.dark,
+        shared=look.shared,
+        level=SHARE,
     )
 
 
+def ratio_to_null(panels: Sequence[Panel], rank: int, look: Look) -> "go.Figure":
+    """σᵢ over the null's σᵢ, both spectra divided by their norms: above 1 first and below 1 last is a steeper spectrum.
+
+    The band around 1 is what other draws of the examples do to the capability's own spectrum. Without a null chosen
+    it is the first that there is.
+    """
+    hover = "direction %{x}<br>%{y:.3g} × the null<extra>%{fullData.name}</extra>"
+    traces: list[Trace] = []
+    drawn: list[Array] = []
+    for panel in panels:
+        if BAND in look.overlays and panel.band is not None:
+            own = _above(panel.values, panel.nonzero)
+            traces.append(_band(panel, panel.band / own, 1e-2))
+        names = [name for name in look.nulls if name in panel.nulls] or [n for n in NULLS if n in panel.nulls][:1]
+        ratios = {name: _ratio(panel, panel.nulls[name]) for name in names}
+        drawn.append(np.concatenate([*ratios.values(), [0.8, 1.25]]))
+        for at, (name, ratio) in enumerate(ratios.items()):
+            traces.append(_curve(panel, ratio, name, _null_line(name, look.dark, 2.2), hover))
+            if at == 0:
+                traces += [(panel, ring) for ring in _ring(panel, ratio, look)]
+    ranges = log_range(drawn, look.shared, most=1e3, headroom=0.3)
+    title = {"text": "capability ÷ null", "standoff": 4}
+    y = {"type": "log", **ratio_ticks(ranges), "title": title}
+    return assembled(
+        panels,
+        traces,
+        rank,
+        y=y,
+        ranges=ranges,
+        names_at=0.98,
+        dark=look.dark,
+        shared=look.shared,
+        level=1.0,
+    )
+
+
+def _ratio(panel: Panel, null: Array) -> Array:
+    own = _above(panel.values, panel.nonzero) / np.linalg.norm(panel.values)
+    ratio: Array = own / (_above(null) / np.linalg.norm(null))
+    return ratio
+
+
 def _others(panel: Panel, look: Look) -> Iterable[tuple[str, Array]]:
-    """Spectra drawn beside the capability's own."""
-    for name in look.overlays:
+    """Spectra drawn with the capability's own."""
+    for name in look.nulls:
         if name in panel.nulls:
             yield name, panel.nulls[name]
     if HEADS in look.overlays and panel.heads is not None:
@@ -114,164 +162,113 @@ def _above(values: Array, nonzero: int | None = None) -> Array:
 
 # --- traces of one panel -------------------------------------------------------------------------------------
 
-Trace = tuple[Panel, Drawing]
-_POINTS_DRAWN = 40  # of each curve: all can be hovered and clicked, but a mark for each takes the browser long
+_NULL_COLOURS = dict(zip(NULLS, LANE_COLOURS[3:], strict=True))
 
 
-def _own(panel: Panel, values: Array, hover: str, look: Look) -> list[Trace]:
-    """The capability's own curve, whose points can be clicked, and a ring at the selected direction."""
+def null_colour(name: str, dark: bool) -> str:
+    """The colour of a null, on every figure of the page."""
+    return _NULL_COLOURS[name][dark]
+
+
+def _null_line(name: str, dark: bool, width: float) -> Drawing:
+    return {"dash": DASHES[NULLS.index(name)], "width": width, "color": null_colour(name, dark)}
+
+
+def _colour(panel: Panel, dark: bool) -> str:
+    return (KEY if panel.kind == "key" else VALUE)[dark]
+
+
+def _own(panel: Panel, values: Array, hover: str, look: Look, beside: str = "top right") -> list[Trace]:
+    """The capability's own curve, and a ring at the selected direction."""
+    line = {"color": _colour(panel, look.dark), "width": 2.5}
+    rings = _ring(panel, values, look, beside)
+    return [_curve(panel, values, f"{panel.kind}s", line, hover), *((panel, ring) for ring in rings)]
+
+
+def _curve(panel: Panel, values: Array, name: str, line: Drawing, hover: str) -> Trace:
+    """A curve whose points can be clicked: each tells its site and direction."""
     x = np.arange(1, len(values) + 1)
-    line = {"color": (KEY if panel.kind == "key" else VALUE)[look.dark], "width": 2.5}
-    sites = [[panel.layer, panel.kind, int(i) - 1] for i in x]
-    curve = {
+    return panel, {
         "x": x,
         "y": values,
         "mode": "lines+markers",
         "line": line,
-        "marker": {"size": 4, "maxdisplayed": _POINTS_DRAWN},
-        "name": f"{panel.kind}s",
+        "marker": {"size": np.where(_marked(len(x)), 6, 0), "line": {"width": 0}, "color": line["color"]},
+        "name": name,
         "hovertemplate": hover,
-        "customdata": sites,
+        "customdata": [[panel.layer, panel.kind, int(i) - 1] for i in x],
     }
+
+
+def _marked(count: int) -> Array:
+    """[count] which points of a curve over log i have a dot: all can be clicked, and so many can be seen apart."""
+    marked = np.zeros(count, bool)
+    marked[np.unique(np.geomspace(1, count, 24).round().astype(int)) - 1] = True
+    return marked
+
+
+def _ring(panel: Panel, values: Array, look: Look, beside: str = "top right") -> list[Drawing]:
+    """A ring at the selected direction, with its number `beside` it."""
     if look.selected is None or look.selected[:2] != (panel.layer, panel.kind):
-        return [(panel, curve)]
-    at = look.selected[2]
-    marker = {"size": 14, "symbol": "circle-open", "color": INK[look.dark], "line": {"width": 2.5}}
-    ring = {"x": [at + 1], "y": [values[at]], "mode": "markers", "marker": marker, "name": "selected"}
-    return [(panel, curve), (panel, {**ring, "hoverinfo": "skip"})]
+        return []
+    at, ink = look.selected[2], INK[look.dark]
+    return [
+        {
+            "x": [at + 1],
+            "y": [values[at]],
+            "mode": "markers+text",
+            "text": [f"direction {at + 1}"],
+            "textposition": beside,
+            "textfont": {"color": ink, "size": 12},
+            "marker": {"size": 14, "symbol": "circle-open", "color": ink, "line": {"width": 2.5}},
+            "name": RING,
+            "hoverinfo": "skip",
+            "cliponaxis": False,
+        }
+    ]
 
 
 def _comparisons(panel: Panel, series: Mapping[str, Array], hover: str, look: Look) -> list[Trace]:
-    """Dashed, over the capability's own curve: often they lie on it. Nulls in ink; parts of it muted and thinner."""
+    """Dashed, over the capability's own curve: often they lie on it. Nulls in colours of their own; parts muted."""
     traces: list[Trace] = []
     for name, values in series.items():
-        null = name in NULLS
-        dash = DASHES[NULLS.index(name) if null else len(traces) % len(DASHES)]
-        line = {"dash": dash, "width": 1.8 if null else 1.3, "color": (INK if null else MUTED)[look.dark]}
-        traces.append(
-            (
-                panel,
-                {
-                    "x": np.arange(1, len(values) + 1),
-                    "y": values,
-                    "mode": "lines",
-                    "name": name,
-                    "hovertemplate": hover,
-                    "line": line,
-                },
-            )
-        )
+        muted = {"dash": DASHES[len(traces) % len(DASHES)], "width": 1.3, "color": MUTED[look.dark]}
+        line = _null_line(name, look.dark, 2.0) if name in NULLS else muted
+        x = np.arange(1, len(values) + 1)
+        curve = {"x": x, "y": values, "mode": "lines", "name": name, "hovertemplate": hover, "line": line}
+        traces.append((panel, curve))
     return traces
 
 
-def _band(panel: Panel, band: Array) -> Trace:
+def _needed(panel: Panel, name: str, shares: Array, beside: str, colour: str, hover: str) -> Trace:
+    """A dot where a curve reaches `SHARE`, with how many directions that takes."""
+    at = int(np.argmax(shares >= SHARE - 1e-12))
+    return panel, {
+        "x": [at + 1],
+        "y": [shares[at]],
+        "mode": "markers+text",
+        "text": [f"<b>{at + 1}</b>"],
+        "textposition": beside,
+        "textfont": {"color": colour, "size": 14},
+        "marker": {"size": 9, "color": colour},
+        "name": f"{name}: {SHARE:.0%}",
+        "hovertemplate": hover,
+    }
+
+
+def _band(panel: Panel, band: Array, floor: float) -> Trace:
+    """The area between the edges; not below `floor`, since 0 has no place on a log axis."""
+    low, high = (np.maximum(edge, floor) for edge in band)
     x = np.arange(1, band.shape[1] + 1)
-    low, high = (_above(edge, panel.nonzero) for edge in band)
-    drawn = ~np.isnan(low) & ~np.isnan(high)
+    drawn = (~np.isnan(low)) & (np.arange(len(x)) < panel.nonzero)
     x, low, high = x[drawn], low[drawn], high[drawn]
     return panel, {
         "x": np.concatenate([x, x[::-1]]),
         "y": np.concatenate([high, low[::-1]]),
         "fill": "toself",
-        "fillcolor": "rgba(120,130,140,0.35)",
+        "fillcolor": "rgba(120,130,140,0.3)",
         "line": {"width": 0},
         "mode": "lines",
         "hoverinfo": "skip",
         "name": BAND,
     }
-
-
-# --- the grid of panels --------------------------------------------------------------------------------------
-
-
-def _assembled(
-    panels: Sequence[Panel], traces: Sequence[Trace], rank: int, look: Look, label_at: str, y: Drawing
-) -> "go.Figure":
-    """Small multiples: a row for each layer, key beside value; one legend entry for each name."""
-    layers = tuple(sorted({panel.layer for panel in panels}))
-    layout = dict(_grid(layers, look.shared))
-    known = {
-        "automargin": False,
-        "zeroline": False,
-    }  # the margins are known: measuring them would draw everything twice
-    for at in range(1, 2 * len(layers) + 1):
-        number, lowest, left = at if at > 1 else "", at > 2 * len(layers) - 2, at % 2
-        titles = {"title": {"text": "direction i" if lowest else None, "standoff": 4}}
-        layout[f"xaxis{number}"] = layout[f"xaxis{number}"] | known | titles
-        layout[f"yaxis{number}"] = layout[f"yaxis{number}"] | known | y | ({} if left else {"title": {"text": None}})
-    marks = [_rank_mark(panel, _axis(panel, layers), rank, INK[look.dark], label_at) for panel in panels]
-    layout |= {
-        "shapes": [shape for shapes, _ in marks for shape in shapes],
-        "annotations": [*layout["annotations"], *(label for _, label in marks)],
-        "height": ROW_HEIGHT * len(layers) + 120,
-        "margin": {"l": 60, "r": 8, "t": 84, "b": 40},
-        "legend": {"y": 1, "yref": "container", "yanchor": "top"},
-    }
-    named: set[str] = set()
-    data = []
-    for panel, trace in traces:
-        number, name = _axis(panel, layers), trace["name"]
-        data.append(
-            {
-                "type": "scatter",
-                **trace,
-                "xaxis": f"x{number}",
-                "yaxis": f"y{number}",
-                "legendgroup": name,
-                "showlegend": name not in named,
-            }
-        )
-        named.add(name)
-    return build_figure(data, layout, dark=look.dark)
-
-
-@lru_cache
-def _grid(layers: tuple[int, ...], shared: bool) -> Drawing:
-    """Axes and titles of the panels, as plotly lays them out; not to be changed."""
-    from plotly.subplots import make_subplots
-
-    grid = make_subplots(
-        rows=len(layers),
-        cols=2,
-        shared_xaxes="all" if shared else False,
-        shared_yaxes="all" if shared else False,
-        horizontal_spacing=0.04 if shared else 0.1,
-        vertical_spacing=(46 if shared else 76) / (ROW_HEIGHT * len(layers) + 120),  # unshared axes have their ticks
-        subplot_titles=[f"Layer {layer} · {kind}" for layer in layers for kind in ("key", "value")],
-    )
-    layout = grid.to_dict()["layout"]
-    titles = [{**title, "font": {"size": 14}} for title in layout["annotations"]]
-    return {name: part for name, part in layout.items() if "axis" in name} | {"annotations": titles}
-
-
-def _axis(panel: Panel, layers: Sequence[int]) -> int | str:
-    """The number in the names of a panel's axes; none for the first."""
-    at = 2 * layers.index(panel.layer) + (panel.kind == "value") + 1
-    return at if at > 1 else ""
-
-
-def _rank_mark(
-    panel: Panel, at: int | str, rank: int, colour: str, label_at: str
-) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """A dashed line at the rank; what lies right of it is shaded, and removed by a projection."""
-    kept, d_kv = panel.rank(rank), len(panel.values)
-    span = {"xref": f"x{at}", "yref": f"y{at} domain", "y0": 0, "y1": 1}
-    line = {"dash": "dash", "width": 1.5, "color": colour}
-    shapes = [{"type": "line", "x0": kept, "x1": kept, "line": line, **span}]
-    if kept < d_kv:
-        shapes.append(
-            {"type": "rect", "x0": kept, "x1": d_kv, "fillcolor": colour, "opacity": 0.06, "line": {"width": 0}, **span}
-        )
-    top = label_at == "top"
-    label = {
-        "text": f"rank {kept}",
-        "x": kept,
-        "y": float(top),
-        "yanchor": label_at,
-        "showarrow": False,
-        "xref": f"x{at}",
-        "yref": f"y{at} domain",
-        "xanchor": "left" if kept < d_kv * 0.7 else "right",
-        "font": {"color": colour, "size": 13},
-    }
-    return shapes, label

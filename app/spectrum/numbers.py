@@ -14,11 +14,13 @@ from spd_core.subspace.analysis import Analysis
 from spd_core.subspace.site_analysis import Coordinates
 from spd_core.subspace.spectrum import (
     Overlap,
+    centred_band,
     choose_rank,
     effective_rank,
     energy,
     stable_rank,
 )
+from spd_core.subspace.verdict import steepness
 
 Array = NDArray[np.floating[Any]]
 
@@ -32,8 +34,9 @@ class Panel:
         nonzero: how many of them are above rounding.
         error: [d_kv] ‖K − K P‖² / ‖K‖² of the activations at rank 1 … d_kv; None where it was not kept.
         nulls: singular values by the name of the null.
-        band: [2, d_kv] 5th and 95th percentile over bootstrap samples; None when there is none.
+        band: [2, d_kv] the bootstrap band, moved onto the spectrum; None when there is none.
         heads: [KV heads, head_dim] singular values of each head alone.
+        beyond_luck: whether it is steeper than with shuffled answers, beyond the band; None where that is not known.
     """
 
     layer: int
@@ -44,6 +47,7 @@ class Panel:
     nulls: Mapping[str, Array] = field(default_factory=dict)
     band: Array | None = None
     heads: Array | None = None
+    beyond_luck: bool | None = None
 
     @property
     def label(self) -> str:
@@ -74,8 +78,9 @@ def panels_of(analysis: Analysis, layers: Sequence[int] | None = None, *, heads:
             analysis.directions(site),
             found.reconstruction_error,
             found.nulls,
-            found.band,
+            None if found.band is None else centred_band(found.values, found.band),
             found.head_values(site.heads) if heads else None,
+            steepness(found).beyond_luck,
         )
         for site, found in analysis.sites.items()
         if layers is None or site.layer in layers
@@ -153,7 +158,8 @@ def bases_at(analysis: Analysis, site: Site, rank: int) -> dict[str, Array]:
 
 def bases_by_layer(analysis: Analysis, kind: str, rank: int) -> dict[str, Array]:
     """The subspaces of one kind of site, layer by layer."""
-    return {site.label: bases_at(analysis, site, rank)["all examples"] for site in analysis.sites if site.kind == kind}
+    sites = [site for site in analysis.sites if site.kind == kind]
+    return {f"layer {site.layer}": bases_at(analysis, site, rank)["all examples"] for site in sites}
 
 
 def comparable(analysis: Analysis, other: Analysis) -> bool:
@@ -168,7 +174,7 @@ def row_groups(analysis: Analysis, by: Coordinates | None, most: int = 5) -> tup
     """For every gradient row: what it is coloured by, and what is said on hover; both escaped for plotly, which knows
     no `&quot;`.
 
-    Coloured by whether the loss is taken there; given the coordinates of a site, by example: the `most` examples with
+    Coloured by whether it is a loss token; given the coordinates of a site, by example: the `most` examples with
     the most energy there are told apart, and the rest are "other".
     """
     texts = token_texts(analysis)
@@ -178,7 +184,7 @@ def row_groups(analysis: Analysis, by: Coordinates | None, most: int = 5) -> tup
         for text, e, t in zip(texts, example, position, strict=True)
     ]
     if by is None:
-        return ["carries the loss" if on else "context" for on in analysis.supervised], said
+        return ["loss token" if on else "context" for on in analysis.supervised], said
     size = np.bincount(example, (by.gradient**2).sum(1))
     named = {int(e): plotly_text(analysis.examples[e].id) for e in np.argsort(-size)[:most]}
     return [named.get(int(e), "other") for e in example], said
@@ -196,7 +202,7 @@ def row_table(analysis: Analysis, scores: Array) -> list[dict[str, Any]]:
             "Example": analysis.examples[e].id,
             "Token": int(t),
             "Text": visible(text),
-            "Carries the loss": bool(on),
+            "Loss token": bool(on),
             "Component 1": float(score[0]),
             "Component 2": float(score[1]),
         }

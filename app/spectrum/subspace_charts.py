@@ -11,9 +11,12 @@ from app.ui.figures import DASHES, INK, KEY, VALUE, Drawing, build_figure, cell_
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
+MOST_NUMBERED = 8
+"""Subspaces whose angles stand in their cells; of more the numbers are on hover and in the table."""
+
 
 def overlap_matrix(found: Overlap, *, dark: bool = False) -> "go.Figure":
-    """Mean principal angle between every two subspaces, in degrees: a number and a colour in each cell."""
+    """Mean principal angle between every two subspaces, in degrees: a colour in each cell, a number where it fits."""
     names, mean = list(found.names), found.mean
     hovers = [
         [
@@ -24,7 +27,7 @@ def overlap_matrix(found: Overlap, *, dark: bool = False) -> "go.Figure":
         ]
         for i in range(len(names))
     ]
-    heat = {
+    heat: Drawing = {
         "type": "heatmap",
         "z": mean,
         "x": names,
@@ -39,11 +42,26 @@ def overlap_matrix(found: Overlap, *, dark: bool = False) -> "go.Figure":
         "hovertemplate": "%{customdata}<extra></extra>",
         "colorbar": {"title": {"text": "mean angle", "side": "right"}, "ticksuffix": "°", "tickvals": [0, 30, 60, 90]},
     }
+    if len(names) > MOST_NUMBERED:
+        between = np.where(np.eye(len(names), dtype=bool), np.nan, mean)  # a subspace and itself are 0° apart
+        low, high = np.nanmin(between), max(np.nanmax(between), np.nanmin(between) + 10)
+        heat |= {"z": between, "zmin": low, "zmax": high, "xgap": 1, "ygap": 1}
+        heat["colorbar"] |= {"tickvals": None}
+        down = _layer_axis(names) | {"autorange": "reversed"}
+        return build_figure(
+            [heat], {"height": 90 + 18 * len(names), "xaxis": _layer_axis(names), "yaxis": down}, dark=dark
+        )
     layout = {"height": 110 + 44 * len(names), "yaxis": {"autorange": "reversed"}}
     cells = [(names[j], names[i], angle) for i, row in enumerate(mean) for j, angle in enumerate(row)]
     x, y, angles = zip(*cells, strict=True)
     labels = cell_labels(x, y, [f"{angle:.0f}°" for angle in angles], [1 - angle / 90 for angle in angles])
     return build_figure([heat, labels], layout, dark=dark)
+
+
+def _layer_axis(names: Sequence[str]) -> Drawing:
+    """Layers by their numbers, the word once: thirty words would be all one sees."""
+    short = [name.removeprefix("layer ") for name in names]
+    return {"tickvals": list(names), "ticktext": short, "title": {"text": "layer" if short != list(names) else ""}}
 
 
 def rows_scatter(

@@ -35,6 +35,8 @@ RANK = "rank"
 # In the URL: Home
 CAPABILITY, LOSS, STYLE = "capability", "loss", "style"
 EXAMPLES, LAYERS, BATCH, CENTRE = "examples", "layers", "batch", "centre"
+# In the URL: Spectrum
+MAP = "map"
 # In the URL: Spectrum, Side by side
 OVERLAYS, SHARED, SHAPE, COLOUR = "beside", "same_scales", "shapes", "colour"
 OVERLAP, OVERLAP_WITH, SPECTRUM_VIEW = "overlap", "overlap_with", "shown"
@@ -68,6 +70,7 @@ FOLLOWED, FILLED, SETTINGS_OPEN = "followed", "filled", "settings_open"
 MODEL_RECENT, CAPTURE_PRESET, IMPORT, LEAVE_OUT = "model_recent", "capture_preset", "import", "leave_out"
 EXAMPLES_VIEW, EXAMPLES_SPLIT, EXAMPLES_TABLE = "examples_view", "examples_split", "examples_table"
 DRAFT, SAVE_NAME, SAVE_REPLACE, SAVE_NEWS = "draft", "save_name", "save_replace", "save_news"
+NULLS_DRAWN = "nulls_drawn"
 CAPTURE_JOB, NULLS_JOB, WRITE_JOB = "capture_job", "nulls_job", "write_job"
 _TAKEN, _UNSAVED = "taken", "unsaved"
 TEXT_SOURCE, OWN_TEXT, OWN_TOKEN, SCORED = "text_source", "own_text", "own_token", "scored"

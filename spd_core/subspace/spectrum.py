@@ -4,6 +4,7 @@ Knows nothing of models, and imports no torch: a saved spectrum is read at once.
 """
 
 import functools
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,6 +24,36 @@ def energy(values: ArrayLike) -> NDArray[np.float64]:
     """[d] cumulative share of Σσ² that the first i singular values hold, the largest first."""
     squares = np.sort(np.asarray(values, np.float64))[::-1] ** 2
     share: NDArray[np.float64] = squares.cumsum() / squares.sum()
+    return share
+
+
+def held_percent(share: float) -> float:
+    """A share in percent with one decimal, rounded down: what is kept is never more than is said."""
+    return math.floor(1000 * share + 1e-6) / 10
+
+
+def centred_band(values: Floats, band: Floats) -> NDArray[np.float64]:
+    """[2, d] a bootstrap band `[2, d]` moved onto its spectrum `[d]`, as wide as before; never below 0.
+
+    A draw with replacement has fewer different examples, and so smaller late singular values: the percentiles lie
+    below the spectrum that they are of. Beside a spectrum of all examples, only their width means something.
+    """
+    own, half = np.asarray(values, np.float64), (np.asarray(band[1], np.float64) - band[0]) / 2
+    return np.stack([(own - half).clip(min=0), own + half])
+
+
+def energy_band(band: Floats) -> NDArray[np.float64]:
+    """[2, d] least and most that the first i directions hold of Σσ² in any spectrum inside a band `[2, d]`.
+
+    Most where the first i values lie on the upper edge and the others on the lower one; least the other way round.
+    """
+    low, high = np.asarray(band, np.float64) ** 2
+    return np.stack([_held(low, high), _held(high, low)])
+
+
+def _held(first: Floats, others: Floats) -> NDArray[np.float64]:
+    held, rest = first.cumsum(), others[::-1].cumsum()[::-1] - others
+    share: NDArray[np.float64] = held / (held + rest)
     return share
 
 

@@ -3,17 +3,16 @@
 Imports no torch. Where the numbers come from is in `subspace/pipeline.py`.
 """
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from spd_core.models.families import Site
 from spd_core.subspace.analysis import RANDOM, SHUFFLED, Analysis
 from spd_core.subspace.site_analysis import SiteAnalysis
-from spd_core.subspace.spectrum import Floats, choose_rank, energy
+from spd_core.subspace.spectrum import Floats, centred_band, choose_rank, energy, energy_band, held_percent
 
 SHARE = 0.9
 """The share of the energy whose number of directions says how steep a spectrum is."""
@@ -48,33 +47,18 @@ class Steepness:
 def steepness(found: SiteAnalysis) -> Steepness:
     """How steep a site's spectrum is, and what it is compared with."""
     nulls = {name: _directions(values) for name, values in found.nulls.items()}
-    luck = None if found.band is None else luck_of(found.values, found.band)
-    return Steepness(_directions(found.values), nulls.get(SHUFFLED), nulls.get(RANDOM), luck)
+    return Steepness(_directions(found.values), nulls.get(SHUFFLED), nulls.get(RANDOM), _luck(found))
 
 
-def centred_band(values: Floats, band: Floats) -> NDArray[np.float64]:
-    """[2, d] the bootstrap band moved onto the spectrum itself, as wide as before; never below 0.
-
-    A draw with replacement has fewer different examples, and so smaller late singular values: the percentiles lie
-    below the spectrum that they are of. Beside a spectrum of all examples, only their width means something.
-    """
-    own, half = np.asarray(values, np.float64), (np.asarray(band[1], np.float64) - band[0]) / 2
-    return np.stack([(own - half).clip(min=0), own + half])
+def _luck(found: SiteAnalysis) -> tuple[int, int] | None:
+    if found.band is None:
+        return None
+    low, high = energy_band(centred_band(found.values, found.band))
+    return _first(high), _first(low)
 
 
-def luck_of(values: Floats, band: Floats, share: float = SHARE) -> tuple[int, int]:
-    """Fewest and most directions that hold the share in any spectrum inside the centred band: a cautious range.
-
-    Fewest where the first r values lie on the upper edge and the others on the lower one; most the other way round.
-    """
-    low, high = centred_band(values, band)
-    return _first(high, low, share), _first(low, high, share)
-
-
-def _first(head: Floats, tail: Floats, share: float) -> int:
-    first = (head**2).cumsum()
-    rest = (tail**2).sum() - (tail**2).cumsum()
-    return int(np.argmax(first >= (share - 1e-12) * (first + rest.clip(min=0)))) + 1
+def _first(shares: Floats) -> int:
+    return int(np.argmax(shares >= SHARE - 1e-12)) + 1
 
 
 def _directions(values: ArrayLike) -> int:
@@ -152,11 +136,7 @@ def _kept(analysis: Analysis, site: Site, rank: int) -> str:
     """What a projection at the rank keeps; rounded down, never up."""
     found = analysis.sites[site]
     kept = min(rank, analysis.directions(site))
-    said = f"Rank {kept} keeps {_percent(energy(found.values)[kept - 1])} of the energy"
+    said = f"Rank {kept} keeps {held_percent(energy(found.values)[kept - 1]):.1f} % of the energy"
     if found.reconstruction_error is None:
         return f"{said}."
-    return f"{said} and {_percent(1 - found.reconstruction_error[kept - 1])} of the {site.kind}s themselves."
-
-
-def _percent(share: float) -> str:
-    return f"{math.floor(1000 * share + 1e-6) / 10:.1f} %"
+    return f"{said} and {held_percent(1 - found.reconstruction_error[kept - 1]):.1f} % of the {site.kind}s themselves."

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -47,6 +48,18 @@ def text_of(at: AppTest) -> str:
         for element in at.get(kind)
     ]
     return "\n".join(parts).replace("\\", "")
+
+
+def verdict_of(at: AppTest) -> str:
+    """What the page says on top."""
+    (found,) = [one.proto.body for one in at.get("html") if 'role="status"' in one.proto.body]
+    return found
+
+
+def drawn(at: AppTest) -> list[dict[str, Any]]:
+    """The traces of the page's only chart."""
+    (figure,) = at.get("plotly_chart")
+    return json.loads(figure.proto.spec)["data"]
 
 
 def press(at: AppTest, label: str) -> AppTest:
@@ -130,11 +143,11 @@ def test_the_whole_way(at: AppTest) -> None:
     go_to(at, session.SPECTRUM)
     assert "yours" in text_of(at)
     assert len(at.get("plotly_chart")) == 1
-    assert "drops as steeply" in text_of(at)
-    at.session_state[session.SPECTRUM_VIEW] = "Cumulative energy"
+    assert "rises as steeply" in text_of(at)
+    at.session_state[session.SPECTRUM_VIEW] = "Singular values"
     at.run()
     assert len(at.get("plotly_chart")) == 1
-    assert "rises as steeply" in text_of(at)
+    assert "drops as steeply" in text_of(at)
     assert at.slider(key=session.RANK_SLIDER).value == 96
     at.slider(key=session.RANK_SLIDER).set_value(150).run()
     rows = at.dataframe[0].value.to_dict("records")
@@ -143,11 +156,18 @@ def test_the_whole_way(at: AppTest) -> None:
     assert last["Rank kept"] == last["Non-zero σ"] < 150
     short = [row["Site"] for row in rows if row["Non-zero σ"] < 150]  # in bfloat16 other sites are among them
     assert f"Rank 150 exceeds the non-zero singular values of {', '.join(short)}: all of those" in text_of(at)
-    pills = next(pills for pills in at.button_group if pills.label == "Draw beside it")
+    pills = next(pills for pills in at.button_group if pills.label == "Compare with")
     assert "shuffled answers" not in pills.options
+    assert "whether the capability makes it so steep is open" in verdict_of(at)
     prepared(press(at, "Capture the nulls"))
-    pills = next(pills for pills in at.button_group if pills.label == "Draw beside it")
-    assert pills.options[:2] == ["shuffled answers", "full-sequence loss"]
+    pills = next(pills for pills in at.button_group if pills.label == "Compare with")
+    nulls = ["shuffled answers", "full-sequence loss"]
+    assert pills.options[:2] == nulls
+    assert pills.value[:2] == nulls, "what was just computed is drawn"
+    assert set(nulls) <= {trace["name"] for trace in drawn(at)}
+    assert "; with shuffled answers in " in verdict_of(at)
+    pills.set_value(nulls[1:]).run()
+    assert nulls[0] not in {trace["name"] for trace in drawn(at)}, "who takes one away again does not want it"
     assert "Capture the nulls" not in [button.label for button in at.button]
 
     name = at.session_state[session.CAPTURE]

@@ -57,9 +57,10 @@ def test_the_whole_way(open_app: Callable[..., Page]) -> None:
     capture(page)
     main(page).get_by_role("link", name="See the spectrum").click()
     chart = page.get_by_role("figure")
+    expect(chart).to_have_attribute("aria-label", re.compile(r"rank 96: layer 15 key keeps \d"))
+    main(page).get_by_role("tab", name="Singular values").click()
     expect(chart).to_have_attribute("aria-label", re.compile(r"with the rank 96 marked"))
     main(page).get_by_role("tab", name="Cumulative energy").click()
-    expect(chart).to_have_attribute("aria-label", re.compile(r"rank 96: layer 15 key keeps \d"))
     page.get_by_role("slider").press("ArrowRight")
     expect(chart).to_have_attribute("aria-label", re.compile("rank 97"))
     expect(page).to_have_url(re.compile(r"rank=97"))
@@ -160,8 +161,8 @@ HAND = {"capture": "multiple-choice", "layer": "15", "kind": "key", "direction":
         "rank": "40"}  # fmt: skip
 VIEWS: list[tuple[str, dict[str, str]]] = [
     ("", {"capability": "python-functions", "loss": "solution", "examples": "9", "layers": "3,7", "centre": "false"}),
-    ("spectrum", {"beside": "bootstrap band", "shapes": "true", "same_scales": "false"}),
-    ("spectrum", {"shown": "Cumulative energy", "beside": "random directions"}),
+    ("spectrum", {"shown": "Singular values", "beside": "bootstrap band", "shapes": "true", "same_scales": "false"}),
+    ("spectrum", {"shown": "Ratio to the null", "beside": "random directions"}),
     ("spectrum", {"shown": "Overlap", "overlap": "layers"}),
     ("spectrum", {"shown": "Gradient rows", "colour": "example"}),
     ("attributions", {"view": "Coordinates", "aside": "false"}),

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from spd_core.subspace.spectrum import effective_rank, energy, numerical_rank, stable_rank
+from spd_core.subspace.spectrum import centred_band, effective_rank, energy, energy_band, numerical_rank, stable_rank
 
 
 def test_energy_by_hand() -> None:
@@ -38,3 +38,20 @@ def test_small_but_real_directions_count() -> None:
     draw = np.random.default_rng(0)
     rows = draw.normal(size=(500, 16)) * np.geomspace(1, 1e-3, 16)
     assert numerical_rank(np.linalg.svd(rows, compute_uv=False), "float32") == 16
+
+
+def test_a_band_is_moved_onto_its_spectrum_and_keeps_its_width() -> None:
+    band = np.array([[1.0, 0.0, 0.0], [2.0, 0.8, 0.2]])
+    np.testing.assert_allclose(centred_band(np.array([3.0, 1.0, 0.0]), band), [[2.5, 0.6, 0.0], [3.5, 1.4, 0.1]])
+
+
+def test_the_energy_of_any_spectrum_inside_a_band_lies_between_its_ends() -> None:
+    low, high = np.array([2.0, 1.0, 0.5]), np.array([4.0, 2.0, 1.0])
+    least, most = energy_band(np.stack([low, high]))
+    np.testing.assert_allclose(most, [16 / 17.25, 20 / 20.25, 1])
+    np.testing.assert_allclose(least, [4 / 9, 5 / 6, 1])
+    draw = np.random.default_rng(0)
+    for _ in range(200):
+        shares = energy(draw.uniform(low, high))
+        assert (least - 1e-12 <= shares).all()
+        assert (shares <= most + 1e-12).all()

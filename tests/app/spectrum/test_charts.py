@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from app.spectrum import charts, numbers, subspace_charts
+from app.spectrum import charts, layer_map, numbers, panel_grid, subspace_charts
 from app.spectrum.charts import Look
 from app.spectrum.numbers import Panel, csv_rows, panel_table
 from app.ui.figures import figures_html
@@ -82,14 +82,25 @@ def test_cumulative_energy_ends_at_one_and_the_activations_stand_beside_it(panel
     np.testing.assert_allclose(activations[0].y, np.linspace(0.1, 1, D))
 
 
-@pytest.mark.parametrize("build", [charts.singular_values, charts.cumulative_energy])
+def titles(figure: Any) -> list[str]:
+    """What stands above the panels, in their order."""
+    return [note.text for note in figure.layout.annotations if "keeps" in note.text]
+
+
+@pytest.mark.parametrize("build", [charts.singular_values, charts.cumulative_energy, charts.ratio_to_null])
 def test_panels_share_their_axes_and_carry_their_own_rank(build: Any, panels: list[Panel]) -> None:
     figure = build(panels, 8, Look())
-    titles = [a.text for a in figure.layout.annotations]
-    assert titles[:4] == ["Layer 3 · key", "Layer 3 · value", "Layer 7 · key", "Layer 7 · value"]
-    lines = [shape.x0 for shape in figure.layout.shapes if shape.type == "line"]
-    assert lines == [8, 5, 8, 8], "a site with five directions keeps five"
-    assert titles[4:] == ["rank 8", "rank 5", "rank 8", "rank 8"]
+    kept = [np.floor(1000 * (sigma(site)[:n] ** 2).sum() / (sigma(site) ** 2).sum() + 1e-9) / 10
+            for site, n in zip(ROWS, (8, 5, 8, 8), strict=True)]  # fmt: skip
+    assert titles(figure) == [
+        f"<b>Layer {layer} · {kind}</b><br>rank {n} keeps {share:g} %"
+        for (layer, kind), n, share in zip(ROWS, (8, 5, 8, 8), kept, strict=True)
+    ]
+    lines = [shape.x0 for shape in figure.layout.shapes if shape.type == "line" and shape.x0 == shape.x1]
+    assert lines == [8.5, 5.5, 8.5, 8.5], "a site with five directions keeps five"
+    shades = [shape.x0 for shape in figure.layout.shapes if shape.type == "rect"]
+    assert shades == lines, "what projecting removes is shaded"
+    assert figure.layout.xaxis.type == "log"
 
     def free(figure: Any) -> int:
         axes = [figure.layout[name] for name in figure.layout if str(name).startswith("yaxis")]
@@ -99,19 +110,96 @@ def test_panels_share_their_axes_and_carry_their_own_rank(build: Any, panels: li
     assert free(build(panels, 8, Look(shared=False))) == 4
 
 
-def test_overlays_are_drawn_once_in_every_panel_and_once_in_the_legend(panels: list[Panel]) -> None:
+def test_overlays_are_drawn_and_named_in_every_panel(panels: list[Panel]) -> None:
     look = Look(overlays=(NULL, charts.BAND, charts.HEADS, "not captured"))
     figure = charts.singular_values(panels, 4, look)
-    for name in (NULL, charts.BAND, "KV head 1", "KV head 2"):
-        traces = [trace for trace in figure.data if trace.name == name]
-        assert len(traces) == 4, name
-        assert [bool(trace.showlegend) for trace in traces] == [True, False, False, False]
+    names = (NULL, charts.BAND, "KV head 1", "KV head 2")
+    for name in names:
+        assert len([trace for trace in figure.data if trace.name == name]) == 4, name
+        assert len([note for note in figure.layout.annotations if note.text.endswith(f" {name}")]) == 4, name
+    assert not figure.layout.showlegend
     null = next(trace for trace in figure.data if trace.name == NULL)
     np.testing.assert_allclose(null.y, panels[0].nulls[NULL])
     head = next(trace for trace in figure.data if trace.name == "KV head 2")
     assert len(head.x) == D // HEADS
     energies = next(t for t in charts.cumulative_energy(panels, 4, look).data if t.name == NULL)
     np.testing.assert_allclose(energies.y, energy(panels[0].nulls[NULL]))
+
+
+def test_nulls_are_told_apart_by_dash_and_by_colour(panels: list[Panel]) -> None:
+    values = panels[0].values
+    three = dataclasses.replace(panels[0], nulls={name: values * (at + 2) for at, name in enumerate(charts.NULLS)})
+    for dark in (False, True):
+        figure = charts.singular_values([three, panels[1]], 4, Look(dark=dark, overlays=charts.NULLS))
+        lines = {trace.name: trace.line for trace in figure.data if trace.name in charts.NULLS}
+        assert len({line.dash for line in lines.values()}) == 3
+        assert len({line.color for line in lines.values()}) == 3
+        named = {note.text.rpartition("> ")[2]: note.font.color for note in figure.layout.annotations}
+        assert {name: named[name] for name in lines} == {name: line.color for name, line in lines.items()}
+
+
+def test_neither_band_nor_null_squashes_the_curves(panels: list[Panel]) -> None:
+    """A band and a null that fall to 10⁻¹⁰: the axis ends a little below the capability's own curve."""
+    own = panels[0].values
+    tiny = dataclasses.replace(panels[0], band=np.stack([own * 1e-10, own]), nulls={NULL: own * np.logspace(0, -5, D)})
+    figure = charts.singular_values([tiny, panels[2]], 4, Look(overlays=(NULL, charts.BAND), shared=False))
+    low, high = figure.layout.yaxis.range
+    assert np.log10(own.min()) - 0.5 < low < np.log10(own.min())
+    assert np.log10(own.max()) < high < np.log10(own.max()) + 0.5
+    band = next(trace for trace in figure.data if trace.name == charts.BAND)
+    assert min(band.y) >= 10**low * (1 - 1e-9), "it is drawn down to the edge, and ends there"
+    steep = dataclasses.replace(panels[0], values=own * np.logspace(0, -9, D))
+    low, high = charts.singular_values([steep, panels[2]], 4, Look(shared=False)).layout.yaxis.range
+    assert high - low < 5, "below 10⁻⁴ of the largest there is nothing to see"
+
+
+def test_dots_say_how_many_directions_hold_ninety_percent(panels: list[Panel]) -> None:
+    figure = charts.cumulative_energy(panels, 4, Look(overlays=(NULL,)))
+    for panel, site in zip(panels, ROWS, strict=True):
+        squares, null = sigma(site) ** 2, panel.nulls[NULL] ** 2
+        own = next(t for t in figure.data if t.name == f"{panel.kind}s: 90%" and t.xaxis == axis(panels, panel))
+        other = next(t for t in figure.data if t.name == f"{NULL}: 90%" and t.xaxis == axis(panels, panel))
+        assert own.text[0] == f"<b>{1 + int(np.argmax(np.cumsum(squares) >= 0.9 * squares.sum()))}</b>"
+        shares = np.cumsum(np.sort(null)[::-1]) / null.sum()
+        assert other.x[0] == 1 + int(np.argmax(shares >= 0.9))
+
+
+def axis(panels: list[Panel], panel: Panel) -> str:
+    at = 1 + [id(one) for one in panels].index(id(panel))
+    return f"x{at}" if at > 1 else "x"
+
+
+def test_the_ratio_to_the_null_compares_shapes(panels: list[Panel]) -> None:
+    """Twice the spectrum is the same shape: 1 everywhere. Equal values are flatter: above 1 first, below 1 last."""
+    values = panels[0].values
+    flat = np.full(D, 3.0)
+    both = dataclasses.replace(
+        panels[0], nulls={NULL: 2 * values, charts.RANDOM: flat}, band=np.stack([values / 2, values * 2])
+    )
+    figure = charts.ratio_to_null([both, panels[2]], 4, Look(overlays=(NULL, charts.RANDOM, charts.BAND)))
+    same, steeper = (next(t for t in figure.data if t.name == name) for name in (NULL, charts.RANDOM))
+    np.testing.assert_allclose(same.y, 1)
+    np.testing.assert_allclose(steeper.y, values / np.linalg.norm(values) * np.sqrt(D), rtol=1e-9)
+    assert [tuple(point) for point in steeper.customdata] == [(3, "key", i) for i in range(D)]
+    band = next(t for t in figure.data if t.name == charts.BAND)
+    np.testing.assert_allclose(sorted(band.y), [0.5] * D + [2.0] * D)
+    (first,) = {t.name for t in charts.ratio_to_null([both], 4, Look()).data}
+    assert first == NULL, "without a choice it is the first that there is"
+
+
+@pytest.mark.parametrize(("reach", "shown", "hidden"), [(1.25, "×1.1", "×1.5"), (3, "×2", "×5"), (40, "×10", "×1.5")])
+def test_ticks_of_a_ratio_are_factors_as_fine_as_they_fit(reach: float, shown: str, hidden: str) -> None:
+    ticks = panel_grid.ratio_ticks([(-0.01, float(np.log10(reach)))])
+    assert shown in ticks["ticktext"]
+    assert shown.replace("×", "÷") in ticks["ticktext"]
+    assert hidden not in ticks["ticktext"]
+    assert ticks["tickvals"][ticks["ticktext"].index("1")] == 1
+
+
+def test_energy_ticks_are_never_rounded_to_the_same_name(panels: list[Panel]) -> None:
+    axis = charts.cumulative_energy(panels, 4, Look()).layout.yaxis
+    assert axis.tickformat == "~%", "as many digits as it takes, also where somebody zooms in"
+    assert list(axis.tickvals) == [0, 0.25, 0.5, 0.75, 0.9, 1]
 
 
 def test_shapes_are_compared_at_norm_one(panels: list[Panel]) -> None:
@@ -125,6 +213,7 @@ def test_the_selected_direction_is_ringed(panels: list[Panel]) -> None:
     figure = charts.singular_values(panels, 4, Look(selected=(7, "key", 2)))
     (ring,) = [trace for trace in figure.data if trace.name == "selected"]
     assert (ring.x[0], ring.y[0]) == (3, pytest.approx(panels[2].values[2]))
+    assert ring.text[0] == "direction 3"
 
 
 def test_light_and_dark_differ_and_kinds_differ(panels: list[Panel]) -> None:
@@ -150,6 +239,64 @@ def test_the_overlap_matrix_holds_the_mean_angles() -> None:
     assert (first["First"], first["Second"], first["By chance"]) == ("a", "b", pytest.approx(1 / 3))
     assert first["Shared"] == pytest.approx(0.5)
     assert found.shared(1, 2) == pytest.approx(0, abs=1e-9)
+
+
+def test_many_layers_overlap_in_a_map_that_is_wider_than_high() -> None:
+    draw = np.random.default_rng(0)
+    found = overlap({f"layer {at}": np.linalg.qr(draw.normal(size=(12, 4)))[0] for at in range(30)})
+    figure = subspace_charts.overlap_matrix(found)
+    (heat,) = figure.data
+    assert figure.layout.height < 700
+    assert list(figure.layout.xaxis.ticktext) == [str(at) for at in range(30)]
+    assert figure.layout.xaxis.title.text == "layer"
+    assert np.isnan(np.diag(heat.z)).all(), "0° of each with itself would take most of the colours"
+    np.testing.assert_allclose(heat.z[3][7], found.angles[3, 7].mean())
+
+
+def test_the_map_has_a_cell_for_every_site_that_tells_which_it_is(panels: list[Panel]) -> None:
+    heat, squares = layer_map.site_map(panels, layer_map.NEEDED, 4, (7, "key")).data
+    assert (list(heat.x), list(heat.y)) == (["3", "7"], ["key", "value"])
+    needed = {site: 1 + int(np.argmax(energy(sigma(site)) >= 0.9)) for site in ROWS}
+    assert [list(row) for row in heat.text] == [
+        [str(needed[layer, kind]) for layer in (3, 7)] for kind in ("key", "value")
+    ]
+    assert squares.opacity == 0
+    assert [tuple(point) for point in squares.customdata] == list(ROWS)
+    assert list(zip(squares.x, squares.y, strict=True)) == [(str(layer), kind) for layer, kind in ROWS]
+
+
+def test_every_measure_of_the_map_by_hand() -> None:
+    values = np.array([3.0, 1.0, 1.0, 1.0])  # energies 9, 1, 1, 1 of 12
+    one = Panel(0, "key", values, 4, None, {NULL: np.ones(4)}, beyond_luck=True)
+    number = {measure: layer_map.site_number(one, measure, 2) for measure in layer_map.MEASURES}
+    share = values / 6
+    assert number == {
+        layer_map.NEEDED: 3,
+        layer_map.EFFECTIVE: pytest.approx(np.exp(-(share * np.log(share)).sum())),
+        layer_map.KEPT: 83.3,
+        layer_map.AGAINST: pytest.approx(4 / 3),
+    }
+    assert layer_map.site_text(one, layer_map.AGAINST, 2) == "1.3*"
+    lucky = dataclasses.replace(one, beyond_luck=False)
+    assert layer_map.site_text(lucky, layer_map.AGAINST, 2) == "1.3"
+    assert layer_map.site_text(dataclasses.replace(one, nulls={}), layer_map.AGAINST, 2) == "?"
+
+
+def test_a_ratio_of_one_has_the_colour_in_the_middle(panels: list[Panel]) -> None:
+    heat = layer_map.site_map(panels, layer_map.AGAINST, 4, (3, "key")).data[0]
+    assert heat.zmin == -heat.zmax
+    ratios = [2.0 ** np.array(row) for row in heat.z]
+    own, null = (1 + int(np.argmax(energy(v) >= 0.9)) for v in (sigma((7, "key")), panels[2].nulls[NULL]))
+    assert ratios[0][1] == pytest.approx(null / own)
+
+
+def test_a_band_of_an_analysis_is_moved_onto_its_spectrum() -> None:
+    recorded = load_capture(RECORDED / recorded_captures()[0])
+    for panel, found in zip(numbers.panels_of(recorded), recorded.sites.values(), strict=True):
+        assert found.band is not None
+        assert panel.band is not None
+        np.testing.assert_allclose((panel.band[0] + panel.band[1]) / 2, found.values, rtol=0.2)
+        assert panel.beyond_luck is False
 
 
 def test_rows_are_told_apart_by_colour_and_symbol() -> None:
