@@ -3,6 +3,7 @@
 import streamlit as st
 
 from app.attributions import calibration_texts, causal_check, energy_sums, logit_lens, own_text
+from app.attributions.to_the_desk import mix_button
 from app.ui import session
 from app.ui.header import header
 from app.ui.session import Selection
@@ -71,7 +72,8 @@ else:
     at = session.selection(analysis)
     site = analysis.site(at.layer, at.kind)
     verdict(analysis, site, at)
-    calibration_texts.pick_direction(analysis, at)
+    with calibration_texts.pick_direction(analysis, at):
+        mix_button(analysis, site, at)
     calibration_texts.direction_in_words(analysis, site, at.direction)
     draw = (energy, coordinates, logit_lens.lens_panel, causal_check.check_panel)
     for tab, part in zip(st.tabs(VIEWS, key=session.ATTRIBUTION_VIEW, bind="query-params"), draw, strict=True):

@@ -14,6 +14,7 @@ from app.ui.widgets import counted, empty_page, escaped, failure
 from spd_core.errors import InputError
 from spd_core.generation import report
 from spd_core.generation.verdict import comparison_verdict
+from spd_core.recipes.gains import gains_in_words
 from spd_core.recipes.lanes import sweep_specs
 
 if TYPE_CHECKING:
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
 
 def pick(analysis: "Analysis", prompt: str, answer: str | None) -> WriteRequest | None:
     """All settings, in a drawer; None with the reason on the page when they cannot be used."""
-    with st.expander("Lanes, projection and sampling", icon=":material/tune:", key=session.SETTINGS_OPEN):
+    with st.expander(
+        "Lanes, projection and sampling", icon=":material/tune:", key=session.SETTINGS_OPEN, on_change="rerun"
+    ):
         style, mode = prompt_pickers.pick_mode()
         lanes = st.container()
         left, right = st.columns(2, gap="large")
@@ -44,9 +47,10 @@ def pick(analysis: "Analysis", prompt: str, answer: str | None) -> WriteRequest 
 
 def settings_line(request: WriteRequest) -> str:
     """What Generate will write, in a line, escaped."""
-    projected = [spec for spec in request.specs if spec.projects]
+    projected = [spec for spec in request.specs if spec.projects and not spec.gains]
     base = f" · {lane_pickers.lane_in_words(projected[0], request.grid is not None)}" if projected else ""
-    return f"{counted(len(request.specs), 'lane')}{base} · {escaped(report.sampling_line(request.sampling))}"
+    mix = next((f" · mixed: {escaped(gains_in_words(spec.gains))}" for spec in request.specs if spec.mixed), "")
+    return f"{counted(len(request.specs), 'lane')}{base}{mix} · {escaped(report.sampling_line(request.sampling))}"
 
 
 analysis = header("Side by side", "What does projecting do to the text?", shows=(session.WRITE_JOB,))

@@ -22,6 +22,7 @@ from spd_core.text import signed
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+    from streamlit.delta_generator import DeltaGenerator
 
     from spd_core.models.families import Site
 
@@ -37,8 +38,8 @@ _SYMBOLS = (
 # --- the selection -------------------------------------------------------------------------------------------
 
 
-def pick_direction(analysis: Analysis, at: Selection) -> None:
-    """Layer, keys or values, and the direction stepper; all pages follow."""
+def pick_direction(analysis: Analysis, at: Selection) -> "DeltaGenerator":
+    """Layer, keys or values, and the direction stepper, in a row; all pages follow."""
     for key, value in (
         (session.PICK_LAYER, at.layer),
         (session.PICK_KIND, at.kind),
@@ -46,7 +47,8 @@ def pick_direction(analysis: Analysis, at: Selection) -> None:
     ):
         st.session_state[key] = value
     state, last = st.session_state, analysis.known_directions - 1
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+    row = st.container(horizontal=True, vertical_alignment="bottom", gap="small")
+    with row:
         st.selectbox(
             "Layer",
             analysis.layers,
@@ -75,6 +77,7 @@ def pick_direction(analysis: Analysis, at: Selection) -> None:
             st.button(
                 label, shortcut=key, disabled=not 0 <= to <= last, on_click=session.select, kwargs={"direction": to}
             )
+    return row
 
 
 def direction_in_words(analysis: Analysis, site: "Site", direction: int) -> None:

@@ -8,6 +8,7 @@ import streamlit as st
 from app.side_by_side.lanes import COMPLEMENT, KEYS, KINDS, LANES, RANDOM, SWEEP, VALUES, resolved_rank
 from app.ui import session
 from spd_core.generation.comparison import Comparison
+from spd_core.recipes.gains import gains_text
 from spd_core.recipes.lanes import LaneSpec
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def _prompt(comparison: Comparison, analysis: "Analysis") -> None:
 def lane_widgets(specs: Sequence[LaneSpec]) -> dict[str, Any]:
     """What the widgets say so that these lanes are written, and no more than Side by side always has; lanes that they
     have no words for are left out."""
-    own = [spec for spec in specs if spec.projects and not spec.adapter]
+    own = [spec for spec in specs if spec.projects and not spec.adapter and not spec.gains]
     base = next((spec for spec in own if _plain(spec)), own[0] if own else None)
     values: dict[str, Any] = {
         session.MORE_LANES: [],
@@ -76,6 +77,7 @@ def lane_widgets(specs: Sequence[LaneSpec]) -> dict[str, Any]:
         session.MORE_STRENGTHS: "",
         session.OTHER_CAPTURES: [],
         session.DISTILLED: [spec.adapter for spec in specs if spec.adapter],
+        **_mix([spec for spec in specs if spec.mixed and not spec.adapter and not spec.capture]),
     }
     if base is None:
         return values
@@ -89,7 +91,18 @@ def lane_widgets(specs: Sequence[LaneSpec]) -> dict[str, Any]:
     values[session.MORE_RANKS] = ", ".join(spec.rank for spec in alike if spec.rank != base.rank)
     values[session.MORE_STRENGTHS] = ", ".join(f"{spec.strength:g}" for spec in alike if spec.strength != base.strength)
     values[session.OTHER_CAPTURES] = [spec.capture for spec in own if spec.capture]
-    return values | _projection(base) | ({session.RANDOM_SEED: drawn.seed} if drawn else {})
+    seeded = next((spec for spec in specs if spec.of == "random"), base)
+    return values | _projection(base) | {session.RANDOM_SEED: seeded.seed}
+
+
+def _mix(mixed: Sequence[LaneSpec]) -> dict[str, Any]:
+    """The gains of the mixed lane, and whether the same ones on random directions stand beside it."""
+    drawn = next((spec for spec in mixed if spec.of == "random"), None)
+    return {
+        session.MIX: gains_text(mixed[0].gains) if mixed else "",
+        session.MIX_CONTROL: drawn is not None,
+        **({session.RANDOM_SEED: drawn.seed} if drawn else {}),
+    }
 
 
 def _plain(spec: LaneSpec) -> bool:

@@ -18,6 +18,7 @@ from app.side_by_side.lanes import (
     parse_strengths,
     sweep_grid,
 )
+from app.side_by_side.mixing_desk import pick_mix
 from app.ui import header, session
 from app.ui.widgets import caption, distinct_labels, escaped, failure
 from spd_core.intervention.cards import AdapterCard, finished_adapters
@@ -101,6 +102,8 @@ def pick_specs(analysis: "Analysis", base: LaneSpec) -> tuple[LaneSpec, ...]:
             disabled=RANDOM not in (more or []),
             help="The same seed draws the same subspace again.",
         )
+    with row:
+        mixed = pick_mix(analysis, int(base.rank))
     chosen_lanes = chosen_specs(
         base,
         more or [],
@@ -108,6 +111,7 @@ def pick_specs(analysis: "Analysis", base: LaneSpec) -> tuple[LaneSpec, ...]:
         parse_strengths(strengths or ""),
         [name for name in others if name in names],
         pick_distilled(analysis),
+        mixed,
     )
     drawn = session.clamped(seed, 0, 2**31 - 1)
     return tuple(spec.model_copy(update={"seed": drawn}) if spec.of == "random" else spec for spec in chosen_lanes)

@@ -20,8 +20,9 @@ def chosen_specs(
     strengths: tuple[float, ...] = (),
     others: list[str] | tuple[str, ...] = (),
     distilled: list[str] | tuple[str, ...] = (),
+    mixed: tuple[LaneSpec, ...] = (),
 ) -> tuple[LaneSpec, ...]:
-    """Raw, the projected lane `base`, variants of it, and fine-tuned models; repeated ones once.
+    """Raw, the projected lane `base`, variants of it, mixed lanes, and fine-tuned models; repeated ones once.
 
     Args:
         more: of `COMPLEMENT`, `RANDOM`, `KEYS`, `VALUES`.
@@ -44,6 +45,7 @@ def chosen_specs(
         *(but(rank=str(rank)) for rank in ranks),
         *(but(strength=strength) for strength in strengths),
         *(but(capture=name) for name in others),
+        *mixed,
         *(tuned_lane(ref) for ref in distilled),
     ]
     distinct = tuple(dict.fromkeys(specs))

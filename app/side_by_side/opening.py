@@ -19,8 +19,9 @@ from spd_core.errors import InputError
 from spd_core.evaluation.cells import Cell
 from spd_core.evaluation.store import ItemRecord
 from spd_core.intervention.cards import AdapterCard
-from spd_core.models.families import BUILTIN
+from spd_core.models.families import BUILTIN, Kind
 from spd_core.recipes.evaluation import EvaluationRecipe, Subject
+from spd_core.recipes.gains import SiteGains, gains_text
 from spd_core.recipes.lanes import LaneSpec
 from spd_core.subspace.store import recorded_captures
 
@@ -47,6 +48,16 @@ def open_adapters(cards: Sequence[AdapterCard]) -> None:
         return
     st.session_state.pop(session.DISTILLED, None)  # the link says it
     st.switch_page(session.SIDE_BY_SIDE, query_params={session.DISTILLED: chosen[: MOST_LANES - 2]})
+
+
+def open_mixed(layer: int, kind: Kind, direction: int) -> None:
+    """Turn to Side by side with a lane from which one direction (counted from 1) is removed, and its desk open."""
+    state = st.session_state
+    muted = SiteGains(layer=layer, kind=kind, directions=((direction, 0.0),))
+    for key in (session.MIX_READ, session.DESK_SITE):  # the link says it
+        state.pop(key, None)
+    state.update({session.MODE: LANES, session.SETTINGS_OPEN: True, session.DESK_OPEN: True})
+    st.switch_page(session.SIDE_BY_SIDE, query_params={session.MIX: gains_text([muted])})
 
 
 # --- an item of an evaluation ------------------------------------------------------------------------------------
@@ -150,7 +161,9 @@ def _spec(recipe: EvaluationRecipe, subject: Subject, cell: Cell, rank: int | No
     of, its subspace is the capability's there."""
     spec = recipe.lane(subject, cell.seed)
     of = "random" if spec.of == "random" else "capability" if spec.projects else "none"
-    own = {"of": of, "capture": "", "adapter": adapter, **({"rank": str(rank)} if rank is not None else {})}
+    own: dict[str, Any] = {"of": of, "capture": "", "adapter": adapter}
+    own |= {"rank": str(rank)} if rank is not None else {}
+    own |= {"kinds": ("key", "value"), "layers": None} if spec.mixed else {}  # its gains say where
     return spec.model_copy(update=own)
 
 

@@ -56,6 +56,8 @@ EVALUATION_RUN, EVALUATIONS_VIEW = "evaluation", "evaluations_view"
 
 # In the URL: results of an evaluation, and the seed of Side by side's random lane
 RESULTS_PART, RANDOM_SEED = "results", "random_seed"
+# In the URL, written by Side by side and no widget: the gains of its mixed lane, and whether its control stands by it
+MIX, MIX_CONTROL = "mix", "mix_control"
 # In the URL, written by the page and no widget: which item of an evaluation is read, among which
 ITEM_SUBJECT, ITEM_SET, ITEM_SEED, ITEM_FILTER, ITEM = "subject", "set", "item_seed", "items", "item"
 
@@ -67,6 +69,8 @@ OTHER_CAPTURES, LANE_LAYERS, HISTORY, OTHER_RESULT = "other_captures", "lane_lay
 PLACE, CELL, UNSAVED_TEXTS, CURVES, BESIDE = "place", "cell", "unsaved_texts", "curves_open", "beside_open"
 HISTORY_OPEN, LOST_MODELS = "history_open", "lost_models"
 FOLLOWED, FILLED, SETTINGS_OPEN = "followed", "filled", "settings_open"
+DESK, DESK_OPEN, DESK_SITE, DESK_LAYER, DESK_KIND = "desk", "desk_open", "desk_site", "desk_layer", "desk_kind"
+MIX_READ, MIX_TROUBLE, MIX_CONTROL_SHOWN = "mix_read", "mix_trouble", "mix_control_shown"
 MODEL_RECENT, CAPTURE_PRESET, IMPORT, LEAVE_OUT = "model_recent", "capture_preset", "import", "leave_out"
 EXAMPLES_VIEW, EXAMPLES_SPLIT, EXAMPLES_TABLE = "examples_view", "examples_split", "examples_table"
 DRAFT, SAVE_NAME, SAVE_REPLACE, SAVE_NEWS = "draft", "save_name", "save_replace", "save_news"
@@ -102,6 +106,7 @@ RECIPE_WIDGETS, EVALUATION_WIDGETS = "recipe", "evaluation_widget"
 RUNS_LIST, EVALUATIONS_LIST = "runs", "evaluations"
 WATCHED_RUN, BESIDE_LANE, ASKED_TO_DELETE, RESULT = "watched", "beside_lane", "asked", "result"
 AT_WORK = "open_at_work"
+FADER, PRESET_OF = "fader", "preset_of"
 EXTREMES, OWN_EXTREMES, KEPT_ROW = "ends", "own_ends", "keep"
 
 
