@@ -11,6 +11,7 @@ import streamlit as st
 from app.jobs.models import shared
 from app.ui import session
 from app.ui.session import Selection
+from app.ui.stepping import step_buttons, stepping
 from app.ui.tables import to_csv
 from app.ui.tokens import Scale, strip_data, token_strip, visible
 from app.ui.widgets import caption, download, escaped
@@ -71,13 +72,15 @@ def pick_direction(analysis: Analysis, at: Selection) -> "DeltaGenerator":
             last + 1,
             key=session.PICK_DIRECTION,
             width=120,
-            on_change=lambda: session.select(direction=state[session.PICK_DIRECTION] - 1),
+            on_change=lambda: stepping() or session.select(direction=state[session.PICK_DIRECTION] - 1),
         )
-        for label, key, to in (("Previous", "K", at.direction - 1), ("Next", "J", at.direction + 1)):
-            st.button(
-                label, shortcut=key, disabled=not 0 <= to <= last, on_click=session.select, kwargs={"direction": to}
-            )
+        step_buttons(at.direction, last + 1, lambda by: _step(analysis, by))
     return row
+
+
+def _step(analysis: Analysis, by: int) -> None:
+    """Go so many directions on from the one in hand by now: presses come faster than pages are drawn."""
+    session.select(direction=session.selection(analysis).direction + by)
 
 
 def direction_in_words(analysis: Analysis, site: "Site", direction: int) -> None:

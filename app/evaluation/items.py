@@ -10,6 +10,7 @@ from app.evaluation import one_item
 from app.evaluation.item_pairs import Pair, filtered, filters, paired_items, table_rows
 from app.evaluation.set_panels import answered_sets, set_title
 from app.ui import links, session
+from app.ui.stepping import step_buttons
 from app.ui.widgets import caption, counted, distinct_labels, escaped
 from spd_core.evaluation.table import Answered, Table
 from spd_core.text import shown
@@ -59,15 +60,13 @@ def _stepped(left: Sequence[Pair]) -> Pair:
     ids = [pair.mine.id for pair in left]
     at = ids.index(st.session_state[session.ITEM]) if st.session_state.get(session.ITEM) in ids else 0
     st.session_state[session.ITEM] = ids[at]
+
+    def step(by: int) -> None:
+        now = ids.index(st.session_state[session.ITEM])
+        st.session_state[session.ITEM] = ids[session.clamped(now + by, 0, len(ids) - 1)]
+
     with st.container(horizontal=True, vertical_alignment="center"):
-        for label, key, to in (("Previous", "K", at - 1), ("Next", "J", at + 1)):
-            st.button(
-                label,
-                shortcut=key,
-                disabled=not 0 <= to < len(ids),
-                on_click=st.session_state.update,
-                args=({session.ITEM: ids[to % len(ids)]},),
-            )
+        step_buttons(at, len(ids), step)
         caption(f"Item **{at + 1}** of {len(ids)}: {escaped(shown(ids[at]))}")
     return left[at]
 

@@ -105,7 +105,7 @@ THIS_RUN, THIS_EVALUATION = "This run", "This evaluation"
 RECIPE_WIDGETS, EVALUATION_WIDGETS = "recipe", "evaluation_widget"
 RUNS_LIST, EVALUATIONS_LIST = "runs", "evaluations"
 WATCHED_RUN, BESIDE_LANE, ASKED_TO_DELETE, RESULT = "watched", "beside_lane", "asked", "result"
-AT_WORK = "open_at_work"
+AT_WORK, STEP_KEYS, STEPS_TAKEN, STEPPED = "open_at_work", "step_keys", "steps_taken", "stepped"
 FADER, PRESET_OF = "fader", "preset_of"
 EXTREMES, OWN_EXTREMES, KEPT_ROW = "ends", "own_ends", "keep"
 

@@ -26,12 +26,17 @@ def visible(text: str) -> str:
     return shown(text).replace(" ", "·").replace("\t", "⇥").replace("\n", "↵\n")
 
 
+def _drawn(text: str, continued: bool) -> str:
+    """A token in a strip: a character of several tokens is drawn with its first one; a special token has none."""
+    return "…" if continued else visible(text) or "∅"
+
+
 def loss_mask_html(encoded: "Encoded") -> str:
     """HTML of the tokens; those under the loss are bold, underlined, framed and reachable with the Tab key."""
     supervised = set(encoded.supervised)
-    # A special token has no characters of its own.
     tokens = [
-        (visible(encoded.text[start:end]) or "∅", t in supervised) for t, (start, end) in enumerate(encoded.offsets)
+        (_drawn(encoded.text[start:end], encoded.continues(t)), t in supervised)
+        for t, (start, end) in enumerate(encoded.offsets)
     ]
     return render("strip.html", tokens=tokens, marked=len(supervised))
 
@@ -89,7 +94,7 @@ def strip_data(
     marked = [int(i) for i in np.argsort(-np.abs(shade), kind="stable")[:LARGEST] if abs(shade[i]) > 0.1]
     tokens = [
         {
-            "text": "…" if continued else visible(text) or "∅",  # a special token has no characters of its own
+            "text": _drawn(text, continued),
             "shade": round(float(shade[i]), 3),
             "largest": i in marked,
             "loss": bool(loss),

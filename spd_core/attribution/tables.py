@@ -37,7 +37,7 @@ def tokens_of(examples: Sequence[Encoded], special_ids: Collection[int] = ()) ->
             t,
             token,
             example.text[start:end],
-            t > 0 and start < end <= example.offsets[t - 1][1],
+            example.continues(t),
             t in example.supervised,
             start == end or token in special_ids,
         )

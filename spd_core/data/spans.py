@@ -138,6 +138,11 @@ class Encoded:
     offsets: tuple[tuple[int, int], ...]
     supervised: tuple[int, ...]
 
+    def continues(self, t: int) -> bool:
+        """Whether token t is a further part of characters that the token before it has begun, such as an emoji."""
+        start, end = self.offsets[t]
+        return t > 0 and start < end <= self.offsets[t - 1][1]
+
 
 @dataclass(frozen=True)
 class EncodedSet:

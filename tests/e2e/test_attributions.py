@@ -49,6 +49,17 @@ def test_keys_step_through_directions_and_never_while_typing(open_app: Callable[
     expect(page).to_have_url(re.compile("direction=2&"))
 
 
+def test_every_fast_press_of_a_key_counts(open_app: Callable[..., Page]) -> None:
+    page = open_app("/attributions")
+    expect(main(page).get_by_role("listbox")).to_have_count(2)
+    for key, direction in (("j", 4), ("k", 1)):
+        for _ in range(3):
+            page.keyboard.press(key)
+        expect(page).to_have_url(re.compile(f"direction={direction}&"))
+        settled(page)
+    expect(main(page).get_by_role("spinbutton", name="Direction of")).to_have_value("1")
+
+
 def test_the_strip_is_read_and_chosen_with_mouse_and_keys(open_app: Callable[..., Page]) -> None:
     page = open_app("/attributions")
     tokens = main(page).get_by_role("listbox").first.get_by_role("option")

@@ -14,3 +14,10 @@ def test_only_supervised_tokens_are_marked_and_all_are_escaped() -> None:
     assert '<span class="tk on" tabindex="0" title="token 2: the loss is taken here">·1</span>' in shown
     assert "↵\n" in shown
     assert "4 tokens, 1 of them loss tokens" in shown
+
+
+def test_an_emoji_of_two_tokens_is_drawn_once() -> None:
+    encoded = Encoded("id", "a🙂b", (1, 2, 3, 4), ((0, 1), (1, 2), (1, 2), (2, 3)), (2, 3))
+    shown = tokens.loss_mask_html(encoded)
+    assert shown.count("🙂") == 1
+    assert '<span class="tk on" tabindex="0" title="token 2: the loss is taken here">…</span>' in shown
