@@ -72,10 +72,15 @@ def pick_direction(analysis: Analysis, at: Selection) -> "DeltaGenerator":
             last + 1,
             key=session.PICK_DIRECTION,
             width=120,
-            on_change=lambda: stepping() or session.select(direction=state[session.PICK_DIRECTION] - 1),
+            on_change=_typed,
         )
         step_buttons(at.direction, last + 1, lambda by: _step(analysis, by))
     return row
+
+
+def _typed() -> None:
+    if not stepping():
+        session.select(direction=st.session_state[session.PICK_DIRECTION] - 1)
 
 
 def _step(analysis: Analysis, by: int) -> None:

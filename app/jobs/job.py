@@ -109,7 +109,7 @@ class Job(Generic[Result, News]):
         except SpdError as error:
             self.error = str(error)
         except Exception as error:  # the thread's edge: nobody above could show it
-            self.error = _explained(error)
+            self.error = _explained(error) if not _EXITING.is_set() else "the app was ended meanwhile"
         finally:
             self.ended = time.monotonic()
             del self._work  # and what it holds, such as a whole analysis: sessions keep their last jobs
@@ -126,6 +126,9 @@ def _explained(error: Exception) -> str:
 COMPUTING = threading.Lock()
 """Held while a page's own thread is inside torch for longer than a blink; the exit waits for it."""
 
+_EXITING = threading.Event()
+"""The process ends: what threads import or start then fails, and is nobody's concern."""
+
 _LIVE: "weakref.WeakSet[Job[Any, Any]]" = weakref.WeakSet()
 _LIVE_LOCK = threading.Lock()
 
@@ -138,6 +141,7 @@ def _running() -> "list[Job[Any, Any]]":
 @atexit.register
 def _stop_all() -> None:
     """A thread that is inside torch when the interpreter ends aborts the process: stop and wait."""
+    _EXITING.set()
     running = _running()
     for job in running:
         job.stop()

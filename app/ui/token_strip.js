@@ -1,4 +1,4 @@
-// Draws the token strip (app/token_strip.py). Text is set through textContent only.
+// Draws the token strip (app/ui/tokens.py). Text is set through textContent only.
 export default function ({ data, parentElement, setTriggerValue }) {
   const strip = parentElement.querySelector(".strip");
   const tip = parentElement.querySelector(".tip");
@@ -32,7 +32,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
     const inked = token.text.replace(/\n+$/, ""); // a break inside the span would draw its colour on the next line
     span.textContent = inked;
     span.dataset.index = index;
-    span.className = "tk" + (token.shade < 0 ? " minus" : " plus") + (token.largest ? " largest" : "") +
+    span.className = "tk shaded" + (token.shade < 0 ? " minus" : " plus") + (token.largest ? " largest" : "") +
       (token.loss ? " loss" : "") + (token.aside ? " aside" : "");
     span.style.setProperty("--shade", Math.abs(token.shade));
     span.setAttribute("role", "option");
@@ -77,6 +77,12 @@ export default function ({ data, parentElement, setTriggerValue }) {
   const legend = parentElement.querySelector(".legend");
   legend.className = `legend ${data.diverging ? "diverging" : "sequential"}`;
   const bar = piece("bar", "");
+  const steps = data.diverging ? [...Array(23).keys()].map((i) => (i - 11) / 11) : [...Array(22).keys()].map((i) => i / 21);
+  bar.append(...steps.map((shade) => {
+    const cell = piece(`shaded ${shade < 0 ? "minus" : "plus"}`, "");
+    cell.style.setProperty("--shade", Math.abs(shade));
+    return cell;
+  }));
   const numbers = document.createElement("span");
   numbers.className = "scale";
   numbers.append(piece("tick", ticks[0]), bar, piece("tick", ticks[1]), piece("tick unit", unit));

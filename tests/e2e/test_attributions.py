@@ -60,6 +60,30 @@ def test_every_fast_press_of_a_key_counts(open_app: Callable[..., Page]) -> None
     expect(main(page).get_by_role("spinbutton", name="Direction of")).to_have_value("1")
 
 
+_CONTRASTS = """strips => strips.flatMap(strip => [...strip.querySelectorAll(".tk")]).flatMap(token => {
+  const numbers = (colour) => colour.match(/\\d[\\d.e-]*/g).map(Number);
+  const page = numbers(getComputedStyle(document.querySelector(".stApp")).backgroundColor).map((part) => part / 255);
+  const [red, green, blue, alpha = 1] = numbers(getComputedStyle(token).backgroundColor.replace("srgb", ""));
+  const light = (colour) => colour.slice(0, 3)
+    .map((part) => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, part, i) => sum + part * [0.2126, 0.7152, 0.0722][i], 0.05);
+  const seen = [red, green, blue].map((part, i) => alpha * part + (1 - alpha) * page[i]);
+  const pair = [light(seen), light(page)];
+  return [[Number(token.style.getPropertyValue("--shade")), Math.max(...pair) / Math.min(...pair)]];
+})"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_fifth_of_the_largest_colour_can_be_seen(open_app: Callable[..., Page], scheme: str) -> None:
+    page = open_app("/attributions", color_scheme=scheme)
+    expect(main(page).get_by_role("listbox")).to_have_count(2)
+    found = main(page).get_by_role("listbox").evaluate_all(_CONTRASTS)
+    coloured = [contrast for shade, contrast in found if shade >= 0.2]
+    assert len(coloured) > 5
+    assert min(coloured) > (1.1 if scheme == "light" else 1.3), "WCAG's contrast to the page; 1 cannot be seen"
+    assert max(contrast for shade, contrast in found if not shade) == 1
+
+
 def test_the_strip_is_read_and_chosen_with_mouse_and_keys(open_app: Callable[..., Page]) -> None:
     page = open_app("/attributions")
     tokens = main(page).get_by_role("listbox").first.get_by_role("option")

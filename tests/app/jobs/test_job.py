@@ -91,3 +91,13 @@ def test_threads_inside_the_engine_do_not_break_the_exit() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=LONG)
     assert done.returncode == 0, done.stderr
+
+
+def test_what_fails_because_the_process_ends_is_no_line_in_the_log() -> None:
+    code = (
+        "import time\nfrom app.jobs.job import Job\n"
+        "def work(job):\n    while not job.stopping(): time.sleep(0.01)\n    raise RuntimeError('at shutdown')\n"
+        "Job(work).start()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=LONG)
+    assert (done.returncode, done.stderr) == (0, "")
