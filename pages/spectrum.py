@@ -9,7 +9,7 @@ from app.spectrum import subspace_views, views
 from app.ui import session
 from app.ui.header import header
 from app.ui.verdict import draw_verdict
-from app.ui.widgets import empty_page, provenance
+from app.ui.widgets import empty_page, provenance, tokens_link
 from spd_core.subspace.analysis import Analysis
 from spd_core.subspace.verdict import spectrum_verdict
 
@@ -39,7 +39,7 @@ else:
             with tab:
                 part(analysis, rank)
     with st.container(horizontal=True):
-        st.page_link(session.ATTRIBUTIONS, label="See which tokens make a direction", icon=":material/arrow_forward:")
+        tokens_link()
         st.page_link(
             session.SIDE_BY_SIDE, label="Read what projecting does to the text", icon=":material/arrow_forward:"
         )

@@ -3,7 +3,7 @@
 Widgets that are bound to a query parameter do so by themselves; which keys there are is in `app/ui/session.py`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -60,6 +60,16 @@ def take_linked(*keys: str) -> None:
     for key in keys:
         if key not in st.session_state and key in st.query_params:
             st.session_state[key] = st.query_params[key]
+
+
+def follow(key: str, options: Collection[str]) -> None:
+    """Have what the address says as the value of a bound widget that is about to be drawn.
+
+    Streamlit prefers what was chosen when the page was shown last, even where a link says otherwise.
+    """
+    linked = st.query_params.get(key)
+    if linked in options and st.session_state.get(key) != linked:
+        st.session_state[key] = linked
 
 
 def write_linked(values: Mapping[str, str]) -> None:

@@ -99,7 +99,7 @@ PLACE_SHOWN, CELL_SHOWN, TEXT_TROUBLE, LINK_READ = "place_shown", "cell_shown", 
 
 # Parts of pages that other pages lead to
 TURN_TO, GO_TO, COMPARE_NEXT, TAGS_CHANGED = "turn_to", "go_to", "compare_next", "tags_changed"
-THIS_RUN, THIS_EVALUATION = "This run", "This evaluation"
+THIS_RUN, THIS_EVALUATION, ENERGY_SHARES = "This run", "This evaluation", "Energy shares"
 
 # What keys begin with where there are several: of a form's or a list's widgets, of a run that is watched, …
 RECIPE_WIDGETS, EVALUATION_WIDGETS = "recipe", "evaluation_widget"

@@ -100,6 +100,16 @@ def failure(what: str, message: str) -> None:
     st.error(f"**{what}** {escaped(message)}", icon=":material/error:")
 
 
+def tokens_link() -> None:
+    """The way to the tokens of the direction in hand, whatever was looked at there last."""
+    st.page_link(
+        session.ATTRIBUTIONS,
+        label="See which tokens make a direction",
+        icon=":material/arrow_forward:",
+        query_params={session.ATTRIBUTION_VIEW: session.ENERGY_SHARES},
+    )
+
+
 def empty_page(what: str) -> None:
     """Say what to click when there is nothing to show yet, and end the page."""
     st.info(f"{what} Go to **Home**, choose a capability and press **Capture gradients**.")

@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests import ROOT
-from tests.e2e.steps import go_to, settled
+from tests.e2e.steps import go_to, main, settled
 
 pytestmark = pytest.mark.builtin
 
@@ -41,3 +41,12 @@ def test_the_page_that_a_button_leaves_keeps_its_address(browser: Browser) -> No
         page.go_back()
         assert page.evaluate("location.href") == "http://lab.test/evaluation?item=5"
     page.close()
+
+
+def test_a_link_to_the_tokens_leads_to_the_tokens(open_app: Callable[..., Page]) -> None:
+    page = open_app("/attributions?view=Coordinates")
+    expect(main(page).get_by_role("tab", name="Coordinates")).to_have_attribute("aria-selected", "true")
+    go_to(page, "Spectrum")
+    main(page).get_by_role("link", name="See which tokens make a direction").click()
+    expect(main(page).get_by_role("tab", name="Energy shares")).to_have_attribute("aria-selected", "true")
+    expect(page).not_to_have_url(re.compile("Coordinates"))
