@@ -18,8 +18,8 @@ analysis = header(
     "Which directions inside a language model carry a capability? Capture the gradients of its answers, then look.",
     shows=(session.CAPTURE_JOB,),
 )
-if analysis and analysis.recorded:
-    welcome()
+if analysis:
+    welcome(analysis)
 left, right = st.columns(2, gap="large")
 wide = st.container()
 with left:

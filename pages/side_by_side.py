@@ -9,6 +9,7 @@ from app.side_by_side import agreement, history, lane_pickers, prompt_pickers, r
 from app.side_by_side.lanes import SWEEP
 from app.ui import launch, session
 from app.ui.header import header
+from app.ui.recorded_texts import recorded_for
 from app.ui.verdict import draw_verdict
 from app.ui.widgets import counted, empty_page, escaped, failure
 from spd_core.errors import InputError
@@ -67,7 +68,7 @@ else:
     told = right.container()
     request = pick(analysis, prompt, answer)
     if result is None:
-        result = history.recorded_for(analysis, prompt)
+        result = recorded_for(analysis.name, prompt)
     job = session.job(session.WRITE_JOB)
     if job is not None and job.stop_asked:
         job.join(0.5)  # it ends within a step: then this run shows what is there already

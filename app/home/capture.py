@@ -1,11 +1,13 @@
-"""Capturing on Home: a welcome that leads to the recorded results, the running capture, and what came of it."""
+"""Capturing on Home: the method in a picture that leads on, the running capture, and what came of it."""
 
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from app.home.picture import method_html
 from app.jobs.requests import CaptureRequest
 from app.ui import progress, session
+from app.ui.recorded_texts import recorded_for
 from app.ui.widgets import counted, ranges
 
 if TYPE_CHECKING:
@@ -13,20 +15,20 @@ if TYPE_CHECKING:
     from spd_core.subspace.analysis import Analysis
 
 
-def welcome() -> None:
-    """For a first visit: what a direction is, and where to see one at once."""
-    with st.container(border=True):
-        st.markdown(
-            "**New here?** For every token that a model reads, each layer stores a *key* (when to look back here) and "
-            "a *value* (what to take from here): two lists of numbers. Nudge them, and the right answer becomes more "
-            "or less likely. A *direction* is one such nudge; the few directions that matter most span the *capability "
-            "subspace*. Recorded results of the built-in model are open: look first, capture later."
-        )
-        with st.container(horizontal=True):
+def welcome(analysis: "Analysis") -> None:
+    """The method in one picture with the numbers of this capture, and where to see each step; open on a first visit,
+    and there to be called back."""
+    with st.expander("How it works, with live numbers", expanded=analysis.recorded, icon=":material/school:"):
+        at = session.selection(analysis)
+        rank = session.chosen_rank(analysis.d_kv)
+        recorded = recorded_for(analysis.name)
+        st.html(method_html(analysis, analysis.site(at.layer, at.kind), at.example, rank, recorded))
+        with st.container(horizontal=True, vertical_alignment="center"):
+            if st.button("See what projecting does to a text", type="primary", icon=":material/splitscreen_right:"):
+                st.switch_page(session.SIDE_BY_SIDE)
             for where, label in (
-                (session.ATTRIBUTIONS, "See which tokens make a direction"),
-                (session.SPECTRUM, "See how many directions matter"),
-                (session.SIDE_BY_SIDE, "Read what projecting does to the text"),
+                (session.SPECTRUM, "How many directions matter"),
+                (session.ATTRIBUTIONS, "Which tokens make a direction"),
             ):
                 st.page_link(where, label=label, icon=":material/arrow_forward:")
 

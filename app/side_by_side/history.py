@@ -1,7 +1,6 @@
 """Which result Side by side shows, and the history of all that were written."""
 
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import streamlit as st
@@ -9,13 +8,13 @@ import streamlit as st
 from app.side_by_side.filling import fill_form
 from app.ui import session
 from app.ui.links import write_linked
+from app.ui.recorded_texts import open_once, recorded_for
 from app.ui.tables import table_html
 from app.ui.widgets import caption, counted, delete_button, distinct_labels, failure
 from spd_core.errors import InputError, SpdError
 from spd_core.generation import comparison as texts
 from spd_core.generation import differences, report
 from spd_core.generation.comparison import Comparison
-from spd_core.generation.report import first_difference
 from spd_core.templates import render
 from spd_core.text import opening, shown
 
@@ -46,7 +45,7 @@ def shown_result(analysis: "Analysis | None") -> Comparison | None:
         failure("This result cannot be opened:", state[session.TEXT_TROUBLE])
     untouched = not {session.PROMPT, session.PROMPT_FROM} & {*state, *st.query_params}
     if result is None and analysis is not None and untouched:
-        result = recorded_for(analysis, None)
+        result = recorded_for(analysis.name)
     if result is not None and analysis is not None and result.id != state.get(session.FILLED):
         state[session.FILLED] = result.id
         if result.analysis == analysis.name:
@@ -99,42 +98,16 @@ def _unsaved() -> dict[str, Comparison]:
 
 def open_result(name: str) -> Comparison:
     """The result of an id; raises `InputError` when there is none, or it is damaged."""
-    if name in _unsaved():
-        return _unsaved()[name]
-    path = texts.find_comparison(name)
-    try:
-        return _read(str(path), path.stat().st_mtime_ns)
-    except FileNotFoundError as error:  # another tab deletes it at this moment
-        raise InputError(f"the result {name!r} was deleted; choose another") from error
-
-
-@st.cache_resource(max_entries=200, show_spinner=False)
-def _read(path: str, stamp: int) -> Comparison:
-    return texts.read_comparison(Path(path))
-
-
-def recorded_for(analysis: "Analysis", prompt: str | None) -> Comparison | None:
-    """The recorded result of a prompt; of None the first whose lanes differ, which shows most."""
-    found = [one for name in texts.recorded_ids() if (one := _readable(name)) and one.analysis == analysis.name]
-    if prompt is not None:
-        return next((one for one in found if one.prompt == prompt), None)
-    return next((one for one in found if first_difference(one.lanes[-1], one) is not None), next(iter(found), None))
+    return _unsaved()[name] if name in _unsaved() else open_once(name)
 
 
 def follow_example(analysis: "Analysis", prompt: str) -> None:
     """An example was chosen: show what is recorded of it; a recorded result of another one makes way."""
-    found = recorded_for(analysis, prompt)
+    found = recorded_for(analysis.name, prompt)
     if found is not None:
         show_result(found.id)
     elif st.session_state.get(session.WRITTEN) in texts.recorded_ids():
         show_result("")
-
-
-def _readable(name: str) -> Comparison | None:
-    try:
-        return open_result(name)
-    except InputError:  # a damaged recorded file is told where it is chosen
-        return None
 
 
 def result_label(name: str) -> str:

@@ -71,7 +71,8 @@ def _strip(analysis: "Analysis | None") -> None:
                 caption("Nothing is in hand yet: capture a capability on **Home**.")
             else:
                 badge = ":gray-badge[recorded]" if analysis.recorded else ":blue-badge[yours]"
-                st.markdown(f":small[{badge} {describe_capture(analysis)}]", help=_BADGE[analysis.recorded])
+                told = f"{_BADGE[analysis.recorded]} {capture_details(analysis)}"
+                st.markdown(f":small[{badge} {describe_capture(analysis)}]", help=told)
         with st.container(horizontal=True, width="content", gap="small"):
             with st.popover("Switch", icon=":material/swap_horiz:", help="Choose another capture, site or direction"):
                 _switch(analysis)
@@ -90,14 +91,22 @@ _BADGE = {
 
 
 def describe_capture(analysis: "Analysis") -> str:
-    """Model, capability and subspace in one line, escaped."""
+    """Model, capability, rank and selection in one short line, escaped."""
     record, at = analysis.provenance, session.selection(analysis)
+    model = model_name(record).rpartition("/")[2].partition("@")[0]
     return (
-        f"**{escaped(model_name(record))}** · capability **{escaped(record.capability)}** "
-        f"({counted(record.examples_used, 'example')}, "
-        f"{escaped(record.loss)} loss, {escaped(record.prompt_style)} prompts) · "
-        f"layers {ranges(analysis.layers)} · rank {session.chosen_rank(analysis.d_kv)} of {analysis.d_kv} · "
+        f"**{escaped(record.capability)}** on {escaped(model)} · "
+        f"rank {session.chosen_rank(analysis.d_kv)} of {analysis.d_kv} · "
         f"selected: **layer {at.layer} {at.kind}, direction {at.direction + 1}**"
+    )
+
+
+def capture_details(analysis: "Analysis") -> str:
+    """What else made the capture, escaped."""
+    record = analysis.provenance
+    return (
+        f"{escaped(model_name(record))}, {counted(record.examples_used, 'example')}, {escaped(record.loss)} loss, "
+        f"{escaped(record.prompt_style)} prompts, layers {ranges(analysis.layers)}."
     )
 
 

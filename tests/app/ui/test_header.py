@@ -84,8 +84,8 @@ def test_what_is_in_hand_is_written_into_the_address_at_once(home: Path, monkeyp
 def test_every_page_opens_on_a_recorded_capture_without_a_model(home: Path, where: Path) -> None:
     at = opened(where)
     assert "recorded" in strip(at)
-    assert "capability **arithmetic** (50 examples, aligned loss, raw prompts)" in strip(at)
-    assert "layers 15, 29 · rank 96 of 192 · selected: **layer 29 value, direction 1**" in strip(at)
+    assert "**arithmetic** on SmolLM2" in strip(at)
+    assert "rank 96 of 192 · selected: **layer 29 value, direction 1**" in strip(at)
     assert shared().models.resident is None
     assert any("No model is in memory" in element.value for element in at.markdown)
 
@@ -94,7 +94,7 @@ def test_every_page_opens_on_a_recorded_capture_without_a_model(home: Path, wher
 def test_a_link_restores_what_is_in_hand_and_the_selection(home: Path, where: Path) -> None:
     wanted = {"capture": "multiple-choice", "layer": "15", "kind": "key", "direction": "7", "text": "3", "token": "5"}
     at = opened(where, **wanted)
-    assert "capability **multiple-choice**" in strip(at)
+    assert "**multiple-choice** on" in strip(at)
     assert "selected: **layer 15 key, direction 7**" in strip(at)
     assert link(at).items() >= wanted.items()
 
