@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from app.jobs.requests import WriteRequest
-from app.side_by_side import agreement, history, lane_pickers, prompt_pickers, results
+from app.side_by_side import agreement, history, lane_pickers, mixing_desk, prompt_pickers, results
 from app.side_by_side.lanes import SWEEP
 from app.ui import launch, session
 from app.ui.header import header
@@ -42,6 +42,7 @@ def pick(analysis: "Analysis", prompt: str, answer: str | None) -> WriteRequest 
     except InputError as error:
         failure("These lanes cannot be written:", str(error))
         return None
+    mixing_desk.say_lost_mix()
     key = session.model_key(analysis)
     return WriteRequest(analysis, key, specs, prompt, style, sampling, others, answer, grid)
 

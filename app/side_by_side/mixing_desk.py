@@ -1,5 +1,6 @@
 """The mixing desk: a lane in which each leading direction of a site has a gain. What its faders mean: `faders.py`."""
 
+import shlex
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, cast
@@ -12,7 +13,8 @@ from app.ui import session
 from app.ui.links import write_linked
 from app.ui.widgets import caption, counted, escaped, failure
 from spd_core.errors import InputError
-from spd_core.models.families import Kind
+from spd_core.models.families import BUILTIN, Kind
+from spd_core.models.identity import pinned
 from spd_core.recipes.gains import SiteGains, gains_in_words, gains_text, parse_gains
 from spd_core.recipes.lanes import LaneSpec
 from spd_core.subspace.spectrum import numerical_rank
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 _LOUDEST, _STEP = 4.0, 0.25
 _MUTE, _SOLO = "mute", "solo"
+_WIDE = 420  # of the desk, in pixels
 
 
 def pick_mix(analysis: "Analysis", rank: int) -> tuple[LaneSpec, ...]:
@@ -40,12 +43,16 @@ def pick_mix(analysis: "Analysis", rank: int) -> tuple[LaneSpec, ...]:
     ) as desk:
         if desk.open:
             _draw(analysis, strips)
-    if trouble := st.session_state.get(session.MIX_TROUBLE):
-        failure("This mix cannot be used:", trouble)
     mix = faders.mix_of(strips)
     control = bool(st.session_state.get(session.MIX_CONTROL))
     write_linked({session.MIX: gains_text(mix), session.MIX_CONTROL: "random" if control and mix else ""})
     return mixed_lanes(mix, rank, control)
+
+
+def say_lost_mix() -> None:
+    """Why the mix of a link, or of another capture, is not there, until another one is made."""
+    if trouble := st.session_state.get(session.MIX_TROUBLE):
+        failure("This mix cannot be used:", trouble)
 
 
 def mixed_lanes(mix: tuple[SiteGains, ...], rank: int, control: bool) -> tuple[LaneSpec, ...]:
@@ -54,6 +61,16 @@ def mixed_lanes(mix: tuple[SiteGains, ...], rank: int, control: bool) -> tuple[L
         return ()
     lane = LaneSpec(rank=str(max(rank, *(own.highest for own in mix))), strength=0.0, gains=mix)
     return (lane, lane.model_copy(update={"of": "random"})) if control else (lane,)
+
+
+def fold_command(analysis: "Analysis", mix: tuple[SiteGains, ...]) -> str:
+    """What writes the mixed model as an ordinary checkpoint."""
+    record, highest = analysis.provenance, max(own.highest for own in mix)
+    model = [] if record.model == BUILTIN else ["--model", record.model]
+    revision = pinned(record.model, record.revision)
+    gains = ["--subspace", analysis.name, "--rank", str(max(highest, 1)), "--gains", gains_text(mix)]
+    base = [*model, *(["--revision", revision] if revision else [])]
+    return shlex.join(["python", "-m", "spd_core", "export", *base, *gains, "--out", "mixed"])
 
 
 # --- what the desk holds -----------------------------------------------------------------------------------------
@@ -134,6 +151,9 @@ def _draw(analysis: "Analysis", strips: Mapping[SitePlace, Strip]) -> None:
         on_change=lambda: state.update({session.MIX_CONTROL: state[session.MIX_CONTROL_SHOWN]}),
         help="A control: what these gains do to any directions is not due to the capability's.",
     )
+    if mix := faders.mix_of(strips):
+        caption("The mixed model as an ordinary checkpoint:")
+        st.code(fold_command(analysis, mix), language="bash", wrap_lines=True, width=_WIDE)
 
 
 def _pick_site(analysis: "Analysis", strips: Mapping[SitePlace, Strip]) -> SitePlace:
@@ -215,6 +235,7 @@ def _say_mix(strips: Mapping[SitePlace, Strip]) -> None:
     if not mix:
         caption(f"Every gain is 1: no lane yet. The first {FADERS} directions have faders; 0 removes, below 0 flips.")
         return
-    caption(f"**Mixed: {escaped(gains_in_words(mix))}.** K̃ = K + Σ (gᵢ − 1) uᵢ uᵢᵀ K; 0 removes, 1 keeps.")
+    said = f"**Mixed: {escaped(gains_in_words(mix))}.** K̃ = K + Σ (gᵢ − 1) uᵢ uᵢᵀ K; 0 removes, 1 keeps."
+    st.markdown(f":small[{said}]", width=_WIDE)
     if len(mix) > 1:
         st.button("Reset all sites", on_click=_clear)

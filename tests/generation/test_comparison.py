@@ -199,7 +199,7 @@ def test_what_is_mixed_in_a_sentence(home: Path) -> None:
     texts.save_comparison(comparison(TWO.lanes[0], mixed))
     assert texts.load_comparison(TWO.id).lanes[1] == mixed
     verdict = comparison_verdict(comparison(*TWO.lanes, mixed))
-    assert verdict == comparison_verdict(TWO), "a mix is no control of a projection"
+    assert verdict.endswith(comparison_verdict(TWO)), "a mix is no control of a projection"
 
 
 def test_what_a_distilled_lane_is_in_a_sentence() -> None:

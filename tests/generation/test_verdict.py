@@ -3,6 +3,7 @@
 import pytest
 
 from spd_core.generation.verdict import comparison_verdict
+from spd_core.recipes.gains import parse_gains
 from spd_core.recipes.lanes import RAW, Grid, LaneSpec, Sampling
 from tests.generation.test_comparison import comparison, lane
 
@@ -42,6 +43,41 @@ def test_what_speaks_for_the_subspace_says_that_one_text_is_no_proof(case: tuple
 
 def test_the_complement_is_a_control_too() -> None:
     assert "whatever the subspace" in told(OTHER_AT_2, OTHER_AT_2, LaneSpec(complement=True))
+
+
+MIXED = LaneSpec(strength=0, gains=parse_gains("29v_1x0"))
+DRAWN = MIXED.model_copy(update={"of": "random"})
+
+
+@pytest.mark.parametrize(
+    ("mixed", "control", "says"),
+    [
+        (OTHER_AT_3, TEXT, "The mixed lane parts from Raw at token 3 and the same gains on random directions never do: "
+         "here it matters which directions they are."),
+        (TEXT, OTHER_AT_2, "same text as Raw and the same gains on random directions part from it at token 2"),
+        (TEXT, TEXT, "write the same text as Raw: these gains change nothing here."),
+        (OTHER_AT_2, OTHER_AT_3, "both part from Raw, at tokens 2 and 3: here the gains did it, whatever"),
+        (OTHER_AT_2, None, "parts from Raw at token 2. Without the same gains on random directions beside it"),
+    ],
+)  # fmt: skip
+def test_a_mix_is_told_beside_its_own_control(mixed: list[str], control: list[str] | None, says: str) -> None:
+    lanes = [lane("Raw", TEXT), lane("Mixed", mixed, spec=MIXED)]
+    lanes += [] if control is None else [lane("Mixed random subspace", control, spec=DRAWN)]
+    said = comparison_verdict(comparison(*lanes))
+    assert says in said
+    assert ("One text is no proof" in said) == (control is not None and (mixed == TEXT) != (control == TEXT))
+
+
+def test_a_mix_and_a_projection_are_told_after_each_other() -> None:
+    lanes = [lane("Raw", TEXT), lane("Projected", OTHER_AT_2, spec=LaneSpec()), lane("Random", TEXT, spec=RANDOM)]
+    alone = comparison_verdict(comparison(*lanes))
+    other = MIXED.model_copy(update={"gains": parse_gains("29v_1x2"), "of": "random"})
+    both = comparison_verdict(comparison(*lanes, lane("M", OTHER_AT_3, spec=MIXED), lane("R", TEXT, spec=DRAWN)))
+    assert both.startswith("The mixed lane parts from Raw at token 3")
+    assert both.endswith(alone), "its own control stays its own"
+    assert both.count("One text is no proof") == 1
+    apart = comparison_verdict(comparison(*lanes, lane("M", OTHER_AT_3, spec=MIXED), lane("R", TEXT, spec=other)))
+    assert "Without the same gains on random directions" in apart, "other gains are no control"
 
 
 def test_noise_of_its_own_is_said_instead_of_anything_else() -> None:

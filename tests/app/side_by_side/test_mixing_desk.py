@@ -1,5 +1,6 @@
 """The mixing desk on the page, without a browser: faders to lane to text, link and back, and what cannot be."""
 
+import shlex
 from pathlib import Path
 
 import pytest
@@ -8,9 +9,11 @@ from streamlit.testing.v1 import AppTest
 
 from app.jobs.captures import load_saved
 from app.side_by_side.filling import lane_widgets
-from app.side_by_side.mixing_desk import mixed_lanes
+from app.side_by_side.mixing_desk import fold_command, mixed_lanes
 from app.ui import session
+from spd_core.cli.lanes import open_lanes
 from spd_core.generation import comparison as texts
+from spd_core.generation.compare import lanes_of
 from spd_core.intervention.lanes import subspace_for
 from spd_core.intervention.projection import Lane
 from spd_core.models.loading import LanguageModel
@@ -121,6 +124,7 @@ def test_a_link_restores_the_mix_and_a_bad_one_is_a_sentence(empty_history: Path
     ):
         found = opened(mix=bad)
         assert said in plainly(found), bad
+        assert not any(drawer.error for drawer in found.expander), "a closed drawer would hide it"
         assert mix(found) == ""
         assert not next(button for button in found.button if button.label == "Generate").disabled
         desk_of(found)
@@ -163,6 +167,18 @@ def test_what_the_widgets_say_of_mixed_lanes() -> None:
     plain = lane_widgets([RAW, LaneSpec(rank="96"), LaneSpec(rank="96", of="random")])
     assert (plain[session.MIX], plain[session.MIX_CONTROL]) == ("", False)
     assert lane_widgets([MUTED])[session.MIX] == "29v_1x0"
+
+
+def test_the_command_folds_the_mix_of_the_page(builtin_lm: LanguageModel) -> None:
+    analysis = load_saved(recorded_captures()[0])
+    mix = parse_gains("15k_2x-1_29v_1x0_120x3")
+    words = shlex.split(fold_command(analysis, mix))
+    options = dict(zip(words[4::2], words[5::2], strict=True))
+    assert (words[:4], options.pop("--out")) == (["python", "-m", "spd_core", "export"], "mixed")
+    (folded,) = open_lanes("mixed", options["--subspace"], 1.0, options["--rank"], options["--gains"])
+    (lane,) = lanes_of(mixed_lanes(mix, 96, control=False), analysis, {})
+    torch.testing.assert_close(folded.maps(builtin_lm), lane.maps(builtin_lm), rtol=0, atol=1e-14)
+    assert options.keys() == {"--subspace", "--rank", "--gains"}
 
 
 def test_the_preset_project_is_the_projection_at_rank_8(builtin_lm: LanguageModel) -> None:
