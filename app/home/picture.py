@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Step:
+class MethodPicture:
     """One picture with its words; of the drawings one is there.
 
     Attributes:
@@ -51,28 +51,28 @@ def method_html(analysis: "Analysis", site: "Site", example: int, rank: int, tex
     record, few = analysis.provenance, steepness(analysis.sites[site]).own
     reads = f"The model reads {counted(record.examples_used, 'example')} of {record.capability}; the answer's "
     steps = (
-        Step(
+        MethodPicture(
             "Tokens",
             f"{reads}{counted(record.supervised_tokens, 'token')} carry the loss.",
             tokens=_tokens(analysis, example),
         ),
-        Step(
+        MethodPicture(
             "Keys and values",
             f"For each of the {record.tokens:,} tokens, layer {site.layer} stores a key and a value: {site.d_kv} "
             "numbers each.",
             squares=24,
         ),
-        Step(
+        MethodPicture(
             "Gradients",
             "Which nudge of these numbers would make the right answer likelier? A gradient for every token.",
             bars=_gradients(analysis, site, example),
         ),
-        Step(
+        MethodPicture(
             "Directions",
             f"{few} of {site.d_kv} directions hold {SHARE:.0%} of the gradients' energy: the capability subspace.",
             bars=_spectrum(analysis.sites[site].values, few),
         ),
-        Step(
+        MethodPicture(
             "Projected text",
             f"Keep {rank} of {site.d_kv} directions, drop the rest, and let the model write again.",
             texts=_texts(text),
