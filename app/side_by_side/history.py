@@ -58,8 +58,7 @@ def show_result(name: str) -> None:
     st.session_state[session.WRITTEN] = name
     for key in (session.PLACE, session.CELL, session.TEXT_TROUBLE):
         st.session_state.pop(key, None)
-    if not name:
-        write_linked({session.WRITTEN: ""})
+    write_linked({session.CELL: "", **({} if name else {session.WRITTEN: ""})})
 
 
 def refill(name: str) -> None:

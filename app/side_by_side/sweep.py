@@ -5,6 +5,7 @@ import streamlit as st
 from app.side_by_side import sweep_chart
 from app.side_by_side.lane_pickers import take_cell
 from app.ui import session
+from app.ui.links import write_linked
 from app.ui.widgets import caption, chart, is_dark
 from spd_core.generation.comparison import Comparison
 
@@ -21,7 +22,10 @@ def pick_cell(comparison: Comparison) -> int:
     )
     measure = measure if measure in sweep_chart.MEASURES else sweep_chart.LIKELIHOOD
     last = len(comparison.lanes) - 1
+    if session.CELL not in st.session_state and (linked := st.query_params.get(session.CELL, "")).isdecimal():
+        st.session_state[session.CELL] = int(linked[:9])
     chosen = session.clamped(st.session_state.get(session.CELL, last), 1, last)
+    write_linked({session.CELL: str(chosen)})
     chart(
         sweep_chart.sweep_map(comparison, measure, chosen, dark=is_dark()),
         key=f"chart_sweep_{comparison.id}_{chosen}_{measure}",

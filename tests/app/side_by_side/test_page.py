@@ -143,6 +143,11 @@ def test_a_sweep_shows_its_map_and_each_cell(at: AppTest) -> None:
     assert at.selectbox(key=session.CELL_SHOWN).value == 4
     at.selectbox(key=session.CELL_SHOWN).set_value(1).run()
     assert "into 24 of 192 directions of arithmetic, with strength 0.5" in text_of(at)
+    assert at.query_params[session.CELL] in ("1", ["1"])
+    again = opened(written=found.id, cell="1")
+    assert again.selectbox(key=session.CELL_SHOWN).value == 1, "the link says which cell is read"
+    assert again.session_state[session.MODE] == lanes.SWEEP
+    assert again.text_input(key=session.SWEEP_RANKS).value == "24, 96"
     press(at, "Use its rank and strength for lanes")
     assert at.session_state[session.MODE] == lanes.LANES
     assert "rank 24, α 0.5, keys and values" in text_of(at)
