@@ -31,6 +31,7 @@ class Job(Generic[Result, News]):
         error: why it failed, fit for a screen.
         notice: what the user should know although it succeeded.
         computes: it uses a model, so that others have to take turns with it.
+        owner: the session that started it, and `key`, under which that session keeps it.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Job(Generic[Result, News]):
         self.news: News | None = None
         self.result: Result | None = None
         self.error = self.notice = ""
+        self.owner = self.key = ""
         self.started = self._seen = time.monotonic()
         self.ended: float | None = None
         self._work, self._idle_limit, self.computes = work, idle_limit, computes
@@ -148,6 +150,11 @@ def _stop_all() -> None:
     for job in running:
         job.join(10)
     COMPUTING.acquire(timeout=10)  # for good: no page shall enter torch any more
+
+
+def left_alone(is_open: Callable[[str], bool]) -> "list[Job[Any, Any]]":
+    """Running jobs whose session is not open any more: its page was reloaded, or closed."""
+    return [job for job in _running() if job.owner and not is_open(job.owner)]
 
 
 def others_at_work(own: "Job[Any, Any] | None" = None) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 import streamlit as st
 
 from app.jobs.job import Job
-from app.ui import session
+from app.ui import launch, session
 from app.ui.widgets import duration
 from spd_core.errors import InputError
 from spd_core.evaluation.progress import EvaluationView, describe, finished_cells, steps
@@ -86,6 +86,7 @@ def strip(shows: tuple[str, ...] = (), shown_run: str = "") -> None:
 
 def leave_for(page: Path | None) -> None:
     """Go to the page that somebody has chosen in the strip, unless it is this one (`page`)."""
+    launch.take_over()
     chosen = st.session_state.pop(session.GO_TO, None)
     if chosen is not None and chosen != page:
         st.switch_page(chosen, query_params={})  # without it, Streamlit refuses to leave what its address is bound to

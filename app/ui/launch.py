@@ -4,8 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
+from streamlit import runtime
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from app.jobs.job import Job
+from app.jobs.job import Job, left_alone
 from app.jobs.models import import_engine, shared
 from app.ui import session
 
@@ -80,7 +82,25 @@ def start(key: str, work: "Callable[[Job[Any, Any]], Any]") -> None:
         import_engine()
         return work(job)
 
-    st.session_state[key] = Job(with_engine).start()
+    job = Job(with_engine)
+    job.owner, job.key = _own_id(), key
+    st.session_state[key] = job.start()
+
+
+def take_over() -> None:
+    """On a session's first run: have the jobs of sessions that are not open any more, as after a reload."""
+    if session.TAKEN_OVER in st.session_state or not runtime.exists():
+        return
+    st.session_state[session.TAKEN_OVER] = True
+    for job in left_alone(runtime.get_instance().is_active_session):
+        st.session_state[job.key] = job
+        job.owner = _own_id()
+
+
+def _own_id() -> str:
+    """This session, among those of the server."""
+    context = get_script_run_ctx()
+    return context.session_id if context is not None else ""
 
 
 def start_merging(card: "AdapterCard", target: "Path") -> None:

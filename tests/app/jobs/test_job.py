@@ -101,3 +101,16 @@ def test_what_fails_because_the_process_ends_is_no_line_in_the_log() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=LONG)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_jobs_of_sessions_that_are_not_open_are_left_alone() -> None:
+    jobs = [Job(forever) for _ in range(3)]
+    for job, owner in zip(jobs, ("open", "reloaded", ""), strict=True):
+        job.owner = owner
+        job.start()
+    found = job_module.left_alone(lambda owner: owner == "open")
+    for job in jobs:
+        job.stop()
+        job.join(LONG)
+    assert found == [jobs[1]]
+    assert job_module.left_alone(lambda owner: False) == [], "none of them runs any more"
