@@ -29,11 +29,13 @@ from spd_core.data.tables import SEPARATORS, Encoding, FileTable, read_file, rea
 from spd_core.errors import InputError
 
 NONE = "(none)"
-_FIELDS = {"prompt": "Prompt", "answer": "Answer", "id": "Id", "split": "Split", "tests": "Tests"}
+_FIELDS = {"prompt": "Prompt", "answer": "Answer", "id": "Id", "split": "Split", "tests": "Tests", "spans": "Spans"}
 _NEEDED = {"prompt", "answer"}
 _HELP = {
     "split": "calibration, train or heldout; test and validation count as heldout.",
     "tests": "Assertions that decide whether code is right: a JSON list, or one a line.",
+    "spans": "A row's own loss: [[0, 2]] for the first two characters of its answer, or a rule such as number, "
+    'after:TEXT or {"regex": "[0-9]+"}. Rows without one take the rule below.',
 }
 _RULES = {"the whole answer": "answer", "the last number": "number", "the tests": "tests"}
 _AFTER, _REGEX, _FILE = "what follows a text", "a regular expression", "as the file says"

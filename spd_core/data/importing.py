@@ -31,6 +31,7 @@ _GUESSES = {
     "id": ("id",),
     "split": ("split",),
     "tests": ("tests", "test_list"),
+    "spans": ("spans",),
 }
 _SPLIT_WORDS = {"training": "train", "test": "heldout", "validation": "heldout", "held out": "heldout"}
 
@@ -86,7 +87,7 @@ def recognise(table: FileTable) -> str:
 
 
 def guess_columns(columns: Iterable[str]) -> dict[str, str]:
-    """The columns that by their names are most likely prompt, answer, id, split and tests."""
+    """The columns that by their names are most likely prompt, answer, id, split, tests and spans."""
     by_name = {column.lower(): column for column in reversed(list(columns))}
     found: dict[str, str] = {}
     for field, names in _GUESSES.items():

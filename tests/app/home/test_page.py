@@ -16,6 +16,7 @@ from app.ui import session
 from spd_core.data.capability import read_capability
 from spd_core.data.catalog import read_named, save_capability, saved_capabilities
 from spd_core.data.importing import CUSTOM
+from spd_core.data.spans import char_spans, render_prompt
 from tests import ROOT
 from tests.app.test_pages import prepared, press, text_of
 from tests.waiting import LONG
@@ -132,6 +133,30 @@ def test_the_examples_can_be_browsed_by_split(at: AppTest) -> None:
 
 
 # --- import --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.builtin
+def test_a_column_of_ones_own_says_where_the_loss_is(at: AppTest, tmp_path: Path) -> None:
+    file = tmp_path / "own.jsonl"
+    rows = [
+        {"Frage": "2 + 2?", "Antwort": "4, I think", "Stelle": [[0, 1]]},
+        {"Frage": "3 + 3?", "Antwort": "It is 6", "Stelle": None},
+        {"Frage": "4 + 4?", "Antwort": "It is 8", "Stelle": [[0, 99]]},
+    ]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    pick_file(at, file)
+    for label, column in (("Prompt", "Frage"), ("Answer", "Antwort"), ("Spans", "Stelle")):
+        labelled(at.selectbox, f"{label} column").set_value(column).run()
+    assert "line 3: Stelle: range [0, 99] leaves the answer" in text_of(at).replace("**", "").replace("\\", "")
+    labelled(at.checkbox, "Leave these out and go on with 2 good rows").check().run()
+    labelled(at.selectbox, "The loss is on").set_value("the last number").run()
+    press(at, "Save 2 examples")
+    saved = read_named("own")
+    first, second = (char_spans(e, saved.settings, render_prompt(e, saved.settings, "raw", None), "aligned")
+                     for e in saved.examples)  # fmt: skip
+    texts = [render_prompt(example, saved.settings, "raw", None).text for example in saved.examples]
+    assert [texts[0][start:end] for start, end in first] == ["4"], "the row's own"
+    assert [texts[1][start:end] for start, end in second] == ["6"], "the rule of the file"
 
 
 @pytest.mark.builtin
