@@ -35,7 +35,7 @@ left.subheader("3 · Which tokens carry the loss", anchor=False)
 mask = left.container()
 with right:
     st.subheader("4 · Capture", anchor=False)
-    examples, layers_text, batch, center = pickers.pick_capture_settings(capability)
+    examples, layers_text, batch, center, told = pickers.pick_capture_settings(capability)
     below = st.container()
 
 with card:
@@ -55,8 +55,9 @@ if key and prepared and capability:
         with card:
             pickers.memory_estimate(prepared, key.dtype, layers, batch)
     except InputError as error:
-        with below:
-            failure("These layers cannot be used:", str(error))
+        for place in (below, told):
+            with place:
+                failure("These layers cannot be used:", str(error))
 else:
     mask.markdown("One example appears here as soon as the model's tokenizer is read and a capability is chosen.")
 

@@ -3,6 +3,7 @@
 from typing import Any, cast, get_args
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from app.home import examples, importer
 from app.home.recent import recent_models, remember
@@ -233,17 +234,23 @@ def _apply_preset() -> None:
     st.session_state.update(PRESETS.get(st.session_state[session.CAPTURE_PRESET], {}))
 
 
-def pick_capture_settings(capability: Capability | None) -> tuple[int, str, int, bool]:
-    """Number of examples, layers (text), batch size, centre: presets first, the knobs folded away."""
+def pick_capture_settings(
+    capability: Capability | None,
+) -> tuple[int, str, int, bool, DeltaGenerator]:
+    """Number of examples, layers (text), batch size, centre: presets first, the knobs folded away.
+
+    The last is a place among the knobs for what is wrong with them: while they are open, they hide the page.
+    """
     row = st.container(horizontal=True, vertical_alignment="center")
     presets = row.container(width="content")
     with row.popover("Settings", icon=":material/tune:"):
         examples, layers, batch, center = _pick_knobs(capability)
+        told = st.container()
     with presets:
         _pick_preset()
     spaced = escaped(layers.replace(",", ", "))
     row.markdown(f":small[{counted(examples, 'example')}, layers {spaced}, batch size {batch}]")
-    return examples, layers, batch, center
+    return examples, layers, batch, center, told
 
 
 def _pick_knobs(capability: Capability | None) -> tuple[int, str, int, bool]:
