@@ -5,7 +5,7 @@ from functools import partial
 
 import streamlit as st
 
-from app.spectrum import subspace_views, views
+from app.spectrum import map_view, subspace_views, views
 from app.ui import session
 from app.ui.header import header
 from app.ui.verdict import draw_verdict
@@ -15,7 +15,9 @@ from spd_core.subspace.verdict import spectrum_verdict
 
 VIEWS = ("Cumulative energy", "Singular values", "Ratio to the null", "Overlap", "Gradient rows")
 
-analysis = header("Spectrum", "How many directions carry this capability?", shows=(session.NULLS_JOB,))
+analysis = header(
+    "Spectrum", "How many directions carry this capability?", shows=(session.NULLS_JOB, session.EFFECTS_JOB)
+)
 if analysis is None:
     empty_page("The spectrum of captured gradients appears here.")
 else:
@@ -25,8 +27,8 @@ else:
     left, right = st.columns((2, 3), gap="medium")
     with left:
         rank = views.pick_rank(analysis)
-    if views.has_map(analysis):
-        views.map_of_sites(analysis, rank)
+    if map_view.has_map(analysis):
+        map_view.map_of_sites(analysis, rank)
     draw: tuple[Callable[[Analysis, int], None], ...] = (
         partial(views.curves, views.ENERGY, place=right),
         partial(views.curves, views.VALUES, place=right),

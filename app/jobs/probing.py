@@ -1,4 +1,4 @@
-"""What Token attributions asks of a model, on background threads: read a text, logit lenses, a causal check.
+"""What pages ask of a model, on background threads: read a text, logit lenses, a causal check, the effect of sites.
 
 Imports torch only where it computes, so that pages can name requests and results at once.
 """
@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from app.jobs.job import Job
 from app.jobs.models import ModelKey, ModelStore
-from app.jobs.requests import CheckRequest, LensRequest, ReadRequest
+from app.jobs.requests import CheckRequest, EffectsRequest, LensRequest, ReadRequest
 from spd_core.data.capability import Split, Style
 from spd_core.subspace.analysis import Analysis
 
 if TYPE_CHECKING:
     from spd_core.attribution.causal import CausalCheck
     from spd_core.attribution.lens import Lens, ReadText
+    from spd_core.attribution.site_effects import SiteEffects
     from spd_core.data.spans import Encoded
     from spd_core.models.loading import LanguageModel
 
@@ -104,6 +105,22 @@ def check(
         tell=job.tell,
     )
     return Probed(request, result, time.monotonic() - started)
+
+
+def effects(
+    job: "Job[Probed[EffectsRequest, SiteEffects], None]", request: EffectsRequest, key: ModelKey, store: ModelStore
+) -> "Probed[EffectsRequest, SiteEffects]":
+    """What projecting each site alone does to the loss tokens, beside a random subspace.
+
+    Raises:
+        SpdError: the model cannot be loaded, the capture kept no texts, or it was stopped before its first site.
+    """
+    from spd_core.attribution.site_effects import site_effects
+
+    lm = _model(job, request.analysis, key, store)
+    started = time.monotonic()
+    found = site_effects(lm, request.analysis, request.rank, seed=SEED, stop=job.stopping, tell=job.tell)
+    return Probed(request, found, time.monotonic() - started)
 
 
 def _model(job: "Job[Any, Any]", analysis: Analysis, key: ModelKey, store: ModelStore) -> "LanguageModel":

@@ -80,6 +80,14 @@ def same_capture(first: Analysis, second: Analysis) -> bool:
     return first.name == second.name and first.provenance == second.provenance
 
 
+@dataclass(frozen=True, eq=False)
+class EffectsRequest:
+    """What projecting each site of an analysis alone does, at a rank."""
+
+    analysis: Analysis
+    rank: int
+
+
 @dataclass(frozen=True)
 class ReadRequest:
     """A text of the user's, to be read at all sites of an analysis."""

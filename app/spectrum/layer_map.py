@@ -9,14 +9,22 @@ from app.ui.figures import INK, PAPER, Drawing, build_figure
 from spd_core.subspace.analysis import SHUFFLED
 from spd_core.subspace.spectrum import choose_rank, effective_rank, held_percent
 from spd_core.subspace.verdict import SHARE
+from spd_core.text import signed
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-NEEDED, EFFECTIVE, KEPT, AGAINST = "directions for 90 %", "effective rank", "energy at the rank", "ratio to the null"
-MEASURES = (NEEDED, EFFECTIVE, KEPT, AGAINST)
+NEEDED, EFFECTIVE, KEPT = "directions for 90 %", "effective rank", "energy at the rank"
+AGAINST, EFFECT = "ratio to the null", "causal effect"
+MEASURES = (NEEDED, EFFECTIVE, KEPT, AGAINST, EFFECT)
 KINDS = ("key", "value")
-_UNITS = {NEEDED: "directions", EFFECTIVE: "directions", KEPT: "% of the energy", AGAINST: "times as many"}
+_UNITS = {
+    NEEDED: "directions",
+    EFFECTIVE: "directions",
+    KEPT: "% of the energy",
+    AGAINST: "times as many",
+    EFFECT: "nats a loss token",
+}
 # Light page, dark page: from steep to flat. All light or all dark, so that one ink can be read on any of them.
 _STEEP = (("#7fb9d8", "#b9d9e9", "#f2f6f9"), ("#2c7096", "#21506a", "#182630"))
 _AROUND_ONE = (("#e8a56b", "#f2f6f9", "#7fb9d8"), ("#8f4a0c", "#182630", "#2c7096"))
@@ -34,6 +42,8 @@ def site_number(panel: Panel, measure: str, rank: int) -> float:
         return held_percent(panel.energy[panel.rank(rank) - 1])
     if measure == NEEDED:
         return panel.rank_for(SHARE)
+    if measure == EFFECT:
+        return math.nan if panel.effect is None else panel.effect[0]
     null = panel.nulls.get(SHUFFLED)
     return math.nan if null is None else choose_rank(f"energy:{SHARE}", null)[0] / panel.rank_for(SHARE)
 
@@ -43,6 +53,8 @@ def site_text(panel: Panel, measure: str, rank: int) -> str:
     number = site_number(panel, measure, rank)
     if math.isnan(number):
         return "?"
+    if measure == EFFECT:
+        return signed(number, "+.2f")
     star = "*" * (measure == AGAINST and panel.beyond_luck is True)
     return {KEPT: f"{number:g}", AGAINST: f"{number:.1f}{star}"}.get(measure, f"{number:.0f}")
 
@@ -81,7 +93,7 @@ def site_map(
         "marker": {"size": 30, "symbol": "square"},
         "showlegend": False,
         "customdata": [list(site) for site in by_site],
-        "text": [f"{texts[site]} {_UNITS[measure]}" for site in by_site],
+        "text": [f"{texts[site]} {_UNITS[measure]}{_beside(by_site[site], measure)}" for site in by_site],
         "hovertemplate": "layer %{x} %{y}<br>%{text}<extra></extra>",
     }
     layout = {
@@ -95,20 +107,29 @@ def site_map(
     return build_figure([heat, squares], layout, dark=dark)
 
 
+def _beside(panel: Panel, measure: str) -> str:
+    """What a random subspace does at the site, on hover."""
+    if measure != EFFECT or panel.effect is None:
+        return ""
+    return f"<br>a random subspace {signed(panel.effect[1], '+.3f')}"
+
+
 _AXIS = {"type": "category", "showgrid": False, "ticks": "", "zeroline": False}
 
 
 def _height(number: float, measure: str) -> float:
     """What the colour stands for: counts and ratios on a log scale, or one large number would take all colours."""
-    return number if measure == KEPT or math.isnan(number) else math.log2(number)
+    return number if measure in (KEPT, EFFECT) or math.isnan(number) else math.log2(number)
 
 
 def _colours(heights: Sequence[float], measure: str, dark: bool) -> Drawing:
-    """One scale for keys and values: the steeper, the further from the page's colour; around 1 for the ratio."""
-    if measure != AGAINST:
+    """One scale for keys and values: the steeper, the further from the page's colour; around 1 or 0 where there are
+    two sides."""
+    if measure not in (AGAINST, EFFECT):
         scale = _STEEP[dark] if measure != KEPT else _STEEP[dark][::-1]
         return {"colorscale": _scale(scale)}
-    reach = max([abs(height) for height in heights if not math.isnan(height)] + [math.log2(1.5)])
+    least = math.log2(1.5) if measure == AGAINST else 0.01
+    reach = max([abs(height) for height in heights if not math.isnan(height)] + [least])
     return {"colorscale": _scale(_AROUND_ONE[dark]), "zmin": -reach, "zmax": reach}
 
 

@@ -37,6 +37,8 @@ class Panel:
         band: [2, d_kv] the bootstrap band, moved onto the spectrum; None when there is none.
         heads: [KV heads, head_dim] singular values of each head alone.
         beyond_luck: whether it is steeper than with shuffled answers, beyond the band; None where that is not known.
+        effect: mean change of log p when this site alone is projected, and with a random subspace; None where that was
+            not measured.
     """
 
     layer: int
@@ -48,6 +50,7 @@ class Panel:
     band: Array | None = None
     heads: Array | None = None
     beyond_luck: bool | None = None
+    effect: tuple[float, float] | None = None
 
     @property
     def label(self) -> str:

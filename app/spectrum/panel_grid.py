@@ -219,6 +219,7 @@ def _names(
         corner = {"x": 1, "xref": f"x{number} domain", "xanchor": "right", "y": names_at}
     stacked = {"yanchor": "top", "xshift": -8, **corner, "yref": f"y{number} domain"}
     lowest = {**stacked, "yanchor": "bottom", "y": 0.02}
+    halo = {} if corner["x"] == 1 else {"bgcolor": _HALO[dark]}  # in the shade it would be a patch
     notes, at = [], 0
     for trace in named:
         low = trace.get("meta") == AT_BOTTOM

@@ -27,7 +27,7 @@ def overlap_matrix(found: Overlap, *, dark: bool = False) -> "go.Figure":
         ]
         for i in range(len(names))
     ]
-    heat: Drawing = {
+    heat = {
         "type": "heatmap",
         "z": mean,
         "x": names,
@@ -43,14 +43,7 @@ def overlap_matrix(found: Overlap, *, dark: bool = False) -> "go.Figure":
         "colorbar": {"title": {"text": "mean angle", "side": "right"}, "ticksuffix": "°", "tickvals": [0, 30, 60, 90]},
     }
     if len(names) > MOST_NUMBERED:
-        between = np.where(np.eye(len(names), dtype=bool), np.nan, mean)  # a subspace and itself are 0° apart
-        low, high = np.nanmin(between), max(np.nanmax(between), np.nanmin(between) + 10)
-        heat |= {"z": between, "zmin": low, "zmax": high, "xgap": 1, "ygap": 1}
-        heat["colorbar"] |= {"tickvals": None}
-        down = _layer_axis(names) | {"autorange": "reversed"}
-        return build_figure(
-            [heat], {"height": 90 + 18 * len(names), "xaxis": _layer_axis(names), "yaxis": down}, dark=dark
-        )
+        return _many(heat, names, mean, dark)
     layout = {"height": 110 + 44 * len(names), "yaxis": {"autorange": "reversed"}}
     cells = [(names[j], names[i], angle) for i, row in enumerate(mean) for j, angle in enumerate(row)]
     x, y, angles = zip(*cells, strict=True)
@@ -58,10 +51,16 @@ def overlap_matrix(found: Overlap, *, dark: bool = False) -> "go.Figure":
     return build_figure([heat, labels], layout, dark=dark)
 
 
-def _layer_axis(names: Sequence[str]) -> Drawing:
-    """Layers by their numbers, the word once: thirty words would be all one sees."""
-    short = [name.removeprefix("layer ") for name in names]
-    return {"tickvals": list(names), "ticktext": short, "title": {"text": "layer" if short != list(names) else ""}}
+def _many(heat: Drawing, names: Sequence[str], mean: Array, dark: bool) -> "go.Figure":
+    """Without numbers in the cells, in colours from the smallest to the largest angle; layers by their numbers."""
+    between = np.where(np.eye(len(names), dtype=bool), np.nan, mean)  # each with itself: 0°
+    low = float(np.nanmin(between))
+    short = [name.removeprefix("layer ") for name in names]  # thirty times the word would be all one sees
+    bar = {**heat["colorbar"], "tickvals": None}
+    many = {"x": short, "y": short, "z": between, "zmin": low, "zmax": max(float(np.nanmax(between)), low + 10)}
+    axis = {"type": "category", "showgrid": False, "title": {"text": "layer" if short != list(names) else ""}}
+    layout = {"height": 90 + 18 * len(names), "xaxis": axis, "yaxis": {**axis, "autorange": "reversed"}}
+    return build_figure([{**heat, **many, "colorbar": bar, "xgap": 1, "ygap": 1}], layout, dark=dark)
 
 
 def rows_scatter(

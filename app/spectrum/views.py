@@ -1,4 +1,4 @@
-"""The parts of the Spectrum page about spectra: rank, map of the layers, curves beside their nulls, and new nulls."""
+"""The parts of the Spectrum page about spectra: rank, curves beside their nulls, and new nulls."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from app.spectrum import charts, layer_map, numbers
+from app.spectrum import charts, numbers
+from app.spectrum.map_view import drawn_layers
 from app.spectrum.numbers import Panel
 from app.ui import launch, progress, session
 from app.ui.tables import to_csv
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
     from streamlit.delta_generator import DeltaGenerator
 
     from spd_core.subspace.analysis import Analysis
-
-MOST_LAYERS = 4
-"""Layers whose curves are all drawn; of more there is a map first, and a cell opens its curves."""
 
 _NULLS_HELP = (
     "Spectra that lack what the capability has. **shuffled answers**: every question with the answer of another one. "
@@ -84,61 +82,6 @@ def _pick_scales(which: str) -> tuple[bool, bool]:
             help="Divide every spectrum by its own norm: losses over more tokens have smaller gradients.",
         )
     return shared, shape
-
-
-# --- many layers ---------------------------------------------------------------------------------------------
-
-
-def has_map(analysis: "Analysis") -> bool:
-    """Whether there are too many layers to draw the curves of all."""
-    return len(analysis.layers) > MOST_LAYERS
-
-
-def map_of_sites(analysis: "Analysis", rank: int) -> None:
-    """A number of every site as a map; a click selects the site, whose curves are drawn below."""
-    left, right = st.columns((3, 2), gap="medium", vertical_alignment="bottom")
-    measure = left.segmented_control(
-        "Map of", layer_map.MEASURES, default=layer_map.NEEDED, required=True, key=session.MAP, bind="query-params"
-    )
-    panels, at = numbers.panels_of(analysis), session.selection(analysis)
-    here = next(panel for panel in panels if (panel.layer, panel.kind) == (at.layer, at.kind))
-
-    def select(point: Any) -> None:
-        session.select(layer=int(point[0]), kind=str(point[1]))
-
-    chart(
-        layer_map.site_map(panels, measure, rank, (at.layer, at.kind), dark=is_dark()),
-        key="chart_map",
-        alt=f"{measure} of {len(panels)} sites, layer by layer; at {here.label} it is "
-        f"{layer_map.site_text(here, measure, rank)}.",
-        pick=select,
-    )
-    caption(f"{_MAP_READ[measure]} Click a cell to draw its curves below.")
-    with right:
-        _pick_more_layers(analysis, at.layer)
-
-
-_MAP_READ = {
-    layer_map.NEEDED: "How many directions hold 90 % of the energy. Strong colour: few, so a steep spectrum.",
-    layer_map.EFFECTIVE: "Over how many directions σ is spread: exp of the entropy of σ / Σσ. Strong colour: few.",
-    layer_map.KEPT: "How much of the energy the rank keeps, in percent.",
-    layer_map.AGAINST: "How many times as many directions shuffled answers need for 90 % of the energy. Blue, above 1: "
-    "the capability is steeper; with a star it is so beyond the luck of the examples.",
-}
-
-
-def _pick_more_layers(analysis: "Analysis", here: int) -> None:
-    others = [layer for layer in analysis.layers if layer != here]
-    kept = st.session_state.get(session.LAYERS_SHOWN, [])
-    st.session_state[session.LAYERS_SHOWN] = [layer for layer in kept if layer in others]
-    st.multiselect("Draw other layers, too", others, key=session.LAYERS_SHOWN, persist_state="session")
-
-
-def drawn_layers(analysis: "Analysis") -> list[int]:
-    """The layers whose curves are drawn: all of a few, else the selected one and those added to it."""
-    if not has_map(analysis):
-        return analysis.layers
-    return sorted({session.selection(analysis).layer, *st.session_state[session.LAYERS_SHOWN]})
 
 
 # --- curves --------------------------------------------------------------------------------------------------

@@ -142,6 +142,7 @@ def _of_jobs(jobs: Mapping[str, Job[Any, Any]], shows: tuple[str, ...]) -> list[
 _JOBS = {
     session.CAPTURE_JOB: ("Capturing gradients", session.HOME),
     session.NULLS_JOB: ("Capturing null spectra", session.SPECTRUM),
+    session.EFFECTS_JOB: ("Projecting each site alone", session.SPECTRUM),
     session.WRITE_JOB: ("Writing lanes", session.SIDE_BY_SIDE),
     session.READ_JOB: ("Reading a text", session.ATTRIBUTIONS),
     session.LENS_JOB: ("Computing the logit lens", session.ATTRIBUTIONS),

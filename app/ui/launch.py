@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from app.jobs.marking import Corpus
-    from app.jobs.requests import CaptureRequest, WriteRequest
+    from app.jobs.requests import CaptureRequest, EffectsRequest, WriteRequest
     from spd_core.data.capability import Capability
     from spd_core.distill.corpus import CorpusRow
     from spd_core.generation.comparison import Comparison
@@ -45,6 +45,18 @@ def start_nulls(analysis: "Analysis") -> None:
 
     key, store = session.model_key(analysis), shared().models
     start(session.NULLS_JOB, work)
+
+
+def start_effects(request: "EffectsRequest") -> None:
+    """Start projecting each site of an analysis alone in the background."""
+
+    def work(job: "Job[Any, Any]") -> Any:
+        from app.jobs import probing
+
+        return probing.effects(job, request, key, store)
+
+    key, store = session.model_key(request.analysis), shared().models
+    start(session.EFFECTS_JOB, work)
 
 
 def start_writing(request: "WriteRequest") -> None:

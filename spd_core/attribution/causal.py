@@ -187,11 +187,11 @@ def _scored(lm: LanguageModel, batch: Sequence[Encoded], lanes: Sequence[Lane], 
     for lane in lanes:
         if stop is not None and stop():
             return None
-        found.append(_token_logp(lm, batch, lane))
+        found.append(token_logp(lm, batch, lane))
     return torch.stack(found)
 
 
-def _token_logp(lm: LanguageModel, batch: Sequence[Encoded], lane: Lane) -> Tensor:
+def token_logp(lm: LanguageModel, batch: Sequence[Encoded], lane: Lane) -> Tensor:
     """[n] log p of every supervised token of a batch, example by example."""
     with lm.lock, torch.inference_mode(), projecting(lm, lane):
         nll, _ = token_losses(lm, batch)

@@ -247,7 +247,7 @@ def test_many_layers_overlap_in_a_map_that_is_wider_than_high() -> None:
     figure = subspace_charts.overlap_matrix(found)
     (heat,) = figure.data
     assert figure.layout.height < 700
-    assert list(figure.layout.xaxis.ticktext) == [str(at) for at in range(30)]
+    assert list(heat.x) == [str(at) for at in range(30)]
     assert figure.layout.xaxis.title.text == "layer"
     assert np.isnan(np.diag(heat.z)).all(), "0° of each with itself would take most of the colours"
     np.testing.assert_allclose(heat.z[3][7], found.angles[3, 7].mean())
@@ -268,6 +268,7 @@ def test_the_map_has_a_cell_for_every_site_that_tells_which_it_is(panels: list[P
 def test_every_measure_of_the_map_by_hand() -> None:
     values = np.array([3.0, 1.0, 1.0, 1.0])  # energies 9, 1, 1, 1 of 12
     one = Panel(0, "key", values, 4, None, {NULL: np.ones(4)}, beyond_luck=True)
+    one = dataclasses.replace(one, effect=(-0.125, 0.5))
     number = {measure: layer_map.site_number(one, measure, 2) for measure in layer_map.MEASURES}
     share = values / 6
     assert number == {
@@ -275,7 +276,10 @@ def test_every_measure_of_the_map_by_hand() -> None:
         layer_map.EFFECTIVE: pytest.approx(np.exp(-(share * np.log(share)).sum())),
         layer_map.KEPT: 83.3,
         layer_map.AGAINST: pytest.approx(4 / 3),
+        layer_map.EFFECT: -0.125,
     }
+    assert layer_map.site_text(one, layer_map.EFFECT, 2) == "−0.12"
+    assert layer_map.site_text(dataclasses.replace(one, effect=None), layer_map.EFFECT, 2) == "?"
     assert layer_map.site_text(one, layer_map.AGAINST, 2) == "1.3*"
     lucky = dataclasses.replace(one, beyond_luck=False)
     assert layer_map.site_text(lucky, layer_map.AGAINST, 2) == "1.3"
