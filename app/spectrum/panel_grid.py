@@ -232,7 +232,7 @@ def _names(
                 "text": f"{_sample(trace)} {trace['name']}",
                 "showarrow": False,
                 "font": font,
-                "bgcolor": _HALO[dark],
+                **halo,
             }
         )
     return notes
