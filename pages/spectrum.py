@@ -41,7 +41,7 @@ else:
             with tab:
                 part(analysis, rank)
     with st.container(horizontal=True):
-        tokens_link()
+        tokens_link("See which tokens make a direction")
         st.page_link(
             session.SIDE_BY_SIDE, label="Read what projecting does to the text", icon=":material/arrow_forward:"
         )

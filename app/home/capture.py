@@ -8,7 +8,7 @@ from app.home.picture import method_html
 from app.jobs.requests import CaptureRequest
 from app.ui import progress, session
 from app.ui.recorded_texts import recorded_for
-from app.ui.widgets import counted, ranges
+from app.ui.widgets import counted, ranges, tokens_link
 
 if TYPE_CHECKING:
     from app.jobs.capturing import CaptureNews
@@ -26,11 +26,8 @@ def welcome(analysis: "Analysis") -> None:
         with st.container(horizontal=True, vertical_alignment="center"):
             if st.button("See what projecting does to a text", type="primary", icon=":material/splitscreen_right:"):
                 st.switch_page(session.SIDE_BY_SIDE)
-            for where, label in (
-                (session.SPECTRUM, "How many directions matter"),
-                (session.ATTRIBUTIONS, "Which tokens make a direction"),
-            ):
-                st.page_link(where, label=label, icon=":material/arrow_forward:")
+            st.page_link(session.SPECTRUM, label="How many directions matter", icon=":material/arrow_forward:")
+            tokens_link("Which tokens make a direction")
 
 
 def running_capture() -> None:

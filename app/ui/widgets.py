@@ -100,11 +100,11 @@ def failure(what: str, message: str) -> None:
     st.error(f"**{what}** {escaped(message)}", icon=":material/error:")
 
 
-def tokens_link() -> None:
+def tokens_link(label: str) -> None:
     """The way to the tokens of the direction in hand, whatever was looked at there last."""
     st.page_link(
         session.ATTRIBUTIONS,
-        label="See which tokens make a direction",
+        label=label,
         icon=":material/arrow_forward:",
         query_params={session.ATTRIBUTION_VIEW: session.ENERGY_SHARES},
     )

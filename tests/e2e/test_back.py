@@ -43,10 +43,11 @@ def test_the_page_that_a_button_leaves_keeps_its_address(browser: Browser) -> No
     page.close()
 
 
-def test_a_link_to_the_tokens_leads_to_the_tokens(open_app: Callable[..., Page]) -> None:
+@pytest.mark.parametrize("start", ["Home", "Spectrum"])
+def test_a_link_to_the_tokens_leads_to_the_tokens(open_app: Callable[..., Page], start: str) -> None:
     page = open_app("/attributions?view=Coordinates")
     expect(main(page).get_by_role("tab", name="Coordinates")).to_have_attribute("aria-selected", "true")
-    go_to(page, "Spectrum")
-    main(page).get_by_role("link", name="See which tokens make a direction").click()
+    go_to(page, start)
+    main(page).get_by_role("link", name="which tokens make a direction").click()
     expect(main(page).get_by_role("tab", name="Energy shares")).to_have_attribute("aria-selected", "true")
     expect(page).not_to_have_url(re.compile("Coordinates"))
