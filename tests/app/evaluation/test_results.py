@@ -22,6 +22,7 @@ from app.evaluation import cost, item_pairs, next_steps, open_tables, pair_chart
 from app.evaluation.item_pairs import ALL, FALLS, GAINED, LIMIT, LOST, RISES, UNREAD, Pair
 from app.side_by_side import opening
 from app.side_by_side.lanes import COMPLEMENT, RANDOM
+from app.side_by_side.mixing_desk import mixed_lanes
 from app.ui import session
 from spd_core.errors import InputError
 from spd_core.evaluation.cells import Cell, cell_path, items_path, read_cell
@@ -32,6 +33,7 @@ from spd_core.evaluation.table import read_table
 from spd_core.intervention.adapters import Adapter, Delta, save_adapter, saved_adapter
 from spd_core.intervention.cards import AdapterCard
 from spd_core.recipes.evaluation import NAMED, Subject
+from spd_core.recipes.gains import parse_gains
 from spd_core.runs import queue, states
 from spd_core.runs.folder import Run
 from spd_core.runs.record import Status
@@ -501,6 +503,19 @@ def cell_of(folder: Path, subject: Subject, set_name: str = "arithmetic", **more
     found = read_cell(folder, subject.name, more.get("seed", 42), set_name)
     assert found is not None
     return found[0]
+
+
+@pytest.mark.parametrize("of", ["capability", "random"])
+def test_a_mixed_subject_opens_with_its_gains_on_the_desk(tmp_path: Path, at_hand: Any, of: Any) -> None:
+    gains = parse_gains("29v_1x0_3x2")
+    subject = Subject(kind="projected", of=of, strength=0, rank="24", gains=gains, kinds=("value",), layers=(29,))
+    found = opening.how_to_open(recipe(["base", subject]), subject, cell_of(tmp_path, subject), answered(1)[0])
+    assert (found.rank, found.values[session.MIX]) == (24, "29v_1x0_3x2")
+    assert found.values[session.MIX_CONTROL] == (of == "random")
+    assert found.scored is not None
+    lanes = mixed_lanes(gains, 24, control=of == "random")
+    drawn = lanes[-1].model_copy(update={"seed": found.values.get(session.RANDOM_SEED, found.scored.spec.seed)})
+    assert found.scored.spec == drawn, "the very lane that Side by side will write"
 
 
 @pytest.mark.parametrize(
