@@ -2,17 +2,18 @@
 // what changes on a page replaces its address, so that Back leads from page to page.
 (() => {
   const push = history.pushState.bind(history);
-  let before = location.href; // the page's address before it last changed
+  // The parameters of the next page come before its path: the page that is left keeps the address that it had when
+  // somebody last touched it.
+  let touched = location.href;
+  for (const event of ["pointerdown", "keydown", "click"])
+    addEventListener(event, () => { touched = location.href; }, { capture: true });
   history.pushState = (state, unused, url) => {
     const next = new URL(url ?? location.href, location.href);
     if (next.pathname === location.pathname) {
-      before = location.href;
       history.replaceState(state, unused, url);
       return;
     }
-    // A button that leads to another page changes the parameters first: the page that is left keeps its own.
-    if (next.search === location.search) history.replaceState(history.state, "", before);
-    before = next.href;
+    if (new URL(touched).pathname === location.pathname) history.replaceState(history.state, "", touched);
     push(state, unused, url);
   };
 })();

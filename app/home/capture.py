@@ -72,11 +72,12 @@ def _layers_left_out(analysis: "Analysis") -> int:
 def capture_summary(analysis: "Analysis", now: CaptureRequest | None) -> None:
     """What was captured, and what was left out."""
     record = analysis.provenance
-    if now is not None and not now.matches(analysis):
+    left_out = _layers_left_out(analysis)
+    if now is not None and not now.matches(analysis) and left_out <= 0:
         st.info("Settings have changed since this capture; it stays until you capture again.", icon=":material/edit:")
     if record.examples_used + len(record.skipped) < record.examples_requested:
         st.info(f"Stopped early: what {record.examples_used} examples gave is kept.", icon=":material/stop_circle:")
-    if (left_out := _layers_left_out(analysis)) > 0:
+    if left_out > 0:
         kept = f"layers {ranges(analysis.layers)} are kept, and {counted(left_out, 'layer')} left out"
         st.info(f"Stopped before all spectra were computed: {kept}.", icon=":material/stop_circle:")
     left, right = st.columns(2, wrap=False)

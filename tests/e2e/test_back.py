@@ -34,10 +34,12 @@ def test_the_page_that_a_button_leaves_keeps_its_address(browser: Browser) -> No
     page.goto("http://lab.test/evaluation?item=4")
     page.evaluate((ROOT / "app" / "back.js").read_text("utf-8"))
     page.evaluate('history.pushState({}, "", "?item=5")')
-    for there in ("", "?lane=2"):  # what Streamlit does for `switch_page`: first the new parameters, then the page
-        page.evaluate("url => history.pushState({}, '', url)", f"/evaluation{there}")
-        page.evaluate("url => history.pushState({}, '', url)", f"/side-by-side{there}")
-        assert page.evaluate("location.href") == f"http://lab.test/side-by-side{there}"
+    # What Streamlit does for `switch_page`: the parameters it is given, those that the next page writes, then its path.
+    for given in ("", "?lane=2"):
+        page.mouse.click(10, 10)
+        for url in (f"/evaluation{given}", "/evaluation?capture=a", "/side-by-side?capture=a"):
+            page.evaluate("url => history.pushState({}, '', url)", url)
+        assert page.evaluate("location.href") == "http://lab.test/side-by-side?capture=a"
         page.go_back()
         assert page.evaluate("location.href") == "http://lab.test/evaluation?item=5"
     page.close()
