@@ -18,6 +18,20 @@ SOURCES = {"held-out": "heldout", "calibration": "calibration", "your own": ""}
 """Where a prompt comes from, and the split of the capability's examples."""
 
 
+_IN_A_LINK = (
+    session.PROMPT_FROM, session.PROMPT_STYLE, session.MODE, session.CHOICE, session.TEMPERATURE, session.TOP_P,
+    session.NEW_TOKENS, session.SEED, session.SAME_NOISE, session.STRENGTH, session.PROJECTS, session.MORE_LANES,
+    session.MORE_RANKS, session.MORE_STRENGTHS, session.DISTILLED, session.SWEEP_RANKS, session.SWEEP_STRENGTHS,
+    session.RANDOM_SEED, session.MIX, session.MIX_CONTROL,
+)  # fmt: skip
+
+
+def is_untouched() -> bool:
+    """Whether nobody has said anything yet of what is to be written: no link, no other page, no hand."""
+    said = {session.PROMPT, session.PROMPT_FROM, session.DISTILLED, session.MIX} & {*st.session_state}
+    return not said and not {*_IN_A_LINK} & {*st.query_params}
+
+
 def fill_form(comparison: Comparison, analysis: "Analysis") -> None:
     """Have a result's prompt, sampling, lanes or sweep in the widgets, as far as they can say it."""
     _prompt(comparison, analysis)

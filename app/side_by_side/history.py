@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, cast
 
 import streamlit as st
 
-from app.side_by_side.filling import fill_form
+from app.side_by_side.filling import fill_form, is_untouched
 from app.ui import session
 from app.ui.links import write_linked
 from app.ui.recorded_texts import open_once, recorded_for
@@ -43,8 +43,7 @@ def shown_result(analysis: "Analysis | None") -> Comparison | None:
             state[session.TEXT_TROUBLE] = str(error)
     if session.TEXT_TROUBLE in state:
         failure("This result cannot be opened:", state[session.TEXT_TROUBLE])
-    untouched = not {session.PROMPT, session.PROMPT_FROM} & {*state, *st.query_params}
-    if result is None and analysis is not None and untouched:
+    if result is None and analysis is not None and is_untouched():
         result = recorded_for(analysis.name)
     if result is not None and analysis is not None and result.id != state.get(session.FILLED):
         state[session.FILLED] = result.id

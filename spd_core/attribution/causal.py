@@ -119,7 +119,7 @@ def causal_check(
     direction: int,
     examples: Sequence[Encoded] | None = None,
     *,
-    batch_size: int = 8,
+    batch_size: int = 4,
     seed: int = 0,
     draws: int = DRAWS,
     tell: Tell = silent,
