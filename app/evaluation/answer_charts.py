@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 _LOOKS = {
-    "ended by themselves": (MUTED, True),
+    "ended before the limit": (MUTED, True),
     "answer could be read": (MUTED, False),
     "right if cut at the first answer": (KEY, False),
     "right": (KEY, True),
@@ -30,7 +30,7 @@ def answer_shares(one: Answered) -> dict[str, float]:
     if one.likelihood:
         return {}
     return {
-        "ended by themselves": one.share("ended"),
+        "ended before the limit": one.share("ended"),
         "answer could be read": one.share("read"),
         "right if cut at the first answer": float(one.early.mean()),
         "right": one.estimate.value,

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _RUN = {
     "revision": FieldLabel("Revision", "Branch, tag or commit on the hub; empty takes the newest."),
     "dtype": FieldLabel("Number format", "auto: bfloat16 where the hardware multiplies it, else float32."),
-    "prompt_style": FieldLabel("Prompt style", "raw: each set's template; chat: the model's chat template."),
+    "prompt_style": FieldLabel("Prompt format", "raw: each set's template; chat: the model's chat template."),
     "batch_size": FieldLabel("Items at once", "Speed and memory."),
     "rounds": FieldLabel("Rounds of training", "Of the arms: each captures, writes and trains again."),
 }

@@ -50,9 +50,9 @@ def panel(table: Table, propose: Callable[[EvaluationRecipe], None], recorded: b
             with row:
                 caption(f"{escaped(step.gives)} {escaped(_cost(step.recipe, table.recipe))}")
         for said in filter(None, (why_no_control(table.recipe, one.name) for one in table.recipe.subjects)):
-            caption(f"Not to be had: {escaped(said)}")
+            caption(f"Not available: {escaped(said)}")
         again = (
-            "All of it is trained and answered on this machine then." if recorded else "Answered items are only read."
+            "All of it is then trained and answered on this machine." if recorded else "Answered items are only read."
         )
         caption(f"Each fills the form, where you see everything before you start it. {again}")
 

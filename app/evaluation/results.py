@@ -199,7 +199,7 @@ def _answers(table: Table) -> None:
     if not sets:
         caption(
             "How long answers are, how they end and whether they can be read appears here with the first set that is "
-            "answered in writing. Likelihoods have no such thing."
+            "answered in writing. Sets scored by likelihood have none of this."
         )
     else:
         _answers_on(table, sets)
@@ -233,7 +233,7 @@ def _answers_on(table: Table, sets: dict[str, Column]) -> None:
 
 def _files(run: "Run", table: Table) -> None:
     name, title = run.id, shown(run.record.title or run.record.recipe.capability)
-    caption("Files of what is filled so far; each is made when you ask for it.")
+    caption("Files of the results so far; each is made when you ask for it.")
     makers: list[tuple[str, str, Callable[[], bytes], str]] = [
         (
             "CSV",

@@ -56,7 +56,7 @@ def panel(name: str, to_form: Callable[[], None]) -> None:
     def propose(wanted: EvaluationRecipe) -> None:
         form.load_evaluation(wanted)
         to_form()
-        st.toast("The form is filled: its cost and the button stand on top.", icon=":material/edit_note:")
+        st.toast("The form is filled in: its cost and the button are at the top.", icon=":material/edit_note:")
 
     redraw_while_live(opened, "evaluation", EvaluationView, draw)
     from app.evaluation import results

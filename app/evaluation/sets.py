@@ -62,7 +62,7 @@ def _pick_one(name: str, before: EvalSet | None, in_domain: bool, key: str) -> E
         eval_set.limit,
         key=f"{key}_limit",
         persist_state="session",
-        help="The first so many; empty takes all.",
+        help="Only the first N; empty takes all.",
         placeholder="all",
     )
     data = eval_set.data

@@ -163,7 +163,7 @@ def _pick_ready(base: Choice, model: str, key: str) -> Choice:
     cards = {card.ref: card for card in finished_adapters() if same_model(card.base, model)}
     refs = tuple(dict.fromkeys((*cards, *base.adapters)))
     adapters = left.multiselect(
-        "Adapters that are there",
+        "Trained adapters",
         refs,
         base.adapters,
         key=f"{key}_adapters",
@@ -182,7 +182,7 @@ def _pick_ready(base: Choice, model: str, key: str) -> Choice:
         persist_state="session",
         format_func=distinct_labels(names, header.capture_label),
         placeholder=_none(names),
-        help="Projected into while it answers, instead of a subspace that is captured anew.",
+        help="Projected into while it answers, instead of capturing a new subspace.",
     )
     exports = sorted(str(path.parent) for path in (spd_home() / "exports").glob("[!.]*/config.json"))
     checkpoints = right.multiselect(

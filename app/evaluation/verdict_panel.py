@@ -65,7 +65,7 @@ def damaged_panel(run: "Run", table: Table, live: bool) -> None:
             disabled=live or all(one.newer for one in table.damaged),
             on_click=_answer_again,
             args=(run,),
-            help="Damaged files are set aside, not deleted; items whose answers are whole are only read.",
+            help="Damaged files are moved aside, not deleted; items whose answers are whole are only read.",
         )
         with st.expander("Which files", icon=":material/description:"):
             caption("  \n".join(escaped(shown(one.reason)) for one in table.damaged))

@@ -97,7 +97,7 @@ def _facts(one: ShownCorpus) -> dict[str, str]:
         "Corpus": one.title,
         "Trained on": f"{one.trained} of {one.could_train} rows",
         "Right": right,
-        "Ended by itself": f"{found.ended:.0%}",
+        "Stopped at end of text": f"{found.ended:.0%}",
         "Tokens, mean / median": f"{found.mean_length:.1f} / {found.median_length:g}",
         "Different texts": f"{found.unique} of {found.rows}",
         "Distinct-1 / 2": f"{_share(found.distinct_1)} / {_share(found.distinct_2)}",

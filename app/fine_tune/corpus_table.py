@@ -49,7 +49,7 @@ def panel(run: "Run", one: ShownCorpus, *, editable: bool) -> None:
     chosen = _pick_filter(one)
     rows = [row for row in one.rows if _FILTERS[chosen](one, row)]
     if not rows:
-        caption("No such row (any more): choose another filter.")
+        caption("No rows match: choose another filter.")
     elif editable:
         _editor(run, one, rows, chosen)
     else:

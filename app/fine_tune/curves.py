@@ -88,7 +88,7 @@ def _schedule(run: "Run", view: RunView) -> None:
                 figure = schedule_charts.grad_norms(view.curves, is_dark())
                 chart(figure, key="chart_norms", alt="The norm of the gradient at each step, before it is clipped")
             else:
-                caption("This run did not tell the norm of its gradients: an earlier version wrote it.")
+                caption("This run has no gradient norms: an earlier version wrote it.")
 
 
 def _as_a_table(view: RunView) -> None:

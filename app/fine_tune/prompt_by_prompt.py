@@ -38,7 +38,7 @@ def panel(run: "Run", corpora: Sequence[ShownCorpus], *, editable: bool) -> None
     chosen = _pick_filter(prompts)
     numbers = [number for number, answers in prompts.items() if _FILTERS[chosen](answers)]
     if not numbers:
-        caption("No such prompt: choose another filter.")
+        caption("No prompts match: choose another filter.")
         return
     table = st.dataframe(
         [_line(number, prompts[number]) for number in numbers],

@@ -128,7 +128,7 @@ def usable(imported: Imported, where: str, remedy: str) -> bool:
     if not good:
         return False
     agreed = f"{session.LEAVE_OUT}-{zlib.crc32(repr(imported.problems).encode('utf-8', 'replace'))}"  # to these only
-    return st.checkbox(f"Leave these out and go on with {counted(good, 'good row')}", key=agreed)
+    return st.checkbox(f"Leave these out and continue with {counted(good, 'good row')}", key=agreed)
 
 
 def _problem_table(problems: tuple[Problem, ...]) -> None:
@@ -222,7 +222,7 @@ def _save_row(capability: Capability, proposed: str) -> None:
         max_chars=70,
         key=f"{session.SAVE_NAME}-{proposed}",
         width=280,
-        help="Letters, digits, dots and dashes. It then stands among the capabilities.",
+        help="Letters, digits, dots and dashes. It is then listed with the capabilities.",
     )
     name = (name or "").strip()
     overwrite = False

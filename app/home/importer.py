@@ -33,7 +33,7 @@ _FIELDS = {"prompt": "Prompt", "answer": "Answer", "id": "Id", "split": "Split",
 _NEEDED = {"prompt", "answer"}
 _HELP = {
     "split": "calibration, train or heldout; test and validation count as heldout.",
-    "tests": "Assertions that decide whether code is right: a JSON list, or one a line.",
+    "tests": "Assertions that decide whether code is right: a JSON list, or one per line.",
     "spans": "A row's own loss: [[0, 2]] for the first two characters of its answer, or a rule such as number, "
     'after:TEXT or {"regex": "[0-9]+"}. Rows without one take the rule below.',
 }
@@ -56,7 +56,7 @@ def pick_capability_file() -> tuple[str, bytes] | None:
     if path and path.strip():
         return read_file(path.strip())
     caption(
-        "A row each example: one JSON object a line, such as "
+        "One example per row: one JSON object per line, such as "
         + escaped('{"prompt": "2 + 2?", "answer": "4"}')
         + ", or a CSV with a header."
     )
@@ -76,7 +76,7 @@ def import_form(name: str, data: bytes) -> Capability | None:
             report = st.container()
             imported = read(_mend(table, read(table)))
             with report:
-                remedy = "Mend these rows below, or in the file and upload it again."
+                remedy = "Fix these rows below, or fix the file and upload it again."
                 if not examples.usable(imported, name, remedy):
                     return None
     except InputError as error:
@@ -100,7 +100,7 @@ def _table(name: str, data: bytes, top: Any) -> FileTable:
         encoding = st.selectbox("Encoding", get_args(Encoding), key=_key("encoding"), persist_state="session")
         separator = st.selectbox(
             "Separator of a CSV",
-            ("found by trying", *SEPARATORS.values()),
+            ("detected", *SEPARATORS.values()),
             key=_key("separator"),
             persist_state="session",
         )
@@ -155,14 +155,14 @@ def _mend(table: FileTable, found: Imported) -> FileTable:
         return table
     import pandas as pd
 
-    with st.expander(f"Mend {counted(len(bad), 'row')} here"):
+    with st.expander(f"Fix {counted(len(bad), 'row')} here"):
         caption("Double-click a cell to change it; what you write counts at once, for this import and not in the file.")
         rows = pd.DataFrame(list(bad.values()), index=pd.Index(list(bad), name="Line"), dtype=object)
         mended = st.data_editor(
             rows,
             key=_key("mend", _token(table), zlib.crc32(repr(bad).encode("utf-8", "replace"))),
             column_config={"_index": st.column_config.NumberColumn("Line", disabled=True)},
-            alt="Rows that cannot be read, to be mended",
+            alt="Rows that cannot be read, to fix",
         )
     changes = {
         line: {column: row[column] or "" for column in table.columns if row[column] != bad[line][column]}

@@ -164,7 +164,7 @@ def pick_loss(capability: Capability | None) -> tuple[Loss, Style]:
         "Loss on", losses, default="aligned", required=True, key=session.LOSS, bind="query-params", help=_LOSS_HELP
     )
     style = right.segmented_control(
-        "Prompt style",
+        "Prompt format",
         ("raw", "chat"),
         default="raw",
         required=True,

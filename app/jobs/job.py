@@ -111,7 +111,7 @@ class Job(Generic[Result, News]):
         except SpdError as error:
             self.error = str(error)
         except Exception as error:  # the thread's edge: nobody above could show it
-            self.error = _explained(error) if not _EXITING.is_set() else "the app was ended meanwhile"
+            self.error = _explained(error) if not _EXITING.is_set() else "the app was stopped meanwhile"
         finally:
             self.ended = time.monotonic()
             del self._work  # and what it holds, such as a whole analysis: sessions keep their last jobs

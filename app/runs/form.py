@@ -60,18 +60,18 @@ _CAPTURE = {
     "loss": FieldLabel(
         "Loss on", "aligned: the tokens that decide whether the answer is correct; full: all of the answer."
     ),
-    "examples": FieldLabel("Calibration examples", "The first so many; empty takes all. The paper uses 50."),
+    "examples": FieldLabel("Calibration examples", "Only the first N; empty takes all. The paper uses 50."),
     "batch_size": FieldLabel("Examples at once", "Speed and memory, never the result."),
     "center": FieldLabel("Centre the gradients", "Subtract the mean gradient before the decomposition."),
     "strength": FieldLabel("Strength α", "0 leaves keys and values alone, 1 is the paper's hard projection."),
 }
 _CORPUS = {
     "split": FieldLabel("Prompts from", "train: examples that the subspace was not captured from."),
-    "prompts": FieldLabel("Prompts", "The first so many of the split; empty takes all."),
+    "prompts": FieldLabel("Prompts", "Only the first N of the split; empty takes all."),
     "held_out": FieldLabel(
         "Held-out prompts", "The last of them: what is written on them is scored, never trained on."
     ),
-    "prompt_style": FieldLabel("Prompt style", "raw: the capability's template; chat: the model's chat template."),
+    "prompt_style": FieldLabel("Prompt format", "raw: the capability's template; chat: the model's chat template."),
     "samples": FieldLabel("Completions per prompt"),
     "max_new_tokens": FieldLabel("Max new tokens", "Of each completion. The paper: 256."),
     "batch_size": FieldLabel("Rows at once", "Speed and memory of writing."),

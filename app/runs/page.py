@@ -107,7 +107,7 @@ class RunPage:
         """
         reason = refusal(recipe, launcher or "local", ask=False) if recipe is not None else ""
         if reason:
-            failure("Not to be started:", shown(reason))
+            failure("This cannot start:", shown(reason))
         with st.container(horizontal=True, vertical_alignment="center"):
             st.button(
                 self.start_label,
@@ -121,11 +121,11 @@ class RunPage:
                 download(f"{self.settings.capitalize()} as JSON", lambda: settings_file(recipe), self.file_name)
             with st.popover(f"Import a {self.settings}", icon=":material/upload:"):
                 pick_settings_file(self.settings, self.file_key, fill)
-            caption("It goes on when you close this page.")
+            caption("It continues when you close this page.")
 
     def from_a_shell(self, recipe: Recipe | EvaluationRecipe, title: str) -> None:
         """The command that starts the same, and its file."""
-        with st.expander("The same from a shell", icon=":material/terminal:"):
+        with st.expander("Do the same from a shell", icon=":material/terminal:"):
             words = ["python", "-m", "spd_core", self.command, self.file_name, *(["--title", title] if title else [])]
             st.code(shlex.join(words), language=None, wrap_lines=True)
             st.code(settings_file(recipe).decode(), language="json")

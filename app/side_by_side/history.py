@@ -128,7 +128,7 @@ def pick_result(comparison: Comparison | None) -> None:
     """Choose another result, or delete one."""
     known = result_names()
     if not known:
-        caption("Nothing was written yet. Every result is kept here.")
+        caption("No results yet. Every result is kept here.")
         return
     chosen = st.selectbox(
         f"{counted(len(known), 'result')}, the newest first",
@@ -212,7 +212,7 @@ def _settings(first: Comparison, second: Comparison) -> list[tuple[str, tuple[st
     both = [
         {
             "Prompt": shown(c.prompt),
-            "Prompt style": c.prompt_style,
+            "Prompt format": c.prompt_style,
             "Model": f"{c.model}@{c.revision}",
             "Number format": c.dtype,
             "Capture": c.analysis,

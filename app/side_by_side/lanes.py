@@ -50,9 +50,7 @@ def chosen_specs(
     ]
     distinct = tuple(dict.fromkeys(specs))
     if len(distinct) > MOST_LANES:
-        raise InputError(
-            f"{len(distinct)} lanes are chosen and {MOST_LANES} fit; take {len(distinct) - MOST_LANES} away"
-        )
+        raise InputError(f"{len(distinct)} lanes are chosen and {MOST_LANES} fit; remove {len(distinct) - MOST_LANES}")
     return distinct
 
 
@@ -68,7 +66,7 @@ def parse_ranks(text: str, d_kv: int) -> tuple[int, ...]:
     parts = [part.strip() for part in text.replace(";", ",").split(",") if part.strip()]
     for part in parts:
         if not (part.isdecimal() and 1 <= int(part[:9]) <= d_kv):
-            raise InputError(f"{part!r} is no rank here; write numbers from 1 to {d_kv} with commas between")
+            raise InputError(f"{part!r} is not a rank here; write numbers from 1 to {d_kv} with commas between")
     return tuple(dict.fromkeys(int(part) for part in parts))
 
 
@@ -82,7 +80,7 @@ def parse_strengths(text: str) -> tuple[float, ...]:
             value = float("nan")
         if not 0 <= value <= 2:  # also true for NaN
             raise InputError(
-                f"{part!r} is no strength here; write numbers from 0 to 2 with commas between, such as 0.5"
+                f"{part!r} is not a strength here; write numbers from 0 to 2 with commas between, such as 0.5"
             )
         found.append(value)
     return tuple(dict.fromkeys(found))

@@ -41,7 +41,7 @@ def open_adapters(cards: Sequence[AdapterCard]) -> None:
     chosen = [label(card.ref) for card in cards if card.ref in fitting]
     if not chosen:
         st.warning(
-            "Side by side writes with the model of the capture in hand, and these were trained on another one: "
+            "Side by side writes with the model of the active capture, and these were trained on another one: "
             "capture a capability on it on Home first.",
             icon=":material/warning:",
         )
@@ -175,7 +175,7 @@ def _adapter(cell: Cell, analysis: "Analysis") -> str:
     found = adapter_that_answered(cell)
     if found not in fitting:
         raise InputError(
-            "the adapter that answered is not on this machine any more (deleted, or trained anew), or is of another "
+            "the adapter that answered is no longer on this machine (deleted, or trained again), or is of another "
             "model than the capture; train the arm again on Fine-tune, and evaluate it again"
         )
     return found

@@ -42,7 +42,7 @@ def _same_model(one: "Analysis", cell: Cell) -> bool:
 
 def _nothing_at_hand(what: str, cell: Cell) -> InputError:
     return InputError(
-        f"no capture of {what} on {cell.model} is at hand, and Side by side needs one: capture it on "
+        f"no capture of {what} on {cell.model} is on this machine, and Side by side needs one: capture it on "
         "Home, then come back"
     )
 

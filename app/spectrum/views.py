@@ -94,7 +94,7 @@ _COLUMNS = {
         "‖K − K P‖² / ‖K‖² over all tokens: the share of the keys or values that projecting removes",
     ),
     "Effective rank": ("%.1f", "Over how many directions σ is spread: exp of the entropy of σ / Σσ"),
-    "Stable rank": ("%.1f", "Σσ² / σ₁²: 1 when one direction holds all energy; deaf to small σ"),
+    "Stable rank": ("%.1f", "Σσ² / σ₁²: 1 when one direction holds all energy; small σ hardly change it"),
     **{f"r at {share}%": ("%d", f"How many directions hold {share} % of the energy") for share in (90, 95, 99)},
     "σ₁": ("%.3g", "Largest singular value, nats per unit"),
 }

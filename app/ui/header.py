@@ -60,7 +60,7 @@ def _recorded() -> "Analysis | None":
     try:
         return session.in_hand()
     except InputError as error:
-        failure("The recorded capture cannot be opened:", f"{error}. Install SPD Lab anew, or capture your own.")
+        failure("The recorded capture cannot be opened:", f"{error}. Reinstall SPD Lab, or capture your own.")
         return None
 
 
@@ -68,7 +68,7 @@ def _strip(analysis: "Analysis | None") -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         with st.container(width="stretch"):
             if analysis is None:
-                caption("Nothing is in hand yet: capture a capability on **Home**.")
+                caption("No capture yet: make one on **Home**.")
             else:
                 badge = ":gray-badge[recorded]" if analysis.recorded else ":blue-badge[yours]"
                 told = f"{_BADGE[analysis.recorded]} {capture_details(analysis)}"
@@ -136,10 +136,10 @@ def _switch(analysis: "Analysis | None") -> None:
         caption("There is no capture to switch to.")
         return
     chosen = st.selectbox(
-        "Capture in hand", names, names.index(analysis.name), format_func=distinct_labels(names, capture_label)
+        "Active capture", names, names.index(analysis.name), format_func=distinct_labels(names, capture_label)
     )
     row = st.container(horizontal=True)
-    if row.button("Take in hand", disabled=chosen == analysis.name):
+    if row.button("Use this capture", disabled=chosen == analysis.name):
         session.take_in_hand(chosen)
         st.rerun()
     own = chosen not in recorded_captures() and "/" not in chosen  # a run's own goes with its run
@@ -190,7 +190,7 @@ def _device() -> None:
     )
     working = others_at_work()
     if working:
-        caption(f"{counted(working, 'job')} of this or other tabs at work; they take turns for every step.")
+        caption(f"{counted(working, 'job')} of this or other tabs at work; they take turns, step by step.")
     if st.button(
         "Unload the model", disabled=lm is None or bool(working), help="Free its memory; nothing saved is lost"
     ):

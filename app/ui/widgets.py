@@ -191,16 +191,18 @@ def delete_button(
     `warn` finds out what else that would mean; empty where nothing.
     """
     asked = f"{session.ASKED_TO_DELETE}_{button}"
-    if row.button(button, icon=":material/delete:", disabled=disabled, help="Remove its files; recorded ones stay"):
+    if row.button(
+        button, icon=":material/delete:", disabled=disabled, help="Delete permanentlys files; recorded ones stay"
+    ):
         st.session_state[asked] = what
     if disabled or st.session_state.get(asked) != what:
         return
-    st.markdown(f"**{escaped(what)}** will be removed from the disk for good.")
+    st.markdown(f"**{escaped(what)}** will be deleted permanently.")
     if trouble := warn():
         st.warning(escaped(trouble), icon=":material/link_off:")
     answers = st.container(horizontal=True)
     answers.button("Keep it", on_click=st.session_state.pop, args=(asked, None), key=f"{asked}_no")
-    if answers.button("Remove it", type="primary", key=f"{asked}_yes"):
+    if answers.button("Delete permanently", type="primary", key=f"{asked}_yes"):
         del st.session_state[asked]
         delete()
 

@@ -53,11 +53,11 @@ def generation_prompt(prompt: str, settings: Settings, style: Style, tokenizer: 
         before, after = settings.template.split("{prompt}")
         return before + prompt + after, len(before)
     if not tokenizer.chat_template:
-        raise InputError("this model has no chat template; use the plain one (prompt style raw)")
+        raise InputError("this model has no chat template; use the plain one (prompt format raw)")
     text = _in_chat(prompt, tokenizer)
     at = _in_chat("\0", tokenizer).find("\0")  # searching for the prompt itself could find the template's own words
     if not text.startswith(prompt, at):
-        raise InputError(f"the chat template changes the prompt {prompt[:40]!r}; use the plain one (prompt style raw)")
+        raise InputError(f"the chat template changes the prompt {prompt[:40]!r}; use the plain one (prompt format raw)")
     return text, at
 
 

@@ -77,7 +77,7 @@ def read_file(path: str) -> tuple[str, bytes]:
 def read_file_table(name: str, data: bytes, encoding: Encoding = "utf-8", separator: str | None = None) -> FileTable:
     """The rows of a JSONL or CSV file; rows that cannot be taken apart are listed, the others kept.
 
-    A CSV begins with a header; its separator is found by trying when it is not given. Blanks after a separator count
+    A CSV begins with a header; its separator is detected when it is not given. Blanks after a separator count
     only inside quotes.
 
     Raises:

@@ -112,7 +112,7 @@ class Diversity:
         distinct_1, distinct_2: distinct tokens (pairs of neighbouring ones) ÷ all of them, over all completions (Li et
             al., 2016); None without any.
         mean_length, median_length: tokens, without the one that ends.
-        ended: share of completions that ended by themselves.
+        ended: share of completions that stopped at end of text.
     """
 
     rows: int

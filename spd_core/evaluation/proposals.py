@@ -126,7 +126,7 @@ def why_no_control(recipe: EvaluationRecipe, subject_name: str) -> str:
         return ""
     names = ", ".join(NAMED[control].title for control in lost)
     if subject.capture:
-        return f"{names}: captured anew, and {subject.capture} was captured before; they would not be alike."
+        return f"{names}: captured again, and {subject.capture} was captured before; they would not be alike."
     return (
         f"{names}: cannot be trained as {subject.title} was. Rows of its run were rejected, its capability or model "
         "was edited since, or this evaluation trains its own arms with other settings."

@@ -121,7 +121,9 @@ def lanes_of(
 
     def subspace(spec: LaneSpec) -> Subspace:
         if spec.capture not in known:
-            raise InputError(f"the capture {spec.capture!r} is not at hand; choose another capability for this lane")
+            raise InputError(
+                f"the capture {spec.capture!r} is not on this machine; choose another capability for this lane"
+            )
         key = spec.capture, spec.rank, bool(spec.gains)
         if key not in made:
             made[key] = subspace_for(spec, known[spec.capture])
@@ -129,7 +131,7 @@ def lanes_of(
 
     def adapter(ref: str) -> Adapter:
         if ref not in tuned:
-            raise InputError(f"the distilled model {ref!r} is not at hand; choose another one for this lane")
+            raise InputError(f"the distilled model {ref!r} is not on this machine; choose another one for this lane")
         return tuned[ref]
 
     capabilities = {name: found.provenance.capability for name, found in known.items()}

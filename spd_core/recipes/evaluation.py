@@ -78,7 +78,7 @@ class Subject(Projection):
         if self.of == "none":
             raise ValueError("a projected subject names whose subspace it is; the untouched model is the subject base")
         if self.capture and self.of in ("full loss", "shuffled answers"):
-            raise ValueError(f"the capture {self.capture!r} has one subspace; {self.of} is captured anew, without it")
+            raise ValueError(f"the capture {self.capture!r} has one subspace; {self.of} is captured again, without it")
         return self
 
     @property

@@ -154,6 +154,6 @@ def test_a_run_is_stopped_resumed_and_deleted(visit: Callable[..., Page]) -> Non
     button(page, "Stop this run").click()
     expect(button(page, "Delete this run")).to_be_enabled()
     button(page, "Delete this run").click()
-    button(page, "Remove it").click()
+    button(page, "Delete permanently").click()
     expect(page.get_by_text("are free again")).to_be_visible()
     go_to(page, "Home")

@@ -178,7 +178,7 @@ def test_what_was_captured_before_has_a_random_control_alone() -> None:
     recipe = recipe_of({"kind": "projected", "capture": "mine"})
     (found,) = missing_controls(recipe, "projected-mine")
     assert (found.of, found.capture) == ("random", "mine")
-    assert "Projected, full-loss subspace, Projected, shuffled answers: captured anew, and mine" in why_no_control(
+    assert "Projected, full-loss subspace, Projected, shuffled answers: captured again, and mine" in why_no_control(
         recipe, "projected-mine"
     )
 

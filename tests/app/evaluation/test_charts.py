@@ -244,13 +244,13 @@ def test_texts_on_the_map_can_be_read(table: Table, dark: bool) -> None:
 def test_bars_of_answers_are_told_apart_by_colour_and_filling(table: Table) -> None:
     figure = answer_charts.answer_bars(table, table.columns[0], False)
     assert [trace.name for trace in figure.data] == [
-        "ended by themselves", "answer could be read", "right if cut at the first answer", "right"]  # fmt: skip
+        "ended before the limit", "answer could be read", "right if cut at the first answer", "right"]  # fmt: skip
     assert list(figure.data[3].x) == [25, 20, 0, 75]
     lines = [trace.marker.line.color for trace in figure.data]
     assert lines == [MUTED[0], MUTED[0], KEY[0], KEY[0]], "form is grey, what is right blue"
     assert [trace.marker.color == trace.marker.line.color for trace in figure.data] == [True, False, False, True]
     assert "1.5 tokens" in figure.layout.yaxis.ticktext[0]
-    assert "SPD: 1.5 tokens, 100 % ended by themselves" in answer_charts.answer_bars_alt(table, table.columns[0])
+    assert "SPD: 1.5 tokens, 100 % ended before the limit" in answer_charts.answer_bars_alt(table, table.columns[0])
 
 
 # --- cards -------------------------------------------------------------------------------------------------------

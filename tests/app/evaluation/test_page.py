@@ -238,7 +238,7 @@ def test_settings_reach_the_evaluation() -> None:
     widget(at, "number_input", "Items of arithmetic").set_value(12)
     widget(at, "number_input", "Max new tokens, arithmetic").set_value(20)
     widget(at, "number_input", "Items at once").set_value(4)
-    widget(at, "selectbox", "Prompt style").set_value("chat")
+    widget(at, "selectbox", "Prompt format").set_value("chat")
     widget(at, "number_input", "Calibration examples").set_value(10)
     widget(at, "text_input", "Title").set_value(HOSTILE)
     at.run()
@@ -267,7 +267,7 @@ def test_what_is_there_already_can_be_asked() -> None:
     mine = adapter("spd")
     adapter("ssd", base="org/other")
     at = opened()
-    adapters = widget(at, "multiselect", "Adapters that are there")
+    adapters = widget(at, "multiselect", "Trained adapters")
     assert len(adapters.options) == 1, "those of this model"
     adapters.set_value([mine.ref])
     widget(at, "multiselect", "Saved captures").set_value(["arithmetic"]).run()
@@ -531,7 +531,7 @@ def test_a_lost_one_is_resumed_and_deleted(made: Callable[..., Run]) -> None:
     press(at, "Stop this run")
     press(at, "Delete this run")
     assert run.folder.exists()
-    press(at, "Remove it")
+    press(at, "Delete permanently")
     assert not run.folder.exists()
     assert at.session_state[session.EVALUATIONS_VIEW] == "New evaluation"
 
@@ -573,7 +573,9 @@ def test_all_evaluations_are_listed_searched_opened_and_deleted(made: Callable[.
     widget(at, "text_input", "Search").set_value("multiple-choice").run()
     assert [row["In-domain"] for row in at.dataframe[0].value.to_dict("records")] == ["arithmetic"]
     widget(at, "text_input", "Search").set_value("").run()
-    press(press(select(at, other, shown=[other.id, run.id], kind=EVALUATIONS), "Delete evaluation"), "Remove it")
+    press(
+        press(select(at, other, shown=[other.id, run.id], kind=EVALUATIONS), "Delete evaluation"), "Delete permanently"
+    )
     assert (run.folder.exists(), other.folder.exists()) == (True, False)
     press(select(at, run, shown=[run.id], kind=EVALUATIONS), "Open evaluation")
     assert at.session_state[session.EVALUATION_RUN] == run.id

@@ -522,7 +522,7 @@ def test_deleting_asks_first() -> None:
     at = opened(run=run.id)
     press(at, "Delete this run")
     assert run.folder.exists()
-    press(at, "Remove it")
+    press(at, "Delete permanently")
     assert not run.folder.exists()
     assert "New run" in at.session_state[session.RUNS_VIEW]
 

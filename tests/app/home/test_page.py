@@ -148,7 +148,7 @@ def test_a_column_of_ones_own_says_where_the_loss_is(at: AppTest, tmp_path: Path
     for label, column in (("Prompt", "Frage"), ("Answer", "Antwort"), ("Spans", "Stelle")):
         labelled(at.selectbox, f"{label} column").set_value(column).run()
     assert "line 3: Stelle: range [0, 99] leaves the answer" in text_of(at).replace("**", "").replace("\\", "")
-    labelled(at.checkbox, "Leave these out and go on with 2 good rows").check().run()
+    labelled(at.checkbox, "Leave these out and continue with 2 good rows").check().run()
     labelled(at.selectbox, "The loss is on").set_value("the last number").run()
     press(at, "Save 2 examples")
     saved = read_named("own")
@@ -176,7 +176,7 @@ def test_a_table_of_ones_own_is_mapped_mended_and_saved(at: AppTest, tmp_path: P
     assert [(row["Line"], row["Column"]) for row in rows] == [(3, "Antwort"), (4, "Frage")]
     assert capture_button(at).disabled
 
-    labelled(at.checkbox, "Leave these out and go on with 2 good rows").check().run()
+    labelled(at.checkbox, "Leave these out and continue with 2 good rows").check().run()
     assert not capture_button(at).disabled
     labelled(at.text_input, "Title").set_value("Sums").run()
     labelled(at.selectbox, "The loss is on").set_value("the last number").run()
@@ -281,7 +281,7 @@ def test_edited_examples_are_checked_and_saved_as_a_copy(at: AppTest, editor: Ed
     at.segmented_control(key=session.EXAMPLES_VIEW).set_value(examples.EDIT).run()
     assert "arithmetic stays as it is" in text_of(at)
     assert "The table, line 1: answer: empty" in text_of(at)
-    labelled(at.checkbox, "Leave these out and go on with 3 good rows").check().run()
+    labelled(at.checkbox, "Leave these out and continue with 3 good rows").check().run()
     assert labelled(at.text_input, "Save as").value == "arithmetic-copy"
     press(at, "Save 3 examples")
     saved = read_named("arithmetic-copy")
@@ -310,7 +310,7 @@ def test_bad_rows_of_an_import_can_be_mended_on_the_page(at: AppTest, tmp_path: 
     editor.change = change
     at.run()
     assert "1 row of 4 cannot be read: own.jsonl, line 4: not JSON" in text_of(at).replace("**", "")
-    labelled(at.checkbox, "Leave these out and go on with 3 good rows").check().run()
+    labelled(at.checkbox, "Leave these out and continue with 3 good rows").check().run()
     press(at, "Save 3 examples")
     found = [(example.prompt, example.answer, example.split) for example in read_named("own").examples]
     assert found == [("a", "1", "calibration"), ("b", "two", "train"), ("c", "2.5", "calibration")]

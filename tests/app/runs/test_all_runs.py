@@ -182,7 +182,7 @@ def test_a_run_is_deleted_once_that_is_confirmed(make: Make) -> None:
     at = press(select(page(), gone), "Delete run")
     assert gone.folder.is_dir()
     assert "1 run, 3.0 MiB with all adapters" in text_of(at)
-    press(at, "Remove it")
+    press(at, "Delete permanently")
     assert not gone.folder.exists()
     assert kept.folder.is_dir()
     assert [toast.value for toast in at.toast] == ["Deleted; 3.0 MiB are free again."]
@@ -203,7 +203,7 @@ def test_several_are_deleted_at_once_and_what_refuses_stays(make: Make, monkeypa
         return delete(run)
 
     monkeypatch.setattr(queue, "delete", refuses)
-    press(at, "Remove it")
+    press(at, "Delete permanently")
     assert [run.folder.exists() for run in runs] == [False, True, False, False, True]
     assert [toast.value for toast in at.toast] == ["3 of 4 deleted; 0.0 MiB are free again."]
     assert "the disk refuses" in at.error[0].value
@@ -296,10 +296,10 @@ def test_damaged_directories_are_listed_with_the_reason_and_deleted(make: Make, 
     assert "is damaged" in table
     assert "<script>" not in table
     at.selectbox(key=f"{session.RUNS_LIST}_damaged").set_value(broken.id).run()
-    press(press(at, "Delete damaged run"), "Remove it")
+    press(press(at, "Delete damaged run"), "Delete permanently")
     assert not broken.folder.exists()
     assert empty.is_dir()
-    press(press(at, "Delete damaged run"), "Remove it")
+    press(press(at, "Delete damaged run"), "Delete permanently")
     assert not empty.exists()
     assert "damaged" not in text_of(at)
 

@@ -62,7 +62,7 @@ def start(at: AppTest) -> Any:
 def test_what_cannot_be_is_said_beside_the_button(recipe: Recipe | EvaluationRecipe, said: str, home: Path) -> None:
     at = page(recipe)
     assert start(at).disabled
-    with pytest.raises(InputError, match=rf"Not to be started:\*\* .*{said}"):
+    with pytest.raises(InputError, match=rf"This cannot start:\*\* .*{said}"):
         raise InputError(text_of(at))
     assert not list(home.rglob("*.json"))
 

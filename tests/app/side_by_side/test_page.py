@@ -109,7 +109,7 @@ def test_six_lanes_and_no_seventh(at: AppTest) -> None:
     assert "7 lanes are chosen and 6 fit; take 1 away" in text_of(at)
     assert next(button for button in at.button if button.label == "Generate").disabled
     at.text_input(key=session.MORE_RANKS).set_value("many").run()
-    assert "'many' is no rank here; write numbers from 1 to 192" in text_of(at)
+    assert "'many' is not a rank here; write numbers from 1 to 192" in text_of(at)
     assert "Complement" in html_of(at) + text_of(at) + str([s.value for s in at.subheader]), "the result stays"
 
 
@@ -229,7 +229,7 @@ def test_history_opens_compares_and_deletes(at: AppTest) -> None:
     press(at, "Back to its settings")
     assert at.number_input(key=session.SEED).value == 0
     press(at, "Delete result")
-    press(at, "Remove it")
+    press(at, "Delete permanently")
     assert texts.saved_ids() == [second.id]
 
 

@@ -65,7 +65,7 @@ def test_numbers_with_commas() -> None:
     assert parse_ranks(" 24, 48;24,", 192) == (24, 48)
     assert parse_strengths("0.25, 1,.5") == (0.25, 1.0, 0.5)
     for text in ("0", "193", "-1", "a", "1.5", "9" * 30):
-        with pytest.raises(InputError, match="is no rank here; write numbers from 1 to 192"):
+        with pytest.raises(InputError, match="is not a rank here; write numbers from 1 to 192"):
             parse_ranks(text, 192)
     for text in ("-0.1", "2.5", "nan", "inf", "x"):
         with pytest.raises(InputError, match="is no strength here"):

@@ -124,7 +124,7 @@ def test_a_capture_of_a_run_can_be_in_hand(home: Path) -> None:
     assert not at.error
     assert at.session_state[session.CAPTURE] == "20261201-table/capability-ab12"
     assert link(at)["capture"] == "20261201-table/capability-ab12"
-    switch = next(box for box in at.selectbox if box.label == "Capture in hand")
+    switch = next(box for box in at.selectbox if box.label == "Active capture")
     assert switch.value == "20261201-table/capability-ab12"
     assert "capability · of the run 20261201-table" in switch.options
     assert next(button for button in at.button if button.label == "Delete").disabled, "it goes with its run"
@@ -140,15 +140,15 @@ def own(home: Path, name: str = "20261124-071800-mine-ab12") -> str:
 def test_switching_and_deleting(home: Path) -> None:
     name = own(home)
     at = opened()
-    choice = next(box for box in at.selectbox if box.label == "Capture in hand")
+    choice = next(box for box in at.selectbox if box.label == "Active capture")
     assert choice.options == ["mine · 24 Nov 2026, 07:18:00", "arithmetic (recorded)", "multiple-choice (recorded)",
                               "python-functions (recorded)"]  # fmt: skip
     choice.set_value(name).run()
-    button(at, "Take in hand").click().run()  # type: ignore[attr-defined]
+    button(at, "Use this capture").click().run()  # type: ignore[attr-defined]
     assert "yours" in strip(at)
     assert link(at)["capture"] == name
     button(at, "Delete").click().run()  # type: ignore[attr-defined]
-    button(at, "Remove it").click().run()  # type: ignore[attr-defined]
+    button(at, "Delete permanently").click().run()  # type: ignore[attr-defined]
     assert not at.exception
     assert "recorded" in strip(at)
     assert not list((home / "captures").iterdir()), "nothing is left behind"
@@ -187,7 +187,7 @@ def test_an_unsaved_capture_can_be_deleted(home: Path) -> None:
     at.session_state[session.CAPTURE] = "lost"
     at.run()
     button(at, "Delete").click().run()  # type: ignore[attr-defined]
-    button(at, "Remove it").click().run()  # type: ignore[attr-defined]
+    button(at, "Delete permanently").click().run()  # type: ignore[attr-defined]
     assert not at.exception
     assert "recorded" in strip(at)
     assert not at.session_state["unsaved"]
@@ -201,7 +201,7 @@ def test_what_another_tab_has_deleted_is_a_sentence(home: Path, monkeypatch: pyt
     monkeypatch.setattr(session, "load_saved", lambda _: kept)
     remove_folder(home / "captures" / name)
     button(at, "Delete").click().run()  # type: ignore[attr-defined]
-    button(at, "Remove it").click().run()  # type: ignore[attr-defined]
+    button(at, "Delete permanently").click().run()  # type: ignore[attr-defined]
     assert not at.exception
     assert "not deleted" in at.error[0].value
 
