@@ -158,9 +158,9 @@ def test_deleting_asks_first(home: Path) -> None:
     name = own(home)
     at = opened(capture=name)
     button(at, "Delete").click().run()  # type: ignore[attr-defined]
-    assert any("removed from the disk for good" in part.value for part in at.markdown)
+    assert any("deleted permanently" in part.value for part in at.markdown)
     button(at, "Keep it").click().run()  # type: ignore[attr-defined]
-    assert not any("removed from the disk for good" in part.value for part in at.markdown)
+    assert not any("deleted permanently" in part.value for part in at.markdown)
     assert (home / "captures" / name).is_dir()
 
 
