@@ -35,11 +35,11 @@ def header(
     at_work.leave_for(page)
     st.html(_STYLE)
     links.read_link()
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.title(title, anchor=False, width="stretch")
+    with st.container(horizontal=True, vertical_alignment="bottom", key="title"):
+        st.title(title, anchor=False, width="content")
+        st.markdown(question, width="stretch")
         if page is not None:
             _device_button()
-    st.markdown(question)
     strip = st.container(key="strip") if page is None else None
     try:
         analysis = session.in_hand()
