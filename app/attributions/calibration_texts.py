@@ -161,7 +161,7 @@ def pick_aside(table: "DataFrame | None" = None) -> bool:
     """Whether outliers by position are left out of colours and lists; says what they hold where a table is given."""
     holds = "" if table is None else f": {table.share[table.aside].sum():.0%} of the energy"
     return st.toggle(
-        f"Hide the first position and special tokens{holds}",
+        f"Hide first and special tokens{holds}",
         True,
         key=session.ASIDE,
         bind="query-params",
