@@ -30,7 +30,8 @@ class CaptureRequest:
             record.prompt_style,
         )
         dtype = self.model.dtype in ("auto", record.dtype)
-        return same and dtype and self.settings.gradients == analysis.settings.gradients
+        plain = record.left_out is None  # a contrast has the settings of the capture that it was made of
+        return plain and same and dtype and self.settings.gradients == analysis.settings.gradients
 
 
 @dataclass(frozen=True, eq=False)

@@ -80,7 +80,8 @@ def _likely_capture(recipe: EvaluationRecipe, subject: Subject, cell: Cell) -> "
             "evaluate the subject again, and it can be opened"
         )
     loss = "full" if subject.of == "full loss" else recipe.capture.loss
-    fitting = [one for one in _candidates(recipe, subject) if _same_model(one, cell) and one.provenance.loss == loss]
+    plain = (one for one in _candidates(recipe, subject) if one.provenance.left_out is None)
+    fitting = [one for one in plain if _same_model(one, cell) and one.provenance.loss == loss]
     if not fitting:
         raise _nothing_at_hand(f"{subject.capture or Path(recipe.capability).stem} ({loss} loss)", cell)
     best = fitting[0] if subject.capture else min(fitting, key=lambda one: len(_otherwise(recipe, one)))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 import typer
 from typer.exceptions import TyperException
 
-from spd_core.cli import harness, runs
+from spd_core.cli import contrast, harness, runs
 from spd_core.cli import table as table_command
 from spd_core.cli.console import INTERRUPTED, Json, bars, print_result
 from spd_core.cli.lanes import open_lanes
@@ -251,6 +251,7 @@ def demo(
     print_result({"out": str(out), **written}, as_json)
 
 
+app.command()(contrast.contrast)
 app.command()(runs.distill)
 app.command()(runs.runs)
 app.command()(table_command.table)

@@ -13,10 +13,10 @@ from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from spd_core.data.capability import Capability, Loss
-from spd_core.data.seen import Seen
+from spd_core.data.seen import Seen, all_seen
 from spd_core.data.spans import Encoded
 from spd_core.errors import InputError
 from spd_core.models.families import Site
@@ -27,11 +27,31 @@ SHUFFLED, FULL, RANDOM = "shuffled answers", "full-sequence loss", "random direc
 """Names of the nulls (see `subspace/nulls.py`)."""
 
 
+class LeftOut(BaseModel):
+    """What a contrast was made of (see `subspace/contrast.py`).
+
+    Attributes:
+        capability, capture: whose directions they are: the capability's name, and that of its capture.
+        others, captures, identities: the same of what was left out; `Analysis.identity` of each, sorted.
+        shrinkage: how much an average direction of the others counts.
+        seen: the prompts that the others were captured from; None where that is not known.
+    """
+
+    capability: str
+    capture: str
+    others: list[str]
+    captures: list[str]
+    identities: list[str]
+    shrinkage: float
+    seen: Seen | None = None
+
+
 class Provenance(BaseModel):
     """How a subspace came about: `subspace.json`, less the description of the sites.
 
     Attributes:
         method: counts changes of how gradients become a spectrum; captures of other counts are other captures.
+        left_out: of a contrast: what its directions were made of. All else is of the capability's own capture.
     """
 
     model: str
@@ -60,6 +80,7 @@ class Provenance(BaseModel):
     method: int = 1
     versions: dict[str, str]
     command: str
+    left_out: LeftOut | None = Field(default=None, exclude_if=lambda made: made is None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,6 +154,8 @@ class Analysis:
             "center": record.center,
             "examples": sorted([list(example.ids), list(example.supervised)] for example in self.examples),
         }
+        if record.left_out is not None:
+            facts["contrast"] = [record.left_out.identities, record.left_out.shrinkage]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
     @property
@@ -147,12 +170,15 @@ class Analysis:
 
     @property
     def seen(self) -> Seen | None:
-        """The prompts that it was captured from; None of a folder of before whose examples are not at hand."""
+        """The prompts that it was captured from, a contrast's others too; None of a folder of before whose examples are
+        not at hand."""
         used = {example.id for example in self.examples}
         known = self.capability.split("calibration").examples
         if not used:  # the shell kept none until November 2026, and its capability may be here
             used = {example.id for example in known[: self.provenance.examples_requested]}
-        return Seen.of(example.prompt for example in known if example.id in used) if used else None
+        own = Seen.of(example.prompt for example in known if example.id in used) if used else None
+        made_of = self.provenance.left_out
+        return own if made_of is None else all_seen((own, made_of.seen))
 
     def directions(self, site: Site) -> int:
         """How many directions of a site are kept and not rounding."""
@@ -199,5 +225,10 @@ class Analysis:
 
 
 def nulls_of(analysis: Analysis) -> tuple[str, ...]:
-    """The nulls that need passes of their own: shuffled answers, and the full-sequence loss unless it is that."""
+    """The nulls that need passes of their own: shuffled answers, and the full-sequence loss unless it is that.
+
+    A contrast has none: the spectrum of a null lies along directions of its own.
+    """
+    if analysis.provenance.left_out is not None:
+        return ()
     return (SHUFFLED, FULL) if analysis.provenance.loss != "full" else (SHUFFLED,)

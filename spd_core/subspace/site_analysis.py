@@ -56,20 +56,39 @@ class HeadSpectra:
 
 
 @dataclass(frozen=True, eq=False)
+class ContrastNumbers:
+    """What the directions of a contrast hold (see `subspace/contrast.py`).
+
+    Attributes:
+        ratios: [d_kv] λ descending: the capability's share of the energy ÷ (that of the others + shrinkage ÷ d_kv), of
+            the eigenvectors before they are made orthogonal; 0 where the capability has no directions left.
+        other: [d_kv] share of the others' energy along each direction; sums to 1.
+        plain: [2, d_kv] share of the capability's energy, and of the others', along each direction of the capability's
+            own capture.
+    """
+
+    ratios: Floats
+    other: Floats
+    plain: Floats
+
+
+@dataclass(frozen=True, eq=False)
 class SiteAnalysis:
     """The spectrum of one site and what it is compared with.
 
     Attributes:
-        values: [d_kv] singular values σ of the gradient rows, descending, in nats per unit.
+        values: [d_kv] σᵢ = ‖G uᵢ‖ of the gradient rows G, in nats per unit: singular values, descending; of a contrast
+            the norms along its directions, in their order.
         vectors: [d_kv, d_kv] column i is the direction uᵢ; only the first ones, [d_kv, rank], where an older version
             kept no more.
         activation_energy: [d_kv] share of Σ‖k_t‖² (or v_t) that lies along each direction; sums to 1. None where an
-            older version did not keep it.
+            older version did not keep it, or a contrast could not turn it.
         nulls: [d_kv] singular values by the name of the null.
         band: [2, d_kv] 5th and 95th percentile of σ over bootstrap samples of the examples.
         halves: [2, d_kv, d_kv] directions of either half of the examples alone; columns beyond its rank are 0.
         coordinates: of every token; None when the rows did not fit in memory, or were not kept.
         heads: of every KV head; None where an older version did not keep it.
+        contrast: of a contrast alone.
     """
 
     values: Floats
@@ -80,12 +99,13 @@ class SiteAnalysis:
     halves: Floats | None = None
     coordinates: Coordinates | None = None
     heads: HeadSpectra | None = None
+    contrast: ContrastNumbers | None = None
 
     @property
     def reconstruction_error(self) -> Floats | None:
         """[d_kv] ‖K − K P‖² / ‖K‖² over all tokens, for P of rank 1 … d_kv: the share that projecting removes.
 
-        None where an older version kept nothing of the activations.
+        None where nothing was kept of the activations.
         """
         if self.activation_energy is None:
             return None

@@ -21,8 +21,8 @@ EPS = {"bfloat16": 2.0**-7, "float16": 2.0**-10, "float32": 2.0**-23, "float64":
 
 
 def energy(values: ArrayLike) -> NDArray[np.float64]:
-    """[d] cumulative share of Σσ² that the first i singular values hold, the largest first."""
-    squares = np.sort(np.asarray(values, np.float64))[::-1] ** 2
+    """[d] share of Σσ² that the first i directions hold, in their own order: a contrast's do not descend."""
+    squares = np.asarray(values, np.float64) ** 2
     share: NDArray[np.float64] = squares.cumsum() / squares.sum()
     return share
 

@@ -25,12 +25,13 @@ from spd_core.records import first_error, refuse_newer
 from spd_core.storage import child, new_folder, runs_folder, spd_home, write_text
 from spd_core.subspace import shell_folders
 from spd_core.subspace.analysis import Analysis, Provenance
-from spd_core.subspace.site_analysis import Coordinates, HeadSpectra, SiteAnalysis
+from spd_core.subspace.site_analysis import ContrastNumbers, Coordinates, HeadSpectra, SiteAnalysis
 from spd_core.subspace.spectrum import Floats
 
 TENSORS, RECORD, EXAMPLES = "analysis.safetensors", "analysis.json", "capability.jsonl"
-FORMAT = 2
-"""2 since the spectra of single KV heads are kept; captures of format 1 are read as they are."""
+FORMAT = 3
+"""2 since the spectra of single KV heads are kept; captures of format 1 are read as they are. 3 of contrasts alone, which
+an older version would take for plain captures."""
 RECORDED = BUILTIN_FOLDER.parent / "demo" / "captures"
 """Where the captures lie that come with SPD Lab."""
 
@@ -47,7 +48,7 @@ def save_capture(analysis: Analysis, folder: Path, overwrite: bool = False) -> N
         for name, array in _arrays(found).items()
     }
     record = {
-        "format": FORMAT,
+        "format": 2 if analysis.provenance.left_out is None else FORMAT,
         "provenance": analysis.provenance.model_dump(mode="json"),
         "sites": [site_record(site) for site in analysis.sites],
         "examples": [dataclasses.asdict(example) for example in analysis.examples],
@@ -59,10 +60,10 @@ def save_capture(analysis: Analysis, folder: Path, overwrite: bool = False) -> N
 
 
 def _arrays(found: SiteAnalysis) -> dict[str, Floats]:
-    """All arrays of a site by name; `null/…`, `heads/…` and `tokens/…` for the nested ones."""
+    """All arrays of a site by name; `null/…`, `heads/…`, `tokens/…` and `contrast/…` for the nested ones."""
     arrays = {name: getattr(found, name) for name in ("values", "vectors", "activation_energy", "band", "halves")}
     arrays |= {f"null/{name}": values for name, values in found.nulls.items()}
-    for group, kind in (("tokens", found.coordinates), ("heads", found.heads)):
+    for group, kind in (("tokens", found.coordinates), ("heads", found.heads), ("contrast", found.contrast)):
         if kind is not None:
             arrays |= {f"{group}/{field.name}": getattr(kind, field.name) for field in dataclasses.fields(kind)}
     return {name: array for name, array in arrays.items() if array is not None}
@@ -107,18 +108,20 @@ def _read(folder: Path, recorded: bool) -> Analysis:
 
 def _site_analysis(site: Site, tensors: dict[str, Floats]) -> SiteAnalysis:
     own = {name.removeprefix(f"{site.name}/"): a for name, a in tensors.items() if name.startswith(f"{site.name}/")}
-    tokens, heads, nulls = (
-        {n.removeprefix(g): a for n, a in own.items() if n.startswith(g)} for g in ("tokens/", "heads/", "null/")
+    tokens, heads, contrast, nulls = (
+        {n.removeprefix(g): a for n, a in own.items() if n.startswith(g)}
+        for g in ("tokens/", "heads/", "contrast/", "null/")
     )
     return SiteAnalysis(
         own["values"],
         own["vectors"],
-        own["activation_energy"],
+        own.get("activation_energy") if contrast else own["activation_energy"],
         nulls,
         own.get("band"),
         own.get("halves"),
         Coordinates(**tokens) if tokens else None,
         HeadSpectra(**heads) if heads else None,
+        ContrastNumbers(**contrast) if contrast else None,
     )
 
 
@@ -150,10 +153,13 @@ def _check(analysis: Analysis, folder: Path, old: bool) -> None:
 def _shapes(found: SiteAnalysis, site: Site, tokens: int) -> dict[str, tuple[int, ...]]:
     """The shape that each of `_arrays` should have."""
     d, width = site.d_kv, site.d_kv // site.heads
-    shapes: dict[str, tuple[int, ...]] = {"values": (d,), "vectors": (d, d), "activation_energy": (d,)}
+    shapes: dict[str, tuple[int, ...]] = {"values": (d,), "vectors": (d, d)}
+    shapes |= {"activation_energy": (d,)} if found.activation_energy is not None else {}
     shapes |= {f"null/{name}": (d,) for name in found.nulls}
     shapes |= {"band": (2, d)} if found.band is not None else {}
     shapes |= {"halves": (2, d, d)} if found.halves is not None else {}
+    if found.contrast is not None:
+        shapes |= {"contrast/ratios": (d,), "contrast/other": (d,), "contrast/plain": (2, d)}
     if found.heads is not None:
         shapes |= {"heads/values": (site.heads, width), "heads/vectors": (site.heads, width, width)}
     kept = found.coordinates

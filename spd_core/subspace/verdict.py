@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from spd_core.models.families import Site
 from spd_core.subspace.analysis import RANDOM, SHUFFLED, Analysis
+from spd_core.subspace.contrast_verdict import contrast_verdict
 from spd_core.subspace.site_analysis import SiteAnalysis
 from spd_core.subspace.spectrum import Floats, centred_band, choose_rank, energy, energy_band, held_percent
 
@@ -71,9 +72,13 @@ def _directions(values: ArrayLike) -> int:
 def spectrum_verdict(analysis: Analysis, layer: int, kind: str, rank: int) -> str:
     """What the spectrum of one site shows: how steep it is, whether the capability makes it so, what a rank keeps.
 
+    Of a contrast: how much of either capability its directions hold.
+
     Raises:
         InputError: the site was not captured.
     """
+    if (made_of := analysis.provenance.left_out) is not None:
+        return contrast_verdict(analysis, made_of, layer, kind, rank)
     site = analysis.site(layer, kind)
     found = analysis.sites[site]
     steep = steepness(found)

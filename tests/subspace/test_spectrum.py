@@ -7,7 +7,8 @@ from spd_core.subspace.spectrum import centred_band, effective_rank, energy, ene
 
 
 def test_energy_by_hand() -> None:
-    np.testing.assert_allclose(energy([1.0, 2.0, 2.0]), [4 / 9, 8 / 9, 1.0])
+    np.testing.assert_allclose(energy([2.0, 2.0, 1.0]), [4 / 9, 8 / 9, 1.0])
+    np.testing.assert_allclose(energy([1.0, 2.0, 2.0]), [1 / 9, 5 / 9, 1.0], err_msg="a contrast's do not descend")
 
 
 @pytest.mark.parametrize(("values", "effective", "stable"), [
