@@ -5,7 +5,7 @@ from functools import partial
 
 import streamlit as st
 
-from app.spectrum import map_view, subspace_views, views
+from app.spectrum import contrast_views, map_view, subspace_views, views
 from app.ui import session
 from app.ui.header import header
 from app.ui.verdict import draw_verdict
@@ -13,6 +13,7 @@ from app.ui.widgets import empty_page, provenance, tokens_link
 from spd_core.subspace.analysis import Analysis
 from spd_core.subspace.verdict import spectrum_verdict
 
+OF_CONTRAST = (contrast_views.TOGETHER, contrast_views.EACH, "Overlap", "Gradient rows")
 VIEWS = ("Cumulative energy", "Singular values", "Ratio to the null", "Overlap", "Gradient rows")
 
 analysis = header(
@@ -27,16 +28,23 @@ else:
     left, right = st.columns((2, 3), gap="medium")
     with left:
         rank = views.pick_rank(analysis)
+        contrast_views.make_contrast(analysis)
     if map_view.has_map(analysis):
         map_view.map_of_sites(analysis, rank)
-    draw: tuple[Callable[[Analysis, int], None], ...] = (
-        partial(views.curves, views.ENERGY, place=right),
-        partial(views.curves, views.VALUES, place=right),
-        partial(views.curves, views.RATIO, place=right),
-        subspace_views.subspace_overlaps,
-        subspace_views.gradient_rows,
-    )
-    for tab, part in zip(st.tabs(VIEWS, key=session.SPECTRUM_VIEW, bind="query-params"), draw, strict=True):
+    both = (subspace_views.subspace_overlaps, subspace_views.gradient_rows)
+    draw: tuple[Callable[[Analysis, int], None], ...]
+    if (made_of := analysis.provenance.left_out) is not None:
+        names, key = OF_CONTRAST, session.CONTRAST_VIEW
+        draw = *(partial(contrast_views.contrast_curves, which, made_of) for which in names[:2]), *both
+        with right:
+            contrast_views.made_from(made_of)
+    else:
+        names, key = VIEWS, session.SPECTRUM_VIEW
+        draw = (
+            *(partial(views.curves, which, place=right) for which in (views.ENERGY, views.VALUES, views.RATIO)),
+            *both,
+        )
+    for tab, part in zip(st.tabs(names, key=key, bind="query-params"), draw, strict=True):
         if tab.open:
             with tab:
                 part(analysis, rank)

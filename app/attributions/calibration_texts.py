@@ -14,7 +14,7 @@ from app.ui.session import Selection
 from app.ui.stepping import step_buttons, stepping
 from app.ui.tables import to_csv
 from app.ui.tokens import Scale, strip_data, token_strip, visible
-from app.ui.widgets import caption, download, escaped
+from app.ui.widgets import caption, download, escaped, no_tokens
 from spd_core.attribution import tables
 from spd_core.attribution.tables import scale_of
 from spd_core.subspace.analysis import Analysis
@@ -96,8 +96,18 @@ def direction_in_words(analysis: Analysis, site: "Site", direction: int) -> None
         f":small[**Direction {direction + 1}** of {site.d_kv} holds **{share:.2%}** of the gradient's energy, "
         f"σ = {values[direction]:.3g} nats per unit.]",
         help=f"A direction is a unit vector in the {site.d_kv} numbers that layer {site.layer} keeps as {site.kind}s "
-        f"of a token; all {site.d_kv} are orthogonal. The loss on {escaped(analysis.provenance.capability)} reacts "
-        "most to changes along direction 1, less along each later one.",
+        f"of a token; all {site.d_kv} are orthogonal. {_order(analysis)}",
+    )
+
+
+def _order(analysis: Analysis) -> str:
+    """In which order the directions come, escaped."""
+    made_of, capability = analysis.provenance.left_out, escaped(analysis.provenance.capability)
+    if made_of is None:
+        return f"The loss on {capability} reacts most to changes along direction 1, less along each later one."
+    return (
+        f"Along the first ones the loss on {escaped(made_of.capability)} varies most, measured against that on "
+        f"{escaped(' and '.join(made_of.others))}."
     )
 
 
@@ -129,10 +139,7 @@ def was_kept(analysis: Analysis, at: Selection) -> bool:
         )
         return False
     if not kept:
-        st.info(
-            "This capture kept no single tokens: they did not fit in memory. Capture fewer examples or layers. "
-            "Your own text, the logit lens and the causal check still work."
-        )
+        st.info(f"{no_tokens(analysis)} Your own text, the logit lens and the causal check still work.")
         return False
     st.info(
         f"This capture keeps single tokens for directions 1 to {kept} only. Your own text, the logit lens and the "

@@ -116,9 +116,9 @@ def ratio_to_null(panels: Sequence[Panel], rank: int, look: Look) -> "go.Figure"
         ratios = {name: _ratio(panel, panel.nulls[name]) for name in names}
         drawn.append(np.concatenate([*ratios.values(), [0.8, 1.25]]))
         for at, (name, ratio) in enumerate(ratios.items()):
-            traces.append(_curve(panel, ratio, name, _null_line(name, look.dark, 2.2), hover))
+            traces.append(clickable_curve(panel, ratio, name, _null_line(name, look.dark, 2.2), hover))
             if at == 0:
-                traces += [(panel, ring) for ring in _ring(panel, ratio, look)]
+                traces += [(panel, ring) for ring in ring_at(panel, ratio, look)]
     ranges = log_range(drawn, look.shared, most=1e3, headroom=0.3)
     title = {"text": "capability ÷ null", "standoff": 4}
     y = {"type": "log", **ratio_ticks(ranges), "title": title}
@@ -181,11 +181,11 @@ def _colour(panel: Panel, dark: bool) -> str:
 def _own(panel: Panel, values: Array, hover: str, look: Look, beside: str = "top right") -> list[Trace]:
     """The capability's own curve, and a ring at the selected direction."""
     line = {"color": _colour(panel, look.dark), "width": 2.5}
-    rings = _ring(panel, values, look, beside)
-    return [_curve(panel, values, f"{panel.kind}s", line, hover), *((panel, ring) for ring in rings)]
+    rings = ring_at(panel, values, look, beside)
+    return [clickable_curve(panel, values, f"{panel.kind}s", line, hover), *((panel, ring) for ring in rings)]
 
 
-def _curve(panel: Panel, values: Array, name: str, line: Drawing, hover: str) -> Trace:
+def clickable_curve(panel: Panel, values: Array, name: str, line: Drawing, hover: str) -> Trace:
     """A curve whose points can be clicked: each tells its site and direction."""
     x = np.arange(1, len(values) + 1)
     return panel, {
@@ -207,7 +207,7 @@ def _marked(count: int) -> Array:
     return marked
 
 
-def _ring(panel: Panel, values: Array, look: Look, beside: str = "top right") -> list[Drawing]:
+def ring_at(panel: Panel, values: Array, look: Look, beside: str = "top right") -> list[Drawing]:
     """A ring at the selected direction, with its number `beside` it."""
     if look.selected is None or look.selected[:2] != (panel.layer, panel.kind):
         return []

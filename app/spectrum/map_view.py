@@ -38,9 +38,15 @@ def has_map(analysis: "Analysis") -> bool:
 def map_of_sites(analysis: "Analysis", rank: int) -> None:
     """A number of every site as a map; a click selects the site, whose curves are drawn below."""
     left, right = st.columns((3, 2), gap="medium", vertical_alignment="bottom")
-    measure = left.segmented_control(
-        "Map of", layer_map.MEASURES, default=layer_map.NEEDED, required=True, key=session.MAP, bind="query-params"
-    )
+    if analysis.provenance.left_out is None:
+        measure = left.segmented_control(
+            "Map of", layer_map.MEASURES, default=layer_map.NEEDED, required=True, key=session.MAP, bind="query-params"
+        )
+    else:  # its values are no spectrum: how steep they are says nothing
+        measures = (layer_map.KEPT, layer_map.EFFECT)
+        measure = left.segmented_control(
+            "Map of", measures, default=layer_map.KEPT, required=True, key=session.CONTRAST_MAP
+        )
     at = session.selection(analysis)
     with right:
         _pick_more_layers(analysis, at.layer)

@@ -8,7 +8,7 @@ from app.spectrum import numbers, subspace_charts
 from app.ui import session
 from app.ui.header import capture_label
 from app.ui.tables import to_csv
-from app.ui.widgets import caption, chart, distinct_labels, downloads, escaped, is_dark
+from app.ui.widgets import caption, chart, distinct_labels, downloads, escaped, is_dark, no_tokens
 from spd_core.errors import InputError
 from spd_core.subspace.spectrum import overlap
 from spd_core.subspace.store import recorded_captures
@@ -110,7 +110,7 @@ def gradient_rows(analysis: "Analysis", _rank: int) -> None:
     coordinates = analysis.sites[analysis.site(at.layer, at.kind)].coordinates
     st.subheader(f"The gradient rows of layer {at.layer} {at.kind} (PCA)", anchor=False)
     if coordinates is None or coordinates.scores.shape[1] < 2:
-        st.info("This capture kept no single tokens: they did not fit. Capture fewer examples or layers.")
+        st.info(no_tokens(analysis))
         return
     colour = st.segmented_control(
         "Colour by", ("loss", "example"), default="loss", required=True, key=session.COLOUR, bind="query-params"

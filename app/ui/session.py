@@ -40,6 +40,7 @@ MAP = "map"
 # In the URL: Spectrum, Side by side
 OVERLAYS, SHARED, SHAPE, COLOUR = "beside", "same_scales", "shapes", "colour"
 OVERLAP, OVERLAP_WITH, SPECTRUM_VIEW = "overlap", "overlap_with", "shown"
+CONTRAST_VIEW = "contrast_shown"
 STRENGTH, CHOICE, TEMPERATURE, TOP_P, NEW_TOKENS, SEED = "alpha", "choice", "temperature", "top_p", "new_tokens", "seed"
 # In the URL: Side by side (which cell of a sweep is read is written by the page, and no widget)
 WRITTEN, MODE, MORE_LANES, MORE_RANKS, MORE_STRENGTHS = "written", "mode", "also", "ranks", "strengths"
@@ -96,7 +97,7 @@ READ_JOB, LENS_JOB, CHECK_JOB = "read_job", "lens_job", "check_job"
 JOBS = (CAPTURE_JOB, NULLS_JOB, EFFECTS_JOB, WRITE_JOB, READ_JOB, LENS_JOB, CHECK_JOB, EXPORT_JOB, MARKS_JOB)
 PICK_LAYER, PICK_KIND, PICK_DIRECTION, PICK_EXAMPLE = "pick_layer", "pick_kind", "pick_direction", "pick_example"
 PLACE_SHOWN, CELL_SHOWN, TEXT_TROUBLE, LINK_READ = "place_shown", "cell_shown", "text_trouble", "link_read"
-TAKEN_OVER = "taken_over"
+TAKEN_OVER, CONTRAST_WITH, CONTRAST_MAP = "taken_over", "contrast_with", "contrast_map"
 
 # Parts of pages that other pages lead to
 TURN_TO, GO_TO, COMPARE_NEXT, TAGS_CHANGED = "turn_to", "go_to", "compare_next", "tags_changed"

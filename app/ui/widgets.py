@@ -110,6 +110,17 @@ def tokens_link(label: str) -> None:
     )
 
 
+def no_tokens(analysis: "Analysis") -> str:
+    """Why nothing is known of single tokens, and what helps."""
+    made_of = analysis.provenance.left_out
+    if made_of is None:
+        return "This capture kept no single tokens: they did not fit in memory. Capture fewer examples or layers."
+    return (
+        f"The capture of {escaped(made_of.capability)} that this contrast was made of kept single tokens for its first "
+        "directions only. Capture it on Home, and make the contrast of that."
+    )
+
+
 def empty_page(what: str) -> None:
     """Say what to click when there is nothing to show yet, and end the page."""
     st.info(f"{what} Go to **Home**, choose a capability and press **Capture gradients**.")

@@ -30,8 +30,8 @@ from spd_core.subspace.spectrum import Floats
 
 TENSORS, RECORD, EXAMPLES = "analysis.safetensors", "analysis.json", "capability.jsonl"
 FORMAT = 3
-"""2 since the spectra of single KV heads are kept; captures of format 1 are read as they are. 3 of contrasts alone, which
-an older version would take for plain captures."""
+"""2 since the spectra of single KV heads are kept; captures of format 1 are read as they are. 3 of contrasts alone: an
+older version would take them for plain captures."""
 RECORDED = BUILTIN_FOLDER.parent / "demo" / "captures"
 """Where the captures lie that come with SPD Lab."""
 

@@ -1,0 +1,87 @@
+"""A contrast on Spectrum and the other pages, without a browser and without a model: made of recorded captures."""
+
+import base64
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from app.ui import session
+from spd_core.storage import remove_folder
+from spd_core.subspace.analysis import Analysis
+from spd_core.subspace.contrast import contrast
+from spd_core.subspace.store import RECORDED, captures_folder, load_capture, place_of, save_capture, saved_captures
+from tests.app.spectrum.test_page import figures, opened, panel_titles
+from tests.app.test_pages import drawn, go_to, press, text_of, verdict_of
+
+
+def numbers(packed: dict[str, str]) -> np.ndarray:
+    """An array as plotly sends it."""
+    return np.frombuffer(base64.b64decode(packed["bdata"]), packed["dtype"])
+
+
+def button(at: AppTest, label: str) -> bool:
+    return label in [one.label for one in at.button]
+
+
+@pytest.fixture
+def made(spd_home: Path) -> Iterator[Analysis]:
+    first, second = (load_capture(RECORDED / name) for name in ("arithmetic", "multiple-choice"))
+    analysis = contrast(first, [second], name="sums-alone")
+    save_capture(analysis, place_of(analysis.name))
+    yield analysis
+    remove_folder(place_of(analysis.name))
+
+
+def test_one_is_made_of_two_recorded_captures_without_a_model(spd_home: Path) -> None:
+    before = set(saved_captures())
+    at = opened(capture="arithmetic", layer="15", kind="key", rank="25")
+    at.multiselect(key=session.CONTRAST_WITH).set_value(["multiple-choice"]).run()
+    press(at, "Make the contrast")
+    (name,) = set(saved_captures()) - before
+    try:
+        assert at.session_state[session.CAPTURE] == name
+        assert load_capture(captures_folder() / name).provenance.capability == "arithmetic without multiple-choice"
+        assert "of the energy of arithmetic and" in verdict_of(at)
+        assert "**arithmetic without multiple-choice**" in text_of(at), "the active capture is named so"
+    finally:
+        remove_folder(place_of(name))
+
+
+def test_its_page_draws_both_energies_and_claims_no_spectrum(made: Analysis) -> None:
+    at = opened(capture=made.name, layer="15", kind="key", rank="25")
+    assert [tab.label for tab in at.tabs] == ["Energy of both", "Energy per direction", "Overlap", "Gradient rows"]
+    assert not button(at, "Capture the nulls"), "a null has other directions"
+    assert "Make the contrast" not in [one.label for one in at.button], "not of a contrast again"
+    found = made.sites[made.site(15, "key")]
+    curves = {
+        trace["name"]: numbers(trace["y"])
+        for trace in drawn(at)
+        if (trace["xaxis"], trace["name"]) != ("x", "selected") and trace["xaxis"] == "x"
+    }
+    assert curves.keys() >= {"arithmetic", "multiple-choice", "arithmetic, plain", "multiple-choice, plain"}
+    own = (found.values**2).cumsum() / (found.values**2).sum()
+    np.testing.assert_allclose(curves["arithmetic"], own, atol=1e-9)
+    assert curves["multiple-choice"][24] < curves["multiple-choice, plain"][24], "left out, not shared"
+    assert f"rank 25 keeps {np.floor(1000 * own[24]) / 10:g} %" in str(figures(at)[0]["layout"]["annotations"])
+    assert len(panel_titles(figures(at)[0])) == 4
+    row = at.dataframe[0].value.iloc[0]
+    assert row["Of arithmetic"] == pytest.approx(100 * own[24], abs=0.1)
+    assert "singular value" not in text_of(at).replace("as singular values do", "").lower()
+
+
+def test_every_page_takes_it(made: Analysis) -> None:
+    at = opened(capture=made.name, layer="15", kind="key", rank="25")
+    at.session_state[session.CONTRAST_VIEW] = "Energy per direction"
+    at.run()
+    assert not at.exception
+    assert {"arithmetic", "multiple-choice"} <= {trace["name"] for trace in drawn(at)}
+    at.session_state[session.CONTRAST_VIEW] = "Gradient rows"
+    at.run()
+    assert "kept single tokens for its first directions only" in text_of(at)
+    for page in (session.HOME, session.ATTRIBUTIONS, session.SIDE_BY_SIDE, session.EVALUATION):
+        go_to(at, page)
+    go_to(at, session.ATTRIBUTIONS)
+    assert "measured against that on multiple-choice" in str([one.help for one in at.markdown]).replace("\\", "")
