@@ -9,7 +9,7 @@ from spd_core.cli.console import Json, bars, print_result
 from spd_core.storage import new_name, refuse_existing
 
 
-def contrast(
+def contrast_command(
     of: Annotated[str, typer.Option(help="the capability's capture: its folder, or its name")],
     without: Annotated[list[str], typer.Option(help="a capture of what it may share; give it again for several")],
     out: Annotated[

@@ -251,7 +251,7 @@ def demo(
     print_result({"out": str(out), **written}, as_json)
 
 
-app.command()(contrast.contrast)
+app.command("contrast")(contrast.contrast_command)
 app.command()(runs.distill)
 app.command()(runs.runs)
 app.command()(table_command.table)
