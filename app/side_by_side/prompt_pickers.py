@@ -156,7 +156,8 @@ def pick_sampling() -> Sampling:
         key=session.SAME_NOISE,
         bind="query-params",
         disabled=greedy,
-        help="On: all lanes see the same noise, so equal probabilities give equal text. Off: each lane draws its own.",
+        help="On: all lanes draw with the same random numbers, so they part only where their probabilities differ "
+        "enough. Off: each lane draws its own.",
     )
     return Sampling(
         temperature=temperature,

@@ -44,11 +44,16 @@ class GrowingLayer(DynamicLayer):
     def batch_select_indices(self, indices: Tensor) -> None:
         """Keep these rows, in this order; only rows that change their place are copied.
 
-        A row may only move to a place whose own row is dropped or was moved before it.
+        A row may only move to a place whose own row is dropped or was moved before it. Of more rows than there are,
+        each is a copy.
         """
         if not self.is_initialized:
             return
         seq = self.get_seq_length()
+        if len(indices) > len(self._key_buffer):
+            self._key_buffer, self._value_buffer = self._key_buffer[indices], self._value_buffer[indices]
+            self._show(seq)
+            return
         for place, row in enumerate(indices.tolist()):
             if place != row:
                 self._key_buffer[place, :, :seq] = self._key_buffer[row, :, :seq]

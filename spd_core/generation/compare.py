@@ -71,7 +71,7 @@ def compare(
     lanes = lanes_of(specs, analysis, others or {}, adapters)
     text, special = prompt_text(lm, analysis, prompt, style)
     prompt_tokens = len(prompt_ids(lm, text, special))
-    _check_memory(lm, prompt_tokens, min(len(lanes), ROWS), sampling.max_new_tokens)
+    check_memory(lm, prompt_tokens, min(len(lanes), ROWS), sampling.max_new_tokens)
     started = time.monotonic()
     written = _write(lm, text, special, lanes, sampling, alternatives, on_step, tell, stop)
     seconds = time.monotonic() - started - written.reading_seconds
@@ -152,10 +152,18 @@ def prompt_text(lm: LanguageModel, analysis: Analysis, prompt: str, style: Promp
     return generation_prompt(prompt, analysis.capability.settings, style, lm.tokenizer)[0], style == "raw"
 
 
-def _check_memory(lm: LanguageModel, tokens: int, rows: int, new_tokens: int) -> None:
-    """Refuse before writing: on a CPU, running out of memory would end the whole process."""
-    both = 2 * rows  # each is read under another lane, too
-    wanted = estimate_memory(lm.model.config, lm.dtype.itemsize, (0,), tokens=tokens, rows=both, new_tokens=new_tokens)
+def check_memory(lm: LanguageModel, tokens: int, rows: int, new_tokens: int, readers: int = 2) -> None:
+    """Refuse before writing: on a CPU, running out of memory would end the whole process.
+
+    Args:
+        readers: 2 where each text is read under another lane, too.
+
+    Raises:
+        MemoryLimitError: the estimate exceeds the memory that is free.
+    """
+    wanted = estimate_memory(
+        lm.model.config, lm.dtype.itemsize, (0,), tokens=tokens, rows=readers * rows, new_tokens=new_tokens
+    )
     what = f"writing {rows} lanes of {tokens} + {new_tokens} tokens"
     remedy = "choose fewer lanes, fewer new tokens, or a shorter prompt"
     refuse_beyond(wanted.generation - wanted.load, lm.device, what, remedy)
@@ -175,7 +183,7 @@ class _Written:
 
     def lane_text(self, at: int, spec: LaneSpec, lanes: int) -> LaneText:
         """The record of a lane; not yet read where it was stopped, or before its last tokens were read."""
-        text = _lane_text(spec, self.completions[at], self.seconds[at])
+        text = lane_text(spec, self.completions[at], self.seconds[at])
         if text.finish == "stopped" or len(self.places[at]) < len(text.tokens):
             return text
         return with_places(text, self.places[at], other_of(at, lanes))
@@ -230,7 +238,8 @@ def _write(
     return done
 
 
-def _lane_text(spec: LaneSpec, completion: Completion, seconds: float) -> LaneText:
+def lane_text(spec: LaneSpec, completion: Completion, seconds: float) -> LaneText:
+    """The record of what a lane wrote, before it is read."""
     lane = completion.lane
     pieces = pieces_of(completion.tokenizer, completion.tokens)
     written = zip(completion.tokens, pieces, completion.logprobs, completion.entropies, strict=True)

@@ -74,6 +74,7 @@ def generate(
     batch_size: int = 8,
     first_lane: int = 0,
     numbers: Sequence[int] | None = None,
+    seeds: Sequence[int] | None = None,
     measured: bool = False,
     watch: Watch | None = None,
     on_step: Callable[[list[Completion]], None] | None = None,
@@ -95,6 +96,7 @@ def generate(
         first_lane: how many lanes of these prompts were written before: their noise is not drawn again.
         numbers: of each prompt, on which its noise depends; 0, 1, … unless told. A prompt that is written again, or
             in another batch, or by another process, writes the same under its number.
+        seeds: of each prompt; that of `sampling` unless told. A batch of one prompt with several seeds is read once.
         measured: tell log-probability and entropy of every token, too; no token is chosen otherwise for it.
         watch: told what the rows of each batch choose from.
         on_step: called after each token with all completions, in the order prompt by lane; those of later batches
@@ -114,17 +116,23 @@ def generate(
     numbers = range(len(prompts)) if numbers is None else numbers
     if len(numbers) != len(prompts):
         raise InputError(f"{len(numbers)} numbers for {len(prompts)} prompts; give one for each")
+    alike, seeds = seeds is not None, [sampling.seed] * len(prompts) if seeds is None else seeds
+    if len(seeds) != len(prompts):
+        raise InputError(f"{len(seeds)} seeds for {len(prompts)} prompts; give one for each")
     encoded = [encoded_prompt(lm, prompt, sampling, special_tokens) for prompt in prompts]
     completions = [Completion(prompt, lane, lm.tokenizer) for prompt in prompts for lane in lanes]
     step = len(lanes)
     for start in range(0, len(prompts), batch_size):
         batch = completions[start * step : (start + batch_size) * step]
         lane_of = [0 if sampling.shared_randomness else first_lane + k for k in range(step)]
-        rows = [(number, lane) for number in numbers[start : start + batch_size] for lane in lane_of]
-        drawn = {row: _generator(sampling.seed, *row) for row in dict.fromkeys(rows)}  # rows alike draw once
+        mine = slice(start, start + batch_size)
+        rows = [(*one, lane) for one in zip(seeds[mine], numbers[mine], strict=True) for lane in lane_of]
+        drawn = {row: _generator(*row) for row in dict.fromkeys(rows)}  # rows alike draw once
         step_told = None if on_step is None else partial(on_step, completions)
         ids = encoded[start : start + batch_size]
         noise = [drawn[row] for row in rows]
+        if alike and all(one == ids[0] for one in ids):
+            ids = ids[:1]
         _write(lm, ids, batch, step, sampling, noise, measured, watch, step_told, tell, stop)
     return completions
 
@@ -163,7 +171,11 @@ def _write(
     tell: Tell,
     stop: Stop | None,
 ) -> None:
-    """Write one batch to its end. The last row takes the place of one that has ended, so that that costs nothing."""
+    """Write one batch to its end. The last row takes the place of one that has ended, so that that costs nothing.
+
+    Args:
+        prompts: a single one is read once in all lanes, and continued as often as the batch says.
+    """
     from spd_core.generation.cache import growing_cache
 
     ids, mask = _left_padded([prompt for prompt in prompts for _ in range(n_lanes)], lm.device)  # [rows, seq] each
@@ -172,7 +184,7 @@ def _write(
     cache = growing_cache(lm.model.config)
     ends = end_tokens(lm)
     live = list(range(len(batch)))
-    plan, packed = plan_rows(lm, [row.lane for row in batch]), packed_linears(lm, len(batch))
+    plan, packed = plan_rows(lm, [row.lane for row in batch[: len(ids)]]), packed_linears(lm, len(batch))
     try:
         at_mask = mask if padded else None
         read = read_ahead(lm, plan, cache, ids, mask=at_mask, positions=positions, tell=tell, stop=stop)
@@ -196,6 +208,11 @@ def _write(
                 .logits[:, -1]
                 .float()
             )  # [rows, vocabulary]
+            if len(logits) < len(live):  # read once, to be continued several times
+                index = torch.arange(len(logits), device=lm.device).repeat(len(live) // len(logits))
+                cache.batch_select_indices(index)
+                logits, mask, positions = logits[index], mask[index], positions[index]
+                plan = plan_rows(lm, [batch[row].lane for row in live])
             chosen = choose(logits, sampling, [noise[row] for row in live])
             told = statistics(logits, chosen) if measured else None
         tokens = chosen.tolist()

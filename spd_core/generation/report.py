@@ -16,8 +16,8 @@ from spd_core.text import signed
 
 FINISH = {"eos": "stopped at end of text", "length": "reached the limit", "stopped": "stopped"}
 SHARED = (
-    "Shared randomness: all lanes see the same noise at each step, so lanes with the same probabilities write the same "
-    "text. Another seed can still part them elsewhere, or not at all."
+    "Shared randomness: all lanes draw with the same random numbers, so they part only where their probabilities "
+    "differ enough. One text is still one draw: another seed can part them elsewhere, or not at all."
 )
 
 
@@ -82,8 +82,10 @@ def _layers(lane: LaneText) -> str:
 def noise_sentence(sampling: Sampling) -> str:
     """One sentence on chance."""
     if sampling.greedy:
-        return "Greedy: each lane takes its most probable token, so that there is no luck."
-    return SHARED if sampling.shared_randomness else "Every lane draws its own noise: a difference can be luck."
+        return "Greedy: each lane takes its most probable token, so nothing is drawn."
+    return (
+        SHARED if sampling.shared_randomness else "Every lane draws its own random numbers: a difference can be chance."
+    )
 
 
 def sampling_line(sampling: Sampling) -> str:
