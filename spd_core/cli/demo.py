@@ -1,11 +1,13 @@
-"""Writes the recorded results that the app opens on: real captures of the built-in capabilities, and texts written
-inside their subspaces. The recorded run and table are in `demo_runs.py`."""
+"""Writes the recorded results that the app opens on: real captures of the built-in capabilities, texts written inside
+their subspaces, and the same over prompts and seeds. The recorded run and table are in `demo_runs.py`."""
 
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 from spd_core.data.capability import builtin_names, read_builtin
+from spd_core.evaluation.repeating import repeat_lanes
+from spd_core.evaluation.repeats import save_repeat
 from spd_core.generation import comparison
 from spd_core.generation.compare import compare
 from spd_core.models.loading import LanguageModel
@@ -55,6 +57,7 @@ def write_demo(
             save_capture(analysis.limited(DIRECTIONS), folder / "captures" / name)
             tell(Progress((at + 0.5) / len(names), 1, "Recording"))
             _write_texts(lm, analysis, folder / "texts")
+            record_repeat(lm, analysis, folder / "repeats")
         record = {"command": command_line(), "model": lm.revision, "versions": versions()}
         write_text(folder / "demo.json", to_json(record))
         if (out / "runs").is_dir():
@@ -67,3 +70,10 @@ def _write_texts(lm: LanguageModel, analysis: Analysis, folder: Path) -> None:
     for number, example in enumerate(analysis.capability.split("heldout").examples[:PROMPTS], 1):
         written = compare(lm, analysis, example.prompt, LANES, SAMPLING, answer=example.answer)
         comparison.save_comparison(written.model_copy(update={"id": f"{analysis.name}-{number}"}), folder)
+
+
+def record_repeat(lm: LanguageModel, analysis: Analysis, folder: Path) -> Path:
+    """The same lanes over the first held-out prompts and seeds, as many as Side by side proposes."""
+    first = analysis.capability.split("heldout").examples[0].prompt
+    made = repeat_lanes(lm, analysis, first, LANES, SAMPLING)
+    return save_repeat(made.model_copy(update={"id": analysis.name}), folder)

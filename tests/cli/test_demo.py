@@ -12,6 +12,8 @@ import torch
 from spd_core.cli.demo import DIRECTIONS, PROMPTS, write_demo
 from spd_core.data.capability import builtin_names, read_builtin
 from spd_core.errors import InputError, StorageError
+from spd_core.evaluation import repeats
+from spd_core.evaluation.repeats import read_repeat
 from spd_core.generation import comparison
 from spd_core.subspace.pipeline import capture
 from spd_core.subspace.store import load_capture
@@ -45,6 +47,21 @@ def test_a_dozen_texts_are_recorded_and_projecting_changes_the_model() -> None:
         assert (found.prompt, found.answer) in [(example.prompt, example.answer) for example in heldout]
         for lane in found.lanes:
             assert np.mean([token.kl for token in lane.tokens]) > 1e-3, "no lane is another one under its name"
+
+
+@pytest.mark.parametrize("path", sorted(repeats.RECORDED_REPEATS.glob("*.json")), ids=lambda path: path.stem)
+def test_what_is_recorded_over_prompts_and_seeds_holds_the_recorded_texts(path: Path) -> None:
+    """Each was written at another time, in batches of another size."""
+    found = read_repeat(path)
+    assert (found.id, found.analysis, len(found.prompts), found.seeds) == (path.stem, path.stem, 8, (0, 1, 2))
+    alone = [comparison.load_comparison(f"{path.stem}-{i}") for i in range(1, PROMPTS + 1)]
+    for place, one in enumerate(alone):
+        assert found.belongs_to(one)
+        assert [lane.ids for lane in found.comparison(place, 0).lanes] == [lane.ids for lane in one.lanes]
+
+
+def test_a_table_is_recorded_for_the_capture_that_pages_open_on() -> None:
+    assert (repeats.RECORDED_REPEATS / "arithmetic.json").is_file()
 
 
 @pytest.mark.builtin
@@ -87,6 +104,7 @@ def test_a_bundle_is_written_whole_or_not_at_all(tiny_lm: Callable[[str], Any], 
     assert analysis.provenance.examples_requested == 50
     names = sorted(path.stem for path in (tmp_path / "demo" / "texts").iterdir())
     assert names == [f"arithmetic-{i}" for i in range(1, PROMPTS + 1)]
+    assert [path.name for path in (tmp_path / "demo" / "repeats").iterdir()] == ["arithmetic.json"]
     assert "torch" in json.loads((tmp_path / "demo" / "demo.json").read_text())["versions"]
     with pytest.raises(StorageError, match="already exists"):
         write_demo(tiny_lm("llama"), tmp_path / "demo", lambda *_: None, names=["arithmetic"])
