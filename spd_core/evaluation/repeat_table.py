@@ -104,7 +104,10 @@ def repeat_table(
     known = all(one.right is not None for seeds in told for texts in seeds for one in texts)
     right = [_scores(column, "right") for column in columns]
     differs = [_scores(column, "differs") for column in columns]
-    both = subject is not None and control is not None
+    right_beyond, differs_beyond = None, None
+    if subject is not None and control is not None:
+        differs_beyond = _change(differs[control], differs[subject])
+        right_beyond = _change(right[control], right[subject]) if known else None
     rows = tuple(
         _row(columns[lane], right[lane] if known else None, right[0] if lane else None, differs[lane]) for lane in lanes
     )
@@ -114,8 +117,8 @@ def repeat_table(
         rows=rows,
         subject=subject,
         control=control,
-        right_beyond_control=_change(right[control], right[subject]) if both and known else None,
-        differs_beyond_control=_change(differs[control], differs[subject]) if both else None,
+        right_beyond_control=right_beyond,
+        differs_beyond_control=differs_beyond,
         method=_method(right if known else differs),
     )
 
