@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from app.jobs.requests import WriteRequest
-from app.side_by_side import agreement, history, lane_pickers, mixing_desk, prompt_pickers, results
+from app.side_by_side import agreement, history, lane_pickers, mixing_desk, prompt_pickers, repeating, results
+from app.side_by_side.estimate import say_estimate
 from app.side_by_side.lanes import SWEEP
 from app.ui import launch, session
 from app.ui.header import header
@@ -55,7 +56,7 @@ def settings_line(request: WriteRequest) -> str:
     return f"{counted(len(request.specs), 'lane')}{base}{mix} · {escaped(report.sampling_line(request.sampling))}"
 
 
-analysis = header("Side by side", "What does projecting do to the text?", shows=(session.WRITE_JOB,))
+analysis = header("Side by side", "What does projecting do to the text?", shows=(session.WRITE_JOB, session.REPEAT_JOB))
 if analysis is None:
     empty_page("A raw and a projected completion appear here, side by side.")
 else:
@@ -90,6 +91,8 @@ else:
                 history.pick_result(result)
     if request is not None:
         told.markdown(f":small[{settings_line(request)}]", help=report.noise_sentence(request.sampling))
+        with told:
+            say_estimate(request)
     if job is not None and running:
         results.live_lanes(job)
     else:
@@ -99,9 +102,11 @@ else:
             st.warning(f"The result is {escaped(job.notice)}", icon=":material/save:")
         if result is not None:
             right_answers = results.right_answers(result)
+            found = repeating.repeat_of(result)
             with verdict:
-                draw_verdict(comparison_verdict(result, right_answers))
+                draw_verdict(comparison_verdict(result, right_answers, repeating.repeated_in_short(found)))
             agreement.agreement_panel(result)
             results.result_panel(result, request, right_answers)
+            repeating.repeat_panel(result, found)
         elif job is None or not job.error:
             st.info("Press **Generate**: a raw and a projected completion appear here, side by side.")

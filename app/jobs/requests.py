@@ -71,6 +71,22 @@ class WriteRequest:
         return wanted == (*got, comparison.revision, comparison.grid)
 
 
+@dataclass(frozen=True, eq=False)
+class RepeatRequest:
+    """The lanes of a result, over prompts and seeds.
+
+    Attributes:
+        request: that would write the result again: its prompt is the first one.
+        revision: of the model that wrote it.
+        prompts, seeds: how many, at most.
+    """
+
+    request: WriteRequest
+    revision: str
+    prompts: int
+    seeds: int
+
+
 def _resolved(spec: LaneSpec, d_kv: int) -> LaneSpec:
     """With the rule `half` as the number that it means; raw lanes have no rank."""
     return spec.model_copy(update={"rank": str(d_kv // 2)}) if spec.projects and spec.rank == "half" else spec

@@ -71,8 +71,8 @@ def write(job: Job[Comparison, Live], request: WriteRequest, store: ModelStore) 
         written = sum(1 if c.finish else len(c.tokens) / sampling.max_new_tokens for c in completions)
         job.progress(written / total, "Writing")
 
-    adapters = _adapters(request.specs)
-    with _told_of_memory(request):
+    adapters = adapters_of(request.specs)
+    with told_of_memory(request):
         comparison_made = engine.compare(
             lm,
             request.analysis,
@@ -112,7 +112,7 @@ def telling_left(job: Job[Any, Any]) -> Tell:
     return tell
 
 
-def _adapters(specs: Iterable[LaneSpec]) -> dict[str, Adapter]:
+def adapters_of(specs: Iterable[LaneSpec]) -> dict[str, Adapter]:
     """The adapters that lanes name; raises `InputError` when one is gone or damaged."""
     return {ref: saved_adapter(ref) for ref in dict.fromkeys(spec.adapter for spec in specs) if ref}
 
@@ -132,19 +132,19 @@ def read_texts(job: Job[Comparison, Live], written: Comparison, request: WriteRe
     if not same_revision(written.revision, lm.name, lm.revision):
         raise InputError(f"these texts are of {written.revision}, and the model is {lm.revision}; generate again")
     specs = [lane.spec for lane in written.lanes]
-    adapters = _adapters(specs)
+    adapters = adapters_of(specs)
     for facts in (lane.adapter for lane in written.lanes if lane.adapter is not None):
         if adapters[facts.ref].fingerprint != facts.fingerprint:
             raise InputError(f"the adapter {facts.ref} is another one than wrote these texts; generate again")
     job.progress(0.0, "Reading each text in both lanes")
-    with _told_of_memory(request):
+    with told_of_memory(request):
         lanes = engine.lanes_of(specs, request.analysis, request.others, adapters)
         comparison_read = read_lanes(lm, written, lanes, tell=job.tell, stop=job.stopping)
     return _saved(job, comparison_read)
 
 
 @contextmanager
-def _told_of_memory(request: WriteRequest) -> Iterator[None]:
+def told_of_memory(request: WriteRequest) -> Iterator[None]:
     """Memory that runs out becomes a sentence with the sizes and the remedy."""
     try:
         yield

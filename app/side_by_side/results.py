@@ -12,6 +12,7 @@ from app.side_by_side.lane_pickers import open_others
 from app.side_by_side.sweep import pick_cell
 from app.ui import launch, session
 from app.ui.progress import say_others_at_work
+from app.ui.recorded_texts import is_recorded
 from app.ui.tables import table_html, to_csv
 from app.ui.tokens import token_strip
 from app.ui.widgets import caption, chart, counted, download, downloads, escaped, failure, is_dark
@@ -123,7 +124,7 @@ def result_panel(comparison: Comparison, request: WriteRequest | None, right: Se
 def _heading(comparison: Comparison, request: WriteRequest | None) -> None:
     same = request is not None and request.matches(comparison)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        if comparison.recorded:
+        if is_recorded(comparison):
             st.badge(
                 "recorded",
                 icon=":material/inventory_2:",

@@ -144,6 +144,7 @@ _JOBS = {
     session.NULLS_JOB: ("Capturing null spectra", session.SPECTRUM),
     session.EFFECTS_JOB: ("Projecting each site alone", session.SPECTRUM),
     session.WRITE_JOB: ("Writing lanes", session.SIDE_BY_SIDE),
+    session.REPEAT_JOB: ("Repeating over prompts and seeds", session.SIDE_BY_SIDE),
     session.READ_JOB: ("Reading a text", session.ATTRIBUTIONS),
     session.LENS_JOB: ("Computing the logit lens", session.ATTRIBUTIONS),
     session.CHECK_JOB: ("Running the causal check", session.ATTRIBUTIONS),

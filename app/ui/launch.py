@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from app.jobs.marking import Corpus
-    from app.jobs.requests import CaptureRequest, EffectsRequest, WriteRequest
+    from app.jobs.requests import CaptureRequest, EffectsRequest, RepeatRequest, WriteRequest
     from spd_core.data.capability import Capability
     from spd_core.distill.corpus import CorpusRow
     from spd_core.generation.comparison import Comparison
@@ -81,6 +81,18 @@ def start_reading(written: "Comparison", request: "WriteRequest") -> None:
 
     store = shared().models
     start(session.WRITE_JOB, work)
+
+
+def start_repeating(asked: "RepeatRequest") -> None:
+    """Start writing the lanes of a result over prompts and seeds in the background."""
+
+    def work(job: "Job[Any, Any]") -> Any:
+        from app.jobs import repeating
+
+        return repeating.repeat(job, asked, store)
+
+    store = shared().models
+    start(session.REPEAT_JOB, work)
 
 
 def start(key: str, work: "Callable[[Job[Any, Any]], Any]") -> None:

@@ -1,10 +1,13 @@
 """Texts of Side by side that come with SPD Lab: those of a capture, and the one that shows most."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import streamlit as st
 
 from spd_core.errors import InputError
+from spd_core.evaluation import repeats
+from spd_core.evaluation.repeats import Repeat
 from spd_core.generation import comparison as texts
 from spd_core.generation.comparison import Comparison
 from spd_core.generation.report import first_difference
@@ -16,9 +19,49 @@ def read_once(path: str, stamp: int) -> Comparison:
     return texts.read_comparison(Path(path))
 
 
+@st.cache_resource(max_entries=100, show_spinner=False)
+def read_repeat_once(path: str, stamp: int) -> Repeat:
+    """The repeat in a file, read again only when it was changed."""
+    return repeats.read_repeat(Path(path))
+
+
+def repeat_for(comparison: Comparison) -> Repeat | None:
+    """The newest repeat over prompts and seeds that a result belongs to, the recorded ones last."""
+    for path in repeats.repeat_files():
+        with suppress(InputError, FileNotFoundError):  # a damaged one says nothing; another tab may delete one
+            found = read_repeat_once(str(path), path.stat().st_mtime_ns)
+            if found.belongs_to(comparison):
+                return found
+    return None
+
+
+def is_recorded(comparison: Comparison) -> bool:
+    """Whether a result comes with SPD Lab: by itself, or as a cell of a recorded repeat."""
+    cell = repeats.cell_of(comparison.id)
+    return comparison.recorded or (cell is not None and (repeats.RECORDED_REPEATS / f"{cell[0]}.json").is_file())
+
+
+def _open_cell(name: str) -> Comparison | None:
+    """The texts of a prompt and a seed of a repeat; None where the name means something else."""
+    cell = repeats.cell_of(name)
+    if cell is None:
+        return None
+    path = repeats.find_repeat(cell[0])
+    found = read_repeat_once(str(path), path.stat().st_mtime_ns)
+    if not (0 <= cell[1] < len(found.prompts) and 0 <= cell[2] < len(found.seeds)):
+        raise InputError(f"the repeat {cell[0]!r} has no such prompt and seed; choose another cell")
+    return found.comparison(cell[1], cell[2])
+
+
 def open_once(name: str) -> Comparison:
-    """The saved or recorded result of an id; raises `InputError` when there is none, or it is damaged."""
-    path = texts.find_comparison(name)
+    """The saved or recorded result of an id, or the cell of a repeat; raises `InputError` when there is none, or it is
+    damaged."""
+    try:
+        path = texts.find_comparison(name)
+    except InputError:
+        if (cell := _open_cell(name)) is not None:
+            return cell
+        raise
     try:
         return read_once(str(path), path.stat().st_mtime_ns)
     except FileNotFoundError as error:  # another tab deletes it at this moment

@@ -77,6 +77,7 @@ EXAMPLES_VIEW, EXAMPLES_SPLIT, EXAMPLES_TABLE = "examples_view", "examples_split
 DRAFT, SAVE_NAME, SAVE_REPLACE, SAVE_NEWS = "draft", "save_name", "save_replace", "save_news"
 NULLS_DRAWN, EFFECTS_JOB, EFFECTS = "nulls_drawn", "effects_job", "effects"
 CAPTURE_JOB, NULLS_JOB, WRITE_JOB = "capture_job", "nulls_job", "write_job"
+REPEAT_JOB, REPEAT_PROMPTS, REPEAT_SEEDS = "repeat_job", "repeat_prompts", "repeat_seeds"
 _TAKEN, _UNSAVED = "taken", "unsaved"
 TEXT_SOURCE, OWN_TEXT, OWN_TOKEN, SCORED = "text_source", "own_text", "own_token", "scored"
 TOKEN_TABLE, TOKEN_TABLE_OPEN = "token_table", "token_table_open"
@@ -94,7 +95,18 @@ CORPUS_TIMES, CORPUS_QUESTION, CORPUS_TROUBLE = "corpus_times", "corpus_question
 CORPUS_NO, CORPUS_YES, GO_ON = "corpus_no", "corpus_yes", "go_on"
 MARKS_JOB, SCHEDULE_OPEN, RUN_SEEN = "marks_job", "schedule_open", "run_seen"
 READ_JOB, LENS_JOB, CHECK_JOB = "read_job", "lens_job", "check_job"
-JOBS = (CAPTURE_JOB, NULLS_JOB, EFFECTS_JOB, WRITE_JOB, READ_JOB, LENS_JOB, CHECK_JOB, EXPORT_JOB, MARKS_JOB)
+JOBS = (
+    CAPTURE_JOB,
+    NULLS_JOB,
+    EFFECTS_JOB,
+    WRITE_JOB,
+    REPEAT_JOB,
+    READ_JOB,
+    LENS_JOB,
+    CHECK_JOB,
+    EXPORT_JOB,
+    MARKS_JOB,
+)
 PICK_LAYER, PICK_KIND, PICK_DIRECTION, PICK_EXAMPLE = "pick_layer", "pick_kind", "pick_direction", "pick_example"
 PLACE_SHOWN, CELL_SHOWN, TEXT_TROUBLE, LINK_READ = "place_shown", "cell_shown", "text_trouble", "link_read"
 TAKEN_OVER, CONTRAST_WITH, CONTRAST_MAP = "taken_over", "contrast_with", "contrast_map"

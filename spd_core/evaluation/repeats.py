@@ -135,7 +135,7 @@ class Repeat(Record):
         return sum(len(text.ids) for one in self.prompts for texts in one.texts for text in texts)
 
     def belongs_to(self, comparison: Comparison) -> bool:
-        """Whether it repeats a comparison: the same lanes and settings, and its prompt and seed are among these."""
+        """Whether it repeats a comparison: the same lanes, and settings but for the seed, and its prompt."""
         same = (self.analysis, self.revision, self.prompt_style, _but_seed(self.sampling), self._specs) == (
             comparison.analysis,
             comparison.revision,
@@ -148,6 +148,13 @@ class Repeat(Record):
     @property
     def _specs(self) -> list[Any]:
         return [lane.spec for lane in self.lanes]
+
+    def place_of(self, comparison: Comparison) -> tuple[int, int] | None:
+        """Which of its prompts and seeds, counted from 0, a comparison has; None where it has another one."""
+        prompts = [one.prompt for one in self.prompts]
+        if comparison.prompt not in prompts or comparison.sampling.seed not in self.seeds:
+            return None
+        return prompts.index(comparison.prompt), self.seeds.index(comparison.sampling.seed)
 
     def comparison(self, prompt: int, seed: int) -> Comparison:
         """The texts of a prompt and a seed, both counted from 0, as if they had been written alone; not yet read."""

@@ -12,12 +12,13 @@ from spd_core.generation.report import first_difference
 _ONE_TEXT = "One text is no proof: repeat it over prompts and seeds."
 
 
-def comparison_verdict(comparison: Comparison, right: Sequence[bool | None] = ()) -> str:
+def comparison_verdict(comparison: Comparison, right: Sequence[bool | None] = (), repeated: str = "") -> str:
     """What mixing and projecting changed in this text, each beside its control where there is one; empty where no lane
     does either.
 
     Args:
         right: whether each lane's answer is right; None or nothing where that is not known.
+        repeated: the sentence on the same lanes over prompts and seeds, where they were repeated: it ends the verdict.
     """
     if not any(lane.tokens for lane in comparison.lanes):
         return ""
@@ -34,8 +35,8 @@ def comparison_verdict(comparison: Comparison, right: Sequence[bool | None] = ()
         _effect(comparison, lane, _first(comparison, control=True)) if lane else "",
     ]
     once = [part.removesuffix(_ONE_TEXT).strip() for part in said]
-    proof = _ONE_TEXT if once != said else ""
-    return " ".join(part for part in (*once, proof, _answers(comparison, right)) if part)
+    proof = _ONE_TEXT if once != said and not repeated else ""
+    return " ".join(part for part in (*once, proof, _answers(comparison, right), repeated) if part)
 
 
 def _first(comparison: Comparison, *, control: bool) -> LaneText | None:

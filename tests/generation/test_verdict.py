@@ -41,6 +41,18 @@ def test_what_speaks_for_the_subspace_says_that_one_text_is_no_proof(case: tuple
     assert "One text is no proof" in told(*case)
 
 
+def test_where_it_was_repeated_that_is_said_instead() -> None:
+    lanes = [
+        lane("Raw", TEXT),
+        lane("Projected", OTHER_AT_3, spec=LaneSpec()),
+        lane("Random subspace", TEXT, spec=RANDOM),
+    ]
+    said = comparison_verdict(comparison(*lanes), repeated="Over 8 prompts × 3 seeds, nothing is shown.")
+    assert said.endswith(
+        "here it is this subspace, not projecting as such. Over 8 prompts × 3 seeds, nothing is shown."
+    )
+
+
 def test_the_complement_is_a_control_too() -> None:
     assert "whatever the subspace" in told(OTHER_AT_2, OTHER_AT_2, LaneSpec(complement=True))
 

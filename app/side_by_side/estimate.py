@@ -1,0 +1,88 @@
+"""How long lanes will take before they are written, by what was measured on this machine, and whether they fit."""
+
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from app.jobs.models import shared
+from app.jobs.requests import WriteRequest
+from app.ui.recorded_texts import open_once
+from app.ui.widgets import caption, counted, duration, escaped
+from spd_core.errors import InputError, MemoryLimitError
+from spd_core.evaluation.costs import measured_answers
+from spd_core.generation import comparison as texts
+from spd_core.generation.speed import Speed, speed_of
+from spd_core.runs.costs import CHARACTERS_PER_TOKEN
+
+if TYPE_CHECKING:
+    from spd_core.generation.comparison import Comparison
+
+_LOOKED_AT = 5
+"""Newest results among which one of the model is looked for."""
+
+
+def measured_speed(model: str) -> Speed | None:
+    """How fast a model wrote last: in a result of this machine, else in its evaluations; None where nothing says."""
+    own = [name for name in texts.saved_ids() if name not in texts.recorded_ids()][:_LOOKED_AT]
+    if (found := speed_of(model, _opened(own))) is not None:
+        return found
+    answers = measured_answers(model)
+    return None if answers is None else Speed(answers.tokens, answers.tokens, answers.source)
+
+
+def _opened(names: list[str]) -> "list[Comparison]":
+    found = []
+    for name in names:
+        try:
+            found.append(open_once(name))
+        except InputError:  # damaged: the history says so
+            continue
+    return found
+
+
+def say_estimate(request: WriteRequest) -> None:
+    """One line under Generate: tokens, time, and memory where it would not do."""
+    line, source = generation_estimate(request)
+    st.markdown(f":small[{line}]", help=source)
+    if trouble := memory_trouble(request):
+        caption(f":material/memory_alt: {escaped(trouble)}")
+
+
+def generation_estimate(request: WriteRequest) -> tuple[str, str]:
+    """What writing will take at most, in a line, and where that is known from; both escaped."""
+    tokens = len(request.specs) * request.sampling.max_new_tokens
+    speed = measured_speed(request.key.name)
+    return _line(request, tokens, None if speed is None else tokens / speed.with_reading), _source(speed)
+
+
+def repeat_estimate(request: WriteRequest, texts_each: int) -> tuple[str, str]:
+    """The same for so many prompts × seeds; nothing is read beside it."""
+    tokens = texts_each * len(request.specs) * request.sampling.max_new_tokens
+    speed = measured_speed(request.key.name)
+    return _line(request, tokens, None if speed is None else tokens / speed.tokens), _source(speed)
+
+
+def _line(request: WriteRequest, tokens: int, seconds: float | None) -> str:
+    lm = shared().models.resident
+    loading = "" if lm is not None and lm.name == request.key.name else ", and loading the model"
+    time = "time not measured yet" if seconds is None else f"about {duration(max(seconds, 1))} at most"
+    return f"{counted(tokens, 'token')} at most: {time}{loading}"
+
+
+def _source(speed: Speed | None) -> str:
+    return "Nothing was measured yet for this model." if speed is None else f"As fast as {escaped(speed.source)}."
+
+
+def memory_trouble(request: WriteRequest) -> str:
+    """Why the lanes will not fit into memory, with the sizes; empty where they do, or the model is not loaded yet."""
+    lm = shared().models.resident
+    if lm is None or lm.name != request.key.name:
+        return ""
+    from spd_core.generation.compare import ROWS, check_memory
+
+    prompt = round(len(request.prompt) / CHARACTERS_PER_TOKEN) + 1
+    try:
+        check_memory(lm, prompt, min(len(request.specs), ROWS), request.sampling.max_new_tokens)
+    except MemoryLimitError as error:
+        return str(error)
+    return ""

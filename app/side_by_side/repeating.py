@@ -1,0 +1,147 @@
+"""Side by side over prompts and seeds: a button, what it will take, and then the table, the intervals and all texts."""
+
+from typing import TYPE_CHECKING, cast
+
+import streamlit as st
+
+from app.jobs.requests import RepeatRequest, WriteRequest
+from app.side_by_side import history, repeat_charts
+from app.side_by_side.estimate import repeat_estimate
+from app.side_by_side.results import reading_request
+from app.ui import launch, session
+from app.ui.progress import show_progress
+from app.ui.recorded_texts import repeat_for
+from app.ui.tables import table_html, to_csv
+from app.ui.verdict import draw_verdict
+from app.ui.widgets import caption, chart, counted, download, escaped, failure, is_dark
+from spd_core.errors import InputError
+from spd_core.evaluation.repeat_plan import PROMPTS, SEEDS, prompts_from, seeds_of
+from spd_core.evaluation.repeat_verdict import repeat_verdict
+from spd_core.evaluation.repeats import Repeat, text_lines, text_rows
+from spd_core.generation.comparison import Comparison
+
+if TYPE_CHECKING:
+    from app.jobs.job import Job
+
+MOST_PROMPTS, MOST_SEEDS = 50, 50
+
+
+def repeat_of(result: Comparison) -> Repeat | None:
+    """The newest repeat that a result belongs to: this session's, a saved one, or a recorded one."""
+    job = _job()
+    if job is not None and job.result is not None and job.result.belongs_to(result):
+        return job.result
+    return repeat_for(result)
+
+
+def repeated_in_short(found: Repeat | None) -> str:
+    """The first sentence of what is shown over prompts and seeds; empty where nothing was repeated."""
+    said = "" if found is None else repeat_verdict(found)
+    return said.partition(". ")[0].rstrip(".") + "." if said else ""
+
+
+def _job() -> "Job[Repeat, None] | None":
+    return cast("Job[Repeat, None] | None", session.job(session.REPEAT_JOB))
+
+
+def repeat_panel(result: Comparison, found: Repeat | None) -> None:
+    """How often each lane is right, differs and stops over prompts and seeds; and the button that finds out."""
+    st.subheader("Over prompts and seeds", anchor=False)
+    job = _job()
+    if result.grid is not None:
+        caption("A sweep is not repeated. Use a cell's rank and strength for lanes, generate, and repeat those.")
+        return
+    if job is not None and job.running:
+        show_progress(job, "Stop repeating")
+    elif job is not None and job.error:
+        failure("Nothing was counted:", job.error)
+    elif job is not None and job.notice and job.result is found:
+        st.warning(f"The table is {escaped(job.notice)}", icon=":material/save:")
+    if found is not None:
+        _table(result, found)
+    if job is None or not job.running:
+        _offer(result, found)
+
+
+def _offer(result: Comparison, found: Repeat | None) -> None:
+    """The button, with how many prompts and seeds, and what that will take."""
+    try:
+        request = reading_request(result)
+    except InputError as error:
+        caption(f"It cannot be repeated: {escaped(str(error))}")
+        return
+    there = len(prompts_from(request.analysis.capability, request.prompt, MOST_PROMPTS)[1])
+    greedy = request.sampling.greedy
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        button = st.container(width="content")
+        prompts = st.number_input(
+            "Prompts", 1, MOST_PROMPTS, PROMPTS, key=session.REPEAT_PROMPTS, width=110, disabled=there < 2,
+            persist_state="session",
+        )  # fmt: skip
+        seeds = st.number_input(
+            "Seeds", 1, MOST_SEEDS, SEEDS, key=session.REPEAT_SEEDS, width=110, disabled=greedy, persist_state="session"
+        )
+    prompts = min(session.clamped(prompts, 1, MOST_PROMPTS), max(there, 1))
+    counts = prompts, len(seeds_of(request.sampling, session.clamped(seeds, 1, MOST_SEEDS)))
+    if button.button(
+        "Repeat over prompts × seeds",
+        icon=":material/repeat:",
+        type="secondary" if found is not None else "primary",
+        help="Writes the same lanes after other prompts and with other seeds, scores them, and counts.",
+    ):
+        launch.start_repeating(RepeatRequest(request, result.revision, *counts))
+        st.rerun()
+    _plan(request, counts, there)
+
+
+def _plan(request: WriteRequest, counts: tuple[int, int], there: int) -> None:
+    """What will be written, and how long it takes."""
+    prompts, seeds = counts
+    line, source = repeat_estimate(request, prompts * seeds)
+    said = f"{counted(prompts, 'prompt')} × {counted(seeds, 'seed')} × {counted(len(request.specs), 'lane')}: {line}."
+    split, _ = prompts_from(request.analysis.capability, request.prompt, 1)
+    if not there:
+        said += " Your own prompt has no others beside it, so it is repeated over seeds alone."
+    elif split == "calibration":
+        said += " These prompts took part in the capture."
+    if request.sampling.greedy:
+        said += " Greedy writes the same text with every seed, so there is one."
+    st.markdown(f":small[{said}]", help=source)
+
+
+def _table(result: Comparison, found: Repeat) -> None:
+    draw_verdict(repeat_verdict(found))
+    st.html(table_html(repeat_charts.table_rows(found), "Each lane over prompts and seeds"))
+    _how_to_read(found)
+    left, right = st.columns((2, 3), gap="large")
+    with left:
+        chart(
+            repeat_charts.shares_figure(found, dark=is_dark()),
+            key=f"chart_repeat_shares_{found.id}",
+            alt="Shares of texts with 95 % intervals, a dot for each lane; the table above has the numbers.",
+        )
+    with right:
+        chart(
+            repeat_charts.matrix(found, found.place_of(result), dark=is_dark()),
+            key=f"chart_repeat_matrix_{found.id}_{result.id}",
+            alt=repeat_charts.matrix_alt(found),
+            pick=history.refill,
+        )
+        caption("Click a mark to open that text above, with its prompt and seed in the form.")
+    with st.container(horizontal=True):
+        download("Texts as CSV", lambda: to_csv(list(text_rows(found))), f"repeat-{found.id}.csv")
+        download("Texts as JSON lines", lambda: text_lines(found).encode(), f"repeat-{found.id}.jsonl")
+
+
+def _how_to_read(found: Repeat) -> None:
+    prompts, seeds = len(found.prompts), len(found.seeds)
+    if found.table.unit == "prompt":
+        over = f"the {prompts} prompts: seeds of one prompt are no independent evidence, so they are averaged first"
+    else:
+        over = f"the {counted(seeds, 'seed')} of this one prompt, and speak of no other"
+    split = {"heldout": "held-out ", "calibration": "calibration ", "train": "training "}.get(found.split, "")
+    tokens = counted(found.tokens, "token")
+    caption(
+        f"**How to read this:** {counted(prompts, f'{split}prompt')}, seeds {found.seeds[0]} to {found.seeds[-1]}; "
+        f"95 % intervals are over {over}. {tokens} in {found.seconds:.0f} s, written {found.created.replace('T', ' ')}."
+    )
