@@ -112,7 +112,7 @@ def _points(share: float) -> str:
     return f"+{points}" if points > 0 else f"−{-points}" if points < 0 else "0"
 
 
-def table_rows(repeat: Repeat) -> list[dict[str, str]]:
+def lane_rows(repeat: Repeat) -> list[dict[str, str]]:
     """The table: a row for each lane."""
     first = repeat.lanes[0].label.lower()
     return [

@@ -111,7 +111,7 @@ def _plan(request: WriteRequest, counts: tuple[int, int], there: int) -> None:
 
 def _table(result: Comparison, found: Repeat) -> None:
     draw_verdict(repeat_verdict(found))
-    st.html(table_html(repeat_charts.table_rows(found), "Each lane over prompts and seeds"))
+    st.html(table_html(repeat_charts.lane_rows(found), "Each lane over prompts and seeds"))
     _how_to_read(found)
     left, right = st.columns((2, 3), gap="large")
     with left:

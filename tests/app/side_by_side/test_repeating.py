@@ -46,7 +46,7 @@ def test_a_stranger_sees_the_table_and_opens_a_cell(home: Path) -> None:
     at = opened()
     shown = html_of(at)
     assert "Over 8 prompts × 3 seeds, Projected is right 3 of 24 times, Raw 4: no difference is shown" in shown
-    assert all(row["Right"] in shown for row in repeat_charts.table_rows(recorded()))
+    assert all(row["Right"] in shown for row in repeat_charts.lane_rows(recorded()))
     assert "One text is no proof" not in shown, "it was repeated"
     cell = repeats.cell_id("arithmetic", 6, 2)
     at.session_state[session.WRITTEN] = cell
