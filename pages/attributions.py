@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app.attributions import calibration_texts, causal_check, energy_sums, logit_lens, own_text
+from app.attributions import calibration_texts, causal_check, energy_sums, geometry, logit_lens, own_text
 from app.attributions.to_the_desk import mix_button
 from app.ui import links, session
 from app.ui.header import header
@@ -14,7 +14,7 @@ from spd_core.attribution.verdict import energy_verdict
 from spd_core.models.families import Site
 from spd_core.subspace.analysis import Analysis
 
-VIEWS = (session.ENERGY_SHARES, "Coordinates", "Logit lens", "Causal check")
+VIEWS = (session.ENERGY_SHARES, "Coordinates", "Geometry", "Logit lens", "Causal check")
 CALIBRATION, OWN = "Calibration text", "Your own text"
 
 
@@ -75,7 +75,7 @@ else:
     with calibration_texts.pick_direction(analysis, at):
         mix_button(analysis, site, at)
     calibration_texts.direction_in_words(analysis, site, at.direction)
-    draw = (energy, coordinates, logit_lens.lens_panel, causal_check.check_panel)
+    draw = (energy, coordinates, geometry.geometry_panel, logit_lens.lens_panel, causal_check.check_panel)
     links.follow(session.ATTRIBUTION_VIEW, VIEWS)
     for tab, part in zip(st.tabs(VIEWS, key=session.ATTRIBUTION_VIEW, bind="query-params"), draw, strict=True):
         if tab.open:

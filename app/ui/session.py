@@ -49,6 +49,8 @@ DISTILLED = "distilled"
 SWEEP_RANKS, SWEEP_STRENGTHS, MEASURE = "sweep_ranks", "sweep_strengths", "measure"
 # In the URL: Token attributions
 ATTRIBUTION_VIEW, ASIDE, SUMS = "view", "aside", "sums"
+# In the URL: Geometry on Token attributions (the strength is written by the page, and no widget)
+POINTS, POINT_COLOUR, UP, THIRD, MOVED = "points", "coloured", "up", "third", "moved"
 
 # In the URL: Fine-tune
 RUN, RUNS_VIEW, RUN_PART, LOSS_AXIS = "run", "runs_view", "part", "loss_axis"
@@ -81,6 +83,7 @@ REPEAT_JOB, REPEAT_PROMPTS, REPEAT_SEEDS = "repeat_job", "repeat_prompts", "repe
 _TAKEN, _UNSAVED = "taken", "unsaved"
 TEXT_SOURCE, OWN_TEXT, OWN_TOKEN, SCORED = "text_source", "own_text", "own_token", "scored"
 TOKEN_TABLE, TOKEN_TABLE_OPEN = "token_table", "token_table_open"
+PICK_RANK, POINTS_TABLE_OPEN = "pick_rank", "points_table_open"
 RECIPE_BASE, RECIPE_FORM, RECIPE_OPEN, RECIPE_FILE = "recipe_base", "recipe_form", "recipe_open", "recipe_file"
 EVALUATION_BASE, EVALUATION_FORM, EVALUATION_OPEN = "evaluation_base", "evaluation_form", "evaluation_open"
 EVALUATION_FILE, EVALUATION_TITLE = "evaluation_file", "evaluation_title"

@@ -26,7 +26,7 @@ def visible(text: str) -> str:
     return shown(text).replace(" ", "·").replace("\t", "⇥").replace("\n", "↵\n")
 
 
-def _drawn(text: str, continued: bool) -> str:
+def drawn_token(text: str, continued: bool) -> str:
     """A token in a strip: a character of several tokens is drawn with its first one; a special token has none."""
     return "…" if continued else visible(text) or "∅"
 
@@ -35,7 +35,7 @@ def loss_mask_html(encoded: "Encoded") -> str:
     """HTML of the tokens; those under the loss are bold, underlined, framed and reachable with the Tab key."""
     supervised = set(encoded.supervised)
     tokens = [
-        (_drawn(encoded.text[start:end], encoded.continues(t)), t in supervised)
+        (drawn_token(encoded.text[start:end], encoded.continues(t)), t in supervised)
         for t, (start, end) in enumerate(encoded.offsets)
     ]
     return render("strip.html", tokens=tokens, marked=len(supervised))
@@ -94,7 +94,7 @@ def strip_data(
     marked = [int(i) for i in np.argsort(-np.abs(shade), kind="stable")[:LARGEST] if abs(shade[i]) > 0.1]
     tokens = [
         {
-            "text": _drawn(text, continued),
+            "text": drawn_token(text, continued),
             "shade": round(float(shade[i]), 3),
             "largest": i in marked,
             "loss": bool(loss),

@@ -217,13 +217,15 @@ def _coordinates(
     centred = precise - precise.mean(0) if center else precise
     pca = PCA(n_components=min(3, *gradients.shape), svd_solver="full" if len(gradients) < 4 else "covariance_eigh")
     scores = pca.fit_transform(precise)
+    outputs = activations.astype(np.float64)
     return Coordinates(
         gradient=(centred @ vectors[:, :kept]).astype(np.float32),
-        activation=(activations.astype(np.float64) @ vectors[:, :kept]).astype(np.float32),
-        product=np.einsum("td,td->t", precise, activations.astype(np.float64)).astype(np.float32),
+        activation=(outputs @ vectors[:, :kept]).astype(np.float32),
+        product=np.einsum("td,td->t", precise, outputs).astype(np.float32),
         scores=scores.astype(np.float32),
         explained=pca.explained_variance_ratio_,
         axes=(pca.components_ @ vectors[:, :kept]).astype(np.float32),
+        lengths=np.stack([np.linalg.norm(rows, axis=1) for rows in (centred, outputs)]).astype(np.float32),
     )
 
 

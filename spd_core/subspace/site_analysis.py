@@ -25,6 +25,8 @@ class Coordinates:
         scores: [M, p] the rows on their first principal components (scikit-learn's PCA, always centred).
         explained: [p] share of the variance that each component holds.
         axes: [p, k] each direction uᵢ on the components: of length 1 when it lies wholly in them.
+        lengths: [2, M] ‖g_t − μ‖ and ‖k_t‖ (or ‖v_t‖), over all directions; None where an older version did not keep
+            them.
     """
 
     gradient: Floats
@@ -33,6 +35,7 @@ class Coordinates:
     scores: Floats
     explained: Floats
     axes: Floats
+    lengths: Floats | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -32,6 +32,8 @@ TENSORS, RECORD, EXAMPLES = "analysis.safetensors", "analysis.json", "capability
 FORMAT = 3
 """2 since the spectra of single KV heads are kept; captures of format 1 are read as they are. 3 of contrasts alone: an
 older version would take them for plain captures."""
+_LENGTHS = "lengths"
+"""Of single tokens; not among `tokens/…`, where older versions would refuse what they do not know."""
 RECORDED = BUILTIN_FOLDER.parent / "demo" / "captures"
 """Where the captures lie that come with SPD Lab."""
 
@@ -66,6 +68,8 @@ def _arrays(found: SiteAnalysis) -> dict[str, Floats]:
     for group, kind in (("tokens", found.coordinates), ("heads", found.heads), ("contrast", found.contrast)):
         if kind is not None:
             arrays |= {f"{group}/{field.name}": getattr(kind, field.name) for field in dataclasses.fields(kind)}
+    if found.coordinates is not None:
+        arrays[_LENGTHS] = arrays.pop(f"tokens/{_LENGTHS}")
     return {name: array for name, array in arrays.items() if array is not None}
 
 
@@ -119,7 +123,7 @@ def _site_analysis(site: Site, tensors: dict[str, Floats]) -> SiteAnalysis:
         nulls,
         own.get("band"),
         own.get("halves"),
-        Coordinates(**tokens) if tokens else None,
+        Coordinates(**tokens, lengths=own.get(_LENGTHS)) if tokens else None,
         HeadSpectra(**heads) if heads else None,
         ContrastNumbers(**contrast) if contrast else None,
     )
@@ -166,6 +170,7 @@ def _shapes(found: SiteAnalysis, site: Site, tokens: int) -> dict[str, tuple[int
     if kept is None:
         return shapes
     by_direction, by_component = (tokens, kept.gradient.size // tokens), (tokens, kept.explained.size)
+    shapes |= {_LENGTHS: (2, tokens)} if kept.lengths is not None else {}
     return shapes | {
         "tokens/gradient": by_direction,
         "tokens/activation": by_direction,

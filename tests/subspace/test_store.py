@@ -190,3 +190,27 @@ def test_damaged_old_folders_are_refused(damage: str, tmp_path: Path, tiny_lm: A
         folder = tmp_path / "other"
     with pytest.raises(InputError, match=str(folder)):
         load_capture(folder)
+
+
+def test_lengths_of_tokens_are_kept_and_a_folder_without_them_opens(found: Analysis, home: Path) -> None:
+    from safetensors.numpy import load_file
+    from safetensors.numpy import save_file as save_arrays
+
+    save_capture(found, home / "new")
+    tensors = load_file(home / "new" / "analysis.safetensors")
+    for site, own in load_capture(home / "new").sites.items():
+        assert own.coordinates is not None
+        kept = found.sites[site].coordinates
+        assert kept is not None
+        np.testing.assert_array_equal(own.coordinates.lengths, kept.lengths)  # type: ignore[arg-type]
+    before = {name: array for name, array in tensors.items() if not name.endswith("/lengths")}
+    assert len(before) == len(tensors) - len(found.sites)
+    save_arrays(before, home / "new" / "analysis.safetensors")
+    assert all(
+        own.coordinates is not None and own.coordinates.lengths is None
+        for own in load_capture(home / "new").sites.values()
+    )
+    cut = {name: array[:, 1:] if name.endswith("/lengths") else array for name, array in tensors.items()}
+    save_arrays({name: np.ascontiguousarray(array) for name, array in cut.items()}, home / "new/analysis.safetensors")
+    with pytest.raises(InputError, match="do not fit"):
+        load_capture(home / "new")

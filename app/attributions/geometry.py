@@ -1,0 +1,227 @@
+"""Geometry: the tokens of a capture in the plane or space of chosen directions, and where projecting moves them."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import streamlit as st
+
+from app.attributions import calibration_texts
+from app.attributions.calibration_texts import COLUMNS, LETTER, direction_file_name, readable_table
+from app.attributions.geometry_charts import cloud_figure
+from app.attributions.grouping import CLASS, COLOURS, IN_PLURAL, grouped
+from app.attributions.point_cloud import Axis, Grouped, cloud_data, point_cloud
+from app.ui import links, session
+from app.ui.session import Selection
+from app.ui.tables import to_csv
+from app.ui.tokens import drawn_token
+from app.ui.verdict import draw_verdict
+from app.ui.widgets import caption, counted, downloads, is_dark, provenance
+from spd_core.attribution.geometry import (
+    ACTIVATIONS,
+    GRADIENTS,
+    OUTSIDE,
+    Points,
+    drawn_tokens,
+    lengths_of,
+    points_of,
+)
+from spd_core.attribution.geometry_verdict import geometry_verdict, separation
+from spd_core.attribution.tables import tokens_of
+from spd_core.subspace.analysis import Analysis
+from spd_core.subspace.spectrum import numerical_rank
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from pandas import DataFrame
+
+    from spd_core.models.families import Site
+
+MOST_POINTS = 20_000
+"""Tokens that are drawn; of more as many, drawn at random."""
+_REST, _NONE = "outside the subspace", "none"
+
+
+def geometry_panel(analysis: Analysis, site: "Site", at: Selection) -> None:
+    """Tokens as points: gradients or activations along directions, before and after projecting."""
+    if not calibration_texts.was_kept(analysis, at):
+        return
+    top = st.container()
+    tokens = tokens_of(analysis.examples, calibration_texts.special_ids(analysis))
+    of, by, hide, axes, rank = _pick_points(analysis, site, at)
+    points = points_of(analysis.sites[site], of, axes, rank)
+    here = analysis.rows_of(at.example).start + at.token
+    shown = ~tokens.aside.to_numpy() if hide else np.ones(len(tokens), bool)
+    rows = drawn_tokens(shown, MOST_POINTS, always=here)
+    groups = grouped(by, tokens, analysis, np.linalg.norm(points.values, axis=1), at.example)
+    with top:
+        draw_verdict(_verdict(points, rows, of, by, groups, tokens))
+    _draw(analysis, site, at, points, rows, groups, of, here)
+    _say(points, rows, int(shown.sum()), of, analysis)
+    _twin_and_files(analysis, at, points, rows, groups, of, tokens)
+    provenance(analysis, f"{of} of {site.label}", counted(len(rows), "token"))
+
+
+# --- choices -------------------------------------------------------------------------------------------------
+
+
+def _pick_points(analysis: Analysis, site: "Site", at: Selection) -> tuple[str, str, bool, tuple[int, ...], int]:
+    """What a point is, what it is coloured by, whether outliers by position are left out, the axes and the rank."""
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        of = st.segmented_control(
+            "Points",
+            (GRADIENTS, ACTIVATIONS),
+            default=GRADIENTS,
+            required=True,
+            key=session.POINTS,
+            bind="query-params",
+            help="The gradient of the loss at each token, or the token's own key or value. Both were kept by the "
+            "capture: no model is needed.",
+        )
+        axes, rank = _pick_axes(analysis, site, at, of or GRADIENTS)
+        by = st.selectbox("Colour by", COLOURS, key=session.POINT_COLOUR, bind="query-params", width=150)
+        hide = calibration_texts.pick_aside()
+    return of or GRADIENTS, by or CLASS, hide, axes, rank
+
+
+def _pick_axes(analysis: Analysis, site: "Site", at: Selection, of: str) -> tuple[tuple[int, ...], int]:
+    """The axes, the direction in hand first, and the rank of the subspace that points are projected into."""
+    found = analysis.sites[site]
+    most = min(analysis.kept_directions, numerical_rank(found.values, analysis.provenance.dtype))
+    directions = {f"direction {i + 1}": i for i in range(most)}
+    named = directions if lengths_of(found, of) is None else {_REST: OUTSIDE} | directions
+    y = st.selectbox("Up", list(named), key=session.UP, bind="query-params", width=190)
+    z = st.selectbox("Third axis", [_NONE, *named], key=session.THIRD, bind="query-params", width=190)
+    st.session_state[session.PICK_RANK] = rank = min(session.chosen_rank(analysis.d_kv), most)
+    st.number_input(
+        "Rank",
+        1,
+        most,
+        key=session.PICK_RANK,
+        width=110,
+        on_change=lambda: session.choose_rank(st.session_state[session.PICK_RANK]),
+        help="Of the subspace that points are projected into; the same on all pages. Directions within it stay, "
+        f"everything else shrinks. This capture keeps single tokens for {most} of {site.d_kv} directions.",
+    )
+    chosen = [at.direction, *(named[name] for name in (y, z) if name in named)]
+    return tuple(dict.fromkeys(chosen)), rank
+
+
+# --- the picture ---------------------------------------------------------------------------------------------
+
+
+def _verdict(points: Points, rows: "NDArray[np.int64]", of: str, by: str, groups: Grouped, tokens: "DataFrame") -> str:
+    apart = None
+    if by in IN_PLURAL and len(rows):
+        apart = separation(points.values[rows], groups.of[rows], tokens.example.to_numpy()[rows])
+    return geometry_verdict(points, rows, of, IN_PLURAL.get(by, ""), apart)
+
+
+def _unit(of: str) -> str:
+    return "nats per unit" if of == GRADIENTS else "units of activation"
+
+
+def _names(points: Points, of: str, kind: str) -> list[Axis]:
+    letter = "g" if of == GRADIENTS else LETTER[kind]
+    return [
+        Axis(f"length outside rank {points.rank} ({_unit(of)})", f"outside rank {points.rank}")
+        if axis == OUTSIDE
+        else Axis(f"{letter}·u{axis + 1} ({_unit(of)})", f"{letter}·u{axis + 1}")
+        for axis in points.axes
+    ]
+
+
+def _strength() -> float:
+    """The strength that a link or the slider says."""
+    links.take_linked(session.MOVED)
+    text = str(st.session_state.get(session.MOVED, ""))
+    try:
+        strength = session.clamped(float(text or 0), 0.0, 1.0)
+    except ValueError:
+        strength = 0.0
+    links.write_linked({session.MOVED: f"{strength:g}" if strength > 0 else ""})
+    return strength if strength > 0 else 0.0  # not a number is not above 0 either
+
+
+def _draw(
+    analysis: Analysis, site: "Site", at: Selection, points: Points, rows: "NDArray[np.int64]", groups: Grouped,
+    of: str, here: int,
+) -> None:  # fmt: skip
+    axes = _names(points, of, site.kind)
+
+    def select(row: int) -> None:
+        session.select(example=int(analysis.example_of[row]), token=int(analysis.position_of[row]))
+
+    data = cloud_data(
+        points,
+        axes,
+        rows,
+        groups,
+        analysis.examples,
+        unit=_unit(of),
+        selected=here,
+        strength=_strength(),
+        label=f"{len(rows):,} {of} of {site.label} as points along {', '.join(axis.title for axis in axes)}. "
+        "Arrow keys turn or move the picture, plus and minus zoom; the table below holds the numbers.",
+        dark=is_dark(),
+    )
+    point_cloud(
+        data,
+        key="point_cloud",
+        on_pick=select,
+        on_strength=lambda s: st.session_state.update({session.MOVED: f"{s:g}"}),
+    )
+
+
+def _say(points: Points, rows: "NDArray[np.int64]", shown: int, of: str, analysis: Analysis) -> None:
+    if len(rows) < shown:
+        caption(f"{len(rows):,} of {shown:,} tokens are drawn, chosen at random; the sentence above is on these.")
+    moves = "drag it, and what lies outside the subspace shrinks to nothing"
+    if not points.shrinks.any():
+        moves = "these axes lie inside the subspace, so it moves nothing here: choose *outside the subspace* as an axis"
+    what = "the gradient of the loss at" if of == GRADIENTS else "the key or value of"
+    st.markdown(
+        f"**How to read this:** a point is {what} one token. **Strength** is that of the projection: {moves}. Point at "
+        "a token to read it in its text; click it to select it on all pages. Drag to turn or move, Ctrl + wheel zooms."
+    )
+
+
+# --- the numbers ---------------------------------------------------------------------------------------------
+
+
+def _table(
+    points: Points, axes: Sequence[Axis], rows: "NDArray[np.int64]", groups: Grouped, tokens: "DataFrame"
+) -> Any:
+    along = {axis.short: points.values[rows, at] for at, axis in enumerate(axes)}
+    names = {} if groups.ordered else {"group": [groups.names[at] for at in groups.of[rows]]}
+    return tokens.iloc[rows][["text", "example", "position", "id", "role"]].assign(**names, **along)
+
+
+def _twin_and_files(
+    analysis: Analysis, at: Selection, points: Points, rows: "NDArray[np.int64]", groups: Grouped, of: str,
+    tokens: "DataFrame",
+) -> None:  # fmt: skip
+    axes = _names(points, of, at.kind)
+    with st.expander("The numbers as a table", key=session.POINTS_TABLE_OPEN, on_change="rerun") as opened:
+        if opened.open:
+            number = {axis.short: st.column_config.NumberColumn(format="%.4g", help=_unit(of)) for axis in axes}
+            st.dataframe(
+                readable_table(_table(points, axes, rows, groups, tokens)),
+                hide_index=True,
+                height=320,
+                column_config=COLUMNS | {"group": "Coloured as"} | number,
+                alt="The points before projecting",
+            )
+
+    def figures() -> list[Any]:
+        drawn = zip(tokens.text, tokens.continued, tokens.example, tokens.position, strict=True)
+        said = [f"{drawn_token(text, more)}, text {e + 1}, position {t}" for text, more, e, t in drawn]
+        return [cloud_figure(points, axes, rows, groups, said, unit=_unit(of), strength=_strength())]
+
+    downloads(
+        f"points-{direction_file_name(at)}",
+        lambda: to_csv(_table(points, axes, rows, groups, tokens)),
+        figures,
+        f"{analysis.name}, {of} of layer {at.layer} {at.kind}s",
+        table="Every point as CSV",
+    )

@@ -1,0 +1,76 @@
+"""What the tokens of a capture are coloured by on Geometry: groups of them, each with a name. Pure."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from app.attributions.point_cloud import CIVIDIS, OTHERS, UNKNOWN, Grouped
+from spd_core.attribution.geometry import CLASSES, SPECIAL, token_class
+from spd_core.attribution.tables import ROLES
+from spd_core.subspace.spectrum import Floats
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from spd_core.subspace.analysis import Analysis
+
+CLASS, ROLE, TEXT, POSITION, RIGHT = "token class", "loss tokens", "text", "position", "right or wrong"
+COLOURS = (CLASS, ROLE, TEXT, POSITION, RIGHT)
+IN_PLURAL = {CLASS: "Token classes", ROLE: "Loss tokens and others", RIGHT: "Right and wrong texts"}
+"""How groups are called that are compared with shuffled ones; texts and positions are no groups to be compared."""
+_TEXTS = 5
+
+
+def grouped(
+    by: str,
+    tokens: "DataFrame",
+    analysis: "Analysis",
+    lengths: Floats,
+    selected: int,
+    right: Mapping[str, bool] | None = None,
+) -> Grouped:
+    """The group of every token.
+
+    Args:
+        by: one of `COLOURS`.
+        tokens: of `tables.tokens_of`, all texts.
+        lengths: [M] of every token: the longest texts by it have colours of their own.
+        selected: the text that has one in any case.
+        right: whether the model gets each text right, by its id; None where it was not asked.
+    """
+    if by == CLASS:
+        classes = [token_class(text, special) for text, special in zip(tokens.text, tokens.special, strict=True)]
+        return _named(classes, CLASSES[:-1] + ((SPECIAL,) if SPECIAL in classes else ()))
+    if by == ROLE:
+        return _named(list(tokens.role), ROLES)
+    if by == POSITION:
+        return _by_position(tokens)
+    names = [example.id for example in analysis.examples]
+    if by == TEXT:
+        chosen = _largest(tokens.example.to_numpy(), lengths, selected)
+        of = [f"text {at + 1}" if at in chosen else OTHERS for at in tokens.example]
+        return _named(of, (*(f"text {at + 1}" for at in chosen), OTHERS))
+    said = {True: "right", False: "wrong", None: UNKNOWN}
+    known = right or {}
+    return _named([said[known.get(names[at])] for at in tokens.example], ("right", "wrong", UNKNOWN))
+
+
+def _named(of: list[str], names: tuple[str, ...]) -> Grouped:
+    """Groups in the order of their names; those without a token are left out."""
+    there = tuple(name for name in names if name in set(of))
+    number = {name: at for at, name in enumerate(there)}
+    return Grouped(there, np.array([number[name] for name in of], np.int64))
+
+
+def _by_position(tokens: "DataFrame") -> Grouped:
+    last = max(int(tokens.position.max()), 1)
+    steps = len(CIVIDIS)
+    of = np.minimum(tokens.position.to_numpy(np.int64) * steps // (last + 1), steps - 1)
+    return Grouped(tuple(f"tenth {at + 1}" for at in range(steps)), of, ("position 0", str(last)))
+
+
+def _largest(example: "np.ndarray", lengths: Floats, selected: int) -> list[int]:
+    """The selected text, then those with the most squared length."""
+    order = [int(at) for at in np.argsort(-np.bincount(example, lengths**2), kind="stable") if at != selected]
+    return [selected, *order[: _TEXTS - 1]]

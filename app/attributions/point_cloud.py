@@ -1,0 +1,161 @@
+"""The point cloud: a Streamlit component of its own, which turns and moves many points in the browser alone.
+
+Plotly's 3D points send no clicks to Streamlit, and its frames carry every point once for each strength; here a strength
+is one number on the graphics card. Text reaches the page through `textContent` alone. Looks are in `point_cloud.css`.
+"""
+
+import base64
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+
+from app.ui.figures import GRID, LANE_COLOURS, MUTED
+from app.ui.tokens import drawn_token
+from spd_core.attribution.geometry import Points
+from spd_core.data.spans import Encoded
+from spd_core.templates import FOLDER
+
+SHAPES = ("circle", "diamond", "triangle", "square", "plus", "cross")
+"""One a group: nothing is told by colour alone. As in `point_cloud_paint.js`."""
+CIVIDIS = ("#00224e", "#123570", "#3b496c", "#575d6d", "#707173", "#8a8678", "#a59c74", "#c3b369", "#e1cc55", "#fee838")
+"""For numbers: one colour a tenth."""
+
+
+@dataclass(frozen=True)
+class Grouped:
+    """What points are coloured by.
+
+    Attributes:
+        names: of the groups.
+        of: [M] the group of every token.
+        ordered: what the first and the last group mean, where groups are steps of a number.
+    """
+
+    names: tuple[str, ...]
+    of: NDArray[np.int64]
+    ordered: tuple[str, str] | None = None
+
+    def colours(self, dark: bool) -> list[str]:
+        """One a group; the last of several names is muted where it stands for all others."""
+        if self.ordered:
+            return list(CIVIDIS)
+        own = [pair[dark] for pair in (*LANE_COLOURS[1:], LANE_COLOURS[0])]
+        return [MUTED[dark] if name in _PALE else own[at % len(own)] for at, name in enumerate(self.names)]
+
+    @property
+    def shapes(self) -> list[str]:
+        """One a group."""
+        return [SHAPES[0 if self.ordered else at % len(SHAPES)] for at in range(len(self.names))]
+
+
+OTHERS, UNKNOWN = "other texts", "not scored"
+_PALE = (OTHERS, UNKNOWN)
+
+
+@dataclass(frozen=True)
+class Axis:
+    """How an axis is called: in full, and in a few letters."""
+
+    title: str
+    short: str
+
+
+def cloud_data(
+    points: Points,
+    axes: Sequence[Axis],
+    rows: NDArray[np.int64],
+    groups: Grouped,
+    examples: Sequence[Encoded],
+    *,
+    unit: str,
+    selected: int,
+    strength: float,
+    label: str,
+    dark: bool = False,
+) -> dict[str, Any]:
+    """What the component draws.
+
+    Args:
+        axes: a name for each axis of `points`.
+        rows: the tokens that are drawn.
+        examples: all texts, whose tokens are the rows of `points` in order.
+        selected: a token.
+    """
+    values = points.values[rows]
+    return {
+        "axes": [
+            {
+                "title": axis.title,
+                "short": axis.short,
+                "values": _packed(values[:, at], np.float32),
+                "ends": _ends(values[:, at]),
+                "shrinks": bool(points.shrinks[at]),
+            }
+            for at, axis in enumerate(axes)
+        ],
+        "view": " ".join(axis.short for axis in axes),
+        "rows": _packed(rows, np.uint32),
+        "groups": _packed(groups.of[rows], np.uint8),
+        "names": list(groups.names),
+        "colours": groups.colours(dark),
+        "shapes": groups.shapes,
+        "ordered": groups.ordered,
+        "texts": [
+            {
+                "name": example.id,
+                "tokens": [
+                    drawn_token(example.text[start:end], example.continues(t)).replace("\n", "")
+                    for t, (start, end) in enumerate(example.offsets)
+                ],
+            }
+            for example in examples
+        ],
+        "unit": unit,
+        "grid": GRID[dark],
+        "selected": selected,
+        "strength": strength,
+        "label": label,
+    }
+
+
+def _packed(values: Any, kind: Any) -> str:
+    return base64.b64encode(np.ascontiguousarray(values, kind).tobytes()).decode()
+
+
+def _ends(column: Any) -> list[float]:
+    """From the least to the largest value, 0 in between: there points go when they are projected away."""
+    low, high = min(float(column.min(initial=0)), 0.0), max(float(column.max(initial=0)), 0.0)
+    wide = (high - low) or 1.0
+    return [low - 0.04 * wide, high + 0.04 * wide]
+
+
+_HERE = Path(__file__).parent
+_COMPONENT = st.components.v2.component(
+    "spd_point_cloud",
+    html=(FOLDER / "point_cloud.html").read_text("utf-8"),
+    css=(_HERE / "point_cloud.css").read_text("utf-8"),
+    js="\n".join((_HERE / name).read_text("utf-8") for name in ("point_cloud_paint.js", "point_cloud.js")),
+)
+
+
+def point_cloud(
+    data: dict[str, Any], *, key: str, on_pick: Callable[[int], None], on_strength: Callable[[float], None]
+) -> None:
+    """Draw the points; `on_pick` gets the token that was clicked, `on_strength` where the slider was let go."""
+
+    def picked() -> None:
+        row = st.session_state[key].picked
+        if isinstance(row, int | float) and 0 <= row < sum(len(text["tokens"]) for text in data["texts"]):
+            on_pick(int(row))
+
+    def moved() -> None:
+        strength = st.session_state[key].strength
+        if isinstance(strength, int | float) and 0 <= strength <= 1:
+            on_strength(float(strength))
+
+    _COMPONENT(key=key, data=data, on_picked_change=picked, on_strength_change=moved)
