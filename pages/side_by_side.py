@@ -1,60 +1,17 @@
 """Side by side: what does projecting do to the text?"""
 
-from typing import TYPE_CHECKING
-
 import streamlit as st
 
-from app.jobs.requests import WriteRequest
-from app.side_by_side import agreement, history, lane_pickers, mixing_desk, prompt_pickers, repeating, results
+from app.side_by_side import agreement, history, prompt_pickers, repeating, results
 from app.side_by_side.estimate import say_estimate
-from app.side_by_side.lanes import SWEEP
+from app.side_by_side.settings import pick_request, settings_line
 from app.ui import launch, session
 from app.ui.header import header
 from app.ui.recorded_texts import recorded_for
 from app.ui.verdict import draw_verdict
-from app.ui.widgets import counted, empty_page, escaped, failure
-from spd_core.errors import InputError
+from app.ui.widgets import empty_page, escaped, failure
 from spd_core.generation import report
 from spd_core.generation.verdict import comparison_verdict
-from spd_core.recipes.gains import gains_in_words
-from spd_core.recipes.lanes import sweep_specs
-
-if TYPE_CHECKING:
-    from spd_core.subspace.analysis import Analysis
-
-
-def pick(analysis: "Analysis", prompt: str, answer: str | None) -> WriteRequest | None:
-    """All settings, in a drawer; None with the reason on the page when they cannot be used."""
-    with st.expander(
-        "Lanes, projection and sampling", icon=":material/tune:", key=session.SETTINGS_OPEN, on_change="rerun"
-    ):
-        style, mode = prompt_pickers.pick_mode()
-        lanes = st.container()
-        left, right = st.columns(2, gap="large")
-        with left:
-            base = lane_pickers.pick_base(analysis)
-        with right:
-            sampling = prompt_pickers.pick_sampling()
-    try:
-        with lanes:
-            grid = lane_pickers.pick_grid(analysis) if mode == SWEEP else None
-            specs = lane_pickers.pick_specs(analysis, base) if grid is None else tuple(sweep_specs(grid, base))
-        others = lane_pickers.open_others(specs)
-    except InputError as error:
-        failure("These lanes cannot be written:", str(error))
-        return None
-    mixing_desk.say_lost_mix()
-    key = session.model_key(analysis)
-    return WriteRequest(analysis, key, specs, prompt, style, sampling, others, answer, grid)
-
-
-def settings_line(request: WriteRequest) -> str:
-    """What Generate will write, in a line, escaped."""
-    projected = [spec for spec in request.specs if spec.projects and not spec.gains]
-    base = f" · {lane_pickers.lane_in_words(projected[0], request.grid is not None)}" if projected else ""
-    mix = next((f" · mixed: {escaped(gains_in_words(spec.gains))}" for spec in request.specs if spec.mixed), "")
-    return f"{counted(len(request.specs), 'lane')}{base}{mix} · {escaped(report.sampling_line(request.sampling))}"
-
 
 analysis = header("Side by side", "What does projecting do to the text?", shows=(session.WRITE_JOB, session.REPEAT_JOB))
 if analysis is None:
@@ -68,7 +25,7 @@ else:
         prompt, answer = prompt_pickers.pick_prompt(example)
     buttons = right.container(horizontal=True, vertical_alignment="center")
     told = right.container()
-    request = pick(analysis, prompt, answer)
+    request = pick_request(analysis, prompt, answer)
     if result is None:
         result = recorded_for(analysis.name, prompt)
     job = session.job(session.WRITE_JOB)

@@ -6,13 +6,14 @@ import streamlit as st
 
 from app.jobs.models import shared
 from app.jobs.requests import WriteRequest
-from app.ui.recorded_texts import open_once
+from app.ui.recorded_texts import open_once, own_repeats
 from app.ui.widgets import caption, counted, duration, escaped
 from spd_core.errors import InputError, MemoryLimitError
 from spd_core.evaluation.costs import measured_answers
 from spd_core.generation import comparison as texts
-from spd_core.generation.speed import Speed, speed_of
+from spd_core.generation.speed import Speed, speed_from, speed_of
 from spd_core.runs.costs import CHARACTERS_PER_TOKEN
+from spd_core.storage import spd_home
 
 if TYPE_CHECKING:
     from spd_core.generation.comparison import Comparison
@@ -26,8 +27,22 @@ def measured_speed(model: str) -> Speed | None:
     own = [name for name in texts.saved_ids() if name not in texts.recorded_ids()][:_LOOKED_AT]
     if (found := speed_of(model, _opened(own))) is not None:
         return found
+    return _speed_of_answers(model, str(spd_home()))
+
+
+@st.cache_data(ttl=300, max_entries=20, show_spinner=False)
+def _speed_of_answers(model: str, home: str) -> Speed | None:
+    """What evaluations below `home` have measured, or is known of the built-in model; not looked up at every click."""
     answers = measured_answers(model)
     return None if answers is None else Speed(answers.tokens, answers.tokens, answers.source)
+
+
+def _speed_of_repeats(model: str) -> Speed | None:
+    """How fast a model went over prompts and seeds last on this machine: more texts at once than a comparison has."""
+    for found in own_repeats(_LOOKED_AT):
+        if found.model == model and (speed := speed_from(found.tokens, found.seconds, found.created)) is not None:
+            return speed
+    return None
 
 
 def _opened(names: list[str]) -> "list[Comparison]":
@@ -58,7 +73,7 @@ def generation_estimate(request: WriteRequest) -> tuple[str, str]:
 def repeat_estimate(request: WriteRequest, texts_each: int) -> tuple[str, str]:
     """The same for so many prompts × seeds; nothing is read beside it."""
     tokens = texts_each * len(request.specs) * request.sampling.max_new_tokens
-    speed = measured_speed(request.key.name)
+    speed = _speed_of_repeats(request.key.name) or measured_speed(request.key.name)
     return _line(request, tokens, None if speed is None else tokens / speed.tokens), _source(speed)
 
 

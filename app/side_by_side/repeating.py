@@ -1,5 +1,6 @@
 """Side by side over prompts and seeds: a button, what it will take, and then the table, the intervals and all texts."""
 
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 import streamlit as st
@@ -13,11 +14,11 @@ from app.ui.progress import show_progress
 from app.ui.recorded_texts import repeat_for
 from app.ui.tables import table_html, to_csv
 from app.ui.verdict import draw_verdict
-from app.ui.widgets import caption, chart, counted, download, escaped, failure, is_dark
-from spd_core.errors import InputError
+from app.ui.widgets import caption, chart, counted, delete_button, download, escaped, failure, is_dark
+from spd_core.errors import InputError, SpdError
 from spd_core.evaluation.repeat_plan import PROMPTS, SEEDS, prompts_from, seeds_of
 from spd_core.evaluation.repeat_verdict import repeat_verdict
-from spd_core.evaluation.repeats import Repeat, text_lines, text_rows
+from spd_core.evaluation.repeats import RECORDED_REPEATS, Repeat, remove_repeat, repeat_files, text_lines, text_rows
 from spd_core.generation.comparison import Comparison
 
 if TYPE_CHECKING:
@@ -128,9 +129,31 @@ def _table(result: Comparison, found: Repeat) -> None:
             pick=history.refill,
         )
         caption("Click a mark to open that text above, with its prompt and seed in the form.")
-    with st.container(horizontal=True):
+    row = st.container(horizontal=True)
+    with row:
         download("Texts as CSV", lambda: to_csv(list(text_rows(found))), f"repeat-{found.id}.csv")
         download("Texts as JSON lines", lambda: text_lines(found).encode(), f"repeat-{found.id}.jsonl")
+    own = any(path.stem == found.id for path in repeat_files() if path.parent != RECORDED_REPEATS)
+    if own:
+        delete_button(
+            "Delete table",
+            f"the table of {found.created.replace('T', ' ')}",
+            row,
+            delete=partial(_delete, found.id),
+            disabled=False,
+        )
+
+
+def _delete(name: str) -> None:
+    job = _job()
+    if job is not None and job.result is not None and job.result.id == name:
+        del st.session_state[session.REPEAT_JOB]
+    try:
+        remove_repeat(name)
+    except SpdError as error:
+        failure("It was not deleted:", str(error))
+        return
+    st.rerun()
 
 
 def _how_to_read(found: Repeat) -> None:

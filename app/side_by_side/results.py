@@ -1,23 +1,22 @@
-"""Parts of Side by side that show what was written: live lanes, cards, ribbons, curves, exports."""
+"""Parts of Side by side that show what was written: live lanes, and a result with its cards."""
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
 from app.jobs.requests import WriteRequest
 from app.side_by_side import history, ribbons
+from app.side_by_side.exports import draw_exports
 from app.side_by_side.lane_pickers import open_others
 from app.side_by_side.sweep import pick_cell
+from app.side_by_side.token_by_token import draw_curves, pick_place
 from app.ui import launch, session
 from app.ui.progress import say_others_at_work
 from app.ui.recorded_texts import is_recorded
-from app.ui.tables import table_html, to_csv
 from app.ui.tokens import token_strip
-from app.ui.widgets import caption, chart, counted, download, downloads, escaped, failure, is_dark
+from app.ui.widgets import caption, counted, escaped, failure
 from spd_core.errors import InputError
-from spd_core.generation import comparison as texts
 from spd_core.generation import report
 from spd_core.generation.comparison import Comparison, LaneText
 from spd_core.templates import render
@@ -107,17 +106,17 @@ def result_panel(comparison: Comparison, request: WriteRequest | None, right: Se
     if not comparison.is_read:
         _offer_reading(comparison)
     if view in ribbons.METRICS:
-        _place(seen)
+        pick_place(seen)
     with st.expander("What the model read"):
         st.code(shown(comparison.read), language=None, wrap_lines=True)
     # Drawn only while they are open: figures and texts of other results would slow every run.
     with st.expander("Curves and table, token by token", key=session.CURVES, on_change="rerun") as curves:
         if curves.open:
-            _curves(seen)
+            draw_curves(seen)
     with st.expander("Compare with another result", key=session.BESIDE, on_change="rerun") as beside:
         if beside.open:
             history.compare_results(comparison)
-    _exports(comparison)
+    draw_exports(comparison)
     caption(f"Provenance: {escaped(report.origin_line(comparison))}")
 
 
@@ -217,65 +216,3 @@ def reading_request(comparison: Comparison) -> WriteRequest:
         comparison.answer,
         comparison.grid,
     )
-
-
-def _place(comparison: Comparison) -> None:
-    """The likeliest tokens of every lane at one place, as a table."""
-    longest = max(len(lane.tokens) for lane in comparison.lanes)
-    if not longest:
-        return
-    place = session.clamped(st.session_state.get(session.PLACE, 0), 0, longest - 1)
-    st.session_state[session.PLACE_SHOWN] = place + 1
-
-    def choose() -> None:
-        st.session_state[session.PLACE] = st.session_state[session.PLACE_SHOWN] - 1
-
-    st.number_input(f"Token, 1 to {longest}", 1, longest, key=session.PLACE_SHOWN, width=170, on_change=choose)
-    st.html(table_html(ribbons.tokens_at_place(comparison, place), f"Token {place + 1} in every lane"))
-
-
-def _curves(comparison: Comparison) -> None:
-    rows = ribbons.token_rows(comparison)
-    if not rows:
-        caption("No token was written.")
-        return
-    chart(
-        ribbons.token_curves(comparison, dark=is_dark()),
-        key="chart_curves",
-        alt="Log-probability, entropy and KL of every token, a line for each lane; the table below has the numbers.",
-    )
-    st.dataframe(rows, hide_index=True, alt="Every token with its numbers, in nats")
-    downloads(
-        f"curves-{comparison.id}",
-        lambda: to_csv(rows),
-        lambda: [ribbons.token_curves(comparison)],
-        f"Curves of {comparison.id}",
-        table="Table as CSV",
-    )
-
-
-def _exports(comparison: Comparison) -> None:
-    made = {
-        "JSON": (texts.comparison_json, "json"),
-        "HTML": (report.comparison_html, "html"),
-        "Python": (report.to_python, "py"),
-    }
-    with st.container(horizontal=True):
-        for name, (make, suffix) in made.items():
-            download(
-                name,
-                partial(_exported, make, comparison),
-                f"side-by-side-{comparison.id}.{suffix}",
-                help=_EXPORTS[name],
-            )
-
-
-def _exported(make: Callable[[Comparison], str], comparison: Comparison) -> bytes:
-    return make(comparison).encode()
-
-
-_EXPORTS = {
-    "JSON": "The whole record, token by token.",
-    "HTML": "A page that opens alone: no script, no network.",
-    "Python": "A program that writes these texts again with spd_core.",
-}

@@ -1,5 +1,6 @@
 """Texts of Side by side that come with SPD Lab: those of a capture, and the one that shows most."""
 
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -27,12 +28,19 @@ def read_repeat_once(path: str, stamp: int) -> Repeat:
 
 def repeat_for(comparison: Comparison) -> Repeat | None:
     """The newest repeat over prompts and seeds that a result belongs to, the recorded ones last."""
-    for path in repeats.repeat_files():
+    return next((found for found in _read_all(repeats.repeat_files()) if found.belongs_to(comparison)), None)
+
+
+def own_repeats(most: int) -> list[Repeat]:
+    """The newest ones of this machine."""
+    own = [path for path in repeats.repeat_files() if path.parent != repeats.RECORDED_REPEATS]
+    return list(_read_all(own[:most]))
+
+
+def _read_all(paths: Sequence[Path]) -> Iterator[Repeat]:
+    for path in paths:
         with suppress(InputError, FileNotFoundError):  # a damaged one says nothing; another tab may delete one
-            found = read_repeat_once(str(path), path.stat().st_mtime_ns)
-            if found.belongs_to(comparison):
-                return found
-    return None
+            yield read_repeat_once(str(path), path.stat().st_mtime_ns)
 
 
 def is_recorded(comparison: Comparison) -> bool:

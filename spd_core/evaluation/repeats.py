@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from spd_core.data.capability import BUILTIN_FOLDER
-from spd_core.errors import InputError
+from spd_core.errors import InputError, StorageError
 from spd_core.evaluation.repeat_table import RepeatTable
 from spd_core.generation.comparison import Comparison, LaneText, PromptStyle, Token
 from spd_core.generation.differences import first_divergence
@@ -253,6 +253,22 @@ def read_repeat(path: Path) -> Repeat:
     """The one in a file; raises `InputError` when it is missing, damaged, or of a newer format."""
     fault, remedy = "holds no repeat over prompts and seeds", "delete it and repeat again"
     return read_record(Repeat, path, newest=REPEAT_FORMAT, called=path.name, fault=fault, remedy=remedy)
+
+
+def remove_repeat(name: str) -> None:
+    """Delete a saved one; recorded ones stay.
+
+    Raises:
+        InputError: none of that id among the saved ones.
+        StorageError: the disk refuses.
+    """
+    path = child(repeats_folder(), f"{name}.json")
+    try:
+        path.unlink()
+    except FileNotFoundError as error:
+        raise InputError(f"no repeat {name!r} is saved on this machine; nothing was deleted") from error
+    except OSError as error:
+        raise StorageError(f"cannot delete {path}: {error.strerror}; check who may write there") from error
 
 
 # --- one text of it ------------------------------------------------------------------------------------------

@@ -24,11 +24,21 @@ class Speed:
     source: str
 
 
+def speed_from(tokens: int, seconds: float, created: str) -> Speed | None:
+    """The speed of so many tokens, which nothing was read beside; None of too few."""
+    if tokens < _FEWEST or seconds <= 0:
+        return None
+    return Speed(tokens / seconds, tokens / seconds, _source(created))
+
+
 def speed_of(model: str, results: Iterable[Comparison]) -> Speed | None:
     """The speed of the first of these results that is the model's, and long enough to tell."""
     for one in results:
         written = sum(len(lane.tokens) for lane in one.lanes)
         if one.model == model and written >= _FEWEST and one.seconds > 0:
-            source = f"the result of {one.created.replace('T', ' ')} on this machine"
-            return Speed(written / one.seconds, written / (one.seconds + one.reading_seconds), source)
+            return Speed(written / one.seconds, written / (one.seconds + one.reading_seconds), _source(one.created))
     return None
+
+
+def _source(created: str) -> str:
+    return f"the result of {created.replace('T', ' ')} on this machine"

@@ -15,6 +15,7 @@ from spd_core.evaluation.repeats import (
     cell_of,
     find_repeat,
     read_repeat,
+    remove_repeat,
     repeat_files,
     save_repeat,
     text_lines,
@@ -108,6 +109,10 @@ def test_to_disk_and_back(made: Repeat, empty_history: Path) -> None:
     assert read_repeat(path) == made
     assert find_repeat(made.id) == path
     assert repeat_files()[0] == path
+    remove_repeat(made.id)
+    assert repeat_files()[:1] != [path]
+    with pytest.raises(InputError, match="nothing was deleted"):
+        remove_repeat(made.id)
     path.write_text("{}")
     with pytest.raises(InputError, match="repeat again"):
         read_repeat(path)

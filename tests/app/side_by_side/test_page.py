@@ -106,7 +106,7 @@ def test_six_lanes_and_no_seventh(at: AppTest) -> None:
         "Projected, rank 96, α 0.5",
     ]  # fmt: skip
     at.text_input(key=session.MORE_RANKS).set_value("24, 48").run()
-    assert "7 lanes are chosen and 6 fit; take 1 away" in text_of(at)
+    assert "7 lanes are chosen and 6 fit; remove 1" in text_of(at)
     assert next(button for button in at.button if button.label == "Generate").disabled
     at.text_input(key=session.MORE_RANKS).set_value("many").run()
     assert "'many' is not a rank here; write numbers from 1 to 192" in text_of(at)

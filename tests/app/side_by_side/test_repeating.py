@@ -15,7 +15,7 @@ from spd_core.evaluation.repeats import Repeat, read_repeat
 from spd_core.progress import Progress
 from tests import ROOT
 from tests.app.side_by_side.test_page import html_of
-from tests.app.test_pages import go_to, text_of
+from tests.app.test_pages import go_to, press, text_of
 from tests.evaluation.test_repeat_verdict import ALL, NONE, repeat_of
 from tests.waiting import LONG
 
@@ -106,7 +106,11 @@ class _Waiting:
 def test_the_newest_own_repeat_replaces_the_recorded_one(home: Path) -> None:
     own = recorded().model_copy(update={"id": "20270101-000000-own", "prompts": recorded().prompts[:3]})
     repeats.save_repeat(own)
-    assert "3 held-out prompts, seeds 0 to 2" in text_of(opened())
+    at = opened()
+    assert "3 held-out prompts, seeds 0 to 2" in text_of(at)
+    press(press(at, "Delete table"), "Delete permanently")
+    assert "8 held-out prompts, seeds 0 to 2" in text_of(at)
+    assert not list((home / "repeats").glob("*.json"))
 
 
 def test_progress_has_numbers() -> None:
