@@ -8,7 +8,7 @@ import streamlit as st
 
 from app.evaluation.sets import LIMIT, known_names, pick_lengths, pick_sets, read_facts
 from app.evaluation.subjects import choice_of, pick_subjects
-from app.runs.form import SETTING_GROUPS, FieldLabel, FilledForm, setting_widgets
+from app.runs.form import SETTING_GROUPS, FieldLabel, FilledForm, pick_without, setting_widgets
 from app.runs.writer import pick_writer
 from app.ui import session
 from app.ui.widgets import failure
@@ -122,6 +122,9 @@ def pick_evaluation(above: "DeltaGenerator", price: Callable[[EvaluationRecipe],
     presets, code = above.container(), above.container()
     capability, model = _pick_first(before)
     subjects = pick_subjects(choice_of(before.subjects), model, _FORM.key("subject"))
+    contrasts = any(one.arm == "contrast" or (one.kind == "projected" and one.of == "contrast") for one in subjects)
+    capture = before.capture.model_dump(mode="json")
+    without = pick_without(capture, capability, _FORM.key("without")) if contrasts else []
     sets = pick_sets(before.sets, capability, _FORM.key("of"))
     facts = read_facts(sets)
     with code:
@@ -133,6 +136,7 @@ def pick_evaluation(above: "DeltaGenerator", price: Callable[[EvaluationRecipe],
         "subjects": [one.model_dump(mode="json") for one in subjects],
         **_pick_settings(before, sets, facts),
     }
+    chosen["capture"]["without"] = without
     try:
         recipe = evaluation_from(chosen)
     except InputError as error:

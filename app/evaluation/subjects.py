@@ -22,9 +22,14 @@ PROJECTED = {
     "projected-random": "Random subspace",
     "projected-full": "Full-loss subspace",
     "projected-shuffled": "Shuffled answers",
+    "projected-contrast": "Contrast subspace",
     "complement": "Complement",
 }
-_WHY = {**CONTROLS["projected"], "complement": "what is left without the subspace?"}
+_WHY = {
+    **CONTROLS["projected"],
+    "projected-contrast": CONTROLS["projected-contrast"]["projected"],
+    "complement": "what is left without the subspace?",
+}
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ Point = tuple[int, float, float]
 """Step, epoch, loss."""
 
 _INK, _BLUE, _ORANGE, _GREEN, _PINK, _OLIVE = LANE_COLOURS
+_VIOLET = ("#5B3FA0", "#B9A3F0")
 _LOOKS = {
     "psr": (_INK, "3px,2px", "circle"),
     "ssd": (_BLUE, "dash", "square"),
@@ -27,6 +28,7 @@ _LOOKS = {
     "random": (_GREEN, "dashdot", "triangle-up"),
     "full": (_OLIVE, "dot", "x"),
     "shuffled": (MUTED, "longdashdot", "triangle-down"),
+    "contrast": (_VIOLET, "6px,2px,1px,2px", "pentagon"),
 }
 """Colours on a light and a dark page, dash and marker of each arm, the same on every page."""
 LEGEND_BELOW: Drawing = {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom"}

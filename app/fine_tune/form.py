@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from app.fine_tune import cost
-from app.runs.form import SETTING_GROUPS, FieldLabel, FilledForm, setting_widgets
+from app.runs.form import SETTING_GROUPS, FieldLabel, FilledForm, pick_without, setting_widgets
 from app.runs.writer import pick_writer
 from app.ui import session
 from app.ui.widgets import caption, counted, duration, failure
@@ -42,6 +42,7 @@ _ARMS_ASK: Mapping[ArmName, str] = {
     "random": "writes inside a random subspace. Would any subspace do?",
     "full": "writes inside the subspace of the whole answer. Does it matter which tokens count?",
     "shuffled": "writes inside the subspace of shuffled answers. Do the right answers matter?",
+    "contrast": "writes inside what is the capability's alone. Does it help to leave out what others share?",
 }
 
 
@@ -77,6 +78,7 @@ def pick_recipe() -> FilledRecipe:
     base = _FORM.settings or {}
     capability, presets = _pick_first(base)
     arms = _pick_arms(base)
+    without = pick_without(base["capture"], capability, _FORM.key("without")) if "contrast" in arms else []
     start = st.container()
     with st.expander("All settings", icon=":material/tune:", key=session.RECIPE_OPEN, on_change="rerun"):
         tabs = st.tabs(["Capture", "Corpus", "Training", "Model and run"])
@@ -86,6 +88,7 @@ def pick_recipe() -> FilledRecipe:
                 chosen[name] = setting_widgets(kind, labels, base[name], _FORM.key(name))
                 if name == "corpus":
                     chosen[name]["writer"] = pick_writer(base[name]["writer"], _FORM.key("writer"), "arm")
+        chosen["capture"]["without"] = without
         with tabs[-1]:
             chosen |= setting_widgets(Recipe, _RUN, base, _FORM.key("run"))
             title, launcher = _pick_run()
@@ -184,10 +187,11 @@ def _preset_in_words(name: PresetName, recipe: Recipe | None) -> str:
 
 
 def _preset(name: str, recipe: Recipe) -> Recipe:
-    """A preset for the same capability, model, arms and writer."""
+    """A preset for the same capability, model, arms, what a contrast leaves out, and writer."""
     kept = {what: getattr(recipe, what) for what in ("capability", "model", "revision", "dtype", "arms")}
     writer = recipe.corpus.writer.model_dump(mode="json")
-    return recipe_from({"preset": name, **kept, "corpus": {"writer": writer}})
+    capture = {"without": list(recipe.capture.without)}
+    return recipe_from({"preset": name, **kept, "capture": capture, "corpus": {"writer": writer}})
 
 
 def _take_preset(key: str, recipe: Recipe | None) -> None:

@@ -9,6 +9,9 @@ from typing import Any, Literal, cast, get_args, get_origin
 import streamlit as st
 
 from app.ui.widgets import failure
+from spd_core.data.capability import builtin_names
+from spd_core.data.catalog import saved_capabilities
+from spd_core.data.public import PUBLIC_SETS
 from spd_core.errors import InputError
 from spd_core.recipes.capture import CaptureSettings
 from spd_core.recipes.distill import CorpusSettings, TrainSettings, short_name
@@ -141,6 +144,23 @@ def _field(annotation: Any, label: FieldLabel, value: Any, key: str) -> Any:
         return st.multiselect(label.text, get_args(get_args(kind)[0]), value, **common)
     text = st.text_input(label.text, value or "", **common)
     return (text or "").strip() or (None if optional else "")
+
+
+def pick_without(capture: Mapping[str, Any], capability: str, key: str) -> list[str]:
+    """What a contrast leaves out: at first another capability that is built in."""
+    before = [name for name in capture.get("without", ()) if name != capability]
+    known = dict.fromkeys((*builtin_names(), *saved_capabilities(), *PUBLIC_SETS, *before))
+    names = [name for name in known if name != capability]
+    return st.multiselect(
+        "The contrast leaves out what these share",
+        names,
+        before or names[:1],
+        key=key,
+        persist_state="session",
+        accept_new_options=True,
+        help="Capabilities that are captured as well, on the same model. Directions along which their loss varies come "
+        "last.",
+    )
 
 
 # --- files ---------------------------------------------------------------------------------------------------

@@ -72,14 +72,16 @@ def check_capture(
     """Refuse layers, ranks and losses that the model or the examples do not have."""
     check_layers("capture.layers", settings.layers, card)
     check_rank("capture.rank", settings.rank, card)
+    left_out = _left_out(settings)
     if calibration is None:
         return
     examples = calibration.limited(settings.examples).examples
-    if settings.loss == "solution" and not all(example.tests for example in examples):
-        raise InputError(
-            f"capture.loss 'solution' is for code with tests, and {calibration.name} has examples without; use aligned "
-            "or full"
-        )
+    for one in (calibration, *left_out):
+        if settings.loss == "solution" and not all(known.tests for known in one.limited(settings.examples).examples):
+            raise InputError(
+                f"capture.loss 'solution' is for code with tests, and {one.name} has examples without; use aligned or "
+                "full"
+            )
     template = len(calibration.settings.template.encode())
     tokens = sum(template + len((one.prompt + one.answer).encode()) for one in examples)  # of a byte at least
     most = tokens - settings.center
@@ -88,6 +90,15 @@ def check_capture(
             f"capture.rank {settings.rank}: {len(examples)} of the calibration examples have at most {tokens} tokens, "
             f"and so no more than {most} directions; choose a lower rank, or more examples"
         )
+
+
+def _left_out(settings: CaptureSettings) -> list[Capability]:
+    """What a contrast leaves out, as far as it is known; raises `InputError` where there is nothing of a name."""
+    found = []
+    for name in settings.without:
+        with naming("capture.without", name):
+            found.append(examples_of(name, "calibration"))
+    return [one for one in found if one is not None]
 
 
 def check_layers(field: str, layers: str, card: ModelCard | None) -> None:

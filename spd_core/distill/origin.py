@@ -51,7 +51,9 @@ def _elsewhere(recipe: Recipe, arm: ArmName) -> Recipe:
     """For one arm, and with files and folders by their names, not by where they lie on this machine."""
     local = Path(recipe.model).expanduser().is_dir()
     model = Path(recipe.model).name if local else recipe.model
-    return recipe.model_copy(update={"arms": (arm,), "model": model, "capability": Path(recipe.capability).name})
+    capture = recipe.capture.model_copy(update={"without": tuple(Path(one).name for one in recipe.capture.without)})
+    update = {"arms": (arm,), "model": model, "capability": Path(recipe.capability).name, "capture": capture}
+    return recipe.model_copy(update=update)
 
 
 def seen_by_arm(
@@ -60,11 +62,15 @@ def seen_by_arm(
     kept: Sequence[CorpusRow],
     held_out: Sequence[CorpusRow],
     prompts: Capability,
-    calibration: Capability,
+    calibration: Sequence[Capability],
 ) -> Seen:
-    """The prompts that an arm is calibrated and trained on in a round; held-out ones if they choose the epoch."""
+    """The prompts that an arm is calibrated and trained on in a round; held-out ones if they choose the epoch.
+
+    Args:
+        calibration: what its subspace is captured from; of a contrast what it leaves out, too.
+    """
     bare = {example.id: example.prompt for example in prompts.examples}
     projects = ARMS[arm].subspace not in ("none", "random")  # a random subspace knows no example
-    captured = [example.prompt for example in calibration.examples] if projects else []
+    captured = [example.prompt for one in calibration for example in one.examples] if projects else []
     chosen = [bare[row.id] for row in held_out] if recipe.train.patience else []
     return Seen.of([*captured, *chosen], [bare[row.id] for row in kept])

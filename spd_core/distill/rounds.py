@@ -30,7 +30,7 @@ from spd_core.intervention.projection import Lane
 from spd_core.models.loading import LanguageModel
 from spd_core.models.packing import forget_packed
 from spd_core.progress import Progress
-from spd_core.recipes.distill import ArmName, Recipe, Stage
+from spd_core.recipes.distill import ARMS, ArmName, Recipe, Stage
 from spd_core.recipes.lanes import LaneSpec, SubspaceOf, source_of
 from spd_core.runs.events import AnswersScored, ArmDone, Drift, HygieneFound, Sample, TrainingLoss
 from spd_core.runs.parallel import together
@@ -115,6 +115,12 @@ class RoundWork(Telling):
     def calibration(self) -> Capability:
         """What subspaces are captured from."""
         return find_capability(self.recipe.capability).limited(self.recipe.capture.examples)
+
+    def calibrated(self, arm: ArmName) -> tuple[Capability, ...]:
+        """What an arm's subspace is captured from; of a contrast what it leaves out, too."""
+        names = self.recipe.capture.without if ARMS[arm].subspace == "contrast" else ()
+        others = (find_capability(name).limited(self.recipe.capture.examples) for name in names)
+        return (self.calibration, *others)
 
     @cached_property
     def prompts(self) -> Capability:
@@ -213,7 +219,7 @@ class RoundWork(Telling):
         kept, held_out = self.cleaned(rows, self.corpus_name(arm, round_))
         check_training_memory(lm, rows, self.recipe.train.batch_size)
         forget_packed()
-        seen = seen_by_arm(self.recipe, arm, kept, held_out, self.prompts, self.calibration)
+        seen = seen_by_arm(self.recipe, arm, kept, held_out, self.prompts, self.calibrated(arm))
         writer = writer_of_corpus(corpus_path(self.folder, self.corpus_name(arm, round_), round_))
         facts = {
             **facts_of(self.recipe, arm, seen, self.prompts, self.calibration),

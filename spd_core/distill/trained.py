@@ -16,6 +16,7 @@ from spd_core.data.public import PUBLIC_SETS
 from spd_core.errors import InputError
 from spd_core.intervention.cards import adapter_folder
 from spd_core.models.identity import content_of
+from spd_core.recipes.capture import CaptureSettings
 from spd_core.recipes.distill import ARMS, ArmName, Recipe
 from spd_core.runs.folder import Run, all_runs
 from spd_core.runs.record import anchored
@@ -40,8 +41,9 @@ def sources_of(recipe: Recipe) -> dict[str, str]:
         InputError: nothing of that name.
     """
     model = content_of(recipe.model)
+    without = {"without": left_out_digest(recipe.capture)} if recipe.capture.without else {}
     if recipe.capability in PUBLIC_SETS:
-        return {"calibration": "public", "prompts": "public", "heldout": "public", "model": model}
+        return {"calibration": "public", "prompts": "public", "heldout": "public", "model": model, **without}
     calibration = find_capability(recipe.capability).limited(recipe.capture.examples)
     prompts = find_capability(recipe.capability, split=recipe.corpus.split).limited(recipe.corpus.prompts)
     return {
@@ -49,7 +51,23 @@ def sources_of(recipe: Recipe) -> dict[str, str]:
         "prompts": prompts.fingerprint,
         "heldout": hashlib.sha256(json.dumps(held_out_prompts(recipe.capability)).encode()).hexdigest(),
         "model": model,
+        **without,
     }
+
+
+def left_out_digest(settings: CaptureSettings) -> str:
+    """sha256 of what the capabilities mean that a contrast leaves out; a public data set is what its name says.
+
+    Raises:
+        InputError: nothing of that name.
+    """
+    meant = [
+        [name, settings.examples]
+        if name in PUBLIC_SETS
+        else find_capability(name).limited(settings.examples).fingerprint
+        for name in settings.without
+    ]
+    return hashlib.sha256(json.dumps(meant).encode()).hexdigest()
 
 
 def note_sources(recipe: Recipe, folder: Path) -> None:
@@ -78,7 +96,7 @@ def what_decides(recipe: Recipe, arm: ArmName, sources: Mapping[str, str]) -> di
     """
     public = recipe.capability in PUBLIC_SETS
     corpus, capture = recipe.corpus, recipe.capture
-    projects = ARMS[arm].subspace != "none"
+    projects, contrasts = ARMS[arm].subspace != "none", ARMS[arm].subspace == "contrast"
     return {
         "model": sources.get("model") or [recipe.model, recipe.revision],
         "dtype": recipe.dtype,
@@ -92,6 +110,7 @@ def what_decides(recipe: Recipe, arm: ArmName, sources: Mapping[str, str]) -> di
         "subspace": [ARMS[arm].subspace, capture.rank, capture.strength] if projects else None,
         "gradients": [sources.get("calibration"), capture.examples if public else None] if projects else None,
         "captured": [capture.layers, capture.loss, capture.center] if projects else None,
+        "without": sources.get("without") if contrasts else None,
         "train": recipe.train.model_dump(exclude=_SHOWN_ALONE),
         "rounds": recipe.rounds,
     }

@@ -25,6 +25,7 @@ def role(subject: Subject) -> str:
             "random": "projected-random",
             "full loss": "projected-full",
             "shuffled answers": "projected-shuffled",
+            "contrast": "projected-contrast",
         }[subject.of]
     return ""
 

@@ -87,7 +87,7 @@ def cost_of_evaluation(
     lanes = sum(len(recipe.seeds_of(subject)) for subject in recipe.subjects)
     counts = [facts[wanted.name].items for wanted in recipe.sets]
     known = [count for count in counts if count is not None]
-    captures = len(_captures(recipe))
+    captures = sum(_passes(recipe, kind) for kind, _ in _captures(recipe))
     parts: list[float | None] = [START * (1 + sum(subject.kind == "checkpoint" for subject in recipe.subjects))]
     parts += [None if one is None else one.seconds for one in arms]
     parts.append(captures and _capturing(recipe, captures, examples, stages))
@@ -133,6 +133,11 @@ def _captures(recipe: EvaluationRecipe) -> set[tuple[str, int | None]]:
         for subject in new
         for seed in recipe.seeds_of(subject)
     }
+
+
+def _passes(recipe: EvaluationRecipe, kind: str) -> int:
+    """How many capabilities are captured for a subspace."""
+    return 1 + (len(recipe.capture.without) if kind == "contrast" else 0)
 
 
 def _shuffles(subject: Subject) -> bool:

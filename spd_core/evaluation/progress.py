@@ -9,7 +9,7 @@ from spd_core.recipes.evaluation import EvaluationRecipe
 from spd_core.runs.events import AnyEvent, CellDone, StageBegun, StageProgress
 from spd_core.runs.view import RunView, describe_stage, eta, reached, tokens_per_second
 
-_CAPTURED = ("capability", "full loss", "shuffled answers")
+_CAPTURED = ("capability", "full loss", "shuffled answers", "contrast")
 """Under what an evaluation tells its own captures; a distillation tells them under no name, or an arm's."""
 
 

@@ -16,6 +16,7 @@ from spd_core.data.capability import Capability
 from spd_core.data.catalog import find_capability
 from spd_core.data.seen import Seen, all_seen
 from spd_core.distill.recall import recalled
+from spd_core.distill.trained import left_out_digest
 from spd_core.errors import InputError
 from spd_core.evaluation.cells import Cell
 from spd_core.intervention.adapters import Adapter, saved_adapter
@@ -98,7 +99,7 @@ class Subjects:
 
     def _subspace(self, spec: LaneSpec) -> Subspace:
         found = subspace_for(spec, self._capture(spec)[1])
-        if spec.capture:
+        if spec.capture or spec.of == "contrast":  # which has seen the others' examples, too
             return found
         return replace(found, seen=Seen.of(example.prompt for example in self._calibration.examples))
 
@@ -118,6 +119,7 @@ class Subjects:
                 spec.seed if kind == "shuffled answers" else None,
                 self._calibration.fingerprint,
                 content_of(self.lm.name) or self.lm.revision,
+                *([left_out_digest(self.recipe.capture)] if kind == "contrast" else []),
             ]
         )
         name = f"{kind.partition(' ')[0]}-{hashlib.sha256(asked.encode()).hexdigest()[:8]}"

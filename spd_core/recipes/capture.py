@@ -1,5 +1,7 @@
 """What is captured, and how: the one description that pages, commands, recipes and saved captures share."""
 
+import operator
+
 from pydantic import Field
 
 from spd_core.data.capability import Loss
@@ -17,6 +19,7 @@ class CaptureSettings(Request):
         batch_size: examples at once; does not change the result.
         center: subtract the mean gradient.
         strength: α of K + α(K P − K), wherever the subspace is projected into.
+        without: capabilities that are captured as well where a contrast is asked for, and left out of it.
     """
 
     layers: str = "middle,last"
@@ -26,6 +29,7 @@ class CaptureSettings(Request):
     batch_size: int = Field(default=8, ge=1)
     center: bool = True
     strength: float = Field(default=1.0, ge=0, le=1)
+    without: tuple[str, ...] = Field(default=(), exclude_if=operator.not_)
 
     @property
     def gradients(self) -> tuple[object, ...]:

@@ -14,7 +14,7 @@ from spd_core.recipes.presets import preset_under, read_settings, validated
 from spd_core.recipes.writer import LOCAL_WRITER, Writer
 from spd_core.records import Request
 
-ArmName: TypeAlias = Literal["psr", "ssd", "apple", "spd", "random", "full", "shuffled"]
+ArmName: TypeAlias = Literal["psr", "ssd", "apple", "spd", "random", "full", "shuffled", "contrast"]
 LossOn: TypeAlias = Literal["prompt_and_completion", "completion"]
 Target: TypeAlias = Literal["q", "k", "v", "o"]
 LogTo: TypeAlias = Literal["tensorboard"]
@@ -58,6 +58,7 @@ ARMS: Mapping[ArmName, Arm] = {
         Arm(
             name="shuffled", label="Shuffled answers", isolates="whether the labels matter", subspace="shuffled answers"
         ),
+        Arm(name="contrast", label="Contrast subspace", isolates="what is the capability's alone", subspace="contrast"),
     )
 }
 
@@ -160,6 +161,9 @@ class Recipe(Request):
                 f"corpus.held_out {self.corpus.held_out} of {self.corpus.prompts} prompts leaves none to train on; "
                 "hold out fewer"
             )
+        contrasts = [arm for arm in self.arms if ARMS[arm].subspace == "contrast"]
+        if contrasts:
+            check_without(f"the arm {contrasts[0]}", self.capability, self.capture)
         return self
 
     @field_validator("arms")
@@ -193,6 +197,20 @@ class Recipe(Request):
         """Name of the corpus that an arm trains on: of the first arm that writes in the same way."""
         own = (ARMS[arm].subspace, self.sampling(arm))
         return next(name for name in self.arms if (ARMS[name].subspace, self.sampling(name)) == own)
+
+
+def check_without(what: str, capability: str, settings: CaptureSettings) -> None:
+    """Refuse a contrast without anything to leave out, or with the capability itself; `what` asks for it.
+
+    Raises:
+        ValueError: what is wrong, with the setting's name.
+    """
+    if not settings.without:
+        raise ValueError(f"{what} needs capture.without: the capabilities whose directions it leaves out")
+    if capability in settings.without or len(set(settings.without)) < len(settings.without):
+        raise ValueError(
+            f"capture.without {list(settings.without)}: name other capabilities than {capability}, each once"
+        )
 
 
 def read_recipe(path: Path) -> Recipe:

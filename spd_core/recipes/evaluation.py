@@ -18,7 +18,7 @@ from pydantic import (
 
 from spd_core.data.capability import Style
 from spd_core.recipes.capture import CaptureSettings
-from spd_core.recipes.distill import ARMS, ArmName, CorpusSettings, Recipe, TrainSettings, short_name
+from spd_core.recipes.distill import ARMS, ArmName, CorpusSettings, Recipe, TrainSettings, check_without, short_name
 from spd_core.recipes.gains import gains_in_words
 from spd_core.recipes.lanes import LaneSpec, Projection
 from spd_core.recipes.presets import preset_under, read_settings, validated
@@ -77,7 +77,7 @@ class Subject(Projection):
             raise ValueError(f"a {self.kind} subject has no gains; they are of a projected one")
         if self.of == "none":
             raise ValueError("a projected subject names whose subspace it is; the untouched model is the subject base")
-        if self.capture and self.of in ("full loss", "shuffled answers"):
+        if self.capture and self.of in ("full loss", "shuffled answers", "contrast"):
             raise ValueError(f"the capture {self.capture!r} has one subspace; {self.of} is captured again, without it")
         return self
 
@@ -131,6 +131,7 @@ NAMED: Mapping[str, Subject] = {
     "projected-random": Subject(kind="projected", of="random"),
     "projected-full": Subject(kind="projected", of="full loss"),
     "projected-shuffled": Subject(kind="projected", of="shuffled answers"),
+    "projected-contrast": Subject(kind="projected", of="contrast"),
     "complement": Subject(kind="projected", complement=True),
     **{arm: Subject(kind="distilled", arm=arm) for arm in ARMS},
 }
@@ -146,6 +147,16 @@ CONTROLS: Mapping[str, Mapping[str, str]] = {
         "random": "does any projection do it?",
         "full": "does it matter which tokens?",
         "shuffled": "do the right answers matter?",
+        "ssd": "does plain self-distillation do it?",
+        "psr": "does training on one's own text do it?",
+    },
+    "projected-contrast": {
+        "projected-random": "does any projection do it?",
+        "projected": "does it help to leave out what others share?",
+    },
+    "contrast": {
+        "random": "does any projection do it?",
+        "spd": "does it help to leave out what others share?",
         "ssd": "does plain self-distillation do it?",
         "psr": "does training on one's own text do it?",
     },
@@ -213,6 +224,9 @@ class EvaluationRecipe(Request):
                 raise ValueError(f"the {what} {repeated[0]!r} is named twice; name it once{other}")
         if sum(subject.kind == "base" for subject in self.subjects) != 1:
             raise ValueError("name the subject 'base' once: it is what all others are compared with")
+        for subject in self.subjects:
+            if subject.kind == "projected" and subject.of == "contrast":
+                check_without(f"the subject {subject.name}", self.capability, self.capture)
         for seed in self.seeds:
             self.distillation(seed)
         return self

@@ -18,7 +18,7 @@ from spd_core.models.families import Kind
 from spd_core.recipes.gains import SiteGains, gains_in_words
 from spd_core.records import Request
 
-SubspaceOf: TypeAlias = Literal["none", "capability", "random", "full loss", "shuffled answers"]
+SubspaceOf: TypeAlias = Literal["none", "capability", "random", "full loss", "shuffled answers", "contrast"]
 """Whose subspace keys and values are projected into; `none` projects nothing."""
 _OLD_KINDS: Mapping[str, Mapping[str, Any]] = {
     "raw": {"of": "none"},
@@ -66,7 +66,8 @@ class Projection(Request):
     @property
     def words(self) -> tuple[str, ...]:
         """What sets it apart from projecting into the capability's own subspace."""
-        subspace = {"random": "random subspace", "full loss": "full-loss subspace"}.get(self.of, self.of)
+        called = {"random": "random subspace", "full loss": "full-loss subspace", "contrast": "contrast subspace"}
+        subspace = called.get(self.of, self.of)
         return (*([] if self.of in ("none", "capability") else [subspace]), *(["complement"] * self.complement))
 
 

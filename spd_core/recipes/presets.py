@@ -126,7 +126,7 @@ def _beyond(own: Mapping[str, Any], preset: Mapping[str, Any], record: Record) -
     """Settings that differ, group by group; records in lists in their short form."""
     found: dict[str, Any] = {}
     for name, value in own.items():
-        if value == preset[name]:
+        if value == preset.get(name):  # what is only written where it is set may be in one alone
             continue
         inner = getattr(record, name)
         if isinstance(inner, Record):

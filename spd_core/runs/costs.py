@@ -9,7 +9,7 @@ from contextlib import suppress
 from spd_core.data.capability import Capability
 from spd_core.errors import InputError
 from spd_core.models.families import BUILTIN, ModelCard
-from spd_core.recipes.distill import Recipe, Target, plan
+from spd_core.recipes.distill import ARMS, Recipe, Target, plan
 from spd_core.recipes.writer import LOCAL_WRITER, Writer
 from spd_core.records import Record
 from spd_core.runs.events import StageBegun, StageProgress
@@ -84,6 +84,9 @@ def cost_of(
     rows = prompts * recipe.corpus.samples
     stages = [stage for stage, _, _ in plan(recipe)]
     corpora, captures = stages.count("corpus"), stages.count("capture") + stages.count("drift")
+    captures += (
+        sum(ARMS[arm].subspace == "contrast" for arm in recipe.arms) * recipe.rounds * len(recipe.capture.without)
+    )
     corpus_tokens = corpora * rows * recipe.corpus.max_new_tokens
     train_tokens = round(arms * recipe.rounds * train_tokens_of_a_round(recipe, prompts, prompt_tokens))
     examples = min(examples, recipe.capture.examples or examples)

@@ -118,4 +118,6 @@ def _anchored(settings: Any) -> Any:
         path = os.path.expanduser(said) if isinstance(said, str) else ""
         if path and path not in (*PUBLIC_SETS, *builtin_names(), BUILTIN) and os.path.exists(path):
             whole[name] = os.path.abspath(path)
+    if whole.get("without"):  # capabilities
+        whole["without"] = [_anchored({"capability": one})["capability"] for one in whole["without"]]
     return whole

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spd_core.data.capability import Capability, Split, Style
+from spd_core.data.catalog import find_capability
 from spd_core.data.spans import EncodedSet, encode_all, longest_example
 from spd_core.errors import CaptureError, Stopped
 from spd_core.models.families import Site, parse_layers
@@ -19,6 +20,7 @@ from spd_core.recipes.capture import CaptureSettings
 from spd_core.recipes.distill import SubspaceOf
 from spd_core.subspace.analysis import RANDOM, SHUFFLED, Analysis, nulls_of
 from spd_core.subspace.capture import Captured, capture_gradients
+from spd_core.subspace.contrast import contrast
 from spd_core.subspace.gram import ROWS_LIMIT, RowStore, decompose
 from spd_core.subspace.nulls import bootstrap, by_example, halves, random_directions, shuffled
 from spd_core.subspace.site_analysis import Coordinates, HeadSpectra, SiteAnalysis
@@ -132,7 +134,8 @@ def capture_source(
     stop: Stop | None = None,
     peers: Peers = ALONE,
 ) -> Analysis:
-    """The capture that an arm or a subject projects into: of the aligned loss, the full loss, or shuffled answers.
+    """The capture that an arm or a subject projects into: of the aligned loss, the full loss, shuffled answers, or what
+    is the capability's alone (`settings.without`).
 
     It keeps no rows: what it is for needs directions alone.
 
@@ -144,6 +147,15 @@ def capture_source(
         SpdError: as `capture`.
         Stopped: before the last example: half of a capture would be another subspace.
     """
+    if source == "contrast":
+        others = (find_capability(other).limited(settings.examples) for other in settings.without)
+        captures = [
+            capture_source(
+                lm, one, "capability", settings, style, seed, name=one.name, tell=tell, stop=stop, peers=peers
+            )
+            for one in (capability, *others)
+        ]
+        return contrast(captures[0], captures[1:], name=name)
     if source == "shuffled answers":
         capability = shuffled(capability, seed)
     if source == "full loss":

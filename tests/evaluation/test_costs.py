@@ -41,6 +41,12 @@ def test_by_hand() -> None:
     assert found.seconds == pytest.approx(START + 30 / 10 + 180 * 0.5), "30 calibration examples, as preset quick has"
 
 
+def test_a_contrast_captures_what_it_leaves_out_as_well() -> None:
+    without = {"without": ["multiple-choice", "python-functions"]}
+    found = cost(made("projected", "projected-contrast", capture=without))
+    assert found.captures == 1 + 3
+
+
 def test_what_was_not_measured_counts_as_long_as_it_may_be() -> None:
     found = cost(made(sets=("multiple-choice",)), scorer="letter")
     assert found.seconds == pytest.approx(START + 60 * (0.1 + 4 / 50))

@@ -7,6 +7,7 @@ import pytest
 
 from spd_core.errors import InputError
 from spd_core.recipes.distill import ARMS, Recipe, read_recipe, recipe_from
+from spd_core.recipes.presets import differing
 
 
 def test_the_defaults_are_the_paper_s() -> None:
@@ -44,6 +45,19 @@ def test_arms_sample_as_the_method_says(
     assert (sampling.temperature, sampling.top_p, sampling.top_k) == (temperature, top_p, top_k)
     assert (sampling.max_new_tokens, sampling.seed) == (256, 7)
     assert (ARMS[arm].subspace != "none") == projected
+
+
+def test_a_contrast_names_what_it_leaves_out(tmp_path: Path) -> None:
+    own = {"preset": "quick", "capability": "arithmetic", "arms": ["contrast"]}
+    recipe = recipe_from({**own, "capture": {"without": ["multiple-choice"]}})
+    assert recipe.lane("contrast").of == "contrast"
+    assert recipe_from(differing(recipe)) == recipe
+    assert differing(recipe)["capture"] == {"without": ["multiple-choice"]}
+    plain = recipe_from({**own, "arms": ["spd"]})
+    assert "without" not in plain.model_dump_json(), "files of before say nothing of it"
+    for without in ([], ["arithmetic"], ["multiple-choice", "multiple-choice"]):
+        with pytest.raises(InputError, match="capture.without"):
+            recipe_from({**own, "capture": {"without": without}})
 
 
 def test_a_recipe_is_read_as_it_was_written(tmp_path: Path) -> None:

@@ -14,8 +14,9 @@ from spd_core.recipes.presets import PRESETS, PRESETS_DO, differing, settings_in
 
 COUNTS = st.integers(1, 10**6)
 POSITIVE = st.floats(1e-9, 1e3)
-CAPTURES = st.fixed_dictionaries(
-    {}, optional={"layers": st.sampled_from(["middle,last", "all", "3,7"]), "rank": st.sampled_from(["half", "5"]),
+CAPTURES = st.fixed_dictionaries(  # what a contrast leaves out is always named: one may be among the arms
+    {"without": st.sampled_from([["mmlu"], ["./b.jsonl", "mmlu"]])},
+    optional={"layers": st.sampled_from(["middle,last", "all", "3,7"]), "rank": st.sampled_from(["half", "5"]),
                   "examples": st.none() | COUNTS, "center": st.booleans(), "strength": st.floats(0, 1)},
 )  # fmt: skip
 CORPORA = st.fixed_dictionaries(
@@ -30,8 +31,9 @@ TRAININGS = st.fixed_dictionaries(
 SHARED: dict[str, Any] = {
     "preset": st.sampled_from(sorted(PRESETS)),
     "capability": st.sampled_from(["arithmetic", "gsm8k", "./own file.jsonl"]),
+    "capture": CAPTURES,
 }  # fmt: skip
-GROUPS: dict[str, Any] = {"capture": CAPTURES, "corpus": CORPORA, "train": TRAININGS, "rounds": st.integers(1, 3)}
+GROUPS: dict[str, Any] = {"corpus": CORPORA, "train": TRAININGS, "rounds": st.integers(1, 3)}
 RECIPES = st.fixed_dictionaries(
     SHARED,
     optional={**GROUPS, "arms": st.lists(st.sampled_from(list(ARMS)), unique=True, min_size=1), "drift": st.booleans(),

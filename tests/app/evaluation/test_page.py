@@ -623,3 +623,15 @@ def gone_script() -> None:
 
 def test_a_preset_clicked_while_the_form_is_filled_anew_is_no_crash() -> None:
     assert not AppTest.from_function(gone_script, default_timeout=LONG).run().exception
+
+
+def test_a_contrast_asks_what_it_leaves_out() -> None:
+    at = opened()
+    (projected,) = (one for one in at.button_group if one.label == "Projected while it answers")
+    projected.set_value(["projected", "projected-random", "projected-contrast"]).run()
+    assert not at.exception
+    assert "**Contrast subspace**: does it help to leave out what others share?" in text_of(at)
+    assert widget(at, "multiselect", "The contrast leaves out what these share").value == ["multiple-choice"]
+    assert not [one.value for one in at.error]
+    press(at, "Start evaluation")
+    assert only_run().record.evaluation.capture.without == ("multiple-choice",)

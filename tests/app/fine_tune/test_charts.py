@@ -80,7 +80,7 @@ def test_every_arm_has_its_own_colour_dash_and_mark_wherever_it_stands(dark: boo
         return {trace.name: (trace.line.color, trace.line.dash) for trace in figure.data if trace.mode == "lines"}
 
     every = looks(list(ARMS))
-    assert len({colour for colour, _ in every.values()}) == len(ARMS) == 7
+    assert len({colour for colour, _ in every.values()}) == len(ARMS) == 8
     assert every == looks(list(reversed(ARMS)))
     assert looks(["spd"])["SPD"] == every["SPD"]
     assert set(charts._LOOKS) == set(ARMS)
@@ -158,7 +158,7 @@ def test_right_answers_have_wilsons_interval() -> None:
     assert two.data[0].x[1] < two.data[1].x[1] < 4.2, "beside each other, not on each other"
     many = schedule_charts.answers({(arm, 1): one for arm in ARMS}, False).data
     assert many[-1].x[0] < 1 < 3 < many[0].x[1], "arms of an epoch keep together, however many"
-    assert {round(after.x[0] - before.x[0], 9) for before, after in pairwise(many)} == {round(0.4 * 4 / 7, 9)}
+    assert {round(after.x[0] - before.x[0], 9) for before, after in pairwise(many)} == {round(0.4 * 4 / 8, 9)}
 
 
 def test_the_learning_rate_is_what_was_told_else_what_is_planned() -> None:

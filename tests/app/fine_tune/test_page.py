@@ -557,3 +557,18 @@ def test_an_adapter_as_zip(tmp_path: Path) -> None:
         assert archive.read("a.json") == b"{}"
         assert {"card.json", "README.md"} < set(archive.namelist())
         assert not any(b"/home/me" in archive.read(name) for name in archive.namelist())
+
+
+def test_a_contrast_asks_what_it_leaves_out_and_keeps_it_with_another_preset() -> None:
+    at = opened()
+    (arms,) = (one for one in at.button_group if one.label.startswith("Arms"))
+    arms.set_value(["spd", "contrast"]).run()
+    assert not at.exception
+    assert "writes inside what is the capability's alone" in text_of(at)
+    assert widget(at, "multiselect", "The contrast leaves out what these share").value == ["multiple-choice"]
+    widget(at, "multiselect", "The contrast leaves out what these share").set_value(["python-functions"]).run()
+    next(one for one in at.radio if one.label.startswith("Preset")).set_value("visible").run()
+    press(at, "Start fine-tuning")
+    (run,) = (one for one in queue.all_runs() if isinstance(one, Run))
+    own = {"preset": "visible", "capability": "arithmetic", "arms": ["spd", "contrast"]}
+    assert run.record.recipe == recipe_from({**own, "capture": {"without": ["python-functions"]}})
