@@ -64,7 +64,7 @@ def coordinates(analysis: Analysis, site: Site, at: Selection) -> None:
 analysis = header(
     "Token attributions",
     "Which tokens make a direction, and what does it do?",
-    shows=(session.READ_JOB, session.LENS_JOB, session.CHECK_JOB),
+    shows=(session.READ_JOB, session.LENS_JOB, session.CHECK_JOB, session.RIGHT_JOB),
 )
 if analysis is None:
     empty_page("The tokens behind each direction appear here.")

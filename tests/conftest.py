@@ -42,7 +42,14 @@ FIRST = (
 )  # fmt: skip
 """The files that take longest, longest first, so that workers side by side end together."""
 
-SHARING = ("e2e/test_app", "e2e/test_attributions", "e2e/test_back", "e2e/test_overlaps", "e2e/test_reload")
+SHARING = (
+    "e2e/test_app",
+    "e2e/test_attributions",
+    "e2e/test_back",
+    "e2e/test_geometry",
+    "e2e/test_overlaps",
+    "e2e/test_reload",
+)
 """Files that share a server, and so a worker. Every other file is by itself."""
 
 

@@ -20,6 +20,7 @@ _WORK: dict[str, Any] = {
     session.READ_JOB: probing.read_own_text,
     session.LENS_JOB: probing.lenses,
     session.CHECK_JOB: probing.check,
+    session.RIGHT_JOB: probing.right,
 }
 
 

@@ -1,16 +1,18 @@
 """Geometry: the tokens of a capture in the plane or space of chosen directions, and where projecting moves them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import streamlit as st
 
 from app.attributions import calibration_texts
+from app.attributions.asking import latest_result, start_button
 from app.attributions.calibration_texts import COLUMNS, LETTER, direction_file_name, readable_table
 from app.attributions.geometry_charts import cloud_figure
-from app.attributions.grouping import CLASS, COLOURS, IN_PLURAL, grouped
-from app.attributions.point_cloud import Axis, Grouped, cloud_data, point_cloud
+from app.attributions.grouping import CLASS, COLOURS, IN_PLURAL, RIGHT, grouped
+from app.attributions.point_cloud import UNKNOWN, Axis, Grouped, cloud_data, point_cloud
+from app.jobs.requests import RightRequest, same_capture
 from app.ui import links, session
 from app.ui.session import Selection
 from app.ui.tables import to_csv
@@ -53,7 +55,8 @@ def geometry_panel(analysis: Analysis, site: "Site", at: Selection) -> None:
     here = analysis.rows_of(at.example).start + at.token
     shown = ~tokens.aside.to_numpy() if hide else np.ones(len(tokens), bool)
     rows = drawn_tokens(shown, MOST_POINTS, always=here)
-    groups = grouped(by, tokens, analysis, np.linalg.norm(points.values, axis=1), at.example)
+    right = _right_texts(analysis) if by == RIGHT else None
+    groups = grouped(by, tokens, analysis, np.linalg.norm(points.values, axis=1), at.example, right)
     with top:
         draw_verdict(_verdict(points, rows, of, by, groups, tokens))
     _draw(analysis, site, at, points, rows, groups, of, here)
@@ -107,12 +110,31 @@ def _pick_axes(analysis: Analysis, site: "Site", at: Selection, of: str) -> tupl
     return tuple(dict.fromkeys(chosen)), rank
 
 
+def _right_texts(analysis: Analysis) -> Mapping[str, float] | None:
+    """How much of each text the model gets right, where it was asked; the button that asks it."""
+    result = latest_result(session.RIGHT_JOB)
+    known = result.found if result is not None and same_capture(result.request.analysis, analysis) else None
+    if known is None or len(known) < len(analysis.examples):
+        start_button("Read the texts", session.RIGHT_JOB, RightRequest(analysis))
+    means = (
+        "A loss token is right where it is the model's most likely one, given all before it; a text where all are, and "
+        "partly where some are."
+    )
+    if known is None:
+        caption(f"{means} That needs the model, which reads {counted(len(analysis.examples), 'text')} once.")
+    else:
+        whole, none = (sum(share == end for share in known.values()) for end in (1, 0))
+        partly = len(known) - whole - none
+        caption(f"{means} Of {len(known)} texts {whole} are right, {partly} partly, and {none} wrong.")
+    return known
+
+
 # --- the picture ---------------------------------------------------------------------------------------------
 
 
 def _verdict(points: Points, rows: "NDArray[np.int64]", of: str, by: str, groups: Grouped, tokens: "DataFrame") -> str:
     apart = None
-    if by in IN_PLURAL and len(rows):
+    if by in IN_PLURAL and UNKNOWN not in groups.names and len(rows):
         apart = separation(points.values[rows], groups.of[rows], tokens.example.to_numpy()[rows])
     return geometry_verdict(points, rows, of, IN_PLURAL.get(by, ""), apart)
 

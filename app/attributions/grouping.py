@@ -19,6 +19,7 @@ CLASS, ROLE, TEXT, POSITION, RIGHT = "token class", "loss tokens", "text", "posi
 COLOURS = (CLASS, ROLE, TEXT, POSITION, RIGHT)
 IN_PLURAL = {CLASS: "Token classes", ROLE: "Loss tokens and others", RIGHT: "Right and wrong texts"}
 """How groups are called that are compared with shuffled ones; texts and positions are no groups to be compared."""
+_RIGHT, _PARTLY, _WRONG = "right", "partly right", "wrong"
 _TEXTS = 5
 
 
@@ -28,7 +29,7 @@ def grouped(
     analysis: "Analysis",
     lengths: Floats,
     selected: int,
-    right: Mapping[str, bool] | None = None,
+    right: Mapping[str, float] | None = None,
 ) -> Grouped:
     """The group of every token.
 
@@ -37,7 +38,7 @@ def grouped(
         tokens: of `tables.tokens_of`, all texts.
         lengths: [M] of every token: the longest texts by it have colours of their own.
         selected: the text that has one in any case.
-        right: whether the model gets each text right, by its id; None where it was not asked.
+        right: share of the loss tokens that the model gets right, by the text's id; None where it was not asked.
     """
     if by == CLASS:
         classes = [token_class(text, special) for text, special in zip(tokens.text, tokens.special, strict=True)]
@@ -51,9 +52,8 @@ def grouped(
         chosen = _largest(tokens.example.to_numpy(), lengths, selected)
         of = [f"text {at + 1}" if at in chosen else OTHERS for at in tokens.example]
         return _named(of, (*(f"text {at + 1}" for at in chosen), OTHERS))
-    said = {True: "right", False: "wrong", None: UNKNOWN}
-    known = right or {}
-    return _named([said[known.get(names[at])] for at in tokens.example], ("right", "wrong", UNKNOWN))
+    rated = {name: _PARTLY if 0 < share < 1 else _RIGHT if share else _WRONG for name, share in (right or {}).items()}
+    return _named([rated.get(names[at], UNKNOWN) for at in tokens.example], (_RIGHT, _PARTLY, _WRONG, UNKNOWN))
 
 
 def _named(of: list[str], names: tuple[str, ...]) -> Grouped:

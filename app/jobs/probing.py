@@ -1,4 +1,5 @@
-"""What pages ask of a model, on background threads: read a text, logit lenses, a causal check, the effect of sites.
+"""What pages ask of a model, on background threads: read a text, logit lenses, a causal check, the effect of sites,
+which texts are right.
 
 Imports torch only where it computes, so that pages can name requests and results at once.
 """
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from app.jobs.job import Job
 from app.jobs.models import ModelKey, ModelStore
-from app.jobs.requests import CheckRequest, EffectsRequest, LensRequest, ReadRequest
+from app.jobs.requests import CheckRequest, EffectsRequest, LensRequest, ReadRequest, RightRequest
 from spd_core.data.capability import Split, Style
 from spd_core.subspace.analysis import Analysis
 
@@ -120,6 +121,22 @@ def effects(
     lm = _model(job, request.analysis, key, store)
     started = time.monotonic()
     found = site_effects(lm, request.analysis, request.rank, seed=SEED, stop=job.stopping, tell=job.tell)
+    return Probed(request, found, time.monotonic() - started)
+
+
+def right(
+    job: "Job[Probed[RightRequest, Mapping[str, float]], None]", request: RightRequest, key: ModelKey, store: ModelStore
+) -> "Probed[RightRequest, Mapping[str, float]]":
+    """Share of the loss tokens that the model gets right, by the text's id; those that were read when it was stopped.
+
+    Raises:
+        SpdError: the model cannot be loaded, or it was stopped before its first batch.
+    """
+    from spd_core.attribution.right_texts import right_texts
+
+    lm = _model(job, request.analysis, key, store)
+    started = time.monotonic()
+    found = right_texts(lm, request.analysis.examples, stop=job.stopping, tell=job.tell)
     return Probed(request, found, time.monotonic() - started)
 
 

@@ -114,6 +114,13 @@ class ReadRequest:
 
 
 @dataclass(frozen=True)
+class RightRequest:
+    """Which calibration texts of an analysis the model gets right by itself."""
+
+    analysis: Analysis
+
+
+@dataclass(frozen=True)
 class LensRequest:
     """The logit lens of every direction of a value site; `first` (0-based) is computed before the others."""
 

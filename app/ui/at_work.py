@@ -148,6 +148,7 @@ _JOBS = {
     session.READ_JOB: ("Reading a text", session.ATTRIBUTIONS),
     session.LENS_JOB: ("Computing the logit lens", session.ATTRIBUTIONS),
     session.CHECK_JOB: ("Running the causal check", session.ATTRIBUTIONS),
+    session.RIGHT_JOB: ("Reading the calibration texts", session.ATTRIBUTIONS),
     session.EXPORT_JOB: ("Writing a merged checkpoint", session.FINE_TUNE),
     session.MARKS_JOB: ("Running the tests of a corpus", session.FINE_TUNE),
 }

@@ -97,7 +97,7 @@ CORPUS_FILTER, CORPUS_PROMPT, CORPUS_EDITED = "corpus_filter", "corpus_prompt", 
 CORPUS_TIMES, CORPUS_QUESTION, CORPUS_TROUBLE = "corpus_times", "corpus_question", "corpus_trouble"
 CORPUS_NO, CORPUS_YES, GO_ON = "corpus_no", "corpus_yes", "go_on"
 MARKS_JOB, SCHEDULE_OPEN, RUN_SEEN = "marks_job", "schedule_open", "run_seen"
-READ_JOB, LENS_JOB, CHECK_JOB = "read_job", "lens_job", "check_job"
+READ_JOB, LENS_JOB, CHECK_JOB, RIGHT_JOB = "read_job", "lens_job", "check_job", "right_job"
 JOBS = (
     CAPTURE_JOB,
     NULLS_JOB,
@@ -107,6 +107,7 @@ JOBS = (
     READ_JOB,
     LENS_JOB,
     CHECK_JOB,
+    RIGHT_JOB,
     EXPORT_JOB,
     MARKS_JOB,
 )

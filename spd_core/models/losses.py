@@ -36,12 +36,23 @@ def batch_losses(lm: LanguageModel, batch: Sequence[Encoded]) -> Tensor:
 
 def token_losses(lm: LanguageModel, batch: Sequence[Encoded]) -> tuple[Tensor, Tensor]:
     """[n] −log p of every supervised token, in nats, example by example; and [n] which example each belongs to."""
+    logits, ids, row = _predicted(lm, batch)
+    return F.cross_entropy(logits, ids, reduction="none"), row
+
+
+def first_choices(lm: LanguageModel, batch: Sequence[Encoded]) -> tuple[Tensor, Tensor]:
+    """[n] whether every supervised token is the model's most likely one; and [n] which example each belongs to."""
+    logits, ids, row = _predicted(lm, batch)
+    return logits.argmax(-1) == ids, row
+
+
+def _predicted(lm: LanguageModel, batch: Sequence[Encoded]) -> tuple[Tensor, Tensor, Tensor]:
+    """[n, vocabulary] logits for every supervised token, float32 at least; [n] its id; [n] its example."""
     ids = _padded_ids(batch).to(lm.device)  # [batch, seq]
     row, position = _supervised_positions(batch, lm.device)  # [n] each
     with _head_sees_only(lm.model, row, position - 1):  # the token at t is predicted at t − 1
         logits = lm.model(input_ids=ids, use_cache=False).logits[0]  # [n, vocabulary]
-    precise = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    return F.cross_entropy(precise, ids[row, position], reduction="none"), row
+    return logits.to(torch.promote_types(logits.dtype, torch.float32)), ids[row, position], row
 
 
 def _padded_ids(batch: Sequence[Encoded]) -> Tensor:

@@ -1,6 +1,7 @@
 """Geometry without a browser: what the component is given, the page on a recorded capture, and its link."""
 
 import base64
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from spd_core.attribution.geometry import GRADIENTS, OUTSIDE, points_of
 from spd_core.attribution.tables import tokens_of
 from spd_core.data.spans import Encoded
 from spd_core.subspace.store import recorded_captures
-from tests.app.test_pages import ROOT, go_to, text_of
+from tests.app.test_pages import ROOT, go_to, press, text_of
 from tests.waiting import LONG
 
 EVIL = "<img src=x>"
@@ -93,9 +94,9 @@ def test_tokens_have_colours_by_what_they_are(analysis: Any) -> None:
     assert positions[int(tokens.position.argmax())] == "tenth 10"
     assert set(names(grouping.RIGHT)) == {UNKNOWN}
     ids = [example.id for example in analysis.examples]
-    known = names(grouping.RIGHT, right={ids[0]: True, ids[1]: False})
+    known = names(grouping.RIGHT, right={ids[0]: 1, ids[1]: 0, ids[3]: 0.5})
     by_text = {int(e): known[row] for row, e in enumerate(tokens.example)}
-    assert (by_text[0], by_text[1], by_text[2]) == ("right", "wrong", UNKNOWN)
+    assert [by_text[text] for text in range(4)] == ["right", "wrong", UNKNOWN, "partly right"]
 
 
 @pytest.mark.parametrize("axes", [(0, OUTSIDE), (0, 1, OUTSIDE)])
@@ -151,3 +152,20 @@ def test_a_text_that_nobody_trusts_is_data_and_no_markup(analysis: Any, tmp_path
         points, [Axis("a", "a")], np.arange(2), groups, [example], unit="", selected=0, strength=0, label=""
     )
     assert data["texts"][0]["tokens"] == ["<img·src=x>", "⟨U+202E⟩"]
+
+
+@pytest.mark.builtin
+def test_right_and_wrong_texts_are_told_once_the_model_has_read_them(at: AppTest) -> None:
+    at.selectbox(key=session.POINT_COLOUR).set_value(grouping.RIGHT).run()
+    shown = said(at)
+    assert "That needs the model, which reads 50 texts once." in shown
+    assert "lie apart" not in shown, "nothing is known of them yet"
+    press(at, "Read the texts")
+    at.session_state[session.RIGHT_JOB].join(LONG)
+    shown = said(at.run())
+    found = re.search(r"Of 50 texts (\d+) are right, (\d+) partly, and (\d+) wrong", shown)
+    assert found
+    assert sum(map(int, found.groups())) == 50
+    assert int(found[2]) > 0
+    assert re.search("Right and wrong texts (lie apart|are not shown to lie apart) here", shown)
+    assert not any(button.label == "Read the texts" for button in at.button)

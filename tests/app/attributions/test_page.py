@@ -18,7 +18,7 @@ from spd_core.subspace.store import recorded_captures
 from tests.app.test_pages import ROOT, go_to, press, text_of
 from tests.waiting import LONG
 
-JOBS = (session.READ_JOB, session.LENS_JOB, session.CHECK_JOB)
+JOBS = (session.READ_JOB, session.LENS_JOB, session.CHECK_JOB, session.RIGHT_JOB)
 
 
 @pytest.fixture
