@@ -53,5 +53,5 @@ def repeat(job: Job[Repeat, None], asked: RepeatRequest, store: ModelStore) -> R
 
 def in_words(at: Progress, seconds: float) -> str:
     """Texts, tokens, and the time left as fast as until now; none before a tenth is done."""
-    left = f", about {seconds * (1 - at.share) / at.share:.0f} s to go" if at.share >= 0.1 else ""
+    left = f", about {seconds * (1 - at.share) / at.share:.0f} s to go" if 0.1 <= at.share < 1 else ""
     return f"{at.what}: {at.done:.0f} of {at.total:.0f} texts, {at.tokens:,} tokens{left}"

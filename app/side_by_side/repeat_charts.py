@@ -1,7 +1,8 @@
 """Lanes over prompts and seeds, drawn: shares with their intervals, and a matrix of all texts. Pure: no Streamlit."""
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from app.ui.figures import GRID, INK, LANE_COLOURS, MUTED, Drawing, build_figure, plotly_text
@@ -124,9 +125,9 @@ def lane_rows(repeat: Repeat) -> list[dict[str, str]]:
 def _numbers(row: RepeatRow, first: str, own: bool) -> dict[str, str]:
     return {
         "Right": "not known" if row.right is None else share_text(row.right),
-        f"Right beyond {first}": "" if row.beyond_raw is None else change_text(row.beyond_raw),
-        f"Differs from {first}": "" if own else share_text(row.differs),
-        "First different token (median)": "" if row.median_token is None else f"{row.median_token:g}",
+        f"Right beyond {first}": "–" if row.beyond_raw is None else change_text(row.beyond_raw),
+        f"Differs from {first}": "–" if own else share_text(row.differs),
+        "First different token (median)": "–" if row.median_token is None else f"{row.median_token:g}",
         "Stopped at end of text": share_text(row.ended),
         "Degenerate": f"{row.degenerate.count} of {row.n}",
     }
@@ -148,7 +149,8 @@ def matrix(repeat: Repeat, selected: tuple[int, int] | None, *, dark: bool = Fal
     for x, y, cell, text, first in _cells(repeat):
         good = bool(text.right) if known else text.ids != first.ids
         marks[good].append((x, y, cell, _hover(repeat, y, text, first)))
-    size = 15 if seeds * len(repeat.lanes) <= 12 else 10
+    columns = seeds * len(repeat.lanes)
+    size = 15 if columns <= 12 else 10 if columns <= 24 else 7
     data = [
         {
             "type": "scatter",
@@ -168,9 +170,9 @@ def matrix(repeat: Repeat, selected: tuple[int, int] | None, *, dark: bool = Fal
     ]
     starts = [_start(lane, seeds) for lane in range(len(repeat.lanes))]
     layout = {
-        "height": 112 + 30 * prompts,
-        "margin": {"l": 8, "r": 8, "t": 56, "b": 8},
-        "legend": {"orientation": "h", "y": -0.02 - 26 / (60 + 30 * prompts), "yanchor": "top", "x": 0},
+        "height": 160 + 30 * prompts,
+        "margin": {"l": 8, "r": 8, "t": 64, "b": 8},
+        "legend": {"orientation": "h", "y": -52 / (30 * prompts + 8), "yanchor": "top", "x": 0},
         "xaxis": {
             "tickvals": [start + seed for start in starts for seed in range(seeds)],
             "ticktext": [str(seed) for _ in starts for seed in repeat.seeds],
@@ -181,7 +183,7 @@ def matrix(repeat: Repeat, selected: tuple[int, int] | None, *, dark: bool = Fal
         },
         "yaxis": {
             "tickvals": list(range(prompts)),
-            "ticktext": [plotly_text(opening(one.prompt, 22)) for one in repeat.prompts],
+            "ticktext": [plotly_text(label) for label in openings([one.prompt for one in repeat.prompts])],
             "range": [prompts - 0.4, -0.6],
             "gridcolor": GRID[dark],
             "zeroline": False,
@@ -193,6 +195,15 @@ def matrix(repeat: Repeat, selected: tuple[int, int] | None, *, dark: bool = Fal
         "hoverdistance": -1,  # a click finds its text
     }
     return build_figure(data, layout, dark=dark)
+
+
+def openings(prompts: Sequence[str], width: int = 22) -> list[str]:
+    """How each prompt begins, in so many characters; the words that all begin with are left out where they fill it."""
+    words = [one.split(" ") for one in prompts]
+    alike = len(list(takewhile(lambda those: len(set(those)) == 1, zip(*words, strict=False))))
+    if len(prompts) == 1 or 2 * len(" ".join(words[0][:alike])) <= width:
+        return [opening(one, width) for one in prompts]
+    return [f"…{opening(' '.join(one[alike:]), width - 1)}" for one in words]
 
 
 def _start(lane: int, seeds: int) -> float:
@@ -221,7 +232,7 @@ def _wrapped(text: str) -> str:
 
 def _lane_name(label: str, x: float) -> Drawing:
     return {
-        "text": f"<b>{_short(label, 10)}</b>",
+        "text": f"<b>{_short(label, 12, 3)}</b>",
         "x": x,
         "y": 1,
         "yref": "paper",
@@ -231,9 +242,9 @@ def _lane_name(label: str, x: float) -> Drawing:
     }
 
 
-def _short(label: str, width: int = 26) -> str:
+def _short(label: str, width: int = 26, lines: int = 2) -> str:
     """A lane's label in lines of at most so many characters."""
-    return "<br>".join(plotly_text(line) for line in textwrap.wrap(shown(label), width)[:2])
+    return "<br>".join(map(plotly_text, textwrap.wrap(shown(label), width, max_lines=lines, placeholder="…")))
 
 
 def _frame(x: float, y: int, dark: bool) -> dict[str, Any]:

@@ -89,6 +89,7 @@ def _offer(result: Comparison, found: Repeat | None) -> None:
         icon=":material/repeat:",
         type="secondary" if found is not None else "primary",
         help="Writes the same lanes after other prompts and with other seeds, scores them, and counts.",
+        disabled=greedy and there < 2,
     ):
         launch.start_repeating(RepeatRequest(request, result.revision, *counts))
         st.rerun()
@@ -98,6 +99,9 @@ def _offer(result: Comparison, found: Repeat | None) -> None:
 def _plan(request: WriteRequest, counts: tuple[int, int], there: int) -> None:
     """What will be written, and how long it takes."""
     prompts, seeds = counts
+    if request.sampling.greedy and there < 2:
+        caption("Greedy writes the same text every time, and this prompt has no others beside it: nothing to repeat.")
+        return
     line, source = repeat_estimate(request, prompts * seeds)
     said = f"{counted(prompts, 'prompt')} × {counted(seeds, 'seed')} × {counted(len(request.specs), 'lane')}: {line}."
     split, _ = prompts_from(request.analysis.capability, request.prompt, 1)
@@ -164,7 +168,13 @@ def _how_to_read(found: Repeat) -> None:
         over = f"the {counted(seeds, 'seed')} of this one prompt, and speak of no other"
     split = {"heldout": "held-out ", "calibration": "calibration ", "train": "training "}.get(found.split, "")
     tokens = counted(found.tokens, "token")
+    unknown = (
+        " Right answers are not counted: only running code, which SPD_ALLOW_CODE=1 allows, or a likelihood could tell."
+        if found.table.rows[0].right is None and found.prompts[0].answer is not None
+        else ""
+    )
     caption(
         f"**How to read this:** {counted(prompts, f'{split}prompt')}, seeds {found.seeds[0]} to {found.seeds[-1]}; "
         f"95 % intervals are over {over}. {tokens} in {found.seconds:.0f} s, written {found.created.replace('T', ' ')}."
+        f"{escaped(unknown)}"
     )

@@ -1,5 +1,6 @@
 """Over prompts and seeds on Side by side, without a browser and without a model: the recorded table, cells, links."""
 
+import dataclasses
 import threading
 from pathlib import Path
 
@@ -12,7 +13,9 @@ from app.side_by_side import repeat_charts
 from app.ui import session
 from spd_core.evaluation import repeats
 from spd_core.evaluation.repeats import Repeat, read_repeat
+from spd_core.generation import comparison as texts
 from spd_core.progress import Progress
+from spd_core.recipes.lanes import Grid
 from tests import ROOT
 from tests.app.side_by_side.test_page import html_of
 from tests.app.test_pages import go_to, press, text_of
@@ -149,3 +152,38 @@ def test_a_text_that_a_model_wrote_is_no_markup() -> None:
     hostile = found.prompts[0].model_copy(update={"prompt": "<b>bold</b>"})
     figure = repeat_charts.matrix(found.model_copy(update={"prompts": (hostile,)}), None)
     assert "<b>bold" not in str(figure.to_dict()["layout"]["yaxis"]) + "".join(figure.data[0].text)
+
+
+def test_where_nothing_can_be_repeated_that_is_said(home: Path) -> None:
+    """Greedy, and a prompt of one's own."""
+    own = texts.load_comparison("arithmetic-1")
+    greedy = dataclasses.replace(own.sampling, temperature=0.0)
+    texts.save_comparison(own.model_copy(update={"id": "mine", "prompt": "my own", "sampling": greedy}))
+    at = opened(written="mine")
+    assert "this prompt has no others beside it: nothing to repeat" in text_of(at)
+    assert next(one for one in at.button if one.label == "Repeat over prompts × seeds").disabled
+    texts.save_comparison(own.model_copy(update={"id": "warm", "prompt": "my own"}))
+    warm = opened(written="warm")
+    assert "1 prompt × 3 seeds × 3 lanes" in text_of(warm)
+    assert "repeated over seeds alone" in text_of(warm)
+
+
+def test_why_right_answers_are_not_counted_is_said(home: Path) -> None:
+    assert "SPD_ALLOW_CODE=1" in text_of(opened(written="python-functions-1"))
+
+
+def test_a_sweep_is_not_repeated(home: Path) -> None:
+    one = texts.load_comparison("arithmetic-1")
+    lanes = one.lanes[:2]
+    grid = Grid(ranks=("96",), strengths=(1.0,))
+    texts.save_comparison(one.model_copy(update={"id": "swept", "lanes": lanes, "grid": grid}))
+    at = opened(written="swept")
+    assert "A sweep is not repeated" in text_of(at)
+    assert "Repeat over prompts × seeds" not in {button.label for button in at.button}
+
+
+def test_prompts_that_begin_alike_are_told_apart() -> None:
+    alike = ["Write a Python function that adds two numbers", "Write a Python function that adds three"]
+    assert repeat_charts.openings(alike) == ["…two numbers", "…three"]
+    assert repeat_charts.openings(["What is 2 + 2?", "What was it?"]) == ["What is 2 + 2?", "What was it?"]
+    assert repeat_charts.openings(["one " * 10]) == ["one one one one one o…"]
