@@ -51,6 +51,9 @@ def geometry_panel(analysis: Analysis, site: "Site", at: Selection) -> None:
     top = st.container()
     tokens = tokens_of(analysis.examples, calibration_texts.special_ids(analysis))
     of, by, hide, axes, rank = _pick_points(analysis, site, at)
+    if len(axes) < 2:
+        st.info("This capture keeps a single direction, and no lengths of tokens: capture again to see its geometry.")
+        return
     points = points_of(analysis.sites[site], of, axes, rank)
     here = analysis.rows_of(at.example).start + at.token
     shown = ~tokens.aside.to_numpy() if hide else np.ones(len(tokens), bool)
@@ -60,7 +63,7 @@ def geometry_panel(analysis: Analysis, site: "Site", at: Selection) -> None:
     with top:
         draw_verdict(_verdict(points, rows, of, by, groups, tokens))
     _draw(analysis, site, at, points, rows, groups, of, here)
-    _say(points, rows, int(shown.sum()), of, analysis)
+    _say(points, len(rows), int(shown.sum()), of, site.kind)
     _twin_and_files(analysis, at, points, rows, groups, of, tokens)
     provenance(analysis, f"{of} of {site.label}", counted(len(rows), "token"))
 
@@ -91,10 +94,11 @@ def _pick_axes(analysis: Analysis, site: "Site", at: Selection, of: str) -> tupl
     """The axes, the direction in hand first, and the rank of the subspace that points are projected into."""
     found = analysis.sites[site]
     most = min(analysis.kept_directions, numerical_rank(found.values, analysis.provenance.dtype))
-    directions = {f"direction {i + 1}": i for i in range(most)}
-    named = directions if lengths_of(found, of) is None else {_REST: OUTSIDE} | directions
-    y = st.selectbox("Up", list(named), key=session.UP, bind="query-params", width=190)
-    z = st.selectbox("Third axis", [_NONE, *named], key=session.THIRD, bind="query-params", width=190)
+    named = {f"direction {i + 1}": i for i in range(most) if i != at.direction}
+    if lengths_of(found, of) is not None:
+        named = {_REST: OUTSIDE} | named
+    y = _pick_axis("Up", session.UP, list(named))
+    z = _pick_axis("Third axis", session.THIRD, [_NONE, *(name for name in named if name != y)])
     st.session_state[session.PICK_RANK] = rank = min(session.chosen_rank(analysis.d_kv), most)
     st.number_input(
         "Rank",
@@ -106,8 +110,14 @@ def _pick_axes(analysis: Analysis, site: "Site", at: Selection, of: str) -> tupl
         help="Of the subspace that points are projected into; the same on all pages. Directions within it stay, "
         f"everything else shrinks. This capture keeps single tokens for {most} of {site.d_kv} directions.",
     )
-    chosen = [at.direction, *(named[name] for name in (y, z) if name in named)]
-    return tuple(dict.fromkeys(chosen)), rank
+    return (at.direction, *(named[name] for name in (y, z) if name in named)), rank
+
+
+def _pick_axis(label: str, key: str, names: list[str]) -> str | None:
+    """A direction that has been taken by another axis, as by stepping on, gives way to the first one."""
+    if key in st.session_state and st.session_state[key] not in names:
+        st.session_state[key] = next(iter(names), None)
+    return st.selectbox(label, names, key=key, bind="query-params", width=190)
 
 
 def _right_texts(analysis: Analysis) -> Mapping[str, float] | None:
@@ -195,13 +205,14 @@ def _draw(
     )
 
 
-def _say(points: Points, rows: "NDArray[np.int64]", shown: int, of: str, analysis: Analysis) -> None:
-    if len(rows) < shown:
-        caption(f"{len(rows):,} of {shown:,} tokens are drawn, chosen at random; the sentence above is on these.")
+def _say(points: Points, drawn: int, shown: int, of: str, kind: str) -> None:
+    """What is drawn, and how to read it."""
+    if drawn < shown:
+        caption(f"{drawn:,} of {shown:,} tokens are drawn, chosen at random; the sentence above is on these.")
     moves = "drag it, and what lies outside the subspace shrinks to nothing"
     if not points.shrinks.any():
         moves = "these axes lie inside the subspace, so it moves nothing here: choose *outside the subspace* as an axis"
-    what = "the gradient of the loss at" if of == GRADIENTS else "the key or value of"
+    what = "the gradient of the loss at" if of == GRADIENTS else f"the {kind} of"
     st.markdown(
         f"**How to read this:** a point is {what} one token. **Strength** is that of the projection: {moves}. Point at "
         "a token to read it in its text; click it to select it on all pages. Drag to turn or move, Ctrl + wheel zooms."

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from app.attributions.point_cloud import CIVIDIS, OTHERS, UNKNOWN, Grouped
+from app.attributions.point_cloud import OTHERS, STEPS, UNKNOWN, Grouped
 from spd_core.attribution.geometry import CLASSES, SPECIAL, token_class
 from spd_core.attribution.tables import ROLES
 from spd_core.subspace.spectrum import Floats
@@ -65,7 +65,7 @@ def _named(of: list[str], names: tuple[str, ...]) -> Grouped:
 
 def _by_position(tokens: "DataFrame") -> Grouped:
     last = max(int(tokens.position.max()), 1)
-    steps = len(CIVIDIS)
+    steps = len(STEPS[0])
     of = np.minimum(tokens.position.to_numpy(np.int64) * steps // (last + 1), steps - 1)
     return Grouped(tuple(f"tenth {at + 1}" for at in range(steps)), of, ("position 0", str(last)))
 

@@ -15,6 +15,7 @@ export default function ({ data, parentElement, setTriggerValue, setStateValue }
   const slider = find(".strength"), said = find(".said"), legend = find(".legend"), note = find(".note");
   const seen = clouds.get(stage) ?? { yaw: 0.6, pitch: 0.35, zoom: 1, shift: [0, 0], hidden: new Set(), axes: "" };
   clouds.set(stage, seen);
+  seen.end?.(); // of the last time
   seen.painter ??= painter(find(".points"));
   const points = find(".points"), deep = data.axes.length > 2;
 
@@ -111,7 +112,7 @@ export default function ({ data, parentElement, setTriggerValue, setStateValue }
       pen.fillText(axis.short, x, y + (at === 1 ? 4 : 15));
       for (const end of axis.ends.map((to, far) => to + (far ? -0.08 : 0.08) * (axis.ends[1] - axis.ends[0]))) {
         const [left, top] = spot(low.map((from, other) => (other === at ? end : from)), cam);
-        pen.fillText(written(end), left + (at === 1 ? 24 : 0), top + (at === 1 ? 4 : 15));
+        pen.fillText(written(end), left + [10, 24, -10][at], top + (at === 1 ? 4 : 15)); // ends of two axes meet
       }
     });
   };
@@ -227,7 +228,9 @@ export default function ({ data, parentElement, setTriggerValue, setStateValue }
   if (data.ordered) {
     legend.replaceChildren(piece("", data.ordered[0]), ...data.names.map((_, group) => mark(group)), piece("", data.ordered[1]));
   } else {
-    legend.replaceChildren(...data.names.map((name, group) => {
+    const there = new Set(groups);
+    legend.replaceChildren(...data.names.flatMap((name, group) => {
+      if (!there.has(group)) return [];
       const button = piece("group", "", "button");
       button.append(mark(group), piece("", name));
       button.setAttribute("aria-pressed", !seen.hidden.has(group));
@@ -252,11 +255,13 @@ export default function ({ data, parentElement, setTriggerValue, setStateValue }
     }
     draw();
   };
-  points.addEventListener("webglcontextlost", (event) => event.preventDefault(), { once: true });
-  points.addEventListener("webglcontextrestored", () => { seen.painter = painter(points); load(); redraw(); }, { once: true });
+  const events = new AbortController(), until = { signal: events.signal };
+  points.addEventListener("webglcontextlost", (event) => event.preventDefault(), until);
+  points.addEventListener("webglcontextrestored", () => { seen.painter = painter(points); load(); redraw(); }, until);
   load();
   fit();
   const sizes = new ResizeObserver(fit);
   sizes.observe(stage);
-  return () => { sizes.disconnect(); cancelAnimationFrame(asked); };
+  seen.end = () => { sizes.disconnect(); events.abort(); cancelAnimationFrame(asked); };
+  return seen.end;
 }

@@ -22,8 +22,11 @@ from spd_core.templates import FOLDER
 
 SHAPES = ("circle", "diamond", "triangle", "square", "plus", "cross")
 """One a group: nothing is told by colour alone. As in `point_cloud_paint.js`."""
-CIVIDIS = ("#00224e", "#123570", "#3b496c", "#575d6d", "#707173", "#8a8678", "#a59c74", "#c3b369", "#e1cc55", "#fee838")
-"""For numbers: one colour a tenth."""
+STEPS = (
+    ("#00224e", "#123570", "#3b496c", "#575d6d", "#707173", "#8a8678", "#a59c74", "#c3b369", "#d6c25a", "#e8d23f"),
+    ("#3f6fb5", "#4f78a8", "#5f8199", "#70898a", "#82927d", "#969b71", "#aca465", "#c4ae58", "#deb94a", "#fee838"),
+)
+"""For numbers, a colour a tenth: Cividis on a light page, and from further up on a dark one."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ class Grouped:
     def colours(self, dark: bool) -> list[str]:
         """One a group; the last of several names is muted where it stands for all others."""
         if self.ordered:
-            return list(CIVIDIS)
+            return list(STEPS[dark])
         own = [pair[dark] for pair in (*LANE_COLOURS[1:], LANE_COLOURS[0])]
         return [MUTED[dark] if name in _PALE else own[at % len(own)] for at, name in enumerate(self.names)]
 

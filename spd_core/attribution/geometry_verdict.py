@@ -2,6 +2,7 @@
 and whether groups of tokens lie apart in it, beside shuffled groups. Imports no torch.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,8 +49,8 @@ def separation(
     if len(np.unique(groups)) < 2 or total <= 0:
         return None
     own = _explained(centred, groups, total)
-    rng = np.random.default_rng(seed)
-    found = np.array([_explained(centred, _shuffled(groups, texts, rng), total) for _ in range(shuffles)])
+    shuffled = _shuffled(groups, texts, np.random.default_rng(seed))
+    found = np.array([_explained(centred, next(shuffled), total) for _ in range(shuffles)])
     as_large = int((found >= own * (1 - 1e-9)).sum())
     return Separation(own, float(found.mean()), (as_large + 1) / (shuffles + 1))
 
@@ -60,13 +61,15 @@ def _explained(centred: Floats, groups: NDArray[np.int64], total: float) -> floa
     return float(np.sum(between)) / total
 
 
-def _shuffled(groups: NDArray[np.int64], texts: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+def _shuffled(
+    groups: NDArray[np.int64], texts: NDArray[np.int64], rng: np.random.Generator
+) -> Iterator[NDArray[np.int64]]:
+    """Groups in one random order after the other: within each text, or of whole texts where each text has one group."""
     _, first, text = np.unique(texts, return_index=True, return_inverse=True)
     of_text = groups[first]
-    if (groups == of_text[text]).all():
-        whole: NDArray[np.int64] = rng.permutation(of_text)[text]
-        return whole
-    return groups[np.lexsort((rng.random(len(groups)), texts))]
+    whole = bool((groups == of_text[text]).all())
+    while True:
+        yield rng.permutation(of_text)[text] if whole else groups[np.argsort(text + rng.random(len(text)))]
 
 
 # --- sentences -----------------------------------------------------------------------------------------------
@@ -113,6 +116,8 @@ _COUNT = {1: "a random one", 2: "two random ones", 3: "three random ones"}
 
 
 def _percent(share: float) -> str:
+    if 0 < share < 0.0005:
+        return "under 0.1%"
     return f"{share:.0%}" if share >= 0.0995 else f"{share:.1%}"
 
 

@@ -80,6 +80,13 @@ def test_how_much_the_picture_holds_is_said_beside_chance(points: Points, says: 
     assert bool(said) == bool(says)
 
 
+def test_a_small_share_is_not_none() -> None:
+    said = geometry_verdict(
+        made((0,), [[1]], None), np.array([0]), "gradients", "Loss tokens", Separation(0.2, 0.0001, 0.01)
+    )
+    assert "shuffled ones under 0.1%" in said
+
+
 @pytest.mark.parametrize(
     ("p", "says"),
     [

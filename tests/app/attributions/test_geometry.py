@@ -131,6 +131,17 @@ def test_the_page_shows_where_tokens_lie_without_a_model(at: AppTest) -> None:
     assert "shrinks to nothing" in said(at)
 
 
+def test_no_direction_has_two_axes(at: AppTest) -> None:
+    at.selectbox(key=session.UP).set_value("direction 3").run()
+    at.selectbox(key=session.THIRD).set_value("direction 2").run()
+    press(at, "Next")
+    assert at.selectbox(key=session.UP).value == "direction 3"
+    assert at.selectbox(key=session.THIRD).value == "none"
+    press(at, "Next")
+    assert at.selectbox(key=session.UP).value == "outside the subspace"
+    assert "Direction 3 holds" in said(at)
+
+
 def test_a_strength_in_a_link_is_taken_over_and_a_senseless_one_is_not(at: AppTest) -> None:
     for linked, kept in (("0.4", "0.4"), ("7", "1"), ("-1", None), ("nan", None), ("soon", None)):
         at.session_state[session.MOVED] = linked
