@@ -10,8 +10,8 @@ from app.attributions.calibration_texts import (
     COLUMNS,
     readable_table,
 )
+from app.attributions.recorded_probes import recorded_probes, recording, say_checks
 from app.jobs import probing
-from app.jobs.probing import Probed
 from app.jobs.requests import CheckRequest
 from app.ui import session
 from app.ui.session import Selection
@@ -25,10 +25,12 @@ from app.ui.widgets import (
     is_dark,
     provenance,
 )
+from spd_core.attribution.results import CONTROLS
+from spd_core.attribution.verdict import causal_verdict
 from spd_core.subspace.analysis import Analysis
 
 if TYPE_CHECKING:
-    from spd_core.attribution.causal import CausalCheck
+    from spd_core.attribution.results import CausalCheck
     from spd_core.models.families import Site
 
 _SPLITS = {"calibration": "the calibration texts", "heldout": "held-out texts"}
@@ -52,32 +54,35 @@ def check_panel(analysis: Analysis, site: "Site", at: Selection) -> None:
         persist_state="session",
         help="The direction was fitted on the calibration texts; held-out ones are a fairer test.",
     )
-    request = CheckRequest(analysis, site, at.direction, split if split in splits else "calibration")
+    split = split if split in splits else "calibration"
+    request = CheckRequest(analysis, site, at.direction, split)
     start_button("Run the causal check", session.CHECK_JOB, request)
-    result = latest_result(session.CHECK_JOB)
-    if result is None:
-        caption("Changes of log-probability appear here, with intervals.")
-        return
-    if not result.request.asks_same_as(request):
+    result, probes = latest_result(session.CHECK_JOB), recorded_probes(analysis)
+    kept = probes.check(analysis, site, at.direction) if probes is not None and split == "calibration" else None
+    if result is not None and result.request.asks_same_as(request):
+        _draw_check(result.request, result.found, probing.SEED, f"{result.seconds:.1f} s")
+    elif probes is not None and kept is not None:
+        _draw_check(request, kept, probes.settings.seed, recording(probes))
+    elif result is not None:
         say_outdated("The selection")
-    _draw_check(result)
+        _draw_check(result.request, result.found, probing.SEED, f"{result.seconds:.1f} s")
+    else:
+        caption("Changes of log-probability appear here, with intervals.")
+    if probes is not None and kept is None:
+        say_checks(analysis, probes)
 
 
 def _row(check: "CausalCheck", change: str, name: str) -> dict[str, Any]:
-    from spd_core.attribution.causal import CONTROLS
-
     random = check.random_means(CONTROLS[change]).tolist()
     mean, low, high = check.mean(change)
     return {"name": name, "mean": mean, "low": low, "high": high, "least": min(random), "most": max(random),
             "random": random}  # fmt: skip
 
 
-def _draw_check(result: "Probed[CheckRequest, Any]") -> None:
+def _draw_check(made: CheckRequest, check: "CausalCheck", seed: int, how: str) -> None:
+    """What was found, and below it the seed of the random directions and `how` it came about."""
     import pandas as pd
 
-    from spd_core.attribution.causal import causal_verdict
-
-    made, check = result.request, result.found
     title = f"{made.site.label}, direction {made.direction + 1}"
     rows = [_row(check, change, name) for change, name in _CHANGES.items()]
     st.subheader(f"Causal check of {title}", anchor=False)
@@ -123,6 +128,6 @@ def _draw_check(result: "Probed[CheckRequest, Any]") -> None:
         f"{'stopped at ' if stopped else ''}{len(check.examples)} of {counted(check.requested, 'text')}",
         counted(len(table), "loss token"),
         "95 % bootstrap interval over texts",
-        f"{counted(len(rows[0]['random']), 'random direction')} from seed {probing.SEED}",
-        f"{result.seconds:.1f} s",
+        f"{counted(len(rows[0]['random']), 'random direction')} from seed {seed}",
+        how,
     )

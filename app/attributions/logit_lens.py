@@ -1,6 +1,6 @@
 """The logit lens: which tokens a value direction promotes and suppresses; computed as a job."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
@@ -10,6 +10,8 @@ from app.attributions.calibration_texts import (
     COLUMNS,
     readable_table,
 )
+from app.attributions.recorded_probes import recorded_probes, recording, say_lenses
+from app.jobs.probing import Probed
 from app.jobs.requests import LensRequest, same_capture
 from app.ui import session
 from app.ui.session import Selection
@@ -25,7 +27,7 @@ from app.ui.widgets import (
 from spd_core.subspace.analysis import Analysis
 
 if TYPE_CHECKING:
-    from spd_core.attribution.lens import Lens
+    from spd_core.attribution.results import Lens
     from spd_core.models.families import Site
 
 
@@ -44,19 +46,36 @@ def lens_panel(analysis: Analysis, site: "Site", at: Selection) -> None:
         "head looks at one token alone, and that later layers pass everything on."
     )
     start_button(f"Compute the lens of layer {site.layer}", session.LENS_JOB, LensRequest(analysis, site, at.direction))
-    result = latest_result(session.LENS_JOB)
-    if result is None:
-        caption("All directions of the layer are computed, so that you can step through them.")
-        return
-    made = result.request
-    current = same_capture(made.analysis, analysis) and made.site == site and at.direction in result.found
-    if not current:
+    result, probes = latest_result(session.LENS_JOB), recorded_probes(analysis)
+    kept = None if probes is None else probes.lens(site, at.direction)
+    if result is not None and _is_of(result, analysis, site, at.direction):
+        _draw_live(result, at.direction)
+    elif probes is not None and kept is not None:
+        title = f"{site.label}, direction {at.direction + 1}"
+        _draw_lens(kept, title)
+        provenance(analysis, f"logit lens of {title}", recording(probes))
+    elif result is not None:
         say_outdated("The selection")
-    direction = at.direction if current else made.first
-    _draw_lens(result.found[direction], f"{made.site.label}, direction {direction + 1}")
+        _draw_live(result, result.request.first)
+    else:
+        caption("All directions of the layer are computed, so that you can step through them.")
+    if probes is not None and kept is None:
+        say_lenses(analysis, probes)
+
+
+def _is_of(result: "Probed[LensRequest, Any]", analysis: Analysis, site: "Site", direction: int) -> bool:
+    made = result.request
+    return same_capture(made.analysis, analysis) and made.site == site and direction in result.found
+
+
+def _draw_live(result: "Probed[LensRequest, Any]", direction: int) -> None:
+    """A lens that this session has computed."""
+    made = result.request
+    title = f"{made.site.label}, direction {direction + 1}"
+    _draw_lens(result.found[direction], title)
     provenance(
         made.analysis,
-        f"logit lens of {made.site.label}, direction {direction + 1}",
+        f"logit lens of {title}",
         f"{counted(len(result.found), 'direction')} in {result.seconds:.1f} s",
     )
 

@@ -16,8 +16,8 @@ from spd_core.data.capability import Split, Style
 from spd_core.subspace.analysis import Analysis
 
 if TYPE_CHECKING:
-    from spd_core.attribution.causal import CausalCheck
-    from spd_core.attribution.lens import Lens, ReadText
+    from spd_core.attribution.lens import ReadText
+    from spd_core.attribution.results import CausalCheck, Lens
     from spd_core.attribution.site_effects import SiteEffects
     from spd_core.data.spans import Encoded
     from spd_core.models.loading import LanguageModel

@@ -3,15 +3,15 @@
 Knows nothing of gradients; beside every change stands the same one with many random directions.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
+from spd_core.attribution.results import CausalCheck, check_of
+from spd_core.attribution.shared_layers import carried_out_once, layers_below
 from spd_core.data.spans import Encoded
 from spd_core.errors import CaptureError, InputError, Stopped
 from spd_core.intervention.projection import Lane, projecting
@@ -20,96 +20,10 @@ from spd_core.models.loading import LanguageModel
 from spd_core.models.losses import longest_first, token_losses
 from spd_core.progress import Progress, Stop, Tell, silent
 from spd_core.subspace.analysis import Analysis
-from spd_core.subspace.spectrum import Floats
 from spd_core.subspace.subspace import Subspace, check_model, random_subspace
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-UNCHANGED, REMOVED, ONLY = "unchanged", "removed", "only it"
-RANDOM_REMOVED, ONLY_RANDOM = "random removed", "only random"
-CONTROLS = {REMOVED: RANDOM_REMOVED, ONLY: ONLY_RANDOM}
-"""The same with random directions, by change."""
-INTERVAL_SAMPLES = 1000
 DRAWS = 20
 """Random directions: with none of them as strong, chance would do so one time in 21."""
-
-
-@dataclass(frozen=True, eq=False)
-class CausalCheck:
-    """log p of every supervised token under each change of one site.
-
-    Attributes:
-        examples: the examples that were scored; fewer than asked for when it was stopped.
-        example: [n] index into `examples` of every supervised token.
-        position: [n] its position.
-        logp: [n] log-probability in nats, by the name of the change; with a random direction the mean of all draws.
-        requested: examples that were to be scored.
-        draws: [draws, n] log-probability with each random direction, by the name of the change.
-    """
-
-    examples: tuple[Encoded, ...]
-    example: NDArray[np.int64]
-    position: NDArray[np.int64]
-    logp: Mapping[str, Floats]
-    requested: int
-    draws: Mapping[str, Floats] = field(default_factory=dict)
-
-    def random_means(self, name: str) -> Floats:
-        """[draws] mean change over the supervised tokens with each random direction, in nats."""
-        means: Floats = (self.draws[name] - self.logp[UNCHANGED]).mean(1)
-        return means
-
-    def table(self) -> "pd.DataFrame":
-        """A row for each supervised token: `example_id`, `position`, `id`, `text`, log p, and its change by change."""
-        import pandas as pd
-
-        where = [(self.examples[e], t) for e, t in zip(self.example, self.position, strict=True)]
-        columns = {
-            "example_id": [example.id for example, _ in where],
-            "position": self.position,
-            "id": [example.ids[t] for example, t in where],
-            "text": [example.text[slice(*example.offsets[t])] for example, t in where],
-            UNCHANGED: self.logp[UNCHANGED],
-        }
-        return pd.DataFrame(columns | {change: self.change(change) for change in self.logp if change != UNCHANGED})
-
-    def change(self, name: str) -> Floats:
-        """[n] log p under a change less log p without, in nats."""
-        difference: Floats = self.logp[name] - self.logp[UNCHANGED]
-        return difference
-
-    def mean(self, name: str, seed: int = 0) -> tuple[float, float, float]:
-        """Mean change over the supervised tokens, and its 95 % bootstrap interval.
-
-        Examples are drawn again and not tokens, which are not independent in one example (Efron, 1979). With one
-        example the interval is NaN.
-        """
-        count = len(self.examples)
-        change = self.change(name)
-        mean = float(change.mean())
-        if count < 2:
-            return mean, float("nan"), float("nan")
-        from scipy.stats import bootstrap
-
-        total = np.bincount(self.example, change, count)
-        tokens = np.bincount(self.example, minlength=count).astype(np.float64)
-        ends = bootstrap(
-            (total, tokens),
-            _ratio,
-            paired=True,
-            vectorized=True,
-            method="percentile",
-            n_resamples=INTERVAL_SAMPLES,
-            rng=np.random.default_rng(seed),
-        ).confidence_interval
-        return mean, float(ends.low), float(ends.high)
-
-
-def _ratio(total: Floats, tokens: Floats, axis: int) -> Floats:
-    """Mean over the tokens of the examples that were drawn."""
-    mean: Floats = total.sum(axis) / tokens.sum(axis)
-    return mean
 
 
 def causal_check(
@@ -130,7 +44,7 @@ def causal_check(
 
     Args:
         direction: 0-based.
-        batch_size: texts at once; each batch is scored 3 + 2 × `draws` times.
+        batch_size: texts at once; each batch is scored 3 + 2 × `draws` times from the site's layer on.
         examples: what is scored; the analysis' own examples when None.
         seed: of the first random direction; the next ones count on.
         draws: how many random directions.
@@ -149,7 +63,7 @@ def causal_check(
     done: list[Encoded] = []
     found: list[Tensor] = []  # [lanes, n] of each batch
     for batch in longest_first(wanted, batch_size):
-        scored = _scored(lm, batch, lanes, stop)
+        scored = _scored(lm, batch, lanes, layers_below(lm, site), stop)
         if scored is None:
             break
         found.append(scored)
@@ -160,12 +74,7 @@ def causal_check(
     logp = torch.cat(found, 1).double().cpu().numpy()
     if not np.isfinite(logp).all():
         raise CaptureError(f"a log-probability is not finite in {lm.dtype}; load the model in float32")
-    example = np.repeat(np.arange(len(done)), [len(e.supervised) for e in done])
-    position = np.concatenate([e.supervised for e in done]).astype(np.int64)
-    drawn = {RANDOM_REMOVED: logp[3::2], ONLY_RANDOM: logp[4::2]}
-    own = dict(zip((UNCHANGED, REMOVED, ONLY), logp, strict=False))
-    means = {name: values.mean(0) for name, values in drawn.items()}
-    return CausalCheck(tuple(done), example, position, own | means, len(wanted), drawn)
+    return check_of(logp, done, len(wanted))
 
 
 def _lanes(analysis: Analysis, site: Site, direction: int, seed: int, draws: int) -> list[Lane]:
@@ -181,13 +90,20 @@ def _lanes(analysis: Analysis, site: Site, direction: int, seed: int, draws: int
     return [Lane(), *(lane for one in each for lane in (Lane(one, complement=True), Lane(one)))]
 
 
-def _scored(lm: LanguageModel, batch: Sequence[Encoded], lanes: Sequence[Lane], stop: Stop | None) -> Tensor | None:
-    """[lanes, n] log p of a batch in every lane; None when it was stopped."""
-    found = []
+def _scored(
+    lm: LanguageModel, batch: Sequence[Encoded], lanes: Sequence[Lane], below: Sequence[nn.Module], stop: Stop | None
+) -> Tensor | None:
+    """[lanes, n] log p of a batch in every lane; None when it was stopped.
+
+    Args:
+        below: layers that no lane changes: they are carried out once.
+    """
+    found, given = [], list[Any]()
     for lane in lanes:
         if stop is not None and stop():
             return None
-        found.append(token_logp(lm, batch, lane))
+        with lm.lock, carried_out_once(below, given):
+            found.append(token_logp(lm, batch, lane))
     return torch.stack(found)
 
 
@@ -196,31 +112,3 @@ def token_logp(lm: LanguageModel, batch: Sequence[Encoded], lane: Lane) -> Tenso
     with lm.lock, torch.inference_mode(), projecting(lm, lane):
         nll, _ = token_losses(lm, batch)
     return -nll
-
-
-# --- in words --------------------------------------------------------------------------------------------------
-
-_CHANCE = 0.05
-
-
-def causal_verdict(check: CausalCheck, title: str) -> str:
-    """Whether removing a direction does more to the loss tokens than removing random ones does.
-
-    The rank of its mean change among those of the random directions gives p = (as strong + 1) / (draws + 1), the
-    p-value of a Monte Carlo test (Davison and Hinkley, 1997, section 4.2).
-    """
-    mean, low, high = check.mean(REMOVED)
-    if np.isnan(low):
-        return "One text tells nothing of the spread: score more texts."
-    size = f"{abs(mean):.3g} nats a loss token (95 %: {low:+.3g} to {high:+.3g})"
-    if low <= 0 <= high:
-        return f"Not shown to matter: removing {title} changes log p by {size}, an interval that holds 0."
-    drawn = check.random_means(RANDOM_REMOVED)
-    as_strong = int((np.abs(drawn) >= abs(mean)).sum())
-    chance = (as_strong + 1) / (len(drawn) + 1)
-    did = f"Removing {title} {'lowers' if mean < 0 else 'raises'} log p by {size}"
-    if chance <= _CHANCE:
-        return f"{did}, more than any of {len(drawn)} random directions. It matters by itself here (p = {chance:.2g})."
-    if not as_strong:
-        return f"{did}, more than any of {len(drawn)} random directions, too few to rule out chance (p = {chance:.2g})."
-    return f"{did}, and {as_strong} of {len(drawn)} random directions change it as much. So this is no sign of it."

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from spd_core.attribution.results import Lens, LensToken
 from spd_core.data.spans import Encoded
 from spd_core.errors import InputError
 from spd_core.models.families import FINAL_NORM, OUTPUT_PROJECTION, Site
@@ -93,28 +94,6 @@ def _columns_into(outputs: dict[Site, Tensor], site: Site, lm: LanguageModel) ->
 
 
 # --- logit lens ----------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class LensToken:
-    """A token of the vocabulary and its score in a logit lens, in logits."""
-
-    id: int
-    text: str
-    score: float
-
-
-@dataclass(frozen=True)
-class Lens:
-    """What a value direction writes towards the output, approximately.
-
-    Attributes:
-        promoted: tokens with the highest scores, the highest first.
-        suppressed: tokens with the lowest scores, the lowest first.
-    """
-
-    promoted: tuple[LensToken, ...]
-    suppressed: tuple[LensToken, ...]
 
 
 def logit_lenses(lm: LanguageModel, site: Site, directions: Floats | Tensor, top: int = 12) -> list[Lens]:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from spd_core.models.loading import LanguageModel
 
 Dtype: TypeAlias = Literal["auto", "float32", "bfloat16"]
-DemoPart: TypeAlias = Literal["captures", "runs"]
+DemoPart: TypeAlias = Literal["captures", "probes", "runs"]
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__, rich_markup_mode=None
 )
@@ -232,20 +232,24 @@ def _export_adapter(adapter: str | None, out: Path, overwrite: bool, as_json: bo
 def demo(
     out: Annotated[Path, typer.Option(help="folder for the bundle")],
     overwrite: Overwrite = False,
-    only: Annotated[DemoPart | None, typer.Option(help="record this part; the other one stays as it is")] = None,
+    only: Annotated[DemoPart | None, typer.Option(help="record this part; captures bring probes along")] = None,
     as_json: Json = False,
 ) -> None:
-    """Record the bundle that the app opens on, with the built-in model: captures of the built-in capabilities, and a
-    distillation with its evaluation. These two are runs of this machine; when they were stopped, they go on."""
-    refuse_existing(out / "runs" if only == "runs" else out, overwrite)
+    """Record the bundle that the app opens on, with the built-in model: captures of the built-in capabilities, probes
+    of their directions (logit lenses and causal checks), and a distillation with its evaluation. These two are runs
+    of this machine; when they were stopped, they go on."""
+    refuse_existing(out / only if only in ("probes", "runs") else out, overwrite)
     from spd_core.cli.demo import write_demo
+    from spd_core.cli.demo_probes import record_probes
     from spd_core.cli.demo_runs import record_runs
 
     written: dict[str, str] = {}
     with bars() as bar:
         if only != "runs":
-            written |= write_demo(_load("builtin", None, "float32", bar), out, bar, overwrite=overwrite)
-        if only != "captures":
+            lm = _load("builtin", None, "float32", bar)
+            written |= {} if only == "probes" else write_demo(lm, out, bar, overwrite=overwrite)
+            written |= record_probes(lm, out, bar)
+        if only in (None, "runs"):
             works = {"distillation": runs.carry_out_recipe, "evaluation": table_command.carry_out_evaluation}
             written |= record_runs(out / "runs", works, runs.on_bar(bar))
     print_result({"out": str(out), **written}, as_json)

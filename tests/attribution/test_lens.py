@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 import torch
 
-from spd_core.attribution.causal import (
+from spd_core.attribution.causal import causal_check
+from spd_core.attribution.lens import LONGEST_TEXT, activations, lens_scores, logit_lenses, read_text
+from spd_core.attribution.results import (
     ONLY,
     ONLY_RANDOM,
     RANDOM_REMOVED,
     REMOVED,
     UNCHANGED,
     CausalCheck,
-    causal_check,
-    causal_verdict,
 )
-from spd_core.attribution.lens import LONGEST_TEXT, activations, lens_scores, logit_lenses, read_text
+from spd_core.attribution.verdict import causal_verdict
 from spd_core.data.catalog import find_capability
 from spd_core.data.spans import Encoded
 from spd_core.errors import InputError, ModelError, Stopped
@@ -305,7 +305,7 @@ def test_the_interval_is_what_drawing_by_hand_gives(count: int) -> None:
 
 
 def test_statistics_are_loaded_when_they_are_asked_for() -> None:
-    check = "import spd_core.attribution.causal, sys; sys.exit('scipy.stats' in sys.modules)"
+    check = "import spd_core.attribution.results, sys; sys.exit('scipy.stats' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", check], cwd=ROOT).returncode == 0
 
 

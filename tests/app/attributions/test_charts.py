@@ -6,7 +6,7 @@ import pytest
 
 from app.attributions import charts
 from app.ui.tokens import LARGEST, Scale, strip_data
-from spd_core.attribution.lens import LensToken
+from spd_core.attribution.results import LensToken
 from spd_core.attribution.tables import ASIDE, LOSS, OTHER, summed
 
 EVIL = '<b>x</b> <a href="http://evil.example">&lt;'
