@@ -1,6 +1,6 @@
 """Captures on disk: one kind of folder, written by the page, the shell and runs alike. Imports no torch.
 
-    analysis.json  analysis.safetensors  capability.jsonl
+    analysis.json  analysis.safetensors  capability.jsonl  notes.json
 
 On this machine a capture is referred to by its name on the shelf (`SPD_HOME/captures`), or as `RUN/NAME` where a run
 has made it for itself (`SPD_HOME/runs/RUN/captures/NAME`). Folders that the shell wrote before November 2026
@@ -9,7 +9,8 @@ has made it for itself (`SPD_HOME/runs/RUN/captures/NAME`). Folders that the she
 
 import dataclasses
 import json
-from contextlib import suppress
+import shutil
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from spd_core.records import first_error, refuse_newer
 from spd_core.storage import child, new_folder, runs_folder, spd_home, write_text
 from spd_core.subspace import shell_folders
 from spd_core.subspace.analysis import Analysis, Provenance
+from spd_core.subspace.direction_notes import NOTES, writing_notes
 from spd_core.subspace.site_analysis import ContrastNumbers, Coordinates, HeadSpectra, SiteAnalysis
 from spd_core.subspace.spectrum import Floats
 
@@ -39,7 +41,7 @@ RECORDED = BUILTIN_FOLDER.parent / "demo" / "captures"
 
 
 def save_capture(analysis: Analysis, folder: Path, overwrite: bool = False) -> None:
-    """Write a capture into a new folder, atomically.
+    """Write a capture into a new folder, atomically; notes on directions of one that it replaces are taken along.
 
     Raises:
         StorageError: the folder is there and `overwrite` is false, or the disk refuses.
@@ -55,10 +57,12 @@ def save_capture(analysis: Analysis, folder: Path, overwrite: bool = False) -> N
         "sites": [site_record(site) for site in analysis.sites],
         "examples": [dataclasses.asdict(example) for example in analysis.examples],
     }
-    with new_folder(folder, overwrite) as temporary:
+    with writing_notes() if folder.exists() else nullcontext(), new_folder(folder, overwrite) as temporary:
         save_file(tensors, temporary / TENSORS)
         write_text(temporary / RECORD, json.dumps(record, sort_keys=True, ensure_ascii=False) + "\n")
         write_text(temporary / EXAMPLES, analysis.capability.to_jsonl())
+        if (folder / NOTES).is_file():
+            shutil.copy(folder / NOTES, temporary / NOTES)
 
 
 def _arrays(found: SiteAnalysis) -> dict[str, Floats]:
@@ -245,6 +249,11 @@ def find_capture(name: str) -> Path:
     if is_capture(RECORDED / name):
         return RECORDED / name
     raise InputError(f"no capture {name!r} is saved on this machine; choose one, or capture again")
+
+
+def notes_in(folder: Path) -> Path:
+    """Where the notes on directions of the capture in a folder lie; what comes with SPD Lab is not written to."""
+    return spd_home() / "notes" / f"{folder.name}.json" if folder.parent == RECORDED else folder / NOTES
 
 
 def changed_at(name: str) -> int:
