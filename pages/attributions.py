@@ -3,8 +3,10 @@
 import streamlit as st
 
 from app.attributions import calibration_texts, causal_check, energy_sums, geometry, logit_lens, own_text
+from app.attributions.notes import notes_popover, say_remark
 from app.attributions.to_the_desk import mix_button
 from app.ui import links, session
+from app.ui.direction_names import direction_title
 from app.ui.header import header
 from app.ui.session import Selection
 from app.ui.verdict import draw_verdict
@@ -35,7 +37,7 @@ def energy(analysis: Analysis, site: Site, at: Selection) -> None:
         hide = calibration_texts.pick_aside(table)
     calibration_texts.energy_strips(table, at, hide)
     energy_sums.energy_sums_panel(table, analysis, at, hide)
-    provenance(analysis, f"{site.label}, direction {at.direction + 1}")
+    provenance(analysis, direction_title(analysis, site, at.direction))
 
 
 def coordinates(analysis: Analysis, site: Site, at: Selection) -> None:
@@ -58,7 +60,7 @@ def coordinates(analysis: Analysis, site: Site, at: Selection) -> None:
     elif calibration_texts.was_kept(analysis, at):
         table = direction_table(analysis, site, at.direction, calibration_texts.special_ids(analysis))
         calibration_texts.coordinate_strip(table, at, hide)
-        provenance(analysis, f"{site.label}, direction {at.direction + 1}")
+        provenance(analysis, direction_title(analysis, site, at.direction))
 
 
 analysis = header(
@@ -74,7 +76,9 @@ else:
     verdict(analysis, site, at)
     with calibration_texts.pick_direction(analysis, at):
         mix_button(analysis, site, at)
+        notes_popover(analysis, site, at)
     calibration_texts.direction_in_words(analysis, site, at.direction)
+    say_remark(analysis, site, at)
     draw = (energy, coordinates, geometry.geometry_panel, logit_lens.lens_panel, causal_check.check_panel)
     links.follow(session.ATTRIBUTION_VIEW, VIEWS)
     for tab, part in zip(st.tabs(VIEWS, key=session.ATTRIBUTION_VIEW, bind="query-params"), draw, strict=True):

@@ -10,6 +10,7 @@ import streamlit as st
 
 from app.jobs.models import shared
 from app.ui import session
+from app.ui.direction_names import names_of
 from app.ui.session import Selection
 from app.ui.stepping import step_buttons, stepping
 from app.ui.tables import to_csv
@@ -48,6 +49,7 @@ def pick_direction(analysis: Analysis, at: Selection) -> "DeltaGenerator":
     ):
         st.session_state[key] = value
     state, last = st.session_state, analysis.known_directions - 1
+    name = names_of(analysis).get((at.layer, at.kind, at.direction), "")
     row = st.container(horizontal=True, vertical_alignment="bottom", gap="small")
     with row:
         st.selectbox(
@@ -67,11 +69,11 @@ def pick_direction(analysis: Analysis, at: Selection) -> "DeltaGenerator":
             on_change=lambda: session.select(kind=state[session.PICK_KIND]),
         )
         st.number_input(
-            f"Direction of {last + 1}",
+            f"Direction of {last + 1}{escaped(f': {name}' if name else '')}",
             1,
             last + 1,
             key=session.PICK_DIRECTION,
-            width=120,
+            width=260 if name else 120,
             on_change=_typed,
         )
         step_buttons(at.direction, last + 1, lambda by: _step(analysis, by))
@@ -92,8 +94,10 @@ def direction_in_words(analysis: Analysis, site: "Site", direction: int) -> None
     """The direction in one sentence, with its share of all energy."""
     values = analysis.sites[site].values
     share = values[direction] ** 2 / (values**2).sum()
+    name = names_of(analysis).get((site.layer, site.kind, direction))
+    called = f", {escaped(f'“{name}”')}," if name else ""
     st.markdown(
-        f":small[**Direction {direction + 1}** of {site.d_kv} holds **{share:.2%}** of the gradient's energy, "
+        f":small[**Direction {direction + 1}**{called} of {site.d_kv} holds **{share:.2%}** of the gradient's energy, "
         f"σ = {values[direction]:.3g} nats per unit.]",
         help=f"A direction is a unit vector in the {site.d_kv} numbers that layer {site.layer} keeps as {site.kind}s "
         f"of a token; all {site.d_kv} are orthogonal. {_order(analysis)}",

@@ -14,6 +14,7 @@ from app.attributions.recorded_probes import recorded_probes, recording, say_che
 from app.jobs import probing
 from app.jobs.requests import CheckRequest
 from app.ui import session
+from app.ui.direction_names import direction_title
 from app.ui.session import Selection
 from app.ui.tables import to_csv
 from app.ui.verdict import draw_verdict
@@ -22,6 +23,7 @@ from app.ui.widgets import (
     chart,
     counted,
     downloads,
+    escaped,
     is_dark,
     provenance,
 )
@@ -83,9 +85,9 @@ def _draw_check(made: CheckRequest, check: "CausalCheck", seed: int, how: str) -
     """What was found, and below it the seed of the random directions and `how` it came about."""
     import pandas as pd
 
-    title = f"{made.site.label}, direction {made.direction + 1}"
+    title = direction_title(made.analysis, made.site, made.direction)
     rows = [_row(check, change, name) for change, name in _CHANGES.items()]
-    st.subheader(f"Causal check of {title}", anchor=False)
+    st.subheader(escaped(f"Causal check of {title}"), anchor=False)
     draw_verdict(causal_verdict(check, f"direction {made.direction + 1}"))
     changes = "; ".join(f"{row['name']} {row['mean']:+.3g} nats" for row in rows)
     chart(figures.change_panels(rows, dark=is_dark()), key="chart_check", alt=f"Mean change of log p: {changes}.")

@@ -8,6 +8,7 @@ import streamlit as st
 from app.attributions import charts as figures
 from app.attributions.calibration_texts import COLUMNS, direction_file_name, readable_table
 from app.ui import session
+from app.ui.direction_names import direction_title
 from app.ui.session import Selection
 from app.ui.tables import to_csv
 from app.ui.widgets import caption, chart, counted, downloads, escaped, is_dark
@@ -78,7 +79,7 @@ def energy_sums_panel(table: "DataFrame", analysis: Analysis, at: Selection, hid
         f"tokens-{direction_file_name(at)}",
         lambda: to_csv(table),
         lambda: [draw(name) for name in _ALTS],
-        f"{analysis.name}, {direction_file_name(at)}",
+        f"{analysis.name}, {direction_title(analysis, analysis.site(at.layer, at.kind), at.direction)}",
         table="Every token as CSV",
     )
 

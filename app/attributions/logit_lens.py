@@ -14,6 +14,7 @@ from app.attributions.recorded_probes import recorded_probes, recording, say_len
 from app.jobs.probing import Probed
 from app.jobs.requests import LensRequest, same_capture
 from app.ui import session
+from app.ui.direction_names import direction_title
 from app.ui.session import Selection
 from app.ui.tables import to_csv
 from app.ui.widgets import (
@@ -21,6 +22,7 @@ from app.ui.widgets import (
     chart,
     counted,
     downloads,
+    escaped,
     is_dark,
     provenance,
 )
@@ -51,7 +53,7 @@ def lens_panel(analysis: Analysis, site: "Site", at: Selection) -> None:
     if result is not None and _is_of(result, analysis, site, at.direction):
         _draw_live(result, at.direction)
     elif probes is not None and kept is not None:
-        title = f"{site.label}, direction {at.direction + 1}"
+        title = direction_title(analysis, site, at.direction)
         _draw_lens(kept, title)
         provenance(analysis, f"logit lens of {title}", recording(probes))
     elif result is not None:
@@ -71,7 +73,7 @@ def _is_of(result: "Probed[LensRequest, Any]", analysis: Analysis, site: "Site",
 def _draw_live(result: "Probed[LensRequest, Any]", direction: int) -> None:
     """A lens that this session has computed."""
     made = result.request
-    title = f"{made.site.label}, direction {direction + 1}"
+    title = direction_title(made.analysis, made.site, direction)
     _draw_lens(result.found[direction], title)
     provenance(
         made.analysis,
@@ -88,7 +90,7 @@ def _draw_lens(found: "Lens", title: str) -> None:
     left, right = st.columns((3, 2), gap="medium")
     figure = figures.lens_bars(tokens, dark=is_dark())
     with left:
-        st.subheader(f"Logit lens of {title}", anchor=False)
+        st.subheader(escaped(f"Logit lens of {title}"), anchor=False)
         chart(figure, key="chart_lens", alt=f"Promoted and suppressed tokens of {title}.")
     with right:
         score = st.column_config.NumberColumn("Score, logits", format="%.3g")

@@ -16,6 +16,7 @@ from app.attributions.calibration_texts import (
 from app.jobs.probing import Probed
 from app.jobs.requests import ReadRequest, same_capture
 from app.ui import session
+from app.ui.direction_names import direction_title
 from app.ui.session import Selection
 from app.ui.tables import to_csv
 from app.ui.tokens import Scale, strip_data, token_strip
@@ -87,5 +88,5 @@ def _draw_coordinates(result: "Probed[Any, Any]", analysis: Analysis, site: "Sit
     extreme_tokens(rows, hide, key=session.OWN_EXTREMES)
     download("Coordinates as CSV", lambda: to_csv(rows), "coordinates.csv")
     provenance(
-        analysis, f"{site.label}, direction {at.direction + 1}", counted(len(rows), "token"), f"{result.seconds:.1f} s"
+        analysis, direction_title(analysis, site, at.direction), counted(len(rows), "token"), f"{result.seconds:.1f} s"
     )

@@ -10,6 +10,7 @@ import streamlit as st
 from app.side_by_side import faders
 from app.side_by_side.faders import FADERS, OTHERS, SitePlace, Strip
 from app.ui import session
+from app.ui.direction_names import names_of
 from app.ui.links import write_linked
 from app.ui.widgets import caption, counted, escaped, failure
 from spd_core.errors import InputError
@@ -139,8 +140,10 @@ def _draw(analysis: "Analysis", strips: Mapping[SitePlace, Strip]) -> None:
     _presets(analysis, place, strip, nonzero)
     values = analysis.sites[analysis.site(*place)].values
     shares = values**2 / (values**2).sum()
+    names = names_of(analysis)
     for number in strip.directions:
-        _channel(place, strip, number, f"Direction {number}", f"**d{number}** {shares[number - 1]:.1%}")
+        short = f"**d{number}** {shares[number - 1]:.1%}"
+        _channel(place, strip, number, f"Direction {number}", short, names.get((*place, number - 1), ""))
     _channel(place, strip, OTHERS, "All other directions", "all others")
     _say_mix(strips)
     state = st.session_state
@@ -198,13 +201,20 @@ def _presets(analysis: "Analysis", place: SitePlace, strip: Strip, nonzero: int)
             )
 
 
-def _channel(place: SitePlace, strip: Strip, channel: int, name: str, short: str) -> None:
-    """Fader, mute and solo of a channel, in a row; `short` is what stands before them, as markdown."""
+def _channel(place: SitePlace, strip: Strip, channel: int, name: str, short: str, called: str = "") -> None:
+    """Fader, mute and solo of a channel, in a row.
+
+    Args:
+        short: what stands before them, as markdown.
+        called: what somebody calls the direction.
+    """
     state, key = st.session_state, f"{session.FADER}_{place[0]}_{place[1]}_{channel}"
     state[key] = strip.fader(channel)
     keys = f"{key}_keys"
     state[keys] = [_MUTE] * (channel in strip.muted) + [_SOLO] * (channel in strip.solo)
     loudest = max(_LOUDEST, abs(strip.fader(channel)))
+    if called:
+        caption(f"d{channel}: {escaped(called)}")
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.markdown(f":small[{short if strip.gain(channel) else f'~~{short}~~'}]", width=72)  # struck out: removed
         st.slider(

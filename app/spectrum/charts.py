@@ -8,7 +8,7 @@ import numpy as np
 
 from app.spectrum.numbers import Array, Panel
 from app.spectrum.panel_grid import AT_BOTTOM, Trace, assembled, linear_range, log_range, ratio_ticks
-from app.ui.figures import DASHES, INK, KEY, LANE_COLOURS, MUTED, VALUE, Drawing
+from app.ui.figures import DASHES, INK, KEY, LANE_COLOURS, MUTED, VALUE, Drawing, plotly_text
 from spd_core.subspace.analysis import FULL, RANDOM, SHUFFLED
 from spd_core.subspace.spectrum import energy, energy_band
 from spd_core.subspace.verdict import SHARE
@@ -188,6 +188,7 @@ def _own(panel: Panel, values: Array, hover: str, look: Look, beside: str = "top
 def clickable_curve(panel: Panel, values: Array, name: str, line: Drawing, hover: str) -> Trace:
     """A curve whose points can be clicked: each tells its site and direction."""
     x = np.arange(1, len(values) + 1)
+    named = {at: f"<br>direction {at + 1}: {_said(panel, at)}" for at in panel.names}
     return panel, {
         "x": x,
         "y": values,
@@ -195,9 +196,16 @@ def clickable_curve(panel: Panel, values: Array, name: str, line: Drawing, hover
         "line": line,
         "marker": {"size": np.where(_marked(len(x)), 6, 0), "line": {"width": 0}, "color": line["color"]},
         "name": name,
-        "hovertemplate": hover,
+        "hovertemplate": hover.replace("<extra>", "%{hovertext}<extra>") if named else hover,
+        **({"hovertext": [named.get(int(i) - 1, "") for i in x]} if named else {}),
         "customdata": [[panel.layer, panel.kind, int(i) - 1] for i in x],
     }
+
+
+def _said(panel: Panel, direction: int) -> str:
+    """The name of a direction, if it has one, as plotly shows it."""
+    name = panel.names.get(direction)
+    return f"“{plotly_text(name)}”" if name else ""
 
 
 def _marked(count: int) -> Array:
@@ -217,7 +225,7 @@ def ring_at(panel: Panel, values: Array, look: Look, beside: str = "top right") 
             "x": [at + 1],
             "y": [values[at]],
             "mode": "markers+text",
-            "text": [f"direction {at + 1}"],
+            "text": [f"direction {at + 1} {_said(panel, at)}".strip()],
             "textposition": beside,
             "textfont": {"color": ink, "size": 12},
             "marker": {"size": 14, "symbol": "circle-open", "color": ink, "line": {"width": 2.5}},

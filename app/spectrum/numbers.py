@@ -11,6 +11,7 @@ from app.ui.figures import plotly_text
 from app.ui.tokens import visible
 from spd_core.models.families import Site
 from spd_core.subspace.analysis import Analysis
+from spd_core.subspace.direction_notes import Place
 from spd_core.subspace.site_analysis import Coordinates
 from spd_core.subspace.spectrum import (
     Overlap,
@@ -39,6 +40,7 @@ class Panel:
         beyond_luck: whether it is steeper than with shuffled answers, beyond the band; None where that is not known.
         effect: mean change of log p when this site alone is projected, and with a random subspace; None where that was
             not measured.
+        names: that somebody has given to directions, by their 0-based numbers.
     """
 
     layer: int
@@ -51,6 +53,7 @@ class Panel:
     heads: Array | None = None
     beyond_luck: bool | None = None
     effect: tuple[float, float] | None = None
+    names: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
@@ -71,8 +74,21 @@ class Panel:
         return choose_rank(f"energy:{share}", self.values)[0]
 
 
-def panels_of(analysis: Analysis, layers: Sequence[int] | None = None, *, heads: bool = False) -> list[Panel]:
-    """What to plot, by layer, key before value; the spectra of single KV heads on demand."""
+def panels_of(
+    analysis: Analysis,
+    layers: Sequence[int] | None = None,
+    *,
+    heads: bool = False,
+    names: Mapping[Place, str] | None = None,
+) -> list[Panel]:
+    """What to plot, by layer, key before value; the spectra of single KV heads on demand.
+
+    Args:
+        names: that somebody has given to directions.
+    """
+    by_site: dict[tuple[int, str], dict[int, str]] = {}
+    for (layer, kind, direction), name in (names or {}).items():
+        by_site.setdefault((layer, kind), {})[direction] = name
     return [
         Panel(
             site.layer,
@@ -84,6 +100,7 @@ def panels_of(analysis: Analysis, layers: Sequence[int] | None = None, *, heads:
             None if found.band is None else centred_band(found.values, found.band),
             found.head_values(site.heads) if heads else None,
             steepness(found).beyond_luck,
+            names=by_site.get((site.layer, site.kind), {}),
         )
         for site, found in analysis.sites.items()
         if layers is None or site.layer in layers
@@ -105,9 +122,15 @@ def panel_table(panels: Sequence[Panel], rank: int) -> list[dict[str, Any]]:
             **{f"r at {share:.0%}": panel.rank_for(share) for share in (0.9, 0.95, 0.99)},
             "σ₁": float(panel.values[0]),
             "Non-zero σ": panel.nonzero,
+            **({"Names": _listed(panel)} if any(one.names for one in panels) else {}),
         }
         for panel in panels
     ]
+
+
+def _listed(panel: Panel) -> str:
+    """`1 digits, 4 carries`: the directions of a site that have a name."""
+    return ", ".join(f"{at + 1} {name}" for at, name in sorted(panel.names.items()))
 
 
 def csv_rows(panels: Sequence[Panel]) -> list[dict[str, Any]]:
@@ -118,6 +141,7 @@ def csv_rows(panels: Sequence[Panel]) -> list[dict[str, Any]]:
             "kind": panel.kind,
             "spectrum": name,
             "direction": i + 1,
+            "name": panel.names.get(i, "") if name == "capability" else "",
             "singular_value": float(value),
             "cumulative_energy": float(share),
             "reconstruction_error": None if panel.error is None or name != "capability" else float(panel.error[i]),

@@ -10,6 +10,7 @@ from app.spectrum import charts, numbers
 from app.spectrum.map_view import drawn_layers
 from app.spectrum.numbers import Panel
 from app.ui import launch, progress, session
+from app.ui.direction_names import names_of
 from app.ui.tables import to_csv
 from app.ui.widgets import caption, chart, downloads, failure, is_dark
 from spd_core.subspace.analysis import nulls_of
@@ -128,7 +129,7 @@ def curves(which: str, analysis: "Analysis", rank: int, place: "DeltaGenerator")
     shared, shape = _pick_scales(which)
     at = session.selection(analysis)
     look = charts.Look(is_dark(), overlays, shared, shape, (at.layer, at.kind, at.direction))
-    panels = numbers.panels_of(analysis, layers, heads=charts.HEADS in overlays)
+    panels = numbers.panels_of(analysis, layers, heads=charts.HEADS in overlays, names=names_of(analysis))
     with drawn:
         _figure(which, panels, rank, look)
     st.markdown(
@@ -155,7 +156,7 @@ def _figure(which: str, panels: list[Panel], rank: int, look: charts.Look) -> No
 
 def _twin(analysis: "Analysis", panels: list[Panel], rank: int, look: charts.Look) -> None:
     """All sites as a table and as CSV, the curves drawn as HTML."""
-    every = numbers.panels_of(analysis)
+    every = numbers.panels_of(analysis, names=names_of(analysis))
     st.dataframe(
         numbers.panel_table(every, rank),
         hide_index=True,

@@ -11,6 +11,7 @@ import streamlit as st
 from app.jobs.job import others_at_work
 from app.jobs.models import shared
 from app.ui import at_work, links, session
+from app.ui.direction_names import direction_title
 from app.ui.widgets import caption, counted, delete_button, distinct_labels, escaped, failure, gib, model_name, ranges
 from spd_core.errors import InputError, SpdError
 from spd_core.subspace.store import recorded_captures
@@ -94,10 +95,11 @@ def describe_capture(analysis: "Analysis") -> str:
     """Model, capability, rank and selection in one short line, escaped."""
     record, at = analysis.provenance, session.selection(analysis)
     model = model_name(record).rpartition("/")[2].partition("@")[0]
+    selected = direction_title(analysis, analysis.site(at.layer, at.kind), at.direction)
     return (
         f"**{escaped(record.capability)}** on {escaped(model)} · "
         f"rank {session.chosen_rank(analysis.d_kv)} of {analysis.d_kv} · "
-        f"selected: **layer {at.layer} {at.kind}, direction {at.direction + 1}**"
+        f"selected: **{escaped(selected)}**"
     )
 
 

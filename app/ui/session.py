@@ -114,6 +114,7 @@ JOBS = (
 PICK_LAYER, PICK_KIND, PICK_DIRECTION, PICK_EXAMPLE = "pick_layer", "pick_kind", "pick_direction", "pick_example"
 PLACE_SHOWN, CELL_SHOWN, TEXT_TROUBLE, LINK_READ = "place_shown", "cell_shown", "text_trouble", "link_read"
 TAKEN_OVER, CONTRAST_WITH, CONTRAST_MAP = "taken_over", "contrast_with", "contrast_map"
+NOTES_OPEN, NOTE_SEARCH, NOTE_NEWS = "notes_open", "note_search", "note_news"
 
 # Parts of pages that other pages lead to
 TURN_TO, GO_TO, COMPARE_NEXT, TAGS_CHANGED = "turn_to", "go_to", "compare_next", "tags_changed"
@@ -125,6 +126,7 @@ RUNS_LIST, EVALUATIONS_LIST = "runs", "evaluations"
 WATCHED_RUN, BESIDE_LANE, ASKED_TO_DELETE, RESULT = "watched", "beside_lane", "asked", "result"
 AT_WORK, STEP_KEYS, STEPS_TAKEN, STEPPED = "open_at_work", "step_keys", "steps_taken", "stepped"
 FADER, PRESET_OF = "fader", "preset_of"
+NOTE_NAME, NOTE_REMARK, NOTE_HIT = "note_name", "note_remark", "note_hit"
 EXTREMES, OWN_EXTREMES, KEPT_ROW = "ends", "own_ends", "keep"
 
 

@@ -6,7 +6,7 @@ Imports no torch. What records them is `cli/demo_probes.py`.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,7 +67,7 @@ class RecordedProbes:
     """
 
     settings: ProbeSettings
-    lenses: Mapping[str, Sequence[Lens]]
+    lenses: Mapping[str, tuple[Lens, ...]]
     passes: Mapping[str, Floats]
 
     def lens(self, site: Site, direction: int) -> Lens | None:

@@ -13,6 +13,7 @@ from spd_core.attribution.recorded import ProbeSettings, RecordedProbes, save_pr
 from spd_core.attribution.results import ONLY, ONLY_RANDOM, RANDOM_REMOVED, REMOVED, UNCHANGED, CausalCheck
 from spd_core.cli.demo import DIRECTIONS
 from spd_core.data.capability import builtin_names
+from spd_core.models.families import Site
 from spd_core.models.loading import LanguageModel
 from spd_core.progress import Progress, Tell
 from spd_core.storage import command_line, versions
@@ -61,9 +62,13 @@ def probed(lm: LanguageModel, analysis: Analysis, checked: int) -> RecordedProbe
     checks = {site: [causal_check(lm, analysis, site, i, seed=SEED) for i in range(checked)] for site in last}
     seconds = (time.monotonic() - started) / (len(last) * checked)
     values = [site for site in analysis.sites if site.kind == "value"]
+
+    def leading(site: Site) -> Floats:
+        return analysis.sites[site].vectors[:, :DIRECTIONS].T
+
     return RecordedProbes(
         _settings(analysis, checks[last[0]][0], seconds),
-        {site.name: logit_lenses(lm, site, analysis.sites[site].vectors[:, :DIRECTIONS].T) for site in values},
+        {site.name: tuple(logit_lenses(lm, site, leading(site))) for site in values},
         {site.name: np.stack([_passes(check) for check in found]) for site, found in checks.items()},
     )
 

@@ -1,6 +1,7 @@
 """Token attributions without a browser: the recorded analysis without a model, then every live part with the model."""
 
 import dataclasses
+import html
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,9 @@ from app.jobs.captures import load_saved
 from app.jobs.models import shared
 from app.jobs.requests import CheckRequest
 from app.ui import session
+from spd_core.attribution.recorded import probes_of
 from spd_core.attribution.tables import direction_table, summed
+from spd_core.attribution.verdict import causal_verdict
 from spd_core.errors import InputError
 from spd_core.subspace.store import recorded_captures
 from tests.app.test_pages import ROOT, go_to, press, text_of
@@ -170,6 +173,47 @@ def test_keys_have_no_lens_and_the_way_out_is_a_button(at: AppTest) -> None:
     assert "Approximate" in text_of(at)
 
 
+def headers(at: AppTest) -> list[str]:
+    return [header.value.replace("\\", "") for header in at.subheader]
+
+
+def test_the_recorded_lens_and_check_are_shown_without_a_model(at: AppTest) -> None:
+    analysis = load_saved(recorded_captures()[0])
+    probes = probes_of(analysis)
+    assert probes is not None
+    last = analysis.layers[-1]
+    lens = probes.lens(analysis.site(last, "value"), 0)
+    assert lens is not None
+    shown = text_of(view(at, "Logit lens"))
+    assert f"Logit lens of layer {last} value, direction 1" in headers(at)
+    assert at.dataframe[0].value.id.tolist() == [token.id for token in (*lens.promoted, *lens.suppressed[::-1])]
+    assert f"recorded on {probes.settings.recorded} with SmolLM2-135M-Instruct@" in shown
+    at.number_input(key=session.PICK_DIRECTION).set_value(17).run()
+    assert not at.dataframe
+    assert f"Recorded are the lenses of value directions 1 to 16 of layers 15, {last}. For any other," in text_of(at)
+
+    at.number_input(key=session.PICK_DIRECTION).set_value(1).run()
+    for kind in ("value", "key"):
+        at.segmented_control(key=session.PICK_KIND).set_value(kind).run()
+        shown = text_of(view(at, "Causal check"))
+        check = probes.check(analysis, analysis.site(last, kind), 0)
+        assert check is not None
+        assert causal_verdict(check, "direction 1").partition(". ")[0] in verdicts(at)
+        assert "20 random directions from seed 0" in shown
+        assert "recorded on" in shown
+        row = at.dataframe[0].value.iloc[0]
+        random = [float((logp - check.logp["unchanged"]).mean()) for logp in check.draws["random removed"]]
+        assert (row.least, row.most) == (min(random), max(random))
+    at.segmented_control(key=session.SCORED).set_value("heldout").run()
+    assert not at.dataframe
+    assert f"Recorded are the checks of layer {last} key directions 1 to 4 and layer {last} value" in text_of(at)
+    assert shared().models.resident is None or "Loads" not in text_of(at)
+
+
+def verdicts(at: AppTest) -> str:
+    return html.unescape(" ".join(one.proto.body for one in at.get("html")))
+
+
 @pytest.mark.builtin
 def test_the_live_parts(at: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
     every = probing._examples
@@ -193,11 +237,14 @@ def test_the_live_parts(at: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(at.dataframe) == 2, "what was there stays"
 
     finished(press(view(at, "Logit lens"), "Compute the lens of layer 29"))
-    assert "Logit lens of layer 29 value, direction 2" in [header.value for header in at.subheader]
+    assert "Logit lens of layer 29 value, direction 2" in headers(at)
     press(at, "Next")
-    assert "Logit lens of layer 29 value, direction 3" in [header.value for header in at.subheader]
-    assert "has changed" not in text_of(at)
+    assert "Logit lens of layer 29 value, direction 3" in headers(at)
+    assert "recorded on" not in text_of(at), "what this session has computed goes before what is recorded"
     at.selectbox(key=session.PICK_LAYER).set_value(15).run()
+    assert "recorded on" in text_of(at)
+    at.number_input(key=session.PICK_DIRECTION).set_value(40).run()
+    assert "Logit lens of layer 29 value, direction 2" in headers(at), "neither computed nor recorded: what was there"
     assert "The selection has changed since this was computed" in text_of(at)
 
     finished(press(view(at, "Causal check"), "Run the causal check"))
