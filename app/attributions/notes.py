@@ -15,8 +15,8 @@ from spd_core.subspace.direction_notes import (
     LONGEST_NAME,
     LONGEST_REMARK,
     DirectionNote,
-    matching,
     note_on,
+    notes_with,
     write_note,
 )
 from spd_core.subspace.store import find_capture, notes_in
@@ -105,9 +105,9 @@ def _search(analysis: "Analysis") -> None:
         persist_state="session",
     )
     own = notes_of(analysis)
-    hits = [(analysis.name, note) for note in matching(own.values(), words or "")]
+    hits = [(analysis.name, note) for note in notes_with(own.values(), words or "")]
     others = [(name, note) for name in session.analysis_names() if name != analysis.name
-              for note in matching(_readable(name), words or "")]  # fmt: skip
+              for note in notes_with(_readable(name), words or "")]  # fmt: skip
     for name, note in [*hits, *others][:_MOST_HITS]:
         _hit(name, note, other=name != analysis.name)
     count = len(hits) + len(others)

@@ -11,7 +11,7 @@ from app.ui.figures import plotly_text
 from app.ui.tokens import visible
 from spd_core.models.families import Site
 from spd_core.subspace.analysis import Analysis
-from spd_core.subspace.direction_notes import Place
+from spd_core.subspace.direction_notes import DirectionPlace
 from spd_core.subspace.site_analysis import Coordinates
 from spd_core.subspace.spectrum import (
     Overlap,
@@ -79,7 +79,7 @@ def panels_of(
     layers: Sequence[int] | None = None,
     *,
     heads: bool = False,
-    names: Mapping[Place, str] | None = None,
+    names: Mapping[DirectionPlace, str] | None = None,
 ) -> list[Panel]:
     """What to plot, by layer, key before value; the spectra of single KV heads on demand.
 

@@ -8,7 +8,7 @@ import streamlit as st
 
 from app.ui.widgets import caption, escaped
 from spd_core.errors import InputError
-from spd_core.subspace.direction_notes import DirectionNote, Place, notes_on, read_notes
+from spd_core.subspace.direction_notes import DirectionNote, DirectionPlace, notes_on, read_notes
 from spd_core.subspace.store import find_capture, notes_in
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def _read_once(path: str, stamp: int) -> tuple[DirectionNote, ...]:
     return read_notes(Path(path))
 
 
-def notes_of(analysis: "Analysis") -> Mapping[Place, DirectionNote]:
+def notes_of(analysis: "Analysis") -> Mapping[DirectionPlace, DirectionNote]:
     """The notes on directions of a capture, by their places; none where the file is damaged, which its page says."""
     try:
         return notes_on(analysis, notes_at(notes_path(analysis.name)))
@@ -48,7 +48,7 @@ def notes_of(analysis: "Analysis") -> Mapping[Place, DirectionNote]:
         return {}
 
 
-def names_of(analysis: "Analysis") -> dict[Place, str]:
+def names_of(analysis: "Analysis") -> dict[DirectionPlace, str]:
     """The names of directions that have one, by their places; plain text, to be escaped where it is drawn."""
     return {place: note.name for place, note in notes_of(analysis).items() if note.name}
 

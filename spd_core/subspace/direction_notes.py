@@ -26,7 +26,7 @@ LONGEST_NAME, LONGEST_REMARK, MOST_NOTES = 60, 2000, 1000
 FORMAT = 1
 SAME = 0.99
 """|cos| of two vectors from which on they are one direction, whichever way it points."""
-Place: TypeAlias = tuple[int, str, int]
+DirectionPlace: TypeAlias = tuple[int, str, int]
 """Layer, kind, and 0-based number of a direction."""
 _REMEDY = "delete it, and write the notes again"
 
@@ -47,7 +47,7 @@ class DirectionNote(Record):
     vector: tuple[float, ...]
 
     @property
-    def place(self) -> Place:
+    def place(self) -> DirectionPlace:
         """Where it was written."""
         return self.layer, self.kind, self.direction - 1
 
@@ -80,7 +80,7 @@ def note_on(analysis: Analysis, site: Site, direction: int, name: str, remark: s
     )
 
 
-def notes_on(analysis: Analysis, notes: Iterable[DirectionNote]) -> dict[Place, DirectionNote]:
+def notes_on(analysis: Analysis, notes: Iterable[DirectionNote]) -> dict[DirectionPlace, DirectionNote]:
     """The notes that are on directions of this capture, by their places."""
     sites = {(site.layer, site.kind): found.vectors for site, found in analysis.sites.items()}
     found = {}
@@ -93,7 +93,7 @@ def notes_on(analysis: Analysis, notes: Iterable[DirectionNote]) -> dict[Place, 
     return found
 
 
-def matching(notes: Iterable[DirectionNote], words: str) -> list[DirectionNote]:
+def notes_with(notes: Iterable[DirectionNote], words: str) -> list[DirectionNote]:
     """The notes that hold every one of some words, in name or remark, whatever their case; by layer, and so on."""
     wanted = words.casefold().split()
     texts = {note: f"{note.name}\n{note.remark}".casefold() for note in notes}

@@ -17,9 +17,9 @@ from spd_core.subspace.direction_notes import (
     LONGEST_NAME,
     LONGEST_REMARK,
     DirectionNote,
-    matching,
     note_on,
     notes_on,
+    notes_with,
     read_notes,
     write_note,
 )
@@ -146,11 +146,11 @@ def test_what_is_too_long_or_damaged_is_refused(found: Analysis, path: Path) -> 
 
 def test_words_are_found_in_names_and_remarks(found: Analysis) -> None:
     notes = [note(found, 1, "Carry", "of the tens"), note(found, 0, "tens digit"), note(found, 2, "", "STRASSE")]
-    assert [one.direction for one in matching(notes, "TENS")] == [1, 2]
-    assert [one.direction for one in matching(notes, "tens carry")] == [2]
-    assert [one.direction for one in matching(notes, "straße")] == [3]
-    assert matching(notes, "nothing") == []
-    assert len(matching(notes, " ")) == 3
+    assert [one.direction for one in notes_with(notes, "TENS")] == [1, 2]
+    assert [one.direction for one in notes_with(notes, "tens carry")] == [2]
+    assert [one.direction for one in notes_with(notes, "straße")] == [3]
+    assert notes_with(notes, "nothing") == []
+    assert len(notes_with(notes, " ")) == 3
 
 
 def test_nothing_is_written_beside_a_recorded_capture(home: Path) -> None:
