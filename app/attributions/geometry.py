@@ -199,7 +199,7 @@ def _draw(
     )
     point_cloud(
         data,
-        key="point_cloud",
+        key=session.POINT_CLOUD,
         on_pick=select,
         on_strength=lambda s: st.session_state.update({session.MOVED: f"{s:g}"}),
     )
