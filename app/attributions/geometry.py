@@ -12,8 +12,10 @@ from app.attributions.calibration_texts import COLUMNS, LETTER, direction_file_n
 from app.attributions.geometry_charts import cloud_figure
 from app.attributions.grouping import CLASS, COLOURS, IN_PLURAL, RIGHT, grouped
 from app.attributions.point_cloud import UNKNOWN, Axis, Grouped, cloud_data, point_cloud
+from app.attributions.recorded_probes import recorded_probes
 from app.jobs.requests import RightRequest, same_capture
 from app.ui import links, session
+from app.ui.direction_names import names_of
 from app.ui.session import Selection
 from app.ui.tables import to_csv
 from app.ui.tokens import drawn_token
@@ -32,6 +34,7 @@ from spd_core.attribution.geometry_verdict import geometry_verdict, separation
 from spd_core.attribution.tables import tokens_of
 from spd_core.subspace.analysis import Analysis
 from spd_core.subspace.spectrum import numerical_rank
+from spd_core.text import shown
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -56,14 +59,14 @@ def geometry_panel(analysis: Analysis, site: "Site", at: Selection) -> None:
         return
     points = points_of(analysis.sites[site], of, axes, rank)
     here = analysis.rows_of(at.example).start + at.token
-    shown = ~tokens.aside.to_numpy() if hide else np.ones(len(tokens), bool)
-    rows = drawn_tokens(shown, MOST_POINTS, always=here)
+    visible = ~tokens.aside.to_numpy() if hide else np.ones(len(tokens), bool)
+    rows = drawn_tokens(visible, MOST_POINTS, always=here)
     right = _right_texts(analysis) if by == RIGHT else None
     groups = grouped(by, tokens, analysis, np.linalg.norm(points.values, axis=1), at.example, right)
     with top:
         draw_verdict(_verdict(points, rows, of, by, groups, tokens))
     _draw(analysis, site, at, points, rows, groups, of, here)
-    _say(points, len(rows), int(shown.sum()), of, site.kind)
+    _say(points, len(rows), int(visible.sum()), of, site.kind)
     _twin_and_files(analysis, at, points, rows, groups, of, tokens)
     provenance(analysis, f"{of} of {site.label}", counted(len(rows), "token"))
 
@@ -122,15 +125,17 @@ def _pick_axis(label: str, key: str, names: list[str]) -> str | None:
 
 def _right_texts(analysis: Analysis) -> Mapping[str, float] | None:
     """How much of each text the model gets right, where it was asked; the button that asks it."""
-    result = latest_result(session.RIGHT_JOB)
-    known = result.found if result is not None and same_capture(result.request.analysis, analysis) else None
-    if known is None or len(known) < len(analysis.examples):
+    result, probes = latest_result(session.RIGHT_JOB), recorded_probes(analysis)
+    known: Mapping[str, float] | None = probes.settings.right if probes is not None else None
+    if result is not None and same_capture(result.request.analysis, analysis):
+        known = result.found
+    if not known or len(known) < len(analysis.examples):
         start_button("Read the texts", session.RIGHT_JOB, RightRequest(analysis))
     means = (
         "A loss token is right where it is the model's most likely one, given all before it; a text where all are, and "
         "partly where some are."
     )
-    if known is None:
+    if not known:
         caption(f"{means} That needs the model, which reads {counted(len(analysis.examples), 'text')} once.")
     else:
         whole, none = (sum(share == end for share in known.values()) for end in (1, 0))
@@ -153,14 +158,17 @@ def _unit(of: str) -> str:
     return "nats per unit" if of == GRADIENTS else "units of activation"
 
 
-def _names(points: Points, of: str, kind: str) -> list[Axis]:
-    letter = "g" if of == GRADIENTS else LETTER[kind]
-    return [
-        Axis(f"length outside rank {points.rank} ({_unit(of)})", f"outside rank {points.rank}")
-        if axis == OUTSIDE
-        else Axis(f"{letter}·u{axis + 1} ({_unit(of)})", f"{letter}·u{axis + 1}")
-        for axis in points.axes
-    ]
+def _names(points: Points, of: str, analysis: Analysis, site: "Site") -> list[Axis]:
+    """What axes are called; directions that have a name of the user's, by that, too."""
+    letter, known = "g" if of == GRADIENTS else LETTER[site.kind], names_of(analysis)
+
+    def name(axis: int) -> Axis:
+        if axis == OUTSIDE:
+            return Axis(f"length outside rank {points.rank} ({_unit(of)})", f"outside rank {points.rank}")
+        short, own = f"{letter}·u{axis + 1}", known.get((site.layer, site.kind, axis))
+        return Axis(f"{short}{f' “{shown(own)}”' if own else ''} ({_unit(of)})", short)
+
+    return [name(axis) for axis in points.axes]
 
 
 def _strength() -> float:
@@ -179,7 +187,7 @@ def _draw(
     analysis: Analysis, site: "Site", at: Selection, points: Points, rows: "NDArray[np.int64]", groups: Grouped,
     of: str, here: int,
 ) -> None:  # fmt: skip
-    axes = _names(points, of, site.kind)
+    axes = _names(points, of, analysis, site)
 
     def select(row: int) -> None:
         session.select(example=int(analysis.example_of[row]), token=int(analysis.position_of[row]))
@@ -234,7 +242,7 @@ def _twin_and_files(
     analysis: Analysis, at: Selection, points: Points, rows: "NDArray[np.int64]", groups: Grouped, of: str,
     tokens: "DataFrame",
 ) -> None:  # fmt: skip
-    axes = _names(points, of, at.kind)
+    axes = _names(points, of, analysis, analysis.site(at.layer, at.kind))
     with st.expander("The numbers as a table", key=session.POINTS_TABLE_OPEN, on_change="rerun") as opened:
         if opened.open:
             number = {axis.short: st.column_config.NumberColumn(format="%.4g", help=_unit(of)) for axis in axes}

@@ -51,7 +51,10 @@ def cloud_figure(
                 "<extra>%{fullData.name}</extra>",
             }
         )
-    titles = {f"{letter}axis": {"title": {"text": axis.title}} for letter, axis in zip(letters, axes, strict=True)}
+    titles = {
+        f"{letter}axis": {"title": {"text": plotly_text(axis.title)}}
+        for letter, axis in zip(letters, axes, strict=True)
+    }
     if len(axes) < 3:
         return build_figure(data, {"height": 520, **titles}, dark=dark)
     walls = {name: {**axis, "gridcolor": GRID[dark]} for name, axis in titles.items()}

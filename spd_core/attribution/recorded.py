@@ -1,4 +1,4 @@
-"""Logit lenses and causal checks that come with a recorded capture, and are looked at without its model.
+"""Logit lenses, causal checks and right texts that come with a recorded capture, and are looked at without its model.
 
     probes.json  checks.safetensors
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
@@ -41,6 +41,7 @@ class ProbeSettings(Record):
         seed: of the first random direction of the checks.
         examples: ids of the calibration texts that were scored, in the order of the passes.
         seconds: that one check took.
+        right: share of the loss tokens of each calibration text that the model gets right, by the text's id.
     """
 
     format: int = 1
@@ -54,6 +55,7 @@ class ProbeSettings(Record):
     seconds: float
     command: str
     versions: dict[str, str]
+    right: dict[str, float] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)

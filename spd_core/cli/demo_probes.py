@@ -1,4 +1,4 @@
-"""Records the logit lenses and causal checks that Token attributions shows before any model is loaded."""
+"""Records the logit lenses, causal checks and right texts that Token attributions shows before any model is loaded."""
 
 import time
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ from spd_core.attribution.causal import causal_check
 from spd_core.attribution.lens import logit_lenses
 from spd_core.attribution.recorded import ProbeSettings, RecordedProbes, save_probes
 from spd_core.attribution.results import ONLY, ONLY_RANDOM, RANDOM_REMOVED, REMOVED, UNCHANGED, CausalCheck
+from spd_core.attribution.right_texts import right_texts
 from spd_core.cli.demo import DIRECTIONS
 from spd_core.data.capability import builtin_names
 from spd_core.models.families import Site
@@ -67,13 +68,13 @@ def probed(lm: LanguageModel, analysis: Analysis, checked: int) -> RecordedProbe
         return analysis.sites[site].vectors[:, :DIRECTIONS].T
 
     return RecordedProbes(
-        _settings(analysis, checks[last[0]][0], seconds),
+        _settings(analysis, checks[last[0]][0], seconds, right_texts(lm, analysis.examples)),
         {site.name: tuple(logit_lenses(lm, site, leading(site))) for site in values},
         {site.name: np.stack([_passes(check) for check in found]) for site, found in checks.items()},
     )
 
 
-def _settings(analysis: Analysis, check: CausalCheck, seconds: float) -> ProbeSettings:
+def _settings(analysis: Analysis, check: CausalCheck, seconds: float, right: dict[str, float]) -> ProbeSettings:
     record = analysis.provenance
     return ProbeSettings(
         capture=analysis.identity,
@@ -86,6 +87,7 @@ def _settings(analysis: Analysis, check: CausalCheck, seconds: float) -> ProbeSe
         seconds=round(seconds, 1),
         command=command_line(),
         versions=versions(),
+        right=right,
     )
 
 

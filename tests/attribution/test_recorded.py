@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from spd_core.attribution import recorded
 from spd_core.attribution.causal import causal_check, token_logp
 from spd_core.attribution.lens import lens_scores, logit_lenses
 from spd_core.attribution.recorded import RECORDED_PROBES, probes_of, read_probes, save_probes
 from spd_core.attribution.results import ONLY, RANDOM_REMOVED, REMOVED, UNCHANGED
+from spd_core.attribution.right_texts import right_texts
 from spd_core.attribution.verdict import causal_verdict
 from spd_core.cli.demo import DIRECTIONS
 from spd_core.cli.demo_probes import CHECKED, probed
@@ -80,6 +82,20 @@ def test_the_real_model_gives_the_recorded_check(builtin_lm: Any) -> None:
             assert check.logp[name][check.example == at].tolist() == pytest.approx(found, abs=2e-3)
 
 
+@pytest.mark.builtin
+def test_the_real_model_gives_the_recorded_right_texts(builtin_lm: Any) -> None:
+    """By all logits of one text at a time."""
+    analysis = open_capture("arithmetic")
+    probes = probes_of(analysis)
+    assert probes is not None
+    assert set(probes.settings.right) == {example.id for example in analysis.examples}
+    for example in analysis.examples[::7]:
+        with torch.inference_mode():
+            likely = builtin_lm.model(torch.tensor([example.ids])).logits[0].argmax(-1).tolist()
+        right = [likely[t - 1] == example.ids[t] for t in example.supervised]
+        assert probes.settings.right[example.id] == sum(right) / len(right)
+
+
 def test_what_is_recorded_is_read_back(tiny_lm: Callable[[str], Any], tmp_path: Path) -> None:
     lm = tiny_lm("llama")
     analysis = capture(lm, read_builtin("arithmetic"), CaptureSettings(layers="1,2", examples=5), name="tiny")
@@ -97,6 +113,7 @@ def test_what_is_recorded_is_read_back(tiny_lm: Callable[[str], Any], tmp_path: 
     values = analysis.site(1, "value")
     assert probes.lens(values, 3) == logit_lenses(lm, values, analysis.sites[values].vectors[:, :DIRECTIONS].T)[3]
     assert probes.lens(site, 0) is None, "keys have none"
+    assert probes.settings.right == right_texts(lm, analysis.examples)
 
 
 def test_only_the_recorded_capture_itself_has_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

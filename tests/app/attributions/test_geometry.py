@@ -165,18 +165,36 @@ def test_a_text_that_nobody_trusts_is_data_and_no_markup(analysis: Any, tmp_path
     assert data["texts"][0]["tokens"] == ["<img·src=x>", "⟨U+202E⟩"]
 
 
-@pytest.mark.builtin
-def test_right_and_wrong_texts_are_told_once_the_model_has_read_them(at: AppTest) -> None:
+def test_right_and_wrong_texts_of_the_demo_are_known_without_a_model(at: AppTest) -> None:
     at.selectbox(key=session.POINT_COLOUR).set_value(grouping.RIGHT).run()
-    shown = said(at)
-    assert "That needs the model, which reads 50 texts once." in shown
-    assert "lie apart" not in shown, "nothing is known of them yet"
+    found = said(at)
+    assert "Of 50 texts 0 are right, 15 partly, and 35 wrong" in found, "as the built-in model's logits say"
+    assert re.search("Right and wrong texts (lie apart|are not shown to lie apart) here", found)
+    assert not any(button.label == "Read the texts" for button in at.button)
+
+
+@pytest.mark.builtin
+def test_right_and_wrong_texts_are_told_once_the_model_has_read_them(
+    at: AppTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(geometry, "recorded_probes", lambda analysis: None)
+    at.selectbox(key=session.POINT_COLOUR).set_value(grouping.RIGHT).run()
+    found = said(at)
+    assert "That needs the model, which reads 50 texts once." in found
+    assert "lie apart" not in found, "nothing is known of them yet"
     press(at, "Read the texts")
     at.session_state[session.RIGHT_JOB].join(LONG)
-    shown = said(at.run())
-    found = re.search(r"Of 50 texts (\d+) are right, (\d+) partly, and (\d+) wrong", shown)
-    assert found
-    assert sum(map(int, found.groups())) == 50
-    assert int(found[2]) > 0
-    assert re.search("Right and wrong texts (lie apart|are not shown to lie apart) here", shown)
+    found = said(at.run())
+    assert "Of 50 texts 0 are right, 15 partly, and 35 wrong" in found, "as recorded"
+    assert re.search("Right and wrong texts (lie apart|are not shown to lie apart) here", found)
     assert not any(button.label == "Read the texts" for button in at.button)
+
+
+def test_an_axis_has_the_name_that_a_direction_was_given(at: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(geometry, "names_of", lambda analysis: {(29, "value", 0): "<b>carries\u202e"})
+    given: list[Any] = []
+    monkeypatch.setattr(geometry, "point_cloud", lambda data, **_: given.append(data))
+    at.run()
+    assert not at.exception
+    assert given[-1]["axes"][0]["title"] == "g·u1 “<b>carries⟨U+202E⟩” (nats per unit)"
+    assert given[-1]["axes"][1]["title"] == "length outside rank 16 (nats per unit)"
