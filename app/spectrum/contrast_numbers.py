@@ -59,10 +59,19 @@ def contrast_table(panels: Sequence[ContrastPanel], rank: int, mine: str, theirs
                 f"Of {theirs}": other,
                 f"Plain: of {mine}": plain_own,
                 f"Plain: of {theirs}": plain_other,
+                **_of_unseen(one, kept, mine, theirs),
                 "λ₁": float(one.numbers.ratios[0]),
             }
         )
     return rows
+
+
+def _of_unseen(one: ContrastPanel, kept: int, mine: str, theirs: str) -> dict[str, float]:
+    """What half of the examples hold in directions that the other half chose; nothing where that is not known."""
+    if one.numbers.unseen is None:
+        return {}
+    own, other = map(held_percent, one.numbers.unseen[:, :kept].sum(1))
+    return {f"Unseen half: of {mine}": own, f"Unseen half: of {theirs}": other}
 
 
 def contrast_rows(panels: Sequence[ContrastPanel]) -> list[dict[str, Any]]:
@@ -77,6 +86,8 @@ def contrast_rows(panels: Sequence[ContrastPanel]) -> list[dict[str, Any]]:
             "share_of_others": float(one.numbers.other[at]),
             "plain_share_of_capability": float(one.numbers.plain[0, at]),
             "plain_share_of_others": float(one.numbers.plain[1, at]),
+            "unseen_share_of_capability": None if one.numbers.unseen is None else float(one.numbers.unseen[0, at]),
+            "unseen_share_of_others": None if one.numbers.unseen is None else float(one.numbers.unseen[1, at]),
         }
         for one in panels
         for at in range(len(one.own))

@@ -61,13 +61,20 @@ def _make(analysis: "Analysis", others: list[str]) -> None:
 
     try:
         opened = [session.open_analysis(name) for name in others]
-        with st.spinner("Comparing the gradients of both…"):
-            made = contrast(analysis, opened, name=new_name(name_of(analysis, opened)))
+        bar = st.progress(0.0)
+        made = contrast(
+            analysis,
+            opened,
+            name=new_name(name_of(analysis, opened)),
+            tell=lambda at: bar.progress(at.share, at.what),
+        )
         save_capture(made, place_of(made.name))
     except SpdError as error:
         failure("No contrast was made:", str(error))
         return
+    rank = session.chosen_rank(analysis.d_kv)
     session.take_in_hand(made.name)
+    session.choose_rank(rank)  # what the two hold is compared at one rank
     st.rerun()
 
 
@@ -97,6 +104,9 @@ def contrast_curves(which: str, made_of: "LeftOut", analysis: "Analysis", rank: 
     )
     st.markdown(f"**How to read this:** {_READ[which]} Click a point to select its direction on all pages.")
     columns = {name: st.column_config.NumberColumn(format="%.1f %%") for name in table[0] if "f " in name}
+    columns |= {
+        name: st.column_config.NumberColumn(format="%.1f %%", help=_UNSEEN) for name in table[0] if "Uns" in name
+    }
     columns["λ₁"] = st.column_config.NumberColumn(format="%.3g", help=_RATIO)
     st.dataframe(table, hide_index=True, alt="What the directions hold, as a table", column_config=columns)
     every = contrast_numbers.contrast_panels(analysis)
@@ -113,6 +123,7 @@ _RATIO = (
     "The first direction's share of the capability's energy ÷ (its share of the others' + an average direction's), "
     "before the directions are made orthogonal"
 )
+_UNSEEN = "Directions that half of the examples choose, measured on the other half; the mean of both ways round"
 _READ = {
     TOGETHER: "the wider the gap between the two solid curves at the rank, the better the directions tell the two "
     "apart. Dashed are the same two for the plain subspace of as many directions.",

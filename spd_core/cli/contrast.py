@@ -37,6 +37,9 @@ def contrast_command(
         for site, one in made.sites.items()
     }
     save_capture(made, place, overwrite)
-    shares = {label: {name: round(value, 4) for name, value in vars(one).items()} for label, one in held.items()}
+    shares = {
+        label: {name: round(value, 4) for name, value in vars(one).items() if value is not None}
+        for label, one in held.items()
+    }
     result = {"out": str(place), "capture": place.name, "capability": record.capability, "layers": made.layers}
     print_result({**result, "held": shares}, as_json)

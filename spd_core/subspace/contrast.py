@@ -17,8 +17,9 @@ from spd_core.models.identity import same_revision
 from spd_core.progress import Progress, Tell, silent
 from spd_core.storage import command_line, versions
 from spd_core.subspace.analysis import Analysis, LeftOut
+from spd_core.subspace.contrast_halves import across_halves
 from spd_core.subspace.site_analysis import ContrastNumbers, Coordinates, HeadSpectra, SiteAnalysis
-from spd_core.subspace.spectrum import Floats, numerical_rank
+from spd_core.subspace.spectrum import Floats, numerical_rank, one_blas_thread
 
 SHRINKAGE = 1.0
 """Default s: what the others hold along an average direction is added to each of theirs. Far below 1, directions win
@@ -69,7 +70,8 @@ def contrast(
     found = {}
     for at, site in enumerate(sites):
         tell(Progress(at, len(sites), f"Contrast of {site.label}"))
-        found[site] = _site(site, analysis, [one.sites[site] for one in others], shrinkage)
+        with one_blas_thread():
+            found[site] = _site(site, analysis, others, shrinkage)
     tell(Progress(len(sites), len(sites), f"Contrast of {sites[-1].label}"))
     left_out = LeftOut(
         capability=analysis.provenance.capability,
@@ -122,9 +124,10 @@ def _check(analysis: Analysis, other: Analysis) -> None:
 # --- one site ----------------------------------------------------------------------------------------------------
 
 
-def _site(site: Site, analysis: Analysis, others: Sequence[SiteAnalysis], shrinkage: float) -> SiteAnalysis:
+def _site(site: Site, analysis: Analysis, others: Sequence[Analysis], shrinkage: float) -> SiteAnalysis:
     found, dtype = analysis.sites[site], analysis.provenance.dtype
-    own, kept = gram_of(found, numerical_rank(found.values, dtype)), np.array([gram_of(one) for one in others])
+    own = gram_of(found, numerical_rank(found.values, dtype))
+    kept = np.array([gram_of(one.sites[site]) for one in others])
     if not own.any() or not kept.any(axis=(1, 2)).all():
         raise CaptureError(f"{site.label}: all gradients of a capture are zero; leave this layer out")
     theirs = (kept / kept.trace(axis1=1, axis2=2)[:, None, None]).sum(0)
@@ -133,13 +136,15 @@ def _site(site: Site, analysis: Analysis, others: Sequence[SiteAnalysis], shrink
     heads = _heads(site, whole, theirs, shrinkage)
     plain = np.stack([found.values**2 / (found.values**2).sum(), _shares(theirs, found.vectors.astype(np.float64))])
     coordinates, activation = _turned(found, basis)
+    halves = across_halves(site, (analysis, *others), lambda mine, rest: contrast_directions(mine, rest, shrinkage)[1])
     return SiteAnalysis(
         np.sqrt(_along(whole, basis)),
         basis.astype(np.float32),
         activation,
         coordinates=coordinates,
+        halves=None if halves is None else halves.directions,
         heads=heads,
-        contrast=ContrastNumbers(ratios, _shares(theirs, basis), plain),
+        contrast=ContrastNumbers(ratios, _shares(theirs, basis), plain, None if halves is None else halves.unseen),
     )
 
 

@@ -1,7 +1,7 @@
 """What a contrast may be said to show, by rule from what its directions hold; never more. Imports no torch."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from spd_core.subspace.analysis import Analysis, LeftOut
 from spd_core.subspace.site_analysis import SiteAnalysis
@@ -16,6 +16,8 @@ class Held:
         rank: how many directions.
         own, other: of the capability, and of what was left out, in the contrast's directions.
         plain_own, plain_other: the same in as many directions of the capability's own subspace.
+        unseen_own, unseen_other: the same of half of the examples, in directions that the other half chooses; None
+            where that is not known.
     """
 
     rank: int
@@ -23,6 +25,8 @@ class Held:
     other: float
     plain_own: float
     plain_other: float
+    unseen_own: float | None = None
+    unseen_other: float | None = None
 
 
 def held_by(found: SiteAnalysis, rank: int) -> Held:
@@ -30,7 +34,11 @@ def held_by(found: SiteAnalysis, rank: int) -> Held:
     assert found.contrast is not None
     plain_own, plain_other = found.contrast.plain[:, :rank].sum(1)
     own, other = energy(found.values)[rank - 1], found.contrast.other[:rank].sum()
-    return Held(rank, float(own), float(other), float(plain_own), float(plain_other))
+    known = Held(rank, float(own), float(other), float(plain_own), float(plain_other))
+    if found.contrast.unseen is None:
+        return known
+    unseen_own, unseen_other = map(float, found.contrast.unseen[:, :rank].sum(1))
+    return replace(known, unseen_own=unseen_own, unseen_other=unseen_other)
 
 
 def contrast_verdict(analysis: Analysis, made_of: LeftOut, layer: int, kind: str, rank: int) -> str:
@@ -65,7 +73,13 @@ def _meaning(held: Held, made_of: LeftOut, d_kv: int) -> Iterator[str]:
         yield f"{random}: these do not keep {' and '.join(made_of.others)} out."
     else:
         yield f"{random}."
-    yield "The directions were chosen by these examples; on others the gap may be smaller."
+    if held.unseen_own is None or held.unseen_other is None:
+        yield "The directions were chosen by these examples; on others the gap may be smaller."
+        return
+    apart = f"{_percent(held.unseen_own)} and {_percent(held.unseen_other)} of the other half"
+    gap = held.unseen_own > max(chance, held.unseen_other)
+    luck = "" if gap else f": no gap, so what sets {made_of.capability} apart here is the luck of the examples"
+    yield f"Chosen by one half of the examples, as many hold {apart}{luck}."
 
 
 def _percent(share: float) -> str:

@@ -68,11 +68,14 @@ class ContrastNumbers:
         other: [d_kv] share of the others' energy along each direction; sums to 1.
         plain: [2, d_kv] share of the capability's energy, and of the others', along each direction of the capability's
             own capture.
+        unseen: [2, d_kv] the same along directions that half of the examples choose, in the other half (see
+            `subspace/contrast_halves.py`); None where single tokens were not kept for all directions.
     """
 
     ratios: Floats
     other: Floats
     plain: Floats
+    unseen: Floats | None = None
 
 
 @dataclass(frozen=True, eq=False)

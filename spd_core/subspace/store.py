@@ -168,6 +168,7 @@ def _shapes(found: SiteAnalysis, site: Site, tokens: int) -> dict[str, tuple[int
     shapes |= {"halves": (2, d, d)} if found.halves is not None else {}
     if found.contrast is not None:
         shapes |= {"contrast/ratios": (d,), "contrast/other": (d,), "contrast/plain": (2, d)}
+        shapes |= {"contrast/unseen": (2, d)} if found.contrast.unseen is not None else {}
     if found.heads is not None:
         shapes |= {"heads/values": (site.heads, width), "heads/vectors": (site.heads, width, width)}
     kept = found.coordinates

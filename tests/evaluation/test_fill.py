@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 
+from spd_core.data.catalog import find_capability
 from spd_core.errors import InputError, ModelError
 from spd_core.evaluation import answers as evaluation
 from spd_core.evaluation import fill, preflight
@@ -110,6 +111,24 @@ def test_every_subject_answers_every_set(make: Make, tmp_path: Path) -> None:
     assert [column.in_domain for column in table.columns] == [True, False]
     assert (tmp_path / "run" / "table.md").read_text().startswith("| Arm | ")
     assert (tmp_path / "run" / "table.csv").read_text().count("\n") == 13
+
+
+def test_a_contrast_is_captured_with_what_it_leaves_out_and_has_seen_both(make: Make, tmp_path: Path) -> None:
+    other = write_set(tmp_path / "other.jsonl")
+    recipe = make(subjects=["base", "projected", "projected-contrast"], capture={"rank": "4", "without": [str(other)]})
+    heard: list[AnyEvent] = []
+    assert carry_out_table(recipe, tmp_path / "run", tell=heard.append) == "done"
+    captures = [event.arm for event in heard if isinstance(event, StageBegun) and event.stage == "capture"]
+    assert captures == ["capability", "contrast"]
+    answers = [
+        [one.completion for one in filled(tmp_path / "run", name)] for name in ("projected", "projected-contrast")
+    ]
+    assert answers[0] != answers[1]
+    (place,) = (tmp_path / "run" / "captures").glob("contrast-*")
+    made = load_capture(place)
+    assert made.provenance.capability == "inside without other"
+    assert made.seen is not None
+    assert all(made.seen.marks([one.prompt for one in find_capability(str(other)).examples]))
 
 
 def test_two_ranks_are_cut_from_one_capture(make: Make, tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from spd_core.models.families import Site
 from spd_core.recipes.lanes import LaneSpec
 from spd_core.subspace.analysis import Analysis, nulls_of
 from spd_core.subspace.contrast import SHRINKAGE, contrast, contrast_directions
-from spd_core.subspace.site_analysis import Coordinates, SiteAnalysis
+from spd_core.subspace.contrast_verdict import held_by
+from spd_core.subspace.site_analysis import ContrastNumbers, Coordinates, SiteAnalysis
 from spd_core.subspace.store import RECORDED, load_capture, save_capture
 from spd_core.subspace.subspace import subspace_of
 from spd_core.subspace.verdict import spectrum_verdict
@@ -135,11 +136,49 @@ def test_of_several_others_each_counts_alike(captures: dict[str, Analysis], rows
     np.testing.assert_allclose(made.contrast.ratios, expected, rtol=1e-4, atol=1e-6)
 
 
+def test_what_is_said_of_unseen_examples_is_measured_on_them(
+    captures: dict[str, Analysis], rows: dict[str, np.ndarray]
+) -> None:
+    """The slow way, on the rows themselves: whiten one half, and add up the energy of the other half's rows."""
+    made = contrast(captures["sums"], [captures["text"], captures["code"]]).sites[SITE]
+    assert made.contrast is not None
+    assert made.contrast.unseen is not None
+    assert made.halves is not None
+    halves = {}
+    for name, own in rows.items():
+        count = len(own) // 20
+        first = np.isin(np.arange(len(own)) // 20, np.random.default_rng(0).permutation(count)[: count // 2])
+        halves[name] = own[first], own[~first]
+    expected = []
+    for at in (0, 1):
+        grams = {name: half[at].T @ half[at] / (half[at] ** 2).sum() for name, half in halves.items()}
+        scale, axes = np.linalg.eigh((grams["text"] + grams["code"]) / 2 + SHRINKAGE / D * np.eye(D))
+        whitening = (axes / np.sqrt(scale)) @ axes.T
+        first = (whitening @ np.linalg.eigh(whitening @ grams["sums"] @ whitening)[1][:, ::-1])[:, :3]
+        basis = np.linalg.svd(first, full_matrices=False)[0]
+        projector = made.halves[at][:, :3] @ made.halves[at][:, :3].T
+        np.testing.assert_allclose(projector, basis @ basis.T, atol=1e-4)
+        held = {name: ((half[1 - at] @ basis) ** 2).sum() / (half[1 - at] ** 2).sum() for name, half in halves.items()}
+        expected.append([held["sums"], (held["text"] + held["code"]) / 2])
+    np.testing.assert_allclose(made.contrast.unseen[:, :3].sum(1), np.mean(expected, 0), atol=1e-4)
+
+
+def test_a_gap_of_nothing_but_luck_does_not_last() -> None:
+    """Rows of two captures from one distribution: the directions tell them apart, and on other halves they do not."""
+    draw = np.random.default_rng(3)
+    same = [captured(draw.normal(size=(40, D)), name, name, seed) for seed, name in enumerate(("sums", "text"))]
+    made = contrast(same[0], same[1:])
+    found = held_by(made.sites[SITE], 3)
+    assert found.own > 1.4 * found.other
+    assert found.unseen_own == pytest.approx(found.unseen_other, rel=0.3)
+
+
 def test_a_contrast_is_a_capture_with_an_identity_of_its_own(captures: dict[str, Analysis], tmp_path: Path) -> None:
     made = contrast(captures["sums"], [captures["text"]], name="made")
     save_capture(made, tmp_path / "made")
     again = load_capture(tmp_path / "made")
     assert again.provenance == made.provenance
+    np.testing.assert_array_equal(again.sites[SITE].contrast.unseen, made.sites[SITE].contrast.unseen)  # type: ignore[union-attr]
     assert again.provenance.capability == "sums without text"
     assert nulls_of(again) == (), "nulls have directions of their own"
     others = [
@@ -206,16 +245,15 @@ def test_what_cannot_be_contrasted_is_said(captures: dict[str, Analysis]) -> Non
 # --- the sentence ----------------------------------------------------------------------------------------------------
 
 
-def said(own: list[float], other: list[float], plain: list[list[float]], rank: int) -> str:
+def said(
+    own: list[float], other: list[float], plain: list[list[float]], rank: int, unseen: list[list[float]] | None = None
+) -> str:
     """The sentence for shares of energy along each of D directions."""
     sums = captured(np.random.default_rng(0).normal(size=(40, D)), "sums", "sums")
     text = captured(np.random.default_rng(1).normal(size=(40, D)), "text", "text", 1)
     made = contrast(sums, [text])
-    numbers = dataclasses.replace(
-        made.sites[SITE].contrast,
-        other=np.array(other),
-        plain=np.array(plain),  # type: ignore[type-var]
-    )
+    ratios = np.ones(D)
+    numbers = ContrastNumbers(ratios, np.array(other), np.array(plain), None if unseen is None else np.array(unseen))
     found = dataclasses.replace(made.sites[SITE], values=np.sqrt(own), contrast=numbers)
     return spectrum_verdict(dataclasses.replace(made, sites={SITE: found}), 7, "value", rank)
 
@@ -235,6 +273,15 @@ def test_both_shares_are_said_beside_the_plain_subspace() -> None:
         "1 direction holds 40 % of the energy of sums and 5.0 % of that of text; the plain subspace's 1 holds 60 %"
         in (said(OWN, OTHER, PLAIN, 1))
     )
+
+
+def test_examples_that_did_not_choose_the_directions_have_the_last_word() -> None:
+    assert said(OWN, OTHER, PLAIN, 2, [[0.4, 0.1], [0.1, 0.05]]).endswith(
+        "of either. Chosen by one half of the examples, as many hold 50 % and 15 % of the other half."
+    )
+    no_gap = "no gap, so what sets sums apart here is the luck of the examples."
+    assert said(OWN, OTHER, PLAIN, 2, [[0.2, 0.1], [0.2, 0.15]]).endswith(f"30 % and 35 % of the other half: {no_gap}")
+    assert said(OWN, OTHER, PLAIN, 2, [[0.1, 0.1], [0.0, 0.1]]).endswith(f"20 % and 10 % of the other half: {no_gap}")
 
 
 def test_what_chance_would_hold_is_no_contrast() -> None:

@@ -44,7 +44,7 @@ def test_one_is_made_of_two_recorded_captures_without_a_model(spd_home: Path) ->
     try:
         assert at.session_state[session.CAPTURE] == name
         assert load_capture(captures_folder() / name).provenance.capability == "arithmetic without multiple-choice"
-        assert "of the energy of arithmetic and" in verdict_of(at)
+        assert "25 directions hold 39 % of the energy of arithmetic and" in verdict_of(at), "at the rank of before"
         assert "**arithmetic without multiple-choice**" in text_of(at), "the active capture is named so"
     finally:
         remove_folder(place_of(name))
