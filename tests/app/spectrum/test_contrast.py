@@ -1,6 +1,7 @@
 """A contrast on Spectrum and the other pages, without a browser and without a model: made of recorded captures."""
 
 import base64
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,9 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from app.jobs.models import ModelKey
+from app.jobs.requests import CaptureRequest
+from app.spectrum import layer_map
 from app.ui import session
 from spd_core.storage import remove_folder
 from spd_core.subspace.analysis import Analysis
@@ -85,3 +89,37 @@ def test_every_page_takes_it(made: Analysis) -> None:
         go_to(at, page)
     go_to(at, session.ATTRIBUTIONS)
     assert "measured against that on multiple-choice" in str([one.help for one in at.markdown]).replace("\\", "")
+
+
+def test_of_many_layers_its_map_says_nothing_of_a_spectrum(spd_home: Path) -> None:
+    layers = (2, 5, 8, 11, 14, 17)
+    wide = []
+    for name in ("arithmetic", "multiple-choice"):
+        own, sites = load_capture(RECORDED / name), {}
+        for at, layer in enumerate(layers):
+            for kind in ("key", "value"):
+                site = own.site(own.layers[at % 2], kind)
+                sites[dataclasses.replace(site, layer=layer, module=f"layers.{layer}.{kind}")] = own.sites[site]
+        record = own.provenance.model_copy(update={"layers": list(layers)})
+        wide.append(dataclasses.replace(own, name=name, sites=sites, provenance=record))
+    made = contrast(wide[0], wide[1:], name="six-layers-alone")
+    save_capture(made, place_of(made.name))
+    try:
+        at = opened(capture=made.name, layer="8", kind="key", map="Effective rank")
+        site_map, curves = figures(at)
+        assert site_map["data"][0]["x"] == [str(layer) for layer in layers]
+        assert panel_titles(curves) == ["<b>Layer 8 · key</b>", "<b>Layer 8 · value</b>"]
+        (measures,) = (one for one in at.button_group if one.label == "Map of")
+        assert measures.value == layer_map.KEPT
+        assert layer_map.EFFECTIVE not in measures.options
+        assert len(at.dataframe[0].value) == 12, "the table is of all sites"
+    finally:
+        remove_folder(place_of(made.name))
+
+
+def test_capturing_the_capability_would_not_give_its_contrast(made: Analysis) -> None:
+    own = load_capture(RECORDED / "arithmetic")
+    key = ModelKey(own.provenance.model, None, "auto")
+    request = CaptureRequest(key, own.capability, own.settings, "raw")
+    assert request.matches(own)
+    assert not request.matches(made)
