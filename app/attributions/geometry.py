@@ -66,6 +66,8 @@ def geometry_panel(analysis: Analysis, site: "Site", at: Selection) -> None:
     with top:
         draw_verdict(_verdict(points, rows, of, by, groups, tokens))
     _draw(analysis, site, at, points, rows, groups, of, here)
+    if rank < session.chosen_rank(analysis.d_kv):
+        caption(f"Projected into rank {rank}: this capture keeps single tokens for no more directions.")
     _say(points, len(rows), int(visible.sum()), of, site.kind)
     _twin_and_files(analysis, at, points, rows, groups, of, tokens)
     provenance(analysis, f"{of} of {site.label}", counted(len(rows), "token"))

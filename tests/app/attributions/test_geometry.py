@@ -119,11 +119,13 @@ def test_the_page_shows_where_tokens_lie_without_a_model(at: AppTest) -> None:
     assert "of the squared length of these gradients; a random one would hold 0.5%." in shown
     assert "lies outside rank 16, which projecting removes" in shown
     assert "1,160 tokens" in shown
+    assert "Projected into rank 16: this capture keeps single tokens for no more directions." in shown
     at.segmented_control(key=session.POINTS).set_value("activations").run()
     assert "of the squared length of these activations" in said(at)
     at.number_input(key=session.PICK_RANK).set_value(2).run()
     assert at.session_state[session.RANK] == 2
     assert "outside rank 2, which" in said(at)
+    assert "for no more directions" not in said(at)
     at.selectbox(key=session.UP).set_value("direction 2").run()
     assert "it moves nothing here" in said(at)
     at.selectbox(key=session.THIRD).set_value("direction 3").run()
