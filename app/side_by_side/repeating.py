@@ -22,6 +22,8 @@ from spd_core.evaluation.repeats import RECORDED_REPEATS, Repeat, remove_repeat,
 from spd_core.generation.comparison import Comparison
 
 if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
     from app.jobs.job import Job
 
 MOST_PROMPTS, MOST_SEEDS = 50, 50
@@ -121,13 +123,13 @@ def _table(result: Comparison, found: Repeat) -> None:
     left, right = st.columns((2, 3), gap="large")
     with left:
         chart(
-            repeat_charts.shares_figure(found, dark=is_dark()),
+            _shares(found.id, found, is_dark()),
             key=f"chart_repeat_shares_{found.id}",
             alt="Shares of texts with 95 % intervals, a dot for each lane; the table above has the numbers.",
         )
     with right:
         chart(
-            repeat_charts.matrix(found, found.place_of(result), dark=is_dark()),
+            _matrix(found.id, found, found.place_of(result), is_dark()),
             key=f"chart_repeat_matrix_{found.id}_{result.id}",
             alt=repeat_charts.matrix_alt(found),
             pick=history.refill,
@@ -146,6 +148,17 @@ def _table(result: Comparison, found: Repeat) -> None:
             delete=partial(_delete, found.id),
             disabled=False,
         )
+
+
+@st.cache_resource(max_entries=20, show_spinner=False)
+def _shares(id: str, _found: Repeat, dark: bool) -> "Figure":
+    """Built once for a table, which never changes: plotly takes longer to check a figure than the page to draw."""
+    return repeat_charts.shares_figure(_found, dark=dark)
+
+
+@st.cache_resource(max_entries=20, show_spinner=False)
+def _matrix(id: str, _found: Repeat, place: tuple[int, int] | None, dark: bool) -> "Figure":
+    return repeat_charts.matrix(_found, place, dark=dark)
 
 
 def _delete(name: str) -> None:

@@ -90,11 +90,11 @@ def capture(page: Page, examples: int = 4) -> None:
     settled(page)
 
 
-def generate(page: Page, tokens: int = 8) -> None:
-    """On Side by side: write a few tokens, and wait for both lanes."""
+def generate(page: Page, tokens: int = 8, lanes: int = 2) -> None:
+    """On Side by side: write a few tokens, and wait for all lanes."""
     set_setting(page, "Max new tokens", tokens)
     button(page, "Generate").click()
-    expect(main(page).get_by_text(FINISHED)).to_have_count(2)
+    expect(main(page).get_by_text(FINISHED)).to_have_count(lanes)
     settled(page)
 
 

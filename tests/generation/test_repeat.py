@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from spd_core.errors import InputError
-from spd_core.generation import repeat
+from spd_core.generation import prompt, repeat
 from spd_core.generation.compare import compare
 from spd_core.generation.decode import generate
 from spd_core.generation.repeat import write_again
@@ -35,14 +35,27 @@ def test_each_text_is_what_generate_writes(
     sums, sampling = analysis_of(lm), dataclasses.replace(WARM, shared_randomness=shared)
     found = list(write_again(lm, sums, PROMPTS, SEEDS, SPECS, sampling))
     assert len(found) == len(PROMPTS)
-    for prompt, again in zip(PROMPTS, found, strict=True):
+    for asked, again in zip(PROMPTS, found, strict=True):
         for seed, lanes in zip(SEEDS, again.texts, strict=True):
-            alone = compare(lm, sums, prompt, SPECS, dataclasses.replace(sampling, seed=seed))
+            alone = compare(lm, sums, asked, SPECS, dataclasses.replace(sampling, seed=seed))
             assert [lane.ids for lane in lanes] == [lane.ids for lane in alone.lanes]
             assert [lane.text for lane in lanes] == [lane.text for lane in alone.lanes]
             assert [(lane.label, lane.finish) for lane in lanes] == [(lane.label, lane.finish) for lane in alone.lanes]
             assert (again.read, again.prompt_tokens) == (alone.read, alone.prompt_tokens)
     assert len({tuple(lanes[0].ids) for again in found for lanes in again.texts}) > 2, "seeds draw texts of their own"
+
+
+def test_a_long_prompt_is_read_in_pieces_all_the_same(
+    tiny_lm: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prompt, "PIECE", 8)
+    lm, told = tiny_lm("llama"), list[str]()
+    sums = analysis_of(lm)
+    (again,) = write_again(lm, sums, PROMPTS[1:], SEEDS, SPECS, WARM, tell=lambda at: told.append(at.what))
+    assert any(what.startswith("Reading the prompt: 8 of") for what in told)
+    for seed, lanes in zip(SEEDS, again.texts, strict=True):
+        alone = compare(lm, sums, PROMPTS[1], SPECS, dataclasses.replace(WARM, seed=seed))
+        assert [lane.ids for lane in lanes] == [lane.ids for lane in alone.lanes]
 
 
 @pytest.mark.parametrize(("at", "prompts", "kept"), [(3, 2, []), (15, 2, [3]), (99, 2, [3, 3]), (13, 1, [2])])
@@ -77,8 +90,8 @@ def test_the_real_model_writes_what_generate_writes(builtin_lm: Any) -> None:
     from spd_core.subspace.store import capture_at
 
     analysis, specs = capture_at("arithmetic"), (RAW, LaneSpec(), LaneSpec(of="random"))
-    prompt, short = analysis.capability.split("heldout").examples[0].prompt, Sampling(max_new_tokens=8)
-    (again,) = write_again(builtin_lm, analysis, [prompt], (0, 1), specs, short)
+    asked, short = analysis.capability.split("heldout").examples[0].prompt, Sampling(max_new_tokens=8)
+    (again,) = write_again(builtin_lm, analysis, [asked], (0, 1), specs, short)
     for seed, lanes in enumerate(again.texts):
-        alone = compare(builtin_lm, analysis, prompt, specs, dataclasses.replace(short, seed=seed))
+        alone = compare(builtin_lm, analysis, asked, specs, dataclasses.replace(short, seed=seed))
         assert [lane.ids for lane in lanes] == [lane.ids for lane in alone.lanes]
