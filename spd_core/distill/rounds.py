@@ -36,6 +36,7 @@ from spd_core.runs.events import AnswersScored, ArmDone, Drift, HygieneFound, Sa
 from spd_core.runs.parallel import together
 from spd_core.runs.telling import Telling
 from spd_core.storage import remove_folder
+from spd_core.subspace.analysis import Analysis
 from spd_core.subspace.pipeline import capture_source
 from spd_core.subspace.spectrum import overlap
 from spd_core.subspace.store import is_capture, load_capture, save_capture
@@ -62,15 +63,21 @@ class RoundWork(Telling):
 
     def subspace(self, lm: LanguageModel, kind: SubspaceOf, arm: str, round_: int, stage: Stage) -> Subspace:
         """The subspace of this round's model; in the first round all arms share it."""
-        shared = round_ == 1
-        name = "-".join((kind.partition(" ")[0], *(() if shared else (arm,)), f"round-{round_}"))
-        place = self.folder / "captures" / name
+        shared, place = round_ == 1, self._place(kind, arm, round_)
         if together().agreed(lambda: not is_capture(place)):  # processes come here at different times
             self.begin(stage, "" if shared else arm, round_)
-            self._capture(lm, kind, stage, place)
+            made = self._place("capability", arm, round_)
+            self._capture(
+                lm, kind, stage, place, load_capture(made) if kind == "contrast" and is_capture(made) else None
+            )
         return subspace_of(load_capture(place), self.recipe.capture.rank)
 
-    def _capture(self, lm: LanguageModel, kind: SubspaceOf, stage: Stage, place: Path) -> None:
+    def _place(self, kind: SubspaceOf, arm: str, round_: int) -> Path:
+        """Where a capture of a round's model lies; in the first round all arms share it."""
+        name = "-".join((kind.partition(" ")[0], *(() if round_ == 1 else (arm,)), f"round-{round_}"))
+        return self.folder / "captures" / name
+
+    def _capture(self, lm: LanguageModel, kind: SubspaceOf, stage: Stage, place: Path, own: Analysis | None) -> None:
         peers = together()
         found = capture_source(
             lm,
@@ -83,6 +90,7 @@ class RoundWork(Telling):
             tell=partial(self.capturing, stage),
             stop=self.stop,
             peers=peers,
+            own=own,
         )
         peers.from_first(lambda: save_capture(found, place, overwrite=True))
 

@@ -133,6 +133,7 @@ def capture_source(
     tell: Tell = silent,
     stop: Stop | None = None,
     peers: Peers = ALONE,
+    own: Analysis | None = None,
 ) -> Analysis:
     """The capture that an arm or a subject projects into: of the aligned loss, the full loss, shuffled answers, or what
     is the capability's alone (`settings.without`).
@@ -142,6 +143,7 @@ def capture_source(
     Args:
         capability: its calibration examples are captured.
         seed: of the shuffling.
+        own: the capability's own capture on this model and with these settings, where a contrast finds it made.
 
     Raises:
         SpdError: as `capture`.
@@ -149,13 +151,15 @@ def capture_source(
     """
     if source == "contrast":
         others = (find_capability(other).limited(settings.examples) for other in settings.without)
+        wanted = (*([] if own is not None else [capability]), *others)
         captures = [
             capture_source(
                 lm, one, "capability", settings, style, seed, name=one.name, tell=tell, stop=stop, peers=peers
             )
-            for one in (capability, *others)
+            for one in wanted
         ]
-        return contrast(captures[0], captures[1:], name=name)
+        first = captures.pop(0) if own is None else own
+        return contrast(first, captures, name=name)
     if source == "shuffled answers":
         capability = shuffled(capability, seed)
     if source == "full loss":

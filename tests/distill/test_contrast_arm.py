@@ -13,6 +13,7 @@ from spd_core.data.seen import prompt_hash, read_seen
 from spd_core.distill.checks import check_capture
 from spd_core.distill.corpus import read_corpus
 from spd_core.distill.pipeline import carry_out
+from spd_core.distill.rounds import RoundWork
 from spd_core.distill.trained import sources_of, what_decides
 from spd_core.errors import InputError
 from spd_core.intervention.cards import RECIPE, read_card
@@ -20,6 +21,7 @@ from spd_core.recipes.capture import CaptureSettings
 from spd_core.recipes.distill import Recipe, recipe_from
 from spd_core.runs.costs import Rates, cost_of
 from spd_core.runs.record import anchored
+from spd_core.subspace import pipeline
 from spd_core.subspace.pipeline import capture
 from spd_core.subspace.store import load_capture
 
@@ -83,6 +85,26 @@ def test_it_writes_inside_what_the_other_capability_does_not_share(
     assert set(seen["spd"].calibrated) == asked["add"]
     again = json.loads((adapter / RECIPE).read_text())
     assert again["capture"]["without"] == ["words.jsonl"], "not where it lies on this machine"
+
+
+def test_a_capture_that_the_run_has_is_not_made_again(
+    recipe: Recipe, tiny_lm: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    captured: list[str] = []
+
+    def counting(lm: Any, capability: Any, *given: Any, **named: Any) -> Any:
+        captured.append(capability.name)
+        return capture(lm, capability, *given, **named)
+
+    monkeypatch.setattr(pipeline, "capture", counting)
+    work = RoundWork(recipe, tmp_path)
+    work.lane(tiny_lm("llama"), "spd", 1)
+    work.lane(tiny_lm("llama"), "contrast", 1)
+    assert captured == ["sums", "words"]
+    RoundWork(recipe, tmp_path / "alone").lane(tiny_lm("llama"), "contrast", 1)
+    assert captured == ["sums", "words", "sums", "words"]
+    together, alone = (load_capture(at / "captures" / "contrast-round-1") for at in (tmp_path, tmp_path / "alone"))
+    assert together.identity == alone.identity, "the same, however it came about"
 
 
 def test_an_edited_other_capability_is_another_contrast_and_the_same_spd(
