@@ -57,7 +57,7 @@ def test_raw_and_projected_by_default_then_variants() -> None:
 
 
 def test_more_than_six_lanes_are_refused_with_the_number() -> None:
-    with pytest.raises(InputError, match="7 lanes are chosen and 6 fit; take 1 away"):
+    with pytest.raises(InputError, match="7 lanes are chosen and 6 fit; remove 1"):
         chosen_specs(BASE, ranks=(1, 2, 3, 4, 5))
 
 
@@ -68,7 +68,7 @@ def test_numbers_with_commas() -> None:
         with pytest.raises(InputError, match="is not a rank here; write numbers from 1 to 192"):
             parse_ranks(text, 192)
     for text in ("-0.1", "2.5", "nan", "inf", "x"):
-        with pytest.raises(InputError, match="is no strength here"):
+        with pytest.raises(InputError, match="is not a strength here"):
             parse_strengths(text)
     assert sweep_grid((48, 24), (1.0, 0.5)) == Grid(ranks=("24", "48"), strengths=(0.5, 1.0))
     with pytest.raises(InputError, match="0 ranks × 1 strengths are 0 cells"):
