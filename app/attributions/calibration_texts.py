@@ -20,7 +20,7 @@ from spd_core.attribution import tables
 from spd_core.attribution.tables import scale_of
 from spd_core.subspace.analysis import Analysis
 from spd_core.subspace.spectrum import numerical_rank
-from spd_core.text import signed
+from spd_core.text import opening, signed
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -69,7 +69,7 @@ def pick_direction(analysis: Analysis, at: Selection) -> "DeltaGenerator":
             on_change=lambda: session.select(kind=state[session.PICK_KIND]),
         )
         st.number_input(
-            f"Direction of {last + 1}{escaped(f': {name}' if name else '')}",
+            f"Direction of {last + 1}{escaped(f': {opening(name, 26)}' if name else '')}",
             1,
             last + 1,
             key=session.PICK_DIRECTION,

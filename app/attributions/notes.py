@@ -42,7 +42,6 @@ def notes_popover(analysis: "Analysis", site: "Site", at: Selection) -> None:
             return
         say_damaged_notes(analysis)
         _note_form(analysis, site, at.direction)
-        st.divider()
         _search(analysis)
 
 
@@ -71,10 +70,8 @@ def _note_form(analysis: "Analysis", site: "Site", direction: int) -> None:
             key=name_key,
             placeholder="Such as: digits that carry",
         )
-        st.text_area("Remark", note.remark if note else "", max_chars=LONGEST_REMARK, key=remark_key, height=110)
-        st.form_submit_button(
-            "Save the note", type="primary", on_click=partial(_save, analysis, site, direction, name_key, remark_key)
-        )
+        st.text_area("Remark", note.remark if note else "", max_chars=LONGEST_REMARK, key=remark_key, height=80)
+        st.form_submit_button("Save the note", on_click=partial(_save, analysis, site, direction, name_key, remark_key))
     said = st.session_state.get(session.NOTE_NEWS)
     if said is not None and said[0] == (analysis.name, *place):
         caption(":green[:material/check:] Saved.") if not said[1] else failure("The note was not saved:", said[1])

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 import typer
 from typer.exceptions import TyperException
 
-from spd_core.cli import contrast, harness, runs
+from spd_core.cli import contrast, harness, notes, runs
 from spd_core.cli import table as table_command
 from spd_core.cli.console import INTERRUPTED, Json, bars, print_result
 from spd_core.cli.lanes import open_lanes
@@ -256,6 +256,7 @@ def demo(
 
 
 app.command("contrast")(contrast.contrast_command)
+app.command("notes")(notes.notes_command)
 app.command()(runs.distill)
 app.command()(runs.runs)
 app.command()(table_command.table)

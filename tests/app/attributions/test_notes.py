@@ -68,6 +68,8 @@ def test_a_name_is_shown_escaped_wherever_the_direction_is_named(own: Analysis) 
     shown = text_of(at)
     assert f"selected: **{title}**" in shown
     assert f"**Direction 2**, “{NAME}”, of 192 holds" in shown
+    help_of = {button.label: button.help for button in at.button}
+    assert f"a lane from which {title} is removed" in help_of["Mix this direction"].replace("\\", "")
     press(at, "Next")
     assert NAME not in at.number_input(key=session.PICK_DIRECTION).label.replace("\\", "")
     assert "Saved." not in text_of(at)
