@@ -47,6 +47,7 @@ SHARING = (
     "e2e/test_attributions",
     "e2e/test_back",
     "e2e/test_geometry",
+    "e2e/test_notes",
     "e2e/test_overlaps",
     "e2e/test_reload",
 )

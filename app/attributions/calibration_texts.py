@@ -69,7 +69,7 @@ def pick_direction(analysis: Analysis, at: Selection) -> "DeltaGenerator":
             on_change=lambda: session.select(kind=state[session.PICK_KIND]),
         )
         st.number_input(
-            f"Direction of {last + 1}{escaped(f': {opening(name, 26)}' if name else '')}",
+            f"Direction of {last + 1}{f': {escaped(opening(name, 26))}' if name else ''}",
             1,
             last + 1,
             key=session.PICK_DIRECTION,
