@@ -3,14 +3,13 @@
 import streamlit as st
 
 from app.side_by_side import agreement, history, prompt_pickers, repeating, results
-from app.side_by_side.estimate import say_estimate
-from app.side_by_side.settings import pick_request, settings_line
+from app.side_by_side.estimate import say_request
+from app.side_by_side.settings import pick_request
 from app.ui import launch, session
 from app.ui.header import header
 from app.ui.recorded_texts import recorded_for
 from app.ui.verdict import draw_verdict
 from app.ui.widgets import empty_page, escaped, failure
-from spd_core.generation import report
 from spd_core.generation.verdict import comparison_verdict
 
 analysis = header("Side by side", "What does projecting do to the text?", shows=(session.WRITE_JOB, session.REPEAT_JOB))
@@ -20,7 +19,7 @@ else:
     result = history.shown_result(analysis)
     verdict = st.container()
     example = prompt_pickers.pick_task(analysis)
-    left, right = st.columns((3, 2), gap="medium", vertical_alignment="bottom")
+    left, right = st.columns((3, 2), gap="medium", vertical_alignment="top")
     with left:
         prompt, answer = prompt_pickers.pick_prompt(example)
     buttons = right.container(horizontal=True, vertical_alignment="center")
@@ -47,9 +46,8 @@ else:
             if past.open:  # its labels are read from every result
                 history.pick_result(result)
     if request is not None:
-        told.markdown(f":small[{settings_line(request)}]", help=report.noise_sentence(request.sampling))
         with told:
-            say_estimate(request)
+            say_request(request)
     if job is not None and running:
         results.live_lanes(job)
     else:

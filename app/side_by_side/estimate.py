@@ -6,11 +6,13 @@ import streamlit as st
 
 from app.jobs.models import shared
 from app.jobs.requests import WriteRequest
+from app.side_by_side.settings import settings_line
 from app.ui.recorded_texts import open_once, own_repeats
 from app.ui.widgets import caption, counted, duration, escaped
 from spd_core.errors import InputError, MemoryLimitError
 from spd_core.evaluation.costs import measured_answers
 from spd_core.generation import comparison as texts
+from spd_core.generation import report
 from spd_core.generation.speed import Speed, speed_from, speed_of
 from spd_core.runs.costs import CHARACTERS_PER_TOKEN
 from spd_core.storage import spd_home
@@ -55,10 +57,11 @@ def _opened(names: list[str]) -> "list[Comparison]":
     return found
 
 
-def say_estimate(request: WriteRequest) -> None:
-    """One line under Generate: tokens, time, and memory where it would not do."""
+def say_request(request: WriteRequest) -> None:
+    """One line under Generate: what it will write, tokens and time, and memory where it would not do."""
     line, source = generation_estimate(request)
-    st.markdown(f":small[{line}]", help=source)
+    noise = report.noise_sentence(request.sampling)
+    st.markdown(f":small[{settings_line(request)} · {line}]", help=f"{noise} {source}")
     if trouble := memory_trouble(request):
         caption(f":material/memory_alt: {escaped(trouble)}")
 
@@ -79,9 +82,9 @@ def repeat_estimate(request: WriteRequest, texts_each: int) -> tuple[str, str]:
 
 def _line(request: WriteRequest, tokens: int, seconds: float | None) -> str:
     lm = shared().models.resident
-    loading = "" if lm is not None and lm.name == request.key.name else ", and loading the model"
-    time = "time not measured yet" if seconds is None else f"about {duration(max(seconds, 1))} at most"
-    return f"{counted(tokens, 'token')} at most: {time}{loading}"
+    loading = "" if lm is not None and lm.name == request.key.name else ", plus loading the model"
+    time = "time not measured yet" if seconds is None else f"about {duration(max(seconds, 1))} or less"
+    return f"up to {counted(tokens, 'token')} in all: {time}{loading}"
 
 
 def _source(speed: Speed | None) -> str:

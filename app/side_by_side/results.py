@@ -90,17 +90,7 @@ def result_panel(comparison: Comparison, request: WriteRequest | None, right: Se
     cell = pick_cell(comparison) if comparison.grid else None
     seen = comparison if cell is None else comparison.cell(cell)
     marks = right if cell is None else (right[0], right[cell])
-    view = st.segmented_control(
-        "Show",
-        _VIEWS,
-        default=WORDS,
-        required=True,
-        key=session.SHOW,
-        bind="query-params",
-        label_visibility="collapsed",
-        help="Ribbons colour each token: hover, or step with the arrow keys, for its numbers and the likeliest tokens.",
-    )
-    view = view if view in _VIEWS else WORDS
+    view = _pick_view(comparison)
     _cards(seen, view, marks)
     _how_to_read(seen, view)
     if not comparison.is_read:
@@ -120,9 +110,21 @@ def result_panel(comparison: Comparison, request: WriteRequest | None, right: Se
     caption(f"Provenance: {escaped(report.origin_line(comparison))}")
 
 
-def _heading(comparison: Comparison, request: WriteRequest | None) -> None:
-    same = request is not None and request.matches(comparison)
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+def _pick_view(comparison: Comparison) -> str:
+    """What the lanes show, with the badge of a recorded result beside it."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        view = st.segmented_control(
+            "Show",
+            _VIEWS,
+            default=WORDS,
+            required=True,
+            key=session.SHOW,
+            bind="query-params",
+            label_visibility="collapsed",
+            help="Ribbons colour each token: hover, or step with the arrow keys, for its numbers and the likeliest "
+            "tokens.",
+            width="content",
+        )
         if is_recorded(comparison):
             st.badge(
                 "recorded",
@@ -130,6 +132,12 @@ def _heading(comparison: Comparison, request: WriteRequest | None) -> None:
                 color="gray",
                 help="A real result that comes with SPD Lab: no model was loaded to show it.",
             )
+    return view if view in _VIEWS else WORDS
+
+
+def _heading(comparison: Comparison, request: WriteRequest | None) -> None:
+    same = request is not None and request.matches(comparison)
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         if request is None or request.prompt != comparison.prompt:
             answer = comparison.answer or ""
             known = f" · **Correct answer:** {escaped(shown(answer))}" if answer and "\n" not in answer else ""

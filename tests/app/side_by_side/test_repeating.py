@@ -73,10 +73,10 @@ def test_a_link_restores_a_cell(home: Path) -> None:
 
 def test_what_it_will_take_is_said_before_it_starts(home: Path) -> None:
     at = opened()
-    assert "8 prompts × 3 seeds × 3 lanes: 4,608 tokens at most: about 3 min at most" in text_of(at)
+    assert "8 prompts × 3 seeds × 3 lanes: up to 4,608 tokens in all: about 3 min or less" in text_of(at)
     at.number_input(key=session.REPEAT_PROMPTS).set_value(2).run()
-    assert "2 prompts × 3 seeds × 3 lanes: 1,152 tokens at most" in text_of(at)
-    assert "192 tokens at most: about 8 s at most" in text_of(at), "under Generate"
+    assert "2 prompts × 3 seeds × 3 lanes: up to 1,152 tokens in all" in text_of(at)
+    assert "up to 192 tokens in all: about 8 s or less" in text_of(at), "under Generate"
 
 
 def test_a_running_repeat_is_shown_and_announced_elsewhere(home: Path) -> None:
