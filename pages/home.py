@@ -3,7 +3,7 @@
 import streamlit as st
 
 from app.home import pickers
-from app.home.capture import capture_summary, running_capture, welcome
+from app.home.capture import capture_summary, running_capture, say_capture_time, welcome
 from app.jobs.models import preparation
 from app.jobs.requests import CaptureRequest
 from app.ui import launch, session
@@ -70,6 +70,8 @@ with below:
             pressed = st.button("Capture gradients", type="primary", shortcut="Ctrl+Enter", disabled=request is None)
             if analysis:
                 st.page_link(session.SPECTRUM, label="See the spectrum", icon=":material/arrow_forward:")
+        if request and analysis:
+            say_capture_time(request, analysis)
         if pressed and request:
             launch.start_capture(request)
             st.rerun()

@@ -7,6 +7,7 @@ import streamlit as st
 from app.home.picture import method_html
 from app.jobs.requests import CaptureRequest
 from app.ui import progress, session
+from app.ui.estimates import time_in_words
 from app.ui.recorded_texts import recorded_for
 from app.ui.widgets import counted, ranges, tokens_link
 
@@ -59,6 +60,27 @@ def _spectra_in_words(news: "CaptureNews") -> str:
         f"**{news.done} of {news.total}** examples · the spectra of **{done} of {news.sites}** sites"
         f"{'' if left is None else f' · about {left:.0f} s to go'}. Stop, and the layers that are finished are kept."
     )
+
+
+def say_capture_time(request: CaptureRequest, analysis: "Analysis") -> None:
+    """How long the capture may take, going by the active one; nothing where that is of another model."""
+    seconds = expected_seconds(request, analysis)
+    if seconds is not None:
+        where = " on another machine" if analysis.recorded else ""
+        source = f"The active capture took {analysis.provenance.seconds or 0:.1f} s{where}."
+        st.markdown(f":small[{time_in_words(seconds, request.model.name)}]", help=source)
+
+
+def expected_seconds(request: CaptureRequest, analysis: "Analysis") -> float | None:
+    """Seconds that the active capture took, times how many more examples and layers are asked for; None where it is
+    of another model, or was not timed. With fewer of them it takes no longer than that."""
+    record = analysis.provenance
+    if record.model != request.model.name or not record.seconds or record.left_out is not None:
+        return None
+    calibration = len(request.capability.split("calibration").examples)
+    examples = min(request.settings.examples or calibration, calibration) / record.examples_used
+    layers = len(request.settings.layers.split(",")) / len(record.layers)
+    return record.seconds * max(1.0, examples) * max(1.0, layers)
 
 
 def _layers_left_out(analysis: "Analysis") -> int:

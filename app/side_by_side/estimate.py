@@ -7,8 +7,9 @@ import streamlit as st
 from app.jobs.models import shared
 from app.jobs.requests import WriteRequest
 from app.side_by_side.settings import settings_line
+from app.ui.estimates import time_in_words
 from app.ui.recorded_texts import open_once, own_repeats
-from app.ui.widgets import caption, counted, duration, escaped
+from app.ui.widgets import caption, counted, escaped
 from spd_core.errors import InputError, MemoryLimitError
 from spd_core.evaluation.costs import measured_answers
 from spd_core.generation import comparison as texts
@@ -81,10 +82,7 @@ def repeat_estimate(request: WriteRequest, texts_each: int) -> tuple[str, str]:
 
 
 def _line(request: WriteRequest, tokens: int, seconds: float | None) -> str:
-    lm = shared().models.resident
-    loading = "" if lm is not None and lm.name == request.key.name else ", plus loading the model"
-    time = "time not measured yet" if seconds is None else f"about {duration(max(seconds, 1))} or less"
-    return f"up to {counted(tokens, 'token')} in all: {time}{loading}"
+    return f"up to {counted(tokens, 'token')} in all: {time_in_words(seconds, request.key.name)}"
 
 
 def _source(speed: Speed | None) -> str:

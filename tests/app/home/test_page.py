@@ -9,14 +9,16 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app.home import examples, pickers, recent
-from app.home.capture import _batches_in_words, _spectra_in_words
+from app.home.capture import _batches_in_words, _spectra_in_words, expected_seconds
 from app.jobs.capturing import CaptureNews
-from app.jobs.models import shared
+from app.jobs.models import ModelKey, shared
+from app.jobs.requests import CaptureRequest
 from app.ui import session
 from spd_core.data.capability import read_capability
 from spd_core.data.catalog import read_named, save_capability, saved_capabilities
 from spd_core.data.importing import CUSTOM
 from spd_core.data.spans import char_spans, render_prompt
+from spd_core.models.families import BUILTIN
 from tests import ROOT
 from tests.app.test_pages import prepared, press, text_of
 from tests.waiting import LONG
@@ -337,3 +339,22 @@ def test_a_running_capture_says_what_is_left_of_both_parts() -> None:
     assert "**0 of 60** sites. Stop" in _spectra_in_words(begun), "nothing is known yet"
     later = dataclasses.replace(begun, sites_done=12, spectra_seconds=9.0)
     assert "**12 of 60** sites · about 36 s to go" in _spectra_in_words(later)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "layers", "times"), [(50, "15,29", 1), (10, "29", 1), (None, "15,29", 60 / 50), (50, "3,7,15,29", 2)]
+)
+def test_a_capture_is_expected_to_take_as_long_as_the_active_one_did(
+    wanted: int | None, layers: str, times: float
+) -> None:
+    from spd_core.recipes.capture import CaptureSettings
+    from spd_core.subspace.store import open_capture
+
+    recorded = open_capture("arithmetic")  # 50 of its 60 examples, two layers
+    took = recorded.provenance.seconds
+    assert took is not None
+    settings = CaptureSettings(layers=layers, examples=wanted)
+    request = CaptureRequest(ModelKey(BUILTIN), read_named("arithmetic"), settings, "raw")
+    assert expected_seconds(request, recorded) == pytest.approx(took * times)
+    other = dataclasses.replace(request, model=ModelKey("another/model"))
+    assert expected_seconds(other, recorded) is None
