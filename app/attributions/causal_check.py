@@ -6,11 +6,8 @@ import streamlit as st
 
 from app.attributions import charts as figures
 from app.attributions.asking import latest_result, say_outdated, start_button
-from app.attributions.calibration_texts import (
-    COLUMNS,
-    readable_table,
-)
 from app.attributions.recorded_probes import recorded_probes, recording, say_checks
+from app.attributions.token_tables import COLUMNS, readable_table
 from app.jobs import probing
 from app.jobs.requests import CheckRequest
 from app.ui import session

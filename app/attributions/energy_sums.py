@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from app.attributions import charts as figures
-from app.attributions.calibration_texts import COLUMNS, direction_file_name, readable_table
+from app.attributions.calibration_texts import direction_file_name
+from app.attributions.token_tables import COLUMNS, readable_table
 from app.ui import session
 from app.ui.direction_names import direction_title
 from app.ui.session import Selection

@@ -5,14 +5,8 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from app.attributions.asking import latest_result, say_outdated, start_button
-from app.attributions.calibration_texts import (
-    LETTER,
-    THREE,
-    chosen_token,
-    extreme_tokens,
-    how_to_read_coordinates,
-    token_tips,
-)
+from app.attributions.calibration_texts import LETTER, THREE, chosen_token, how_to_read_coordinates, token_tips
+from app.attributions.token_tables import extreme_tokens
 from app.jobs.probing import Probed
 from app.jobs.requests import ReadRequest, same_capture
 from app.ui import session
