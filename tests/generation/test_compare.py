@@ -247,7 +247,7 @@ def test_what_cannot_be_is_refused_with_the_value(llama: Any, sums: Analysis, ti
         compare(llama, sums, " \n", [RAW], WARM)
     with pytest.raises(InputError, match="tokens long, and the model's context of 256"):
         compare(llama, sums, "x" * 300, [RAW], WARM)
-    with pytest.raises(InputError, match="'code' is not at hand"):
+    with pytest.raises(InputError, match="'code' is not on this machine"):
         compare(llama, sums, "Hi", [RAW, LaneSpec(capture="code")], WARM)
     with pytest.raises(InputError, match="rank 99 is outside 1 to 16"):
         compare(llama, sums, "Hi", [LaneSpec(rank="99")], WARM)
@@ -293,7 +293,7 @@ def test_distilled_lanes_are_written_beside_the_others_and_read(llama: Any, sums
             assert [t.logprob for t in found.lanes[at].tokens] == pytest.approx(expected.logprobs, abs=1e-3)
         assert found.lanes[at].other == 0
         assert found.lanes[at].mean_kl > 1e-4
-    with pytest.raises(InputError, match="the distilled model 'r1/psr' is not at hand"):
+    with pytest.raises(InputError, match="the distilled model 'r1/psr' is not on this machine"):
         compare(llama, sums, "Hi", specs, WARM, adapters={"r1/spd": one})
     elsewhere = dataclasses.replace(one, card=one.card.model_copy(update={"revision": "other"}))
     with pytest.raises(ModelError, match="trained on"):

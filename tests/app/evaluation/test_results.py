@@ -140,7 +140,7 @@ def test_a_set_of_likelihoods_alone() -> None:
     put(run.folder, "base", "codealpaca", read(0.7))
     put(run.folder, "projected", "codealpaca", read(0.6))
     assert "−0.100 nats" in html_of(opened(run))
-    assert "Likelihoods have no such thing" in text_of(opened(run, "Answers"))
+    assert "Sets scored by likelihood have none of this" in text_of(opened(run, "Answers"))
     at = opened(run, "Items", **{session.ITEM: "item-3"})
     assert at.selectbox(key=session.ITEM_FILTER).options == [f"{ALL} (40)", f"{FALLS} (40)", f"{RISES} (0)"]
     assert "0.6300 nats" in html_of(at)
@@ -625,9 +625,9 @@ def test_a_capture_that_is_gone_is_refused_and_never_another_taken(tmp_path: Pat
             "does not say which capture of shuffled answers",
         ),
         (Subject(kind="projected", of="full loss"), ["arithmetic"], "no capture of arithmetic (full loss)"),
-        (Subject(kind="projected"), [], "no capture of arithmetic (aligned loss) on builtin is at hand"),
+        (Subject(kind="projected"), [], "no capture of arithmetic (aligned loss) on builtin is on this machine"),
         (Subject(kind="projected", rank="energy:0.9"), ["arithmetic"], "its rank rule energy:0.9"),
-        (Subject(kind="distilled", arm="spd"), ["arithmetic"], "the adapter that answered is not on this machine"),
+        (Subject(kind="distilled", arm="spd"), ["arithmetic"], "the adapter that answered is no longer on this machine"),
     ],
 )
 def test_what_cannot_be_opened_says_why(
@@ -666,7 +666,7 @@ def test_a_distilled_subject_opens_the_very_adapter_that_answered(tmp_path: Path
         found = opening.how_to_open(asked, subject, one, answered(1)[0])
         assert (found.values[session.DISTILLED], found.rank) == ([f"{older}/spd"], None)
     shutil.rmtree(runs_folder() / older)
-    with pytest.raises(InputError, match="the adapter that answered is not on this machine any more"):
+    with pytest.raises(InputError, match="the adapter that answered is no longer on this machine"):
         opening.how_to_open(asked, subject, old, answered(1)[0])
 
 
