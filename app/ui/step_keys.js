@@ -13,6 +13,10 @@ export default function ({ parentElement, setStateValue }) {
     setStateValue("pressed", [parentElement.since, parentElement.steps]);
   };
   window.addEventListener("keydown", press, { capture: true });
-  parentElement.stopListening = () => window.removeEventListener("keydown", press, { capture: true });
-  return parentElement.stopListening;
+  const stop = () => window.removeEventListener("keydown", press, { capture: true });
+  parentElement.stopListening = stop;
+  parentElement.querySelector("span").dataset.listening = "";
+  // Streamlit clears up before every new run as well, and calls this function again a little later: no press in between
+  // may be lost to it.
+  return () => setTimeout(() => parentElement.isConnected || stop());
 }
