@@ -169,7 +169,7 @@ def test_chat_needs_a_template_that_keeps_the_prompt() -> None:
     plain.chat_template = None
     shouting.chat_template = "{{ messages[0]['content'] | upper }}"
     for tokenizer, reason in ((plain, "has no chat template"), (shouting, "changes the prompt 'hello'")):
-        with pytest.raises(InputError, match=f"{reason}.*prompt style raw"):
+        with pytest.raises(InputError, match=f"{reason}.*prompt format raw"):
             generation_prompt("hello", QA, "chat", tokenizer)
 
 
