@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from app.jobs.job import Job
 
 MOST_PROMPTS, MOST_SEEDS = 50, 50
+_FIGURES = "Intervals as a picture, and every text to open"
 
 
 def repeat_of(result: Comparison) -> Repeat | None:
@@ -120,6 +121,29 @@ def _table(result: Comparison, found: Repeat) -> None:
     draw_verdict(repeat_verdict(found))
     st.html(table_html(repeat_charts.lane_rows(found), "Each lane over prompts and seeds"))
     _how_to_read(found)
+    job = _job()
+    fresh = job is not None and job.result is found
+    # Drawn only while they are open: plotly takes the browser longer than all else on this page.
+    with st.expander(_FIGURES, expanded=fresh, key=session.REPEAT_OPEN, on_change="rerun") as figures:
+        if figures.open:
+            _figures(result, found)
+    row = st.container(horizontal=True)
+    with row:
+        download("Texts as CSV", lambda: to_csv(list(text_rows(found))), f"repeat-{found.id}.csv")
+        download("Texts as JSON lines", lambda: text_lines(found).encode(), f"repeat-{found.id}.jsonl")
+    own = any(path.stem == found.id for path in repeat_files() if path.parent != RECORDED_REPEATS)
+    if own:
+        delete_button(
+            "Delete table",
+            f"the table of {found.created.replace('T', ' ')}",
+            row,
+            delete=partial(_delete, found.id),
+            disabled=False,
+        )
+
+
+def _figures(result: Comparison, found: Repeat) -> None:
+    """Every share with its interval, and every text as a mark that opens it."""
     left, right = st.columns((2, 3), gap="large")
     with left:
         chart(
@@ -135,19 +159,6 @@ def _table(result: Comparison, found: Repeat) -> None:
             pick=history.refill,
         )
         caption("Click a mark to open that text above, with its prompt and seed in the form.")
-    row = st.container(horizontal=True)
-    with row:
-        download("Texts as CSV", lambda: to_csv(list(text_rows(found))), f"repeat-{found.id}.csv")
-        download("Texts as JSON lines", lambda: text_lines(found).encode(), f"repeat-{found.id}.jsonl")
-    own = any(path.stem == found.id for path in repeat_files() if path.parent != RECORDED_REPEATS)
-    if own:
-        delete_button(
-            "Delete table",
-            f"the table of {found.created.replace('T', ' ')}",
-            row,
-            delete=partial(_delete, found.id),
-            disabled=False,
-        )
 
 
 @st.cache_resource(max_entries=20, show_spinner=False)

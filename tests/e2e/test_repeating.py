@@ -13,6 +13,7 @@ def test_a_click_on_a_mark_opens_that_text(open_app: Callable[..., Page]) -> Non
     page = open_app("/side-by-side")
     expect(main(page)).to_contain_text("Over 8 prompts × 3 seeds")
     expect(page.get_by_role("spinbutton", name="Prompts")).to_have_value("8")
+    main(page).get_by_text("every text to open").click()
     marks = page.locator(".stPlotlyChart").nth(1).locator(".scatterlayer .points path")
     expect(marks).to_have_count(72)
     settled(page)

@@ -627,7 +627,11 @@ def test_a_capture_that_is_gone_is_refused_and_never_another_taken(tmp_path: Pat
         (Subject(kind="projected", of="full loss"), ["arithmetic"], "no capture of arithmetic (full loss)"),
         (Subject(kind="projected"), [], "no capture of arithmetic (aligned loss) on builtin is on this machine"),
         (Subject(kind="projected", rank="energy:0.9"), ["arithmetic"], "its rank rule energy:0.9"),
-        (Subject(kind="distilled", arm="spd"), ["arithmetic"], "the adapter that answered is no longer on this machine"),
+        (
+            Subject(kind="distilled", arm="spd"),
+            ["arithmetic"],
+            "the adapter that answered is no longer on this machine",
+        ),
     ],
 )
 def test_what_cannot_be_opened_says_why(
