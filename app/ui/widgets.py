@@ -203,7 +203,7 @@ def delete_button(
     """
     asked = f"{session.ASKED_TO_DELETE}_{button}"
     if row.button(
-        button, icon=":material/delete:", disabled=disabled, help="Delete permanentlys files; recorded ones stay"
+        button, icon=":material/delete:", disabled=disabled, help="Asks before it deletes its files; recorded ones stay"
     ):
         st.session_state[asked] = what
     if disabled or st.session_state.get(asked) != what:

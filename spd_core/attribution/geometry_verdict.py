@@ -124,5 +124,5 @@ def _percent(share: float) -> str:
 def _apart(groups: str, apart: Separation) -> str:
     how = f"they explain {_percent(apart.explained)} of the spread, shuffled ones {_percent(apart.shuffled)}"
     if apart.p <= _CHANCE:
-        return f"{groups} lie apart here: {how} (p = {apart.p:.2g})."
-    return f"{groups} are not shown to lie apart here: {how} (p = {apart.p:.2g})."
+        return f"{groups} differ here: {how} (p = {apart.p:.2g})."
+    return f"{groups} are not shown to differ here: {how} (p = {apart.p:.2g})."

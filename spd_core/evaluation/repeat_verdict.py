@@ -68,7 +68,7 @@ def _texts(repeat: Repeat, table: RepeatTable, subject: int) -> str:
     if beyond.shown and beyond.value > 0:
         return f"{both}: this subspace changes texts more often than a random one ({_points(beyond)})."
     if beyond.shown:
-        return f"{both}: less often than a random one, so these texts need what the subspace keeps ({_points(beyond)})."
+        return f"{both}: less often than with this random subspace ({_points(beyond)})."
     return f"{both}: projecting did that; that the subspace matters is not shown ({_points(beyond)})."
 
 

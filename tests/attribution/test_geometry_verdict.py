@@ -90,8 +90,8 @@ def test_a_small_share_is_not_none() -> None:
 @pytest.mark.parametrize(
     ("p", "says"),
     [
-        (0.005, "Token classes lie apart here: they explain 14% of the spread, shuffled ones 0.4% (p = 0.005)."),
-        (0.06, "Token classes are not shown to lie apart here: they explain 14% of the spread, shuffled ones 0.4%"),
+        (0.005, "Token classes differ here: they explain 14% of the spread, shuffled ones 0.4% (p = 0.005)."),
+        (0.06, "Token classes are not shown to differ here: they explain 14% of the spread, shuffled ones 0.4%"),
     ],
 )
 def test_groups_lie_apart_only_where_shuffled_ones_do_not(p: float, says: str) -> None:

@@ -83,7 +83,7 @@ def test_a_loss_that_its_control_has_not_is_the_subspace() -> None:
 
 def test_a_subspace_that_keeps_the_text_is_told() -> None:
     said = repeat_verdict(repeat_of([ALL, ALL, ALL], [NONE, NONE, ALL]))
-    assert "less often than a random one, so these texts need what the subspace keeps" in said
+    assert "less often than with this random subspace" in said
 
 
 @pytest.mark.parametrize(

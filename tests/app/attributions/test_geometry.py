@@ -171,7 +171,7 @@ def test_right_and_wrong_texts_of_the_demo_are_known_without_a_model(at: AppTest
     at.selectbox(key=session.POINT_COLOUR).set_value(grouping.RIGHT).run()
     found = said(at)
     assert "Of 50 texts 0 are right, 15 partly, and 35 wrong" in found, "as the built-in model's logits say"
-    assert re.search("Right and wrong texts (lie apart|are not shown to lie apart) here", found)
+    assert re.search("Right and wrong texts (differ|are not shown to differ) here", found)
     assert not any(button.label == "Read the texts" for button in at.button)
 
 
@@ -183,12 +183,12 @@ def test_right_and_wrong_texts_are_told_once_the_model_has_read_them(
     at.selectbox(key=session.POINT_COLOUR).set_value(grouping.RIGHT).run()
     found = said(at)
     assert "That needs the model, which reads 50 texts once." in found
-    assert "lie apart" not in found, "nothing is known of them yet"
+    assert "differ here" not in found, "nothing is known of them yet"
     press(at, "Read the texts")
     at.session_state[session.RIGHT_JOB].join(LONG)
     found = said(at.run())
     assert "Of 50 texts 0 are right, 15 partly, and 35 wrong" in found, "as recorded"
-    assert re.search("Right and wrong texts (lie apart|are not shown to lie apart) here", found)
+    assert re.search("Right and wrong texts (differ|are not shown to differ) here", found)
     assert not any(button.label == "Read the texts" for button in at.button)
 
 
