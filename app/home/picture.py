@@ -48,7 +48,9 @@ def method_html(analysis: "Analysis", site: "Site", example: int, rank: int, tex
         rank: directions that a projection keeps.
         text: what raw and projected lanes have written; None where nothing is recorded.
     """
-    record, few = analysis.provenance, steepness(analysis.sites[site]).own
+    record, steep = analysis.provenance, steepness(analysis.sites[site])
+    few = steep.own
+    beside = "" if steep.shuffled is None else f" With shuffled answers it is {steep.shuffled}."
     reads = f"The model reads {counted(record.examples_used, 'example')} of {record.capability}; the answer's "
     steps = (
         MethodPicture(
@@ -69,16 +71,21 @@ def method_html(analysis: "Analysis", site: "Site", example: int, rank: int, tex
         ),
         MethodPicture(
             "Directions",
-            f"{few} of {site.d_kv} directions hold {SHARE:.0%} of the gradients' energy: the capability subspace.",
+            f"{few} of {site.d_kv} directions hold {SHARE:.0%} of the gradients' energy.{beside}",
             bars=_spectrum(analysis.sites[site].values, few),
         ),
         MethodPicture(
             "Projected text",
-            f"Keep {rank} of {site.d_kv} directions, drop the rest, and let the model write again.",
+            f"Keep {rank} of {site.d_kv} directions, drop the rest, and let the model write again.{_known(text)}",
             texts=_texts(text),
         ),
     )
     return render("method.html", steps=steps)
+
+
+def _known(text: "Comparison | None") -> str:
+    answer = "" if text is None else text.answer or ""
+    return f" Correct: {opening(answer, 20)}." if answer else ""
 
 
 def _tokens(analysis: "Analysis", example: int) -> list[tuple[str, bool]]:

@@ -6,7 +6,7 @@ import numpy as np
 
 from spd_core.attribution.results import RANDOM_REMOVED, REMOVED, CausalCheck
 from spd_core.attribution.tables import ASIDE, LOSS, OTHER, summed
-from spd_core.text import shown
+from spd_core.text import shown, signed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,7 +51,7 @@ def causal_verdict(check: CausalCheck, title: str) -> str:
     mean, low, high = check.mean(REMOVED)
     if np.isnan(low):
         return "One text tells nothing of the spread: score more texts."
-    size = f"{abs(mean):.3g} nats a loss token (95 %: {low:+.3g} to {high:+.3g})"
+    size = f"{abs(mean):.2g} nats a loss token (95 %: {signed(low, '+.2g')} to {signed(high, '+.2g')})"
     if low <= 0 <= high:
         return f"Not shown to matter: removing {title} changes log p by {size}, an interval that holds 0."
     drawn = check.random_means(RANDOM_REMOVED)

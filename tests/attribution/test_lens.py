@@ -238,7 +238,7 @@ def checked(change: float, random: list[float], spread: float = 0.0) -> CausalCh
 @pytest.mark.parametrize(
     ("check", "says"),
     [
-        (checked(-0.5, [0.1] * 10 + [-0.2] * 10), "lowers log p by 0.5 nats a loss token (95 %: -0.5 to -0.5), more "
+        (checked(-0.5, [0.1] * 10 + [-0.2] * 10), "lowers log p by 0.5 nats a loss token (95 %: −0.5 to −0.5), more "
          "than any of 20 random directions. It matters by itself here (p = 0.048)"),
         (checked(0.5, [0.1] * 20), "raises log p by 0.5 nats"),
         (checked(-0.5, [0.1] * 18 + [-0.5, 0.7]), "2 of 20 random directions change it as much. So this is no sign"),

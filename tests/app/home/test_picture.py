@@ -19,9 +19,14 @@ def test_the_numbers_are_those_of_the_capture() -> None:
     site = analysis.site(29, "value")
     values = analysis.sites[site].values
     few = int(np.searchsorted(np.cumsum(values**2) / np.sum(values**2), 0.9)) + 1
+    shuffled = analysis.sites[site].nulls["shuffled answers"]
+    beside = int(np.searchsorted(np.cumsum(shuffled**2) / np.sum(shuffled**2), 0.9)) + 1
     text = comparison(lane("Raw", [" 6 x 12 = 64"]), lane("Projected", [" 62"], spec=LaneSpec()))
+    text = text.model_copy(update={"answer": "72"})
     shown = method_html(analysis, site, 0, 96, text)
     assert f"{few} of 192 directions hold 90%" in shown
+    assert f"With shuffled answers it is {beside}." in shown, "no more is said of a steepness than Spectrum says"
+    assert "Correct: 72." in shown
     assert "layer 29 stores a key and a value: 192 numbers each" in shown
     assert f"{analysis.provenance.tokens:,} tokens" in shown
     assert f"{analysis.provenance.supervised_tokens} tokens carry the loss" in shown
