@@ -90,5 +90,6 @@ export default function ({ data, parentElement, setTriggerValue }) {
   notes[0].classList.add("largest");
   if (loss) notes.push(Object.assign(piece("key", "loss token"), { className: "key loss" }));
   if (aside) notes.push(Object.assign(piece("key", "hidden"), { className: "key aside" }));
+  if (data.selected !== null) notes.push(Object.assign(piece("key", "selected"), { className: "key chosen" }));
   legend.replaceChildren(numbers, ...notes);
 }
