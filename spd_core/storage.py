@@ -59,6 +59,21 @@ def child(root: Path, name: str) -> Path:
     return path
 
 
+def remove_file(path: Path, missing: str) -> None:
+    """Delete one file.
+
+    Raises:
+        InputError: `missing`, where it is not there.
+        StorageError: the disk refuses.
+    """
+    try:
+        path.unlink()
+    except FileNotFoundError as error:
+        raise InputError(missing) from error
+    except OSError as error:
+        raise StorageError(f"cannot delete {path}: {error.strerror}; check who may write there") from error
+
+
 def versions() -> dict[str, str]:
     """Versions that a result depends on, for provenance."""
     found = {"python": platform.python_version()}

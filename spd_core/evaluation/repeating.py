@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 
 from spd_core.data.capability import Example, Settings
 from spd_core.errors import Stopped
@@ -11,6 +10,7 @@ from spd_core.evaluation.repeat_plan import PROMPTS, SEEDS, in_question, prompts
 from spd_core.evaluation.repeat_table import Told, repeat_table
 from spd_core.evaluation.repeats import Repeat, RepeatedPrompt, RepeatedText
 from spd_core.evaluation.scoring import Runner
+from spd_core.generation.compare import origin_of
 from spd_core.generation.comparison import LaneText, PromptStyle
 from spd_core.generation.differences import degeneration, first_divergence
 from spd_core.generation.repeat import WrittenAgain, write_again
@@ -100,23 +100,13 @@ def _record(
     done: Sequence[tuple[RepeatedPrompt, WrittenAgain]],
     begun: float,
 ) -> Repeat:
-    record = analysis.provenance
     through = len(done[0][0].texts)
     lanes = [_without_text(lane) for lane in done[0][1].texts[0]]
     subject, control = in_question(specs)
     told = [[_told(texts) for texts in one.texts] for one, _ in done]
     return Repeat(
-        id=new_name(record.capability),
-        created=datetime.now().isoformat(timespec="seconds"),
-        model=lm.name,
-        revision=lm.revision,
-        dtype=str(lm.dtype).removeprefix("torch."),
-        device=str(lm.device),
-        analysis=analysis.name,
-        capability=record.capability,
-        fingerprint=record.fingerprint,
-        loss=record.loss,
-        prompt_style=style,
+        id=new_name(analysis.provenance.capability),
+        **origin_of(lm, analysis, style),
         split=split,
         sampling=sampling,
         seeds=seeds[:through],

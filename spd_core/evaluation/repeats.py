@@ -11,13 +11,13 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from spd_core.data.capability import BUILTIN_FOLDER
-from spd_core.errors import InputError, StorageError
+from spd_core.errors import InputError
 from spd_core.evaluation.repeat_table import RepeatTable
-from spd_core.generation.comparison import Comparison, LaneText, PromptStyle, Token
+from spd_core.generation.comparison import Comparison, LaneText, Token, WrittenRecord
 from spd_core.generation.differences import first_divergence
 from spd_core.recipes.lanes import Sampling
 from spd_core.records import Record, read_record
-from spd_core.storage import child, spd_home, write_text
+from spd_core.storage import child, remove_file, spd_home, write_text
 
 REPEAT_FORMAT = 1
 RECORDED_REPEATS = BUILTIN_FOLDER.parent / "demo" / "repeats"
@@ -83,7 +83,7 @@ class RepeatedPrompt(Record):
     texts: tuple[tuple[RepeatedText, ...], ...]
 
 
-class Repeat(Record):
+class Repeat(WrittenRecord):
     """Lanes over prompts and seeds.
 
     Attributes:
@@ -96,17 +96,6 @@ class Repeat(Record):
     """
 
     format: int = REPEAT_FORMAT
-    id: str
-    created: str
-    model: str
-    revision: str
-    dtype: str
-    device: str
-    analysis: str
-    capability: str
-    fingerprint: str
-    loss: str
-    prompt_style: PromptStyle
     split: str
     sampling: Sampling
     seeds: tuple[int, ...] = Field(min_length=1)
@@ -166,16 +155,7 @@ class Repeat(Record):
         )
         return Comparison(
             id=cell_id(self.id, prompt, seed),
-            created=self.created,
-            model=self.model,
-            revision=self.revision,
-            dtype=self.dtype,
-            device=self.device,
-            analysis=self.analysis,
-            capability=self.capability,
-            fingerprint=self.fingerprint,
-            loss=self.loss,
-            prompt_style=self.prompt_style,
+            **self.origin,
             prompt=asked.prompt,
             read=asked.read,
             special_tokens=asked.special_tokens,
@@ -263,12 +243,7 @@ def remove_repeat(name: str) -> None:
         StorageError: the disk refuses.
     """
     path = child(repeats_folder(), f"{name}.json")
-    try:
-        path.unlink()
-    except FileNotFoundError as error:
-        raise InputError(f"no repeat {name!r} is saved on this machine; nothing was deleted") from error
-    except OSError as error:
-        raise StorageError(f"cannot delete {path}: {error.strerror}; check who may write there") from error
+    remove_file(path, f"no repeat {name!r} is saved on this machine; nothing was deleted")
 
 
 # --- one text of it ------------------------------------------------------------------------------------------

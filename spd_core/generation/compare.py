@@ -75,19 +75,9 @@ def compare(
     started = time.monotonic()
     written = _write(lm, text, special, lanes, sampling, alternatives, on_step, tell, stop)
     seconds = time.monotonic() - started - written.reading_seconds
-    record = analysis.provenance
     found = Comparison(
         id=new_name(),
-        created=datetime.now().isoformat(timespec="seconds"),
-        model=lm.name,
-        revision=lm.revision,
-        dtype=str(lm.dtype).removeprefix("torch."),
-        device=str(lm.device),
-        analysis=analysis.name,
-        capability=record.capability,
-        fingerprint=record.fingerprint,
-        loss=record.loss,
-        prompt_style=style,
+        **origin_of(lm, analysis, style),
         prompt=prompt,
         read=text,
         special_tokens=special,
@@ -101,6 +91,23 @@ def compare(
         versions=versions(),
     )
     return read_lanes(lm, found, lanes, alternatives=alternatives, tell=tell, stop=stop)
+
+
+def origin_of(lm: LanguageModel, analysis: Analysis, style: PromptStyle) -> dict[str, Any]:
+    """What a `WrittenRecord` says of texts that are written now, but for its name."""
+    record = analysis.provenance
+    return {
+        "created": datetime.now().isoformat(timespec="seconds"),
+        "model": lm.name,
+        "revision": lm.revision,
+        "dtype": str(lm.dtype).removeprefix("torch."),
+        "device": str(lm.device),
+        "analysis": analysis.name,
+        "capability": record.capability,
+        "fingerprint": record.fingerprint,
+        "loss": record.loss,
+        "prompt_style": style,
+    }
 
 
 def lanes_of(

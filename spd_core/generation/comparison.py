@@ -4,15 +4,15 @@ Imports no torch, so that a saved result opens at once. How it comes about is in
 """
 
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from pydantic import Field, model_validator
 
 from spd_core.data.capability import BUILTIN_FOLDER
-from spd_core.errors import InputError, StorageError
+from spd_core.errors import InputError
 from spd_core.recipes.lanes import Grid, LaneSpec, Sampling
 from spd_core.records import Record, read_record
-from spd_core.storage import child, spd_home, write_text
+from spd_core.storage import child, remove_file, spd_home, write_text
 
 FORMAT = 4
 """2 since lanes can be distilled, 3 since they are described as everywhere, 4 since directions can have gains; older
@@ -132,24 +132,17 @@ def _mean(values: list[float]) -> float:
     return sum(values) / len(values) if values else float("nan")
 
 
-class Comparison(Record):
-    """Several lanes' completions of one prompt.
+class WrittenRecord(Record):
+    """What every record of written texts says of where they come from.
 
     Attributes:
         id: name of its file, and link.
         created: local time, ISO 8601.
         analysis: name of the analysis whose subspace the lanes project into.
         loss, fingerprint: of that analysis.
-        prompt: as the user gave it.
-        read: the exact text that the model continued.
-        special_tokens: the tokenizer added its default special tokens.
-        prompt_tokens: length of `read_comparison` in tokens.
-        answer: the correct one, where the prompt is an example's.
-        seconds: of writing; `reading_seconds` of reading the texts under each other's lanes.
-        grid: the lanes are the cells of a sweep.
     """
 
-    format: int = FORMAT
+    format: int
     id: str
     created: str
     model: str
@@ -161,6 +154,27 @@ class Comparison(Record):
     fingerprint: str
     loss: str
     prompt_style: PromptStyle
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """All of it but the name and the format, for another record of the same texts."""
+        return {name: getattr(self, name) for name in WrittenRecord.model_fields if name not in ("format", "id")}
+
+
+class Comparison(WrittenRecord):
+    """Several lanes' completions of one prompt.
+
+    Attributes:
+        prompt: as the user gave it.
+        read: the exact text that the model continued.
+        special_tokens: the tokenizer added its default special tokens.
+        prompt_tokens: length of `read_comparison` in tokens.
+        answer: the correct one, where the prompt is an example's.
+        seconds: of writing; `reading_seconds` of reading the texts under each other's lanes.
+        grid: the lanes are the cells of a sweep.
+    """
+
+    format: int = FORMAT
     prompt: str
     read: str
     special_tokens: bool
@@ -275,13 +289,7 @@ def remove_comparison(name: str) -> None:
         InputError: none of that id among the saved ones.
         StorageError: the disk refuses.
     """
-    path = _file(texts_folder(), name)
-    try:
-        path.unlink()
-    except FileNotFoundError as error:
-        raise InputError(f"no result {name!r} is saved on this machine; nothing was deleted") from error
-    except OSError as error:
-        raise StorageError(f"cannot delete {path}: {error.strerror}; check who may write there") from error
+    remove_file(_file(texts_folder(), name), f"no result {name!r} is saved on this machine; nothing was deleted")
 
 
 def _file(folder: Path, name: str) -> Path:
