@@ -67,6 +67,7 @@ def test_each_cell_is_what_generate_writes(tiny_lm: Callable[[str], Any], sums: 
             assert made.belongs_to(cell)
             assert made.belongs_to(alone)
             assert (cell.read, cell.answer, cell.sampling) == (alone.read, alone.answer, alone.sampling)
+            assert {**cell.origin, "created": ""} == {**alone.origin, "created": ""}
 
 
 def test_it_belongs_to_no_other_comparison(made: Repeat) -> None:
