@@ -7,6 +7,7 @@ as escapes. What is HTML already, as a figure of plotly, comes as `Markup`.
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from spd_core.glossary import marked
 from spd_core.storage import ASSETS
 from spd_core.text import shown
 
@@ -25,7 +26,7 @@ def render(name: str, **values: Any) -> str:
 def _environment() -> "Environment":
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    return Environment(
+    environment = Environment(
         loader=FileSystemLoader(FOLDER),
         autoescape=True,
         undefined=StrictUndefined,
@@ -35,6 +36,8 @@ def _environment() -> "Environment":
         keep_trailing_newline=False,
         auto_reload=False,
     )
+    environment.globals["marked"] = marked
+    return environment
 
 
 def _harmless(value: Any) -> Any:

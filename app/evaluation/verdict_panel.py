@@ -7,6 +7,7 @@ import streamlit as st
 
 from app.evaluation.set_panels import set_title
 from app.ui import session
+from app.ui.verdict import draw_verdict
 from app.ui.widgets import caption, counted, escaped
 from spd_core.errors import SpdError
 from spd_core.evaluation.contamination import seen_items
@@ -14,7 +15,6 @@ from spd_core.evaluation.damaged import answer_again
 from spd_core.evaluation.report import MARKS
 from spd_core.evaluation.table import Table
 from spd_core.evaluation.verdict import verdict
-from spd_core.templates import render
 from spd_core.text import shown
 
 if TYPE_CHECKING:
@@ -25,13 +25,9 @@ def verdict_panel(table: Table) -> None:
     """The verdict, its first sentence large; with how many items subjects had seen before."""
     missing = table.comparisons - len(table.claims)
     said = verdict(table.claims.values(), missing)
-    if not said:
-        return
     kinds = [claim.headline for claim in table.claims.values()]
     kind = next((word for word in ("helps", "hurts") if word in kinds), "not shown")
-    first, stop, rest = said.partition(". ")
-    values = {"kind": kind.replace(" ", "-"), "mark": MARKS[kind], "first": f"{first}." if stop else first}
-    st.html(render("verdict.html", **values, rest=rest, warnings=list(seen_lines(table))))
+    draw_verdict(said, kind=kind.replace(" ", "-"), mark=MARKS[kind], warnings=list(seen_lines(table)))
 
 
 def seen_lines(table: Table) -> Iterator[str]:

@@ -19,6 +19,7 @@ from app.runs.panel import (
 from app.ui import session
 from app.ui.at_work import how_far
 from app.ui.tables import table_html, to_csv
+from app.ui.verdict import draw_verdict
 from app.ui.widgets import caption, chart, download, is_dark
 from spd_core.errors import InputError
 from spd_core.evaluation.training_verdict import training_verdict
@@ -26,7 +27,6 @@ from spd_core.runs.folder import Run
 from spd_core.runs.record import Status
 from spd_core.runs.states import LIVE
 from spd_core.runs.view import RunView, describe_stage, eta, overall, tokens_per_second
-from spd_core.templates import render
 
 CURVES, CORPORA, SAMPLES, DRIFT, LOG, ABOUT = "Curves", "Corpora", "Completions", "Drift", "Log", "About"
 
@@ -83,8 +83,7 @@ def _go_on(run: Run, status: Status) -> GoOn | None:
 def _verdict(status: Status, view: RunView) -> None:
     """What the training shows so far, and no more."""
     first, rest = training_verdict(view, works=status.state in LIVE, tabled=status.state == "done")
-    if first:
-        st.html(render("verdict.html", kind="not-shown", mark="", first=first, rest=rest, warnings=[]))
+    draw_verdict(f"{first} {rest}".strip(), kind="not-shown")
 
 
 def _progress(run: Run, status: Status, view: RunView) -> None:

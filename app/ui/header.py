@@ -14,7 +14,9 @@ from app.ui import at_work, links, session
 from app.ui.direction_names import direction_title
 from app.ui.widgets import caption, counted, delete_button, distinct_labels, escaped, failure, gib, model_name, ranges
 from spd_core.errors import InputError, SpdError
+from spd_core.glossary import TERMS
 from spd_core.subspace.store import recorded_captures
+from spd_core.templates import render
 
 if TYPE_CHECKING:
     from spd_core.subspace.analysis import Analysis
@@ -40,6 +42,7 @@ def header(
         st.title(title, anchor=False, width="content")
         st.markdown(question, width="stretch")
         if page is not None:
+            _words_button()
             _device_button()
     strip = st.container(key="strip") if page is None else None
     try:
@@ -77,7 +80,13 @@ def _strip(analysis: "Analysis | None") -> None:
         with st.container(horizontal=True, width="content", gap="small"):
             with st.popover("Switch", icon=":material/swap_horiz:", help="Choose another capture, site or direction"):
                 _switch(analysis)
+            _words_button()
             _device_button()
+
+
+def _words_button() -> None:
+    with st.popover("Words", icon=":material/menu_book:", help="What the words mean"):
+        st.html(render("glossary.html", terms=TERMS))
 
 
 def _device_button() -> None:

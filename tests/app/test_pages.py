@@ -1,6 +1,8 @@
 """The real pages, without a browser: empty states, errors as text, and one whole way with the built-in model."""
 
+import html
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +53,9 @@ def text_of(at: AppTest) -> str:
 
 
 def verdict_of(at: AppTest) -> str:
-    """What the page says on top."""
+    """What the page says on top: text alone, as what terms mean is in attributes; two sentences are two lines."""
     (found,) = [one.proto.body for one in at.get("html") if 'role="status"' in one.proto.body]
-    return found
+    return html.unescape(re.sub(r"<[^>]+>", "", found)).strip()
 
 
 def drawn(at: AppTest) -> list[dict[str, Any]]:

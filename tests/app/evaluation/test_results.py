@@ -172,7 +172,7 @@ def test_the_verdict_stands_above_every_part() -> None:
     for part in ("Claims", "Scores", "Map", "Items", "Answers", "Export"):
         drawn = html_of(opened(run, part))
         assert 'class="spd-verdict-box spd-helps"' in drawn
-        assert "SPD helps on Arithmetic by +50.0 points (" in drawn
+        assert "</dfn> helps on Arithmetic by +50.0 points (" in drawn, "SPD says what it means"
 
 
 # --- what would tell more ----------------------------------------------------------------------------------------
