@@ -61,7 +61,7 @@ else:
             with verdict:
                 draw_verdict(comparison_verdict(result, right_answers, repeating.repeated_in_short(found)))
             agreement.agreement_panel(result)
-            results.result_panel(result, request, right_answers)
+            results.result_panel(result, request, right_answers, repeating.how_chosen(result, found))
             repeating.repeat_panel(result, found)
         elif job is None or not job.error:
             st.info("Press **Generate**: a raw and a projected completion appear here, side by side.")

@@ -72,7 +72,7 @@ def _writes_like(lane: LaneText, spec: LaneSpec) -> bool:
 
 
 def _why(scored: Scored, result: Comparison, lane: LaneText) -> str:
-    """What is known to differ; else where the texts part."""
+    """What is known to differ; else where the texts differ first."""
     if result.sampling.temperature > 0:
         return "which was written greedily: choose greedy under Sampling."
     if result.model != scored.model:
@@ -85,7 +85,7 @@ def _why(scored: Scored, result: Comparison, lane: LaneText) -> str:
         return "only of another length: see Max new tokens under Sampling."
     at = next((i for i, (a, b) in enumerate(zip(lane.text, scored.completion, strict=False)) if a != b), 0)
     return (
-        "though capture, adapter, model and number format are the same. They part at character "
-        f"{at + 1}, on {result.device} here: another device, or a batch of another size, rounds differently, and a "
-        "close choice can turn."
+        "though capture, adapter, model and number format are the same. They differ from character "
+        f"{at + 1} on; this was written on {result.device}: another device, or a batch of another size, rounds "
+        "differently, and a close choice can turn."
     )

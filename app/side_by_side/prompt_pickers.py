@@ -156,8 +156,8 @@ def pick_sampling() -> Sampling:
         key=session.SAME_NOISE,
         bind="query-params",
         disabled=greedy,
-        help="On: all lanes draw with the same random numbers, so they part only where their probabilities differ "
-        "enough. Off: each lane draws its own.",
+        help="On: all lanes draw with the same random numbers, so their texts differ only where their probabilities "
+        "differ enough. Off: each lane draws its own.",
     )
     return Sampling(
         temperature=temperature,

@@ -11,11 +11,12 @@ from app.side_by_side.estimate import repeat_estimate
 from app.side_by_side.results import reading_request
 from app.ui import launch, session
 from app.ui.progress import show_progress
-from app.ui.recorded_texts import repeat_for
+from app.ui.recorded_texts import recorded_for, repeat_for
 from app.ui.tables import table_html, to_csv
 from app.ui.verdict import draw_verdict
 from app.ui.widgets import caption, chart, counted, delete_button, download, escaped, failure, is_dark
 from spd_core.errors import InputError, SpdError
+from spd_core.evaluation.opening_sample import choice_sentence
 from spd_core.evaluation.repeat_plan import PROMPTS, SEEDS, prompts_from, seeds_of
 from spd_core.evaluation.repeat_verdict import repeat_verdict
 from spd_core.evaluation.repeats import RECORDED_REPEATS, Repeat, remove_repeat, repeat_files, text_lines, text_rows
@@ -42,6 +43,12 @@ def repeated_in_short(found: Repeat | None) -> str:
     """The first sentence of what is shown over prompts and seeds; empty where nothing was repeated."""
     said = "" if found is None else repeat_verdict(found)
     return said.partition(". ")[0].rstrip(".") + "." if said else ""
+
+
+def how_chosen(result: Comparison, found: Repeat | None) -> str:
+    """Why the page opens on this recorded result; empty of others."""
+    first = recorded_for(result.analysis) if result.recorded else None
+    return choice_sentence(found) if found is not None and first is not None and first.id == result.id else ""
 
 
 def _job() -> "Job[Repeat, None] | None":

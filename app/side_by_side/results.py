@@ -84,8 +84,14 @@ def right_answers(comparison: Comparison) -> tuple[bool | None, ...]:
     return lane_scores(comparison, settings)
 
 
-def result_panel(comparison: Comparison, request: WriteRequest | None, right: Sequence[bool | None]) -> None:
-    """A finished result: what made it, its lanes, and what can be done with it."""
+def result_panel(
+    comparison: Comparison, request: WriteRequest | None, right: Sequence[bool | None], chosen: str = ""
+) -> None:
+    """A finished result: what made it, its lanes, and what can be done with it.
+
+    Args:
+        chosen: how it was chosen, where nobody chose it here.
+    """
     _heading(comparison, request)
     cell = pick_cell(comparison) if comparison.grid else None
     seen = comparison if cell is None else comparison.cell(cell)
@@ -93,6 +99,8 @@ def result_panel(comparison: Comparison, request: WriteRequest | None, right: Se
     view = _pick_view(comparison)
     _cards(seen, view, marks)
     _how_to_read(seen, view)
+    if chosen:
+        caption(f"**Why this example:** {escaped(chosen)}")
     if not comparison.is_read:
         _offer_reading(comparison)
     if view in ribbons.METRICS:

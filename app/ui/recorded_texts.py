@@ -8,10 +8,10 @@ import streamlit as st
 
 from spd_core.errors import InputError
 from spd_core.evaluation import repeats
+from spd_core.evaluation.opening_sample import is_telling
 from spd_core.evaluation.repeats import Repeat
 from spd_core.generation import comparison as texts
 from spd_core.generation.comparison import Comparison
-from spd_core.generation.report import first_difference
 
 
 @st.cache_resource(max_entries=200, show_spinner=False)
@@ -77,12 +77,18 @@ def open_once(name: str) -> Comparison:
 
 
 def recorded_for(capture: str, prompt: str | None = None) -> Comparison | None:
-    """The recorded result of a capture and a prompt; without a prompt the first one whose lanes differ, which shows
-    most."""
+    """The recorded result of a capture and a prompt; without a prompt the first telling one."""
     found = [one for name in texts.recorded_ids() if (one := _readable(name)) and one.analysis == capture]
     if prompt is not None:
         return next((one for one in found if one.prompt == prompt), None)
-    return next((one for one in found if first_difference(one.lanes[-1], one) is not None), next(iter(found), None))
+    return next((one for one in found if is_telling(one, _raw_is_right(one))), next(iter(found), None))
+
+
+def _raw_is_right(comparison: Comparison) -> bool | None:
+    """By the repeat that it belongs to; None where that does not know."""
+    repeat = repeat_for(comparison)
+    place = None if repeat is None else repeat.place_of(comparison)
+    return None if repeat is None or place is None else repeat.prompts[place[0]].texts[place[1]][0].right
 
 
 def _readable(name: str) -> Comparison | None:

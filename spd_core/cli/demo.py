@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from spd_core.data.capability import builtin_names, read_builtin
+from spd_core.evaluation.opening_sample import telling_prompt
 from spd_core.evaluation.repeating import repeat_lanes
-from spd_core.evaluation.repeats import save_repeat
+from spd_core.evaluation.repeats import Repeat, read_repeat, save_repeat
 from spd_core.generation import comparison
 from spd_core.generation.compare import compare
 from spd_core.models.loading import LanguageModel
@@ -22,7 +23,8 @@ from spd_core.subspace.store import save_capture
 DIRECTIONS = 16
 """Directions of which the bundle keeps every token's coordinates; more would not fit its 15 MB."""
 PROMPTS = 4
-"""Held-out prompts of each capability that are written on: the first ones, not the nicest ones."""
+"""Held-out prompts of each capability that are written on: the first ones, not the nicest ones; and, where these show
+nothing, the first one that does (`opening_sample.py`)."""
 LANES = (RAW, LaneSpec(), LaneSpec(of="random"))
 SAMPLING = Sampling(max_new_tokens=64)
 
@@ -56,8 +58,9 @@ def write_demo(
             analysis = with_nulls(lm, capture(lm, read_builtin(name), settings, name=name))
             save_capture(analysis.limited(DIRECTIONS), folder / "captures" / name)
             tell(Progress((at + 0.5) / len(names), 1, "Recording"))
-            _write_texts(lm, analysis, folder / "texts")
-            record_repeat(lm, analysis, folder / "repeats")
+            repeat = record_repeat(lm, analysis, folder / "repeats")
+            for number in recorded_prompts(read_repeat(repeat)):
+                record_text(lm, analysis, number, folder / "texts")
         record = {"command": command_line(), "model": lm.revision, "versions": versions()}
         write_text(folder / "demo.json", to_json(record))
         if (out / "runs").is_dir():
@@ -66,10 +69,17 @@ def write_demo(
     return {name: str(out / "captures" / name) for name in names}
 
 
-def _write_texts(lm: LanguageModel, analysis: Analysis, folder: Path) -> None:
-    for number, example in enumerate(analysis.capability.split("heldout").examples[:PROMPTS], 1):
-        written = compare(lm, analysis, example.prompt, LANES, SAMPLING, answer=example.answer)
-        comparison.save_comparison(written.model_copy(update={"id": f"{analysis.name}-{number}"}), folder)
+def recorded_prompts(repeat: Repeat) -> list[int]:
+    """Numbers of the held-out prompts that are written on, from 1: the first ones, and the one to open on."""
+    telling = telling_prompt(repeat)
+    return sorted({*range(1, PROMPTS + 1), *([] if telling is None else [telling + 1])})
+
+
+def record_text(lm: LanguageModel, analysis: Analysis, number: int, folder: Path) -> Path:
+    """What the lanes write on a held-out prompt, read token by token."""
+    example = analysis.capability.split("heldout").examples[number - 1]
+    written = compare(lm, analysis, example.prompt, LANES, SAMPLING, answer=example.answer)
+    return comparison.save_comparison(written.model_copy(update={"id": f"{analysis.name}-{number}"}), folder)
 
 
 def record_repeat(lm: LanguageModel, analysis: Analysis, folder: Path) -> Path:

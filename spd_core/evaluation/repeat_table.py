@@ -1,4 +1,4 @@
-"""How often each lane is right, parts from raw and stops by itself, with intervals: the table over prompts and seeds.
+"""How often each lane is right, differs from raw and stops by itself, with intervals: the table over prompts and seeds.
 
 Knows numbers only. Seeds of one prompt are no independent evidence: the prompt is the unit, its seeds are averaged, and
 intervals speak of these seeds. Of one prompt alone the seed is the unit, and all is said of that prompt alone.

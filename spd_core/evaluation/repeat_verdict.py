@@ -11,7 +11,9 @@ def repeat_verdict(repeat: Repeat) -> str:
     table = repeat.table
     if table.subject is None:
         return ""
-    said = [_answers(repeat, table, table.subject), _texts(repeat, table, table.subject), _reach(repeat, table)]
+    answers = _answers(repeat, table, table.subject)
+    lead = "" if answers else f"{_over(repeat)}, "
+    said = [answers, _texts(repeat, table, table.subject, lead), _reach(repeat, table)]
     return " ".join(part for part in said if part)
 
 
@@ -45,31 +47,31 @@ def _beside_control(repeat: Repeat, table: RepeatTable, change: RepeatChange) ->
     count = control.right.count if control.right is not None else 0
     name = f"{repeat.lanes[table.control].label} is right {count} times"
     if beyond.shown and (beyond.value > 0) == (change.value > 0):
-        return f" {name}: that differs too ({_points(beyond)}), so it is this subspace and not projecting as such."
-    return f" {name}: that this subspace does more than a random one is not shown ({_points(beyond)})."
+        return f" {name}: the difference to this random subspace is shown, too ({_points(beyond)})."
+    return f" {name}: that this subspace does more than this random one is not shown ({_points(beyond)})."
 
 
-def _texts(repeat: Repeat, table: RepeatTable, subject: int) -> str:
-    """How often the texts differ from raw, and whether the control's do as often."""
+def _texts(repeat: Repeat, table: RepeatTable, subject: int, lead: str) -> str:
+    """How often the texts differ from raw, and whether the control's do as often; `lead` says over what, once."""
     if not (repeat.sampling.greedy or repeat.sampling.shared_randomness):
         return (
             "Every lane drew its own noise, so texts differ by chance, too: turn shared randomness on to compare them."
         )
     own, first = table.rows[subject], repeat.lanes[0].label
     label = repeat.lanes[subject].label
-    differs = f"{label} differs from {first} in {own.differs.count} of {own.n} texts"
+    differs = f"{lead}{label} differs from {first} in {own.differs.count} of {own.n} texts"
     beyond = table.differs_beyond_control
     if table.control is None or beyond is None:
         return f"{differs}; without a control lane it is open whether any subspace would do that."
     control = table.rows[table.control]
     both = f"{differs}, {repeat.lanes[table.control].label} in {control.differs.count}"
     if own.differs.count == control.differs.count == 0:
-        return f"{both}: neither changes anything here."
+        return f"{both}: neither changes any of these texts."
     if beyond.shown and beyond.value > 0:
-        return f"{both}: this subspace changes texts more often than a random one ({_points(beyond)})."
+        return f"{both}: this subspace changes texts more often than this random one ({_points(beyond)})."
     if beyond.shown:
         return f"{both}: less often than with this random subspace ({_points(beyond)})."
-    return f"{both}: projecting did that; that the subspace matters is not shown ({_points(beyond)})."
+    return f"{both}: that the subspace matters is not shown ({_points(beyond)})."
 
 
 def _reach(repeat: Repeat, table: RepeatTable) -> str:

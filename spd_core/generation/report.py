@@ -16,8 +16,8 @@ from spd_core.text import signed
 
 FINISH = {"eos": "stopped at end of text", "length": "reached the limit", "stopped": "stopped"}
 SHARED = (
-    "Shared randomness: all lanes draw with the same random numbers, so they part only where their probabilities "
-    "differ enough. One text is still one draw: another seed can part them elsewhere, or not at all."
+    "Shared randomness: all lanes draw with the same random numbers, so their texts differ only where their "
+    "probabilities differ enough. One text is still one draw: with another seed they can differ elsewhere, or not."
 )
 
 
@@ -109,7 +109,7 @@ def first_difference(lane: LaneText, comparison: Comparison) -> int | None:
 
 
 def divergence_sentence(lane: LaneText, comparison: Comparison) -> str:
-    """Where a lane parts from the one it is compared with, in words."""
+    """Where a lane differs from the one it is compared with, in words."""
     other, at = _reference(lane, comparison), first_difference(lane, comparison)
     if other is lane:
         return ""

@@ -1,7 +1,7 @@
-"""The one sentence on a comparison: what projecting did to this text, and whether the subspace did it.
+"""The one sentence on a comparison: what projecting did to this text, and whether its control did it, too.
 
-By rule from the lanes alone; it says no more than one text can show. Knows nothing of right and wrong answers beyond
-what it is handed.
+By rule from the lanes alone; it speaks of this one sample, and leaves causes to what is repeated over prompts and
+seeds. Knows nothing of right and wrong answers beyond what it is handed.
 """
 
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from spd_core.generation.comparison import Comparison, LaneText
 from spd_core.generation.report import first_difference
 
-_ONE_TEXT = "One text is no proof: repeat it over prompts and seeds."
+_ONE_SAMPLE = "One sample is no proof: repeat it over prompts and seeds."
 
 
 def comparison_verdict(comparison: Comparison, right: Sequence[bool | None] = (), repeated: str = "") -> str:
@@ -30,13 +30,12 @@ def comparison_verdict(comparison: Comparison, right: Sequence[bool | None] = ()
     chance = comparison.sampling
     if not (chance.greedy or chance.shared_randomness):
         return "Every lane drew its own noise, so a difference between them can be chance. Turn shared randomness on."
-    said = [
+    effects = [
         _mix_effect(comparison, mixed, _mixed(comparison, control=True)) if mixed else "",
         _effect(comparison, lane, _first(comparison, control=True)) if lane else "",
     ]
-    once = [part.removesuffix(_ONE_TEXT).strip() for part in said]
-    proof = _ONE_TEXT if once != said and not repeated else ""
-    return " ".join(part for part in (*once, proof, _answers(comparison, right), repeated) if part)
+    said = [*(one for one in effects if one), _answers(comparison, right), repeated or _ONE_SAMPLE]
+    return f"In this sample {' '.join(part for part in said if part)}"
 
 
 def _first(comparison: Comparison, *, control: bool) -> LaneText | None:
@@ -62,55 +61,57 @@ def _effect(comparison: Comparison, lane: LaneText, control: LaneText | None) ->
     raw = comparison.lanes[0].label
     at = first_difference(lane, comparison)
     if control is None:
-        did = f"writes the same text as {raw}" if at is None else f"parts from {raw} at token {at + 1}"
-        return f"{lane.label} {did}. Without a control lane it is open whether any subspace would do that."
-    of_control = first_difference(control, comparison)
-    if at is None and of_control is None:
-        return f"{lane.label} and {control.label} write the same text as {raw}: projecting changes nothing here."
-    if at is None:
-        return (
-            f"{lane.label} writes the same text as {raw}; {control.label} parts from it at token "
-            f"{(of_control or 0) + 1}: this text needs what the subspace keeps. {_ONE_TEXT}"
-        )
-    if of_control is None:
-        return (
-            f"{lane.label} parts from {raw} at token {at + 1} and {control.label} never does: here it is this "
-            f"subspace, not projecting as such. {_ONE_TEXT}"
-        )
-    where = f"at token {at + 1}" if at == of_control else f"at tokens {at + 1} and {of_control + 1}"
-    both = f"{lane.label} and {control.label} both part from {raw}, {where}"
-    return f"{both}: here projecting did it, whatever the subspace."
+        return f"{_did(lane.label, at, raw)}. Without a control lane it is open whether any subspace would do that."
+    return _beside(lane.label, at, control.label, first_difference(control, comparison), raw, "this subspace")
 
 
 def _mix_effect(comparison: Comparison, lane: LaneText, control: LaneText | None) -> str:
-    raw, name, drawn = comparison.lanes[0].label, "The mixed lane", "the same gains on random directions"
+    raw, name, drawn = comparison.lanes[0].label, "the mixed lane", "the same gains on random directions"
     at = first_difference(lane, comparison)
-    did = f"{name} writes the same text as {raw}" if at is None else f"{name} parts from {raw} at token {at + 1}"
     if control is None:
-        return f"{did}. Without {drawn} beside it, it is open whether any directions would do that."
-    of_control = first_difference(control, comparison)
+        return f"{_did(name, at, raw)}. Without {drawn} beside it, it is open whether any directions would do that."
+    lane_of_control = f"the lane with {drawn}"
+    return _beside(name, at, lane_of_control, first_difference(control, comparison), raw, "these directions")
+
+
+def _did(name: str, at: int | None, raw: str) -> str:
+    return (
+        f"{name} writes the same text as {raw}" if at is None else f"{name} differs from {raw} from token {at + 1} on"
+    )
+
+
+def _beside(name: str, at: int | None, control: str, of_control: int | None, raw: str, whose: str) -> str:
+    """What a lane did and what its control did; only where both differ can it be said what that speaks for: nothing."""
     if at is None and of_control is None:
-        return f"{name} and {drawn} write the same text as {raw}: these gains change nothing here."
+        return f"{name} and {control} write the same text as {raw}."
     if at is None or of_control is None:
-        other = "never do" if of_control is None else f"part from it at token {of_control + 1}"
-        return f"{did} and {drawn} {other}: here it matters which directions they are. {_ONE_TEXT}"
-    where = f"at token {at + 1}" if at == of_control else f"at tokens {at + 1} and {of_control + 1}"
-    return f"{name} and {drawn} both part from {raw}, {where}: here the gains did it, whatever the directions."
+        other = "does not" if of_control is None else f"differs from token {of_control + 1} on"
+        return f"{_did(name, at, raw)}; {control} {other}."
+    too = "and so does" if at == of_control else "and"
+    where = "" if at == of_control else f" from token {of_control + 1} on"
+    return f"{_did(name, at, raw)}, {too} {control}{where}: nothing here speaks for {whose}."
 
 
 def _answers(comparison: Comparison, right: Sequence[bool | None]) -> str:
     known = [(lane.label, one) for lane, one in zip(comparison.lanes, right, strict=False) if one is not None]
     if not known:
         return ""
-    good = [label for label, one in known if one]
-    if len(good) == len(known):
+    good, bad = ([label for label, one in known if one is which] for which in (True, False))
+    if not bad:
         return "All answers are right."
-    return f"Right: {', '.join(good)}." if good else "No answer is right."
+    return f"{_listed(good)} right; {_listed(bad)} not." if good else "No answer is right."
+
+
+def _listed(labels: Sequence[str]) -> str:
+    """`A is`, `A and B are`, `A, B and C are`."""
+    *others, last = labels
+    return f"{', '.join(others)} and {last} are" if others else f"{last} is"
 
 
 def _of_a_sweep(comparison: Comparison) -> str:
     cells = comparison.lanes[1:]
     same = sum(first_difference(cell, comparison) is None for cell in cells)
     return (
-        f"{same} of {len(cells)} combinations of rank and strength write the same text as {comparison.lanes[0].label}."
+        f"In this sample {same} of {len(cells)} combinations of rank and strength write the same text as "
+        f"{comparison.lanes[0].label}."
     )

@@ -64,21 +64,20 @@ def test_no_difference_is_shown_where_the_interval_holds_zero() -> None:
     found = repeat_of([[1, 1, 1, 0, 0, 0, 1, 0], [1, 0, 1, 0, 0, 0, 1, 0], HALF], [NONE, ALL, ALL])
     said = repeat_verdict(found)
     assert said.startswith("Over 8 prompts × 3 seeds, Projected is right 9 of 24 times, Raw 12: no difference is shown")
-    assert "Projected differs from Raw in 24 of 24 texts, Random subspace in 24: projecting did that" in said
-    assert "that the subspace matters is not shown (95 %: " in said
+    assert "Projected differs from Raw in 24 of 24 texts, Random subspace in 24: that the subspace matters" in said
+    assert "matters is not shown (95 %: " in said
 
 
 def test_a_loss_that_its_control_has_too_is_not_the_subspace() -> None:
     said = repeat_verdict(repeat_of([ALL, NONE, NONE], [NONE, ALL, ALL]))
     assert "Projected is right 0 of 24 times, Raw 24: less often (95 %: −100 to −" in said
-    assert "Random subspace is right 0 times: that this subspace does more than a random one is not shown" in said
+    assert "Random subspace is right 0 times: that this subspace does more than this random one is not shown" in said
 
 
 def test_a_loss_that_its_control_has_not_is_the_subspace() -> None:
     said = repeat_verdict(repeat_of([ALL, NONE, ALL], [NONE, ALL, NONE]))
-    assert "Random subspace is right 24 times: that differs too" in said
-    assert "so it is this subspace and not projecting as such" in said
-    assert "this subspace changes texts more often than a random one (95 %: +" in said
+    assert "Random subspace is right 24 times: the difference to this random subspace is shown, too (95 %: −" in said
+    assert "this subspace changes texts more often than this random one (95 %: +" in said
 
 
 def test_a_subspace_that_keeps_the_text_is_told() -> None:
@@ -91,7 +90,7 @@ def test_a_subspace_that_keeps_the_text_is_told() -> None:
     [
         (lambda: repeat_of([[1] * 4, [0] * 4], [[0] * 4, [1] * 4]), "4 prompts are too few to show a difference"),
         (lambda: repeat_of([ALL, ALL], [NONE, NONE]), "without a control lane it is open"),
-        (lambda: repeat_of([ALL, ALL, ALL], [NONE, NONE, NONE]), "neither changes anything here"),
+        (lambda: repeat_of([ALL, ALL, ALL], [NONE, NONE, NONE]), "neither changes any of these texts"),
         (lambda: repeat_of([[1], [0], [0]], [[0], [1], [1]], seeds=9), "This speaks of one prompt alone"),
         (lambda: repeat_of([ALL, ALL], [NONE, NONE], planned=(12, 3)), "Stopped early: 12 × 3 were asked for"),
         (
@@ -108,7 +107,7 @@ def test_where_no_answer_is_known_only_texts_are_compared() -> None:
     unknown: Any = [None] * 8
     said = repeat_verdict(repeat_of([unknown] * 3, [NONE, ALL, ALL]))
     assert "right" not in said
-    assert said.startswith("Projected differs from Raw in 24 of 24 texts")
+    assert said.startswith("Over 8 prompts × 3 seeds, Projected differs from Raw in 24 of 24 texts")
 
 
 def test_the_lane_in_question_is_the_projection_and_its_control_is_random() -> None:

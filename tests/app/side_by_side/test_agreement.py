@@ -27,7 +27,7 @@ def test_the_same_text_is_said_with_its_number_format() -> None:
 @pytest.mark.parametrize(
     ("words", "more", "why"),
     [
-        ([" 5"], {}, "They part at character 2, on cpu here"),
+        ([" 5"], {}, "They differ from character 2 on; this was written on cpu"),
         ([" 4", " is"], {}, "only of another length: see Max new tokens"),
         ([" 4", " is", " it", " not"], {}, "only of another length"),
         ([" 5"], {"dtype": "bfloat16"}, "written in float32, this in bfloat16 on cpu: they round differently"),

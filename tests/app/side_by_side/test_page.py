@@ -278,7 +278,7 @@ def test_the_page_opens_on_a_recorded_result_whose_lanes_differ(empty_history: P
     )
     assert app.number_input(key=session.SEED).value == 9
     assert app.number_input(key=session.NEW_TOKENS).value == 32
-    assert "parts from Raw at token 1" in html_of(app)
+    assert "differs from Raw from token 1 on" in html_of(app)
 
 
 def test_an_example_with_a_recorded_result_shows_it_and_another_one_does_not(empty_history: Path) -> None:

@@ -50,7 +50,7 @@ def test_a_stranger_sees_the_table_and_opens_a_cell(home: Path) -> None:
     shown = html_of(at)
     assert "Over 8 prompts × 3 seeds, Projected is right 3 of 24 times, Raw 4: no difference is shown" in shown
     assert all(row["Right"] in shown for row in repeat_charts.lane_rows(recorded()))
-    assert "One text is no proof" not in shown, "it was repeated"
+    assert "One sample is no proof" not in shown, "it was repeated"
     cell = repeats.cell_id("arithmetic", 6, 2)
     at.session_state[session.WRITTEN] = cell
     at.run()
@@ -107,7 +107,7 @@ class _Waiting:
 
 
 def test_the_newest_own_repeat_replaces_the_recorded_one(home: Path) -> None:
-    own = recorded().model_copy(update={"id": "20270101-000000-own", "prompts": recorded().prompts[:3]})
+    own = recorded().model_copy(update={"id": "20270101-000000-own", "prompts": recorded().prompts[2:5]})
     repeats.save_repeat(own)
     at = opened()
     assert "3 held-out prompts, seeds 0 to 2" in text_of(at)
