@@ -23,7 +23,7 @@ if analysis is None:
     empty_page("The spectrum of captured gradients appears here.")
 else:
     at = session.selection(analysis)
-    draw_verdict(spectrum_verdict(analysis, at.layer, at.kind, session.chosen_rank(analysis.d_kv)))
+    told = st.container()
     views.null_spectra(analysis)
     left, right = st.columns((2, 3), gap="medium")
     with left:
@@ -32,7 +32,7 @@ else:
     if map_view.has_map(analysis):
         map_view.map_of_sites(analysis, rank)
     both = (subspace_views.subspace_overlaps, subspace_views.gradient_rows)
-    draw: tuple[Callable[[Analysis, int], None], ...]
+    draw: tuple[Callable[[Analysis, int], str | None], ...]
     if (made_of := analysis.provenance.left_out) is not None:
         names, key = OF_CONTRAST, session.CONTRAST_VIEW
         draw = *(partial(contrast_views.contrast_curves, which, made_of) for which in names[:2]), *both
@@ -47,7 +47,9 @@ else:
     for tab, part in zip(st.tabs(names, key=key, bind="query-params"), draw, strict=True):
         if tab.open:
             with tab:
-                part(analysis, rank)
+                said = part(analysis, rank)
+            with told:
+                draw_verdict(said or spectrum_verdict(analysis, at.layer, at.kind, rank))
     with st.container(horizontal=True):
         tokens_link("See which tokens make a direction")
         st.page_link(

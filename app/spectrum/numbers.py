@@ -13,6 +13,7 @@ from spd_core.models.families import Site
 from spd_core.subspace.analysis import Analysis
 from spd_core.subspace.direction_notes import DirectionPlace
 from spd_core.subspace.site_analysis import Coordinates
+from spd_core.subspace.overlap_verdict import ALL, HALVES
 from spd_core.subspace.spectrum import (
     Overlap,
     centred_band,
@@ -176,17 +177,17 @@ def bases_at(analysis: Analysis, site: Site, rank: int) -> dict[str, Array]:
     """The site's subspace of this analysis, and of either half of its examples alone, all at one rank."""
     found = analysis.sites[site]
     kept = min(rank, analysis.directions(site))
-    bases = {"all examples": found.vectors[:, :kept]}
+    bases = {ALL: found.vectors[:, :kept]}
     if found.halves is not None:
         halves = (half[:, :kept] for half in found.halves)
-        bases |= {f"half {i + 1}": half[:, half.any(0)] for i, half in enumerate(halves)}  # its non-zero directions
+        bases |= {name: half[:, half.any(0)] for name, half in zip(HALVES, halves, strict=True)}  # its non-zero ones
     return bases
 
 
 def bases_by_layer(analysis: Analysis, kind: str, rank: int) -> dict[str, Array]:
     """The subspaces of one kind of site, layer by layer."""
     sites = [site for site in analysis.sites if site.kind == kind]
-    return {f"layer {site.layer}": bases_at(analysis, site, rank)["all examples"] for site in sites}
+    return {f"layer {site.layer}": bases_at(analysis, site, rank)[ALL] for site in sites}
 
 
 def comparable(analysis: Analysis, other: Analysis) -> bool:

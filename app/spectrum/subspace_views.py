@@ -10,6 +10,8 @@ from app.ui.header import capture_label
 from app.ui.tables import to_csv
 from app.ui.widgets import caption, chart, distinct_labels, downloads, escaped, is_dark, no_tokens
 from spd_core.errors import InputError
+from spd_core.subspace.overlap_verdict import ALL, captures_verdict, layers_verdict
+from spd_core.subspace.rows_verdict import rows_verdict
 from spd_core.subspace.spectrum import overlap
 from spd_core.subspace.store import recorded_captures
 
@@ -18,8 +20,8 @@ if TYPE_CHECKING:
     from spd_core.subspace.spectrum import Overlap
 
 
-def subspace_overlaps(analysis: "Analysis", rank: int) -> None:
-    """Principal angles between subspaces: halves of the examples, other captures, layers."""
+def subspace_overlaps(analysis: "Analysis", rank: int) -> str:
+    """Principal angles between subspaces: halves of the examples, other captures, layers; returns what they show."""
     st.subheader("Overlap of subspaces (principal angles)", anchor=False)
     at = session.selection(analysis)
     site = analysis.site(at.layer, at.kind)
@@ -38,7 +40,7 @@ def subspace_overlaps(analysis: "Analysis", rank: int) -> None:
         bases = numbers.bases_at(analysis, site, rank) | _pick_others(analysis, at.layer, at.kind, rank)
     if len(bases) < 2:
         st.info("There is nothing to compare with: this capture has one subspace here.")
-        return
+        return ""
     found = overlap(bases)
     rows = numbers.overlap_rows(found)
     _draw_overlap(found, rows, site.label)
@@ -55,6 +57,9 @@ def subspace_overlaps(analysis: "Analysis", rank: int) -> None:
         lambda: [subspace_charts.overlap_matrix(found)],
         title,
     )
+    if view == "layers":
+        return layers_verdict(found, f"{at.kind.capitalize()}s at rank {rank}")
+    return captures_verdict(found, f"Layer {at.layer} {at.kind}s at rank {rank}")
 
 
 def _draw_overlap(found: "Overlap", rows: list[dict[str, Any]], where: str) -> None:
@@ -98,20 +103,20 @@ def _bases_of(analysis: "Analysis", names: list[str], layer: int, kind: str, ran
             if not numbers.comparable(analysis, other):
                 raise InputError("captured on another model, whose directions are not these")
             found = numbers.bases_at(other, other.site(layer, kind), rank)
-            bases[capture_label(name).removesuffix(" (recorded)")] = found["all examples"]
+            bases[capture_label(name).removesuffix(" (recorded)")] = found[ALL]
         except InputError as error:
             caption(f"{escaped(capture_label(name))} is left out: {escaped(str(error))}.")
     return bases
 
 
-def gradient_rows(analysis: "Analysis", _rank: int) -> None:
-    """The gradient rows of the selected site on their first principal components."""
+def gradient_rows(analysis: "Analysis", _rank: int) -> str:
+    """The gradient rows of the selected site on their first principal components; returns what they show."""
     at = session.selection(analysis)
     coordinates = analysis.sites[analysis.site(at.layer, at.kind)].coordinates
     st.subheader(f"The gradient rows of layer {at.layer} {at.kind} (PCA)", anchor=False)
     if coordinates is None or coordinates.scores.shape[1] < 2:
         st.info(no_tokens(analysis))
-        return
+        return ""
     colour = st.segmented_control(
         "Colour by", ("loss", "example"), default="loss", required=True, key=session.COLOUR, bind="query-params"
     )
@@ -146,3 +151,4 @@ def gradient_rows(analysis: "Analysis", _rank: int) -> None:
         st.dataframe(table, hide_index=True, alt="The gradient rows as a table")
     where = f"layer {at.layer} {at.kind} of {analysis.capability.name}"
     downloads("rows", lambda: to_csv(table), lambda: [draw()], f"Gradient rows of {where}")
+    return rows_verdict(analysis, at.layer, at.kind)

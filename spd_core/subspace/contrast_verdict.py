@@ -28,6 +28,18 @@ class Held:
     unseen_own: float | None = None
     unseen_other: float | None = None
 
+    def tells_apart(self, d_kv: int) -> bool:
+        """Whether the directions hold more of the capability than chance and less of the others; where examples that
+        did not choose them are known, whether their gap lasts there."""
+        chance = self.rank / d_kv
+        return self.own > chance > self.other and self.gap_lasts(d_kv) is not False
+
+    def gap_lasts(self, d_kv: int) -> bool | None:
+        """Whether the other half of the examples has more of the capability than of the others, and than chance."""
+        if self.unseen_own is None or self.unseen_other is None:
+            return None
+        return self.unseen_own > max(self.rank / d_kv, self.unseen_other)
+
 
 def held_by(found: SiteAnalysis, rank: int) -> Held:
     """What the first `rank` directions of a contrast's site hold; `contrast` must be there."""
@@ -42,22 +54,46 @@ def held_by(found: SiteAnalysis, rank: int) -> Held:
 
 
 def contrast_verdict(analysis: Analysis, made_of: LeftOut, layer: int, kind: str, rank: int) -> str:
-    """How much of either capability one site of a contrast holds at a rank, beside the plain subspace.
+    """How much of either capability one site of a contrast holds at a rank, at how many sites that is more than chance,
+    and what the plain subspace holds.
 
     Raises:
         InputError: the site was not captured.
     """
     site = analysis.site(layer, kind)
     held = held_by(analysis.sites[site], min(rank, analysis.directions(site)))
-    return " ".join((f"Layer {layer} {kind}s: {_shares(held, made_of)}.", *_meaning(held, made_of, site.d_kv)))
+    said = (_shares(held, made_of), *_everywhere(analysis, rank), _plain(held), *_meaning(held, made_of, site.d_kv))
+    return f"Layer {layer} {kind}s: {' '.join(said)}"
 
 
 def _shares(held: Held, made_of: LeftOut) -> str:
-    s = "s" * (held.rank == 1)
     apart = f"{_percent(held.own)} of the energy of {made_of.capability} and {_percent(held.other)} of that of"
-    plain = f"the plain subspace's {held.rank} hold{s} {_percent(held.plain_own)} and {_percent(held.plain_other)}"
-    count = f"{held.rank} direction{'s' * (held.rank > 1)} hold{s}"
-    return f"{count} {apart} {' and '.join(made_of.others)}; {plain}"
+    return f"{_directions(held.rank)} {apart} {' and '.join(made_of.others)}."
+
+
+def _directions(rank: int) -> str:
+    return f"{rank} directions hold" if rank > 1 else "1 direction holds"
+
+
+def _plain(held: Held) -> str:
+    hold = "hold" if held.rank > 1 else "holds"
+    return f"The plain subspace's {held.rank} {hold} {_percent(held.plain_own)} and {_percent(held.plain_other)}."
+
+
+def _everywhere(analysis: Analysis, rank: int) -> Iterator[str]:
+    """At how many sites the directions tell the capabilities apart; the few that are the exception by name."""
+    apart = {}
+    for site, found in analysis.sites.items():
+        held = held_by(found, min(rank, analysis.directions(site)))
+        if held.rank < site.d_kv:
+            apart[site] = held.tells_apart(site.d_kv)
+    if len(apart) < 2:
+        return
+    there, missing = ([site.label for site, is_so in apart.items() if is_so is wanted] for wanted in (True, False))
+    count = f"{len(there) or 'none'} of {len(apart)} sites"
+    fewer = [("", there)] if len(there) <= len(missing) else [("not ", missing)]
+    named = [f" ({no}{' and '.join(few)})" for no, few in fewer if 0 < len(few) < 3]
+    yield f"Told apart better than by chance: {count}{''.join(named)}."
 
 
 def _meaning(held: Held, made_of: LeftOut, d_kv: int) -> Iterator[str]:
@@ -77,8 +113,11 @@ def _meaning(held: Held, made_of: LeftOut, d_kv: int) -> Iterator[str]:
         yield "The directions were chosen by these examples; on others the gap may be smaller."
         return
     apart = f"{_percent(held.unseen_own)} and {_percent(held.unseen_other)} of the other half"
-    gap = held.unseen_own > max(chance, held.unseen_other)
-    luck = "" if gap else f": no gap, so what sets {made_of.capability} apart here is the luck of the examples"
+    luck = (
+        ""
+        if held.gap_lasts(d_kv)
+        else f": no gap, so what sets {made_of.capability} apart here is the luck of the examples"
+    )
     yield f"Chosen by one half of the examples, as many hold {apart}{luck}."
 
 

@@ -145,11 +145,13 @@ class Overlap:
         names: what each is.
         angles: by (row, column), ascending, in degrees.
         chance: [n, n] mean cos² that two random subspaces of these ranks have: the larger rank ÷ d_kv.
+        spread: [n, n] its standard deviation over random subspaces.
     """
 
     names: tuple[str, ...]
     angles: Mapping[tuple[int, int], Floats]
     chance: Floats
+    spread: Floats
 
     @property
     def mean(self) -> Floats:
@@ -161,11 +163,34 @@ class Overlap:
         """Mean cos² of the angles: the share of the smaller subspace that lies inside the other."""
         return float((np.cos(np.radians(self.angles[i, j])) ** 2).mean())
 
+    @property
+    def limit(self) -> Floats:
+        """[n, n] what must be shared to be more than chance: its mean and two standard deviations."""
+        return self.chance + 2 * self.spread
+
+    def beyond_chance(self, i: int, j: int) -> bool:
+        """Whether two subspaces share more than random ones of their ranks do."""
+        return self.shared(i, j) > float(self.limit[i, j])
+
+
+def chance_overlap(r: int, s: int, d: int) -> tuple[float, float]:
+    """Mean and standard deviation of the mean cos² between random subspaces of ranks r and s in d dimensions.
+
+    The sum of cos² is tr(P Q) for two projectors, one of them turned by a random orthogonal matrix (Haar): its mean is
+    rs/d, and its variance 2 r s (d − r)(d − s) / (d² (d − 1)(d + 2)), which follows from the second moments of such
+    matrices (Collins and Śniady, 2006). There are min(r, s) angles.
+    """
+    if d == 1:
+        return 1.0, 0.0
+    variance = 2 * r * s * (d - r) * (d - s) / (d**2 * (d - 1) * (d + 2))
+    return max(r, s) / d, math.sqrt(variance) / min(r, s)
+
 
 def overlap(bases: Mapping[str, Floats]) -> Overlap:
     """Angles between the column spaces of named bases `[d_kv, rank]`."""
     columns = list(bases.values())
     pairs = [(i, j) for i in range(len(columns)) for j in range(i, len(columns))]
     found = {(i, j): np.degrees(principal_angles(columns[i], columns[j])) for i, j in pairs}
-    chance = np.array([[max(a.shape[1], b.shape[1]) / len(a) for b in columns] for a in columns])
-    return Overlap(tuple(bases), found | {(j, i): angles for (i, j), angles in found.items()}, chance)
+    by_chance = np.array([[chance_overlap(a.shape[1], b.shape[1], len(a)) for b in columns] for a in columns])
+    both_ways = found | {(j, i): angles for (i, j), angles in found.items()}
+    return Overlap(tuple(bases), both_ways, by_chance[..., 0], by_chance[..., 1])

@@ -23,4 +23,4 @@ def test_what_is_alone_is_one_click_from_the_spectrum(open_app: Callable[..., Pa
     settled(page)
     accessible(page, "Contrast")
     copied = open_app(urlsplit(page.url)._replace(scheme="", netloc="").geturl())
-    expect(main(copied)).to_contain_text("the plain subspace's 25 hold 96 % and 71 %")
+    expect(main(copied)).to_contain_text("The plain subspace's 25 hold 96 % and 71 %")

@@ -265,12 +265,12 @@ PLAIN = [[0.6, 0.3, 0.05, 0.01, 0.01, 0.01, 0.01, 0.01], [0.5, 0.21, 0.09, 0.04,
 
 def test_both_shares_are_said_beside_the_plain_subspace() -> None:
     assert said(OWN, OTHER, PLAIN, 2) == (
-        "Layer 7 values: 2 directions hold 61 % of the energy of sums and 9.0 % of that of text; the plain subspace's "
+        "Layer 7 values: 2 directions hold 61 % of the energy of sums and 9.0 % of that of text. The plain subspace's "
         "2 hold 90 % and 71 %. A random subspace of this rank holds about 25 % of either. The directions were chosen "
         "by these examples; on others the gap may be smaller."
     )
     assert (
-        "1 direction holds 40 % of the energy of sums and 5.0 % of that of text; the plain subspace's 1 holds 60 %"
+        "1 direction holds 40 % of the energy of sums and 5.0 % of that of text. The plain subspace's 1 holds 60 %"
         in (said(OWN, OTHER, PLAIN, 1))
     )
 
@@ -288,3 +288,32 @@ def test_what_chance_would_hold_is_no_contrast() -> None:
     assert "about 25 % of either: of sums no less than these; choose a lower rank." in said(EVEN, OTHER, PLAIN, 2)
     assert "about 25 % of either: these do not keep text out." in said(OWN, EVEN, PLAIN, 2)
     assert said(OWN, OTHER, PLAIN, D).endswith("nothing is told apart: choose a lower rank.")
+
+
+def sites_said(*sites: tuple[list[float], list[float], list[list[float]] | None], rank: int = 2) -> str:
+    """The sentence on a contrast of several sites, each with its shares of both and of unseen examples."""
+    sums = captured(np.random.default_rng(0).normal(size=(40, D)), "sums", "sums")
+    made = contrast(sums, [captured(np.random.default_rng(1).normal(size=(40, D)), "text", "text", 1)])
+    found = {}
+    for at, (own, other, unseen) in enumerate(sites):
+        held = ContrastNumbers(
+            np.ones(D), np.array(other), np.array(PLAIN), None if unseen is None else np.array(unseen)
+        )
+        site = dataclasses.replace(SITE, layer=7 + at)
+        found[site] = dataclasses.replace(made.sites[SITE], values=np.sqrt(own), contrast=held)
+    return spectrum_verdict(dataclasses.replace(made, sites=found), 7, "value", rank)
+
+
+def test_a_contrast_says_at_how_many_sites_it_is_better_than_chance() -> None:
+    """Two of eight directions: a random subspace holds a quarter of either; no site but the first is selected."""
+    good, same, mixed = (OWN, OTHER, None), (EVEN, OTHER, None), (OWN, EVEN, None)
+    lucky = (OWN, OTHER, [[0.2, 0.1], [0.2, 0.15]])  # the examples that did not choose have no gap
+    lasts = (OWN, OTHER, [[0.3, 0.1], [0.05, 0.05]])
+    assert "text. Told apart better than by chance: none of 2 sites. The plain" in sites_said(same, mixed)
+    assert "2 of 2 sites." in sites_said(good, lasts)
+    assert "1 of 2 sites (layer 7 value)." in sites_said(good, lucky)
+    assert "3 of 4 sites (not layer 9 value)." in sites_said(good, good, same, lasts)
+    assert "2 of 4 sites (layer 7 value and layer 10 value)." in sites_said(good, same, lucky, good)
+    assert "3 of 6 sites." in sites_said(good, good, good, same, mixed, lucky)
+    assert "Told apart" not in sites_said(good, same, rank=D), "all directions are kept: nothing is left out"
+    assert "Told apart" not in sites_said(good), "one site is what the first sentence says"
