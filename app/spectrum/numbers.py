@@ -12,8 +12,8 @@ from app.ui.tokens import visible
 from spd_core.models.families import Site
 from spd_core.subspace.analysis import Analysis
 from spd_core.subspace.direction_notes import DirectionPlace
-from spd_core.subspace.site_analysis import Coordinates
 from spd_core.subspace.overlap_verdict import ALL, HALVES
+from spd_core.subspace.site_analysis import Coordinates
 from spd_core.subspace.spectrum import (
     Overlap,
     centred_band,

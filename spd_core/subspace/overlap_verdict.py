@@ -1,4 +1,4 @@
-"""What the overlap of subspaces may be said to show, beside that of random ones; by rule, never more. Imports no torch."""
+"""What the overlap of subspaces may be said to show, beside random ones; by rule, never more. Imports no torch."""
 
 from collections.abc import Iterator, Sequence
 

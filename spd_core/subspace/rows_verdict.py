@@ -23,8 +23,8 @@ def rows_verdict(analysis: Analysis, layer: int, kind: str) -> str:
     first, loss = analysis.position_of == 0, analysis.supervised
     shares = [float(energy[which].sum() / energy.sum()) for which in (first & ~loss, loss)]
     return (
-        f"Layer {layer} {kind}s: {few:,} of {len(energy):,} tokens {holds} half of the energy{known}. First positions of the "
-        f"texts hold {shares[0]:.0%}, loss tokens {shares[1]:.0%}, the other context {1 - sum(shares):.0%}."
+        f"Layer {layer} {kind}s: {few:,} of {len(energy):,} tokens {holds} half of the energy{known}. First positions "
+        f"of the texts hold {shares[0]:.0%}, loss tokens {shares[1]:.0%}, the other context {1 - sum(shares):.0%}."
     ).replace("%", " %")
 
 

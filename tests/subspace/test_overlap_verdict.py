@@ -44,8 +44,8 @@ def test_halves_and_captures_stand_beside_chance() -> None:
     assert captures_verdict(found(shared, CAPTURES, 0.5, 0.005), "Layer 7 values at rank 4") == (
         "Layer 7 values at rank 4: two halves of the examples share 70.0 %, random subspaces 50.0 %: more than chance. "
         "Shared with other captures, more than chance: sums 58.0 %. Shared with other captures, no "
-        "more than chance: text 50.9 %. More than chance is above 51.0 %: the mean of random subspaces and two standard "
-        "deviations."
+        "more than chance: text 50.9 %. More than chance is above 51.0 %: the mean of random subspaces and two "
+        "standard deviations."
     )
     few = {("half 1", "half 2"): 0.505}
     said = captures_verdict(found(few, CAPTURES[:3], 0.5, 0.005), "Layer 7 values at rank 4")
