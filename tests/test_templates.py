@@ -105,9 +105,11 @@ def test_a_text_with_its_changes() -> None:
     written = f"same\n\n<ins>{SHOWN}</ins> \n"
     assert report.diff_html(pieces, None) == written
     assert render("text.html", parts=report.diff_parts(pieces, None)) == f'<div class="spd-text">{written}</div>'
-    assert report.diff_html(pieces, 2).startswith(f"sa{FORK}me\n\n<ins>")
-    assert report.diff_html(pieces, 6).startswith(f"same\n\n{FORK}<ins>")
-    assert report.diff_html(pieces, 999) == written + FORK
+    assert report.diff_html(pieces, 2).startswith(f'<span class="same">sa</span>{FORK}me\n\n<ins>')
+    assert report.diff_html(pieces, 6).startswith(f'<span class="same">same\n\n</span>{FORK}<ins>')
+    assert report.diff_html(pieces, 999) == f'<span class="same">same\n\n{SHOWN} \n</span>{FORK}'
+    new = report.diff_parts([Piece(EVIL, True)], None, "new")
+    assert render("diff.html", parts=new) == f'<span class="new">{SHOWN}</span>'
     assert report.diff_html([], 0) == FORK
     assert report.diff_html([], None) == "<i>(no text)</i>"
 
@@ -187,7 +189,7 @@ def test_an_item_keeps_every_space_of_what_was_written() -> None:
 
 def test_the_page_of_a_comparison() -> None:
     lanes = [
-        {"label": EVIL, "parts": [(EVIL, True), (None, False), (" end", False)], "lines": ["one", EVIL],
+        {"label": EVIL, "parts": [(EVIL, "same"), (None, ""), (EVIL, "changed"), (" end", "")], "lines": ["one", EVIL],
          "tokens": [(EVIL, "−1.00"), ("b", "2")]},
         {"label": "Raw", "parts": [], "lines": ["one"], "tokens": None},
     ]  # fmt: skip
@@ -199,9 +201,11 @@ def test_the_page_of_a_comparison() -> None:
     assert f"<title>Side by side, {SHOWN}</title><style>\n:root {{ color-scheme: light dark; }}\nbody {{" in head
     assert body == (
         f"<h1>Side by side</h1><table><tr><th>Prompt</th><td>{SHOWN}</td></tr><tr><th>Origin</th><td>here</td></tr>"
-        f"</table><p>{SHOWN} Underlined words are not in the text they are compared with: the first lane's, or for "
-        f'the first lane the second\'s. {FORK} marks the first token that differs.</p><div class="lanes">'
-        f'<section><h2>{SHOWN}</h2><div class="text"><ins>{SHOWN}</ins>{FORK} end</div><p>one<br>{SHOWN}</p>'
+        f"</table><p>{SHOWN} {FORK} marks the first token that differs from the text it is compared with: the first "
+        "lane's, or for the first lane the second's. Grey before it: the same tokens. After it, underlined: words "
+        'that the other text has not; shaded: nearly all is new.</p><div class="lanes">'
+        f'<section><h2>{SHOWN}</h2><div class="text"><span class="same">{SHOWN}</span>{FORK}'
+        f"<ins>{SHOWN}</ins> end</div><p>one<br>{SHOWN}</p>"
         "<details><summary>Token by token (nats)</summary><table><tr><th>Token</th><th>log p</th></tr>"
         f"<tr><td>{SHOWN}</td><td>−1.00</td></tr><tr><td>b</td><td>2</td></tr></table></details></section>"
         '<section><h2>Raw</h2><div class="text"><i>(no text)</i></div><p>one</p></section></div>'

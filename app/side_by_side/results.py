@@ -189,8 +189,9 @@ def _how_to_read(comparison: Comparison, view: str) -> None:
     first = escaped(comparison.lanes[0].label)
     if view == WORDS:
         caption(
-            f"**How to read this:** ▼ marks the first token that differs. Underlined words are not in {first}; in "
-            f"{first}, not in the lane beside it. Texts that share few words after ▼ have none underlined."
+            f"**How to read this:** grey is the same as in {first} (in {first}: as in the lane beside it), token by "
+            "token; ▼ is the first token that differs. After it, underlined words are not in the other text; where "
+            "nearly all is new, all of it is shaded."
         )
     elif view == ribbons.KL and comparison.is_read:
         caption(

@@ -4,7 +4,7 @@ What a model wrote is always shown literally: escaped, and without characters th
 """
 
 from collections.abc import Iterable
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from spd_core.generation.comparison import Comparison, LaneText, Token
 from spd_core.generation.differences import Piece, degeneration, first_divergence, word_diff
@@ -148,38 +148,43 @@ def lane_numbers(lane: LaneText) -> str:
 
 # --- HTML ----------------------------------------------------------------------------------------------------
 
-TextPart: TypeAlias = tuple[str | None, bool]
-"""A part of a text and whether its words changed; None is the marker of the first divergence."""
+Mark: TypeAlias = Literal["", "same", "changed", "new"]
+TextPart: TypeAlias = tuple[str | None, Mark]
+"""A part of a text and how it is marked: the `same` tokens before the first divergence, `changed` words after it, or a
+text that is `new` from there on. None is the marker of the divergence."""
 _FEW_WORDS = 6
 _TOKEN = ("Token", "log p", "entropy", "KL", "likeliest here", "in the other")
 
 
-def diff_parts(pieces: Iterable[Piece], fork: int | None) -> list[TextPart]:
-    """A text in parts as the template `text.html` takes them, a marker before the character `fork` if there is one."""
-    parts: list[TextPart] = []
-    at = 0
-    for piece in pieces:
-        inside = fork is not None and at <= fork < at + len(piece.text)
-        cut = fork - at if inside and fork is not None else 0
-        for text, marked in ((piece.text[:cut], False), (piece.text[cut:], inside)):
-            if marked:
-                parts.append((None, False))
-            if text:
-                parts.append((text, piece.changed and bool(text.strip())))
+def diff_parts(pieces: Iterable[Piece], fork: int | None, changed: Mark = "changed") -> list[TextPart]:
+    """A text in parts as the template `text.html` takes them, a marker before the character `fork` if there is one.
+
+    Args:
+        changed: how changed words are marked; before `fork` none are, since the tokens are the same.
+    """
+    found, at = list(pieces), 0
+    before = "" if fork is None else "".join(piece.text for piece in found)[:fork]
+    parts: list[TextPart] = [(before, "same")] if before else []
+    parts += [] if fork is None else [(None, "")]
+    for piece in found:
+        after = piece.text[max(len(before) - at, 0) :]
+        parts += [(after, changed if piece.changed and after.strip() else "")] if after else []
         at += len(piece.text)
-    return [*parts, (None, False)] if fork is not None and fork >= at else parts
+    return parts
 
 
 def lane_parts(lane: LaneText, comparison: Comparison) -> list[TextPart]:
-    """A lane's text, its words compared with the first lane's and the first divergence marked.
+    """A lane's text beside the first lane's: what is the same, the first divergence, and the words that differ.
 
-    Where they share few of their words after that, none are marked: nearly all would be.
+    Where they share few of their words after that, all of it is new: word for word nearly all would be marked.
     """
     other = _reference(lane, comparison)
     at = first_difference(lane, comparison)
     fork = None if at is None else len("".join(token.text for token in lane.tokens[:at]))
     pieces = word_diff(lane.text, other.text)[0]
-    return diff_parts(pieces if _tells(pieces, fork or 0) else [Piece(lane.text, False)], fork)
+    if _tells(pieces, fork or 0):
+        return diff_parts(pieces, fork)
+    return diff_parts([Piece(lane.text, True)], fork, "new")
 
 
 def _tells(pieces: Iterable[Piece], fork: int) -> bool:
