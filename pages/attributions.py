@@ -1,5 +1,7 @@
 """Token attributions: which tokens make a direction, and what does it do?"""
 
+from typing import TYPE_CHECKING
+
 import streamlit as st
 
 from app.attributions import calibration_texts, causal_check, energy_sums, geometry, logit_lens, own_text
@@ -16,22 +18,20 @@ from spd_core.attribution.verdict import energy_verdict
 from spd_core.models.families import Site
 from spd_core.subspace.analysis import Analysis
 
+if TYPE_CHECKING:
+    from streamlit.delta_generator import DeltaGenerator
+
 VIEWS = (session.ENERGY_SHARES, "Coordinates", "Geometry", "Logit lens", "Causal check")
 CALIBRATION, OWN = "Calibration text", "Your own text"
 
 
-def verdict(analysis: Analysis, site: Site, at: Selection) -> None:
-    """Where the direction comes from, in a sentence, where single tokens were kept."""
-    if calibration_texts.is_kept(analysis, at):
-        table = direction_table(analysis, site, at.direction, calibration_texts.special_ids(analysis))
-        draw_verdict(energy_verdict(table, at.direction))
-
-
-def energy(analysis: Analysis, site: Site, at: Selection) -> None:
+def energy(analysis: Analysis, site: Site, at: Selection, top: "DeltaGenerator") -> None:
     """Which tokens the direction is made of."""
     if not calibration_texts.was_kept(analysis, at):
         return
     table = direction_table(analysis, site, at.direction, calibration_texts.special_ids(analysis))
+    with top:
+        draw_verdict(energy_verdict(table, at.direction))
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         calibration_texts.pick_example(analysis, at)
         hide = calibration_texts.pick_aside(table)
@@ -40,7 +40,7 @@ def energy(analysis: Analysis, site: Site, at: Selection) -> None:
     provenance(analysis, direction_title(analysis, site, at.direction))
 
 
-def coordinates(analysis: Analysis, site: Site, at: Selection) -> None:
+def coordinates(analysis: Analysis, site: Site, at: Selection, top: "DeltaGenerator") -> None:
     """Where the tokens of a text lie along the direction."""
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         source = st.segmented_control(
@@ -59,6 +59,8 @@ def coordinates(analysis: Analysis, site: Site, at: Selection) -> None:
         own_text.own_text_panel(analysis, site, at, hide)
     elif calibration_texts.was_kept(analysis, at):
         table = direction_table(analysis, site, at.direction, calibration_texts.special_ids(analysis))
+        with top:
+            draw_verdict(energy_verdict(table, at.direction))
         calibration_texts.coordinate_strip(table, at, hide)
         provenance(analysis, direction_title(analysis, site, at.direction))
 
@@ -73,7 +75,7 @@ if analysis is None:
 else:
     at = session.selection(analysis)
     site = analysis.site(at.layer, at.kind)
-    verdict(analysis, site, at)
+    top = st.container()  # for the sentence of the view that is open
     with calibration_texts.pick_direction(analysis, at):
         mix_button(analysis, site, at)
         notes_popover(analysis, site, at)
@@ -84,4 +86,4 @@ else:
     for tab, part in zip(st.tabs(VIEWS, key=session.ATTRIBUTION_VIEW, bind="query-params"), draw, strict=True):
         if tab.open:
             with tab:
-                part(analysis, site, at)
+                part(analysis, site, at, top)

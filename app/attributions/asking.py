@@ -24,17 +24,24 @@ _WORK: dict[str, Any] = {
 }
 
 
-def start_button(label: str, job_key: str, request: Any) -> None:
-    """The button that starts a job; while it runs, its progress (ticking) and a stop button. Errors stay below."""
+def start_button(label: str, job_key: str, request: Any, *, anew: bool = False) -> None:
+    """The button that starts a job; while it runs, its progress (ticking) and a stop button. Errors stay below.
+
+    Args:
+        anew: what it would find is on the page already, so it stands back and says so.
+    """
     job = session.job(job_key)
     if job is not None and job.running:
         drawn = job.news is not None
         progress.show_progress(job, done=lambda: job.news is not None and not drawn)
         return
     with st.container(horizontal=True, vertical_alignment="center"):
-        pressed = st.button(label, type="primary", shortcut="Ctrl+Enter")
+        pressed = st.button(
+            f"{label} anew" if anew else label, type="secondary" if anew else "primary", shortcut="Ctrl+Enter"
+        )
         if shared().models.resident is None:
-            caption(f"Loads {escaped(model_name(request.analysis.provenance))} first: nothing is in memory yet.")
+            name = escaped(model_name(request.analysis.provenance))
+            caption(f"Loads {name} {'and computes what stands above once more' if anew else 'first'}.")
     if pressed:
         key, store = session.model_key(request.analysis), shared().models
 

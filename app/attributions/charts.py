@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 _COLOUR = {LOSS: VALUE, OTHER: KEY, ASIDE: MUTED}
 _SYMBOL = {LOSS: "diamond", OTHER: "circle", ASIDE: "x"}
+_ROOM = {"t": 34}
+"""Above the data, where plotly's buttons stand."""
 _PATTERN = {LOSS: "/", OTHER: "", ASIDE: "x"}
 
 
@@ -33,7 +35,8 @@ def by_token(sums: "DataFrame", *, most: int = 12, dark: bool = False) -> "go.Fi
         "hovertemplate": "%{customdata[0]}<br>%{x:.3%} of σ²<br>%{customdata[1]} tokens<extra></extra>",
     }
     layout = {
-        "height": 70 + 22 * len(labels),
+        "height": 92 + 22 * len(labels),
+        "margin": _ROOM,
         "xaxis": {"tickformat": ".0%"} | _title("share of σ² (%)"),
         "yaxis": _named(labels),
     }
@@ -99,8 +102,12 @@ def agreement(table: "DataFrame", *, dark: bool = False) -> "go.Figure":
     return build_figure(data, layout, dark=dark)
 
 
-def lens_bars(tokens: Sequence[Any], *, dark: bool = False) -> "go.Figure":
-    """Scores of promoted and suppressed tokens of a logit lens, the most promoted on top."""
+def lens_bars(tokens: Sequence[Any], random: Sequence[float] = (), *, dark: bool = False) -> "go.Figure":
+    """Scores of promoted and suppressed tokens of a logit lens, the most promoted on top.
+
+    Args:
+        random: the largest |score| of random directions: a band on either side.
+    """
     ordered = sorted(tokens, key=lambda token: -token.score)
     labels = [token_label(token.text) for token in ordered]
     bars = {
@@ -112,40 +119,48 @@ def lens_bars(tokens: Sequence[Any], *, dark: bool = False) -> "go.Figure":
         "customdata": [[label, token.id] for label, token in zip(labels, ordered, strict=True)],
         "hovertemplate": "%{customdata[0]}<br>token id %{customdata[1]}<br>%{x:+.3g} logits<extra></extra>",
     }
-    layout = {"height": 70 + 20 * len(labels), "xaxis": _title("score (logits, approximate)"), "yaxis": _named(labels)}
+    layout = {
+        "height": 92 + 20 * len(labels),
+        "margin": _ROOM,
+        "xaxis": _title("score (logits, approximate)"),
+        "yaxis": _named(labels),
+        "shapes": [_grey(sign * min(random), sign * max(random), "x", "y", dark) for sign in (1, -1) if random],
+    }
     return build_figure([bars], layout, dark=dark)
 
 
 def change_panels(rows: Sequence[dict[str, Any]], *, dark: bool = False) -> "go.Figure":
     """Mean change of log p with its interval above the same with random directions, a panel with its own scale for
-    each change.
+    each change, below each other, so that they fit on a phone.
 
     Args:
-        rows: `name`, `mean`, `low`, `high` and `random` (the mean with each random direction), all in nats.
+        rows: `name`, `mean`, `low`, `high`, `random` (the mean with each random direction), and `least` and `most` of
+            their band, all in nats.
     """
     data: list[Drawing] = []
     shapes: list[Drawing] = []
     titles: list[Drawing] = []
-    layout: Drawing = {"height": 190, "showlegend": False, "margin": {"t": 34}}
+    layout: Drawing = {"height": 190 * len(rows), "showlegend": False, "margin": _ROOM}
     for at, row in enumerate(rows):
         x, y = f"x{at + 1 if at else ''}", f"y{at + 1 if at else ''}"
-        start, end = at / len(rows) + 0.02 * (at > 0), (at + 1) / len(rows) - 0.02 * (at < len(rows) - 1)
+        below, above = 1 - (at + 0.74) / len(rows), 1 - (at + 0.08) / len(rows)
         data += [_own_change(row, x, y, dark), _random_changes(row, x, y, dark)]
         layout |= {
-            f"xaxis{x[1:]}": {"domain": [start, end], "anchor": y} | _title("mean change of log p (nats)"),
+            f"xaxis{x[1:]}": {"anchor": y} | _title("← less probable · log p, nats · more probable →"),
             f"yaxis{y[1:]}": {
+                "domain": [below, above],
                 "anchor": x,
                 "range": [-0.6, 1.6],
                 "tickvals": [0, 1],
                 "ticktext": [f"{len(row['random'])} random ones", "this direction"],
-                "showticklabels": at == 0,
                 "showgrid": False,
+                "zeroline": False,
             },
         }
-        shapes += [_band(row, x, y, dark), _zero(x, y, dark)]
+        shapes += [_grey(row["least"], row["most"], x, y, dark), _zero(x, y, dark)]
         titles.append(
-            {"text": row["name"], "x": (start + end) / 2, "y": 1, "xref": "paper", "yref": "paper", "yanchor": "bottom",
-             "showarrow": False}
+            {"text": f"<b>{row['name'].capitalize()}</b>", "x": 0, "y": above, "xref": "paper",
+             "yref": "paper", "xanchor": "left", "yanchor": "bottom", "showarrow": False}
         )  # fmt: skip
     return build_figure(data, layout | {"shapes": shapes, "annotations": titles}, dark=dark)
 
@@ -181,9 +196,9 @@ def _random_changes(row: dict[str, Any], x: str, y: str, dark: bool) -> Drawing:
     }
 
 
-def _band(row: dict[str, Any], x: str, y: str, dark: bool) -> Drawing:
-    """From the least to the largest random change, over both rows: what lies inside is as weak as chance."""
-    ends = {"x0": min(row["random"]), "x1": max(row["random"]), "y0": 0, "y1": 1, "xref": x, "yref": f"{y} domain"}
+def _grey(start: float, end: float, x: str, y: str, dark: bool) -> Drawing:
+    """What random directions do: what lies inside is as weak as chance."""
+    ends = {"x0": start, "x1": end, "y0": 0, "y1": 1, "xref": x, "yref": f"{y} domain"}
     return {"type": "rect", **ends, "fillcolor": MUTED[dark], "opacity": 0.25, "line": {"width": 0}, "layer": "below"}
 
 

@@ -40,6 +40,7 @@ from spd_core.text import shown
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pandas import DataFrame
+    from streamlit.delta_generator import DeltaGenerator
 
     from spd_core.models.families import Site
 
@@ -48,11 +49,11 @@ MOST_POINTS = 20_000
 _REST, _NONE = "outside the subspace", "none"
 
 
-def geometry_panel(analysis: Analysis, site: "Site", at: Selection) -> None:
-    """Tokens as points: gradients or activations along directions, before and after projecting."""
+def geometry_panel(analysis: Analysis, site: "Site", at: Selection, top: "DeltaGenerator") -> None:
+    """Tokens as points: gradients or activations along directions, before and after projecting; the sentence on it
+    goes to the `top`."""
     if not calibration_texts.was_kept(analysis, at):
         return
-    top = st.container()
     tokens = tokens_of(analysis.examples, calibration_texts.special_ids(analysis))
     of, by, hide, axes, rank = _pick_points(analysis, site, at)
     if len(axes) < 2:

@@ -14,6 +14,7 @@ from app.ui import session
 from app.ui.direction_names import direction_title
 from app.ui.session import Selection
 from app.ui.tables import to_csv
+from app.ui.verdict import draw_verdict
 from app.ui.widgets import (
     caption,
     chart,
@@ -23,41 +24,51 @@ from app.ui.widgets import (
     is_dark,
     provenance,
 )
+from spd_core.attribution.verdict import lens_verdict
 from spd_core.subspace.analysis import Analysis
 
 if TYPE_CHECKING:
+    from streamlit.delta_generator import DeltaGenerator
+
     from spd_core.attribution.results import Lens
     from spd_core.models.families import Site
 
 
-def lens_panel(analysis: Analysis, site: "Site", at: Selection) -> None:
-    """Which tokens a value direction promotes and suppresses."""
+_WHAT = (
+    "What the direction would have the model say: which tokens it makes more and less probable, found by following it "
+    "through the attention's output projection, the final norm and the unembedding (the map from states to tokens). "
+    "**Approximate:** it assumes that every query head looks at one token alone, and that later layers pass everything "
+    "on."
+)
+
+
+def lens_panel(analysis: Analysis, site: "Site", at: Selection, top: "DeltaGenerator") -> None:
+    """Which tokens a value direction promotes and suppresses; the sentence on it goes to the `top`."""
     if site.kind == "key":
         st.info(
             "Keys decide which tokens are looked at; they write nothing, so there is no logit lens of a key direction."
         )
         st.button(f"Show the values of layer {site.layer}", on_click=session.select, kwargs={"kind": "value"})
         return
-    st.markdown(
-        "What the direction would have the model say: the tokens that it makes more and less probable, found by "
-        "following it through the attention's output projection, the final norm and the unembedding (the map from "
-        "states to tokens). **Approximate:** it assumes that every query "
-        "head looks at one token alone, and that later layers pass everything on."
-    )
-    start_button(f"Compute the lens of layer {site.layer}", session.LENS_JOB, LensRequest(analysis, site, at.direction))
+    label, request = f"Compute the lens of layer {site.layer}", LensRequest(analysis, site, at.direction)
     result, probes = latest_result(session.LENS_JOB), recorded_probes(analysis)
     kept = None if probes is None else probes.lens(site, at.direction)
     if result is not None and _is_of(result, analysis, site, at.direction):
-        _draw_live(result, at.direction)
+        _draw_live(result, at.direction, top)
+        start_button(label, session.LENS_JOB, request, anew=True)
     elif probes is not None and kept is not None:
         title = direction_title(analysis, site, at.direction)
-        _draw_lens(kept, title)
+        _draw_lens(kept, title, at.direction, top)
         provenance(analysis, f"logit lens of {title}", recording(probes))
-    elif result is not None:
-        say_outdated("The selection")
-        _draw_live(result, result.request.first)
+        start_button(label, session.LENS_JOB, request, anew=True)
     else:
-        caption("All directions of the layer are computed, so that you can step through them.")
+        st.markdown(_WHAT)
+        start_button(label, session.LENS_JOB, request)
+        if result is not None:
+            say_outdated("The selection")
+            _draw_live(result, result.request.first, st.container())
+        else:
+            caption("All directions of the layer are computed, so that you can step through them.")
     if probes is not None and kept is None:
         say_lenses(analysis, probes)
 
@@ -67,11 +78,11 @@ def _is_of(result: "Probed[LensRequest, Any]", analysis: Analysis, site: "Site",
     return same_capture(made.analysis, analysis) and made.site == site and direction in result.found
 
 
-def _draw_live(result: "Probed[LensRequest, Any]", direction: int) -> None:
+def _draw_live(result: "Probed[LensRequest, Any]", direction: int, top: "DeltaGenerator") -> None:
     """A lens that this session has computed."""
     made = result.request
     title = direction_title(made.analysis, made.site, direction)
-    _draw_lens(result.found[direction], title)
+    _draw_lens(result.found[direction], title, direction, top)
     provenance(
         made.analysis,
         f"logit lens of {title}",
@@ -79,27 +90,36 @@ def _draw_live(result: "Probed[LensRequest, Any]", direction: int) -> None:
     )
 
 
-def _draw_lens(found: "Lens", title: str) -> None:
+def _draw_lens(found: "Lens", title: str, direction: int, top: "DeltaGenerator") -> None:
     import pandas as pd
 
+    with top:
+        draw_verdict(lens_verdict(found, f"direction {direction + 1}"))
     tokens = [*found.promoted, *found.suppressed[::-1]]
     table = pd.DataFrame([(t.text, t.score, t.id) for t in tokens], columns=["text", "score", "id"])
-    left, right = st.columns((3, 2), gap="medium")
-    figure = figures.lens_bars(tokens, dark=is_dark())
-    with left:
-        st.subheader(escaped(f"Logit lens of {title}"), anchor=False)
-        chart(figure, key="chart_lens", alt=f"Promoted and suppressed tokens of {title}.")
-    with right:
-        score = st.column_config.NumberColumn("Score, logits", format="%.3g")
+    st.subheader(escaped(f"Logit lens of {title}"), anchor=False)
+    figure = figures.lens_bars(tokens, found.random, dark=is_dark())
+    chart(figure, key="chart_lens", alt=f"Promoted and suppressed tokens of {title}.")
+    grey = (
+        " **Grey** is where the strongest token of a random direction scores: a bar that ends in it or before it is no "
+        "more than luck."
+        if found.random
+        else ""
+    )
+    st.markdown(
+        "**How to read this:** adding the direction to a value pushes the model towards the orange tokens and away "
+        f"from the blue ones; subtracting it does the opposite, and which of the two is which is arbitrary.{grey}"
+    )
+    with st.expander("The numbers as a table"):
         st.dataframe(
             readable_table(table),
             hide_index=True,
-            height=figure.layout.height,
+            height=320,
             alt="The logit lens as a table",
-            column_config=COLUMNS | {"score": score},
+            column_config=COLUMNS | {"score": st.column_config.NumberColumn("Score, logits", format="%.3g")},
         )
-    st.markdown(
-        "**How to read this:** adding the direction to a value pushes the model towards the orange tokens and away "
-        "from the blue ones; subtracting it does the opposite. Compare scores within one lens only."
+    with st.expander("How it is computed"):
+        st.markdown(_WHAT)
+    downloads(
+        "logit-lens", lambda: to_csv(table), lambda: [figures.lens_bars(tokens, found.random)], f"Logit lens of {title}"
     )
-    downloads("logit-lens", lambda: to_csv(table), lambda: [figures.lens_bars(tokens)], f"Logit lens of {title}")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Request = TypeVar("Request")
 Found = TypeVar("Found")
 SEED = 0
-"""Of the random direction beside the causal check."""
+"""Of the random directions beside the lens and the causal check."""
 _LENSES_AT_ONCE = 16
 
 
@@ -66,17 +66,18 @@ def lenses(
     Raises:
         SpdError: the model cannot be loaded, or the site is a key site.
     """
-    from spd_core.attribution.lens import logit_lenses
+    from spd_core.attribution.lens import logit_lenses, random_strengths
 
     lm = _model(job, request.analysis, key, store)
     vectors, started = request.analysis.sites[request.site].vectors, time.monotonic()
     lenses_done: dict[int, Lens] = {}
+    random = random_strengths(lm, request.site, seed=SEED)
     order = list(dict.fromkeys((request.first, *range(vectors.shape[1]))))
     for start in range(0, len(order), _LENSES_AT_ONCE):
         if lenses_done and job.stopping():
             break
         chosen = order[start : start + _LENSES_AT_ONCE]
-        lenses_done |= zip(chosen, logit_lenses(lm, request.site, vectors[:, chosen].T), strict=True)
+        lenses_done |= zip(chosen, logit_lenses(lm, request.site, vectors[:, chosen].T, random=random), strict=True)
         job.news = Probed(request, dict(lenses_done), time.monotonic() - started)
         job.progress(len(lenses_done) / vectors.shape[1], f"Direction {len(lenses_done)} of {vectors.shape[1]}")
     return Probed(request, lenses_done, time.monotonic() - started)

@@ -96,8 +96,21 @@ def _columns_into(outputs: dict[Site, Tensor], site: Site, lm: LanguageModel) ->
 # --- logit lens ----------------------------------------------------------------------------------------------
 
 
-def logit_lenses(lm: LanguageModel, site: Site, directions: Floats | Tensor, top: int = 12) -> list[Lens]:
+DRAWS = 20
+"""Random directions beside a lens: with none of them as strong, chance would do so one time in 21."""
+
+
+def logit_lenses(
+    lm: LanguageModel,
+    site: Site,
+    directions: Floats | Tensor,
+    top: int = 12,
+    random: tuple[float, ...] = (),
+) -> list[Lens]:
     """Tokens that value directions `[n, d_kv]` promote and suppress, direction by direction.
+
+    Args:
+        random: of `random_strengths`, to stand beside each.
 
     Raises:
         InputError: a key site: keys decide where attention looks, and are never written to the residual stream.
@@ -105,7 +118,19 @@ def logit_lenses(lm: LanguageModel, site: Site, directions: Floats | Tensor, top
     scores = lens_scores(lm, site, directions)  # [n, vocabulary]
     high, low = scores.topk(top), (-scores).topk(top)
     ends = zip(high.indices, high.values, low.indices, -low.values, strict=True)
-    return [Lens(_lens_tokens(lm, up, most), _lens_tokens(lm, down, least)) for up, most, down, least in ends]
+    return [Lens(_lens_tokens(lm, up, most), _lens_tokens(lm, down, least), random) for up, most, down, least in ends]
+
+
+def random_strengths(lm: LanguageModel, site: Site, draws: int = DRAWS, seed: int = 0) -> tuple[float, ...]:
+    """The largest |score| of each of some random unit directions of a value site: how strong luck is.
+
+    Raises:
+        InputError: a key site.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    drawn = torch.randn(draws, site.d_kv, generator=generator, dtype=torch.float64)
+    largest = lens_scores(lm, site, drawn / drawn.norm(dim=1, keepdim=True)).abs().amax(1)  # [draws]
+    return tuple(round(score, 4) for score in largest.tolist())
 
 
 def lens_scores(lm: LanguageModel, site: Site, directions: Floats | Tensor) -> Tensor:

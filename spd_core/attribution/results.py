@@ -39,10 +39,17 @@ class Lens:
     Attributes:
         promoted: tokens with the highest scores, the highest first.
         suppressed: tokens with the lowest scores, the lowest first.
+        random: the largest |score| of each of many random directions of the site; empty where none was asked.
     """
 
     promoted: tuple[LensToken, ...]
     suppressed: tuple[LensToken, ...]
+    random: tuple[float, ...] = ()
+
+    @property
+    def largest(self) -> float:
+        """The largest |score|."""
+        return max(abs(tokens[0].score) for tokens in (self.promoted, self.suppressed))
 
 
 # --- causal check --------------------------------------------------------------------------------------------
@@ -72,6 +79,16 @@ class CausalCheck:
         """[draws] mean change over the supervised tokens with each random direction, in nats."""
         means: Floats = (self.draws[name] - self.logp[UNCHANGED]).mean(1)
         return means
+
+    def band(self, name: str) -> tuple[float, float]:
+        """What a change does with random directions, in nats: their mean, and as far on either side as the farthest.
+
+        By chance alone the mean of the own direction lies outside one time in draws + 1.
+        """
+        means = self.random_means(CONTROLS[name])
+        middle = float(means.mean())
+        reach = float(np.abs(means - middle).max())
+        return middle - reach, middle + reach
 
     def table(self) -> "pd.DataFrame":
         """A row for each supervised token: `example_id`, `position`, `id`, `text`, log p, and its change by change."""

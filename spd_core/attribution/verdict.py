@@ -1,10 +1,11 @@
-"""The sentences on a direction: which tokens it comes from, and whether it matters. By rule; imports no torch."""
+"""The sentences on a direction: which tokens it comes from, which it points towards, and whether it matters. By rule;
+imports no torch."""
 
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from spd_core.attribution.results import RANDOM_REMOVED, REMOVED, CausalCheck
+from spd_core.attribution.results import ONLY, RANDOM_REMOVED, REMOVED, CausalCheck, Lens
 from spd_core.attribution.tables import ASIDE, LOSS, OTHER, summed
 from spd_core.text import shown, signed
 
@@ -32,34 +33,98 @@ def energy_verdict(table: "pd.DataFrame", direction: int) -> str:
     tokens = summed(rest, "text")
     if tokens.empty or not tokens.share[0]:
         return most
-    name = shown(str(tokens.text[0])).replace(" ", "·").replace("\n", "↵") or "∅"
+    name = _named(str(tokens.text[0]))
     where = "of the rest" if role == ASIDE else "of all tokens"
     count = int(tokens.tokens[0])
     places = f"{count:,} place{'s' * (count != 1)}"
     return f"{most} “{name}” has most {where}: {tokens.share[0]:.1%}, in {places}."
 
 
-_CHANCE = 0.05
+ENOUGH = 19
+"""Random directions from which on chance does as much at most one time in twenty."""
 
 
 def causal_verdict(check: CausalCheck, title: str) -> str:
-    """Whether removing a direction does more to the loss tokens than removing random ones does.
+    """Whether a direction matters to the loss tokens, and what removing it and keeping only it do.
 
-    The rank of its mean change among those of the random directions gives p = (as strong + 1) / (draws + 1), the
-    p-value of a Monte Carlo test (Davison and Hinkley, 1997, section 4.2).
+    One rule for both changes, which the figure draws: a change counts where its whole 95 % interval lies outside the
+    band of the random directions (`CausalCheck.band`).
     """
-    mean, low, high = check.mean(REMOVED)
-    if np.isnan(low):
+    if np.isnan(check.mean(REMOVED)[1]):
         return "One text tells nothing of the spread: score more texts."
-    size = f"{abs(mean):.2g} nats a loss token (95 %: {signed(low, '+.2g')} to {signed(high, '+.2g')})"
-    if low <= 0 <= high:
-        return f"Not shown to matter: removing {title} changes log p by {size}, an interval that holds 0."
+    return f"{_matters(check, title)} {_removing(check)} {_keeping(check)}"
+
+
+def _outside(check: CausalCheck, change: str) -> bool:
+    (_, low, high), (least, most) = check.mean(change), check.band(change)
+    return low > most or high < least
+
+
+def _matters(check: CausalCheck, title: str) -> str:
+    """The headline."""
+    mean, low, high = check.mean(REMOVED)
     drawn = check.random_means(RANDOM_REMOVED)
-    as_strong = int((np.abs(drawn) >= abs(mean)).sum())
-    chance = (as_strong + 1) / (len(drawn) + 1)
-    did = f"Removing {title} {'lowers' if mean < 0 else 'raises'} log p by {size}"
-    if chance <= _CHANCE:
-        return f"{did}, more than any of {len(drawn)} random directions. It matters by itself here (p = {chance:.2g})."
-    if not as_strong:
-        return f"{did}, more than any of {len(drawn)} random directions, too few to rule out chance (p = {chance:.2g})."
-    return f"{did}, and {as_strong} of {len(drawn)} random directions change it as much. So this is no sign of it."
+    if not _outside(check, REMOVED):
+        return f"{_capital(title)} is not shown to matter."
+    if len(drawn) < ENOUGH:
+        return f"Whether {title} matters is open: {len(drawn)} random directions are too few."
+    if low <= 0 <= high or abs(mean) < np.abs(drawn).min():
+        return f"Removing {title} does less than removing random directions."
+    return f"{_capital(title)} matters: without it the loss tokens are {'less' if mean < 0 else 'more'} probable."
+
+
+def _removing(check: CausalCheck) -> str:
+    _, low, high = check.mean(REMOVED)
+    interval = f"95 %: {signed(low, '+.2g')} to {signed(high, '+.2g')}"
+    does = f"Removing it {_moves(check, REMOVED)} a loss token ({interval})"
+    many = len(check.random_means(RANDOM_REMOVED))
+    if _outside(check, REMOVED):
+        return f"{does}; {many} random directions reach from {_band(check, REMOVED)}."
+    return f"{does}, which overlaps what {many} random directions do ({_band(check, REMOVED)})."
+
+
+def _keeping(check: CausalCheck) -> str:
+    """What keeping only the direction does, and whether that is its own doing."""
+    least, most = check.band(ONLY)
+    does = f"Keeping only it {_moves(check, ONLY)}"
+    if _outside(check, ONLY):
+        return f"{does}, outside of what keeping a random one does ({_band(check, ONLY)})."
+    if least <= 0 <= most:
+        return f"{does}, as keeping a random one may ({_band(check, ONLY)})."
+    return f"{does}, and so does keeping a random one ({_band(check, ONLY)}): losing the rest does it."
+
+
+def _moves(check: CausalCheck, change: str) -> str:
+    mean = check.mean(change)[0]
+    return f"{'lowers' if mean < 0 else 'raises'} log p by {abs(mean):.2g} nats"
+
+
+def _band(check: CausalCheck, change: str) -> str:
+    return " to ".join(signed(end, "+.2g") for end in check.band(change))
+
+
+def _capital(title: str) -> str:
+    return f"{title[:1].upper()}{title[1:]}"
+
+
+# --- logit lens ----------------------------------------------------------------------------------------------
+
+
+def lens_verdict(lens: Lens, title: str) -> str:
+    """Which tokens a direction promotes most, and whether more strongly than random directions promote theirs."""
+    tokens = ", ".join(f"“{_named(token.text)}”" for token in lens.promoted[:3])
+    most = f"{_capital(title)} points towards {tokens}"
+    if not lens.random:
+        return f"{most}; whether more strongly than a random one is open."
+    largest = f"Its largest score is {lens.largest:.3g} logits, those of {len(lens.random)} random directions are "
+    scores = f"{largest}{min(lens.random):.3g} to {max(lens.random):.3g}"
+    if lens.largest > max(lens.random) and len(lens.random) >= ENOUGH:
+        return (
+            f"{most}, more strongly than random directions towards theirs. {scores}. That says nothing of their sense."
+        )
+    return f"{most}, no more strongly than random directions towards theirs. {scores}: these tokens may be luck."
+
+
+def _named(text: str) -> str:
+    """A token in a sentence: white space visible, so that it ends no sentence either."""
+    return shown(text).replace(" ", "·").replace("\t", "⇥").replace("\n", "↵") or "∅"

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from spd_core.attribution.causal import causal_check
-from spd_core.attribution.lens import logit_lenses
+from spd_core.attribution.lens import logit_lenses, random_strengths
 from spd_core.attribution.recorded import ProbeSettings, RecordedProbes, save_probes
 from spd_core.attribution.results import ONLY, ONLY_RANDOM, RANDOM_REMOVED, REMOVED, UNCHANGED, CausalCheck
 from spd_core.attribution.right_texts import right_texts
@@ -69,7 +69,10 @@ def probed(lm: LanguageModel, analysis: Analysis, checked: int) -> RecordedProbe
 
     return RecordedProbes(
         _settings(analysis, checks[last[0]][0], seconds, right_texts(lm, analysis.examples)),
-        {site.name: tuple(logit_lenses(lm, site, leading(site))) for site in values},
+        {
+            site.name: tuple(logit_lenses(lm, site, leading(site), random=random_strengths(lm, site, seed=SEED)))
+            for site in values
+        },
         {site.name: np.stack([_passes(check) for check in found]) for site, found in checks.items()},
     )
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from spd_core.attribution.causal import causal_check
-from spd_core.attribution.lens import LONGEST_TEXT, activations, lens_scores, logit_lenses, read_text
+from spd_core.attribution.lens import LONGEST_TEXT, activations, lens_scores, logit_lenses, random_strengths, read_text
 from spd_core.attribution.results import (
     ONLY,
     ONLY_RANDOM,
@@ -18,8 +18,10 @@ from spd_core.attribution.results import (
     REMOVED,
     UNCHANGED,
     CausalCheck,
+    Lens,
+    LensToken,
 )
-from spd_core.attribution.verdict import causal_verdict
+from spd_core.attribution.verdict import causal_verdict, lens_verdict
 from spd_core.data.catalog import find_capability
 from spd_core.data.spans import Encoded
 from spd_core.errors import InputError, ModelError, Stopped
@@ -119,7 +121,9 @@ def test_the_lens_works_in_every_family_and_is_odd(family: str, double_lm: Calla
     scores = every[1]
     assert scores.abs().max() > 0
     assert abs(float(scores.mean())) < 1e-6
-    lens = logit_lenses(lm, site, directions.numpy(), top=5)[1]
+    lens = logit_lenses(lm, site, directions.numpy(), top=5, random=(1.0, 2.0))[1]
+    assert lens.random == (1.0, 2.0)
+    assert lens.largest == pytest.approx(float(every[1].abs().max()))
     assert [token.id for token in lens.promoted] == scores.topk(5).indices.tolist()
     assert lens.suppressed[0].score == pytest.approx(float(scores.min()), rel=1e-6)
     assert lens.promoted[0].score >= lens.promoted[4].score >= lens.suppressed[4].score >= lens.suppressed[0].score
@@ -226,29 +230,72 @@ def test_each_random_direction_is_drawn_and_scored_like_the_own_one(seed: int, d
         causal_check(lm, analysis, site, 0, draws=0)
 
 
-def checked(change: float, random: list[float], spread: float = 0.0) -> CausalCheck:
+def test_luck_is_as_strong_as_the_strongest_token_of_random_directions(tiny_lm: Callable[[str], Any]) -> None:
+    lm = tiny_lm("llama")
+    site = next(site for site in lm.sites_at((1,)) if site.kind == "value")
+    found = random_strengths(lm, site, draws=3, seed=7)
+    drawn = torch.randn(3, site.d_kv, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
+    one_by_one = [float(lens_scores(lm, site, (u / u.norm())[None]).abs().max()) for u in drawn]
+    assert found == pytest.approx(one_by_one, abs=1e-4)
+    assert random_strengths(lm, site, draws=3, seed=8) != found
+
+
+@pytest.mark.parametrize(
+    ("largest", "random", "says"),
+    [
+        (-25.3, [16.9, *[20.0] * 18, 50.3], "Direction 1 points towards “over”, “·a.·b”, “∅”, no more strongly than "
+         "random directions towards theirs. Its largest score is 25.3 logits, those of 20 random directions are 16.9 "
+         "to 50.3: these tokens may be luck."),
+        (-57.1, [16.9, *[20.0] * 18, 50.3], "“∅”, more strongly than random directions towards theirs. Its largest "
+         "score is 57.1 logits,"),
+        (-57.1, [16.9] * 3, "no more strongly than random"),  # too few to tell
+        (-57.1, [], "“∅”; whether more strongly than a random one is open."),
+    ],
+)  # fmt: skip
+def test_a_lens_is_said_beside_the_luck_of_random_directions(largest: float, random: list[float], says: str) -> None:
+    promoted = tuple(LensToken(at, text, 20.0) for at, text in enumerate(("over", " a. b", "", "fourth")))
+    assert says in lens_verdict(Lens(promoted, (LensToken(9, "z", largest),), tuple(random)), "direction 1")
+
+
+def checked(
+    change: float, random: list[float], spread: float = 0.0, kept: float = 0.0, kept_random: list[float] | None = None
+) -> CausalCheck:
     """A check of three texts of one loss token each."""
     texts = tuple(Encoded(f"{n}", "", (2,) * 3, ((0, 0),) * 3, (1,)) for n in range(3))
     own = np.array([change - spread, change, change + spread])
-    draws = np.array(random)[:, None] + np.zeros(3)
-    logp = {UNCHANGED: np.zeros(3), REMOVED: own}
-    return CausalCheck(texts, np.arange(3), np.ones(3, np.int64), logp, 3, {RANDOM_REMOVED: draws})
+    draws = {RANDOM_REMOVED: random, ONLY_RANDOM: kept_random or [-0.1, 0.1]}
+    drawn = {name: np.array(means)[:, None] + np.zeros(3) for name, means in draws.items()}
+    logp = {UNCHANGED: np.zeros(3), REMOVED: own, ONLY: np.full(3, kept)}
+    return CausalCheck(texts, np.arange(3), np.ones(3, np.int64), logp, 3, drawn)
+
+
+def test_the_band_reaches_as_far_to_both_sides_as_the_farthest_random_direction() -> None:
+    # Their mean is 0.2; the farthest, 0.8, is 0.6 away from it.
+    assert checked(0, [0.0, 0.0, 0.0, 0.8]).band(REMOVED) == pytest.approx((-0.4, 0.8))
+    assert checked(0, [0.0], kept_random=[0.3, 0.5]).band(ONLY) == pytest.approx((0.3, 0.5))
 
 
 @pytest.mark.parametrize(
     ("check", "says"),
     [
-        (checked(-0.5, [0.1] * 10 + [-0.2] * 10), "lowers log p by 0.5 nats a loss token (95 %: −0.5 to −0.5), more "
-         "than any of 20 random directions. It matters by itself here (p = 0.048)"),
-        (checked(0.5, [0.1] * 20), "raises log p by 0.5 nats"),
-        (checked(-0.5, [0.1] * 18 + [-0.5, 0.7]), "2 of 20 random directions change it as much. So this is no sign"),
-        (checked(-0.5, [0.1] * 18), "more than any of 18 random directions, too few to rule out chance (p = 0.053)"),
-        (checked(-0.1, [0.0] * 20, spread=1.0), "Not shown to matter"),
+        # The random ones' mean is −0.05, the farthest 0.15 from it: from −0.2 to 0.1.
+        (checked(-0.5, [0.1] * 10 + [-0.2] * 10), "Direction 1 matters: without it the loss tokens are less probable. "
+         "Removing it lowers log p by 0.5 nats a loss token (95 %: −0.5 to −0.5); 20 random directions reach from "
+         "−0.2 to +0.1. Keeping only it raises log p by 0 nats, as keeping a random one may (−0.1 to +0.1)."),
+        (checked(0.5, [0.1] * 20), "Direction 1 matters: without it the loss tokens are more probable. Removing it "
+         "raises log p by 0.5 nats"),
+        (checked(-0.5, [0.1] * 18 + [-0.6, 0.7]), "Direction 1 is not shown to matter. Removing it lowers log p by "
+         "0.5 nats a loss token (95 %: −0.5 to −0.5), which overlaps what 20 random directions do (−0.6 to +0.79)."),
+        (checked(-0.5, [0.1] * 18), "Whether direction 1 matters is open: 18 random directions are too few."),
+        (checked(-0.1, [0.0] * 20, spread=1.0), "Direction 1 is not shown to matter."),
+        (checked(-0.1, [-0.4, -0.5] * 10), "Removing direction 1 does less than removing random directions."),
+        (checked(0, [0.0] * 20, spread=1, kept=0.093, kept_random=[0.09, 0.1]), "Keeping only it raises log p by "
+         "0.093 nats, and so does keeping a random one (+0.09 to +0.1): losing the rest does it."),
+        (checked(0, [0.0] * 20, spread=1, kept=-2, kept_random=[-6, -5]), "Keeping only it lowers log p by 2 nats, "
+         "outside of what keeping a random one does (−6 to −5)."),
     ],
 )  # fmt: skip
-def test_the_verdict_needs_an_interval_without_zero_and_no_random_direction_as_strong(
-    check: CausalCheck, says: str
-) -> None:
+def test_a_change_counts_where_its_whole_interval_lies_outside_the_band(check: CausalCheck, says: str) -> None:
     assert says in causal_verdict(check, "direction 1")
 
 

@@ -11,7 +11,7 @@ import torch
 
 from spd_core.attribution import recorded
 from spd_core.attribution.causal import causal_check, token_logp
-from spd_core.attribution.lens import lens_scores, logit_lenses
+from spd_core.attribution.lens import lens_scores, logit_lenses, random_strengths
 from spd_core.attribution.recorded import RECORDED_PROBES, probes_of, read_probes, save_probes
 from spd_core.attribution.results import ONLY, RANDOM_REMOVED, REMOVED, UNCHANGED
 from spd_core.attribution.right_texts import right_texts
@@ -43,7 +43,7 @@ def test_the_leading_directions_of_each_recorded_capture_have_both(name: str) ->
         assert check is not None
         assert len(check.random_means(RANDOM_REMOVED)) == 20
         assert len(check.table()) == sum(len(example.supervised) for example in analysis.examples)
-        assert "direction 1" in causal_verdict(check, "direction 1")
+        assert "irection 1 " in causal_verdict(check, "direction 1")
 
 
 @pytest.mark.builtin
@@ -53,10 +53,12 @@ def test_the_real_model_gives_the_recorded_lens(builtin_lm: Any) -> None:
     assert probes is not None
     for layer in analysis.layers:
         site = analysis.site(layer, "value")
+        random = random_strengths(builtin_lm, site)
         scores = lens_scores(builtin_lm, site, analysis.sites[site].vectors[:, :DIRECTIONS].T)
         for direction in range(DIRECTIONS):
             lens = probes.lens(site, direction)
             assert lens is not None
+            assert lens.random == pytest.approx(random, abs=2e-3)
             tokens = (*lens.promoted, *lens.suppressed)
             found = scores[direction, [token.id for token in tokens]].tolist()
             assert [token.score for token in tokens] == pytest.approx(found, abs=2e-3)
@@ -111,7 +113,8 @@ def test_what_is_recorded_is_read_back(tiny_lm: Callable[[str], Any], tmp_path: 
         np.testing.assert_allclose(read.draws[name], draws, atol=1e-6)
     assert causal_verdict(read, "it") == causal_verdict(live, "it")
     values = analysis.site(1, "value")
-    assert probes.lens(values, 3) == logit_lenses(lm, values, analysis.sites[values].vectors[:, :DIRECTIONS].T)[3]
+    leading = analysis.sites[values].vectors[:, :DIRECTIONS].T
+    assert probes.lens(values, 3) == logit_lenses(lm, values, leading, random=random_strengths(lm, values))[3]
     assert probes.lens(site, 0) is None, "keys have none"
     assert probes.settings.right == right_texts(lm, analysis.examples)
 

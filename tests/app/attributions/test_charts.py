@@ -62,12 +62,31 @@ def test_lens_bars_keep_tokens_of_the_same_text_apart() -> None:
     assert list(figure.layout.yaxis.ticktext)[1:] == ["·a", "·a"]
     assert len(set(bars.marker.color)) == 2
     assert "logits" in bars.hovertemplate
+    assert not figure.layout.shapes
+    luck = charts.lens_bars(tokens, [2.5, 1.5, 2.0]).layout.shapes
+    assert [(band.x0, band.x1) for band in luck] == [(1.5, 2.5), (-1.5, -2.5)]
 
 
 def test_changes_carry_their_intervals_and_the_random_ones_their_band() -> None:
     rows = [
-        {"name": "removed", "mean": -0.2, "low": -0.3, "high": -0.05, "random": [-0.02, 0.01, 0.0]},
-        {"name": "only it", "mean": -2.0, "low": -3.0, "high": -1.0, "random": [-4.0, -3.0, -5.0]},
+        {
+            "name": "removed",
+            "mean": -0.2,
+            "low": -0.3,
+            "high": -0.05,
+            "random": [-0.02, 0.01, 0.0],
+            "least": -0.03,
+            "most": 0.02,
+        },
+        {
+            "name": "only it",
+            "mean": -2.0,
+            "low": -3.0,
+            "high": -1.0,
+            "random": [-4.0, -3.0, -5.0],
+            "least": -5.5,
+            "most": -2.5,
+        },
     ]
     figure = charts.change_panels(rows)
     own, random, other, others = figure.data
@@ -76,8 +95,10 @@ def test_changes_carry_their_intervals_and_the_random_ones_their_band() -> None:
     assert (list(random.x), list(others.x)) == ([-0.02, 0.01, 0.0], [-4.0, -3.0, -5.0])
     assert own.xaxis != other.xaxis, "each change has its own scale"
     bands = [shape for shape in figure.layout.shapes if shape.type == "rect"]
-    assert [(band.x0, band.x1, band.xref) for band in bands] == [(-0.02, 0.01, own.xaxis), (-5.0, -3.0, other.xaxis)]
+    assert [(band.x0, band.x1, band.xref) for band in bands] == [(-0.03, 0.02, own.xaxis), (-5.5, -2.5, other.xaxis)]
     assert "nats" in own.hovertemplate
+    upper, lower = figure.layout.yaxis.domain, figure.layout.yaxis2.domain
+    assert lower[1] < upper[0], "below each other, as wide as the page"
 
 
 def test_light_and_dark_differ(table: pd.DataFrame) -> None:

@@ -15,7 +15,7 @@ from app.jobs.requests import CheckRequest
 from app.ui import session
 from spd_core.attribution.recorded import probes_of
 from spd_core.attribution.tables import direction_table, summed
-from spd_core.attribution.verdict import causal_verdict
+from spd_core.attribution.verdict import causal_verdict, lens_verdict
 from spd_core.errors import InputError
 from spd_core.subspace.store import recorded_captures
 from tests.app.test_pages import ROOT, go_to, press, text_of
@@ -187,9 +187,13 @@ def test_the_recorded_lens_and_check_are_shown_without_a_model(at: AppTest) -> N
     shown = text_of(view(at, "Logit lens"))
     assert f"Logit lens of layer {last} value, direction 1" in headers(at)
     assert at.dataframe[0].value.id.tolist() == [token.id for token in (*lens.promoted, *lens.suppressed[::-1])]
+    assert lens_verdict(lens, "direction 1").partition(". ")[0] in verdicts(at)
+    assert verdicts(at).count("spd-page-verdict") == 1, "one sentence a view"
+    assert "Compute the lens of layer 29 anew" in [button.label for button in at.button], "it is there already"
     assert f"recorded on {probes.settings.recorded} with SmolLM2-135M-Instruct@" in shown
     at.number_input(key=session.PICK_DIRECTION).set_value(17).run()
     assert not at.dataframe
+    assert "Compute the lens of layer 29" in [button.label for button in at.button]
     assert f"Recorded are the lenses of value directions 1 to 16 of layers 15, {last}. For any other," in text_of(at)
 
     at.number_input(key=session.PICK_DIRECTION).set_value(1).run()
@@ -203,7 +207,10 @@ def test_the_recorded_lens_and_check_are_shown_without_a_model(at: AppTest) -> N
         assert "recorded on" in shown
         row = at.dataframe[0].value.iloc[0]
         random = [float((logp - check.logp["unchanged"]).mean()) for logp in check.draws["random removed"]]
-        assert (row.least, row.most) == (min(random), max(random))
+        middle = sum(random) / len(random)
+        reach = max(abs(one - middle) for one in random)
+        assert (row.least, row.most) == pytest.approx((middle - reach, middle + reach))
+        assert "Run the causal check anew" in [button.label for button in at.button], "it is there already"
     at.segmented_control(key=session.SCORED).set_value("heldout").run()
     assert not at.dataframe
     assert f"Recorded are the checks of layer {last} key directions 1 to 4 and layer {last} value" in text_of(at)
@@ -236,7 +243,7 @@ def test_the_live_parts(at: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "the text is empty" in text_of(at)
     assert len(at.dataframe) == 2, "what was there stays"
 
-    finished(press(view(at, "Logit lens"), "Compute the lens of layer 29"))
+    finished(press(view(at, "Logit lens"), "Compute the lens of layer 29 anew"))
     assert "Logit lens of layer 29 value, direction 2" in headers(at)
     press(at, "Next")
     assert "Logit lens of layer 29 value, direction 3" in headers(at)
