@@ -17,7 +17,9 @@ OF_CONTRAST = (contrast_views.TOGETHER, contrast_views.EACH, "Overlap", "Gradien
 VIEWS = ("Cumulative energy", "Singular values", "Ratio to the null", "Overlap", "Gradient rows")
 
 analysis = header(
-    "Spectrum", "How many directions carry this capability?", shows=(session.NULLS_JOB, session.EFFECTS_JOB)
+    "Spectrum",
+    "How many directions carry this capability?",
+    shows=(session.NULLS_JOB, session.CONTRAST_JOB, session.EFFECTS_JOB),
 )
 if analysis is None:
     empty_page("The spectrum of captured gradients appears here.")

@@ -9,7 +9,7 @@ import streamlit as st
 
 from app.spectrum import charts, contrast_charts, contrast_numbers
 from app.spectrum.map_view import drawn_layers
-from app.ui import session
+from app.ui import launch, progress, session
 from app.ui.header import capture_label
 from app.ui.tables import to_csv
 from app.ui.widgets import caption, chart, distinct_labels, downloads, escaped, failure, is_dark
@@ -36,7 +36,7 @@ _HELP = (
 
 def make_contrast(analysis: "Analysis") -> None:
     """Choose what to leave out of the active capture, and a button; of a contrast nothing."""
-    if analysis.provenance.left_out is not None:
+    if _watch_making() or analysis.provenance.left_out is not None:
         return
     mine = escaped(analysis.provenance.capability)
     names = [name for name in session.analysis_names() if name != analysis.name]
@@ -51,31 +51,31 @@ def make_contrast(analysis: "Analysis") -> None:
         )
         caption("No model is needed. Directions that they share come last, the private ones first.")
         if st.button("Make the contrast", type="primary", disabled=not chosen):
-            _make(analysis, [name for name in chosen if name in names])
+            _start(analysis, [name for name in chosen if name in names])
 
 
-def _make(analysis: "Analysis", others: list[str]) -> None:
-    from spd_core.storage import new_name
-    from spd_core.subspace.contrast import contrast, name_of
-    from spd_core.subspace.store import place_of, save_capture
-
+def _start(analysis: "Analysis", others: list[str]) -> None:
     try:
         opened = [session.open_analysis(name) for name in others]
-        bar = st.progress(0.0)
-        made = contrast(
-            analysis,
-            opened,
-            name=new_name(name_of(analysis, opened)),
-            tell=lambda at: bar.progress(at.share, at.what),
-        )
-        save_capture(made, place_of(made.name))
     except SpdError as error:
         failure("No contrast was made:", str(error))
         return
-    rank = session.chosen_rank(analysis.d_kv)
-    session.take_in_hand(made.name)
-    session.choose_rank(rank)  # what the two hold is compared at one rank
+    launch.start_contrast(analysis, opened)
     st.rerun()
+
+
+def _watch_making() -> bool:
+    """The contrast that is being made, ticking, and why the last one was not made; whether one is."""
+    job = session.job(session.CONTRAST_JOB)
+    if job is None:
+        return False
+    if job.running:
+        progress.show_progress(job, "Stop the contrast", stopping="Stopping after this site…")
+    elif job.error:
+        failure("No contrast was made:", job.error)
+    elif job.notice:
+        st.warning(f"The contrast is {escaped(job.notice)}", icon=":material/save:")
+    return job.running
 
 
 # --- what it holds -------------------------------------------------------------------------------------------
@@ -133,9 +133,18 @@ _READ = {
 
 
 def made_from(made_of: "LeftOut") -> None:
-    """Which captures it was made of."""
+    """Which captures it was made of, and the way back to the first of them."""
     others = ", ".join(map(capture_label, made_of.captures))
     caption(
         f"Contrast: {escaped(capture_label(made_of.capture))} without {escaped(others)}; shrinkage "
         f"{made_of.shrinkage:g}. Nulls and the bootstrap band stand with those captures."
     )
+    if made_of.capture in session.analysis_names():  # it may have been deleted
+        st.button(
+            f"Back to {escaped(made_of.capability)}",
+            icon=":material/undo:",
+            help="Makes the capture that this contrast was made of the active one; the contrast stays saved.",
+            on_click=session.take_in_hand,
+            args=(made_of.capture,),
+            kwargs={"keep_rank": True},
+        )

@@ -142,6 +142,7 @@ def _of_jobs(jobs: Mapping[str, Job[Any, Any]], shows: tuple[str, ...]) -> list[
 _JOBS = {
     session.CAPTURE_JOB: ("Capturing gradients", session.HOME),
     session.NULLS_JOB: ("Capturing null spectra", session.SPECTRUM),
+    session.CONTRAST_JOB: ("Making a contrast", session.SPECTRUM),
     session.EFFECTS_JOB: ("Projecting each site alone", session.SPECTRUM),
     session.WRITE_JOB: ("Writing lanes", session.SIDE_BY_SIDE),
     session.REPEAT_JOB: ("Repeating over prompts and seeds", session.SIDE_BY_SIDE),

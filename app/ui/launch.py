@@ -47,6 +47,17 @@ def start_nulls(analysis: "Analysis") -> None:
     start(session.NULLS_JOB, work)
 
 
+def start_contrast(analysis: "Analysis", others: "Sequence[Analysis]") -> None:
+    """Start making a contrast of captures in the background; no engine is needed."""
+
+    def work(job: "Job[Any, Any]") -> Any:
+        from app.jobs import contrasting
+
+        return contrasting.make(job, analysis, others)
+
+    start(session.CONTRAST_JOB, work, engine=False)
+
+
 def start_effects(request: "EffectsRequest") -> None:
     """Start projecting each site of an analysis alone in the background."""
 
@@ -95,8 +106,12 @@ def start_repeating(asked: "RepeatRequest") -> None:
     start(session.REPEAT_JOB, work)
 
 
-def start(key: str, work: "Callable[[Job[Any, Any]], Any]") -> None:
-    """Run `work(job)` on a thread and keep the job under `key`, unless the last one there still runs."""
+def start(key: str, work: "Callable[[Job[Any, Any]], Any]", *, engine: bool = True) -> None:
+    """Run `work(job)` on a thread and keep the job under `key`, unless the last one there still runs.
+
+    Args:
+        engine: the work asks a model, or torch; others take turns with it.
+    """
     running = st.session_state.get(key)
     if running is not None and running.running:
         return
@@ -106,7 +121,7 @@ def start(key: str, work: "Callable[[Job[Any, Any]], Any]") -> None:
         import_engine()
         return work(job)
 
-    job = Job(with_engine)
+    job = Job(with_engine if engine else work, computes=engine)
     job.owner, job.key = _own_id(), key
     st.session_state[key] = job.start()
 

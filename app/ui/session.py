@@ -79,6 +79,7 @@ EXAMPLES_VIEW, EXAMPLES_SPLIT, EXAMPLES_TABLE = "examples_view", "examples_split
 DRAFT, SAVE_NAME, SAVE_REPLACE, SAVE_NEWS = "draft", "save_name", "save_replace", "save_news"
 NULLS_DRAWN, EFFECTS_JOB, EFFECTS = "nulls_drawn", "effects_job", "effects"
 CAPTURE_JOB, NULLS_JOB, WRITE_JOB = "capture_job", "nulls_job", "write_job"
+CONTRAST_JOB = "contrast_job"
 REPEAT_JOB, REPEAT_PROMPTS, REPEAT_SEEDS, REPEAT_OPEN = "repeat_job", "repeat_prompts", "repeat_seeds", "repeat_open"
 _TAKEN, _UNSAVED = "taken", "unsaved"
 TEXT_SOURCE, OWN_TEXT, OWN_TOKEN, SCORED = "text_source", "own_text", "own_token", "scored"
@@ -101,6 +102,7 @@ READ_JOB, LENS_JOB, CHECK_JOB, RIGHT_JOB = "read_job", "lens_job", "check_job", 
 JOBS = (
     CAPTURE_JOB,
     NULLS_JOB,
+    CONTRAST_JOB,
     EFFECTS_JOB,
     WRITE_JOB,
     REPEAT_JOB,
@@ -163,10 +165,14 @@ def delete_capture(name: str) -> None:
         remove_folder(child(captures_folder(), name))
 
 
-def take_in_hand(name: str) -> None:
-    """Have the analysis of this name in hand from now on."""
+def take_in_hand(name: str, *, keep_rank: bool = False) -> None:
+    """Have the analysis of this name in hand from now on.
+
+    A rank means nothing on another spectrum; what a contrast and the capture that it was made of hold is compared at
+    one rank (`keep_rank`).
+    """
     st.session_state[CAPTURE] = name
-    for key in (RANK, RANK_SLIDER):  # a rank means nothing on another spectrum
+    for key in (RANK_SLIDER,) if keep_rank else (RANK, RANK_SLIDER):
         st.session_state.pop(key, None)
 
 
@@ -190,7 +196,7 @@ def in_hand() -> "Analysis | None":
 
 def _take_results() -> None:
     """Take up what a job has finished since the last look."""
-    for key in (CAPTURE_JOB, NULLS_JOB):
+    for key in (CAPTURE_JOB, NULLS_JOB, CONTRAST_JOB):
         result = take_result(key)
         if result is None:
             continue
@@ -199,6 +205,8 @@ def _take_results() -> None:
             _unsaved()[result.name] = result
         if key == CAPTURE_JOB:
             take_in_hand(result.name)
+        if key == CONTRAST_JOB:
+            take_in_hand(result.name, keep_rank=True)
 
 
 def model_key(analysis: "Analysis") -> ModelKey:

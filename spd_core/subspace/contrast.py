@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spd_core.data.seen import all_seen
-from spd_core.errors import CaptureError, InputError
+from spd_core.errors import CaptureError, InputError, Stopped
 from spd_core.models.families import Site
 from spd_core.models.identity import same_revision
-from spd_core.progress import Progress, Tell, silent
+from spd_core.progress import Progress, Stop, Tell, silent
 from spd_core.storage import command_line, versions
 from spd_core.subspace.analysis import Analysis, LeftOut
 from spd_core.subspace.contrast_halves import across_halves
@@ -35,6 +35,7 @@ def contrast(
     shrinkage: float = SHRINKAGE,
     name: str = "contrast",
     tell: Tell = silent,
+    stop: Stop | None = None,
 ) -> Analysis:
     """The directions of a capability that others do not share, at the sites that all captures have.
 
@@ -50,11 +51,13 @@ def contrast(
         shrinkage: s, above 0.
         name: of the new capture, in files and links.
         tell: told site by site.
+        stop: asked before each site; nothing is kept then.
 
     Raises:
         InputError: captures of different models, centred and not, without a site in common, of an older version that
             kept too little, or contrasts themselves; the same one twice; a shrinkage not above 0.
         CaptureError: a site's gradients are all zero.
+        Stopped: it was asked to.
     """
     if not (np.isfinite(shrinkage) and shrinkage > 0):
         raise InputError(f"shrinkage {shrinkage} is not above 0; 1 adds the energy of an average direction")
@@ -69,6 +72,8 @@ def contrast(
         raise InputError(f"these captures have no layer in common ({layers}); capture them at the same layers")
     found = {}
     for at, site in enumerate(sites):
+        if stop is not None and stop():
+            raise Stopped(f"the contrast was stopped at {site.label}; nothing of it is kept")
         tell(Progress(at, len(sites), f"Contrast of {site.label}"))
         with one_blas_thread():
             found[site] = _site(site, analysis, others, shrinkage)

@@ -25,7 +25,7 @@ def prepared(at: AppTest) -> AppTest:
     return at
 
 
-JOBS = ("capture_job", "nulls_job")
+JOBS = ("capture_job", "nulls_job", "contrast_job")
 
 
 @pytest.fixture

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from spd_core.errors import CaptureError, InputError
+from spd_core.errors import CaptureError, InputError, Stopped
 from spd_core.intervention.lanes import subspace_for
 from spd_core.models.families import Site
+from spd_core.progress import Progress
 from spd_core.recipes.lanes import LaneSpec
 from spd_core.subspace.analysis import Analysis, nulls_of
 from spd_core.subspace.contrast import SHRINKAGE, contrast, contrast_directions
@@ -212,6 +213,19 @@ def test_tokens_that_were_not_kept_for_all_directions_are_not_guessed(captures: 
     assert found.coordinates is None
     assert found.reconstruction_error is None
     np.testing.assert_allclose(found.values, contrast(captures["sums"], [captures["text"]]).sites[SITE].values)
+
+
+def test_it_can_be_stopped_between_sites(captures: dict[str, Analysis]) -> None:
+    asked = iter((False, True))
+    told: list[Progress] = []
+    with pytest.raises(Stopped, match="nothing of it is kept"):
+        contrast(two_sites(captures["sums"]), [two_sites(captures["text"])], tell=told.append, stop=lambda: next(asked))
+    assert [at.done for at in told] == [0], "the first site alone was begun"
+
+
+def two_sites(analysis: Analysis) -> Analysis:
+    found = analysis.sites[SITE]
+    return dataclasses.replace(analysis, sites={SITE: found, dataclasses.replace(SITE, layer=9): found})
 
 
 def test_what_cannot_be_contrasted_is_said(captures: dict[str, Analysis]) -> None:

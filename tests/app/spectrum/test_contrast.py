@@ -18,7 +18,7 @@ from spd_core.subspace.analysis import Analysis
 from spd_core.subspace.contrast import contrast
 from spd_core.subspace.store import RECORDED, captures_folder, load_capture, place_of, save_capture, saved_captures
 from tests.app.spectrum.test_page import figures, opened, panel_titles
-from tests.app.test_pages import drawn, go_to, press, text_of, verdict_of
+from tests.app.test_pages import drawn, go_to, prepared, press, text_of, verdict_of
 
 
 def numbers(packed: dict[str, str]) -> np.ndarray:
@@ -43,15 +43,45 @@ def test_one_is_made_of_two_recorded_captures_without_a_model(spd_home: Path) ->
     before = set(saved_captures())
     at = opened(capture="arithmetic", layer="15", kind="key", rank="25")
     at.multiselect(key=session.CONTRAST_WITH).set_value(["multiple-choice"]).run()
-    press(at, "Make the contrast")
+    prepared(press(at, "Make the contrast"))
     (name,) = set(saved_captures()) - before
     try:
         assert at.session_state[session.CAPTURE] == name
         assert load_capture(captures_folder() / name).provenance.capability == "arithmetic without multiple-choice"
         assert "25 directions hold 39 % of the energy of arithmetic and" in verdict_of(at), "at the rank of before"
         assert "**arithmetic without multiple-choice**" in text_of(at), "the active capture is named so"
+        press(at, "Back to arithmetic")
+        assert at.session_state[session.CAPTURE] == "arithmetic"
+        assert at.session_state[session.RANK] == 25
+        assert not button(at, "Back to arithmetic"), "it is no contrast"
+        assert name in saved_captures(), "the contrast stays"
     finally:
         remove_folder(place_of(name))
+
+
+def test_what_cannot_be_made_is_said_and_nothing_else_changes(spd_home: Path) -> None:
+    own = load_capture(RECORDED / "arithmetic")
+    other = dataclasses.replace(
+        own, name="elsewhere", provenance=own.provenance.model_copy(update={"revision": "content:2"})
+    )
+    save_capture(other, place_of(other.name))
+    try:
+        at = opened(capture="arithmetic", rank="25")
+        at.multiselect(key=session.CONTRAST_WITH).set_value(["elsewhere"]).run()
+        prepared(press(at, "Make the contrast"))
+        assert "their directions are not of one space; capture both on one model" in text_of(at)
+        assert "Layer 29 values: 90 % of the energy lies in" in verdict_of(at)
+    finally:
+        remove_folder(place_of(other.name))
+
+
+def test_without_the_capture_it_was_made_of_there_is_no_way_back(made: Analysis) -> None:
+    assert button(opened(capture=made.name), "Back to arithmetic")
+    record = made.provenance
+    assert record.left_out is not None
+    gone = record.model_copy(update={"left_out": record.left_out.model_copy(update={"capture": "deleted"})})
+    save_capture(dataclasses.replace(made, provenance=gone), place_of(made.name), overwrite=True)
+    assert not button(opened(capture=made.name), "Back to arithmetic")
 
 
 def test_its_page_draws_both_energies_and_claims_no_spectrum(made: Analysis) -> None:
