@@ -2,6 +2,7 @@
 
 import dataclasses
 import html
+import re
 from pathlib import Path
 
 import numpy as np
@@ -188,7 +189,7 @@ def test_the_recorded_lens_and_check_are_shown_without_a_model(at: AppTest) -> N
     assert f"Logit lens of layer {last} value, direction 1" in headers(at)
     assert at.dataframe[0].value.id.tolist() == [token.id for token in (*lens.promoted, *lens.suppressed[::-1])]
     assert lens_verdict(lens, "direction 1").partition(". ")[0] in verdicts(at)
-    assert verdicts(at).count("spd-page-verdict") == 1, "one sentence a view"
+    assert verdicts(at).count('spd-page-verdict" role') == 1, "one sentence a view"
     assert "Compute the lens of layer 29 anew" in [button.label for button in at.button], "it is there already"
     assert f"recorded on {probes.settings.recorded} with SmolLM2-135M-Instruct@" in shown
     at.number_input(key=session.PICK_DIRECTION).set_value(17).run()
@@ -218,7 +219,9 @@ def test_the_recorded_lens_and_check_are_shown_without_a_model(at: AppTest) -> N
 
 
 def verdicts(at: AppTest) -> str:
-    return html.unescape(" ".join(one.proto.body for one in at.get("html")))
+    """The sentences on top of the page, without the meanings of their terms."""
+    bodies = " ".join(one.proto.body for one in at.get("html") if 'spd-page-verdict" role' in one.proto.body)
+    return html.unescape(re.sub(r"</?dfn[^>]*>", "", bodies))
 
 
 @pytest.mark.builtin
