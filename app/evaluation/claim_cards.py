@@ -95,7 +95,7 @@ def _control(control: Control, likelihood: bool) -> dict[str, str]:
 
 def _brief(claim: Claim, mine: Answered) -> Iterator[str]:
     """What a line says beside the difference: p, controls, reasons to doubt."""
-    yield f"p {p_text(claim.p_adjusted)} after Holm"
+    yield f"p {p_text(claim.p_adjusted)} after Holm" + (": chance could do it" if claim.could_be_luck else "")
     states = Counter(control.state for control in claim.controls)
     if states:
         yield "controls: " + ", ".join(f"{count} {state}" for state, count in states.items())

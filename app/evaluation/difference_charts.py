@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 LOOKS = {"helps": (KEY, "triangle-up"), "hurts": (VALUE, "triangle-down"), "not shown": (MUTED, "circle")}
 """Colours on a light and a dark page, and marker of each headline."""
+COULD_BE_LUCK = "not shown after Holm"
+"""What is not shown although its bar misses zero: a hollow mark of its own."""
 
 
 LEAST_POINTS, LEAST_NATS = 0.10, 0.02
@@ -52,7 +54,7 @@ def differences(table: Table, dark: bool) -> "go.Figure":
         )
         data.append(upright_line(at, 0, len(claims), {"color": INK[dark], "width": 1.5}))
         data += list(_change_traces(column, at, claims, dark))
-    kinds = {one.headline for one in table.claims.values()}
+    kinds = {_look(one) for one in table.claims.values()}
     return build_figure(named_once(data), stacked_panels(panels, legend=len(kinds) > 1), dark=dark)
 
 
@@ -75,8 +77,9 @@ def _change_axis(table: Table, column: Column) -> Drawing:
 
 def _change_traces(column: Column, at: int, claims: Sequence[tuple[str, Claim]], dark: bool) -> Iterator[Drawing]:
     unit = 1 if column.likelihood else 100
-    for rank, (word, (colours, symbol)) in enumerate(LOOKS.items()):
-        mine = [(row, one) for row, (_, one) in enumerate(claims) if one.headline == word]
+    looks = {**LOOKS, COULD_BE_LUCK: (MUTED, "circle-open")}
+    for rank, (word, (colours, symbol)) in enumerate(looks.items()):
+        mine = [(row, one) for row, (_, one) in enumerate(claims) if _look(one) == word]
         if not mine:
             continue
         differences = [one.difference for _, one in mine]
@@ -93,6 +96,10 @@ def _change_traces(column: Column, at: int, claims: Sequence[tuple[str, Claim]],
             "text": [claim_hover(one, column) for _, one in mine],
             "hovertemplate": "%{text}<extra></extra>",
         }
+
+
+def _look(one: Claim) -> str:
+    return COULD_BE_LUCK if one.could_be_luck else one.headline
 
 
 def claim_hover(one: Claim, column: Column) -> str:

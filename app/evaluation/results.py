@@ -162,7 +162,7 @@ def _differences(table: Table) -> None:
     caption(
         "How to read this: a mark is subject − base on the same items, its bar the 95 % interval; right of zero is "
         f"better{nats}. A bar that crosses zero shows "
-        "nothing, and one that does not may still be **not shown** once p is corrected for the number of comparisons."
+        "nothing. One that does not can still be luck among so many: it is hollow where p after Holm is 0.05 or more."
     )
 
 

@@ -67,6 +67,11 @@ class Claim:
         return self.difference.minimum_detectable
 
     @property
+    def could_be_luck(self) -> bool:
+        """Not shown, although the interval excludes zero: among so many comparisons chance finds such a one."""
+        return self.headline == "not shown" and 0 not in self.difference.interval
+
+    @property
     def weakest(self) -> ControlState | None:
         """The state of a gain's controls that speaks most against it; None without a gain or without controls."""
         states = {control.state for control in self.controls}

@@ -3,11 +3,12 @@
 Knows neither models nor files. A training is no test: whether an arm helps is what an evaluation asks.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from spd_core.evaluation.statistics import ALPHA, FEWEST, exact_p
 from spd_core.recipes.distill import ArmName, short_name
 from spd_core.runs.view import Curve, RunView
+from spd_core.text import signed
 
 LEADS: ArmName = "spd"
 """The arm that is spoken of first, where it is among them."""
@@ -24,7 +25,7 @@ def training_verdict(view: RunView, *, works: bool, tabled: bool = False) -> tup
     if not last:
         return "", ""
     first = LEADS if LEADS in last else next(iter(last))
-    said = _sentence(first, *last[first])
+    said = _sentence(first, *last[first], {arm: curve for arm, (_, curve) in last.items() if arm != first})
     others = [_in_short(arm, curve) for arm, (_, curve) in last.items() if arm != first]
     rest = [f"{'; '.join(others)}."] if others and not tabled else []
     rest += ["Each arm is scored on text of its own: losses of arms are not to be compared."] if others else []
@@ -40,10 +41,32 @@ def _last_rounds(view: RunView) -> dict[str, tuple[int, Curve]]:
     return {arm: found[arm] for arm in dict.fromkeys(arm for arm, _ in view.curves) if arm in found}
 
 
-def _sentence(arm: str, round_: int, curve: Curve) -> str:
-    """Loss and right answers of one arm, in full."""
+def _sentence(arm: str, round_: int, curve: Curve, others: Mapping[str, Curve]) -> str:
+    """Loss and right answers of one arm, in full, and how far the loss of the others went."""
     name = short_name(arm) + (f", round {round_}" if round_ > 1 else "")
-    return f"{'; '.join([_loss(name, curve), *_answers(curve)])}."
+    return f"{'; '.join([_loss(name, curve) + _beside(curve, others), *_answers(curve)])}."
+
+
+def _beside(curve: Curve, others: Mapping[str, Curve]) -> str:
+    """`, the 5 other arms' by 0.01 to 0.03`: a fall that every control shares is no sign of the subspace."""
+    changes = {arm: _change(other) for arm, other in others.items() if len(other.held_out) > 1}
+    if len(curve.held_out) < 2 or not changes:
+        return ""
+    whose = f"that of {short_name(next(iter(changes)))}" if len(changes) == 1 else f"those of {len(changes)} other arms"
+    if all(change * _change(curve) > 0 for change in changes.values()):
+        return f", {whose} by {_range(map(abs, changes.values()), '.2f')}"
+    return f", {whose} changed by {_range(changes.values(), '+.2f')}"
+
+
+def _change(curve: Curve) -> float:
+    """Of the held-out loss, first to last, in nats."""
+    return curve.held_out[-1][2] - curve.held_out[0][2]
+
+
+def _range(values: Iterable[float], form: str) -> str:
+    """`0.01 to 0.03`, or one number where the decimals tell no more apart."""
+    ordered = sorted(values)
+    return " to ".join(dict.fromkeys(signed(end, form) for end in (ordered[0], ordered[-1])))
 
 
 def _loss(name: str, curve: Curve) -> str:

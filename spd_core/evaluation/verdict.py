@@ -7,7 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Collection, Iterator
 
-from spd_core.evaluation.claims import Claim
+from spd_core.evaluation.claims import Claim, p_text
 from spd_core.evaluation.report import shown_change, shown_interval
 
 MOST_NAMED = 3
@@ -33,6 +33,7 @@ def verdict(claims: Collection[Claim], missing: int = 0) -> str:
     said = [*_named(helps, "helps", claims), *_named(hurts, "hurts", claims)]
     if not helps:
         said.append(f"Nothing is shown to help{'' if hurts else ' or to hurt'} on {_sets(claims)}.")
+        said += _closest(claims)
         said += _unseen(claims)
     else:
         said += _rest(len(claims), len(helps) + len(hurts))
@@ -67,6 +68,20 @@ def _controls(one: Claim) -> str:
         return f" and passes all {every} controls" if every > 1 else " and passes its control"
     rest = ", ".join(f"{count} {_FELL_SHORT[state][count > 1]}" for state, count in states.items())
     return f" and passes {passed} of {_counted(every, 'control')}; {rest}"
+
+
+def _closest(claims: Collection[Claim]) -> Iterator[str]:
+    """What has an interval without zero, and yet shows nothing."""
+    found = sorted((one for one in claims if one.could_be_luck), key=lambda one: one.p_adjusted)
+    if not found:
+        return
+    one = found[0]
+    low, difference = one.lower_is_better, one.difference
+    yield (
+        f"{one.subject} on {one.set_name} comes closest: {shown_change(difference.effect, low)} "
+        f"({shown_interval(difference.interval, low, signed=True)}), but chance finds such an interval among "
+        f"{_counted(one.comparisons, 'comparison')} (p {p_text(one.p_adjusted)} after Holm)."
+    )
 
 
 def _sets(claims: Collection[Claim]) -> str:

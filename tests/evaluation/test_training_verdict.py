@@ -32,8 +32,8 @@ def test_the_method_comes_first_and_the_others_in_short() -> None:
         psr=curve((2.068, 2.046), ((3, 8), (3, 8))), spd=curve((2.51, 2.3, 2.14), ((3, 8), (5, 8), (4, 8)))
     )
     assert first == (
-        "SPD: held-out loss fell from 2.51 to 2.14 nats; right on 3 of 8 held-out prompts before, 4 at the end: too "
-        "few to tell."
+        "SPD: held-out loss fell from 2.51 to 2.14 nats, that of PSR by 0.02; right on 3 of 8 held-out prompts before, "
+        "4 at the end: too few to tell."
     )
     assert rest == (
         "PSR 2.07 → 2.05 nats, 3 of 8 right. Each arm is scored on text of its own: losses of arms are not to be "
@@ -44,7 +44,7 @@ def test_the_method_comes_first_and_the_others_in_short() -> None:
 def test_a_table_says_how_the_others_went() -> None:
     view = RunView(curves={("psr", 1): curve((2.068, 2.046)), ("spd", 1): curve((2.51, 2.14))})
     first, rest = training_verdict(view, works=False, tabled=True)
-    assert first == "SPD: held-out loss fell from 2.51 to 2.14 nats."
+    assert first == "SPD: held-out loss fell from 2.51 to 2.14 nats, that of PSR by 0.02."
     assert rest == "Each arm is scored on text of its own: losses of arms are not to be compared."
 
 
@@ -112,3 +112,28 @@ def test_answers_of_different_prompts_are_not_compared() -> None:
 def test_the_last_round_is_spoken_of() -> None:
     view = RunView(curves={("spd", 1): curve((3.0, 2.0)), ("spd", 2): curve((2.0, 1.5))})
     assert training_verdict(view, works=False)[0].startswith("SPD, round 2: held-out loss fell from 2.00 to 1.50")
+
+
+@pytest.mark.parametrize(
+    ("own", "others", "says"),
+    [
+        (
+            (2.16, 2.13),
+            ((2.25, 2.22), (2.17, 2.16)),
+            "fell from 2.16 to 2.13 nats, those of 2 other arms by 0.01 to 0.03.",
+        ),
+        ((2.16, 2.13), ((2.25, 2.23), (2.17, 2.15)), "fell from 2.16 to 2.13 nats, those of 2 other arms by 0.02."),
+        (
+            (2.16, 2.13),
+            ((2.25, 2.22), (2.17, 2.18)),
+            "fell from 2.16 to 2.13 nats, those of 2 other arms changed by −0.03 to +0.01.",
+        ),
+        ((2.13, 2.16), ((2.25, 2.22),), "rose from 2.13 to 2.16 nats, that of PSR changed by −0.03."),
+        ((2.16, 2.13), ((2.25,),), "fell from 2.16 to 2.13 nats."),  # it has only begun
+    ],
+)
+def test_how_far_the_loss_of_the_others_went(
+    own: tuple[float, ...], others: tuple[tuple[float, ...], ...], says: str
+) -> None:
+    curves = {name: curve(one) for name, one in zip(("psr", "ssd"), others, strict=False)}
+    assert said(spd=curve(own), **curves)[0] == f"SPD: held-out loss {says}"

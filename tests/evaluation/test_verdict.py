@@ -31,6 +31,19 @@ def test_nothing_shown_says_what_would_not_have_been_seen() -> None:
     )
 
 
+def test_an_interval_without_zero_that_is_not_shown_is_named_with_its_reason() -> None:
+    """Of two the one with the smaller p; a hand calculation of Holm: 0.01 × 30 comparisons."""
+    near = made(difference(-0.11, -0.207, -0.017, p=0.01), 0.3, subject="Random", comparisons=30)
+    far = made(difference(0.1, 0.01, 0.2, p=0.02), 0.58, comparisons=30)
+    assert near.could_be_luck
+    assert not made(UNCLEAR).could_be_luck
+    assert not made(GAIN).could_be_luck
+    assert verdict([far, made(UNCLEAR), near]).startswith(
+        "Nothing is shown to help or to hurt on GSM8K. Random on GSM8K comes closest: −11.0 points (−20.7 to −1.7), "
+        "but chance finds such an interval among 30 comparisons (p = 0.3 after Holm). With n = 150"
+    )
+
+
 def test_each_size_of_set_and_nats_have_their_own_smallest_difference() -> None:
     small = difference(0.0, -0.2, 0.2, p=1.0, n=30, least=0.251)
     few = difference(0.0, -1, 1, p=1.0, n=4, least=math.inf)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +163,15 @@ def test_differences_are_subject_minus_base_with_a_mark_for_each_headline(table:
     assert all(word in found["helps"].text[0] for word in ("points", "Holm", "20 better, 0 worse", "n = 40"))
     named = [trace.name for trace in figure.data if trace.showlegend]
     assert len(named) == len(set(named))
+
+
+def test_a_bar_without_zero_that_is_not_shown_is_hollow(table: Table) -> None:
+    key = next(key for key, one in table.claims.items() if one.headline == "helps")
+    luck = replace(table.claims[key], headline="not shown", p_adjusted=0.3)
+    drawn = on(difference_charts.differences(replace(table, claims={**table.claims, key: luck}), False), "")
+    (hollow,) = [trace for trace in drawn if trace.name == "not shown after Holm"]
+    assert hollow.marker.symbol == "circle-open"
+    assert len(hollow.x) == 1
 
 
 def test_the_axis_of_likelihoods_runs_backwards_and_better_is_called_better(table: Table) -> None:
