@@ -48,8 +48,13 @@ _PROMISED = (
 )
 
 
+def verdict(run: "Run") -> None:
+    """What the evaluation shows, in a sentence or a few."""
+    verdict_panel.verdict_panel(table_of(run))
+
+
 def panel(run: "Run", propose: Callable[[EvaluationRecipe], None], live: bool) -> None:
-    """All results of an evaluation, as far as its cells are filled: the verdict, then part by part.
+    """All results of an evaluation, as far as its cells are filled, part by part; while it works the verdict leads.
 
     Args:
         propose: fills the form with a proposal, and turns to it; used as a callback.
@@ -60,7 +65,8 @@ def panel(run: "Run", propose: Callable[[EvaluationRecipe], None], live: bool) -
         if not table.damaged:
             caption(_PROMISED)
         return
-    verdict_panel.verdict_panel(table)
+    if live:
+        verdict_panel.verdict_panel(table)
     if (once := st.query_params.get(session.RESULTS_PART)) in _ONCE:
         st.session_state[session.RESULTS_PART] = _ONCE[once]
     part = st.segmented_control(

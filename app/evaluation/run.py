@@ -51,6 +51,8 @@ def panel(name: str, to_form: Callable[[], None]) -> None:
         what = f"Stage {min(done + 1, planned)} of {planned} · {describe(view, recipe)}"
         _, share, whole = how_far(run, view)
         run_progress(status, what, share, speed(view), left(view, recipe.batch_size), whole)
+        if status.state not in LIVE:  # before that it stands with the results, which are drawn less often
+            results.verdict(run)
         run_actions(run, status, clone, session.EVALUATION_RUN)
 
     def propose(wanted: EvaluationRecipe) -> None:
@@ -58,9 +60,9 @@ def panel(name: str, to_form: Callable[[], None]) -> None:
         to_form()
         st.toast("The form is filled in: its cost and the button are at the top.", icon=":material/edit_note:")
 
-    redraw_while_live(opened, "evaluation", EvaluationView, draw)
     from app.evaluation import results
 
+    redraw_while_live(opened, "evaluation", EvaluationView, draw)
     live = opened.status.state in LIVE
     results.panel(run, propose, live)
     st.fragment(_more, run_every=_LOG_EVERY if live else None)(run)

@@ -132,12 +132,8 @@ def run_header(run: Run, status: Status, parts: str) -> None:
     where = "" if record.launcher == "local" else f" · launched with {record.launcher}"
     said = f"{parts} · {model} · created {record.created.replace('T', ' ')}{where}"
     said += f" · {status.reason}" if status.state == "stopped" and status.reason else ""
-    caption(escaped(f"{recipe.capability} · {said}" if record.title else said))
-    if run.recorded:
-        caption(
-            "Real results that come with SPD Lab, without the weights: nothing is loaded. **Clone with changes** makes "
-            "a run of your own of it."
-        )
+    origin = ". Real results that come with SPD Lab, without the weights: nothing is loaded." if run.recorded else ""
+    caption(escaped((f"{recipe.capability} · {said}" if record.title else said) + origin))
     if status.state == "failed":
         failure("It failed:", status.reason)
     elif status.state == "lost" and status.reason:
