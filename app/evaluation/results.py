@@ -48,7 +48,7 @@ _PROMISED = (
 )
 
 
-def verdict(run: "Run") -> None:
+def draw_results_verdict(run: "Run") -> None:
     """What the evaluation shows, in a sentence or a few."""
     verdict_panel.verdict_panel(table_of(run))
 

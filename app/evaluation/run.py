@@ -52,7 +52,7 @@ def panel(name: str, to_form: Callable[[], None]) -> None:
         _, share, whole = how_far(run, view)
         run_progress(status, what, share, speed(view), left(view, recipe.batch_size), whole)
         if status.state not in LIVE:  # before that it stands with the results, which are drawn less often
-            results.verdict(run)
+            results.draw_results_verdict(run)
         run_actions(run, status, clone, session.EVALUATION_RUN)
 
     def propose(wanted: EvaluationRecipe) -> None:

@@ -60,7 +60,7 @@ def nothing_starts(empty_history: Path, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.delenv("SPD_ALLOW_CODE", raising=False)
     results = ModuleType(RESULTS)
     results.panel = lambda run, *_: __import__("streamlit").markdown(f"RESULTS of {len(run.id)}")  # type: ignore[attr-defined]
-    results.verdict = lambda _: None  # type: ignore[attr-defined]
+    results.draw_results_verdict = lambda _: None  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, RESULTS, results)
     monkeypatch.setattr("app.evaluation.results", results, raising=False)
 

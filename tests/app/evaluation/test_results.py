@@ -69,11 +69,11 @@ def script(name: str, live: bool = False) -> None:
     from app.ui import session
 
     def page() -> None:
-        from app.evaluation.results import panel, verdict
+        from app.evaluation.results import draw_results_verdict, panel
         from spd_core.runs.folder import open_run
 
         if not live:
-            verdict(open_run(name))
+            draw_results_verdict(open_run(name))
         panel(open_run(name), lambda asked: st.session_state.update({"proposed": asked}), live)
 
     st.navigation([st.Page(page, default=True), st.Page(session.SIDE_BY_SIDE, url_path="side-by-side")]).run()
