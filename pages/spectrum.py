@@ -27,9 +27,10 @@ else:
     at = session.selection(analysis)
     told = st.container()
     views.null_spectra(analysis)
-    left, right = st.columns((2, 3), gap="medium")
+    left, right, aside = st.columns((5, 10, 4), gap="medium", vertical_alignment="bottom")
     with left:
         rank = views.pick_rank(analysis)
+    with aside:
         contrast_views.make_contrast(analysis)
     if map_view.has_map(analysis):
         map_view.map_of_sites(analysis, rank)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from app.spectrum.numbers import Array, Panel
-from app.spectrum.panel_grid import AT_BOTTOM, Trace, assembled, linear_range, log_range, ratio_ticks
-from app.ui.figures import DASHES, INK, KEY, LANE_COLOURS, MUTED, VALUE, Drawing, plotly_text
+from app.spectrum.panel_grid import Trace, assembled, linear_range, log_range, ratio_ticks
+from app.ui.figures import DASHES, INK, KEY, LANE_COLOURS, MUTED, PAGE, VALUE, Drawing, plotly_text
 from spd_core.subspace.analysis import FULL, RANDOM, SHUFFLED
 from spd_core.subspace.spectrum import energy, energy_band
 from spd_core.subspace.verdict import SHARE
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 NULLS = (SHUFFLED, FULL, RANDOM)
 ACTIVATIONS, BAND, HEADS, RING = "activations", "bootstrap band", "KV heads", "selected"
+HEAD = HEADS.removesuffix("s")
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def singular_values(panels: Sequence[Panel], rank: int, look: Look) -> "go.Figur
         others = {name: _above(values / _norm(values, look)) for name, values in _others(panel, look)}
         traces += _comparisons(panel, others, hover, look)
     y = {"type": "log", "exponentformat": "power", "dtick": 1, "title": {"text": f"σ ({unit})", "standoff": 4}}
-    return assembled(panels, traces, rank, y=y, ranges=ranges, names_at=None, dark=look.dark, shared=look.shared)
+    return assembled(panels, traces, rank, y=y, ranges=ranges, dark=look.dark, shared=look.shared)
 
 
 def cumulative_energy(panels: Sequence[Panel], rank: int, look: Look) -> "go.Figure":
@@ -79,11 +80,13 @@ def cumulative_energy(panels: Sequence[Panel], rank: int, look: Look) -> "go.Fig
         first_null = next(((name, others[name]) for name in look.nulls if name in others), None)
         traces += _comparisons(panel, others, hover, look)
         if panel.error is not None:
-            ((_, curve),) = _comparisons(panel, {ACTIVATIONS: 1 - panel.error}, hover, look)
-            traces.append((panel, curve | {"meta": AT_BOTTOM}))
+            traces += _comparisons(panel, {ACTIVATIONS: 1 - panel.error}, hover, look)
         if first_null is not None:
-            traces.append(_needed(panel, *first_null, "bottom right", null_colour(first_null[0], look.dark), hover))
-        traces.append(_needed(panel, f"{panel.kind}s", panel.energy, "top left", _colour(panel, look.dark), hover))
+            traces.append(
+                _needed(panel, *first_null, "bottom right", null_colour(first_null[0], look.dark), hover, look)
+            )
+        own = _needed(panel, f"{panel.kind}s", panel.energy, "top left", _colour(panel, look.dark), hover, look)
+        traces.append(own)
     title = {"text": "share of the energy", "standoff": 4}
     y = {"tickformat": "~%", "tickvals": [0, 0.25, 0.5, 0.75, SHARE, 1], "title": title}
     return assembled(
@@ -92,7 +95,6 @@ def cumulative_energy(panels: Sequence[Panel], rank: int, look: Look) -> "go.Fig
         rank,
         y=y,
         ranges=linear_range(len(panels), 0, 1.06),
-        names_at=0.66,
         dark=look.dark,
         shared=look.shared,
         level=SHARE,
@@ -128,7 +130,6 @@ def ratio_to_null(panels: Sequence[Panel], rank: int, look: Look) -> "go.Figure"
         rank,
         y=y,
         ranges=ranges,
-        names_at=0.98,
         dark=look.dark,
         shared=look.shared,
         level=1.0,
@@ -147,7 +148,7 @@ def _others(panel: Panel, look: Look) -> Iterable[tuple[str, Array]]:
         if name in panel.nulls:
             yield name, panel.nulls[name]
     if HEADS in look.overlays and panel.heads is not None:
-        yield from ((f"KV head {i + 1}", values) for i, values in enumerate(panel.heads))
+        yield from ((f"{HEAD} {i + 1}", values) for i, values in enumerate(panel.heads))
 
 
 def _norm(values: Array, look: Look) -> float:
@@ -185,8 +186,8 @@ def _own(panel: Panel, values: Array, hover: str, look: Look, beside: str = "top
     return [clickable_curve(panel, values, f"{panel.kind}s", line, hover), *((panel, ring) for ring in rings)]
 
 
-def clickable_curve(panel: Panel, values: Array, name: str, line: Drawing, hover: str) -> Trace:
-    """A curve whose points can be clicked: each tells its site and direction."""
+def clickable_curve(panel: Panel, values: Array, name: str, line: Drawing, hover: str, group: str = "") -> Trace:
+    """A curve whose points can be clicked: each tells its site and direction; `group` is what the legend calls it."""
     x = np.arange(1, len(values) + 1)
     named = {at: f"<br>direction {at + 1}: {_said(panel, at)}" for at in panel.names}
     return panel, {
@@ -196,6 +197,7 @@ def clickable_curve(panel: Panel, values: Array, name: str, line: Drawing, hover
         "line": line,
         "marker": {"size": np.where(_marked(len(x)), 6, 0), "line": {"width": 0}, "color": line["color"]},
         "name": name,
+        "legendgroup": group or name,
         "hovertemplate": hover.replace("<extra>", "%{hovertext}<extra>") if named else hover,
         **({"hovertext": [named.get(int(i) - 1, "") for i in x]} if named else {}),
         "customdata": [[panel.layer, panel.kind, int(i) - 1] for i in x],
@@ -227,7 +229,7 @@ def ring_at(panel: Panel, values: Array, look: Look, beside: str = "top right") 
             "mode": "markers+text",
             "text": [f"direction {at + 1} {_said(panel, at)}".strip()],
             "textposition": beside,
-            "textfont": {"color": ink, "size": 12},
+            "textfont": {"color": ink, "size": 12, "shadow": _halo(look.dark)},
             "marker": {"size": 14, "symbol": "circle-open", "color": ink, "line": {"width": 2.5}},
             "name": RING,
             "hoverinfo": "skip",
@@ -243,12 +245,18 @@ def _comparisons(panel: Panel, series: Mapping[str, Array], hover: str, look: Lo
         muted = {"dash": DASHES[len(traces) % len(DASHES)], "width": 1.3, "color": MUTED[look.dark]}
         line = _null_line(name, look.dark, 2.0) if name in NULLS else muted
         x = np.arange(1, len(values) + 1)
+        group = HEADS if name.startswith(HEAD) else name
         curve = {"x": x, "y": values, "mode": "lines", "name": name, "hovertemplate": hover, "line": line}
-        traces.append((panel, curve))
+        traces.append((panel, curve | {"legendgroup": group}))
     return traces
 
 
-def _needed(panel: Panel, name: str, shares: Array, beside: str, colour: str, hover: str) -> Trace:
+def _halo(dark: bool) -> str:
+    """A CSS shadow of the page's colour around a text, so that no line strikes through it."""
+    return ", ".join(f"{x}px {y}px 2px {PAGE[dark]}" for x in (-2, 0, 2) for y in (-2, 0, 2))
+
+
+def _needed(panel: Panel, name: str, shares: Array, beside: str, colour: str, hover: str, look: Look) -> Trace:
     """A dot where a curve reaches `SHARE`, with how many directions that takes."""
     at = int(np.argmax(shares >= SHARE - 1e-12))
     return panel, {
@@ -257,9 +265,10 @@ def _needed(panel: Panel, name: str, shares: Array, beside: str, colour: str, ho
         "mode": "markers+text",
         "text": [f"<b>{at + 1}</b>"],
         "textposition": beside,
-        "textfont": {"color": colour, "size": 14},
+        "textfont": {"color": colour, "size": 14, "shadow": _halo(look.dark)},
         "marker": {"size": 9, "color": colour},
         "name": f"{name}: {SHARE:.0%}",
+        "legendgroup": name,
         "hovertemplate": hover,
     }
 

@@ -7,13 +7,13 @@ from app.spectrum.charts import Look, clickable_curve, ring_at
 from app.spectrum.contrast_numbers import ContrastPanel, summed
 from app.spectrum.numbers import Array, Panel
 from app.spectrum.panel_grid import Trace, assembled, linear_range, log_range
-from app.ui.figures import KEY, LANE_COLOURS, VALUE, Drawing, plotly_text
+from app.ui.figures import INK, KEY, VALUE, Drawing, plotly_text
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-_OTHER = LANE_COLOURS[4]
 _PLAIN = "dash"
+PLAIN = "plain subspace"
 LEAST = 1e-6
 """Shares below it are drawn there: of a direction along which nothing lies there is no logarithm."""
 
@@ -29,7 +29,7 @@ def held_together(panels: Sequence[ContrastPanel], rank: int, look: Look, mine: 
     }
     ranges = linear_range(len(panels), 0, 1.06)
     drawn = [one.panel for one in panels]
-    return assembled(drawn, traces, rank, y=y, ranges=ranges, names_at=0.42, dark=look.dark, shared=look.shared)
+    return assembled(drawn, traces, rank, y=y, ranges=ranges, dark=look.dark, shared=look.shared)
 
 
 def held_by_each(panels: Sequence[ContrastPanel], rank: int, look: Look, mine: str, theirs: str) -> "go.Figure":
@@ -39,7 +39,7 @@ def held_by_each(panels: Sequence[ContrastPanel], rank: int, look: Look, mine: s
     ranges = log_range([_drawable(curve) for one in panels for curve in (one.own,)], look.shared, headroom=0.2)
     y = {"type": "log", "tickformat": "~%", "dtick": 1, "title": {"text": "share of the energy", "standoff": 4}}
     drawn = [one.panel for one in panels]
-    return assembled(drawn, traces, rank, y=y, ranges=ranges, names_at=None, dark=look.dark, shared=look.shared)
+    return assembled(drawn, traces, rank, y=y, ranges=ranges, dark=look.dark, shared=look.shared)
 
 
 def _drawable(shares: Array) -> Array:
@@ -57,10 +57,13 @@ def _traces(
     *,
     plain: bool,
 ) -> list[Trace]:
-    colours = {mine: _colour(one.panel, look.dark), theirs: _OTHER[look.dark]}
+    colours = {mine: _colour(one.panel, look.dark), theirs: INK[look.dark]}
     shares = dict(zip(colours, (one.own, one.numbers.other), strict=True))
+    groups = {mine: f"{plotly_text(mine)}, {one.panel.kind}s", theirs: plotly_text(theirs)}
     traces = [
-        clickable_curve(one.panel, of(shares[name]), plotly_text(name), {"color": colour, "width": 2.5}, hover)
+        clickable_curve(
+            one.panel, of(shares[name]), plotly_text(name), {"color": colour, "width": 2.5}, hover, groups[name]
+        )
         for name, colour in colours.items()
     ]
     traces += [(one.panel, ring) for ring in ring_at(one.panel, of(one.own), look)]
@@ -73,7 +76,8 @@ def _traces(
 def _dashed(values: Array, name: str, colour: str, hover: str) -> Drawing:
     line = {"color": colour, "width": 1.6, "dash": _PLAIN}
     x = list(range(1, len(values) + 1))
-    return {"x": x, "y": values, "mode": "lines", "name": f"{name}, plain", "line": line, "hovertemplate": hover}
+    return {"x": x, "y": values, "mode": "lines", "name": f"{name}, plain", "line": line, "hovertemplate": hover,
+            "legendgroup": PLAIN}  # fmt: skip
 
 
 def _colour(panel: Panel, dark: bool) -> str:

@@ -56,7 +56,7 @@ def site_text(panel: Panel, measure: str, rank: int) -> str:
     if measure == EFFECT:
         return signed(number, "+.2f")
     star = "*" * (measure == AGAINST and panel.beyond_luck is True)
-    return {KEPT: f"{number:g}", AGAINST: f"{number:.1f}{star}"}.get(measure, f"{number:.0f}")
+    return {KEPT: f"{number:.1f}", AGAINST: f"{number:.1f}{star}"}.get(measure, f"{number:.0f}")
 
 
 def site_map(
@@ -97,8 +97,8 @@ def site_map(
         "hovertemplate": "layer %{x} %{y}<br>%{text}<extra></extra>",
     }
     layout = {
-        "height": 168,
-        "margin": {"l": 8, "r": 8, "t": 8, "b": 8},
+        "height": 190,
+        "margin": {"l": 8, "r": 8, "t": 30, "b": 8},  # above the cells is room for the toolbar
         "xaxis": _AXIS | {"title": {"text": "layer", "standoff": 4}, "range": [-0.55, len(layers) - 0.45]},
         "yaxis": _AXIS | {"range": [1.55, -0.55]},
         "shapes": _frame(layers.index(selected[0]), KINDS.index(selected[1]), dark),

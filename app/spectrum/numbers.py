@@ -20,11 +20,14 @@ from spd_core.subspace.spectrum import (
     choose_rank,
     effective_rank,
     energy,
+    held_percent,
     stable_rank,
 )
 from spd_core.subspace.verdict import steepness
 
 Array = NDArray[np.floating[Any]]
+CONTEXT, LOSS_TOKEN, OTHER_TEXTS = "context", "loss token", "other texts"
+"""Groups of gradient rows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,15 +112,16 @@ def panels_of(
 
 
 def panel_table(panels: Sequence[Panel], rank: int) -> list[dict[str, Any]]:
-    """The table twin of the spectrum figures, a row for each site; energy in percent, rounded down, never up."""
+    """The table twin of the spectrum figures, a row for each site; energy in percent with one decimal, as
+    everywhere: what is kept is rounded down, and what is lost up."""
     return [
         {
             "Site": panel.label,
             "Rank kept": panel.rank(rank),
-            "Energy kept": float(np.floor(1e4 * panel.energy[panel.rank(rank) - 1] + 1e-6) / 100),
+            "Energy kept": held_percent(panel.energy[panel.rank(rank) - 1]),
             "Activations lost": None
             if panel.error is None
-            else float(np.ceil(1e4 * panel.error[panel.rank(rank) - 1] - 1e-6) / 100),
+            else 100 - held_percent(1 - panel.error[panel.rank(rank) - 1]),
             "Effective rank": effective_rank(panel.values),
             "Stable rank": stable_rank(panel.values),
             **{f"r at {share:.0%}": panel.rank_for(share) for share in (0.9, 0.95, 0.99)},
@@ -203,7 +207,7 @@ def row_groups(analysis: Analysis, by: Coordinates | None, most: int = 5) -> tup
     no `&quot;`.
 
     Coloured by whether it is a loss token; given the coordinates of a site, by example: the `most` examples with
-    the most energy there are told apart, and the rest are "other".
+    the most energy there are told apart, and the rest are `OTHER_TEXTS`.
     """
     texts = token_texts(analysis)
     example, position = analysis.example_of, analysis.position_of
@@ -212,10 +216,10 @@ def row_groups(analysis: Analysis, by: Coordinates | None, most: int = 5) -> tup
         for text, e, t in zip(texts, example, position, strict=True)
     ]
     if by is None:
-        return ["loss token" if on else "context" for on in analysis.supervised], said
+        return [LOSS_TOKEN if on else CONTEXT for on in analysis.supervised], said
     size = np.bincount(example, (by.gradient**2).sum(1))
     named = {int(e): plotly_text(analysis.examples[e].id) for e in np.argsort(-size)[:most]}
-    return [named.get(int(e), "other") for e in example], said
+    return [named.get(int(e), OTHER_TEXTS) for e in example], said
 
 
 def token_texts(analysis: Analysis) -> list[str]:

@@ -1,4 +1,4 @@
-"""Small multiples over log i: a row of panels for each layer, key beside value, each with its names inside. Pure."""
+"""Small multiples over log i: a row of panels for each layer, key beside value, with one legend. Pure."""
 
 import math
 from collections.abc import Sequence
@@ -14,20 +14,12 @@ from spd_core.subspace.spectrum import held_percent
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-AT_BOTTOM = "name at the bottom"
+REMOVED = "removed by projecting"
 Trace = tuple[Panel, Drawing]
 Range = tuple[float, float]
 
-_TOP, _BOTTOM = 52, 44  # room for the titles of the first row, and for the axis below the last
-_LINE = 16  # from one name inside a panel to the next, in pixels
-_HALO = ("rgba(255,255,255,0.7)", "rgba(18,24,30,0.7)")  # behind names: on a phone a curve may run there
-_SAMPLES = {
-    "solid": "━━",
-    "dash": "<b>– –</b>",
-    "dot": "<b>· · ·</b>",
-    "dashdot": "<b>– ·</b>",
-    "longdash": "<b>— —</b>",
-}
+_TITLE = 46  # room for the titles of the first row, in pixels
+_TOP, _BOTTOM = _TITLE + 30, 44  # with a line of the legend above them; for the axis below the last row
 
 
 def row_height(rows: int) -> int:
@@ -81,17 +73,14 @@ def assembled(
     *,
     y: Drawing,
     ranges: Sequence[Range],
-    names_at: float | None,
     dark: bool,
     shared: bool,
     level: float | None = None,
 ) -> "go.Figure":
-    """All panels with their curves, what a projection removes, and the curves' names.
+    """All panels with their curves, what a projection removes, and one legend for all.
 
     Args:
         y: what all vertical axes have, and `ranges` the ends of each.
-        names_at: height of the uppermost name, as a share of the panel; they stand left of the rank, or at the edge.
-            None where the lower left corner is free.
         level: a height to mark by a thin line.
     """
     layers = tuple(sorted({panel.layer for panel in panels}))
@@ -107,18 +96,17 @@ def assembled(
         shapes += _rank_shapes(panel, number, rank, dark)
         if level is not None:
             shapes.append(_level_line(level, number, dark))
-        notes += _titles(panel, number, rank, names_at, dark)
-        named = [trace for of, trace in traces if of is panel]
-        notes += _names(panel, number, rank, named, names_at, dark)
+        notes.append(_title(panel, number, rank))
     rows = len(layers)
     layout |= {
         "shapes": shapes,
         "annotations": notes,
         "height": row_height(rows) * rows + _TOP,
         "margin": {"l": 58, "r": 10, "t": _TOP, "b": _BOTTOM},
-        "showlegend": False,
+        "legend": _legend(rows, dark),
     }
-    data = [_placed(trace, _axis(panel, layers)) for panel, trace in traces]
+    _name_shade(shapes)
+    data = _named_once([_placed(trace, _axis(panel, layers)) for panel, trace in traces])
     return build_figure(data, layout, dark=dark)
 
 
@@ -174,7 +162,15 @@ def _rank_shapes(panel: Panel, number: int | str, rank: int, dark: bool) -> list
     line = {"type": "line", "x0": edge, "x1": edge, "line": {"dash": "dash", "width": 1.5, "color": ink}, **span}
     if kept >= d_kv:
         return [line]
-    shade = {"type": "rect", "x0": edge, "x1": d_kv * 1.06, "fillcolor": ink, "opacity": 0.09, "line": {"width": 0}}
+    shade = {
+        "type": "rect",
+        "name": REMOVED,
+        "x0": edge,
+        "x1": d_kv * 1.06,
+        "fillcolor": ink,
+        "opacity": 0.09,
+        "line": {"width": 0},
+    }
     return [line, {**shade, **span, "layer": "below"}]
 
 
@@ -184,61 +180,54 @@ def _level_line(level: float, number: int | str, dark: bool) -> Drawing:
             "yref": f"y{number}", "line": line, "layer": "below"}  # fmt: skip
 
 
-def _titles(panel: Panel, number: int | str, rank: int, names_at: float | None, dark: bool) -> list[Drawing]:
-    """Above the panel: which site it is, and what the rank keeps of it; at the line, what lies right of it."""
+def _name_shade(shapes: Sequence[Drawing]) -> None:
+    """Have the first shade in the legend: it stands for all."""
+    for shade in [one for one in shapes if one.get("name") == REMOVED][:1]:
+        shade |= {"showlegend": True, "legendrank": 2000}
+
+
+def _title(panel: Panel, number: int | str, rank: int) -> Drawing:
+    """Above the panel: which site it is, and what the rank keeps of it."""
     kept = panel.rank(rank)
     share = held_percent(panel.energy[kept - 1])
-    at = {"xref": f"x{number} domain", "yref": f"y{number} domain", "showarrow": False}
-    title = {
-        "text": f"<b>Layer {panel.layer} · {panel.kind}</b><br>rank {kept} keeps {share:g} %",
+    return {
+        "text": f"<b>Layer {panel.layer} · {panel.kind}</b><br>rank {kept} keeps {share:.1f} %",
         "x": 0, "y": 1, "xanchor": "left", "yanchor": "bottom", "yshift": 4, "align": "left", "font": {"size": 13},
+        "xref": f"x{number} domain", "yref": f"y{number} domain", "showarrow": False,
     }  # fmt: skip
-    if kept >= len(panel.values):
-        return [title | at]
-    removed = {
-        "text": "removed", "x": math.log10(kept + 0.5), "y": max(names_at or 1.0, 0.88) - 0.02, "xref": f"x{number}",
-        "xanchor": "left", "yanchor": "top", "xshift": 2, "textangle": 90, "font": {"size": 11, "color": MUTED[dark]},
-    }  # fmt: skip
-    return [title | at, at | removed]
 
 
-def _names(
-    panel: Panel, number: int | str, rank: int, traces: Sequence[Drawing], names_at: float | None, dark: bool
-) -> list[Drawing]:
-    """The curves' names with a sample of each, one below the other where no curve runs; the own one first.
+# --- the legend ----------------------------------------------------------------------------------------------
 
-    A curve that runs there has its name at the bottom, which its `meta` says.
+
+def _legend(rows: int, dark: bool) -> Drawing:
+    """Above the titles of the first row, where no curve runs; on a phone it takes as many lines as it needs."""
+    return {
+        "orientation": "h",
+        "x": 0,
+        "xanchor": "left",
+        "y": 1 + _TITLE / (row_height(rows) * rows - _BOTTOM),
+        "yanchor": "bottom",
+        "font": {"size": 13, "color": INK[dark]},
+        "tracegroupgap": 0,
+    }
+
+
+def _named_once(data: Sequence[Drawing]) -> list[Drawing]:
+    """The curves, each of whose groups stands in the legend once; a click there hides it in all panels.
+
+    A group that is called otherwise than its curves has an entry without a curve. Curves that can be clicked, a site's
+    own, come first. What is written beside a point is drawn last: nothing strikes through it.
     """
-    kept = panel.rank(rank)
-    named = sorted((one for one in traces if one["mode"] != "markers+text"), key=lambda one: one["mode"] == "lines")
-    if names_at is None:
-        corner = {"x": 0, "xref": f"x{number} domain", "xanchor": "left", "yanchor": "bottom", "xshift": 6, "y": 0.01}
-    elif kept > 0.3 * len(panel.values):
-        corner = {"x": math.log10(kept + 0.5), "xref": f"x{number}", "xanchor": "right", "y": names_at}
-    else:
-        corner = {"x": 1, "xref": f"x{number} domain", "xanchor": "right", "y": names_at}
-    stacked = {"yanchor": "top", "xshift": -8, **corner, "yref": f"y{number} domain"}
-    lowest = {**stacked, "yanchor": "bottom", "y": 0.02}
-    halo = {} if corner["x"] == 1 else {"bgcolor": _HALO[dark]}  # in the shade it would be a patch
-    notes, at = [], 0
-    for trace in named:
-        low = trace.get("meta") == AT_BOTTOM
-        place = lowest if low else stacked | {"yshift": _LINE * (len(named) - 1 - at if names_at is None else -at)}
-        at += not low
-        font = {"size": 12, "color": trace["line"].get("color", MUTED[dark])}
-        notes.append(
-            {
-                **place,
-                "text": f"{_sample(trace)} {trace['name']}",
-                "showarrow": False,
-                "font": font,
-                **halo,
-            }
-        )
-    return notes
-
-
-def _sample(trace: Drawing) -> str:
-    if "fill" in trace:
-        return f'<span style="color:{trace["fillcolor"]}">██</span>'
-    return _SAMPLES[trace["line"].get("dash", "solid")]
+    named: set[str] = set()
+    drawn: list[Drawing] = []
+    for trace in sorted(data, key=lambda one: one["mode"] == "markers+text"):
+        group = str(trace.get("legendgroup") or trace["name"])
+        entry = {"legendgroup": group, "legendrank": 1 if trace["mode"] == "lines+markers" else 1000}
+        new = group not in named and trace["mode"] != "markers+text"
+        if new and group != trace["name"]:
+            sample = {"x": [None], "y": [None], "mode": "lines", "name": group, "line": trace["line"]}
+            drawn.append({"type": "scatter", **sample, **entry, "showlegend": True})
+        drawn.append({**trace, **entry, "showlegend": new and group == trace["name"]})
+        named |= {group} if new else set()
+    return drawn

@@ -1,12 +1,13 @@
 """Figures of subspaces: their overlap, and the gradient rows on principal components. Numbers to plotly, pure."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from app.spectrum.numbers import Array, Overlap
-from app.ui.figures import DASHES, INK, KEY, VALUE, Drawing, build_figure, cell_labels
+from app.spectrum.numbers import CONTEXT, LOSS_TOKEN, OTHER_TEXTS, Array, Overlap
+from app.ui.figures import ACCENT, DASHES, INK, MUTED, TEXT_COLOURS, Drawing, build_figure, cell_labels
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -76,10 +77,13 @@ def rows_scatter(
 
     `axes` are directions on the components, by name: a line through the middle, as long as it lies in this plane.
     """
-    colours = [(KEY, VALUE)[at % 2][dark] for at in range(2)] + ["#009E73", "#CC79A7", "#F0E442", "#999999"]
+    known = {CONTEXT: MUTED, OTHER_TEXTS: MUTED, LOSS_TOKEN: ACCENT}
+    of_texts = itertools.cycle(TEXT_COLOURS)
+    named = list(dict.fromkeys(groups))
+    colours = {name: (known[name] if name in known else next(of_texts))[dark] for name in named}
     symbols = ("circle", "diamond", "square", "x", "triangle-up", "cross")
     data: list[Drawing] = []
-    for at, name in enumerate(dict.fromkeys(groups)):
+    for at, name in enumerate(named):
         mine = [i for i, group in enumerate(groups) if group == name]
         data.append(
             {
@@ -89,7 +93,7 @@ def rows_scatter(
                 "mode": "markers",
                 "name": name,
                 "customdata": [[i, said[i]] for i in mine],
-                "marker": {"size": 7, "opacity": 0.75, "color": colours[at % 6], "symbol": symbols[at % 6]},
+                "marker": {"size": 7, "opacity": 0.75, "color": colours[name], "symbol": symbols[at % 6]},
                 "hovertemplate": "%{customdata[1]}<br>(%{x:.3g}, %{y:.3g}) nats per unit"
                 "<extra>%{fullData.name}</extra>",
             }

@@ -89,9 +89,9 @@ def _pick_scales(which: str) -> tuple[bool, bool]:
 
 
 _COLUMNS = {
-    "Energy kept": ("%.2f %%", "Share of Σσ² in the directions kept"),
+    "Energy kept": ("%.1f %%", "Share of Σσ² in the directions kept"),
     "Activations lost": (
-        "%.2f %%",
+        "%.1f %%",
         "‖K − K P‖² / ‖K‖² over all tokens: the share of the keys or values that projecting removes",
     ),
     "Effective rank": ("%.1f", "Over how many directions σ is spread: exp of the entropy of σ / Σσ"),
@@ -140,7 +140,7 @@ def curves(which: str, analysis: "Analysis", rank: int, place: "DeltaGenerator")
 
 
 def _figure(which: str, panels: list[Panel], rank: int, look: charts.Look) -> None:
-    kept = "; ".join(f"{row['Site']} keeps {row['Energy kept']:.2f} %" for row in numbers.panel_table(panels, rank))
+    kept = "; ".join(f"{row['Site']} keeps {row['Energy kept']:.1f} %" for row in numbers.panel_table(panels, rank))
     alts = {
         VALUES: f"Singular values on a log scale for each site, with the rank {rank} marked.",
         RATIO: f"Singular values over those of a null, both at norm 1, for each site, with the rank {rank} marked.",

@@ -16,6 +16,16 @@ KEY, VALUE = ("#0072B2", "#56B4E9"), ("#B84E00", "#E69F00")
 INK, GRID = ("#17212b", "#e9eef2"), ("#d5dce2", "#33404b")
 MUTED = ("#5b6875", "#9aa7b3")
 PAPER = ("#ffffff", "#1c252d")
+PAGE = ("#ffffff", "#12181e")
+# What the app points out, and which text a point is of: told apart from keys, values and nulls, which have the others.
+ACCENT = ("#0b6285", "#7cc7e8")
+TEXT_COLOURS = (
+    ("#332288", "#A99BFF"),
+    ("#882255", "#F08BB8"),
+    ("#117733", "#7FD18E"),
+    ("#8A7A00", "#DDCC77"),
+    ("#AA4455", "#FFA3AE"),
+)
 # One a lane; dashes and markers tell lanes apart without them.
 LANE_COLOURS = (
     ("#17212b", "#e9eef2"),

@@ -128,6 +128,10 @@ def empty_page(what: str) -> None:
     st.stop()
 
 
+_BUTTONS_IN_THE_WAY = ["zoom2d", "pan2d", "select2d", "lasso2d", "zoomIn2d", "zoomOut2d", "autoScale2d"]
+"""Of plotly's toolbar, which lies over the figure: the mouse does the same. What stays resets the axes, or saves."""
+
+
 def chart(figure: "Figure", *, key: str, alt: str, pick: Callable[[Any], None] | None = None) -> None:
     """Draw a figure in its own theme, with plotly's buttons (PNG among them).
 
@@ -147,7 +151,7 @@ def chart(figure: "Figure", *, key: str, alt: str, pick: Callable[[Any], None] |
         theme=None,
         selection_mode="points",
         on_select=picked if pick else "ignore",
-        config={"displaylogo": False, "toImageButtonOptions": image},
+        config={"displaylogo": False, "toImageButtonOptions": image, "modeBarButtonsToRemove": _BUTTONS_IN_THE_WAY},
     )
 
 

@@ -93,7 +93,7 @@ def test_panels_share_their_axes_and_carry_their_own_rank(build: Any, panels: li
     kept = [np.floor(1000 * (sigma(site)[:n] ** 2).sum() / (sigma(site) ** 2).sum() + 1e-9) / 10
             for site, n in zip(ROWS, (8, 5, 8, 8), strict=True)]  # fmt: skip
     assert titles(figure) == [
-        f"<b>Layer {layer} · {kind}</b><br>rank {n} keeps {share:g} %"
+        f"<b>Layer {layer} · {kind}</b><br>rank {n} keeps {share:.1f} %"
         for (layer, kind), n, share in zip(ROWS, (8, 5, 8, 8), kept, strict=True)
     ]
     lines = [shape.x0 for shape in figure.layout.shapes if shape.type == "line" and shape.x0 == shape.x1]
@@ -110,14 +110,21 @@ def test_panels_share_their_axes_and_carry_their_own_rank(build: Any, panels: li
     assert free(build(panels, 8, Look(shared=False))) == 4
 
 
-def test_overlays_are_drawn_and_named_in_every_panel(panels: list[Panel]) -> None:
+def legend(figure: Any) -> list[str]:
+    """What the legend names: curves, and a shade for what projecting removes."""
+    entries = [trace for trace in figure.data if trace.showlegend]
+    shades = [shape.name for shape in figure.layout.shapes if shape.showlegend]
+    return [trace.name for trace in sorted(entries, key=lambda one: one.legendrank)] + shades
+
+
+def test_overlays_are_drawn_in_every_panel_and_named_once(panels: list[Panel]) -> None:
     look = Look(overlays=(NULL, charts.BAND, charts.HEADS, "not captured"))
     figure = charts.singular_values(panels, 4, look)
     names = (NULL, charts.BAND, "KV head 1", "KV head 2")
     for name in names:
         assert len([trace for trace in figure.data if trace.name == name]) == 4, name
-        assert len([note for note in figure.layout.annotations if note.text.endswith(f" {name}")]) == 4, name
-    assert not figure.layout.showlegend
+    assert legend(figure) == ["keys", "values", charts.BAND, NULL, charts.HEADS, panel_grid.REMOVED]
+    assert not any(name in note.text for note in figure.layout.annotations for name in names), "no name over a curve"
     null = next(trace for trace in figure.data if trace.name == NULL)
     np.testing.assert_allclose(null.y, panels[0].nulls[NULL])
     head = next(trace for trace in figure.data if trace.name == "KV head 2")
@@ -134,8 +141,6 @@ def test_nulls_are_told_apart_by_dash_and_by_colour(panels: list[Panel]) -> None
         lines = {trace.name: trace.line for trace in figure.data if trace.name in charts.NULLS}
         assert len({line.dash for line in lines.values()}) == 3
         assert len({line.color for line in lines.values()}) == 3
-        named = {note.text.rpartition("> ")[2]: note.font.color for note in figure.layout.annotations}
-        assert {name: named[name] for name in lines} == {name: line.color for name, line in lines.items()}
 
 
 def test_neither_band_nor_null_squashes_the_curves(panels: list[Panel]) -> None:
@@ -347,10 +352,10 @@ def test_the_table_is_the_twin_of_the_figures(panels: list[Panel]) -> None:
         kept = np.cumsum(squares) / squares.sum()
         rank = min(6, np.linalg.matrix_rank(ROWS[site] - ROWS[site].mean(0)))
         assert row["Rank kept"] == rank
-        assert 0 <= 100 * kept[rank - 1] - row["Energy kept"] < 0.0101, "rounded down, never up"
+        assert 0 <= 100 * kept[rank - 1] - row["Energy kept"] < 0.1001, "rounded down, never up"
         for share in (90, 95, 99):
             assert row[f"r at {share}%"] == int(np.argmax(kept >= share / 100)) + 1
-        assert row["Activations lost"] == pytest.approx(100 * (1 - np.linspace(0.1, 1, D)[rank - 1]), abs=0.011)
+        assert 0 <= row["Activations lost"] - 100 * (1 - np.linspace(0.1, 1, D)[rank - 1]) < 0.1001, "rounded up"
         assert row["Stable rank"] == pytest.approx(squares.sum() / squares[0])
         assert row["σ₁"] == pytest.approx(sigma(site)[0])
 

@@ -93,13 +93,13 @@ def test_its_page_draws_both_energies_and_claims_no_spectrum(made: Analysis) -> 
     curves = {
         trace["name"]: numbers(trace["y"])
         for trace in drawn(at)
-        if (trace["xaxis"], trace["name"]) != ("x", "selected") and trace["xaxis"] == "x"
+        if trace.get("xaxis") == "x" and trace["name"] != "selected"
     }
     assert curves.keys() >= {"arithmetic", "multiple-choice", "arithmetic, plain", "multiple-choice, plain"}
     own = (found.values**2).cumsum() / (found.values**2).sum()
     np.testing.assert_allclose(curves["arithmetic"], own, atol=1e-9)
     assert curves["multiple-choice"][24] < curves["multiple-choice, plain"][24], "left out, not shared"
-    assert f"rank 25 keeps {np.floor(1000 * own[24]) / 10:g} %" in str(figures(at)[0]["layout"]["annotations"])
+    assert f"rank 25 keeps {np.floor(1000 * own[24]) / 10:.1f} %" in str(figures(at)[0]["layout"]["annotations"])
     assert len(panel_titles(figures(at)[0])) == 4
     row = at.dataframe[0].value.iloc[0]
     assert row["Of arithmetic"] == pytest.approx(100 * own[24], abs=0.1)
