@@ -34,10 +34,13 @@ class Strip:
         """Where it stands, heard or not."""
         return self.faders.get(channel, 1.0)
 
+    def silent(self, channel: int) -> bool:
+        """Whether it is 0 wherever its fader stands: muted, or another one is solo."""
+        return channel in self.muted or (bool(self.solo) and channel not in self.solo)
+
     def gain(self, channel: int) -> float:
         """What the channel is multiplied by."""
-        silent = channel in self.muted or (self.solo and channel not in self.solo)
-        return 0.0 if silent else self.fader(channel)
+        return 0.0 if self.silent(channel) else self.fader(channel)
 
     def gains(self, place: SitePlace) -> SiteGains:
         """What the strip means for its site; directions that go with the others are not named."""

@@ -34,14 +34,13 @@ def is_untouched() -> bool:
 
 def fill_form(comparison: Comparison, analysis: "Analysis") -> None:
     """Have a result's prompt, sampling, lanes or sweep in the widgets, as far as they can say it."""
-    _prompt(comparison, analysis)
+    fill_prompt(comparison, analysis)
     sampling = comparison.sampling
     values = {
         session.PROMPT_STYLE: comparison.prompt_style,
         session.CHOICE: "greedy" if sampling.greedy else "sample",
         session.TOP_P: sampling.top_p,
         session.NEW_TOKENS: sampling.max_new_tokens,
-        session.SEED: sampling.seed,
         session.SAME_NOISE: sampling.shared_randomness,
         session.MODE: SWEEP if comparison.grid else LANES,
     }
@@ -61,8 +60,9 @@ def fill_form(comparison: Comparison, analysis: "Analysis") -> None:
     st.session_state.update(values)
 
 
-def _prompt(comparison: Comparison, analysis: "Analysis") -> None:
-    """The example whose prompt it is, so that its answer is known; else a prompt of one's own."""
+def fill_prompt(comparison: Comparison, analysis: "Analysis") -> None:
+    """Its seed, and the example whose prompt it is, so that its answer is known; else a prompt of one's own."""
+    st.session_state[session.SEED] = comparison.sampling.seed
     state, places = st.session_state, {example.id: at for at, example in enumerate(analysis.examples)}
     state[session.PROMPT] = comparison.prompt
     for source, split in SOURCES.items():

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, cast
 
 import streamlit as st
 
-from app.side_by_side.filling import fill_form, is_untouched
+from app.side_by_side.filling import fill_form, fill_prompt, is_untouched
 from app.ui import session
 from app.ui.links import write_linked
 from app.ui.recorded_texts import open_once, recorded_for
@@ -64,6 +64,15 @@ def refill(name: str) -> None:
     """Show a result, and fill the form with what made it."""
     show_result(name)
     st.session_state.pop(session.FILLED, None)
+
+
+def show_cell(name: str) -> None:
+    """Show the texts of a cell of a repeat, with their prompt and seed in the form; lanes and mix stay as they are."""
+    analysis, result = session.in_hand(), open_result(name)
+    show_result(name)
+    st.session_state[session.FILLED] = name
+    if analysis is not None:
+        fill_prompt(result, analysis)
 
 
 def _open(name: str) -> None:

@@ -26,6 +26,8 @@ from spd_core.recipes.lanes import Grid, LaneSpec
 from spd_core.text import shown
 
 if TYPE_CHECKING:
+    from streamlit.delta_generator import DeltaGenerator
+
     from spd_core.subspace.analysis import Analysis
 
 
@@ -62,8 +64,11 @@ def pick_base(analysis: "Analysis") -> LaneSpec:
     )
 
 
-def pick_specs(analysis: "Analysis", base: LaneSpec) -> tuple[LaneSpec, ...]:
+def pick_specs(analysis: "Analysis", base: LaneSpec, desk: "DeltaGenerator") -> tuple[LaneSpec, ...]:
     """All lanes of the comparison.
+
+    Args:
+        desk: where the mixing desk is drawn.
 
     Raises:
         InputError: a rank or strength that cannot be, or too many lanes.
@@ -102,7 +107,7 @@ def pick_specs(analysis: "Analysis", base: LaneSpec) -> tuple[LaneSpec, ...]:
             disabled=RANDOM not in (more or []),
             help="The same seed draws the same subspace again.",
         )
-    with row:
+    with desk:
         mixed = pick_mix(analysis, int(base.rank))
     chosen_lanes = chosen_specs(
         base,

@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from spd_core.subspace.analysis import Analysis
 
 _LOUDEST, _STEP = 4.0, 0.25
-_MUTE, _SOLO = "mute", "solo"
-_WIDE = 420  # of the desk, in pixels
+_MUTE, _SOLO = "remove", "keep only"
 
 
 def pick_mix(analysis: "Analysis", rank: int) -> tuple[LaneSpec, ...]:
@@ -35,12 +34,11 @@ def pick_mix(analysis: "Analysis", rank: int) -> tuple[LaneSpec, ...]:
         rank: of the projected lane; that of the mixed one where its gains need no more.
     """
     strips = _strips(analysis)
-    with st.popover(
-        "Mixing desk",
+    with st.expander(
+        "Mixing desk: a gain for each direction",
         icon=":material/instant_mix:",
         key=session.DESK_OPEN,
         on_change="rerun",
-        help="A gain for each leading direction of a site, as a lane of its own",
     ) as desk:
         if desk.open:
             _draw(analysis, strips)
@@ -141,10 +139,16 @@ def _draw(analysis: "Analysis", strips: Mapping[SitePlace, Strip]) -> None:
     values = analysis.sites[analysis.site(*place)].values
     shares = values**2 / (values**2).sum()
     names = names_of(analysis)
-    for number in strip.directions:
-        short = f"**d{number}** {shares[number - 1]:.1%}"
-        _channel(place, strip, number, f"Direction {number}", short, names.get((*place, number - 1), ""))
-    _channel(place, strip, OTHERS, "All other directions", "all others")
+    channels = (*strip.directions, OTHERS)
+    half = (len(channels) + 1) // 2
+    for column, own in zip(st.columns(2, gap="medium"), (channels[:half], channels[half:]), strict=True):
+        with column:
+            for number in own:
+                if number == OTHERS:
+                    _channel(place, strip, OTHERS, "All other directions", "**all others**")
+                    continue
+                called = names.get((*place, number - 1), "")
+                _channel(place, strip, number, f"Direction {number}", _short(number, shares[number - 1], called))
     _say_mix(strips)
     state = st.session_state
     state[session.MIX_CONTROL_SHOWN] = bool(state.get(session.MIX_CONTROL))
@@ -156,7 +160,7 @@ def _draw(analysis: "Analysis", strips: Mapping[SitePlace, Strip]) -> None:
     )
     if mix := faders.mix_of(strips):
         caption("The mixed model as an ordinary checkpoint:")
-        st.code(fold_command(analysis, mix), language="bash", wrap_lines=True, width=_WIDE)
+        st.code(fold_command(analysis, mix), language="bash", wrap_lines=True)
 
 
 def _pick_site(analysis: "Analysis", strips: Mapping[SitePlace, Strip]) -> SitePlace:
@@ -201,22 +205,34 @@ def _presets(analysis: "Analysis", place: SitePlace, strip: Strip, nonzero: int)
             )
 
 
-def _channel(place: SitePlace, strip: Strip, channel: int, name: str, short: str, called: str = "") -> None:
-    """Fader, mute and solo of a channel, in a row.
+def _short(number: int, share: float, called: str) -> str:
+    """What stands before a direction's fader, as markdown: its number, its energy, and what somebody calls it."""
+    return f"**d{number}** · {share:.1%} of the energy{f' · {escaped(called)}' if called else ''}"
+
+
+def _channel(place: SitePlace, strip: Strip, channel: int, name: str, short: str) -> None:
+    """A channel: what it is, whether it is removed or alone kept, and its fader, which rests at 0 while it is silent.
 
     Args:
         short: what stands before them, as markdown.
-        called: what somebody calls the direction.
     """
     state, key = st.session_state, f"{session.FADER}_{place[0]}_{place[1]}_{channel}"
-    state[key] = strip.fader(channel)
+    state[key] = strip.gain(channel)
     keys = f"{key}_keys"
     state[keys] = [_MUTE] * (channel in strip.muted) + [_SOLO] * (channel in strip.solo)
     loudest = max(_LOUDEST, abs(strip.fader(channel)))
-    if called:
-        caption(f"d{channel}: {escaped(called)}")
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.markdown(f":small[{short if strip.gain(channel) else f'~~{short}~~'}]", width=72)  # struck out: removed
+    with st.container(gap=None):
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            st.markdown(f":small[{short if strip.gain(channel) else f'~~{short}~~'}]", width="stretch")
+            st.pills(
+                f"{name}: remove it, or keep only it",
+                (_MUTE, _SOLO),
+                selection_mode="multi",
+                key=keys,
+                label_visibility="collapsed",
+                width="content",
+                on_change=lambda: _put(place, strip.pressed(channel, _MUTE in state[keys], _SOLO in state[keys])),
+            )
         st.slider(
             f"Gain of {name[0].lower()}{name[1:]}",
             -loudest,
@@ -225,17 +241,8 @@ def _channel(place: SitePlace, strip: Strip, channel: int, name: str, short: str
             key=key,
             format="× %g",
             label_visibility="collapsed",
-            width=190,
+            disabled=strip.silent(channel),
             on_change=lambda: _put(place, strip.moved(channel, state[key])),
-        )
-        st.pills(
-            f"{name}: mute or solo",
-            (_MUTE, _SOLO),
-            selection_mode="multi",
-            key=keys,
-            label_visibility="collapsed",
-            width="content",
-            on_change=lambda: _put(place, strip.pressed(channel, _MUTE in state[keys], _SOLO in state[keys])),
         )
 
 
@@ -245,7 +252,7 @@ def _say_mix(strips: Mapping[SitePlace, Strip]) -> None:
     if not mix:
         caption(f"Every gain is 1: no lane yet. The first {FADERS} directions have faders; 0 removes, below 0 flips.")
         return
-    said = f"**Mixed: {escaped(gains_in_words(mix))}.** K̃ = K + Σ (gᵢ − 1) uᵢ uᵢᵀ K; 0 removes, 1 keeps."
-    st.markdown(f":small[{said}]", width=_WIDE)
+    said = f"**Mixed: {escaped(gains_in_words(mix))}.** Generate writes it as a lane of its own, beside the others."
+    st.markdown(f":small[{said} K̃ = K + Σ (gᵢ − 1) uᵢ uᵢᵀ K; 0 removes, 1 keeps.]")
     if len(mix) > 1:
         st.button("Reset all sites", on_click=_clear)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, cast
 import streamlit as st
 
 from app.jobs.requests import RepeatRequest, WriteRequest
-from app.side_by_side import history, repeat_charts
+from app.side_by_side import repeat_charts, repeat_text
 from app.side_by_side.estimate import repeat_estimate
 from app.side_by_side.results import reading_request
 from app.ui import launch, session
@@ -113,7 +113,10 @@ def _plan(request: WriteRequest, counts: tuple[int, int], there: int) -> None:
         caption("Greedy writes the same text every time, and this prompt has no others beside it: nothing to repeat.")
         return
     line, source = repeat_estimate(request, prompts * seeds)
-    said = f"{counted(prompts, 'prompt')} × {counted(seeds, 'seed')} × {counted(len(request.specs), 'lane')}: {line}."
+    said = (
+        f"{counted(prompts, 'prompt')} × {counted(seeds, 'seed')} × {counted(len(request.specs), 'lane')}, with the "
+        f"settings of the texts above, at most {counted(request.sampling.max_new_tokens, 'token')} each: {line}."
+    )
     split, _ = prompts_from(request.analysis.capability, request.prompt, 1)
     if not there:
         said += " Your own prompt has no others beside it, so it is repeated over seeds alone."
@@ -151,6 +154,7 @@ def _table(result: Comparison, found: Repeat) -> None:
 
 def _figures(result: Comparison, found: Repeat) -> None:
     """Every share with its interval, and every text as a mark that opens it."""
+    place = repeat_text.chosen_place(found) or found.place_of(result)
     left, right = st.columns((2, 3), gap="large")
     with left:
         chart(
@@ -160,12 +164,12 @@ def _figures(result: Comparison, found: Repeat) -> None:
         )
     with right:
         chart(
-            _matrix(found.id, found, found.place_of(result), is_dark()),
-            key=f"chart_repeat_matrix_{found.id}_{result.id}",
+            _matrix(found.id, found, place, is_dark()),
+            key=f"chart_repeat_matrix_{found.id}_{place}",
             alt=repeat_charts.matrix_alt(found),
-            pick=history.refill,
+            pick=repeat_text.choose_text,
         )
-        caption("Click a mark to open that text above, with its prompt and seed in the form.")
+    repeat_text.read_text(found)
 
 
 @st.cache_resource(max_entries=20, show_spinner=False)

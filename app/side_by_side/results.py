@@ -97,7 +97,7 @@ def result_panel(
     seen = comparison if cell is None else comparison.cell(cell)
     marks = right if cell is None else (right[0], right[cell])
     view = _pick_view(comparison)
-    _cards(seen, view, marks)
+    lane_cards(seen, marks, view)
     _how_to_read(seen, view)
     if chosen:
         caption(f"**Why this example:** {escaped(chosen)}")
@@ -155,7 +155,8 @@ def _heading(comparison: Comparison, request: WriteRequest | None) -> None:
             st.button("Back to its settings", on_click=history.refill, args=(comparison.id,), icon=":material/undo:")
 
 
-def _cards(comparison: Comparison, view: str, right: Sequence[bool | None]) -> None:
+def lane_cards(comparison: Comparison, right: Sequence[bool | None], view: str = WORDS) -> None:
+    """A card for each lane: its text, whether it is right, and how it was made."""
     most = ribbons.largest_value(comparison.lanes, view) if view in ribbons.METRICS else 1.0
     cells = zip(_cells(len(comparison.lanes)), comparison.lanes, right, strict=True)
     for at, (cell, lane, mark) in enumerate(cells):

@@ -30,10 +30,11 @@ def pick_request(analysis: "Analysis", prompt: str, answer: str | None) -> Write
             base = lane_pickers.pick_base(analysis)
         with right:
             sampling = prompt_pickers.pick_sampling()
+    desk = st.container()
     try:
         with lanes:
             grid = lane_pickers.pick_grid(analysis) if mode == SWEEP else None
-            specs = lane_pickers.pick_specs(analysis, base) if grid is None else tuple(sweep_specs(grid, base))
+            specs = lane_pickers.pick_specs(analysis, base, desk) if grid is None else tuple(sweep_specs(grid, base))
         others = lane_pickers.open_others(specs)
     except InputError as error:
         failure("These lanes cannot be written:", str(error))

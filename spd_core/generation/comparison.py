@@ -122,11 +122,6 @@ class LaneText(Record):
         tokens = tuple(Token(id=t.id, text=t.text, logprob=t.logprob, entropy=t.entropy) for t in self.tokens)
         return self.model_copy(update={"tokens": tokens, "other": None})
 
-    @property
-    def speed(self) -> float:
-        """Tokens a second."""
-        return len(self.tokens) / max(self.seconds, 1e-9)
-
 
 def _mean(values: list[float]) -> float:
     return sum(values) / len(values) if values else float("nan")

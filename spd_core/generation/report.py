@@ -135,10 +135,8 @@ def _reference(lane: LaneText, comparison: Comparison) -> LaneText:
 
 
 def lane_numbers(lane: LaneText) -> str:
-    """How a lane ended, its length, speed and means."""
-    parts = [
-        f"{FINISH[lane.finish]} · {len(lane.tokens)} token{'s' * (len(lane.tokens) != 1)}, {lane.speed:.1f} a second"
-    ]
+    """How a lane ended, its length and its means."""
+    parts = [f"{FINISH[lane.finish]} · {len(lane.tokens)} token{'s' * (len(lane.tokens) != 1)}"]
     if lane.tokens:
         parts.append(f"mean log-probability {signed(lane.mean_logprob)} nats")
     if lane.other is not None and lane.tokens:

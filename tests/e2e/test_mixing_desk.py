@@ -16,7 +16,7 @@ def test_from_a_direction_to_a_mix_and_its_link(open_app: Callable[..., Page]) -
     page = open_app("/attributions?direction=12")
     button(page, "Mix this direction").click()
     expect(page).to_have_url(re.compile(r"/side-by-side\?.*mix=29v_12x0"))
-    desk = page.get_by_test_id("stPopoverBody")
+    desk = main(page)
     fader = desk.get_by_role("slider", name="Gain of direction 2")
     expect(desk.get_by_role("slider", name="Gain of direction 12")).to_be_visible()
     settled(page)

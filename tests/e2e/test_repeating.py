@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import Page, expect
 
-from tests.e2e.steps import accessible, main, settled
+from tests.e2e.steps import accessible, button, main, settled
 
 
 def test_a_click_on_a_mark_opens_that_text(open_app: Callable[..., Page]) -> None:
@@ -19,6 +19,10 @@ def test_a_click_on_a_mark_opens_that_text(open_app: Callable[..., Page]) -> Non
     settled(page)
     marks.nth(0).scroll_into_view_if_needed()
     marks.nth(0).click(force=True)
+    expect(main(page)).to_contain_text("What is 4 multiplied by 11? · seed 0")
+    expect(page.get_by_role("textbox", name="Prompt")).to_have_value("What does 3 plus 19 equal?")
+    settled(page)
+    button(page, "Open as the result above").click()
     expect(page).to_have_url(re.compile(r"written=arithmetic\.p1\.s1"))
     expect(page.get_by_role("textbox", name="Prompt")).to_have_value("What is 4 multiplied by 11?")
     settled(page)

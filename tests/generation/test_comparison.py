@@ -147,9 +147,9 @@ def test_damaged_files_are_a_sentence(home: Path, change: Any, message: str) -> 
         texts.load_comparison(TWO.id)
 
 
-def test_means_and_speed() -> None:
+def test_means() -> None:
     raw = TWO.lanes[0]
-    assert (raw.mean_logprob, raw.mean_other_logprob, raw.mean_kl, raw.speed) == (-1.0, -2.0, 0.25, 1.5)
+    assert (raw.mean_logprob, raw.mean_other_logprob, raw.mean_kl) == (-1.0, -2.0, 0.25)
     assert raw.text == " 4, yes"
     empty = lane("Raw", [])
     assert empty.mean_logprob != empty.mean_logprob, "NaN: there is nothing to average"

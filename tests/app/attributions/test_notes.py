@@ -74,7 +74,7 @@ def test_a_name_is_shown_escaped_wherever_the_direction_is_named(own: Analysis) 
     assert NAME not in at.number_input(key=session.PICK_DIRECTION).label.replace("\\", "")
     assert "Saved." not in text_of(at)
     at.session_state[session.SETTINGS_OPEN] = at.session_state[session.DESK_OPEN] = True
-    assert f"d2: {NAME}" in text_of(go_to(at, session.SIDE_BY_SIDE)), "beside its fader"
+    assert f"of the energy · {NAME}" in text_of(go_to(at, session.SIDE_BY_SIDE)), "beside its fader"
     go_to(at, session.SPECTRUM)
     assert "Names" in at.dataframe[0].value.columns
     assert f"2 {NAME}" in at.dataframe[0].value.Names.tolist()

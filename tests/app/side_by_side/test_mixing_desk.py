@@ -64,7 +64,7 @@ def test_faders_make_a_lane_that_is_written_and_linked(at: AppTest) -> None:
     assert "Every gain is 1: no lane yet" in plainly(at)
     assert mix(at) == ""
     at.slider(key=fader(at, 3)).set_value(2.0).run()
-    keys(at, 1, "mute")
+    keys(at, 1, "remove")
     assert mix(at) == "29v_1x0_3x2"
     assert "3 lanes · rank 96, α 1, keys and values · mixed: layer 29 values, d1 × 0, d3 × 2" in plainly(at)
     found = write(at, 4)
@@ -81,7 +81,7 @@ def test_faders_make_a_lane_that_is_written_and_linked(at: AppTest) -> None:
 
 
 def test_solo_presets_and_sites(at: AppTest) -> None:
-    keys(at, 2, "solo")
+    keys(at, 2, "keep only")
     assert mix(at) == "29v_2x1_ox0"
     for preset, said in (
         ("Project", "29v_1-8x1_ox0"), ("Complement", "29v_1-8x0"), ("Remove direction 1", "29v_1x0"), ("Reset", ""),
@@ -99,7 +99,7 @@ def test_solo_presets_and_sites(at: AppTest) -> None:
 
 
 def test_the_control_is_the_same_mix_of_random_directions(at: AppTest) -> None:
-    keys(at, 1, "mute")
+    keys(at, 1, "remove")
     at.toggle(key=session.MIX_CONTROL_SHOWN).set_value(True).run()
     found = write(at, 4)
     assert [one.label for one in found.lanes[2:]] == [
@@ -114,7 +114,7 @@ def test_a_link_restores_the_mix_and_a_bad_one_is_a_sentence(empty_history: Path
     app = desk_of(opened(mix="29v_1x0_3x2.5_ox0.5"))
     assert mix(app) == "29v_1x0_3x2.5_ox0.5"
     assert app.slider(key=fader(app, 3)).value == 2.5
-    assert app.pills(key=f"{fader(app, 1)}_keys").value == ["mute"]
+    assert app.pills(key=f"{fader(app, 1)}_keys").value == ["remove"]
     for bad, said in (
         ("loud", "'loud' is no gain; write them as 29v_1x0_3x2"),
         ("99v_1x0", "layer 99 values are not in this capture, which has layers 15, 29"),
@@ -128,13 +128,13 @@ def test_a_link_restores_the_mix_and_a_bad_one_is_a_sentence(empty_history: Path
         assert mix(found) == ""
         assert not next(button for button in found.button if button.label == "Generate").disabled
         desk_of(found)
-        keys(found, 1, "mute")
+        keys(found, 1, "remove")
         assert "This mix cannot be used" not in plainly(found)
         assert mix(found) == "29v_1x0"
 
 
 def test_opening_a_result_sets_the_desk(at: AppTest) -> None:
-    keys(at, 1, "mute")
+    keys(at, 1, "remove")
     first = write(at, 4)
     press(at, "Reset")
     second = write(at, 4)
@@ -154,7 +154,7 @@ def test_a_direction_of_token_attributions_opens_muted(empty_history: Path) -> N
     assert mix(app) == "29v_12x0"
     assert "mixed: layer 29 values, d12 × 0" in plainly(app)
     assert app.session_state[session.DESK_OPEN]
-    assert app.pills(key=f"{fader(app, 12)}_keys").value == ["mute"]
+    assert app.pills(key=f"{fader(app, 12)}_keys").value == ["remove"]
     found = write(go_to(app, session.SIDE_BY_SIDE), 4)  # the next run of a test would be on the former page
     assert found.lanes[-1].label == "Mixed: layer 29 values, d12 × 0"
 

@@ -63,6 +63,26 @@ def test_a_stranger_sees_the_table_and_opens_a_cell(home: Path) -> None:
     assert "Over 8 prompts × 3 seeds" in html_of(at), "the table stays below it"
 
 
+def test_a_chosen_text_is_read_in_place_and_the_form_keeps_its_mix(home: Path) -> None:
+    at = opened()
+    at.session_state[session.REPEAT_OPEN] = True
+    at.session_state[session.MIX] = "29v_1x0"
+    at.session_state[session.REPEAT_CELL] = cell = repeats.cell_id("arithmetic", 6, 2)
+    at.run()
+    assert not at.exception
+    asked = recorded().prompts[6]
+    assert at.selectbox(key=session.REPEAT_CELL_SHOWN).value == (6, 2)
+    assert asked.texts[2][1].text.strip()[-20:] in html_of(at)
+    assert at.text_area(key=session.PROMPT).value == recorded().prompts[4].prompt, "the form is as it was"
+    press(at, "Open as the result above")
+    assert at.session_state[session.WRITTEN] == cell
+    assert at.text_area(key=session.PROMPT).value == asked.prompt
+    assert at.number_input(key=session.SEED).value == 2
+    assert at.session_state[session.MIX] == "29v_1x0"
+    press(at, "Back to its settings")
+    assert at.session_state[session.MIX] == ""
+
+
 def test_a_link_restores_a_cell(home: Path) -> None:
     at = opened(written=repeats.cell_id("arithmetic", 4, 1))
     assert at.text_area(key=session.PROMPT).value == recorded().prompts[4].prompt
@@ -73,9 +93,12 @@ def test_a_link_restores_a_cell(home: Path) -> None:
 
 def test_what_it_will_take_is_said_before_it_starts(home: Path) -> None:
     at = opened()
-    assert "8 prompts × 3 seeds × 3 lanes: up to 4,608 tokens in all: about 3 min or less" in text_of(at)
+    assert (
+        "8 prompts × 3 seeds × 3 lanes, with the settings of the texts above, at most 64 tokens each: up to 4,608"
+        in text_of(at)
+    )
     at.number_input(key=session.REPEAT_PROMPTS).set_value(2).run()
-    assert "2 prompts × 3 seeds × 3 lanes: up to 1,152 tokens in all" in text_of(at)
+    assert "at most 64 tokens each: up to 1,152 tokens in all" in text_of(at)
     assert "up to 192 tokens in all: about 8 s or less" in text_of(at), "under Generate"
 
 
