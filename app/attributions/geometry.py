@@ -10,8 +10,8 @@ from app.attributions import calibration_texts
 from app.attributions.asking import latest_result, start_button
 from app.attributions.calibration_texts import LETTER, direction_file_name
 from app.attributions.geometry_charts import cloud_figure
-from app.attributions.grouping import CLASS, COLOURS, IN_PLURAL, RIGHT, grouped
-from app.attributions.point_cloud import UNKNOWN, Axis, Grouped, cloud_data, point_cloud
+from app.attributions.grouping import CLASS, COLOURS, IN_PLURAL, RIGHT, UNKNOWN, grouped
+from app.attributions.point_cloud import Axis, Grouped, cloud_data, point_cloud
 from app.attributions.recorded_probes import recorded_probes
 from app.attributions.token_tables import COLUMNS, readable_table
 from app.jobs.requests import RightRequest, same_capture
@@ -21,7 +21,7 @@ from app.ui.session import Selection
 from app.ui.tables import to_csv
 from app.ui.tokens import drawn_token
 from app.ui.verdict import draw_verdict
-from app.ui.widgets import caption, counted, downloads, is_dark, provenance
+from app.ui.widgets import caption, counted, downloads, escaped, is_dark, provenance
 from spd_core.attribution.geometry import (
     ACTIVATIONS,
     GRADIENTS,
@@ -35,7 +35,7 @@ from spd_core.attribution.geometry_verdict import geometry_verdict, separation
 from spd_core.attribution.tables import tokens_of
 from spd_core.subspace.analysis import Analysis
 from spd_core.subspace.spectrum import numerical_rank
-from spd_core.text import shown
+from spd_core.text import opening, shown
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -67,9 +67,11 @@ def geometry_panel(analysis: Analysis, site: "Site", at: Selection, top: "DeltaG
     groups = grouped(by, tokens, analysis, np.linalg.norm(points.values, axis=1), at.example, right)
     with top:
         draw_verdict(_verdict(points, rows, of, by, groups, tokens))
+    makes = "it makes" if of == GRADIENTS else f"its {site.kind} has"
+    st.markdown(
+        f"A point is a token: the farther left or right of 0, the more {makes} of direction {at.direction + 1}."
+    )
     _draw(analysis, site, at, points, rows, groups, of, here)
-    if rank < session.chosen_rank(analysis.d_kv):
-        caption(f"Projected into rank {rank}: this capture keeps single tokens for no more directions.")
     _say(points, len(rows), int(visible.sum()), of, site.kind)
     _twin_and_files(analysis, at, points, rows, groups, of, tokens)
     provenance(analysis, f"{of} of {site.label}", counted(len(rows), "token"))
@@ -94,6 +96,11 @@ def _pick_points(analysis: Analysis, site: "Site", at: Selection) -> tuple[str, 
         axes, rank = _pick_axes(analysis, site, at, of or GRADIENTS)
         by = st.selectbox("Colour by", COLOURS, key=session.POINT_COLOUR, bind="query-params", width=150)
         hide = calibration_texts.pick_aside()
+    if rank < session.chosen_rank(analysis.d_kv):
+        caption(
+            f"Rank {rank} here, {session.chosen_rank(analysis.d_kv)} elsewhere: this capture keeps single tokens for "
+            f"its first {analysis.kept_directions} directions only."
+        )
     return of or GRADIENTS, by or CLASS, hide, axes, rank
 
 
@@ -104,8 +111,13 @@ def _pick_axes(analysis: Analysis, site: "Site", at: Selection, of: str) -> tupl
     named = {f"direction {i + 1}": i for i in range(most) if i != at.direction}
     if lengths_of(found, of) is not None:
         named = {_REST: OUTSIDE} | named
-    y = _pick_axis("Up", session.UP, list(named))
-    z = _pick_axis("Third axis", session.THIRD, [_NONE, *(name for name in named if name != y)])
+    links.take_linked(session.UP, session.THIRD)
+    own, called = names_of(analysis), {}
+    for name, axis in named.items():
+        note = own.get((site.layer, site.kind, axis))
+        called[name] = f"{name} “{escaped(opening(note, 26))}”" if note else name
+    y = _pick_axis("Up", session.UP, list(named), called)
+    z = _pick_axis("Third axis", session.THIRD, [_NONE, *(name for name in named if name != y)], called)
     st.session_state[session.PICK_RANK] = rank = min(session.chosen_rank(analysis.d_kv), most)
     st.number_input(
         "Rank",
@@ -120,11 +132,18 @@ def _pick_axes(analysis: Analysis, site: "Site", at: Selection, of: str) -> tupl
     return (at.direction, *(named[name] for name in (y, z) if name in named)), rank
 
 
-def _pick_axis(label: str, key: str, names: list[str]) -> str | None:
-    """A direction that has been taken by another axis, as by stepping on, gives way to the first one."""
+def _pick_axis(label: str, key: str, names: list[str], called: Mapping[str, str]) -> str | None:
+    """A direction that has been taken by another axis, as by stepping on, gives way to the first one.
+
+    What the user calls a direction stands in the list, and never in the link.
+    """
     if key in st.session_state and st.session_state[key] not in names:
         st.session_state[key] = next(iter(names), None)
-    return st.selectbox(label, names, key=key, bind="query-params", width=190)
+    chosen = st.selectbox(
+        label, names, key=key, persist_state="session", format_func=lambda name: called.get(name, name), width=190
+    )
+    links.write_linked({key: chosen if chosen and chosen != names[0] else ""})
+    return chosen
 
 
 def _right_texts(analysis: Analysis) -> Mapping[str, float] | None:
@@ -168,9 +187,10 @@ def _names(points: Points, of: str, analysis: Analysis, site: "Site") -> list[Ax
 
     def name(axis: int) -> Axis:
         if axis == OUTSIDE:
-            return Axis(f"length outside rank {points.rank} ({_unit(of)})", f"outside rank {points.rank}")
+            title = f"length outside the first {points.rank} directions ({_unit(of)})"
+            return Axis(title, f"outside rank {points.rank}")
         short, own = f"{letter}·u{axis + 1}", known.get((site.layer, site.kind, axis))
-        return Axis(f"{short}{f' “{shown(own)}”' if own else ''} ({_unit(of)})", short)
+        return Axis(f"along direction {axis + 1}{f' “{shown(own)}”' if own else ''} ({short}, {_unit(of)})", short)
 
     return [name(axis) for axis in points.axes]
 
@@ -224,10 +244,11 @@ def _say(points: Points, drawn: int, shown: int, of: str, kind: str) -> None:
     moves = "drag it, and what lies outside the subspace shrinks to nothing"
     if not points.shrinks.any():
         moves = "these axes lie inside the subspace, so it moves nothing here: choose *outside the subspace* as an axis"
-    what = "the gradient of the loss at" if of == GRADIENTS else f"the {kind} of"
+    what = "the gradient of the loss at it" if of == GRADIENTS else f"its {kind}"
     st.markdown(
-        f"**How to read this:** a point is {what} one token. **Strength** is that of the projection: {moves}. Point at "
-        "a token to read it in its text; click it to select it on all pages. Drag to turn or move, Ctrl + wheel zooms."
+        f"**How to read this:** a token is drawn where {what} points. **Strength** is that of the projection: {moves}. "
+        "Point at a token to read it in its text; click it to select it on all pages. Drag to turn or move, Ctrl + "
+        "wheel zooms."
     )
 
 

@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from app.attributions.point_cloud import OTHERS, STEPS, UNKNOWN, Grouped
-from spd_core.attribution.geometry import CLASSES, SPECIAL, token_class
-from spd_core.attribution.tables import ROLES
+from app.attributions.point_cloud import SHAPES, STEPS, Grouped, Look
+from app.ui.figures import KEY, LANE_COLOURS, MUTED, VALUE
+from spd_core.attribution.geometry import CLASSES, NUMBER, SIGN, SPACE, SPECIAL, WORD, token_class
+from spd_core.attribution.tables import ASIDE, LOSS, OTHER, ROLES
 from spd_core.subspace.spectrum import Floats
 
 if TYPE_CHECKING:
@@ -21,6 +22,19 @@ IN_PLURAL = {CLASS: "Token classes", ROLE: "Loss tokens and others", RIGHT: "Rig
 """How groups are called that are compared with shuffled ones; texts and positions are no groups to be compared."""
 _RIGHT, _PARTLY, _WRONG = "right", "partly right", "wrong"
 _TEXTS = 5
+OTHERS, UNKNOWN = "other texts", "not scored"
+_INK, _, _, _GREEN, _PURPLE, _OLIVE = LANE_COLOURS
+_LOOKS: dict[str, Look] = {
+    NUMBER: (_GREEN, "circle"), WORD: (_PURPLE, "diamond"), SIGN: (_OLIVE, "triangle"), SPACE: (MUTED, "square"),
+    SPECIAL: (_INK, "plus"),
+    LOSS: (VALUE, "diamond"), OTHER: (KEY, "circle"), ASIDE: (MUTED, "cross"),
+    _RIGHT: (KEY, "circle"), _PARTLY: (_PURPLE, "square"), _WRONG: (VALUE, "diamond"), UNKNOWN: (MUTED, "plus"),
+    OTHERS: (MUTED, "cross"),
+}  # fmt: skip
+"""One look, one meaning: loss tokens and context as in all figures, right and wrong as on all pages, and classes of
+tokens in other colours than these."""
+_ONE_BY_ONE: tuple[Look, ...] = tuple(zip(LANE_COLOURS[1:], SHAPES, strict=False))
+"""Of texts, which have no look of their own."""
 
 
 def grouped(
@@ -60,14 +74,15 @@ def _named(of: list[str], names: tuple[str, ...]) -> Grouped:
     """Groups in the order of their names; those without a token are left out."""
     there = tuple(name for name in names if name in set(of))
     number = {name: at for at, name in enumerate(there)}
-    return Grouped(there, np.array([number[name] for name in of], np.int64))
+    looks = tuple(_LOOKS.get(name, _ONE_BY_ONE[at % len(_ONE_BY_ONE)]) for at, name in enumerate(there))
+    return Grouped(there, np.array([number[name] for name in of], np.int64), looks)
 
 
 def _by_position(tokens: "DataFrame") -> Grouped:
     last = max(int(tokens.position.max()), 1)
-    steps = len(STEPS[0])
+    steps = len(STEPS)
     of = np.minimum(tokens.position.to_numpy(np.int64) * steps // (last + 1), steps - 1)
-    return Grouped(tuple(f"tenth {at + 1}" for at in range(steps)), of, ("position 0", str(last)))
+    return Grouped(tuple(f"tenth {at + 1}" for at in range(steps)), of, STEPS, ("position 0", str(last)))
 
 
 def _largest(example: "np.ndarray", lengths: Floats, selected: int) -> list[int]:

@@ -256,8 +256,11 @@ export default function ({ data, parentElement, setTriggerValue, setStateValue }
     draw();
   };
   const events = new AbortController(), until = { signal: events.signal };
-  points.addEventListener("webglcontextlost", (event) => event.preventDefault(), until);
-  points.addEventListener("webglcontextrestored", () => { seen.painter = painter(points); load(); redraw(); }, until);
+  const watch = () => {
+    seen.painter.surface?.addEventListener("webglcontextlost", (event) => event.preventDefault(), until);
+    seen.painter.surface?.addEventListener("webglcontextrestored", () => { seen.painter = painter(points); watch(); load(); redraw(); }, until);
+  };
+  watch();
   load();
   fit();
   const sizes = new ResizeObserver(fit);

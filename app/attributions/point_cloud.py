@@ -14,7 +14,7 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from app.ui.figures import GRID, LANE_COLOURS, MUTED
+from app.ui.figures import GRID
 from app.ui.tokens import drawn_token
 from spd_core.attribution.geometry import Points
 from spd_core.data.spans import Encoded
@@ -22,10 +22,11 @@ from spd_core.templates import FOLDER
 
 SHAPES = ("circle", "diamond", "triangle", "square", "plus", "cross")
 """One a group: nothing is told by colour alone. As in `point_cloud_paint.js`."""
-STEPS = (
+_STEPS = (
     ("#00224e", "#123570", "#3b496c", "#575d6d", "#707173", "#8a8678", "#a59c74", "#c3b369", "#d6c25a", "#e8d23f"),
     ("#3f6fb5", "#4f78a8", "#5f8199", "#70898a", "#82927d", "#969b71", "#aca465", "#c4ae58", "#deb94a", "#fee838"),
 )
+STEPS: "tuple[Look, ...]" = tuple((ink, SHAPES[0]) for ink in zip(*_STEPS, strict=True))
 """For numbers, a colour a tenth: Cividis on a light page, and from further up on a dark one."""
 
 
@@ -36,28 +37,26 @@ class Grouped:
     Attributes:
         names: of the groups.
         of: [M] the group of every token.
+        looks: colour on a light and on a dark page, and shape, of each group.
         ordered: what the first and the last group mean, where groups are steps of a number.
     """
 
     names: tuple[str, ...]
     of: NDArray[np.int64]
+    looks: "tuple[Look, ...]"
     ordered: tuple[str, str] | None = None
 
     def colours(self, dark: bool) -> list[str]:
-        """One a group; the last of several names is muted where it stands for all others."""
-        if self.ordered:
-            return list(STEPS[dark])
-        own = [pair[dark] for pair in (*LANE_COLOURS[1:], LANE_COLOURS[0])]
-        return [MUTED[dark] if name in _PALE else own[at % len(own)] for at, name in enumerate(self.names)]
+        """One a group."""
+        return [ink[dark] for ink, _ in self.looks]
 
     @property
     def shapes(self) -> list[str]:
         """One a group."""
-        return [SHAPES[0 if self.ordered else at % len(SHAPES)] for at in range(len(self.names))]
+        return [shape for _, shape in self.looks]
 
 
-OTHERS, UNKNOWN = "other texts", "not scored"
-_PALE = (OTHERS, UNKNOWN)
+Look = tuple[tuple[str, str], str]
 
 
 @dataclass(frozen=True)

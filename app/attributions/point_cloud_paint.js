@@ -25,13 +25,17 @@ void main() {
   gl_FragColor = vec4(colour.rgb * colour.a, colour.a);
 }`;
 
-/** What paints on a canvas: `load(points)` once, `paint(camera)` for each picture; `webgl` says which of the two it is. */
+/** What paints on a canvas: `load(points)` once, `paint(camera)` for each picture; `webgl` says which of the two it is.
+ *
+ * WebGL paints on a surface that is not in the page, and the picture is copied: browsers without a graphics card draw of
+ * a WebGL canvas in a page that scrolls only what they saw of it before, so that points end at a straight line. */
 function painter(canvas) {
-  const gl = canvas.getContext("webgl", { antialias: false, premultipliedAlpha: true });
-  return gl ? webglPainter(gl, canvas) : plainPainter(canvas.getContext("2d"), canvas);
+  const surface = document.createElement("canvas"), pen = canvas.getContext("2d");
+  const gl = surface.getContext("webgl", { antialias: false, premultipliedAlpha: true });
+  return gl ? webglPainter(gl, surface, canvas, pen) : plainPainter(pen, canvas);
 }
 
-function webglPainter(gl, canvas) {
+function webglPainter(gl, surface, canvas, pen) {
   const compiled = (kind, source) => {
     const shader = gl.createShader(kind);
     gl.shaderSource(shader, source);
@@ -57,6 +61,7 @@ function webglPainter(gl, canvas) {
 
   return {
     webgl: true,
+    surface,
     load({ values, inks, shapes }) {
       count = shapes.length;
       gl.useProgram(program);
@@ -65,7 +70,10 @@ function webglPainter(gl, canvas) {
       attribute("shape", Float32Array.from(shapes), 1, gl.FLOAT, false);
     },
     paint({ middle, half, left, view, scale, shift, size, deep }) {
-      gl.viewport(0, 0, canvas.width, canvas.height);
+      if (surface.width !== canvas.width || surface.height !== canvas.height) {
+        [surface.width, surface.height] = [canvas.width, canvas.height];
+      }
+      gl.viewport(0, 0, surface.width, surface.height);
       gl.clearColor(0, 0, 0, 0);
       gl.clear(gl.COLOR_BUFFER_BIT | gl.DEPTH_BUFFER_BIT);
       gl[deep ? "enable" : "disable"](gl.DEPTH_TEST);
@@ -79,6 +87,9 @@ function webglPainter(gl, canvas) {
       gl.uniform2f(place("shift"), (2 * shift[0]) / canvas.clientWidth, (2 * shift[1]) / canvas.clientHeight);
       gl.uniform1f(place("size"), (size * canvas.width) / canvas.clientWidth);
       gl.drawArrays(gl.POINTS, 0, count);
+      pen.setTransform(1, 0, 0, 1, 0, 0);
+      pen.clearRect(0, 0, canvas.width, canvas.height);
+      pen.drawImage(surface, 0, 0);
     },
   };
 }

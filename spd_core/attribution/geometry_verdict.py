@@ -1,5 +1,5 @@
-"""What a picture of tokens along some axes shows, in two sentences, by rule: how much of them it holds, beside chance,
-and whether groups of tokens lie apart in it, beside shuffled groups. Imports no torch.
+"""What a picture of tokens along some axes shows, in two sentences, by rule: whether groups of tokens lie apart in it,
+beside shuffled groups, and how much of the tokens it holds, beside chance. Imports no torch.
 """
 
 from collections.abc import Iterator
@@ -76,7 +76,7 @@ def _shuffled(
 
 
 def geometry_verdict(points: Points, rows: NDArray[np.int64], of: str, groups: str, apart: Separation | None) -> str:
-    """How much of the tokens the picture holds, and whether groups of them lie apart in it.
+    """Whether groups of tokens lie apart in the picture, and how much of them it holds.
 
     Args:
         points: of `geometry.points_of`.
@@ -85,8 +85,7 @@ def geometry_verdict(points: Points, rows: NDArray[np.int64], of: str, groups: s
         groups: what the groups are, in the plural.
         apart: of these tokens and groups; None says nothing of them.
     """
-    said = [*_held(points, rows, of), *([_apart(groups, apart)] if apart is not None else [])]
-    return " ".join(said)
+    return " ".join([*([_apart(groups, apart)] if apart is not None else []), *_held(points, rows, of)])
 
 
 def _held(points: Points, rows: NDArray[np.int64], of: str) -> list[str]:
@@ -95,14 +94,18 @@ def _held(points: Points, rows: NDArray[np.int64], of: str) -> list[str]:
     total = float((points.lengths[rows] ** 2).sum())
     if total <= 0:
         return []
-    share = (points.values[rows] ** 2).sum(0) / total  # [axes]
+    squares = points.values**2
+    share = squares[rows].sum(0) / total  # [axes]
     chosen = dict(zip(points.axes, share, strict=True))
     outside = chosen.pop(OUTSIDE, None)
     many = len(chosen) > 1
     names = " and ".join(", ".join(f"{axis + 1}" for axis in chosen).rsplit(", ", 1))
+    inside = [axis != OUTSIDE for axis in points.axes]
+    every = squares[:, inside].sum() / (points.lengths**2).sum()
+    of_all = f", and {_percent(float(every))} of that of all tokens" if len(rows) < len(points.lengths) else ""
     said = [
         f"Direction{'s' * many} {names} hold{'s' * (not many)} {_percent(sum(chosen.values()))} of the squared length "
-        f"of these {of}; {_COUNT[len(chosen)]} would hold {_percent(len(chosen) / points.width)}."
+        f"of the {of} drawn here{of_all}; {_COUNT[len(chosen)]} would hold {_percent(len(chosen) / points.width)}."
     ]
     if outside is not None:
         said.append(

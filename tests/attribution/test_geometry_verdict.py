@@ -63,11 +63,13 @@ def made(axes: tuple[int, ...], values: list[list[float]], lengths: list[float] 
 @pytest.mark.parametrize(
     ("points", "says"),
     [
-        (made((0, 1), [[3, 0], [0, 4], [9, 9]], [5, 5, 99]),  # 25 of 50 of the two that are drawn; chance 2 of 192
-         "Directions 1 and 2 hold 50% of the squared length of these gradients; two random ones would hold 1.0%."),
+        (made((0, 1), [[3, 0], [0, 4], [9, 9]], [5, 5, 99]),  # 25 of 50 of the drawn, 187 of 9851; chance 2 of 192
+         "Directions 1 and 2 hold 50% of the squared length of the gradients drawn here, and 1.9% of that of all "
+         "tokens; two random ones would hold 1.0%."),
         (made((4, OUTSIDE), [[1, 3], [0, 0], [0, 0]], [10, 0, 0]),
-         "Direction 5 holds 1.0% of the squared length of these gradients; a random one would hold 0.5%. 9.0% lies "
-         "outside rank 16, which projecting removes; outside a random subspace of this rank 92% would lie."),
+         "Direction 5 holds 1.0% of the squared length of the gradients drawn here, and 1.0% of that of all tokens; a "
+         "random one would hold 0.5%. 9.0% lies outside rank 16, which projecting removes; outside a random subspace "
+         "of this rank 92% would lie."),
         (made((0, 1, 2), [[3, 0, 4]] * 3, [5, 5, 5]), "Directions 1, 2 and 3 hold 100% of"),
         (made((0, 1), [[3, 0], [0, 4], [9, 9]], None), ""),
         (made((0, 1), [[0, 0]] * 3, [0, 0, 0]), ""),

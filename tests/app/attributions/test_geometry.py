@@ -9,16 +9,17 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app.attributions import geometry, grouping
+from app.attributions import charts, geometry, grouping
 from app.attributions.geometry_charts import cloud_figure
-from app.attributions.point_cloud import OTHERS, UNKNOWN, Axis, cloud_data
+from app.attributions.grouping import OTHERS, UNKNOWN
+from app.attributions.point_cloud import Axis, cloud_data
 from app.jobs.captures import load_saved
 from app.ui import session
 from spd_core.attribution.geometry import GRADIENTS, OUTSIDE, points_of
-from spd_core.attribution.tables import tokens_of
+from spd_core.attribution.tables import LOSS, OTHER, direction_table, tokens_of
 from spd_core.data.spans import Encoded
 from spd_core.subspace.store import recorded_captures
-from tests.app.test_pages import ROOT, go_to, press, text_of
+from tests.app.test_pages import ROOT, go_to, press, text_of, verdict_of
 from tests.waiting import LONG
 
 EVIL = "<img src=x>"
@@ -40,7 +41,7 @@ def at(spd_home: Path) -> AppTest:
 def said(at: AppTest) -> str:
     """All that the page says, its sentences of numbers too."""
     assert not at.exception
-    return "\n".join([text_of(at), *(one.proto.body for one in at.get("html"))])
+    return "\n".join([text_of(at), verdict_of(at)])
 
 
 def unpacked(text: str, kind: Any) -> Any:
@@ -116,16 +117,17 @@ def test_the_figure_of_a_file_is_at_the_strength_and_escapes_tokens(analysis: An
 
 def test_the_page_shows_where_tokens_lie_without_a_model(at: AppTest) -> None:
     shown = said(at)
-    assert "of the squared length of these gradients; a random one would hold 0.5%." in shown
+    assert "Direction 1 holds 2.6% of the squared length of the gradients drawn here, and 14% of that of all" in shown
+    assert "tokens; a random one would hold 0.5%." in shown
     assert "lies outside rank 16, which projecting removes" in shown
     assert "1,160 tokens" in shown
-    assert "Projected into rank 16: this capture keeps single tokens for no more directions." in shown
+    assert "Rank 16 here, 96 elsewhere: this capture keeps single tokens for its first 16 directions only." in shown
     at.segmented_control(key=session.POINTS).set_value("activations").run()
-    assert "of the squared length of these activations" in said(at)
+    assert "of the squared length of the activations" in said(at)
     at.number_input(key=session.PICK_RANK).set_value(2).run()
     assert at.session_state[session.RANK] == 2
     assert "outside rank 2, which" in said(at)
-    assert "for no more directions" not in said(at)
+    assert "elsewhere" not in said(at)
     at.selectbox(key=session.UP).set_value("direction 2").run()
     assert "it moves nothing here" in said(at)
     at.selectbox(key=session.THIRD).set_value("direction 3").run()
@@ -198,5 +200,37 @@ def test_an_axis_has_the_name_that_a_direction_was_given(at: AppTest, monkeypatc
     monkeypatch.setattr(geometry, "point_cloud", lambda data, **_: given.append(data))
     at.run()
     assert not at.exception
-    assert given[-1]["axes"][0]["title"] == "g·u1 “<b>carries⟨U+202E⟩” (nats per unit)"
-    assert given[-1]["axes"][1]["title"] == "length outside rank 16 (nats per unit)"
+    assert given[-1]["axes"][0]["title"] == "along direction 1 “<b>carries⟨U+202E⟩” (g·u1, nats per unit)"
+    assert given[-1]["axes"][1]["title"] == "length outside the first 16 directions (nats per unit)"
+
+
+def test_an_axis_is_picked_by_the_name_of_its_direction_and_linked_without_it(
+    at: AppTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(geometry, "names_of", lambda analysis: {(29, "value", 2): "*carries*"})
+    at.run()
+    up = at.selectbox(key=session.UP)
+    assert "direction 3 “\\*carries\\*”" in up.options
+    assert session.UP not in at.query_params, "the first one needs no link"
+    up.set_value("direction 3").run()
+    assert at.query_params[session.UP] == "direction 3"
+    assert "Directions 1 and 3 hold" in said(at)
+
+
+def test_a_look_has_one_meaning_whatever_else_is_drawn(analysis: Any) -> None:
+    tokens, lengths = tokens_of(analysis.examples), np.ones(sum(len(e.ids) for e in analysis.examples))
+    ids = [example.id for example in analysis.examples]
+
+    def looks(by: str, right: dict[str, float] | None = None) -> dict[str, tuple[str, str]]:
+        found = grouping.grouped(by, tokens, analysis, lengths, 0, right)
+        return dict(zip(found.names, zip(found.colours(False), found.shapes, strict=True), strict=True))
+
+    both = looks(grouping.RIGHT, {name: at % 2 for at, name in enumerate(ids)})
+    assert looks(grouping.RIGHT, dict.fromkeys(ids, 0.0))["wrong"] == both["wrong"] != both["right"]
+    roles = looks(grouping.ROLE)
+    figure = charts.agreement(direction_table(analysis, analysis.site(29, "value"), 0))
+    drawn = {trace.name: trace.marker.color for trace in figure.data}
+    assert len(drawn) == 3
+    assert {name: colour for name, (colour, _) in roles.items()} == drawn, "as in the figures of energy shares"
+    classes = {colour for colour, _ in looks(grouping.CLASS).values()}
+    assert not classes & {roles[name][0] for name in (LOSS, OTHER)}, "other colours, for they mean something else"

@@ -1,8 +1,6 @@
 """Token attributions without a browser: the recorded analysis without a model, then every live part with the model."""
 
 import dataclasses
-import html
-import re
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +17,7 @@ from spd_core.attribution.tables import direction_table, summed
 from spd_core.attribution.verdict import causal_verdict, lens_verdict
 from spd_core.errors import InputError
 from spd_core.subspace.store import recorded_captures
-from tests.app.test_pages import ROOT, go_to, press, text_of
+from tests.app.test_pages import ROOT, go_to, press, text_of, verdict_of
 from tests.waiting import LONG
 
 JOBS = (session.READ_JOB, session.LENS_JOB, session.CHECK_JOB, session.RIGHT_JOB)
@@ -188,8 +186,7 @@ def test_the_recorded_lens_and_check_are_shown_without_a_model(at: AppTest) -> N
     shown = text_of(view(at, "Logit lens"))
     assert f"Logit lens of layer {last} value, direction 1" in headers(at)
     assert at.dataframe[0].value.id.tolist() == [token.id for token in (*lens.promoted, *lens.suppressed[::-1])]
-    assert lens_verdict(lens, "direction 1").partition(". ")[0] in verdicts(at)
-    assert verdicts(at).count('spd-page-verdict" role') == 1, "one sentence a view"
+    assert lens_verdict(lens, "direction 1").partition(". ")[0] in verdict_of(at)
     assert "Compute the lens of layer 29 anew" in [button.label for button in at.button], "it is there already"
     assert f"recorded on {probes.settings.recorded} with SmolLM2-135M-Instruct@" in shown
     at.number_input(key=session.PICK_DIRECTION).set_value(17).run()
@@ -203,7 +200,7 @@ def test_the_recorded_lens_and_check_are_shown_without_a_model(at: AppTest) -> N
         shown = text_of(view(at, "Causal check"))
         check = probes.check(analysis, analysis.site(last, kind), 0)
         assert check is not None
-        assert causal_verdict(check, "direction 1").partition(". ")[0] in verdicts(at)
+        assert causal_verdict(check, "direction 1").partition(". ")[0] in verdict_of(at)
         assert "20 random directions from seed 0" in shown
         assert "recorded on" in shown
         row = at.dataframe[0].value.iloc[0]
@@ -216,12 +213,6 @@ def test_the_recorded_lens_and_check_are_shown_without_a_model(at: AppTest) -> N
     assert not at.dataframe
     assert f"Recorded are the checks of layer {last} key directions 1 to 4 and layer {last} value" in text_of(at)
     assert shared().models.resident is None or "Loads" not in text_of(at)
-
-
-def verdicts(at: AppTest) -> str:
-    """The sentences on top of the page, without the meanings of their terms."""
-    bodies = " ".join(one.proto.body for one in at.get("html") if 'spd-page-verdict" role' in one.proto.body)
-    return html.unescape(re.sub(r"</?dfn[^>]*>", "", bodies))
 
 
 @pytest.mark.builtin
