@@ -7,6 +7,6 @@ setup(
     package_dir={"spd_core.assets": "assets"},
     package_data={
         "spd_core.assets": ["capabilities/**", "demo/**", "slurm/**", "templates/**"],  # screenshots are the README's
-        "app": ["icon.svg", "back.js", "*/*.css", "*/*.js", ".streamlit/config.toml"],
+        "app": ["icon.svg", "back.js", "phone_menu.js", "*/*.css", "*/*.js", ".streamlit/config.toml"],
     },
 )

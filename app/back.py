@@ -1,13 +1,16 @@
-"""Makes Back lead from page to page: puts `back.js` into the page that Streamlit serves, before its own scripts.
+"""Puts two scripts into the page that Streamlit serves, before its own: `back.js` makes Back lead from page to page,
+and `phone_menu.js` closes the list of pages when one was chosen.
 
-Nothing that a page draws could do it: the first change of an address comes before anything is drawn.
+Nothing that a page draws could do it: the first change of an address comes before anything is drawn, and the list of
+pages is outside of what pages draw.
 """
 
 from pathlib import Path
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-_SCRIPT = b"<script>" + Path(__file__).with_name("back.js").read_bytes() + b"</script>"
+_SCRIPTS = (Path(__file__).with_name(name).read_bytes() for name in ("back.js", "phone_menu.js"))
+_SCRIPT = b"<script>" + b"\n".join(_SCRIPTS) + b"</script>"
 _ASIDE = (b"accept-encoding", b"if-none-match", b"if-modified-since")
 """Of a request: what would have the page compressed, or left out because the browser has one without the script."""
 _OF_THE_FILE = (b"content-length", b"etag", b"last-modified")

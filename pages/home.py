@@ -15,11 +15,13 @@ from spd_core.recipes.capture import CaptureSettings
 
 analysis = header(
     "SPD Lab",
-    "Which directions inside a language model carry a capability? Capture the gradients of its answers, then look.",
+    "Self-Policy Distillation: find the directions inside a language model that carry a capability, then read what it "
+    "writes with those alone.",
     shows=(session.CAPTURE_JOB,),
 )
 if analysis:
     welcome(analysis)
+st.header("Capture your own" if analysis else "Capture the first one", anchor=False)
 left, right = st.columns(2, gap="large")
 wide = st.container()
 with left:

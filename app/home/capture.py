@@ -10,6 +10,7 @@ from app.ui import progress, session
 from app.ui.estimates import time_in_words
 from app.ui.recorded_texts import recorded_for
 from app.ui.widgets import counted, ranges, tokens_link
+from spd_core.glossary import meaning
 
 if TYPE_CHECKING:
     from app.jobs.capturing import CaptureNews
@@ -17,18 +18,24 @@ if TYPE_CHECKING:
 
 
 def welcome(analysis: "Analysis") -> None:
-    """The method in one picture with the numbers of this capture, and where to see each step; open on a first visit,
-    and there to be called back."""
+    """What to look at first, and the method in one picture with the numbers of this capture: open on a first visit, and
+    there to be called back."""
+    first_steps(analysis)
     with st.expander("How it works, with live numbers", expanded=analysis.recorded, icon=":material/school:"):
         at = session.selection(analysis)
         rank = session.chosen_rank(analysis.d_kv)
         recorded = recorded_for(analysis.name)
         st.html(method_html(analysis, analysis.site(at.layer, at.kind), at.example, rank, recorded))
-        with st.container(horizontal=True, vertical_alignment="center"):
-            if st.button("See what projecting does to a text", type="primary", icon=":material/splitscreen_right:"):
-                st.switch_page(session.SIDE_BY_SIDE)
-            st.page_link(session.SPECTRUM, label="How many directions matter", icon=":material/arrow_forward:")
-            tokens_link("Which tokens make a direction")
+
+
+def first_steps(analysis: "Analysis") -> None:
+    """One thing to press, and two to look at then; none needs a model."""
+    here = "Start here: see" if analysis.recorded else "See"
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if st.button(f"{here} what projecting does to a text", type="primary", icon=":material/splitscreen_right:"):
+            st.switch_page(session.SIDE_BY_SIDE)
+        st.page_link(session.SPECTRUM, label="How many directions matter", icon=":material/arrow_forward:")
+        tokens_link("Which tokens make a direction")
 
 
 def running_capture() -> None:
@@ -105,9 +112,13 @@ def capture_summary(analysis: "Analysis", now: CaptureRequest | None) -> None:
     left, right = st.columns(2, wrap=False)
     left.markdown(
         f"Examples used: **{record.examples_used} of {record.examples_requested}**  \n"
-        f"Mean loss: **{record.mean_loss:.2f} nats**  \nTime: **{record.seconds or 0:.1f} s**"
+        f"Time: **{record.seconds or 0:.1f} s**  \nMean loss: **{record.mean_loss:.2f} nats**",
+        help=f"**Loss**: {meaning('loss')} **Nat**: {meaning('nat')}",
     )
-    right.markdown(f"Tokens (gradient rows): **{record.tokens:,}**  \nLoss tokens: **{record.supervised_tokens:,}**")
+    right.markdown(
+        f"Tokens (gradient rows): **{record.tokens:,}**  \nLoss tokens: **{record.supervised_tokens:,}**",
+        help=f"**Gradient**: {meaning('gradient')} **Loss tokens**: {meaning('loss tokens')}",
+    )
     if record.skipped:
         with st.expander(f"{len(record.skipped)} skipped, and why"):
             st.text("\n".join(f"{name}: {reason}" for name, reason in record.skipped.items()))

@@ -14,6 +14,7 @@ from app.ui.widgets import caption, counted, escaped, failure, gib
 from spd_core.data.capability import Capability, Loss, Style, builtin_names
 from spd_core.data.catalog import read_named, saved_capabilities
 from spd_core.errors import InputError, SpdError
+from spd_core.glossary import meaning
 
 BUILT_IN, ELSEWHERE, RECENT = "Built-in", "Hub id or folder", "Recent"
 OWN_FILE = "your own file"
@@ -98,14 +99,15 @@ def model_card(prepared: Prepared) -> None:
         "Layers": card.layers,
         "Query heads": card.heads,
         "KV heads × head_dim": f"{card.kv_heads} × {card.head_dim}",
-        "d_kv": card.d_kv,
         "Positions": card.positions,
         "Norm": card.norm,
         "Context": f"{card.context:,} tokens",
+        "d_kv": card.d_kv,
     }
     items = [f"{label}: **{escaped(str(value))}**" for label, value in rows.items()]
-    for column, part in zip(st.columns((2, 3), wrap=False), (items[:4], items[4:]), strict=True):
-        column.markdown("  \n".join(part))
+    helps = (None, f"**d_kv**: {meaning('d_kv')}")
+    for column, part, told in zip(st.columns((2, 3), wrap=False), (items[:4], items[4:]), helps, strict=True):
+        column.markdown("  \n".join(part), help=told)
     caption(f"K is read {escaped(card.key_is_read)}. V likewise.")
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from app.spectrum.numbers import Array, Panel
 from app.spectrum.panel_grid import Trace, assembled, linear_range, log_range, ratio_ticks
-from app.ui.figures import DASHES, INK, KEY, LANE_COLOURS, MUTED, PAGE, VALUE, Drawing, plotly_text
+from app.ui.figures import DASHES, INK, KEY, LANE_COLOURS, MUTED, VALUE, Drawing, halo, plotly_text
 from spd_core.subspace.analysis import FULL, RANDOM, SHUFFLED
 from spd_core.subspace.spectrum import energy, energy_band
 from spd_core.subspace.verdict import SHARE
@@ -229,7 +229,7 @@ def ring_at(panel: Panel, values: Array, look: Look, beside: str = "top right") 
             "mode": "markers+text",
             "text": [f"direction {at + 1} {_said(panel, at)}".strip()],
             "textposition": beside,
-            "textfont": {"color": ink, "size": 12, "shadow": _halo(look.dark)},
+            "textfont": {"color": ink, "size": 12, "shadow": halo(look.dark)},
             "marker": {"size": 14, "symbol": "circle-open", "color": ink, "line": {"width": 2.5}},
             "name": RING,
             "hoverinfo": "skip",
@@ -251,11 +251,6 @@ def _comparisons(panel: Panel, series: Mapping[str, Array], hover: str, look: Lo
     return traces
 
 
-def _halo(dark: bool) -> str:
-    """A CSS shadow of the page's colour around a text, so that no line strikes through it."""
-    return ", ".join(f"{x}px {y}px 2px {PAGE[dark]}" for x in (-2, 0, 2) for y in (-2, 0, 2))
-
-
 def _needed(panel: Panel, name: str, shares: Array, beside: str, colour: str, hover: str, look: Look) -> Trace:
     """A dot where a curve reaches `SHARE`, with how many directions that takes."""
     at = int(np.argmax(shares >= SHARE - 1e-12))
@@ -265,7 +260,7 @@ def _needed(panel: Panel, name: str, shares: Array, beside: str, colour: str, ho
         "mode": "markers+text",
         "text": [f"<b>{at + 1}</b>"],
         "textposition": beside,
-        "textfont": {"color": colour, "size": 14, "shadow": _halo(look.dark)},
+        "textfont": {"color": colour, "size": 14, "shadow": halo(look.dark)},
         "marker": {"size": 9, "color": colour},
         "name": f"{name}: {SHARE:.0%}",
         "legendgroup": name,

@@ -10,6 +10,7 @@ from app.spectrum import layer_map, numbers
 from app.spectrum.numbers import Panel
 from app.ui import launch, progress, session
 from app.ui.widgets import caption, chart, counted, failure, is_dark
+from spd_core.glossary import meaning
 
 if TYPE_CHECKING:
     from app.jobs.probing import Probed
@@ -19,9 +20,13 @@ if TYPE_CHECKING:
 MOST_LAYERS = 4
 """Layers whose curves are all drawn; of more there is a map first, and a cell opens its curves."""
 
+_MOST_NUMBERS = 12
+"""Layers whose numbers find room in the cells on a phone (see `app/ui/style.css`)."""
+
 _READ = {
-    layer_map.NEEDED: "How many directions hold 90 % of the energy. Strong colour: few, so a steep spectrum.",
-    layer_map.EFFECTIVE: "Over how many directions σ is spread: exp of the entropy of σ / Σσ. Strong colour: few.",
+    layer_map.NEEDED: "How many directions hold 90 % of the energy, the squared length of all gradients. Strong "
+    "colour: few, so a steep spectrum.",
+    layer_map.EFFECTIVE: f"{meaning('effective rank')} Strong colour: few.",
     layer_map.KEPT: "How much of the energy the rank keeps, in percent.",
     layer_map.AGAINST: "How many times as many directions shuffled answers need for 90 % of the energy. Blue, above 1: "
     "the capability is steeper; with a star it is so beyond the luck of the examples.",
@@ -61,13 +66,14 @@ def map_of_sites(analysis: "Analysis", rank: int) -> None:
     def select(point: Any) -> None:
         session.select(layer=int(point[0]), kind=str(point[1]))
 
-    chart(
-        layer_map.site_map(panels, measure, rank, (at.layer, at.kind), dark=is_dark()),
-        key="chart_map",
-        alt=f"{measure} of {len(panels)} sites, layer by layer; at {here.label} it is "
-        f"{layer_map.site_text(here, measure, rank)}.",
-        pick=select,
-    )
+    with st.container(key="map_of_many" if len(analysis.layers) > _MOST_NUMBERS else None):
+        chart(
+            layer_map.site_map(panels, measure, rank, (at.layer, at.kind), dark=is_dark()),
+            key="chart_map",
+            alt=f"{measure} of {len(panels)} sites, layer by layer; at {here.label} it is "
+            f"{layer_map.site_text(here, measure, rank)}.",
+            pick=select,
+        )
     caption(f"{_READ[measure]} Click a cell to draw its curves below.")
 
 

@@ -167,11 +167,11 @@ def overlap_rows(found: Overlap) -> list[dict[str, Any]]:
         {
             "First": found.names[i],
             "Second": found.names[j],
+            "Shared": found.shared(i, j),
+            "By chance": float(found.chance[i, j]),
             "Smallest angle": float(found.angles[i, j][0]),
             "Mean angle": float(found.angles[i, j].mean()),
             "Largest angle": float(found.angles[i, j][-1]),
-            "Shared": found.shared(i, j),
-            "By chance": float(found.chance[i, j]),
         }
         for i, j in pairs
     ]

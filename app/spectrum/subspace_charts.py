@@ -7,61 +7,89 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from app.spectrum.numbers import CONTEXT, LOSS_TOKEN, OTHER_TEXTS, Array, Overlap
-from app.ui.figures import ACCENT, DASHES, INK, MUTED, TEXT_COLOURS, Drawing, build_figure, cell_labels
+from app.ui.figures import (
+    ACCENT,
+    DASHES,
+    INK,
+    MUTED,
+    TEXT_COLOURS,
+    Drawing,
+    build_figure,
+    cell_labels,
+    halo,
+    plotly_text,
+)
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 MOST_NUMBERED = 8
-"""Subspaces whose angles stand in their cells; of more the numbers are on hover and in the table."""
+"""Subspaces whose numbers stand in their cells; of more the numbers are on hover and in the table."""
 
 
 def overlap_matrix(found: Overlap, *, dark: bool = False) -> "go.Figure":
-    """Mean principal angle between every two subspaces, in degrees: a colour in each cell, a number where it fits."""
-    names, mean = list(found.names), found.mean
-    hovers = [
-        [
-            f"{names[i]} and {names[j]}<br>angles {a[0]:.1f}° to {a[-1]:.1f}°, mean {a.mean():.1f}°<br>"
-            f"shared {found.shared(i, j):.1%}, by chance {found.chance[i, j]:.1%}"
-            for j in range(len(names))
-            for a in [found.angles[i, j]]
-        ]
-        for i in range(len(names))
-    ]
-    heat = {
+    """What every two subspaces share: a colour in each cell, with a number in percent or, of many, a scale."""
+    names, count = list(found.names), len(found.names)
+    shared = np.array([[found.shared(i, j) for j in range(count)] for i in range(count)])
+    hovers = [[_said_of(found, i, j) for j in range(count)] for i in range(count)]
+    low = min(float(found.chance.min()), float(shared.min()))
+    heat: Drawing = {
         "type": "heatmap",
-        "z": mean,
+        "z": shared,
         "x": names,
         "y": names,
-        "zmin": 0,
-        "zmax": 90,
+        "zmin": low,
+        "zmax": 1,
         "colorscale": "Cividis",
-        "reversescale": True,
         "customdata": hovers,
         "xgap": 2,
         "ygap": 2,
         "hovertemplate": "%{customdata}<extra></extra>",
-        "colorbar": {"title": {"text": "mean angle", "side": "right"}, "ticksuffix": "°", "tickvals": [0, 30, 60, 90]},
     }
-    if len(names) > MOST_NUMBERED:
-        return _many(heat, names, mean, dark)
-    layout = {"height": 110 + 44 * len(names), "yaxis": {"autorange": "reversed"}}
-    cells = [(names[j], names[i], angle) for i, row in enumerate(mean) for j, angle in enumerate(row)]
-    x, y, angles = zip(*cells, strict=True)
-    labels = cell_labels(x, y, [f"{angle:.0f}°" for angle in angles], [1 - angle / 90 for angle in angles])
-    return build_figure([heat, labels], layout, dark=dark)
+    if count > MOST_NUMBERED:
+        return _many(heat, names, found, dark)
+    split = [plotly_text(name).replace("-", "-<br>").replace(" ", "<br>") for name in names]
+    axes = {"xaxis": {"tickvals": names, "ticktext": split}, "yaxis": {"autorange": "reversed"}}
+    layout = {"height": 110 + 44 * count, **axes}
+    cells = [(names[j], names[i], share) for i, row in enumerate(shared) for j, share in enumerate(row)]
+    x, y, shares = zip(*cells, strict=True)
+    lightness = [(share - low) / max(1 - low, 1e-9) for share in shares]
+    labels = cell_labels(x, y, [f"{100 * share:.0f}" for share in shares], lightness)
+    return build_figure([heat | {"showscale": False}, labels], layout, dark=dark)
 
 
-def _many(heat: Drawing, names: Sequence[str], mean: Array, dark: bool) -> "go.Figure":
-    """Without numbers in the cells, in colours from the smallest to the largest angle; layers by their numbers."""
-    between = np.where(np.eye(len(names), dtype=bool), np.nan, mean)  # each with itself: 0°
-    low = float(np.nanmin(between))
+def _said_of(found: Overlap, i: int, j: int) -> str:
+    angles = found.angles[i, j]
+    return (
+        f"{plotly_text(found.names[i])} and {plotly_text(found.names[j])}<br>share {found.shared(i, j):.1%}, by chance "
+        f"{found.chance[i, j]:.1%}<br>angles {angles[0]:.1f}° to {angles[-1]:.1f}°, mean {angles.mean():.1f}°"
+    )
+
+
+def _scale(found: Overlap, high: float) -> Drawing:
+    """The scale of colours, with chance on it."""
+    chance = float(found.chance.min())
+    ends = [] if high - chance < 0.02 else [high]
+    return {
+        "title": {"text": "shared", "side": "top"},
+        "orientation": "h",
+        "thickness": 14,
+        "y": 1.01,
+        "yanchor": "bottom",
+        "tickvals": [chance, *ends],
+        "ticktext": [f"{chance:.0%}, by chance", *(f"{end:.0%}" for end in ends)],
+    }
+
+
+def _many(heat: Drawing, names: Sequence[str], found: Overlap, dark: bool) -> "go.Figure":
+    """Without numbers in the cells, in colours from the least to the most that is shared; layers by their numbers."""
+    between = np.where(np.eye(len(names), dtype=bool), np.nan, heat["z"])  # each with itself: everything
+    low, high = float(np.nanmin(between)), float(np.nanmax(between))
     short = [name.removeprefix("layer ") for name in names]  # thirty times the word would be all one sees
-    bar = {**heat["colorbar"], "tickvals": None}
-    many = {"x": short, "y": short, "z": between, "zmin": low, "zmax": max(float(np.nanmax(between)), low + 10)}
+    many = {"x": short, "y": short, "z": between, "zmin": low, "zmax": max(high, low + 0.1)}
     axis = {"type": "category", "showgrid": False, "title": {"text": "layer" if short != list(names) else ""}}
     layout = {"height": 90 + 18 * len(names), "xaxis": axis, "yaxis": {**axis, "autorange": "reversed"}}
-    return build_figure([{**heat, **many, "colorbar": bar, "xgap": 1, "ygap": 1}], layout, dark=dark)
+    return build_figure([{**heat, **many, "colorbar": _scale(found, high), "xgap": 1, "ygap": 1}], layout, dark=dark)
 
 
 def rows_scatter(
@@ -120,7 +148,7 @@ def _direction_lines(scores: Array, axes: Mapping[str, Array], dark: bool) -> li
                 "name": name,
                 "hoverinfo": "name",
                 "textposition": "top center",
-                "textfont": {"color": INK[dark], "size": 13},
+                "textfont": {"color": INK[dark], "size": 13, "shadow": halo(dark)},
                 "line": {"color": INK[dark], "width": 1.8, "dash": DASHES[at % 4]},
             }
         )

@@ -10,6 +10,7 @@ from app.ui.header import capture_label
 from app.ui.tables import to_csv
 from app.ui.widgets import caption, chart, distinct_labels, downloads, escaped, is_dark, no_tokens
 from spd_core.errors import InputError
+from spd_core.glossary import meaning
 from spd_core.subspace.overlap_verdict import ALL, captures_verdict, layers_verdict
 from spd_core.subspace.rows_verdict import rows_verdict
 from spd_core.subspace.spectrum import overlap
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 def subspace_overlaps(analysis: "Analysis", rank: int) -> str:
     """Principal angles between subspaces: halves of the examples, other captures, layers; returns what they show."""
-    st.subheader("Overlap of subspaces (principal angles)", anchor=False)
+    st.subheader("What subspaces share, in percent", anchor=False)
     at = session.selection(analysis)
     site = analysis.site(at.layer, at.kind)
     view = st.segmented_control(
@@ -46,9 +47,9 @@ def subspace_overlaps(analysis: "Analysis", rank: int) -> str:
     _draw_overlap(found, rows, site.label)
     where = f"the {at.kind} sites" if view == "layers" else site.label
     st.markdown(
-        f"**How to read this:** {where} at rank {rank}. 0° is the same subspace, 90° none in common. *Shared* is the "
-        "part of one subspace that lies inside the other; what random subspaces of this rank share stands beside it. "
-        "Halves that agree no better than chance mean that the examples are too few for this rank."
+        f"**How to read this:** {where} at rank {rank}. *Shared* is the part of one subspace that lies inside the "
+        "other, the mean cos² of their principal angles: yellow is the same subspace, dark blue no more than random "
+        "ones share. Halves that agree no better than chance mean that the examples are too few for this rank."
     )
     title = f"Overlap of subspaces of {where}, rank {rank}"
     downloads(
@@ -64,19 +65,26 @@ def subspace_overlaps(analysis: "Analysis", rank: int) -> str:
 
 def _draw_overlap(found: "Overlap", rows: list[dict[str, Any]], where: str) -> None:
     """The angles as a map with the table beside it; of many subspaces the map takes the width, and the table folds."""
-    degrees, share = st.column_config.NumberColumn(format="%.1f°"), st.column_config.NumberColumn(format="percent")
+    degrees = st.column_config.NumberColumn(format="%.1f°", help=meaning("principal angle"))
     columns = {f"{which} angle": degrees for which in ("Smallest", "Mean", "Largest")}
-    columns |= {"Shared": share, "By chance": share}
+    columns |= {name: st.column_config.NumberColumn(format="%.1f %%", help=told) for name, told in _SHARED.items()}
     many = len(found.names) > subspace_charts.MOST_NUMBERED
-    means = "; ".join(f"{row['First']} and {row['Second']} {row['Mean angle']:.0f}°" for row in rows[:30])
-    left, right = (st.container(), st.expander("All pairs as a table")) if many else st.columns((2, 3), gap="medium")
+    shared = "; ".join(f"{row['First']} and {row['Second']} {row['Shared']:.0%}" for row in rows[:30])
+    left, right = (st.container(), st.expander("All pairs as a table")) if many else st.columns(2, gap="medium")
     with left:
         chart(
             subspace_charts.overlap_matrix(found, dark=is_dark()),
             key="chart_overlap",
-            alt=f"Mean principal angles at {where}: {means}{'; …' * (len(rows) > 30)}.",
+            alt=f"What subspaces share at {where}: {shared}{'; …' * (len(rows) > 30)}.",
         )
-    right.dataframe(rows, hide_index=True, column_config=columns, alt="The angles as a table")
+    shown = [row | {name: 100 * row[name] for name in _SHARED} for row in rows]
+    right.dataframe(shown, hide_index=True, column_config=columns, alt="What is shared, and the angles, as a table")
+
+
+_SHARED = {
+    "Shared": "Mean cos² of the principal angles: the part of the smaller subspace that lies inside the other",
+    "By chance": "What random subspaces of these ranks share: the larger rank ÷ d_kv",
+}
 
 
 def _pick_others(analysis: "Analysis", layer: int, kind: str, rank: int) -> dict[str, Any]:

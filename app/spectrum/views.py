@@ -13,6 +13,7 @@ from app.ui import launch, progress, session
 from app.ui.direction_names import names_of
 from app.ui.tables import to_csv
 from app.ui.widgets import caption, chart, downloads, failure, is_dark
+from spd_core.glossary import meaning
 from spd_core.subspace.analysis import nulls_of
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from spd_core.subspace.analysis import Analysis
 
 _NULLS_HELP = (
+    f"{meaning('null')} "
     "Spectra that lack what the capability has. **shuffled answers**: every question with the answer of another one. "
     "**full-sequence loss**: the loss on every answer token. **random directions**: rows of the same lengths that "
     "point anywhere. **bootstrap band**: 5 % to 95 % when the examples are drawn again, moved onto the spectrum (a "
@@ -39,7 +41,7 @@ def pick_rank(analysis: "Analysis") -> int:
         session.chosen_rank(d_kv),
         key=session.RANK_SLIDER,
         on_change=lambda: session.choose_rank(st.session_state[session.RANK_SLIDER]),
-        help=f"The paper keeps half of d_kv: {d_kv // 2} of {d_kv}.",
+        help=f"{meaning('rank')} The paper keeps half of d_kv: {d_kv // 2} of {d_kv}.",
     )
     capped = [site.label for site in analysis.sites if analysis.directions(site) < rank]
     if capped:
@@ -89,15 +91,15 @@ def _pick_scales(which: str) -> tuple[bool, bool]:
 
 
 _COLUMNS = {
-    "Energy kept": ("%.1f %%", "Share of Σσ² in the directions kept"),
+    "Energy kept": ("%.1f %%", f"Share of Σσ² in the directions kept. {meaning('energy')}"),
     "Activations lost": (
         "%.1f %%",
         "‖K − K P‖² / ‖K‖² over all tokens: the share of the keys or values that projecting removes",
     ),
-    "Effective rank": ("%.1f", "Over how many directions σ is spread: exp of the entropy of σ / Σσ"),
+    "Effective rank": ("%.1f", f"{meaning('effective rank')} exp of the entropy of σ / Σσ"),
     "Stable rank": ("%.1f", "Σσ² / σ₁²: 1 when one direction holds all energy; small σ hardly change it"),
     **{f"r at {share}%": ("%d", f"How many directions hold {share} % of the energy") for share in (90, 95, 99)},
-    "σ₁": ("%.3g", "Largest singular value, nats per unit"),
+    "σ₁": ("%.3g", f"Largest singular value, nats per unit. {meaning('singular value')}"),
 }
 
 

@@ -45,6 +45,11 @@ def plotly_text(text: str) -> str:
     return html.escape(text, quote=False)
 
 
+def halo(dark: bool) -> str:
+    """A CSS shadow of the page's colour around a text, so that no line strikes through it."""
+    return ", ".join(f"{x}px {y}px 2px {PAGE[dark]}" for x in (-2, 0, 2) for y in (-2, 0, 2))
+
+
 def token_label(text: str, most: int = 24) -> str:
     """A token's text as a label: white space visible, cut to `most` characters, escaped."""
     shown = visible(text).replace("\n", "") or "∅"

@@ -28,6 +28,32 @@ def test_back_leads_page_by_page(open_app: Callable[..., Page]) -> None:
     expect(page).to_have_url(re.compile("direction=2"))  # what is in hand is the same on all pages
 
 
+def test_the_first_step_of_home_is_one_press_of_back_away(open_app: Callable[..., Page]) -> None:
+    page = open_app()
+    begun = page.evaluate("history.length")
+    main(page).get_by_role("button", name="Start here").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Side by side")
+    settled(page)
+    assert page.evaluate("history.length") == begun + 1, "one entry for one page"
+    page.go_back()
+    expect(page.get_by_role("heading", level=1)).to_have_text("SPD Lab")
+    settled(page)
+    expect(main(page).get_by_role("button", name="Start here")).to_be_visible()
+
+
+def test_on_a_phone_the_menu_closes_when_a_page_is_chosen(open_app: Callable[..., Page]) -> None:
+    page = open_app()
+    page.set_viewport_size({"width": 390, "height": 844})
+    menu = page.get_by_test_id("stSidebarNav")
+    for name in ("Spectrum", "Home"):
+        page.get_by_test_id("stExpandSidebarButton").click()
+        expect(menu).to_be_in_viewport()
+        menu.get_by_role("link", name=name).click()
+        expect(menu).not_to_be_in_viewport()
+        expect(page.get_by_role("heading", level=1)).to_have_text("SPD Lab" if name == "Home" else name)
+        settled(page)
+
+
 def test_the_page_that_a_button_leaves_keeps_its_address(browser: Browser) -> None:
     page = browser.new_page()
     page.route("http://lab.test/**", lambda route: route.fulfill(body="<title>Lab</title>", content_type="text/html"))

@@ -228,17 +228,19 @@ def test_light_and_dark_differ_and_kinds_differ(panels: list[Panel]) -> None:
     assert not set(colours[0]) & set(colours[1])
 
 
-def test_the_overlap_matrix_holds_the_mean_angles() -> None:
+def test_the_overlap_matrix_holds_what_is_shared() -> None:
     eye, turned = np.eye(6), np.eye(6)
     turned[:2, 1] = [np.sin(np.radians(30)), np.cos(np.radians(30))]  # the second axis, 30° towards the first
     found = overlap({"a": eye[:, :2], "b": turned[:, 1:3], "c": eye[:, 4:6]})
     heat, labels = subspace_charts.overlap_matrix(found).data
-    assert list(labels.text) == ["0°", "45°", "90°", "45°", "0°", "90°", "90°", "90°", "0°"]
+    assert list(labels.text) == ["100", "50", "0", "50", "100", "0", "0", "0", "100"], "percent"
     assert labels.textfont.color[0] == "#000000", "black on yellow"
     assert labels.textfont.color[2] == "#ffffff", "white on dark blue"
-    assert heat.z[0][0] == pytest.approx(0, abs=1e-5)
-    assert heat.z[0][2] == pytest.approx(90)
-    assert heat.z[0][1] == heat.z[1][0] == pytest.approx((0 + 90) / 2, abs=1e-4), "one axis in common, one not"
+    assert heat.z[0][0] == pytest.approx(1)
+    assert heat.z[0][2] == pytest.approx(0, abs=1e-9)
+    assert heat.z[0][1] == heat.z[1][0] == pytest.approx((1 + 0) / 2), "one axis in common, one not"
+    assert not heat.showscale, "the numbers say it"
+    assert "mean 45.0°" in heat.customdata[0][1]
     (first, *_), pairs = numbers.overlap_rows(found), len(numbers.overlap_rows(found))
     assert pairs == 3
     assert (first["First"], first["Second"], first["By chance"]) == ("a", "b", pytest.approx(1 / 3))
@@ -252,10 +254,11 @@ def test_many_layers_overlap_in_a_map_that_is_wider_than_high() -> None:
     figure = subspace_charts.overlap_matrix(found)
     (heat,) = figure.data
     assert figure.layout.height < 700
+    assert heat.colorbar.tickvals[0] == pytest.approx(4 / 12), "chance: the rank of the dimensions"
     assert list(heat.x) == [str(at) for at in range(30)]
     assert figure.layout.xaxis.title.text == "layer"
-    assert np.isnan(np.diag(heat.z)).all(), "0° of each with itself would take most of the colours"
-    np.testing.assert_allclose(heat.z[3][7], found.angles[3, 7].mean())
+    assert np.isnan(np.diag(heat.z)).all(), "each with itself would take most of the colours"
+    np.testing.assert_allclose(heat.z[3][7], (np.cos(np.radians(found.angles[3, 7])) ** 2).mean())
 
 
 def test_the_map_has_a_cell_for_every_site_that_tells_which_it_is(panels: list[Panel]) -> None:
