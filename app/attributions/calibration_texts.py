@@ -18,6 +18,7 @@ from app.ui.tables import to_csv
 from app.ui.tokens import Scale, strip_data, token_strip, visible
 from app.ui.widgets import download, escaped, no_tokens
 from spd_core.attribution.tables import scale_of
+from spd_core.glossary import meaning
 from spd_core.subspace.analysis import Analysis
 from spd_core.subspace.spectrum import numerical_rank
 from spd_core.text import opening, signed
@@ -100,7 +101,8 @@ def direction_in_words(analysis: Analysis, site: "Site", direction: int) -> None
         f":small[**Direction {direction + 1}**{called} of {site.d_kv} holds **{share:.2%}** of the gradient's energy, "
         f"σ = {values[direction]:.3g} nats per unit.]",
         help=f"A direction is a unit vector in the {site.d_kv} numbers that layer {site.layer} keeps as {site.kind}s "
-        f"of a token; all {site.d_kv} are orthogonal. {_order(analysis)}",
+        f"of a token; all {site.d_kv} are orthogonal. {_order(analysis)}\n\n**Energy:** {meaning('energy')}\n\n"
+        f"**σ:** {escaped(meaning('singular value'))}\n\n**Nats:** {meaning('nat')}",
     )
 
 

@@ -3,14 +3,15 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from app.ui.figures import INK, KEY, MUTED, VALUE, Drawing, build_figure, token_label
+from app.ui.figures import ACCENT, INK, KEY, MUTED, VALUE, Drawing, build_figure, token_label
 from spd_core.attribution.tables import ASIDE, LOSS, OTHER
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
     from pandas import DataFrame
 
-_COLOUR = {LOSS: VALUE, OTHER: KEY, ASIDE: MUTED}
+ROLE_COLOURS = {LOSS: ACCENT, OTHER: MUTED, ASIDE: INK}
+"""As among the gradient rows of Spectrum."""
 _SYMBOL = {LOSS: "diamond", OTHER: "circle", ASIDE: "x"}
 _ROOM = {"t": 34}
 """Above the data, where plotly's buttons stand."""
@@ -56,7 +57,7 @@ def by_position(table: "DataFrame", *, dark: bool = False) -> "go.Figure":
                 "y": sums["sum"],
                 "name": str(role),
                 "customdata": sums["size"],
-                "marker": {"color": _COLOUR[role][dark], "pattern": pattern},
+                "marker": {"color": ROLE_COLOURS[role][dark], "pattern": pattern},
                 "hovertemplate": "position %{x}<br>%{y:.3%} of σ²<br>%{customdata} tokens"
                 "<extra>%{fullData.name}</extra>",
             }
@@ -88,7 +89,7 @@ def agreement(table: "DataFrame", *, dark: bool = False) -> "go.Figure":
                 "name": str(role),
                 "customdata": hovers,
                 "unselected": {"marker": {"opacity": 0.7}},
-                "marker": {"size": 7, "opacity": 0.7, "color": _COLOUR[role][dark], "symbol": _SYMBOL[role]},
+                "marker": {"size": 7, "opacity": 0.7, "color": ROLE_COLOURS[role][dark], "symbol": _SYMBOL[role]},
                 "hovertemplate": "%{customdata[0]}<br>%{y:.2e} of σ²<br>|gradient × activation| %{x:.2e} nats"
                 "<extra>%{fullData.name}</extra>",
             }

@@ -33,6 +33,7 @@ from spd_core.attribution.geometry import (
 )
 from spd_core.attribution.geometry_verdict import geometry_verdict, separation
 from spd_core.attribution.tables import tokens_of
+from spd_core.glossary import meaning
 from spd_core.subspace.analysis import Analysis
 from spd_core.subspace.spectrum import numerical_rank
 from spd_core.text import opening, shown
@@ -126,8 +127,8 @@ def _pick_axes(analysis: Analysis, site: "Site", at: Selection, of: str) -> tupl
         key=session.PICK_RANK,
         width=110,
         on_change=lambda: session.choose_rank(st.session_state[session.PICK_RANK]),
-        help="Of the subspace that points are projected into; the same on all pages. Directions within it stay, "
-        f"everything else shrinks. This capture keeps single tokens for {most} of {site.d_kv} directions.",
+        help=f"{meaning('rank')} The same on all pages. Directions within it stay, everything else shrinks. This "
+        f"capture keeps single tokens for {most} of {site.d_kv} directions.",
     )
     return (at.direction, *(named[name] for name in (y, z) if name in named)), rank
 

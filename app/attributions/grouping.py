@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from app.attributions.charts import ROLE_COLOURS
 from app.attributions.point_cloud import SHAPES, STEPS, Grouped, Look
-from app.ui.figures import KEY, LANE_COLOURS, MUTED, VALUE
+from app.ui.figures import KEY, LANE_COLOURS, MUTED, TEXT_COLOURS, VALUE
 from spd_core.attribution.geometry import CLASSES, NUMBER, SIGN, SPACE, SPECIAL, WORD, token_class
 from spd_core.attribution.tables import ASIDE, LOSS, OTHER, ROLES
 from spd_core.subspace.spectrum import Floats
@@ -25,15 +26,16 @@ _TEXTS = 5
 OTHERS, UNKNOWN = "other texts", "not scored"
 _INK, _, _, _GREEN, _PURPLE, _OLIVE = LANE_COLOURS
 _LOOKS: dict[str, Look] = {
-    NUMBER: (_GREEN, "circle"), WORD: (_PURPLE, "diamond"), SIGN: (_OLIVE, "triangle"), SPACE: (MUTED, "square"),
-    SPECIAL: (_INK, "plus"),
-    LOSS: (VALUE, "diamond"), OTHER: (KEY, "circle"), ASIDE: (MUTED, "cross"),
+    NUMBER: (_GREEN, "circle"), WORD: (_PURPLE, "diamond"), SIGN: (_OLIVE, "triangle"),
+    SPACE: (TEXT_COLOURS[0], "square"), SPECIAL: (_INK, "plus"),
+    LOSS: (ROLE_COLOURS[LOSS], "diamond"), OTHER: (ROLE_COLOURS[OTHER], "circle"),
+    ASIDE: (ROLE_COLOURS[ASIDE], "cross"),
     _RIGHT: (KEY, "circle"), _PARTLY: (_PURPLE, "square"), _WRONG: (VALUE, "diamond"), UNKNOWN: (MUTED, "plus"),
     OTHERS: (MUTED, "cross"),
 }  # fmt: skip
 """One look, one meaning: loss tokens and context as in all figures, right and wrong as on all pages, and classes of
 tokens in other colours than these."""
-_ONE_BY_ONE: tuple[Look, ...] = tuple(zip(LANE_COLOURS[1:], SHAPES, strict=False))
+_ONE_BY_ONE: tuple[Look, ...] = tuple(zip(TEXT_COLOURS, SHAPES, strict=False))
 """Of texts, which have no look of their own."""
 
 

@@ -70,6 +70,7 @@ def _note_form(analysis: "Analysis", site: "Site", direction: int) -> None:
             key=name_key,
             placeholder="Such as: digits that carry",
         )
+        caption("Kept with the capture on this server: whoever uses it sees and can change your notes.")
         st.text_area("Remark", note.remark if note else "", max_chars=LONGEST_REMARK, key=remark_key, height=80)
         st.form_submit_button("Save the note", on_click=partial(_save, analysis, site, direction, name_key, remark_key))
     said = st.session_state.get(session.NOTE_NEWS)

@@ -3,13 +3,16 @@
 Knows nothing of gradients. A single direction is asked about in `attribution/causal.py`.
 """
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from spd_core.attribution.causal import token_logp
+from spd_core.attribution.shared_layers import carried_out_once, layers_below
 from spd_core.errors import CaptureError, InputError, Stopped
 from spd_core.intervention.projection import Lane
 from spd_core.models.families import Site
@@ -19,7 +22,7 @@ from spd_core.subspace.analysis import Analysis
 from spd_core.subspace.subspace import check_model, random_subspace, subspace_of
 
 MOST_TEXTS = 4
-"""Texts that are scored: every site takes two more passes over them."""
+"""Texts that are scored: every site takes two more passes over them, from its layer on."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,12 +73,14 @@ def site_effects(
     before = token_logp(lm, texts, Lane())
     projected: dict[Site, float] = {}
     random: dict[Site, float] = {}
+    given = defaultdict[int, list[Any]](list)  # what the layers below a layer gave: the same for all of its sites
     for site in analysis.sites:
         if stop is not None and stop():
             break
         for found, subspace in ((projected, own), (random, drawn)):
             lane = Lane(subspace, layers=(site.layer,), kinds=(site.kind,))
-            found[site] = _mean_change(before, token_logp(lm, texts, lane), lm)
+            with lm.lock, carried_out_once(layers_below(lm, site), given[site.layer]):
+                found[site] = _mean_change(before, token_logp(lm, texts, lane), lm)
         tell(Progress(len(projected), len(analysis.sites), f"Projecting {site.label} alone"))
     if not projected:
         raise Stopped("stopped before the first site was done; nothing was scored")
