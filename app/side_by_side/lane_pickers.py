@@ -26,17 +26,16 @@ from spd_core.recipes.lanes import Grid, LaneSpec
 from spd_core.text import shown
 
 if TYPE_CHECKING:
-    from streamlit.delta_generator import DeltaGenerator
-
     from spd_core.subspace.analysis import Analysis
 
 
-def pick_base(analysis: "Analysis") -> LaneSpec:
-    """The projected lane: rank, strength, keys and values, layers."""
+def pick_base(analysis: "Analysis", sweep: bool) -> LaneSpec:
+    """The projected lane: rank, strength, keys and values, layers; a sweep has ranks and strengths of its own."""
     d_kv = analysis.d_kv
     rank = st.number_input(
-        f"Rank, 1 to {d_kv}", 1, d_kv, session.chosen_rank(d_kv), help="How many directions of each site are kept."
-    )
+        f"Rank, 1 to {d_kv}", 1, d_kv, session.chosen_rank(d_kv), disabled=sweep,
+        help="How many directions of each site are kept.",
+    )  # fmt: skip
     if rank != session.chosen_rank(d_kv):
         session.choose_rank(int(rank))
     strength = st.slider(
@@ -47,6 +46,7 @@ def pick_base(analysis: "Analysis") -> LaneSpec:
         0.05,
         key=session.STRENGTH,
         bind="query-params",
+        disabled=sweep,
         help="K + α(K P − K), and the same for V: 0 leaves the model alone, 1 is the paper's hard projection.",
     )
     kinds = st.segmented_control(
@@ -64,11 +64,8 @@ def pick_base(analysis: "Analysis") -> LaneSpec:
     )
 
 
-def pick_specs(analysis: "Analysis", base: LaneSpec, desk: "DeltaGenerator") -> tuple[LaneSpec, ...]:
+def pick_specs(analysis: "Analysis", base: LaneSpec) -> tuple[LaneSpec, ...]:
     """All lanes of the comparison.
-
-    Args:
-        desk: where the mixing desk is drawn.
 
     Raises:
         InputError: a rank or strength that cannot be, or too many lanes.
@@ -107,8 +104,7 @@ def pick_specs(analysis: "Analysis", base: LaneSpec, desk: "DeltaGenerator") -> 
             disabled=RANDOM not in (more or []),
             help="The same seed draws the same subspace again.",
         )
-    with desk:
-        mixed = pick_mix(analysis, int(base.rank))
+    mixed = pick_mix(analysis, int(base.rank))
     chosen_lanes = chosen_specs(
         base,
         more or [],

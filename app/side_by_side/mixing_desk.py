@@ -221,7 +221,7 @@ def _channel(place: SitePlace, strip: Strip, channel: int, name: str, short: str
     keys = f"{key}_keys"
     state[keys] = [_MUTE] * (channel in strip.muted) + [_SOLO] * (channel in strip.solo)
     loudest = max(_LOUDEST, abs(strip.fader(channel)))
-    with st.container(gap=None):
+    with st.container(gap="xsmall"):
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
             st.markdown(f":small[{short if strip.gain(channel) else f'~~{short}~~'}]", width="stretch")
             st.pills(

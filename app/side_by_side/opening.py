@@ -56,7 +56,7 @@ def open_mixed(layer: int, kind: Kind, direction: int) -> None:
     muted = SiteGains(layer=layer, kind=kind, directions=((direction, 0.0),))
     for key in (session.MIX_READ, session.DESK_SITE):  # the link says it
         state.pop(key, None)
-    state.update({session.MODE: LANES, session.DESK_OPEN: True})
+    state.update({session.MODE: LANES, session.SETTINGS_OPEN: True, session.DESK_OPEN: True})
     st.switch_page(session.SIDE_BY_SIDE, query_params={session.MIX: gains_text([muted])})
 
 

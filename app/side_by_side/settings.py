@@ -22,22 +22,22 @@ def pick_request(analysis: "Analysis", prompt: str, answer: str | None) -> Write
     """All settings, in a drawer; None with the reason on the page when they cannot be used."""
     with st.expander(
         "Lanes, projection and sampling", icon=":material/tune:", key=session.SETTINGS_OPEN, on_change="rerun"
-    ):
+    ) as drawer:
         style, mode = prompt_pickers.pick_mode()
         lanes = st.container()
         left, right = st.columns(2, gap="large")
         with left:
-            base = lane_pickers.pick_base(analysis)
+            base = lane_pickers.pick_base(analysis, sweep=mode == SWEEP)
         with right:
             sampling = prompt_pickers.pick_sampling()
-    desk = st.container()
     try:
         with lanes:
             grid = lane_pickers.pick_grid(analysis) if mode == SWEEP else None
-            specs = lane_pickers.pick_specs(analysis, base, desk) if grid is None else tuple(sweep_specs(grid, base))
+            specs = lane_pickers.pick_specs(analysis, base) if grid is None else tuple(sweep_specs(grid, base))
         others = lane_pickers.open_others(specs)
     except InputError as error:
-        failure("These lanes cannot be written:", str(error))
+        with lanes if drawer.open else st.container():  # a closed drawer would hide it
+            failure("These lanes cannot be written:", str(error))
         return None
     mixing_desk.say_lost_mix()
     key = session.model_key(analysis)

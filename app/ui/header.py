@@ -146,8 +146,12 @@ def _switch(analysis: "Analysis | None") -> None:
     if not names or analysis is None:
         caption("There is no capture to switch to.")
         return
+    label = distinct_labels(names, capture_label)
     chosen = st.selectbox(
-        "Active capture", names, names.index(analysis.name), format_func=distinct_labels(names, capture_label)
+        "Choose a capture",
+        names,
+        names.index(analysis.name),
+        format_func=lambda name: f"{label(name)} · active" if name == analysis.name else label(name),
     )
     row = st.container(horizontal=True)
     if row.button("Use this capture", disabled=chosen == analysis.name):

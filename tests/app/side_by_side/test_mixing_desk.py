@@ -66,6 +66,7 @@ def test_faders_make_a_lane_that_is_written_and_linked(at: AppTest) -> None:
     at.slider(key=fader(at, 3)).set_value(2.0).run()
     keys(at, 1, "remove")
     assert mix(at) == "29v_1x0_3x2"
+    assert (at.slider(key=fader(at, 1)).value, at.slider(key=fader(at, 1)).disabled) == (0.0, True), "as the form says"
     assert "3 lanes · rank 96, α 1, keys and values · mixed: layer 29 values, d1 × 0, d3 × 2" in plainly(at)
     found = write(at, 4)
     assert [one.label for one in found.lanes] == ["Raw", "Projected", "Mixed: layer 29 values, d1 × 0, d3 × 2"]
@@ -77,6 +78,7 @@ def test_faders_make_a_lane_that_is_written_and_linked(at: AppTest) -> None:
     assert texts.load_comparison(found.id) == found
     keys(at, 1)
     assert mix(at) == "29v_3x2", "its fader stood at 1"
+    assert at.slider(key=fader(at, 1)).value == 1.0
     assert "Settings have changed since this was written" in text_of(at)
 
 

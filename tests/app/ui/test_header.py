@@ -124,9 +124,9 @@ def test_a_capture_of_a_run_can_be_in_hand(home: Path) -> None:
     assert not at.error
     assert at.session_state[session.CAPTURE] == "20261201-table/capability-ab12"
     assert link(at)["capture"] == "20261201-table/capability-ab12"
-    switch = next(box for box in at.selectbox if box.label == "Active capture")
+    switch = next(box for box in at.selectbox if box.label == "Choose a capture")
     assert switch.value == "20261201-table/capability-ab12"
-    assert "capability · of the run 20261201-table" in switch.options
+    assert "capability · of the run 20261201-table · active" in switch.options
     assert next(button for button in at.button if button.label == "Delete").disabled, "it goes with its run"
     assert load_saved("20261201-table/capability-ab12").identity == kept.identity
 
@@ -140,9 +140,9 @@ def own(home: Path, name: str = "20261124-071800-mine-ab12") -> str:
 def test_switching_and_deleting(home: Path) -> None:
     name = own(home)
     at = opened()
-    choice = next(box for box in at.selectbox if box.label == "Active capture")
-    assert choice.options == ["mine · 24 Nov 2026, 07:18:00", "arithmetic (recorded)", "multiple-choice (recorded)",
-                              "python-functions (recorded)"]  # fmt: skip
+    choice = next(box for box in at.selectbox if box.label == "Choose a capture")
+    assert choice.options == ["mine · 24 Nov 2026, 07:18:00", "arithmetic (recorded) · active",
+                              "multiple-choice (recorded)", "python-functions (recorded)"]  # fmt: skip
     choice.set_value(name).run()
     button(at, "Use this capture").click().run()  # type: ignore[attr-defined]
     assert "yours" in strip(at)
