@@ -150,7 +150,7 @@ def matrix(repeat: Repeat, selected: tuple[int, int] | None, *, dark: bool = Fal
         good = bool(text.right) if known else text.ids != first.ids
         marks[good].append((x, y, cell, _hover(repeat, y, text, first)))
     columns = seeds * len(repeat.lanes)
-    size = 15 if columns <= 12 else 10 if columns <= 24 else 7
+    size = 12 if columns <= 12 else 10 if columns <= 24 else 7
     data = [
         {
             "type": "scatter",

@@ -49,4 +49,7 @@ def settings_line(request: WriteRequest) -> str:
     projected = [spec for spec in request.specs if spec.projects and not spec.gains]
     base = f" · {lane_pickers.lane_in_words(projected[0], request.grid is not None)}" if projected else ""
     mix = next((f" · mixed: {escaped(gains_in_words(spec.gains))}" for spec in request.specs if spec.mixed), "")
-    return f"{counted(len(request.specs), 'lane')}{base}{mix} · {escaped(report.sampling_line(request.sampling))}"
+    lanes = counted(len(request.specs), "lane")
+    if request.grid is not None:
+        lanes = f"raw and {counted(len(request.specs) - 1, 'cell')}"
+    return f"{lanes}{base}{mix} · {escaped(report.sampling_line(request.sampling))}"

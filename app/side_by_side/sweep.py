@@ -12,7 +12,7 @@ from spd_core.generation.comparison import Comparison
 
 def pick_cell(comparison: Comparison) -> int:
     """The map of a sweep; returns the chosen cell's lane."""
-    measure = st.segmented_control(
+    measure = st.pills(
         "Cells show",
         sweep_chart.MEASURES,
         default=sweep_chart.LIKELIHOOD,

@@ -113,7 +113,11 @@ def divergence_sentence(lane: LaneText, comparison: Comparison) -> str:
     other, at = _reference(lane, comparison), first_difference(lane, comparison)
     if other is lane:
         return ""
-    return f"the same tokens as {other.label}" if at is None else f"differs from {other.label} at token {at + 1}"
+    if at is None:
+        return f"the same tokens as {other.label}"
+    forks = [one.tokens[at].text for one in (lane, other) if at < len(one.tokens)]
+    unseen = " (in white space)" if len(forks) == 2 and not "".join(forks).strip() else ""
+    return f"differs from {other.label} at token {at + 1}{unseen}"
 
 
 def origin_line(comparison: Comparison) -> str:

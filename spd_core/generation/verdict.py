@@ -23,7 +23,7 @@ def comparison_verdict(comparison: Comparison, right: Sequence[bool | None] = ()
     if not any(lane.tokens for lane in comparison.lanes):
         return ""
     if comparison.grid is not None:
-        return _of_a_sweep(comparison)
+        return _of_a_sweep(comparison, right)
     lane, mixed = _first(comparison, control=False), _mixed(comparison, control=False)
     if lane is None and mixed is None:
         return ""
@@ -39,9 +39,11 @@ def comparison_verdict(comparison: Comparison, right: Sequence[bool | None] = ()
 
 
 def _first(comparison: Comparison, *, control: bool) -> LaneText | None:
-    """The first lane that projects into the capability's subspace, or into a control's."""
-    found = (one for one in comparison.lanes[1:] if one.spec.projects and not one.spec.gains and one.adapter is None)
-    return next((one for one in found if _is_control(one) == control), None)
+    """The first lane that projects into the capability's subspace, or into a control's: a random one before the
+    complement, as over prompts and seeds."""
+    lanes = [one for one in comparison.lanes[1:] if one.spec.projects and not one.spec.gains and one.adapter is None]
+    found = sorted((one for one in lanes if _is_control(one) == control), key=lambda one: one.spec.of != "random")
+    return next(iter(found), None)
 
 
 def _mixed(comparison: Comparison, *, control: bool) -> LaneText | None:
@@ -108,10 +110,10 @@ def _listed(labels: Sequence[str]) -> str:
     return f"{', '.join(others)} and {last} are" if others else f"{last} is"
 
 
-def _of_a_sweep(comparison: Comparison) -> str:
-    cells = comparison.lanes[1:]
+def _of_a_sweep(comparison: Comparison, right: Sequence[bool | None]) -> str:
+    cells, raw = comparison.lanes[1:], comparison.lanes[0].label
     same = sum(first_difference(cell, comparison) is None for cell in cells)
-    return (
-        f"In this sample {same} of {len(cells)} combinations of rank and strength write the same text as "
-        f"{comparison.lanes[0].label}."
-    )
+    said = f"In this sample {same} of {len(cells)} combinations of rank and strength write the same text as {raw}."
+    if not right or None in right:
+        return said
+    return f"{said} {sum(map(bool, right[1:]))} of {len(cells)} are right; {raw} is {'right' if right[0] else 'wrong'}."

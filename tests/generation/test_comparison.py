@@ -257,6 +257,13 @@ def test_the_divergence_is_marked_where_the_tokens_differ() -> None:
     assert report.lane_html(longer.lanes[1], longer) == f'<span class="same">a</span>{FORK}<ins> b</ins>'
 
 
+def test_a_difference_that_cannot_be_seen_is_named() -> None:
+    two = comparison(lane("Raw", ["a", "\n\n", "b"]), lane("Projected", ["a", "\n", "b"]))
+    assert report.divergence_sentence(two.lanes[1], two) == "differs from Raw at token 2 (in white space)"
+    seen = comparison(lane("Raw", ["a", "\n\n", "b"]), lane("Projected", ["a", " b"]))
+    assert report.divergence_sentence(seen.lanes[1], seen) == "differs from Raw at token 2"
+
+
 def test_a_text_is_marked_as_new_where_nearly_all_its_words_would_be() -> None:
     first = lane("Raw", [" 6", " x", " 12", " is", " 64", ", I", " think"])
     other = lane("Projected", [" 6", " Here", " is", " a", " paragraph", " of", " other", " words"])

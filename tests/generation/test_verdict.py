@@ -134,6 +134,16 @@ def test_a_sweep_counts_its_cells() -> None:
         "In this sample 3 of 4 combinations"
     )
 
+    some = comparison_verdict(comparison(lane("Raw", TEXT), *cells, grid=grid), (True, True, False, True, True))
+    assert some.endswith("write the same text as Raw. 3 of 4 are right; Raw is right.")
+
+
+def test_a_random_subspace_is_the_control_before_the_complement() -> None:
+    complement = lane("Complement", TEXT, spec=LaneSpec(complement=True))
+    random = lane("Random subspace", OTHER_AT_3, spec=RANDOM)
+    lanes = lane("Raw", TEXT), lane("Projected", OTHER_AT_2, spec=LaneSpec()), complement, random
+    assert "and Random subspace from token 3 on" in comparison_verdict(comparison(*lanes))
+
 
 def test_nothing_is_said_where_nothing_was_projected_or_written() -> None:
     assert comparison_verdict(comparison(lane("Raw", TEXT))) == ""
