@@ -14,7 +14,7 @@ from app.ui.session import Selection
 from app.ui.verdict import draw_verdict
 from app.ui.widgets import empty_page, provenance
 from spd_core.attribution.tables import direction_table
-from spd_core.attribution.verdict import energy_verdict
+from spd_core.attribution.verdict import coordinate_verdict, energy_verdict
 from spd_core.models.families import Site
 from spd_core.subspace.analysis import Analysis
 
@@ -60,7 +60,7 @@ def coordinates(analysis: Analysis, site: Site, at: Selection, top: "DeltaGenera
     elif calibration_texts.was_kept(analysis, at):
         table = direction_table(analysis, site, at.direction, calibration_texts.special_ids(analysis))
         with top:
-            draw_verdict(energy_verdict(table, at.direction))
+            draw_verdict(coordinate_verdict(table[~table.aside] if hide else table, at.direction, at.kind))
         calibration_texts.coordinate_strip(table, at, hide)
         provenance(analysis, direction_title(analysis, site, at.direction))
 

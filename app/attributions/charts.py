@@ -141,10 +141,10 @@ def change_panels(rows: Sequence[dict[str, Any]], *, dark: bool = False) -> "go.
     data: list[Drawing] = []
     shapes: list[Drawing] = []
     titles: list[Drawing] = []
-    layout: Drawing = {"height": 190 * len(rows), "showlegend": False, "margin": _ROOM}
+    layout: Drawing = {"height": 210 * len(rows), "showlegend": False, "margin": _ROOM}
     for at, row in enumerate(rows):
         x, y = f"x{at + 1 if at else ''}", f"y{at + 1 if at else ''}"
-        below, above = 1 - (at + 0.74) / len(rows), 1 - (at + 0.08) / len(rows)
+        below, above = 1 - (at + 0.75) / len(rows), 1 - (at + 0.16) / len(rows)
         data += [_own_change(row, x, y, dark), _random_changes(row, x, y, dark)]
         layout |= {
             f"xaxis{x[1:]}": {"anchor": y} | _title("← less probable · log p, nats · more probable →"),

@@ -1,12 +1,13 @@
-"""The sentences on a direction: which tokens it comes from, which it points towards, and whether it matters. By rule;
+"""The sentences on a direction: which tokens make it, lie along it, it points towards, and whether it matters. By rule;
 imports no torch."""
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from spd_core.attribution.results import ONLY, RANDOM_REMOVED, REMOVED, CausalCheck, Lens
-from spd_core.attribution.tables import ASIDE, LOSS, OTHER, summed
+from spd_core.attribution.tables import ASIDE, LOSS, OTHER, extremes, summed
 from spd_core.text import shown, signed
 
 if TYPE_CHECKING:
@@ -38,6 +39,36 @@ def energy_verdict(table: "pd.DataFrame", direction: int) -> str:
     count = int(tokens.tokens[0])
     places = f"{count:,} place{'s' * (count != 1)}"
     return f"{most} “{name}” has most {where}: {tokens.share[0]:.1%}, in {places}."
+
+
+def coordinate_verdict(table: "pd.DataFrame", direction: int, kind: str) -> str:
+    """Which tokens lie farthest along a direction and against it, and how many of the farthest are such tokens.
+
+    Args:
+        table: of `tables.direction_table`, without what is hidden.
+        direction: 0-based.
+        kind: `key` or `value`.
+    """
+    above, below = (_most_frequent(list(rows.text)) for rows in extremes(table, "coordinate"))
+    if above is None or below is None:
+        return ""
+    (along, many, of), (against, some, of_others) = above, below
+    return (
+        f"{_capital(kind)}s point farthest along direction {direction + 1} at {along}, and farthest against it at "
+        f"{against}. These are {many} of the {of} largest coordinates and {some} of the {of_others} most negative "
+        "ones; which way is along is arbitrary."
+    )
+
+
+def _most_frequent(texts: "list[str]") -> tuple[str, int, int] | None:
+    """The most frequent token as a name, the first one of several, how often it is there, and of how many."""
+    if not texts:
+        return None
+    text, count = Counter(texts).most_common(1)[0]
+    return f"“{_named(text)}”", count, len(texts)
+
+
+# --- causal check --------------------------------------------------------------------------------------------
 
 
 ENOUGH = 19

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from spd_core.attribution.tables import ASIDE, LOSS, OTHER
-from spd_core.attribution.verdict import energy_verdict
+from spd_core.attribution.verdict import coordinate_verdict, energy_verdict
 
 
 def table(*rows: tuple[str, str, float]) -> pd.DataFrame:
@@ -30,3 +30,13 @@ def test_the_largest_part_is_named_with_its_share(
     rows: list[tuple[str, str, float]], direction: int, says: str
 ) -> None:
     assert says in energy_verdict(table(*rows), direction)
+
+
+def test_the_tokens_at_both_ends_are_named_with_how_often_they_are_there() -> None:
+    rows = [(" ", 9.0), ("4", 8.0), (" ", 7.0), ("the", 0.0), (". ", -1.0), ("a", -2.0), ("a", -0.5)]
+    said = coordinate_verdict(pd.DataFrame(rows, columns=["text", "coordinate"]), 1, "value")
+    assert said == (
+        "Values point farthest along direction 2 at “·”, and farthest against it at “a”. These are 2 of the 3 largest "
+        "coordinates and 2 of the 3 most negative ones; which way is along is arbitrary."
+    )
+    assert coordinate_verdict(pd.DataFrame(rows[:3], columns=["text", "coordinate"]), 1, "key") == ""
