@@ -21,7 +21,9 @@ def welcome(analysis: "Analysis") -> None:
     """What to look at first, and the method in one picture with the numbers of this capture: open on a first visit, and
     there to be called back."""
     first_steps(analysis)
-    with st.expander("How it works, with live numbers", expanded=analysis.recorded, icon=":material/school:"):
+    with st.expander(
+        "How it works, with the numbers of this capture", expanded=analysis.recorded, icon=":material/school:"
+    ):
         at = session.selection(analysis)
         rank = session.chosen_rank(analysis.d_kv)
         recorded = recorded_for(analysis.name)
