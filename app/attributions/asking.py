@@ -37,7 +37,9 @@ def start_button(label: str, job_key: str, request: Any, *, anew: bool = False) 
         return
     with st.container(horizontal=True, vertical_alignment="center"):
         pressed = st.button(
-            f"{label} anew" if anew else label, type="secondary" if anew else "primary", shortcut="Ctrl+Enter"
+            f"{label} anew" if anew else label,
+            type="secondary" if anew else "primary",
+            shortcut=None if anew else "Ctrl+Enter",
         )
         if shared().models.resident is None:
             name = escaped(model_name(request.analysis.provenance))
