@@ -48,8 +48,7 @@ def subspace_overlaps(analysis: "Analysis", rank: int) -> str:
     where = f"the {at.kind} sites" if view == "layers" else site.label
     st.markdown(
         f"**How to read this:** {where} at rank {rank}. *Shared* is the part of one subspace that lies inside the "
-        "other, the mean cos² of their principal angles: yellow is the same subspace, dark blue no more than random "
-        "ones share. Halves that agree no better than chance mean that the examples are too few for this rank."
+        f"other, the mean cos² of their principal angles. {_READ[len(found.names) > subspace_charts.MOST_NUMBERED]}"
     )
     title = f"Overlap of subspaces of {where}, rank {rank}"
     downloads(
@@ -61,6 +60,14 @@ def subspace_overlaps(analysis: "Analysis", rank: int) -> str:
     if view == "layers":
         return layers_verdict(found, f"{at.kind.capitalize()}s at rank {rank}")
     return captures_verdict(found, f"Layer {at.layer} {at.kind}s at rank {rank}")
+
+
+_READ = {
+    True: "What random subspaces share is marked on the scale of colours; each with itself is left out.",
+    False: "Yellow is the same subspace, dark blue no more than random ones share. Halves that agree no better than "
+    "chance mean that the examples are too few for this rank.",
+}
+"""By whether there are too many for numbers."""
 
 
 def _draw_overlap(found: "Overlap", rows: list[dict[str, Any]], where: str) -> None:

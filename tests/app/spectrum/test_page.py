@@ -133,3 +133,12 @@ def test_the_ratio_is_to_the_nulls_that_are_chosen(spd_home: Path) -> None:
     pills = next(pills for pills in at.button_group if pills.label == "Compare with")
     pills.set_value([RANDOM]).run()
     assert {trace["name"] for trace in drawn(at)} == {RANDOM, "selected"}
+
+
+def test_each_tab_says_what_it_shows(spd_home: Path) -> None:
+    overlap = opened(shown="Overlap")
+    assert verdict_of(overlap).startswith("Layer 29 values at rank 96: two halves of the examples share")
+    assert "Yellow is the same subspace" in text_of(overlap)
+    layers = opened(shown="Overlap", overlap="layers")
+    assert verdict_of(layers).startswith("Values at rank 96: layer 15 and layer 29 share")
+    assert "tokens hold half of the energy" in verdict_of(opened(shown="Gradient rows"))
