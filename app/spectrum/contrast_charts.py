@@ -68,7 +68,7 @@ def _traces(
     ]
     traces += [(one.panel, ring) for ring in ring_at(one.panel, of(one.own), look)]
     if plain:
-        names = zip(colours.items(), one.numbers.plain, strict=True)
+        names = [*zip(colours.items(), one.numbers.plain, strict=True)][::-1]  # the legend's sample is the first one's
         traces += [(one.panel, _dashed(of(held), plotly_text(name), colour, hover)) for (name, colour), held in names]
     return traces
 
