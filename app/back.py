@@ -10,7 +10,7 @@ from pathlib import Path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _SCRIPTS = (Path(__file__).with_name(name).read_bytes() for name in ("back.js", "phone_menu.js"))
-_SCRIPT = b"<script>" + b"\n".join(_SCRIPTS) + b"</script>"
+SCRIPT = b"<script>" + b"\n".join(_SCRIPTS) + b"</script>"
 _ASIDE = (b"accept-encoding", b"if-none-match", b"if-modified-since")
 """Of a request: what would have the page compressed, or left out because the browser has one without the script."""
 _OF_THE_FILE = (b"content-length", b"etag", b"last-modified")
@@ -53,7 +53,7 @@ class _Page:
                 await self._finish(self._start)
 
     async def _finish(self, start: Message) -> None:
-        body = self._body.replace(b"<head>", b"<head>" + _SCRIPT, 1)
+        body = self._body.replace(b"<head>", b"<head>" + SCRIPT, 1)
         headers = [pair for pair in start["headers"] if pair[0] not in _OF_THE_FILE]
         await self._send({**start, "headers": [*headers, (b"content-length", str(len(body)).encode())]})
         await self._send({"type": "http.response.body", "body": body})

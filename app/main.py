@@ -21,6 +21,8 @@ import streamlit as st  # noqa: E402
 from starlette.middleware import Middleware  # noqa: E402
 
 from app.back import BackByPage  # noqa: E402
+from app.gate import Gate, exposed, is_loopback, rules_for  # noqa: E402
+from spd_core.errors import InputError  # noqa: E402
 
 IMPORTED_FIRST = (
     "app.spectrum.views",
@@ -75,4 +77,20 @@ async def _lifespan(_app: Any) -> AsyncIterator[dict[str, Any]]:
         over.set()
 
 
-app = st.App(ROOT / "app" / "navigation.py", lifespan=_lifespan, middleware=[Middleware(BackByPage)])
+def _gate() -> Middleware:
+    """The rules of the address that Streamlit was told to listen on; without a token where one is needed, an end."""
+    address, port = str(st.get_option("server.address") or "0.0.0.0"), int(st.get_option("server.port"))
+    try:
+        rules = rules_for(address, port, os.environ.get("SPD_TOKEN", ""), os.environ.get("SPD_HOSTS", ""))
+    except InputError as error:
+        sys.exit(f"SPD Lab does not start: {error}.")
+    if not is_loopback(address):
+        print(exposed(address, port), file=sys.stderr)
+    return Middleware(Gate, rules=rules)
+
+
+app = st.App(
+    ROOT / "app" / "navigation.py",
+    lifespan=_lifespan,
+    middleware=[_gate(), Middleware(BackByPage)],
+)

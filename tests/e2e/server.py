@@ -5,8 +5,8 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.error
 import urllib.request
-from contextlib import suppress
 from pathlib import Path
 
 from tests import ROOT
@@ -57,8 +57,10 @@ def wait_until_healthy(url: str, server: "subprocess.Popen[bytes]") -> None:
 
     def answers() -> bool:
         assert server.poll() is None, "the server has ended"
-        with suppress(OSError), urllib.request.urlopen(url, timeout=LONG):
-            return True
-        return False
+        try:
+            with urllib.request.urlopen(url, timeout=LONG):
+                return True
+        except OSError as error:
+            return isinstance(error, urllib.error.HTTPError) and error.code == 401  # it asks for its token
 
     until(answers, lambda: "the server does not answer")

@@ -34,8 +34,11 @@ expect.set_options(timeout=1000 * LONG)
 
 
 def session(browser: Browser, **options: Any) -> BrowserContext:
-    """A session of its own in the browser, on the screen of a small laptop."""
-    context = browser.new_context(viewport={"width": 1366, "height": 768}, **options)
+    """A session of its own in the browser, on the screen of a small laptop.
+
+    What waits for a state evaluates text, which the app's policy forbids to pages: `test_gate.py` keeps the policy.
+    """
+    context = browser.new_context(viewport={"width": 1366, "height": 768}, bypass_csp=True, **options)
     context.set_default_timeout(1000 * LONG)
     context.add_init_script(_LISTEN)
     return context
