@@ -5,7 +5,6 @@ On disk it is a JSONL file: a settings row, then one example a row (the README d
 
 import hashlib
 import json
-import re
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any, Literal, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from spd_core.data.patterns import check_pattern
 from spd_core.errors import InputError
 from spd_core.records import json_object
 from spd_core.storage import ASSETS
@@ -39,9 +39,9 @@ class RegexSpans(BaseModel):
     @classmethod
     def _compiles(cls, pattern: str) -> str:
         try:
-            re.compile(pattern, re.MULTILINE)
-        except (re.error, OverflowError, RecursionError) as error:  # a{10^20}, or nested a thousand deep
-            raise ValueError(f"not a regular expression: {error}") from error
+            check_pattern(pattern)
+        except InputError as error:
+            raise ValueError(str(error)) from error
         return pattern
 
 

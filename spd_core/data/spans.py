@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from spd_core.data.capability import Example, Loss, RangeSpans, RegexSpans, Settings, Style
+from spd_core.data.patterns import find_spans
 from spd_core.errors import InputError
 
 CAPTURE_TOKENS = 256
@@ -83,7 +84,7 @@ def char_spans(example: Example, settings: Settings, rendered: Rendered, loss: L
     reference code of a capability with tests.
 
     Raises:
-        InputError: `solution` for a capability without tests.
+        InputError: `solution` for a capability without tests; a pattern that takes too long.
     """
     rule = example.spans if example.spans is not None else settings.spans
     whole, end = rendered.head, len(rendered.text)
@@ -104,8 +105,7 @@ def char_spans(example: Example, settings: Settings, rendered: Rendered, loss: L
     if isinstance(rule, RegexSpans):
         if rule.part == "prompt":
             at, text = rendered.prompt_at, example.prompt
-        found = [match.span(min(1, match.re.groups)) for match in re.finditer(rule.regex, text, re.MULTILINE)]
-        return [(at + start, at + stop) for start, stop in found if start < stop]
+        return [(at + start, at + stop) for start, stop in find_spans(rule.regex, text)]
     if rule == "number":
         numbers = list(NUMBER.finditer(text))
         return [(at + numbers[-1].start(), at + numbers[-1].end())] if numbers else []

@@ -128,8 +128,8 @@ def test_built_in_capabilities_are_found_by_name() -> None:
         ({**ROW, "spans": [[1, 1]]}, r"range \[1, 1\] is not 0 ≤ start < end"),
         ({**ROW, "spans": [[-1, 1]]}, r"range \[-1, 1\] is not 0 ≤ start < end"),
         ({**ROW, "spans": {"regex": "("}}, "not a regular expression: missing \\)"),
-        ({**ROW, "spans": {"regex": "a{99999999999999999999}"}}, "not a regular expression"),
-        ({**ROW, "spans": {"regex": "(" * 5000 + ")" * 5000}}, "not a regular expression"),
+        ({**ROW, "spans": {"regex": "a{99999999999999999999}"}}, "regular expression"),
+        ({**ROW, "spans": {"regex": "(" * 5000 + ")" * 5000}}, "a regular expression of 10,000 characters"),
         ({**ROW, "spans": {"regex": "a", "in": "title"}}, "spans: "),
         ({"capability": "late", "spans": "answer"}, "prompt: Field required"),  # settings stand in the first row
     ],
