@@ -53,11 +53,12 @@ class Rules:
     cookie: str = "spd_lab"
 
 
-def rules_for(address: str, port: int, token: str, hosts: str = "") -> Rules:
+def rules_for(address: str | None, port: int, token: str, hosts: str = "") -> Rules:
     """The rules for a server at that address.
 
     Args:
-        address: what it listens on.
+        address: what it listens on; None where another server than `streamlit run` chose it: without a token, that
+            one lets nobody in.
         token: of `SPD_TOKEN`; needed where other machines reach the address.
         hosts: of `SPD_HOSTS`: further names under which it is asked, with commas between.
 
@@ -66,6 +67,9 @@ def rules_for(address: str, port: int, token: str, hosts: str = "") -> Rules:
     """
     if token and len(token) < SHORTEST_TOKEN:
         raise InputError(f"SPD_TOKEN has {len(token)} characters; give it {SHORTEST_TOKEN} or more")
+    if address is None and not token:
+        return Rules(frozenset())
+    address = "0.0.0.0" if address is None else address
     if not is_loopback(address) and not token:
         raise InputError(
             f"{address} can be reached from other machines, and SPD Lab runs programs and reads files for whoever "
@@ -122,7 +126,7 @@ class Gate:
     async def _refusal(self, scope: Scope, receive: Receive) -> Response | None:
         """The answer to a request that goes no further; None lets it in."""
         asked = HTTPConnection(scope)
-        if not _is_host(asked.headers, self._rules.hosts, scope):
+        if not self._is_host(asked):
             return PlainTextResponse("This server is not called that. Open it by the address it printed.", 403)
         changes = scope["type"] == "websocket" or scope["method"] not in _ASKS
         if changes and not _own_origin(asked.headers):
@@ -132,6 +136,12 @@ class Gate:
         if scope["type"] == "http" and scope["method"] == "POST" and scope["path"] == SIGN_IN:
             return await self._sign_in(Request(scope, receive))
         return HTMLResponse(render("sign_in.html", wrong=False), 401)
+
+    def _is_host(self, asked: HTTPConnection) -> bool:
+        """Whether the request names this server: by one of its names, or by the very address that it came in at."""
+        name = urlsplit(f"//{asked.headers.get('host', '')}").hostname or ""
+        came_in_at = (asked.scope.get("server") or ("",))[0] if self._rules.token else ""
+        return name != "" and (name in self._rules.hosts or name == came_in_at)
 
     def _knows(self, asked: HTTPConnection) -> bool:
         return hmac.compare_digest(asked.cookies.get(self._rules.cookie, "").encode(), self._pass().encode())
@@ -154,12 +164,6 @@ class Gate:
         secure = request.url.scheme == "https"
         answer.set_cookie(self._rules.cookie, self._pass(), httponly=True, samesite="strict", secure=secure)
         return answer
-
-
-def _is_host(headers: Headers, hosts: frozenset[str], scope: Scope) -> bool:
-    """Whether the request names this server: by one of its names, or by the very address that it came in at."""
-    name = urlsplit(f"//{headers.get('host', '')}").hostname or ""
-    return name in hosts or (scope.get("server") or ("",))[0] == name != ""
 
 
 def _own_origin(headers: Headers) -> bool:

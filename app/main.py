@@ -79,12 +79,12 @@ async def _lifespan(_app: Any) -> AsyncIterator[dict[str, Any]]:
 
 def _gate() -> Middleware:
     """The rules of the address that Streamlit was told to listen on; without a token where one is needed, an end."""
-    address, port = str(st.get_option("server.address") or "0.0.0.0"), int(st.get_option("server.port"))
+    address, port = st.get_option("server.address"), int(st.get_option("server.port"))
     try:
         rules = rules_for(address, port, os.environ.get("SPD_TOKEN", ""), os.environ.get("SPD_HOSTS", ""))
     except InputError as error:
         sys.exit(f"SPD Lab does not start: {error}.")
-    if not is_loopback(address):
+    if address is not None and not is_loopback(address):
         print(exposed(address, port), file=sys.stderr)
     return Middleware(Gate, rules=rules)
 

@@ -30,7 +30,7 @@ async def stream(socket: WebSocket) -> None:
     await socket.close()
 
 
-def client(token: str = "", address: str = "127.0.0.1", hosts: str = "", at: str = HERE) -> TestClient:
+def client(token: str = "", address: str | None = "127.0.0.1", hosts: str = "", at: str = HERE) -> TestClient:
     """A browser before a server with one page and one websocket."""
     routes = [Route("/{rest:path}", page, methods=["GET", "PUT"]), WebSocketRoute("/_stcore/stream", stream)]
     rules = rules_for(address, 8501, token, hosts)
@@ -140,6 +140,8 @@ def test_an_address_that_others_reach_needs_a_token_and_says_what_it_exposes() -
             rules_for(address, 8501, "")
     for address in ("127.0.0.1", "127.8.8.8", "localhost", "::1"):
         assert not rules_for(address, 8501, "").token
+    assert client(address=None).get("/").status_code == 403, "some other server, which may listen anywhere"
+    assert client(TOKEN, None).get("/").status_code == 401
     with pytest.raises(InputError, match="has 5 characters"):
         rules_for("127.0.0.1", 8501, "short")
     assert "start jobs and programs of this user" in exposed("0.0.0.0", 8501)
