@@ -26,10 +26,10 @@ class Term:
 
 TERMS = (
     Term(
-        "95 % interval",
+        "95% interval",
         "A range from a rule that catches the true value in 95 of 100 repetitions. Where it holds zero, no difference "
         "is shown.",
-        ("95 % intervals", "interval", "intervals"),
+        ("95% intervals", "interval", "intervals"),
     ),
     Term(
         "Adapter",
@@ -76,7 +76,7 @@ TERMS = (
     ),
     Term(
         "Energy",
-        "The squared length of all gradients together. A direction with 20 % of the energy holds a fifth of how the "
+        "The squared length of all gradients together. A direction with 20% of the energy holds a fifth of how the "
         "loss varies with keys or values.",
     ),
     Term("Entropy", "How undecided the model is about the next token, in nats: 0 where it is certain."),
@@ -99,7 +99,7 @@ TERMS = (
     Term("Key", "What a layer keeps of a token so that later tokens can find it by attention.", ("keys",)),
     Term("KL", "How far two distributions of the next token lie apart, in nats: 0 where they are the same."),
     Term("Lane", "One text of a comparison: the same prompt and random numbers, another intervention.", ("lanes",)),
-    Term("Log p", "The logarithm of a token's probability, in nats: 0 is certain, −0.69 is 50 %, −2.3 is 10 %."),
+    Term("Log p", "The logarithm of a token's probability, in nats: 0 is certain, −0.69 is 50%, −2.3 is 10%."),
     Term("Logit lens", "The tokens that a direction would make likelier if it were written straight to the output."),
     Term("Loss", "Mean −log p of the loss tokens, in nats: the lower, the surer the model is of the right answer."),
     Term(

@@ -95,7 +95,7 @@ def _draw_check(made: CheckRequest, check: "CausalCheck", seed: int, how: str, t
     changes = "; ".join(f"{row['name']} {row['mean']:+.3g} nats" for row in rows)
     chart(figures.change_panels(rows, dark=is_dark()), key="chart_check", alt=f"Mean change of log p: {changes}.")
     st.markdown(
-        "**How to read this:** the dot is this direction, its bar the 95 % interval over texts; each tick is a random "
+        "**How to read this:** the dot is this direction, its bar the 95% interval over texts; each tick is a random "
         "direction, and the grey band reaches as far as they do. **A change counts only where the whole bar lies "
         "outside the band.** Each panel has its own scale."
     )
@@ -108,7 +108,7 @@ def _draw_check(made: CheckRequest, check: "CausalCheck", seed: int, how: str, t
         f"causal check of {title}, on {_SPLITS[made.split]}",
         f"{'stopped at ' if stopped else ''}{len(check.examples)} of {counted(check.requested, 'text')}",
         counted(len(table), "loss token"),
-        "95 % bootstrap interval over texts",
+        "95% bootstrap interval over texts",
         f"{counted(len(rows[0]['random']), 'random direction')} from seed {seed}",
         how,
     )
@@ -129,7 +129,7 @@ def _twins(rows: "list[dict[str, Any]]", table: "DataFrame") -> None:
                     name: st.column_config.NumberColumn(label, format="%.4g", help="Nats")
                     for name, label in (
                         ("mean", "Mean Δ log p"),
-                        ("low", "95 % from"),
+                        ("low", "95% from"),
                         ("high", "to"),
                         ("least", "Band of random ones from"),
                         ("most", "to"),

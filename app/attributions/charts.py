@@ -178,7 +178,7 @@ def _own_change(row: dict[str, Any], x: str, y: str, dark: bool) -> Drawing:
         "marker": {"size": 13, "color": KEY[dark]},
         "error_x": {"array": [row["high"] - row["mean"]], "arrayminus": [row["mean"] - row["low"]], "thickness": 3},
         "customdata": [[row["low"], row["high"]]],
-        "hovertemplate": "this direction<br>mean %{x:+.4g} nats<br>95 %: %{customdata[0]:+.4g} to "
+        "hovertemplate": "this direction<br>mean %{x:+.4g} nats<br>95%: %{customdata[0]:+.4g} to "
         "%{customdata[1]:+.4g}<extra></extra>",
     }
 

@@ -51,7 +51,7 @@ def answer_bars(table: Table, column: Column, dark: bool) -> "go.Figure":
             "marker": {"color": _fill(colours[dark], filled), "line": {"color": colours[dark], "width": 1.5}},
             "text": [plotly_text(one.subject.title) for one in answered],
             "textposition": "none",
-            "hovertemplate": f"%{{text}}<br>%{{x:.1f}} % {name}<extra></extra>",
+            "hovertemplate": f"%{{text}}<br>%{{x:.1f}}% {name}<extra></extra>",
         }
         for name, (colours, filled) in _LOOKS.items()
     ]
@@ -82,6 +82,6 @@ def answer_bars_alt(table: Table, column: Column) -> str:
     """The bars in a sentence for each subject."""
     sentences = []
     for one in answers_on(table, column):
-        shares = ", ".join(f"{100 * share:.0f} % {name}" for name, share in answer_shares(one).items())
+        shares = ", ".join(f"{100 * share:.0f}% {name}" for name, share in answer_shares(one).items())
         sentences.append(f"{one.subject.title}: {one.length:.1f} tokens, {shares}")
     return f"Answers on {set_title(column)}. {'; '.join(sentences)}."

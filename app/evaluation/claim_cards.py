@@ -34,7 +34,7 @@ def panel(table: Table) -> None:
         return
     st.markdown(f"##### {overview(table)}")
     caption(
-        "How to read this: **helps** and **hurts** need a 95 % interval without zero and p < 0.05 after Holm over all "
+        "How to read this: **helps** and **hurts** need a 95% interval without zero and p < 0.05 after Holm over all "
         "comparisons. **not shown** means that these items do not tell; it does not mean that there is no effect. "
         "Open a line for all its numbers."
     )

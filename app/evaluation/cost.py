@@ -134,7 +134,7 @@ def say_power(chosen: Chosen) -> None:
     if power_in_words:
         st.markdown(
             f":small[{power_in_words}]",
-            help="By the exact McNemar test at 5 % with 80 % power, if a third of the answers change.",
+            help="By the exact McNemar test at 5% with 80% power, if a third of the answers change.",
         )
 
 

@@ -41,7 +41,7 @@ def _claims(table: Table, column: Column) -> list[tuple[str, Claim]]:
 
 
 def differences(table: Table, dark: bool) -> "go.Figure":
-    """Subject − base with its 95 % interval, a panel a set, a line at zero; the mark says what it shows.
+    """Subject − base with its 95% interval, a panel a set, a line at zero; the mark says what it shows.
 
     The axis of likelihoods runs backwards, so that better is on the right everywhere.
     """
@@ -112,7 +112,7 @@ def claim_hover(one: Claim, column: Column) -> str:
     )
     return (
         f"<b>{plotly_text(one.subject)}</b>, {plotly_text(set_title(column))}<br>"
-        f"{MARKS[one.headline]} {one.headline}: {shown_change(found.effect, low)}, 95 % interval "
+        f"{MARKS[one.headline]} {one.headline}: {shown_change(found.effect, low)}, 95% interval "
         f"{interval_text(found.interval, low, signed=True)}<br>n = {found.n}, p {shown_p(found.p)}, after Holm "
         f"{shown_p(one.p_adjusted)} ({plotly_text(found.test)})<br>"
         f"{items_changed(one)}{least}"
@@ -128,7 +128,7 @@ def differences_alt(table: Table) -> str:
             for _, one in _claims(table, column)
         ]
         said.append(f"{set_title(column)}: {', '.join(found)}")
-    return f"Differences to the base with 95 % intervals. {'; '.join(said)}."
+    return f"Differences to the base with 95% intervals. {'; '.join(said)}."
 
 
 def differences_table(table: Table) -> list[dict[str, str]]:
@@ -139,7 +139,7 @@ def differences_table(table: Table) -> list[dict[str, str]]:
             "Arm": one.subject,
             "Shows": f"{MARKS[one.headline]} {one.headline}",
             "Difference to base": shown_change(one.difference.effect, column.likelihood),
-            "95 % interval": interval_text(one.difference.interval, column.likelihood, signed=True),
+            "95% interval": interval_text(one.difference.interval, column.likelihood, signed=True),
             "p": shown_p(one.difference.p),
             "p after Holm": shown_p(one.p_adjusted),
             "n": str(one.difference.n),

@@ -27,7 +27,7 @@ def shows(one: SharedCell) -> Headline:
 
 
 def pair_differences(pairs: Sequence[SharedCell], dark: bool) -> "go.Figure":
-    """Second − first with 95 % intervals, a panel a set; better is on the right everywhere. All pairs have one."""
+    """Second − first with 95% intervals, a panel a set; better is on the right everywhere. All pairs have one."""
     sets = list(dict.fromkeys(one.first.cells[0].set for one in pairs))
     panels, data = [], []
     for at, name in enumerate(sets):

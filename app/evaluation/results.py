@@ -43,7 +43,7 @@ _ONCE = {"Table": SCORES, "Differences": CLAIMS}
 """What parts were called in links of earlier versions."""
 _PROMISED = (
     "No results yet: a cell counts when all its seeds are finished. Here will stand a verdict, a card for each "
-    "comparison with the base (helps, hurts or not shown, with its controls), all scores with 95 % intervals, every "
+    "comparison with the base (helps, hurts or not shown, with its controls), all scores with 95% intervals, every "
     "single item, and files to take away."
 )
 
@@ -112,7 +112,7 @@ def _scores(table: Table) -> None:
     chart(score_charts.scores(table, is_dark()), key="chart_scores", alt=score_charts.scores_alt(table))
     paper = " The diamonds are the paper's figures." if _has_paper(table) else ""
     caption(
-        "How to read this: a dot is a score, its bar the 95 % interval; better is on the right. The dashed line is the "
+        "How to read this: a dot is a score, its bar the 95% interval; better is on the right. The dashed line is the "
         f"untouched model. Overlapping bars prove nothing either way: items are paired, see **{CLAIMS}**.{paper}"
     )
     _twin(score_rows(table), "Scores of all arms on all sets")
@@ -166,7 +166,7 @@ def _differences(table: Table) -> None:
     )
     nats = ", in nats as well, whose axis runs backwards" if any(one.likelihood for one in table.columns) else ""
     caption(
-        "How to read this: a mark is subject − base on the same items, its bar the 95 % interval; right of zero is "
+        "How to read this: a mark is subject − base on the same items, its bar the 95% interval; right of zero is "
         f"better{nats}. A bar that crosses zero shows "
         "nothing. One that does not can still be luck among so many: it is hollow where p after Holm is 0.05 or more."
     )

@@ -35,7 +35,7 @@ def _answers(table: Table, column: Column) -> list[tuple[str, Answered]]:
 
 
 def scores(table: Table, dark: bool) -> "go.Figure":
-    """What each subject scored on each set: a dot with its 95 % interval, a panel a set, the base as a line.
+    """What each subject scored on each set: a dot with its 95% interval, a panel a set, the base as a line.
 
     The paper's figures have a mark of their own, chance a dotted line.
     """
@@ -80,7 +80,7 @@ def _value_traces(
         **on_panel(at),
         "x": points,
         "y": list(rows.values()),
-        "name": "score, 95 % interval",
+        "name": "score, 95% interval",
         "marker": {"size": 10, "color": KEY[dark]},
         "error_x": interval_bars(points, intervals, KEY[dark]),
         "text": [_value_hover(one, column) for _, one in answers],
@@ -132,7 +132,7 @@ def _value_hover(one: Answered, column: Column) -> str:
     ends = interval_text(one.estimate.interval, column.likelihood)
     return (
         f"<b>{plotly_text(one.subject.title)}</b>, {plotly_text(set_title(column))}<br>"
-        f"{shown_value(one.estimate.value, column.likelihood)}, 95 % interval {ends}<br>"
+        f"{shown_value(one.estimate.value, column.likelihood)}, 95% interval {ends}<br>"
         f"n = {one.estimate.n}{seeds}, {plotly_text(one.estimate.method)}"
     )
 
@@ -146,4 +146,4 @@ def scores_alt(table: Table) -> str:
             for _, one in _answers(table, column)
         ]
         said.append(f"{set_title(column)}: {', '.join(scores)}")
-    return f"Scores with 95 % intervals. {'; '.join(said)}."
+    return f"Scores with 95% intervals. {'; '.join(said)}."

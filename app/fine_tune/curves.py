@@ -67,7 +67,7 @@ def _answers(view: RunView, by: charts.Axis) -> None:
     chart(figure, key="chart_answers", alt=schedule_charts.answers_alt(view.curves))
     caption(
         "How to read this: held-out prompts answered rightly, greedily, before the training and after each epoch. "
-        "Where the bars (95 % intervals) overlap, luck could be all there is: an evaluation asks properly."
+        "Where the bars (95% intervals) overlap, luck could be all there is: an evaluation asks properly."
     )
 
 

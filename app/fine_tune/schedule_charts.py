@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def answers(curves: Curves, dark: bool, by: Axis = "step") -> "go.Figure":
-    """Share of held-out prompts answered rightly, before the training and after each epoch: a dot and its 95 % Wilson
+    """Share of held-out prompts answered rightly, before the training and after each epoch: a dot and its 95% Wilson
     interval, arms a little beside each other."""
     data: list[Drawing] = []
     named: set[str] = set()
@@ -77,7 +77,7 @@ def _answers_of(arm: str, round_: int, curve: Curve, start: float, by: Axis, dar
             for (step, _, right, n), one in zip(curve.scored, intervals, strict=True)
         ],
         "hovertemplate": "round %{customdata[0]}, step %{customdata[1]}<br>%{customdata[2]} of %{customdata[3]} right"
-        "<br>95 % interval %{customdata[4]:.0f} to %{customdata[5]:.0f} %<extra>%{fullData.name}</extra>",
+        "<br>95% interval %{customdata[4]:.0f} to %{customdata[5]:.0f}%<extra>%{fullData.name}</extra>",
     }
 
 

@@ -34,7 +34,7 @@ def measures(repeat: Repeat) -> list[tuple[str, list[RepeatShare]]]:
 
 
 def shares_figure(repeat: Repeat, *, dark: bool = False) -> "go.Figure":
-    """A dot with its 95 % interval for each lane, measure below measure; raw never differs from itself."""
+    """A dot with its 95% interval for each lane, measure below measure; raw never differs from itself."""
     data, notes, ticks = [], [], []
     at = 0.0
     for measure, shares in measures(repeat):
@@ -98,8 +98,8 @@ def _dot(share: RepeatShare, at: float, colour: str, what: str) -> Drawing:
 
 
 def share_text(share: RepeatShare) -> str:
-    """`9 of 24 (20–57 %)`."""
-    return f"{share.count} of {share.n} ({100 * share.low:.0f}–{100 * share.high:.0f} %)"
+    """`9 of 24 (20–57%)`."""
+    return f"{share.count} of {share.n} ({100 * share.low:.0f}–{100 * share.high:.0f}%)"
 
 
 def change_text(change: RepeatChange) -> str:

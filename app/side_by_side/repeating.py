@@ -160,7 +160,7 @@ def _figures(result: Comparison, found: Repeat) -> None:
         chart(
             _shares(found.id, found, is_dark()),
             key=f"chart_repeat_shares_{found.id}",
-            alt="Shares of texts with 95 % intervals, a dot for each lane; the table above has the numbers.",
+            alt="Shares of texts with 95% intervals, a dot for each lane; the table above has the numbers.",
         )
     with right:
         chart(
@@ -210,6 +210,6 @@ def _how_to_read(found: Repeat) -> None:
     )
     caption(
         f"**How to read this:** {counted(prompts, f'{split}prompt')}, seeds {found.seeds[0]} to {found.seeds[-1]}; "
-        f"95 % intervals are over {over}. {tokens} in {found.seconds:.0f} s, written {found.created.replace('T', ' ')}."
+        f"95% intervals are over {over}. {tokens} in {found.seconds:.0f} s, written {found.created.replace('T', ' ')}."
         f"{escaped(unknown)}"
     )

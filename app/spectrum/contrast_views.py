@@ -90,7 +90,7 @@ def contrast_curves(which: str, made_of: "LeftOut", analysis: "Analysis", rank: 
     build = partial(_BUILD[which], rank=rank, mine=mine, theirs=theirs)
     panels = contrast_numbers.contrast_panels(analysis, drawn_layers(analysis))
     table = contrast_numbers.contrast_table(contrast_numbers.contrast_panels(analysis), rank, mine, theirs)
-    held = "; ".join(f"{row['Site']} {row[f'Of {mine}']:g} % and {row[f'Of {theirs}']:g} %" for row in table[:8])
+    held = "; ".join(f"{row['Site']} {row[f'Of {mine}']:g}% and {row[f'Of {theirs}']:g}%" for row in table[:8])
 
     def select(point: Any) -> None:
         layer, kind, direction = point

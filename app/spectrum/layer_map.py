@@ -14,7 +14,7 @@ from spd_core.text import signed
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-NEEDED, EFFECTIVE, KEPT = "directions for 90 %", "effective rank", "energy at the rank"
+NEEDED, EFFECTIVE, KEPT = "directions for 90%", "effective rank", "energy at the rank"
 AGAINST, EFFECT = "ratio to the null", "causal effect"
 MEASURES = (NEEDED, EFFECTIVE, KEPT, AGAINST, EFFECT)
 KINDS = ("key", "value")

@@ -24,11 +24,11 @@ _MOST_NUMBERS = 12
 """Layers whose numbers find room in the cells on a phone (see `app/ui/style.css`)."""
 
 _READ = {
-    layer_map.NEEDED: "How many directions hold 90 % of the energy, the squared length of all gradients. Strong "
+    layer_map.NEEDED: "How many directions hold 90% of the energy, the squared length of all gradients. Strong "
     "colour: few, so a steep spectrum.",
     layer_map.EFFECTIVE: f"{meaning('effective rank')} Strong colour: few.",
     layer_map.KEPT: "How much of the energy the rank keeps, in percent.",
-    layer_map.AGAINST: "How many times as many directions shuffled answers need for 90 % of the energy. Blue, above 1: "
+    layer_map.AGAINST: "How many times as many directions shuffled answers need for 90% of the energy. Blue, above 1: "
     "the capability is steeper; with a star it is so beyond the luck of the examples.",
     layer_map.EFFECT: "How log p of the loss tokens changes when this site alone is projected, in nats. Orange, below "
     "0: less probable. Point at a cell to see what a random subspace of the same rank does.",

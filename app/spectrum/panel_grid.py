@@ -191,7 +191,7 @@ def _title(panel: Panel, number: int | str, rank: int) -> Drawing:
     kept = panel.rank(rank)
     share = held_percent(panel.energy[kept - 1])
     return {
-        "text": f"<b>Layer {panel.layer} · {panel.kind}</b><br>rank {kept} keeps {share:.1f} %",
+        "text": f"<b>Layer {panel.layer} · {panel.kind}</b><br>rank {kept} keeps {share:.1f}%",
         "x": 0, "y": 1, "xanchor": "left", "yanchor": "bottom", "yshift": 4, "align": "left", "font": {"size": 13},
         "xref": f"x{number} domain", "yref": f"y{number} domain", "showarrow": False,
     }  # fmt: skip

@@ -26,7 +26,7 @@ _NULLS_HELP = (
     f"{meaning('null')} "
     "Spectra that lack what the capability has. **shuffled answers**: every question with the answer of another one. "
     "**full-sequence loss**: the loss on every answer token. **random directions**: rows of the same lengths that "
-    "point anywhere. **bootstrap band**: 5 % to 95 % when the examples are drawn again, moved onto the spectrum (a "
+    "point anywhere. **bootstrap band**: 5% to 95% when the examples are drawn again, moved onto the spectrum (a "
     "draw has fewer different examples, so it lies lower). **KV heads**: each head alone."
 )
 
@@ -98,7 +98,7 @@ _COLUMNS = {
     ),
     "Effective rank": ("%.1f", f"{meaning('effective rank')} exp of the entropy of σ / Σσ"),
     "Stable rank": ("%.1f", "Σσ² / σ₁²: 1 when one direction holds all energy; small σ hardly change it"),
-    **{f"r at {share}%": ("%d", f"How many directions hold {share} % of the energy") for share in (90, 95, 99)},
+    **{f"r at {share}%": ("%d", f"How many directions hold {share}% of the energy") for share in (90, 95, 99)},
     "σ₁": ("%.3g", f"Largest singular value, nats per unit. {meaning('singular value')}"),
 }
 
@@ -112,7 +112,7 @@ _BUILD: dict[str, Callable[[list[Panel], int, charts.Look], "Figure"]] = {
 _READ = {
     VALUES: "a curve that drops steeply means that few directions carry the loss. If a dashed null drops as steeply, "
     "the steepness says little about the capability.",
-    ENERGY: "a curve that rises steeply means that few directions carry the loss; dots say how many hold 90 %. If a "
+    ENERGY: "a curve that rises steeply means that few directions carry the loss; dots say how many hold 90%. If a "
     "dashed null rises as steeply, the steepness says little about the capability. *activations* is the same share of "
     "the keys or values themselves.",
     RATIO: "both spectra are divided by their norms. Above 1 on the left and below 1 on the right, the capability's is "
@@ -142,7 +142,7 @@ def curves(which: str, analysis: "Analysis", rank: int, place: "DeltaGenerator")
 
 
 def _figure(which: str, panels: list[Panel], rank: int, look: charts.Look) -> None:
-    kept = "; ".join(f"{row['Site']} keeps {row['Energy kept']:.1f} %" for row in numbers.panel_table(panels, rank))
+    kept = "; ".join(f"{row['Site']} keeps {row['Energy kept']:.1f}%" for row in numbers.panel_table(panels, rank))
     alts = {
         VALUES: f"Singular values on a log scale for each site, with the rank {rank} marked.",
         RATIO: f"Singular values over those of a null, both at norm 1, for each site, with the rank {rank} marked.",

@@ -110,7 +110,7 @@ class CausalCheck:
         return difference
 
     def mean(self, name: str, seed: int = 0) -> tuple[float, float, float]:
-        """Mean change over the supervised tokens, and its 95 % bootstrap interval.
+        """Mean change over the supervised tokens, and its 95% bootstrap interval.
 
         Examples are drawn again and not tokens, which are not independent in one example (Efron, 1979). With one
         example the interval is NaN.

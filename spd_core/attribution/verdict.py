@@ -78,7 +78,7 @@ ENOUGH = 19
 def causal_verdict(check: CausalCheck, title: str) -> str:
     """Whether a direction matters to the loss tokens, and what removing it and keeping only it do.
 
-    One rule for both changes, which the figure draws: a change counts where its whole 95 % interval lies outside the
+    One rule for both changes, which the figure draws: a change counts where its whole 95% interval lies outside the
     band of the random directions (`CausalCheck.band`).
     """
     if np.isnan(check.mean(REMOVED)[1]):
@@ -106,7 +106,7 @@ def _matters(check: CausalCheck, title: str) -> str:
 
 def _removing(check: CausalCheck) -> str:
     _, low, high = check.mean(REMOVED)
-    interval = f"95 %: {signed(low, '+.2g')} to {signed(high, '+.2g')}"
+    interval = f"95%: {signed(low, '+.2g')} to {signed(high, '+.2g')}"
     does = f"Removing it {_moves(check, REMOVED)} a loss token ({interval})"
     many = len(check.random_means(RANDOM_REMOVED))
     if _outside(check, REMOVED):

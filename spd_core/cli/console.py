@@ -41,7 +41,7 @@ def bars() -> Iterator[Tell]:
         if bar is None or bar.desc != at.what:
             if bar is not None:
                 bar.close()
-            form = "{desc} {bar} {n:3.0f} % [{elapsed}<{remaining}]"
+            form = "{desc} {bar} {n:3.0f}% [{elapsed}<{remaining}]"
             bar = tqdm(desc=at.what, total=100, file=sys.stderr, bar_format=form)
         bar.update(100 * at.share - bar.n)
 

@@ -279,7 +279,7 @@ def _prompt_of(row: dict[str, Any], path: Path, number: int) -> str:
 
 def main() -> None:
     """Run the command; every expected error becomes one line on stderr and its exit code."""
-    # Read when torch loads. Threads that spin while they wait gain 10 % on an idle machine, and on a busy one lose
+    # Read when torch loads. Threads that spin while they wait gain 10% on an idle machine, and on a busy one lose
     # a factor of 2.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")

@@ -79,7 +79,7 @@ class Claim:
 
 
 def headline(difference: Difference, p_adjusted: float, lower_is_better: bool) -> Headline:
-    """Helps or hurts when the 95 % interval excludes zero and the adjusted p is below 0.05, else not shown."""
+    """Helps or hurts when the 95% interval excludes zero and the adjusted p is below 0.05, else not shown."""
     gain = _as_gain(difference, lower_is_better)
     if p_adjusted >= ALPHA or 0 in gain.interval:
         return "not shown"
@@ -166,7 +166,7 @@ def _control(name: str, question: str, difference: Difference | None, lower_is_b
 def _unseen_flag(unseen: Difference, lower_is_better: bool) -> str:
     ends = f"{_number(unseen.interval.low, lower_is_better)} to {_number(unseen.interval.high, lower_is_better)}"
     effect = _effect(unseen.effect, lower_is_better)
-    return f"unseen items: {effect} (95 % interval {ends}) on the {unseen.n} others, p {p_text(unseen.p)}"
+    return f"unseen items: {effect} (95% interval {ends}) on the {unseen.n} others, p {p_text(unseen.p)}"
 
 
 def _gain_flags(made: Claim, early: Difference | None, format_rates: tuple[float, float] | None) -> Iterator[str]:
@@ -188,7 +188,7 @@ def _size_flags(made: Claim, estimate: Estimate | None, chance: float | None) ->
     if estimate is not None and chance is not None and estimate.interval.low <= chance:
         low, high = 100 * estimate.interval.low, 100 * estimate.interval.high
         place = "contains" if chance in estimate.interval else "lies below"
-        yield f"chance: the interval of {made.subject}, {low:.1f} to {high:.1f} %, {place} chance, {100 * chance:.1f} %"
+        yield f"chance: the interval of {made.subject}, {low:.1f} to {high:.1f}%, {place} chance, {100 * chance:.1f}%"
 
 
 def _sentence(made: Claim) -> str:
@@ -200,7 +200,7 @@ def _sentence(made: Claim) -> str:
     }
     ends = f"{_number(found.interval.low, lower)} to {_number(found.interval.high, lower)}"
     return (
-        f"On {made.set_name}, {says[made.headline]}: {_effect(found.effect, lower)} (95 % interval {ends}, "
+        f"On {made.set_name}, {says[made.headline]}: {_effect(found.effect, lower)} (95% interval {ends}, "
         f"n = {found.n}{', lower is better' if lower else ''}), p {p_text(found.p)}, and p {p_text(made.p_adjusted)} "
         f"after Holm over {made.comparisons} comparison{'s' * (made.comparisons != 1)}{_limits(made)}."
     )

@@ -30,7 +30,7 @@ class Told:
 
 
 class RepeatShare(Record):
-    """How many texts of all, as a share with its 95 % interval."""
+    """How many texts of all, as a share with its 95% interval."""
 
     count: int
     n: int
@@ -40,7 +40,7 @@ class RepeatShare(Record):
 
 
 class RepeatChange(Record):
-    """A difference of two shares on the same prompts and seeds, with its 95 % interval and p."""
+    """A difference of two shares on the same prompts and seeds, with its 95% interval and p."""
 
     value: float
     low: float

@@ -87,7 +87,7 @@ def _reach(repeat: Repeat, table: RepeatTable) -> str:
 
 def _points(change: RepeatChange) -> str:
     """The interval in percentage points."""
-    return f"95 %: {_signed(change.low)} to {_signed(change.high)} points"
+    return f"95%: {_signed(change.low)} to {_signed(change.high)} points"
 
 
 def _signed(share: float) -> str:

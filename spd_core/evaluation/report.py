@@ -34,8 +34,8 @@ _WEAKEST: Mapping[ControlState, str] = {
 
 
 def shown_value(value: float, likelihood: bool) -> str:
-    """`29.4 %`, or `0.683 nats`."""
-    return f"{value:.3f} nats" if likelihood else f"{100 * value:.1f} %"
+    """`29.4%`, or `0.683 nats`."""
+    return f"{value:.3f} nats" if likelihood else f"{100 * value:.1f}%"
 
 
 def shown_change(value: float, likelihood: bool) -> str:
@@ -46,7 +46,7 @@ def shown_change(value: float, likelihood: bool) -> str:
 
 
 def shown_interval(interval: Interval, likelihood: bool, *, signed: bool = False) -> str:
-    """`23.3 to 36.4`: 95 % interval without its unit."""
+    """`23.3 to 36.4`: 95% interval without its unit."""
     ends = (interval.low, interval.high) if likelihood else (100 * interval.low, 100 * interval.high)
     form = ("{:+.3f}" if signed else "{:.3f}") if likelihood else ("{:+.1f}" if signed else "{:.1f}")
     return " to ".join(form.format(end).replace("-", "−") for end in ends)
@@ -95,7 +95,7 @@ def _paper_rows(table: Table) -> Iterator[dict[str, str]]:
         found = {column: reported(table.recipe.model, subject, column) for column in table.columns}
         if any(value is not None for value in found.values()):
             values = {
-                column.title: "–" if value is None else f"{value} nats" if column.likelihood else f"{value} %"
+                column.title: "–" if value is None else f"{value} nats" if column.likelihood else f"{value}%"
                 for column, value in found.items()
             }
             yield {"Arm": f"Paper: {subject.title} (n = {ITEMS})", **values}
@@ -153,9 +153,9 @@ def diagnostics(table: Table) -> list[dict[str, str]]:
             "Arm": one.subject.title,
             "Set": table.column(name).title,
             "Tokens": f"{one.length:.1f}",
-            "Ended by themselves": "–" if one.likelihood else f"{100 * one.share('ended'):.0f} %",
-            "Answer could be read": "–" if one.likelihood else f"{100 * one.share('read'):.0f} %",
-            "Right if cut at the first answer": "–" if one.likelihood else f"{100 * float(one.early.mean()):.1f} %",
+            "Ended by themselves": "–" if one.likelihood else f"{100 * one.share('ended'):.0f}%",
+            "Answer could be read": "–" if one.likelihood else f"{100 * one.share('read'):.0f}%",
+            "Right if cut at the first answer": "–" if one.likelihood else f"{100 * float(one.early.mean()):.1f}%",
             "Right": shown_value(one.estimate.value, one.likelihood),
         }
         for (_, name), one in table.answered.items()
@@ -191,7 +191,7 @@ def notes(table: Table) -> list[str]:
     counts = {table.column(name).title: one.estimate.n for (_, name), one in table.answered.items()}
     said = ["n: " + ", ".join(f"{title} {n}" for title, n in counts.items()) + "."] if counts else []
     said.append(
-        "In brackets 95 % intervals. Differences are to the base on the same items (exact McNemar test, or over items "
+        "In brackets 95% intervals. Differences are to the base on the same items (exact McNemar test, or over items "
         "where seeds are pooled or scores are likelihoods); 'helps' and 'hurts' need an interval without zero and "
         f"p < 0.05 after Holm over {table.comparisons} comparisons."
     )

@@ -25,12 +25,12 @@ FEWEST = 6  # items with which a two-sided exact test can reach p < 0.05: 2 / 2�
 ROUNDING = 1e-9  # a smaller difference of an item is float noise of averaging, and counts as none
 EXACT = "exact McNemar"
 _BATCH = 500  # resamples held at a time: 500 × n floats
-_Z_ALPHA, _Z_POWER = 1.959963984540054, 0.8416212335729143  # normal quantiles at 1 − 0.05 / 2 and at 80 %
+_Z_ALPHA, _Z_POWER = 1.959963984540054, 0.8416212335729143  # normal quantiles at 1 − 0.05 / 2 and at 80%
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A 95 % confidence interval; an end is infinite where so few items bound nothing. `0 in interval` tests it."""
+    """A 95% confidence interval; an end is infinite where so few items bound nothing. `0 in interval` tests it."""
 
     low: float
     high: float
@@ -59,7 +59,7 @@ class Difference:
         p: two-sided, before any correction for several comparisons.
         gained: items whose score rose (wrong → right for one seed each); `lost` those whose score fell.
         method: how the interval was made; `test` what gave p.
-        minimum_detectable: smallest true difference, of either sign, that one test at 5 % sees with 80 % power at
+        minimum_detectable: smallest true difference, of either sign, that one test at 5% sees with 80% power at
             the observed spread. A correction for several comparisons only raises it.
     """
 
@@ -92,7 +92,7 @@ def exact_p(gained: int, lost: int) -> float:
 
 
 def estimate(scores: ArrayLike, binary: bool) -> Estimate:
-    """Mean score of an arm with its 95 % interval.
+    """Mean score of an arm with its 95% interval.
 
     Right or wrong of one seed: Wilson. Otherwise BCa bootstrap over items (Efron, 1987), 9,999 resamples. Where that
     says nothing, because all items score alike or are fewer than 6: Wilson on n items for right or wrong; for other
@@ -144,7 +144,7 @@ def paired(base: ArrayLike, other: ArrayLike, binary: bool) -> Difference:
         interval, method = _mean_interval(scaled / common, 1.0 if binary else math.inf)
         detectable = minimum_detectable_mean(n, float(scaled.std(ddof=n > 1) / common))
     if binary and common > 1:
-        detectable = max(detectable, FEWEST / n / common)  # six items, each by one seed, are the least for 5 %
+        detectable = max(detectable, FEWEST / n / common)  # six items, each by one seed, are the least for 5%
         if n >= FEWEST and np.ptp(scaled) == 0:  # as if of single seeds: a bootstrap would give a point
             interval, method = tango(round(max(effect, 0) * n), round(max(-effect, 0) * n), n), "Tango score"
     return Difference(effect, n, interval, p, gained, lost, method, test, detectable)
@@ -225,7 +225,7 @@ def mcnemar_power(n: int, discordance: float, difference: float, alpha: float = 
 
 
 def minimum_detectable(n: int, discordance: float) -> float:
-    """Smallest difference of accuracies, as a share, that the exact McNemar test sees at 5 % with 80 % power.
+    """Smallest difference of accuracies, as a share, that the exact McNemar test sees at 5% with 80% power.
 
     Exact, as Connor's (1987, Biometrics 43, 207–211) normal approximation is too hopeful in small sets; at least 6 / n,
     which significance takes; infinite for n < 6. `discordance`: share of pairs with one arm right, at least δ itself.

@@ -119,7 +119,7 @@ def _answers(curve: Curve) -> Iterator[str]:
 def _luck(before: int, after: int, n: int) -> str:
     """What may be said of a change of right answers on the same prompts, of which only the sums are known.
 
-    With fewer than `FEWEST` no exact test of pairs can reach 5 %, whichever answers changed. Beyond that a change
+    With fewer than `FEWEST` no exact test of pairs can reach 5%, whichever answers changed. Beyond that a change
     counts where that test does even if as many as possible went the other way.
     """
     if abs(after - before) < FEWEST:

@@ -47,7 +47,7 @@ H100 = Machine(
     bandwidth=0.6 * 3.35e12,
     memory=80e9,
     itemsize=2,
-    source="data sheet of an H100 SXM: 40 % of its bfloat16 operations, 60 % of its bandwidth; not measured",
+    source="data sheet of an H100 SXM: 40% of its bfloat16 operations, 60% of its bandwidth; not measured",
 )
 
 

@@ -23,8 +23,8 @@ from spd_core.subspace.spectrum import Floats, numerical_rank, one_blas_thread
 
 SHRINKAGE = 1.0
 """Default s: what the others hold along an average direction is added to each of theirs. Far below 1, directions win
-along which neither has energy: on the built-in model, 25 of 192 directions of layer 15 keys hold 8 % of arithmetic's
-energy with s = 0.001, and 40 % with s = 1, while of multiple choice's they hold 0.0 % and 2.6 %."""
+along which neither has energy: on the built-in model, 25 of 192 directions of layer 15 keys hold 8% of arithmetic's
+energy with s = 0.001, and 40% with s = 1, while of multiple choice's they hold 0.0% and 2.6%."""
 Matrix = NDArray[np.float64]
 
 

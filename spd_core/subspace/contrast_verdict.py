@@ -122,6 +122,6 @@ def _meaning(held: Held, made_of: LeftOut, d_kv: int) -> Iterator[str]:
 
 
 def _percent(share: float) -> str:
-    """Rounded down, never up; below 10 % with one decimal."""
+    """Rounded down, never up; below 10% with one decimal."""
     percent = held_percent(share)
-    return f"{percent:.1f} %" if percent < 10 else f"{int(percent)} %"
+    return f"{percent:.1f}%" if percent < 10 else f"{int(percent)}%"

@@ -25,7 +25,7 @@ def rows_verdict(analysis: Analysis, layer: int, kind: str) -> str:
     return (
         f"Layer {layer} {kind}s: {few:,} of {len(energy):,} tokens {holds} half of the energy{known}. First positions "
         f"of the texts hold {shares[0]:.0%}, loss tokens {shares[1]:.0%}, the other context {1 - sum(shares):.0%}."
-    ).replace("%", " %")
+    )
 
 
 def _energies(kept: Coordinates) -> Floats:

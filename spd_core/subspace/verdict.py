@@ -88,7 +88,7 @@ def spectrum_verdict(analysis: Analysis, layer: int, kind: str, rank: int) -> st
 
 def _headline(steep: Steepness, site: Site) -> str:
     own = (
-        f"Layer {site.layer} {site.kind}s: {SHARE * 100:.0f} % of the energy lies in {steep.own} of {site.d_kv} "
+        f"Layer {site.layer} {site.kind}s: {SHARE * 100:.0f}% of the energy lies in {steep.own} of {site.d_kv} "
         f"direction{'s' * (site.d_kv > 1)}"
     )
     if steep.shuffled is None:
@@ -141,7 +141,7 @@ def _kept(analysis: Analysis, site: Site, rank: int) -> str:
     """What a projection at the rank keeps; rounded down, never up."""
     found = analysis.sites[site]
     kept = min(rank, analysis.directions(site))
-    said = f"Rank {kept} keeps {held_percent(energy(found.values)[kept - 1]):.1f} % of the energy"
+    said = f"Rank {kept} keeps {held_percent(energy(found.values)[kept - 1]):.1f}% of the energy"
     if found.reconstruction_error is None:
         return f"{said}."
-    return f"{said} and {held_percent(1 - found.reconstruction_error[kept - 1]):.1f} % of the {site.kind}s themselves."
+    return f"{said} and {held_percent(1 - found.reconstruction_error[kept - 1]):.1f}% of the {site.kind}s themselves."

@@ -280,12 +280,12 @@ def test_the_band_reaches_as_far_to_both_sides_as_the_farthest_random_direction(
     [
         # The random ones' mean is −0.05, the farthest 0.15 from it: from −0.2 to 0.1.
         (checked(-0.5, [0.1] * 10 + [-0.2] * 10), "Direction 1 matters: without it the loss tokens are less probable. "
-         "Removing it lowers log p by 0.5 nats a loss token (95 %: −0.5 to −0.5); 20 random directions reach from "
+         "Removing it lowers log p by 0.5 nats a loss token (95%: −0.5 to −0.5); 20 random directions reach from "
          "−0.2 to +0.1. Keeping only it raises log p by 0 nats, as keeping a random one may (−0.1 to +0.1)."),
         (checked(0.5, [0.1] * 20), "Direction 1 matters: without it the loss tokens are more probable. Removing it "
          "raises log p by 0.5 nats"),
         (checked(-0.5, [0.1] * 18 + [-0.6, 0.7]), "Direction 1 is not shown to matter. Removing it lowers log p by "
-         "0.5 nats a loss token (95 %: −0.5 to −0.5), which overlaps what 20 random directions do (−0.6 to +0.79)."),
+         "0.5 nats a loss token (95%: −0.5 to −0.5), which overlaps what 20 random directions do (−0.6 to +0.79)."),
         (checked(-0.5, [0.1] * 18), "Whether direction 1 matters is open: 18 random directions are too few."),
         (checked(-0.1, [0.0] * 20, spread=1.0), "Direction 1 is not shown to matter."),
         (checked(-0.1, [-0.4, -0.5] * 10), "Removing direction 1 does less than removing random directions."),
@@ -346,7 +346,7 @@ def test_the_interval_is_what_drawing_by_hand_gives(count: int) -> None:
     means = (drawn @ np.bincount(example, change, count)) / (drawn @ tokens)
     mean, low, high = check.mean(REMOVED)
     assert mean == pytest.approx(change.mean())
-    # A 2.5 % point of 1000 draws is known to about 0.09 of their spread.
+    # A 2.5% point of 1000 draws is known to about 0.09 of their spread.
     np.testing.assert_allclose((low, high), np.quantile(means, [0.025, 0.975]), atol=0.35 * means.std())
     assert count < 80 or (low, high) != check.mean(REMOVED, seed=1)[1:], "other draws"
 

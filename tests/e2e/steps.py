@@ -77,7 +77,7 @@ def set_setting(page: Page, name: str, value: int) -> None:
     """On Side by side: fill a number in, in the drawer of the settings."""
     drawer = main(page).locator("details", has_text="Lanes, projection and sampling")
     if drawer.get_attribute("open") is None:
-        drawer.locator("summary").click()
+        drawer.locator("summary").first.click()  # the mixing desk in it is a fold, too
     field = page.get_by_role("spinbutton", name=name)
     field.fill(str(value))
     field.press("Enter")

@@ -18,9 +18,9 @@ def test_what_is_alone_is_one_click_from_the_spectrum(open_app: Callable[..., Pa
     settled(page)
     asked.get_by_role("button", name="Make the contrast").click()
     expect(main(page)).to_contain_text(
-        "25 directions hold 39 % of the energy of arithmetic and 2.5 % of that of multiple"
+        "25 directions hold 39% of the energy of arithmetic and 2.5% of that of multiple"
     )
     settled(page)
     accessible(page, "Contrast")
     copied = open_app(urlsplit(page.url)._replace(scheme="", netloc="").geturl())
-    expect(main(copied)).to_contain_text("The plain subspace's 25 hold 96 % and 71 %")
+    expect(main(copied)).to_contain_text("The plain subspace's 25 hold 96% and 71%")

@@ -100,7 +100,7 @@ def _every_cell(page: Page, items: dict[str, list[dict[str, Any]]]) -> None:
     for name, title in SUBJECTS.items():
         right = sum(item["correct"] for item in items[name])
         row = table.get_by_role("row").filter(has=page.get_by_role("cell", name=title, exact=True))
-        expect(row).to_contain_text(f"{100 * right / ITEMS:.1f} %")
+        expect(row).to_contain_text(f"{100 * right / ITEMS:.1f}%")
 
 
 def _keys_and_a_link(page: Page, items: dict[str, list[dict[str, Any]]], visit: Callable[..., Page]) -> None:

@@ -194,8 +194,8 @@ def test_a_subject_not_above_chance(low: float, high: float, says: str | None) -
     if says is None:
         assert flags == ()
     else:
-        percent = f"{100 * low:.1f} to {100 * high:.1f} %"
-        assert flags == (f"chance: the interval of SPD, {percent}, {says} chance, 25.0 %",)
+        percent = f"{100 * low:.1f} to {100 * high:.1f}%"
+        assert flags == (f"chance: the interval of SPD, {percent}, {says} chance, 25.0%",)
     assert made(UNCLEAR, estimate=own).flags == ()
 
 
@@ -212,7 +212,7 @@ def test_several_flags() -> None:
 
 def test_sentence_of_a_gain_without_controls() -> None:
     assert made(GAIN).sentence == (
-        "On GSM8K, SPD helps compared with base: +11.0 percentage points (95 % interval +2.1 to +19.8, n = 150), "
+        "On GSM8K, SPD helps compared with base: +11.0 percentage points (95% interval +2.1 to +19.8, n = 150), "
         "p = 0.01, and p = 0.02 after Holm over 3 comparisons; no control was run."
     )
 
@@ -227,14 +227,14 @@ def test_sentence_of_a_gain_names_the_controls_it_does_not_beat() -> None:
 
 def test_sentence_of_a_loss() -> None:
     assert made(LOSS, p_adjusted=0.01, comparisons=1).sentence == (
-        "On GSM8K, SPD hurts compared with base: −11.0 percentage points (95 % interval −19.8 to −2.1, n = 150), "
+        "On GSM8K, SPD hurts compared with base: −11.0 percentage points (95% interval −19.8 to −2.1, n = 150), "
         "p = 0.01, and p = 0.01 after Holm over 1 comparison."
     )
 
 
 def test_sentence_of_what_is_not_shown_says_what_could_have_been() -> None:
     assert made(UNCLEAR).sentence == (
-        "On GSM8K, a difference between SPD and base is not shown: +3.3 percentage points (95 % interval −4.0 to "
+        "On GSM8K, a difference between SPD and base is not shown: +3.3 percentage points (95% interval −4.0 to "
         "+10.5, n = 150), p = 0.42, and p = 0.84 after Holm over 3 comparisons; an effect below about 9.0 percentage "
         "points could not have been seen reliably with n = 150."
     )
@@ -244,7 +244,7 @@ def test_sentence_of_what_is_not_shown_says_what_could_have_been() -> None:
 def test_sentence_in_nats() -> None:
     better = difference(-0.0041, -0.0072, -0.0011, p=0.0004)
     assert made(better, lower_is_better=True).sentence.startswith(
-        "On GSM8K, SPD helps compared with base: −0.0041 nats (95 % interval −0.0072 to −0.0011, n = 150, lower is "
+        "On GSM8K, SPD helps compared with base: −0.0041 nats (95% interval −0.0072 to −0.0011, n = 150, lower is "
         "better), p < 0.001, and p < 0.001 after"
     )
     unclear = difference(-0.0041, -0.0072, 0.0011, p=0.1, least=0.00512)
@@ -253,14 +253,14 @@ def test_sentence_in_nats() -> None:
 
 def test_sentence_of_too_few_items() -> None:
     found = made(difference(0.4, -math.inf, math.inf, p=0.5, n=4, least=math.inf), lower_is_better=True)
-    assert "95 % interval −∞ to +∞" in found.sentence
+    assert "95% interval −∞ to +∞" in found.sentence
     assert found.sentence.endswith("; with n = 4 even the largest effect could not have been seen.")
     assert found.flags == ("small n: 4 items",)
 
 
 def test_sentence_of_scores_that_are_the_same() -> None:
     found = made(difference(0, 0, 0, p=1, least=0), lower_is_better=True)
-    assert ": 0.0000 nats (95 % interval 0.0000 to 0.0000, n = 150" in found.sentence
+    assert ": 0.0000 nats (95% interval 0.0000 to 0.0000, n = 150" in found.sentence
     assert found.sentence.endswith("comparisons.")
 
 

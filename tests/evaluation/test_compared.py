@@ -82,7 +82,7 @@ def test_other_items_are_told_unpaired(changed: dict[str, str], why: str, tmp_pa
     (found,) = shared_cells(first, second)
     assert (found.difference, found.p_adjusted, found.why) == (None, None, why)
     assert found.sentence == (
-        f"Base on Arithmetic: 20.0 % (11.8 to 31.8, n = 60) and 60.0 % (47.4 to 71.4, n = 60); {why}."
+        f"Base on Arithmetic: 20.0% (11.8 to 31.8, n = 60) and 60.0% (47.4 to 71.4, n = 60); {why}."
     )
 
 

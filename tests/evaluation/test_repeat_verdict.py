@@ -65,19 +65,19 @@ def test_no_difference_is_shown_where_the_interval_holds_zero() -> None:
     said = repeat_verdict(found)
     assert said.startswith("Over 8 prompts × 3 seeds, Projected is right 9 of 24 times, Raw 12: no difference is shown")
     assert "Projected differs from Raw in 24 of 24 texts, Random subspace in 24: that the subspace matters" in said
-    assert "matters is not shown (95 %: " in said
+    assert "matters is not shown (95%: " in said
 
 
 def test_a_loss_that_its_control_has_too_is_not_the_subspace() -> None:
     said = repeat_verdict(repeat_of([ALL, NONE, NONE], [NONE, ALL, ALL]))
-    assert "Projected is right 0 of 24 times, Raw 24: less often (95 %: −100 to −" in said
+    assert "Projected is right 0 of 24 times, Raw 24: less often (95%: −100 to −" in said
     assert "Random subspace is right 0 times: that this subspace does more than this random one is not shown" in said
 
 
 def test_a_loss_that_its_control_has_not_is_the_subspace() -> None:
     said = repeat_verdict(repeat_of([ALL, NONE, ALL], [NONE, ALL, NONE]))
-    assert "Random subspace is right 24 times: the difference to this random subspace is shown, too (95 %: −" in said
-    assert "this subspace changes texts more often than this random one (95 %: +" in said
+    assert "Random subspace is right 24 times: the difference to this random subspace is shown, too (95%: −" in said
+    assert "this subspace changes texts more often than this random one (95%: +" in said
 
 
 def test_a_subspace_that_keeps_the_text_is_told() -> None:

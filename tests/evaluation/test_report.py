@@ -40,8 +40,8 @@ def table(tmp_path: Path) -> Table:
 
 def test_the_grid_says_value_interval_difference_and_headline(table: Table) -> None:
     base, spd, random = grid(table)
-    assert base["Arithmetic"] == "20.0 % (11.8 to 31.8)"  # Wilson for 12 of 60
-    assert re.fullmatch(r"60\.0 % \(47\.4 to 71\.4\) \+40\.0 points ▲ helps, not all controls run", spd["Arithmetic"])
+    assert base["Arithmetic"] == "20.0% (11.8 to 31.8)"  # Wilson for 12 of 60
+    assert re.fullmatch(r"60\.0% \(47\.4 to 71\.4\) \+40\.0 points ▲ helps, not all controls run", spd["Arithmetic"])
     assert spd["Code"].endswith(" 0.000 nats · not shown")
     assert (random["Arm"], random["Arithmetic"], random["Code"]) == ("Random subspace", "–", "–")
 
@@ -79,7 +79,7 @@ def test_notes_do_not_say_of_what_nobody_knows_that_it_was_seen(tmp_path: Path) 
 
 def test_diagnostics_of_a_likelihood_have_no_format(table: Table) -> None:
     rows = diagnostics(table)
-    assert rows[0]["Ended by themselves"] == "100 %"
+    assert rows[0]["Ended by themselves"] == "100%"
     assert {rows[1][name] for name in ("Ended by themselves", "Answer could be read")} == {"–"}
 
 
@@ -109,7 +109,7 @@ def test_a_control_that_cannot_decide_says_by_which_rule(tmp_path: Path) -> None
 
 def test_markdown_has_tables_claims_controls(table: Table) -> None:
     text = to_markdown(table)
-    assert text.startswith("| Arm | Arithmetic | Code |\n| --- | --- | --- |\n| Base | 20.0 % (11.8 to 31.8) |")
+    assert text.startswith("| Arm | Arithmetic | Code |\n| --- | --- | --- |\n| Base | 20.0% (11.8 to 31.8) |")
     assert "- **helps**: On Arithmetic, SPD helps compared with Base: +40.0 percentage points" in text
     assert "control Random subspace: not run" in text
 
@@ -117,7 +117,7 @@ def test_markdown_has_tables_claims_controls(table: Table) -> None:
 def test_latex_compiles_to_rows_with_escaped_signs(table: Table) -> None:
     text = to_latex(table)
     assert r"\toprule" in text
-    assert r"20.0 \% (11.8 to 31.8)" in text
+    assert r"20.0\% (11.8 to 31.8)" in text
     assert not re.search(r"(?<!\\)%", text), "a bare % would make the rest of a line a comment"
 
 
@@ -157,7 +157,7 @@ def test_the_paper_stands_beside_its_own_model_alone(tmp_path: Path) -> None:
     own = read_table(evaluation_from({**settings, "model": "Qwen/Qwen2.5-0.5B-Instruct"}), tmp_path)
     rows = grid(own)
     assert [row["Arm"] for row in rows[3:]] == ["Paper: Base (n = 100)", "Paper: SPD (n = 100)"]
-    assert [row["Gsm8k"] for row in rows[3:]] == ["11.0 %", "22.0 %"]
+    assert [row["Gsm8k"] for row in rows[3:]] == ["11.0%", "22.0%"]
     assert any("The paper's figures are of Qwen2.5-0.5B-Instruct" in note for note in notes(own))
     assert len(grid(read_table(evaluation_from(settings), tmp_path))) == 3
 
@@ -199,10 +199,10 @@ def test_the_papers_figure_stands_in_chart_and_table_whatever_the_set_is_called(
 
 
 def test_latex_escapes_the_caption_too(tmp_path: Path) -> None:
-    put(tmp_path, "base", records(BASE), title=r"a_b & 5 % {c} \x ^~#$")
+    put(tmp_path, "base", records(BASE), title=r"a_b & 5% {c} \x ^~#$")
     text = to_latex(read_table(evaluation_from({"subjects": ["base"], "sets": ["arithmetic"]}), tmp_path))
     caption = next(line for line in text.splitlines() if line.startswith(r"\caption"))
-    assert r"a\_b \& 5 \% \{c\} \textbackslash{}x \textasciicircum{}\textasciitilde{}\#\$ 60" in caption
+    assert r"a\_b \& 5\% \{c\} \textbackslash{}x \textasciicircum{}\textasciitilde{}\#\$ 60" in caption
 
 
 def test_sets_of_one_title_stay_apart(tmp_path: Path) -> None:
@@ -210,8 +210,8 @@ def test_sets_of_one_title_stay_apart(tmp_path: Path) -> None:
         put(tmp_path, "base", records(right), set_name=name, title="Sums")
     found = read_table(evaluation_from({"subjects": ["base"], "sets": ["arithmetic", "code"]}), tmp_path)
     (row,) = grid(found)
-    assert row["Sums (arithmetic)"].startswith("20.0 %")
-    assert row["Sums (code)"].startswith("60.0 %")
+    assert row["Sums (arithmetic)"].startswith("20.0%")
+    assert row["Sums (code)"].startswith("60.0%")
 
 
 def test_a_spreadsheet_reads_no_formula(tmp_path: Path) -> None:
@@ -223,7 +223,7 @@ def test_a_spreadsheet_reads_no_formula(tmp_path: Path) -> None:
 def test_a_set_called_like_the_first_column_leaves_it_alone(tmp_path: Path) -> None:
     put(tmp_path, "base", records(BASE), title="Arm")
     (row,) = grid(read_table(evaluation_from({"subjects": ["base"], "sets": ["arithmetic"]}), tmp_path))
-    assert row == {"Arm": "Base", "Arm (arithmetic)": "20.0 % (11.8 to 31.8)"}
+    assert row == {"Arm": "Base", "Arm (arithmetic)": "20.0% (11.8 to 31.8)"}
 
 
 def test_a_gain_brings_its_controls_into_every_form(table: Table) -> None:

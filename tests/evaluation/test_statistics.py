@@ -288,7 +288,7 @@ def test_pooled_answers_stay_within_what_shares_can_differ_by(pair: Pair) -> Non
 
 
 def test_power_of_the_example_of_gpower() -> None:
-    """O'Brien (2002) by G*Power's manual: odds ratio 0.25, 40 % discordant, 50 pairs, one-sided 5 %: 0.8393."""
+    """O'Brien (2002) by G*Power's manual: odds ratio 0.25, 40% discordant, 50 pairs, one-sided 5%: 0.8393."""
     assert mcnemar_power(50, 0.4, 0.24, alpha=0.1) == pytest.approx(0.8393, abs=1e-4)
 
 

@@ -204,7 +204,7 @@ def test_without_the_items_that_were_trained_on_the_effect_may_be_another(tmp_pa
     low, high = (100 * end for end in (wilson_of_no_change(48)))
     assert found.flags == (
         "contaminated: SPD was calibrated or trained on 12 of these 60 items",
-        f"unseen items: 0.0 percentage points (95 % interval −{high:.1f} to +{high:.1f}) on the 48 others, p = 1",
+        f"unseen items: 0.0 percentage points (95% interval −{high:.1f} to +{high:.1f}) on the 48 others, p = 1",
     )
     assert low == 0
 

@@ -279,28 +279,27 @@ PLAIN = [[0.6, 0.3, 0.05, 0.01, 0.01, 0.01, 0.01, 0.01], [0.5, 0.21, 0.09, 0.04,
 
 def test_both_shares_are_said_beside_the_plain_subspace() -> None:
     assert said(OWN, OTHER, PLAIN, 2) == (
-        "Layer 7 values: 2 directions hold 61 % of the energy of sums and 9.0 % of that of text. The plain subspace's "
-        "2 hold 90 % and 71 %. A random subspace of this rank holds about 25 % of either. The directions were chosen "
+        "Layer 7 values: 2 directions hold 61% of the energy of sums and 9.0% of that of text. The plain subspace's "
+        "2 hold 90% and 71%. A random subspace of this rank holds about 25% of either. The directions were chosen "
         "by these examples; on others the gap may be smaller."
     )
-    assert (
-        "1 direction holds 40 % of the energy of sums and 5.0 % of that of text. The plain subspace's 1 holds 60 %"
-        in (said(OWN, OTHER, PLAIN, 1))
+    assert "1 direction holds 40% of the energy of sums and 5.0% of that of text. The plain subspace's 1 holds 60%" in (
+        said(OWN, OTHER, PLAIN, 1)
     )
 
 
 def test_examples_that_did_not_choose_the_directions_have_the_last_word() -> None:
     assert said(OWN, OTHER, PLAIN, 2, [[0.4, 0.1], [0.1, 0.05]]).endswith(
-        "of either. Chosen by one half of the examples, as many hold 50 % and 15 % of the other half."
+        "of either. Chosen by one half of the examples, as many hold 50% and 15% of the other half."
     )
     no_gap = "no gap, so what sets sums apart here is the luck of the examples."
-    assert said(OWN, OTHER, PLAIN, 2, [[0.2, 0.1], [0.2, 0.15]]).endswith(f"30 % and 35 % of the other half: {no_gap}")
-    assert said(OWN, OTHER, PLAIN, 2, [[0.1, 0.1], [0.0, 0.1]]).endswith(f"20 % and 10 % of the other half: {no_gap}")
+    assert said(OWN, OTHER, PLAIN, 2, [[0.2, 0.1], [0.2, 0.15]]).endswith(f"30% and 35% of the other half: {no_gap}")
+    assert said(OWN, OTHER, PLAIN, 2, [[0.1, 0.1], [0.0, 0.1]]).endswith(f"20% and 10% of the other half: {no_gap}")
 
 
 def test_what_chance_would_hold_is_no_contrast() -> None:
-    assert "about 25 % of either: of sums no less than these; choose a lower rank." in said(EVEN, OTHER, PLAIN, 2)
-    assert "about 25 % of either: these do not keep text out." in said(OWN, EVEN, PLAIN, 2)
+    assert "about 25% of either: of sums no less than these; choose a lower rank." in said(EVEN, OTHER, PLAIN, 2)
+    assert "about 25% of either: these do not keep text out." in said(OWN, EVEN, PLAIN, 2)
     assert said(OWN, OTHER, PLAIN, D).endswith("nothing is told apart: choose a lower rank.")
 
 

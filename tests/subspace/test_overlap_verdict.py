@@ -42,21 +42,21 @@ CAPTURES = ("all examples", "half 1", "half 2", "text", "sums")
 def test_halves_and_captures_stand_beside_chance() -> None:
     shared = {("half 1", "half 2"): 0.7, ("all examples", "text"): 0.509, ("all examples", "sums"): 0.58}
     assert captures_verdict(found(shared, CAPTURES, 0.5, 0.005), "Layer 7 values at rank 4") == (
-        "Layer 7 values at rank 4: two halves of the examples share 70.0 %, random subspaces 50.0 %: more than chance. "
-        "Shared with other captures, more than chance: sums 58.0 %. Shared with other captures, no "
-        "more than chance: text 50.9 %. More than chance is above 51.0 %: the mean of random subspaces and two "
+        "Layer 7 values at rank 4: two halves of the examples share 70.0%, random subspaces 50.0%: more than chance. "
+        "Shared with other captures, more than chance: sums 58.0%. Shared with other captures, no "
+        "more than chance: text 50.9%. More than chance is above 51.0%: the mean of random subspaces and two "
         "standard deviations."
     )
     few = {("half 1", "half 2"): 0.505}
     said = captures_verdict(found(few, CAPTURES[:3], 0.5, 0.005), "Layer 7 values at rank 4")
-    assert "share 50.5 %, random subspaces 50.0 %: no more than chance, the examples are too few for this rank." in said
+    assert "share 50.5%, random subspaces 50.0%: no more than chance, the examples are too few for this rank." in said
     assert "other captures" not in said
 
 
 def test_without_halves_other_captures_are_compared_alone() -> None:
     names = ("all examples", "sums")
     said = captures_verdict(found({names: 0.58}, names, 0.5, 0.005), "Here")
-    assert said.startswith("Here: Shared with other captures, more than chance: sums 58.0 %. More than chance is")
+    assert said.startswith("Here: Shared with other captures, more than chance: sums 58.0%. More than chance is")
 
 
 def test_all_directions_share_everything() -> None:
@@ -72,10 +72,10 @@ def test_pairs_of_layers_are_counted_and_the_closest_is_named() -> None:
     names = ("layer 3", "layer 4", "layer 9")
     shared = {("layer 3", "layer 4"): 0.8, ("layer 3", "layer 9"): 0.5, ("layer 4", "layer 9"): 0.505}
     assert layers_verdict(found(shared, names, 0.5, 0.005), "Values at rank 4").startswith(
-        "Values at rank 4: 1 of 3 pairs of layers share more than chance. The most, layer 3 and layer 4 share 80.0 %; "
-        "random subspaces 50.0 %. More than chance is above 51.0 %"
+        "Values at rank 4: 1 of 3 pairs of layers share more than chance. The most, layer 3 and layer 4 share 80.0%; "
+        "random subspaces 50.0%. More than chance is above 51.0%"
     )
     two = layers_verdict(found({names[:2]: 0.505}, names[:2], 0.5, 0.005), "Values at rank 4")
     assert two.startswith(
-        "Values at rank 4: layer 3 and layer 4 share 50.5 %, random subspaces 50.0 %: no more than chance. "
+        "Values at rank 4: layer 3 and layer 4 share 50.5%, random subspaces 50.0%: no more than chance. "
     )

@@ -32,7 +32,7 @@ def test_few_tokens_and_which_they_are(own: Analysis) -> None:
     lengths = np.stack([np.sqrt(squares), np.ones_like(squares)])
     assert rows_verdict(with_lengths(own, lengths), 29, "value") == (
         f"Layer 29 values: 1 of {len(squares):,} tokens holds half of the energy. First positions of the texts hold "
-        "50 %, loss tokens 38 %, the other context 12 %."
+        "50%, loss tokens 38%, the other context 12%."
     )
 
 

@@ -11,9 +11,9 @@ from spd_core.subspace.site_analysis import SiteAnalysis
 from spd_core.subspace.store import RECORDED, load_capture, recorded_captures
 from spd_core.subspace.verdict import spectrum_verdict
 
-FLAT = np.array([1.0, 1.0, 1.0, 1.0])  # 90 % in 4 of 4
-STEEP = np.array([3.0, 1.0, 1.0, 1.0])  # energies 9, 1, 1, 1 of 12: 75, 83, 92, 100 %, so 90 % in 3
-STEEPEST = np.array([4.0, 0.5, 0.5, 0.5])  # 16 of 16.75: 96 % in the first
+FLAT = np.array([1.0, 1.0, 1.0, 1.0])  # 90% in 4 of 4
+STEEP = np.array([3.0, 1.0, 1.0, 1.0])  # energies 9, 1, 1, 1 of 12: 75, 83, 92, 100%, so 90% in 3
+STEEPEST = np.array([4.0, 0.5, 0.5, 0.5])  # 16 of 16.75: 96% in the first
 
 
 def site(layer: int = 7, kind: str = "value") -> Site:
@@ -43,9 +43,9 @@ def said(one: SiteAnalysis, rank: int = 2) -> str:
 
 def test_a_null_as_steep_takes_the_sign_away() -> None:
     assert said(found(STEEP, band=0.1, shuffled=STEEP)) == (
-        "Layer 7 values: 90 % of the energy lies in 3 of 4 directions; with shuffled answers in 3: this steepness is "
+        "Layer 7 values: 90% of the energy lies in 3 of 4 directions; with shuffled answers in 3: this steepness is "
         "no sign of the capability. Other draws of the 50 examples could give 3, too (bootstrap band). Rank 2 keeps "
-        "83.3 % of the energy."
+        "83.3% of the energy."
     )
     assert "shuffled answers in 1: this steepness is no sign" in said(found(STEEP, band=0.1, shuffled=STEEPEST))
 
@@ -53,8 +53,8 @@ def test_a_null_as_steep_takes_the_sign_away() -> None:
 def test_what_luck_could_do_is_no_sign_either() -> None:
     """Edges off by half of 3/2 and of 1/2: moved onto the spectrum they are 3 ± 0.75 and 1 ± 0.25.
 
-    Fewest: 14.0625 of 14.0625 + 3 · 0.5625 = 15.75 is 89.3 %, and with the second on the upper edge 15.625 of 16.75 is
-    93.3 %. Most: 5.0625 + 2 · 0.5625 = 6.1875 of 7.75 is 79.8 %, so all four.
+    Fewest: 14.0625 of 14.0625 + 3 · 0.5625 = 15.75 is 89.3%, and with the second on the upper edge 15.625 of 16.75 is
+    93.3%. Most: 5.0625 + 2 · 0.5625 = 6.1875 of 7.75 is 79.8%, so all four.
     """
     text = said(found(STEEP, band=0.5, shuffled=FLAT))
     assert "with shuffled answers in 4: this steepness is no sign of the capability." in text
@@ -78,8 +78,8 @@ def test_without_a_null_what_would_decide_is_said() -> None:
 
 def test_an_old_capture_with_nothing_beside_it_is_still_read() -> None:
     assert said(found(STEEP)) == (
-        "Layer 7 values: 90 % of the energy lies in 3 of 4 directions; whether the capability makes it so steep is "
-        "open. Shuffled answers would decide: capture the nulls. Rank 2 keeps 83.3 % of the energy."
+        "Layer 7 values: 90% of the energy lies in 3 of 4 directions; whether the capability makes it so steep is "
+        "open. Shuffled answers would decide: capture the nulls. Rank 2 keeps 83.3% of the energy."
     )
 
 
@@ -100,9 +100,9 @@ def test_all_sites_are_counted_where_all_can_be_compared() -> None:
 @pytest.mark.parametrize("rank", [2, 99])
 def test_what_a_rank_keeps_is_rounded_down_and_capped(rank: int) -> None:
     two = found(np.array([3.0, 1.0, 0.0, 0.0]), activations=np.array([0.5, 0.1666, 0.2, 0.1334]))
-    assert "Rank 2 keeps 100.0 % of the energy and 66.6 % of the values themselves." in said(two, rank)
-    almost = found(np.array([1.0, 0.02, 0.01, 0.01]))  # 1.0004 of 1.0006: 99.98 %
-    assert "Rank 2 keeps 99.9 % of the energy" in said(almost, 2)
+    assert "Rank 2 keeps 100.0% of the energy and 66.6% of the values themselves." in said(two, rank)
+    almost = found(np.array([1.0, 0.02, 0.01, 0.01]))  # 1.0004 of 1.0006: 99.98%
+    assert "Rank 2 keeps 99.9% of the energy" in said(almost, 2)
 
 
 def test_every_recorded_capture_has_a_verdict() -> None:

@@ -255,7 +255,7 @@ def test_the_live_parts(at: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (rows["mean"] <= rows.high).all()
     assert (rows.least < rows.most).all(), "random directions differ"
     assert "20 random directions from seed 0" in text_of(at)
-    assert "95 % bootstrap interval over texts" in text_of(at)
+    assert "95% bootstrap interval over texts" in text_of(at)
     at.segmented_control(key=session.SCORED).set_value("heldout").run()
     assert "has changed" in text_of(at)
     finished(press(at, "Run the causal check"))

@@ -106,7 +106,7 @@ def test_scores_have_a_panel_for_each_set_and_n_in_its_title(table: Table) -> No
     wilson = table.answered["spd", "arithmetic"].estimate.interval
     assert scores.error_x.array[3] == pytest.approx(100 * wilson.high - 75)
     assert scores.error_x.arrayminus[3] == pytest.approx(75 - 100 * wilson.low)
-    assert "75.0 %, 95 % interval" in scores.text[3]
+    assert "75.0%, 95% interval" in scores.text[3]
     assert list(figure.layout.yaxis.ticktext) == ["Base", "Projected", "Projected, random<br>subspace", "SPD"]
     assert figure.layout.xaxis.range == figure.layout.xaxis2.range, "shared by all sets in percent"
     assert "chance" in [trace.name for trace in on(figure, "2")]
@@ -121,13 +121,13 @@ def test_each_seed_is_a_small_dot_below_the_pooled_score(tmp_path: Path) -> None
     for seed, right in ((1, 8), (2, 12)):
         put(tmp_path, "projected-random", "arithmetic", answered(right), seed=seed)
     figure = score_charts.scores(read_table(asked, tmp_path), False)
-    pooled = next(trace for trace in figure.data if trace.name == "score, 95 % interval")
+    pooled = next(trace for trace in figure.data if trace.name == "score, 95% interval")
     dots = next(trace for trace in figure.data if trace.name == "each seed")
     assert list(pooled.x) == pytest.approx([25, 25])
     assert list(dots.x) == pytest.approx([20, 30])
     assert all(1 < row < 1.5 for row in dots.y)
     assert dots.marker.size < pooled.marker.size
-    assert dots.text[1] == "Projected, random subspace, seed 2: 30.0 %"
+    assert dots.text[1] == "Projected, random subspace, seed 2: 30.0%"
     assert "each seed" not in [trace.name for trace in score_charts.scores(read_table(recipe(), tmp_path), False).data]
 
 
@@ -142,7 +142,7 @@ def test_the_papers_figures_have_their_own_mark(tmp_path: Path) -> None:
 def test_the_alt_text_and_the_half_filled_table(tmp_path: Path) -> None:
     put(tmp_path, "base", "arithmetic", answered(10))
     half = read_table(recipe(), tmp_path)
-    assert score_charts.scores_alt(half) == "Scores with 95 % intervals. Arithmetic, in-domain: Base 25.0 %."
+    assert score_charts.scores_alt(half) == "Scores with 95% intervals. Arithmetic, in-domain: Base 25.0%."
     assert len(score_charts.scores(half, False).layout.annotations) == 1
     assert set_panels.compared_sets(half) == []
 
@@ -260,7 +260,7 @@ def test_bars_of_answers_are_told_apart_by_colour_and_filling(table: Table) -> N
     assert lines == [MUTED[0], MUTED[0], KEY[0], KEY[0]], "form is grey, what is right blue"
     assert [trace.marker.color == trace.marker.line.color for trace in figure.data] == [True, False, False, True]
     assert "1.5 tokens" in figure.layout.yaxis.ticktext[0]
-    assert "SPD: 1.5 tokens, 100 % ended before the limit" in answer_charts.answer_bars_alt(table, table.columns[0])
+    assert "SPD: 1.5 tokens, 100% ended before the limit" in answer_charts.answer_bars_alt(table, table.columns[0])
 
 
 # --- cards -------------------------------------------------------------------------------------------------------

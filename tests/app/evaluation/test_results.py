@@ -132,7 +132,7 @@ def test_full_with_hostile_titles(part: str) -> None:
         assert html_of(at).count("<article") == 9
     if part == "Scores":
         assert "in-domain" in html_of(at)
-        assert "75.0 %" in html_of(at)
+        assert "75.0%" in html_of(at)
     if part == "Answers":
         assert "Right if cut at the first answer" in html_of(at)
 

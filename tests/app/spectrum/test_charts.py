@@ -93,7 +93,7 @@ def test_panels_share_their_axes_and_carry_their_own_rank(build: Any, panels: li
     kept = [np.floor(1000 * (sigma(site)[:n] ** 2).sum() / (sigma(site) ** 2).sum() + 1e-9) / 10
             for site, n in zip(ROWS, (8, 5, 8, 8), strict=True)]  # fmt: skip
     assert titles(figure) == [
-        f"<b>Layer {layer} · {kind}</b><br>rank {n} keeps {share:.1f} %"
+        f"<b>Layer {layer} · {kind}</b><br>rank {n} keeps {share:.1f}%"
         for (layer, kind), n, share in zip(ROWS, (8, 5, 8, 8), kept, strict=True)
     ]
     lines = [shape.x0 for shape in figure.layout.shapes if shape.type == "line" and shape.x0 == shape.x1]

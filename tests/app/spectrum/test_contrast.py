@@ -48,7 +48,7 @@ def test_one_is_made_of_two_recorded_captures_without_a_model(spd_home: Path) ->
     try:
         assert at.session_state[session.CAPTURE] == name
         assert load_capture(captures_folder() / name).provenance.capability == "arithmetic without multiple-choice"
-        assert "25 directions hold 39 % of the energy of arithmetic and" in verdict_of(at), "at the rank of before"
+        assert "25 directions hold 39% of the energy of arithmetic and" in verdict_of(at), "at the rank of before"
         assert "**arithmetic without multiple-choice**" in text_of(at), "the active capture is named so"
         press(at, "Back to arithmetic")
         assert at.session_state[session.CAPTURE] == "arithmetic"
@@ -70,7 +70,7 @@ def test_what_cannot_be_made_is_said_and_nothing_else_changes(spd_home: Path) ->
         at.multiselect(key=session.CONTRAST_WITH).set_value(["elsewhere"]).run()
         prepared(press(at, "Make the contrast"))
         assert "their directions are not of one space; capture both on one model" in text_of(at)
-        assert "Layer 29 values: 90 % of the energy lies in" in verdict_of(at)
+        assert "Layer 29 values: 90% of the energy lies in" in verdict_of(at)
     finally:
         remove_folder(place_of(other.name))
 
@@ -99,7 +99,7 @@ def test_its_page_draws_both_energies_and_claims_no_spectrum(made: Analysis) -> 
     own = (found.values**2).cumsum() / (found.values**2).sum()
     np.testing.assert_allclose(curves["arithmetic"], own, atol=1e-9)
     assert curves["multiple-choice"][24] < curves["multiple-choice, plain"][24], "left out, not shared"
-    assert f"rank 25 keeps {np.floor(1000 * own[24]) / 10:.1f} %" in str(figures(at)[0]["layout"]["annotations"])
+    assert f"rank 25 keeps {np.floor(1000 * own[24]) / 10:.1f}%" in str(figures(at)[0]["layout"]["annotations"])
     assert len(panel_titles(figures(at)[0])) == 4
     row = at.dataframe[0].value.iloc[0]
     assert row["Of arithmetic"] == pytest.approx(100 * own[24], abs=0.1)

@@ -118,7 +118,7 @@ def test_every_job_of_this_session_stands_in_the_same_strip(key: str) -> None:
         at.run()
         assert not at.exception
         assert "Reading examples" in html_of(at)
-        assert "25 %" in html_of(at)
+        assert "25%" in html_of(at)
         assert len(ways(at)) == 1
     finally:
         hold.set()

@@ -17,8 +17,8 @@ def drawn(text: str) -> list[str]:
 
 
 def test_the_first_sentence_stands_apart_and_numbers_do_not_end_it() -> None:
-    (html,) = drawn("97.5 % lies in 3 of 12. The other is as steep. More examples decide.")
-    assert '<p class="spd-verdict-first">97.5 % lies in 3 of 12.</p>' in html
+    (html,) = drawn("97.5% lies in 3 of 12. The other is as steep. More examples decide.")
+    assert '<p class="spd-verdict-first">97.5% lies in 3 of 12.</p>' in html
     assert "<p>The other is as steep. More examples decide.</p>" in html
     assert 'role="status"' in html
 
@@ -41,10 +41,10 @@ def test_no_verdict_draws_nothing() -> None:
 
 
 def test_a_term_says_what_it_means_where_it_first_comes_up() -> None:
-    (html,) = drawn("90 % of the energy lies in 3 directions. The energy of the null lies in 4.")
+    (html,) = drawn("90% of the energy lies in 3 directions. The energy of the null lies in 4.")
     assert html.count("<dfn") == 3
     assert re.sub(r"<[^>]+>", "", html).split("\n")[:2] == [
-        "90 % of the energy lies in 3 directions.",
+        "90% of the energy lies in 3 directions.",
         "The energy of the null lies in 4.",
     ]
     (first, *_) = re.findall(r'<dfn class="spd-term" tabindex="0" data-meaning="([^"]+)" aria-description="\1">', html)
