@@ -43,14 +43,14 @@ _COLUMNS: Mapping[str, Any] = {
         width=158, help="Comparisons with the base: ▲ helps, ▼ hurts, and those where nothing is shown."
     ),
     "Base": st.column_config.NumberColumn(
-        format="%.1f %%", width=80, help="Of the in-domain set, or else of the first that is scored as right or wrong."
+        format="%.1f%%", width=80, help="Of the in-domain set, or else of the first that is scored as right or wrong."
     ),
     "Best": st.column_config.NumberColumn(
-        format="%.1f %%", width=80, help="The highest score of another subject there."
+        format="%.1f%%", width=80, help="The highest score of another subject there."
     ),
     "Best subject": st.column_config.TextColumn(width=150, help="Highest is not shown to be better: see its claims."),
     "Cells": st.column_config.ProgressColumn(
-        format="%d %%", min_value=0, max_value=100, width=90, help="Cells that are filled."
+        format="%d%%", min_value=0, max_value=100, width=90, help="Cells that are filled."
     ),
     "Subjects": st.column_config.TextColumn(width=260),
     "Sets": st.column_config.TextColumn(width=180),

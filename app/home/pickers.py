@@ -108,7 +108,7 @@ def model_card(prepared: Prepared) -> None:
     helps = (None, f"**d_kv**: {meaning('d_kv')}")
     for column, part, told in zip(st.columns((2, 3), wrap=False), (items[:4], items[4:]), helps, strict=True):
         column.markdown("  \n".join(part), help=told)
-    caption(f"K is read {escaped(card.key_is_read)}. V likewise.")
+    caption(f"Keys are read {escaped(card.key_is_read)}; values at the output of theirs.")
 
 
 def memory_estimate(prepared: Prepared, dtype: str, layers: tuple[int, ...], batch_size: int) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from app.ui.tokens import visible
 from app.ui.widgets import counted
-from spd_core.subspace.verdict import SHARE, steepness
+from spd_core.subspace.verdict import SHARE, Steepness, steepness
 from spd_core.templates import render
 from spd_core.text import opening
 
@@ -50,7 +50,6 @@ def method_html(analysis: "Analysis", site: "Site", example: int, rank: int, tex
     """
     record, steep = analysis.provenance, steepness(analysis.sites[site])
     few = steep.own
-    beside = "" if steep.shuffled is None else f" With shuffled answers it is {steep.shuffled}."
     reads = f"The model reads {counted(record.examples_used, 'example')} of {record.capability}; the answer's "
     steps = (
         MethodPicture(
@@ -71,7 +70,7 @@ def method_html(analysis: "Analysis", site: "Site", example: int, rank: int, tex
         ),
         MethodPicture(
             "Directions",
-            f"{few} of {site.d_kv} directions hold {SHARE:.0%} of the gradients' energy.{beside}",
+            f"{few} of {site.d_kv} directions hold {SHARE:.0%} of the gradients' energy.{_beside(steep)}",
             bars=_spectrum(analysis.sites[site].values, few),
         ),
         MethodPicture(
@@ -83,9 +82,17 @@ def method_html(analysis: "Analysis", site: "Site", example: int, rank: int, tex
     return render("method.html", steps=steps)
 
 
+def _beside(steep: Steepness) -> str:
+    """What shuffled answers give, and whether that leaves a sign of the capability: no more than Spectrum says."""
+    if steep.shuffled is None:
+        return ""
+    sign = {True: ": fewer than luck gives", False: ": no sign of the capability", None: ""}[steep.beyond_luck]
+    return f" With shuffled answers it is {steep.shuffled}{sign}."
+
+
 def _known(text: "Comparison | None") -> str:
     answer = "" if text is None else text.answer or ""
-    return f" Correct: {opening(answer, 20)}." if answer else ""
+    return f" The correct answer is {opening(answer, 20)}." if answer else ""
 
 
 def _tokens(analysis: "Analysis", example: int) -> list[tuple[str, bool]]:
@@ -121,5 +128,6 @@ def _relative(sizes: Any, marked: Sequence[bool]) -> list[tuple[float, bool]]:
 
 
 def _texts(text: "Comparison | None") -> list[tuple[str, str]]:
-    lanes = text.lanes[:2] if text is not None else ()
+    """Raw, projected and the control beside them, as they are recorded."""
+    lanes = text.lanes[:3] if text is not None else ()
     return [(lane.label, opening(lane.text.strip(), 40)) for lane in lanes]

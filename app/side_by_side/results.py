@@ -182,7 +182,7 @@ def _card(comparison: Comparison, lane: LaneText, view: str, most: float, key: s
     else:
         st.html(render("text.html", parts=report.lane_parts(lane, comparison)))
     parted = report.divergence_sentence(lane, comparison)
-    caption(escaped(report.lane_numbers(lane)) + (f" · **{escaped(parted)}**" if parted else ""))
+    caption(escaped(report.lane_numbers(lane, comparison)) + (f" · **{escaped(parted)}**" if parted else ""))
     caption(f"**What is projected:** {escaped(report.projection_sentence(lane, comparison))}.")
 
 
@@ -191,8 +191,8 @@ def _how_to_read(comparison: Comparison, view: str) -> None:
     if view == WORDS:
         caption(
             f"**How to read this:** grey is the same as in {first} (in {first}: as in the lane beside it), token by "
-            "token; ▼ is the first token that differs. After it, underlined words are not in the other text; where "
-            "nearly all is new, all of it is shaded."
+            "token; ▼ is the first token that differs. After it all is shaded where the texts share few words; else "
+            "the words that the other text lacks are underlined."
         )
     elif view == ribbons.KL and comparison.is_read:
         caption(

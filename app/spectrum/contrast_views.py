@@ -103,9 +103,9 @@ def contrast_curves(which: str, made_of: "LeftOut", analysis: "Analysis", rank: 
         pick=select,
     )
     st.markdown(f"**How to read this:** {_READ[which]} Click a point to select its direction on all pages.")
-    columns = {name: st.column_config.NumberColumn(format="%.1f %%") for name in table[0] if "f " in name}
+    columns = {name: st.column_config.NumberColumn(format="%.1f%%") for name in table[0] if "f " in name}
     columns |= {
-        name: st.column_config.NumberColumn(format="%.1f %%", help=_UNSEEN) for name in table[0] if "Uns" in name
+        name: st.column_config.NumberColumn(format="%.1f%%", help=_UNSEEN) for name in table[0] if "Uns" in name
     }
     columns["λ₁"] = st.column_config.NumberColumn(format="%.3g", help=_RATIO)
     st.dataframe(table, hide_index=True, alt="What the directions hold, as a table", column_config=columns)

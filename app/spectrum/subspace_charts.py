@@ -50,7 +50,7 @@ def overlap_matrix(found: Overlap, *, dark: bool = False) -> "go.Figure":
         return _many(heat, names, found, dark)
     split = [plotly_text(name).replace("-", "-<br>").replace(" ", "<br>") for name in names]
     axes = {"xaxis": {"tickvals": names, "ticktext": split}, "yaxis": {"autorange": "reversed"}}
-    layout = {"height": 110 + 44 * count, **axes}
+    layout = {"height": 150 + 44 * count, "margin": {"t": 44}, **axes}  # room for the toolbar
     cells = [(names[j], names[i], share) for i, row in enumerate(shared) for j, share in enumerate(row)]
     x, y, shares = zip(*cells, strict=True)
     lightness = [(share - low) / max(1 - low, 1e-9) for share in shares]

@@ -74,7 +74,7 @@ def _draw_overlap(found: "Overlap", rows: list[dict[str, Any]], where: str) -> N
     """The angles as a map with the table beside it; of many subspaces the map takes the width, and the table folds."""
     degrees = st.column_config.NumberColumn(format="%.1f°", help=meaning("principal angle"))
     columns = {f"{which} angle": degrees for which in ("Smallest", "Mean", "Largest")}
-    columns |= {name: st.column_config.NumberColumn(format="%.1f %%", help=told) for name, told in _SHARED.items()}
+    columns |= {name: st.column_config.NumberColumn(format="%.1f%%", help=told) for name, told in _SHARED.items()}
     many = len(found.names) > subspace_charts.MOST_NUMBERED
     shared = "; ".join(f"{row['First']} and {row['Second']} {row['Shared']:.0%}" for row in rows[:30])
     left, right = (st.container(), st.expander("All pairs as a table")) if many else st.columns(2, gap="medium")

@@ -91,9 +91,9 @@ def _pick_scales(which: str) -> tuple[bool, bool]:
 
 
 _COLUMNS = {
-    "Energy kept": ("%.1f %%", f"Share of Σσ² in the directions kept. {meaning('energy')}"),
+    "Energy kept": ("%.1f%%", f"Share of Σσ² in the directions kept. {meaning('energy')}"),
     "Activations lost": (
-        "%.1f %%",
+        "%.1f%%",
         "‖K − K P‖² / ‖K‖² over all tokens: the share of the keys or values that projecting removes",
     ),
     "Effective rank": ("%.1f", f"{meaning('effective rank')} exp of the entropy of σ / Σσ"),

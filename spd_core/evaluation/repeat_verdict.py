@@ -70,7 +70,7 @@ def _texts(repeat: Repeat, table: RepeatTable, subject: int, lead: str) -> str:
     if beyond.shown and beyond.value > 0:
         return f"{both}: this subspace changes texts more often than this random one ({_points(beyond)})."
     if beyond.shown:
-        return f"{both}: less often than with this random subspace ({_points(beyond)})."
+        return f"{both}: this subspace changes texts less often than this random one ({_points(beyond)})."
     return f"{both}: that the subspace matters is not shown ({_points(beyond)})."
 
 

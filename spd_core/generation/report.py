@@ -138,13 +138,13 @@ def _reference(lane: LaneText, comparison: Comparison) -> LaneText:
     return rest[0] if lane is first and rest else first
 
 
-def lane_numbers(lane: LaneText) -> str:
+def lane_numbers(lane: LaneText, comparison: Comparison) -> str:
     """How a lane ended, its length and its means."""
     parts = [f"{FINISH[lane.finish]} · {len(lane.tokens)} token{'s' * (len(lane.tokens) != 1)}"]
     if lane.tokens:
         parts.append(f"mean log-probability {signed(lane.mean_logprob)} nats")
     if lane.other is not None and lane.tokens:
-        parts.append(f"mean KL {lane.mean_kl:.3f} nats")
+        parts.append(f"mean KL to {_reference(lane, comparison).label} {lane.mean_kl:.3f} nats")
     return " · ".join(parts)
 
 
@@ -190,12 +190,12 @@ def lane_parts(lane: LaneText, comparison: Comparison) -> list[TextPart]:
 
 
 def _tells(pieces: Iterable[Piece], fork: int) -> bool:
-    """Whether at least half of a text's words after a character are unchanged, or there are few."""
+    """Whether at least half of a text's words after a character are unchanged, or any of few."""
     after, changed, at = 0, 0, 0
     for piece in pieces:
         words = len(piece.text[max(fork - at, 0) :].split())
         after, changed, at = after + words, changed + words * piece.changed, at + len(piece.text)
-    return after < _FEW_WORDS or 2 * changed <= after
+    return changed < after < _FEW_WORDS or 2 * changed <= after
 
 
 def diff_html(pieces: Iterable[Piece], fork: int | None) -> str:
@@ -229,7 +229,7 @@ def comparison_html(comparison: Comparison) -> str:
 def _lane(lane: LaneText, comparison: Comparison) -> dict[str, Any]:
     bad = degenerate_reason(lane)
     lines = [
-        lane_numbers(lane),
+        lane_numbers(lane, comparison),
         divergence_sentence(lane, comparison),
         projection_sentence(lane, comparison),
         *([f"Degenerate: {bad}"] if bad else []),

@@ -249,12 +249,12 @@ def test_html_opens_alone_and_holds_text_only() -> None:
 
 
 def test_the_divergence_is_marked_where_the_tokens_differ() -> None:
-    assert report.lane_html(TWO.lanes[0], TWO) == f'<span class="same"> 4</span>{FORK}<ins>, yes</ins>'
+    assert report.lane_html(TWO.lanes[0], TWO) == f'<span class="same"> 4</span>{FORK}<span class="new">, yes</span>'
     same = comparison(lane("Raw", ["a"]), lane("Projected", ["a"]))
     assert report.lane_html(same.lanes[1], same) == "a"
     longer = comparison(lane("Raw", ["a"]), lane("Projected", ["a", " b"]))
     assert report.lane_html(longer.lanes[0], longer) == f'<span class="same">a</span>{FORK}'
-    assert report.lane_html(longer.lanes[1], longer) == f'<span class="same">a</span>{FORK}<ins> b</ins>'
+    assert report.lane_html(longer.lanes[1], longer) == f'<span class="same">a</span>{FORK}<span class="new"> b</span>'
 
 
 def test_a_difference_that_cannot_be_seen_is_named() -> None:

@@ -25,8 +25,10 @@ def test_the_numbers_are_those_of_the_capture() -> None:
     text = text.model_copy(update={"answer": "72"})
     shown = method_html(analysis, site, 0, 96, text)
     assert f"{few} of 192 directions hold 90%" in shown
-    assert f"With shuffled answers it is {beside}." in shown, "no more is said of a steepness than Spectrum says"
-    assert "Correct: 72." in shown
+    assert f"With shuffled answers it is {beside}: no sign of the capability." in shown, (
+        "no more is said of a steepness than Spectrum says"
+    )
+    assert "The correct answer is 72." in shown
     assert "layer 29 stores a key and a value: 192 numbers each" in shown
     assert f"{analysis.provenance.tokens:,} tokens" in shown
     assert f"{analysis.provenance.supervised_tokens} tokens carry the loss" in shown
