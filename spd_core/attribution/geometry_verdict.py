@@ -126,6 +126,6 @@ def _percent(share: float) -> str:
 
 def _apart(groups: str, apart: Separation) -> str:
     how = f"they explain {_percent(apart.explained)} of the spread, shuffled ones {_percent(apart.shuffled)}"
-    if apart.p <= _CHANCE:
-        return f"{groups} differ here: {how} (p = {apart.p:.2g})."
-    return f"{groups} are not shown to differ here: {how} (p = {apart.p:.2g})."
+    sign = "≤" if apart.p <= 1 / (SHUFFLES + 1) else "="  # the least that so many shuffles can show
+    luck = f"(p {sign} {apart.p:.2g})"
+    return f"{groups} {'differ' if apart.p <= _CHANCE else 'are not shown to differ'} here: {how} {luck}."

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from spd_core.attribution.results import ONLY, RANDOM_REMOVED, REMOVED, CausalCheck, Lens
+from spd_core.attribution.results import ONLY, ONLY_RANDOM, RANDOM_REMOVED, REMOVED, CausalCheck, Lens
 from spd_core.attribution.tables import ASIDE, LOSS, OTHER, extremes, summed
 from spd_core.text import shown, signed
 
@@ -108,9 +108,15 @@ def _removing(check: CausalCheck) -> str:
     _, low, high = check.mean(REMOVED)
     interval = f"95%: {signed(low, '+.2g')} to {signed(high, '+.2g')}"
     does = f"Removing it {_moves(check, REMOVED)} a loss token ({interval})"
-    many = len(check.random_means(RANDOM_REMOVED))
+    drawn = check.random_means(RANDOM_REMOVED)
+    many = len(drawn)
     if _outside(check, REMOVED):
         return f"{does}; {many} random directions reach from {_band(check, REMOVED)}."
+    if not drawn.min() <= check.mean(REMOVED)[0] <= drawn.max():
+        return (
+            f"{does}: beyond all of {many} random directions, but the interval overlaps their band "
+            f"({_band(check, REMOVED)})."
+        )
     return f"{does}, which overlaps what {many} random directions do ({_band(check, REMOVED)})."
 
 
@@ -122,7 +128,9 @@ def _keeping(check: CausalCheck) -> str:
         return f"{does}, outside of what keeping a random one does ({_band(check, ONLY)})."
     if least <= 0 <= most:
         return f"{does}, as keeping a random one may ({_band(check, ONLY)})."
-    return f"{does}, and so does keeping a random one ({_band(check, ONLY)}): losing the rest does it."
+    own, drawn = abs(check.mean(ONLY)[0]), np.abs(check.random_means(ONLY_RANDOM))
+    each = ", each by more" if own < drawn.min() else ", each by less" if own > drawn.max() else ""
+    return f"{does}, and so does keeping a random one ({_band(check, ONLY)}{each}): losing the rest does it."
 
 
 def _moves(check: CausalCheck, change: str) -> str:
@@ -147,7 +155,11 @@ def lens_verdict(lens: Lens, title: str) -> str:
     most = f"{_capital(title)} points towards {tokens}"
     if not lens.random:
         return f"{most}; whether more strongly than a random one is open."
-    largest = f"Its largest score is {lens.largest:.3g} logits, those of {len(lens.random)} random directions are "
+    up, down = lens.promoted[0], lens.suppressed[0]
+    strongest = f"towards “{_named(up.text)}”" if up.score >= -down.score else f"away from “{_named(down.text)}”"
+    largest = (
+        f"Its largest score is {lens.largest:.3g} logits, {strongest}; those of {len(lens.random)} random ones are "
+    )
     scores = f"{largest}{min(lens.random):.3g} to {max(lens.random):.3g}"
     if lens.largest > max(lens.random) and len(lens.random) >= ENOUGH:
         return (

@@ -28,7 +28,7 @@ def training_verdict(view: RunView, *, works: bool, tabled: bool = False) -> tup
     said = _sentence(first, *last[first], {arm: curve for arm, (_, curve) in last.items() if arm != first})
     others = [_in_short(arm, curve) for arm, (_, curve) in last.items() if arm != first]
     rest = [f"{'; '.join(others)}."] if others and not tabled else []
-    rest += ["Each arm is scored on text of its own: losses of arms are not to be compared."] if others else []
+    rest += ["Each arm is scored on text of its own: a lower loss does not make it the better model."] if others else []
     return (f"So far: {said}" if works else said), " ".join(rest)
 
 

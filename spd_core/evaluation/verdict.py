@@ -90,18 +90,23 @@ def _sets(claims: Collection[Claim]) -> str:
 
 
 def _unseen(claims: Collection[Claim]) -> Iterator[str]:
-    """The largest difference that each size of set may have hidden."""
+    """The differences that each size of set may have hidden: from the finest comparison to the coarsest."""
     for low in (False, True):
-        least: dict[int, float] = {}
+        least: dict[int, list[float]] = {}
         for one in claims:
             if one.lower_is_better == low and one.headline == "not shown":
-                least[one.difference.n] = max(least.get(one.difference.n, 0.0), one.minimum_detectable)
-        for n, size in sorted(least.items()):
-            if math.isinf(size):
+                least.setdefault(one.difference.n, []).append(one.minimum_detectable)
+        for n, sizes in sorted(least.items()):
+            if math.isinf(max(sizes)):
                 yield f"With n = {n}, no difference could have been seen."
-            elif size > 0:
-                about = f"{size:.2g} nats" if low else f"{math.ceil(100 * size - 1e-9)} points"
-                yield f"With n = {n}, a difference below about {about} would most likely not have been seen."
+            elif max(sizes) > 0:
+                about = " to ".join(dict.fromkeys(_rounded_up(size, low) for size in (min(sizes), max(sizes))))
+                unit = "nats" if low else "points"
+                yield f"With n = {n}, a difference below about {about} {unit} would most likely not have been seen."
+
+
+def _rounded_up(size: float, likelihood: bool) -> str:
+    return f"{size:.2g}" if likelihood else f"{math.ceil(100 * size - 1e-9)}"
 
 
 def _rest(every: int, shown: int) -> Iterator[str]:

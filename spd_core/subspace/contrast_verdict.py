@@ -62,13 +62,24 @@ def contrast_verdict(analysis: Analysis, made_of: LeftOut, layer: int, kind: str
     """
     site = analysis.site(layer, kind)
     held = held_by(analysis.sites[site], min(rank, analysis.directions(site)))
-    said = (_shares(held, made_of), *_everywhere(analysis, rank), _plain(held), *_meaning(held, made_of, site.d_kv))
+    said = (
+        _shares(held, made_of),
+        *_same(made_of),
+        *_everywhere(analysis, rank),
+        _plain(held),
+        *_meaning(held, made_of, site.d_kv),
+    )
     return f"Layer {layer} {kind}s: {' '.join(said)}"
 
 
 def _shares(held: Held, made_of: LeftOut) -> str:
     apart = f"{_percent(held.own)} of the energy of {made_of.capability} and {_percent(held.other)} of that of"
     return f"{_directions(held.rank)} {apart} {' and '.join(made_of.others)}."
+
+
+def _same(made_of: LeftOut) -> Iterator[str]:
+    if made_of.capability in made_of.others:
+        yield f"{made_of.capability} is on both sides: what is told apart here is not what only one of them can do."
 
 
 def _directions(rank: int) -> str:
@@ -82,18 +93,20 @@ def _plain(held: Held) -> str:
 
 def _everywhere(analysis: Analysis, rank: int) -> Iterator[str]:
     """At how many sites the directions tell the capabilities apart; the few that are the exception by name."""
-    apart = {}
+    apart, unseen = {}, True
     for site, found in analysis.sites.items():
         held = held_by(found, min(rank, analysis.directions(site)))
         if held.rank < site.d_kv:
             apart[site] = held.tells_apart(site.d_kv)
+            unseen = unseen and held.unseen_own is not None
     if len(apart) < 2:
         return
     there, missing = ([site.label for site, is_so in apart.items() if is_so is wanted] for wanted in (True, False))
     count = f"{len(there) or 'none'} of {len(apart)} sites"
     fewer = [("", there)] if len(there) <= len(missing) else [("not ", missing)]
     named = [f" ({no}{' and '.join(few)})" for no, few in fewer if 0 < len(few) < 3]
-    yield f"Told apart better than by chance: {count}{''.join(named)}."
+    where = "also on the half of the examples that did not choose" if unseen else "on the examples that chose them"
+    yield f"Told apart better than by chance, {where}: {count}{''.join(named)}."
 
 
 def _meaning(held: Held, made_of: LeftOut, d_kv: int) -> Iterator[str]:

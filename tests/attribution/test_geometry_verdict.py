@@ -92,7 +92,7 @@ def test_a_small_share_is_not_none() -> None:
 @pytest.mark.parametrize(
     ("p", "says"),
     [
-        (0.005, "Token classes differ here: they explain 14% of the spread, shuffled ones 0.4% (p = 0.005)."),
+        (0.005, "Token classes differ here: they explain 14% of the spread, shuffled ones 0.4% (p ≤ 0.005)."),
         (0.06, "Token classes are not shown to differ here: they explain 14% of the spread, shuffled ones 0.4%"),
     ],
 )

@@ -244,10 +244,11 @@ def test_luck_is_as_strong_as_the_strongest_token_of_random_directions(tiny_lm: 
     ("largest", "random", "says"),
     [
         (-25.3, [16.9, *[20.0] * 18, 50.3], "Direction 1 points towards “over”, “·a.·b”, “∅”, no more strongly than "
-         "random directions towards theirs. Its largest score is 25.3 logits, those of 20 random directions are 16.9 "
-         "to 50.3: these tokens may be luck."),
+         "random directions towards theirs. Its largest score is 25.3 logits, away from “z”; those of 20 random ones "
+         "are 16.9 to 50.3: these tokens may be luck."),
         (-57.1, [16.9, *[20.0] * 18, 50.3], "“∅”, more strongly than random directions towards theirs. Its largest "
-         "score is 57.1 logits,"),
+         "score is 57.1 logits, away from “z”; those"),
+        (-15.0, [16.9] * 20, "Its largest score is 20 logits, towards “over”; those of 20 random ones are"),
         (-57.1, [16.9] * 3, "no more strongly than random"),  # too few to tell
         (-57.1, [], "“∅”; whether more strongly than a random one is open."),
     ],
@@ -286,11 +287,15 @@ def test_the_band_reaches_as_far_to_both_sides_as_the_farthest_random_direction(
          "raises log p by 0.5 nats"),
         (checked(-0.5, [0.1] * 18 + [-0.6, 0.7]), "Direction 1 is not shown to matter. Removing it lowers log p by "
          "0.5 nats a loss token (95%: −0.5 to −0.5), which overlaps what 20 random directions do (−0.6 to +0.79)."),
+        (checked(0.016, [0.0] * 19 + [0.004], spread=0.03), "(95%: −0.014 to +0.046): beyond all of 20 random "
+         "directions, but the interval overlaps their band (−0.0036 to +0.004)."),
         (checked(-0.5, [0.1] * 18), "Whether direction 1 matters is open: 18 random directions are too few."),
         (checked(-0.1, [0.0] * 20, spread=1.0), "Direction 1 is not shown to matter."),
         (checked(-0.1, [-0.4, -0.5] * 10), "Removing direction 1 does less than removing random directions."),
         (checked(0, [0.0] * 20, spread=1, kept=0.093, kept_random=[0.09, 0.1]), "Keeping only it raises log p by "
          "0.093 nats, and so does keeping a random one (+0.09 to +0.1): losing the rest does it."),
+        (checked(0, [0.0] * 20, spread=1, kept=0.082, kept_random=[0.09] * 3 + [0.11]), "Keeping only it raises log p by "
+         "0.082 nats, and so does keeping a random one (+0.08 to +0.11, each by more): losing the rest does it."),
         (checked(0, [0.0] * 20, spread=1, kept=-2, kept_random=[-6, -5]), "Keeping only it lowers log p by 2 nats, "
          "outside of what keeping a random one does (−6 to −5)."),
     ],

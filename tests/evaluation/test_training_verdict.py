@@ -36,8 +36,8 @@ def test_the_method_comes_first_and_the_others_in_short() -> None:
         "4 at the end: too few to tell."
     )
     assert rest == (
-        "PSR 2.07 → 2.05 nats, 3 of 8 right. Each arm is scored on text of its own: losses of arms are not to be "
-        "compared."
+        "PSR 2.07 → 2.05 nats, 3 of 8 right. Each arm is scored on text of its own: a lower loss does not "
+        "make it the better model."
     )
 
 
@@ -45,7 +45,7 @@ def test_a_table_says_how_the_others_went() -> None:
     view = RunView(curves={("psr", 1): curve((2.068, 2.046)), ("spd", 1): curve((2.51, 2.14))})
     first, rest = training_verdict(view, works=False, tabled=True)
     assert first == "SPD: held-out loss fell from 2.51 to 2.14 nats, that of PSR by 0.02."
-    assert rest == "Each arm is scored on text of its own: losses of arms are not to be compared."
+    assert rest == "Each arm is scored on text of its own: a lower loss does not make it the better model."
 
 
 def test_what_was_stopped_has_no_end() -> None:

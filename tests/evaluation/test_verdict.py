@@ -53,6 +53,9 @@ def test_each_size_of_set_and_nats_have_their_own_smallest_difference() -> None:
     assert "With n = 4, no difference could have been seen." in said
     assert "With n = 30, a difference below about 26 points" in said  # rounded up: never more than the numbers
     assert "With n = 60, a difference below about 0.031 nats" in said
+    fine = difference(0.0, -0.05, 0.05, p=1.0, n=30, least=0.071)
+    both = verdict([made(small), made(fine)])
+    assert "With n = 30, a difference below about 8 to 26 points" in both, "no comparison is spoken of as another"
 
 
 @pytest.mark.parametrize(

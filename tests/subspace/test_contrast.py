@@ -322,8 +322,13 @@ def test_a_contrast_says_at_how_many_sites_it_is_better_than_chance() -> None:
     good, same, mixed = (OWN, OTHER, None), (EVEN, OTHER, None), (OWN, EVEN, None)
     lucky = (OWN, OTHER, [[0.2, 0.1], [0.2, 0.15]])  # the examples that did not choose have no gap
     lasts = (OWN, OTHER, [[0.3, 0.1], [0.05, 0.05]])
-    assert "text. Told apart better than by chance: none of 2 sites. The plain" in sites_said(same, mixed)
+    assert (
+        "text. Told apart better than by chance, on the examples that chose them: none of 2 sites. The plain"
+        in sites_said(same, mixed)
+    )
     assert "2 of 2 sites." in sites_said(good, lasts)
+    unseen = "also on the half of the examples that did not choose: 1 of 2 sites (layer 7 value)."
+    assert unseen in sites_said(lasts, lucky)
     assert "1 of 2 sites (layer 7 value)." in sites_said(good, lucky)
     assert "3 of 4 sites (not layer 9 value)." in sites_said(good, good, same, lasts)
     assert "2 of 4 sites (layer 7 value and layer 10 value)." in sites_said(good, same, lucky, good)
