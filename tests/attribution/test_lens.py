@@ -294,8 +294,8 @@ def test_the_band_reaches_as_far_to_both_sides_as_the_farthest_random_direction(
         (checked(-0.1, [-0.4, -0.5] * 10), "Removing direction 1 does less than removing random directions."),
         (checked(0, [0.0] * 20, spread=1, kept=0.093, kept_random=[0.09, 0.1]), "Keeping only it raises log p by "
          "0.093 nats, and so does keeping a random one (+0.09 to +0.1): losing the rest does it."),
-        (checked(0, [0.0] * 20, spread=1, kept=0.082, kept_random=[0.09] * 3 + [0.11]), "Keeping only it raises log p by "
-         "0.082 nats, and so does keeping a random one (+0.08 to +0.11, each by more): losing the rest does it."),
+        (checked(0, [0.0] * 20, spread=1, kept=0.082, kept_random=[0.09] * 3 + [0.11]), "Keeping only it raises log p "
+         "by 0.082 nats, and so does keeping a random one (+0.08 to +0.11, each by more): losing the rest does it."),
         (checked(0, [0.0] * 20, spread=1, kept=-2, kept_random=[-6, -5]), "Keeping only it lowers log p by 2 nats, "
          "outside of what keeping a random one does (−6 to −5)."),
     ],
