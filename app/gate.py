@@ -102,7 +102,10 @@ class Gate:
     """ASGI middleware around HTTP and websocket: what the rules refuse goes no further."""
 
     def __init__(self, app: ASGIApp, rules: Rules) -> None:
-        self._app, self._rules, self._policy = app, rules, policy(_streamlits_page())
+        self._app, self._rules = app, rules
+        self._headers = {**_HEADERS, "Content-Security-Policy": policy(_streamlits_page())}
+        # What the cookie holds: it proves that the token was known, and does not tell it.
+        self._pass = hmac.new(rules.token.encode(), b"cookie", hashlib.sha256).hexdigest()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -116,9 +119,7 @@ class Gate:
 
         async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in {**_HEADERS, "Content-Security-Policy": self._policy}.items():
-                    headers[name] = value
+                MutableHeaders(scope=message).update(self._headers)
             await send(message)
 
         await (answer or self._app)(scope, receive, guarded)
@@ -144,11 +145,7 @@ class Gate:
         return name != "" and (name in self._rules.hosts or name == came_in_at)
 
     def _knows(self, asked: HTTPConnection) -> bool:
-        return hmac.compare_digest(asked.cookies.get(self._rules.cookie, "").encode(), self._pass().encode())
-
-    def _pass(self) -> str:
-        """What the cookie holds: it proves that the token was known, and does not tell it."""
-        return hmac.new(self._rules.token.encode(), b"cookie", hashlib.sha256).hexdigest()
+        return hmac.compare_digest(asked.cookies.get(self._rules.cookie, "").encode(), self._pass.encode())
 
     async def _sign_in(self, request: Request) -> Response:
         body = b""
@@ -162,7 +159,7 @@ class Gate:
             return HTMLResponse(render("sign_in.html", wrong=True), 401)
         answer = RedirectResponse("/", 303)
         secure = request.url.scheme == "https"
-        answer.set_cookie(self._rules.cookie, self._pass(), httponly=True, samesite="strict", secure=secure)
+        answer.set_cookie(self._rules.cookie, self._pass, httponly=True, samesite="strict", secure=secure)
         return answer
 
 

@@ -3,6 +3,7 @@
 import gc
 import re
 import time
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -86,7 +87,13 @@ def _strip(analysis: "Analysis | None") -> None:
 
 def _words_button() -> None:
     with st.popover("Words", icon=":material/menu_book:", help="What the words mean"):
-        st.html(render("glossary.html", terms=TERMS))
+        st.html(_glossary_html())
+
+
+@lru_cache
+def _glossary_html() -> str:
+    """Every page has it, and it never changes."""
+    return render("glossary.html", terms=TERMS)
 
 
 def _device_button() -> None:

@@ -47,9 +47,14 @@ class Lens:
     random: tuple[float, ...] = ()
 
     @property
+    def strongest(self) -> LensToken:
+        """The token with the largest |score|, promoted or suppressed."""
+        return max(self.promoted[0], self.suppressed[0], key=lambda token: abs(token.score))
+
+    @property
     def largest(self) -> float:
-        """The largest |score|."""
-        return max(abs(tokens[0].score) for tokens in (self.promoted, self.suppressed))
+        """Its |score|."""
+        return abs(self.strongest.score)
 
 
 # --- causal check --------------------------------------------------------------------------------------------

@@ -155,11 +155,9 @@ def lens_verdict(lens: Lens, title: str) -> str:
     most = f"{_capital(title)} points towards {tokens}"
     if not lens.random:
         return f"{most}; whether more strongly than a random one is open."
-    up, down = lens.promoted[0], lens.suppressed[0]
-    strongest = f"towards “{_named(up.text)}”" if up.score >= -down.score else f"away from “{_named(down.text)}”"
-    largest = (
-        f"Its largest score is {lens.largest:.3g} logits, {strongest}; those of {len(lens.random)} random ones are "
-    )
+    token = lens.strongest
+    whose = f"{'towards' if token.score > 0 else 'away from'} “{_named(token.text)}”"
+    largest = f"Its largest score is {lens.largest:.3g} logits, {whose}; those of {len(lens.random)} random ones are "
     scores = f"{largest}{min(lens.random):.3g} to {max(lens.random):.3g}"
     if lens.largest > max(lens.random) and len(lens.random) >= ENOUGH:
         return (
