@@ -1,7 +1,7 @@
 """Regular expressions that users write: matched with a time limit that interrupts, and other threads go on meanwhile.
 
-`re` can be neither interrupted nor limited: `(a+)+$` on a long answer stops a whole server. Patterns of our own, which
-are linear, use `re`.
+`re` can be neither interrupted nor limited: `(a+)+$` on a long answer stops a whole server. `regex` can, and lets go of
+the interpreter while it matches a `str`. Patterns of our own, which are linear, use `re`.
 """
 
 import regex
@@ -31,9 +31,7 @@ def find_spans(pattern: str, text: str) -> list[tuple[int, int]]:
     """
     compiled = _compiled(pattern)
     try:
-        found = [
-            match.span(min(1, compiled.groups)) for match in compiled.finditer(text, timeout=LIMIT, concurrent=True)
-        ]
+        found = [match.span(min(1, compiled.groups)) for match in compiled.finditer(text, timeout=LIMIT)]
     except TimeoutError:
         raise InputError(
             f"the pattern {pattern[:60]!r} takes longer than {LIMIT:g} s on a text of {len(text):,} characters; "
