@@ -22,6 +22,7 @@ from starlette.middleware import Middleware  # noqa: E402
 
 from app.back import BackByPage  # noqa: E402
 from app.gate import Gate, exposed, is_loopback, rules_for  # noqa: E402
+from app.late_fragments import leave_out_late_fragments  # noqa: E402
 from spd_core.errors import InputError  # noqa: E402
 
 IMPORTED_FIRST = (
@@ -89,6 +90,7 @@ def _gate() -> Middleware:
     return Middleware(Gate, rules=rules)
 
 
+leave_out_late_fragments()
 app = st.App(
     ROOT / "app" / "navigation.py",
     lifespan=_lifespan,
