@@ -13,9 +13,9 @@ def leave_out_late_fragments() -> None:
     """Have Streamlit leave them out; once for a server."""
     run = ScriptRunner._run_script
 
-    def run_unless_late(self: ScriptRunner, asked: RerunData) -> None:
-        if asked.fragment_id_queue and asked.page_script_hash != self._pages_manager.current_page_script_hash:
+    def run_unless_late(self: ScriptRunner, rerun_data: RerunData) -> None:
+        if rerun_data.fragment_id_queue and rerun_data.page_script_hash != self._pages_manager.current_page_script_hash:
             return
-        run(self, asked)
+        run(self, rerun_data)
 
     ScriptRunner._run_script = run_unless_late  # type: ignore[method-assign]
