@@ -1,6 +1,5 @@
 """Entry point: `streamlit run app/main.py`. Starts a server that imports what pages need before a browser asks."""
 
-import importlib
 import logging
 import os
 import sys
@@ -23,28 +22,11 @@ from starlette.middleware import Middleware  # noqa: E402
 from app.back import BackByPage  # noqa: E402
 from app.gate import Gate, exposed, is_loopback, rules_for  # noqa: E402
 from app.late_fragments import leave_out_late_fragments  # noqa: E402
+from app.warming import warm  # noqa: E402
 from spd_core.errors import InputError  # noqa: E402
-
-IMPORTED_FIRST = (
-    "app.spectrum.views",
-    "app.attributions.energy_sums",
-    "app.attributions.causal_check",
-    "app.attributions.logit_lens",
-    "app.attributions.own_text",
-    "app.side_by_side.results",
-    "pandas",
-    "plotly.graph_objects",
-    "plotly.subplots",
-)
-"""What the first pages need, imported while the browser loads its own part."""
 
 SUPERVISION = 2.0
 """Seconds between two looks at the queue of runs."""
-
-
-def _import_first() -> None:
-    for name in IMPORTED_FIRST:
-        importlib.import_module(name)
 
 
 def supervise(over: threading.Event) -> None:
@@ -66,7 +48,7 @@ def supervise(over: threading.Event) -> None:
 @asynccontextmanager
 async def _lifespan(_app: Any) -> AsyncIterator[dict[str, Any]]:
     """While the browser still loads its own part, nobody waits for these imports; torch comes later."""
-    threading.Thread(target=_import_first, daemon=True).start()
+    threading.Thread(target=warm, daemon=True).start()
     if not st.get_option("server.headless"):  # `st.App` leaves this to the app; the server listens a moment later
         address = f"http://{st.get_option('server.address')}:{st.get_option('server.port')}"
         threading.Timer(1.0, webbrowser.open, (address,)).start()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from app.jobs.job import COMPUTING, Job
+from spd_core.imports import collected_never
 from spd_core.progress import Tell
 from spd_core.recipes.distill import Recipe
 
@@ -126,6 +127,12 @@ _ENGINE = threading.Lock()
 def import_engine() -> None:
     """Import torch and transformers, one thread at a time: transformers fails when two enter it at first."""
     with _ENGINE:
+        _engine()
+
+
+@functools.cache
+def _engine() -> None:
+    with collected_never():
         import torch  # noqa: F401
         from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, DynamicCache  # noqa: F401
 

@@ -118,7 +118,7 @@ def ratio_to_null(panels: Sequence[Panel], rank: int, look: Look) -> "go.Figure"
         ratios = {name: _ratio(panel, panel.nulls[name]) for name in names}
         drawn.append(np.concatenate([*ratios.values(), [0.8, 1.25]]))
         for at, (name, ratio) in enumerate(ratios.items()):
-            traces.append(clickable_curve(panel, ratio, name, _null_line(name, look.dark, 2.2), hover))
+            traces += clickable_curve(panel, ratio, name, _null_line(name, look.dark, 2.2), hover)
             if at == 0:
                 traces += [(panel, ring) for ring in ring_at(panel, ratio, look)]
     ranges = log_range(drawn, look.shared, most=1e3, headroom=0.3)
@@ -183,25 +183,39 @@ def _own(panel: Panel, values: Array, hover: str, look: Look, beside: str = "top
     """The capability's own curve, and a ring at the selected direction."""
     line = {"color": _colour(panel, look.dark), "width": 2.5}
     rings = ring_at(panel, values, look, beside)
-    return [clickable_curve(panel, values, f"{panel.kind}s", line, hover), *((panel, ring) for ring in rings)]
+    return [*clickable_curve(panel, values, f"{panel.kind}s", line, hover), *((panel, ring) for ring in rings)]
 
 
-def clickable_curve(panel: Panel, values: Array, name: str, line: Drawing, hover: str, group: str = "") -> Trace:
-    """A curve whose points can be clicked: each tells its site and direction; `group` is what the legend calls it."""
+def clickable_curve(panel: Panel, values: Array, name: str, line: Drawing, hover: str, group: str = "") -> list[Trace]:
+    """A curve whose points can be clicked, each of which tells its site and direction, and dots that say so.
+
+    Of the points only the first is drawn, as plotly draws one path for each; the dots are drawn for them.
+
+    Args:
+        group: what the legend calls it.
+    """
     x = np.arange(1, len(values) + 1)
     named = {at: f"<br>direction {at + 1}: {_said(panel, at)}" for at in panel.names}
-    return panel, {
+    dot = {"size": 6, "line": {"width": 0}, "color": line["color"]}
+    curve = {
         "x": x,
         "y": values,
         "mode": "lines+markers",
         "line": line,
-        "marker": {"size": np.where(_marked(len(x)), 6, 0), "line": {"width": 0}, "color": line["color"]},
+        "marker": {**dot, "maxdisplayed": 1},
         "name": name,
         "legendgroup": group or name,
         "hovertemplate": hover.replace("<extra>", "%{hovertext}<extra>") if named else hover,
         **({"hovertext": [named.get(int(i) - 1, "") for i in x]} if named else {}),
         "customdata": [[panel.layer, panel.kind, int(i) - 1] for i in x],
     }
+    at = _dotted(len(x))
+    dots = {"x": x[at], "y": values[at], "mode": "markers", "marker": dot, "name": name, "hoverinfo": "skip"}
+    return [(panel, curve), (panel, dots | {"legendgroup": curve["legendgroup"], "unselected": _ALIKE})]
+
+
+_ALIKE = {"marker": {"opacity": 1}}
+"""Of points that cannot be chosen: they do not fade when others are."""
 
 
 def _said(panel: Panel, direction: int) -> str:
@@ -210,11 +224,10 @@ def _said(panel: Panel, direction: int) -> str:
     return f"“{plotly_text(name)}”" if name else ""
 
 
-def _marked(count: int) -> Array:
-    """[count] which points of a curve over log i have a dot: all can be clicked, and so many can be seen apart."""
-    marked = np.zeros(count, bool)
-    marked[np.unique(np.geomspace(1, count, 24).round().astype(int)) - 1] = True
-    return marked
+def _dotted(count: int) -> Array:
+    """Indices of the points of a curve over log i that have a dot: so many can be seen apart."""
+    indices: Array = np.unique(np.geomspace(1, count, 24).round().astype(int)) - 1
+    return indices
 
 
 def ring_at(panel: Panel, values: Array, look: Look, beside: str = "top right") -> list[Drawing]:

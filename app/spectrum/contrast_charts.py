@@ -60,12 +60,10 @@ def _traces(
     colours = {mine: _colour(one.panel, look.dark), theirs: INK[look.dark]}
     shares = dict(zip(colours, (one.own, one.numbers.other), strict=True))
     groups = {mine: f"{plotly_text(mine)}, {one.panel.kind}s", theirs: plotly_text(theirs)}
-    traces = [
-        clickable_curve(
-            one.panel, of(shares[name]), plotly_text(name), {"color": colour, "width": 2.5}, hover, groups[name]
-        )
-        for name, colour in colours.items()
-    ]
+    traces: list[Trace] = []
+    for name, colour in colours.items():
+        line = {"color": colour, "width": 2.5}
+        traces += clickable_curve(one.panel, of(shares[name]), plotly_text(name), line, hover, groups[name])
     traces += [(one.panel, ring) for ring in ring_at(one.panel, of(one.own), look)]
     if plain:
         names = [*zip(colours.items(), one.numbers.plain, strict=True)][::-1]  # the legend's sample is the first one's

@@ -87,11 +87,11 @@ def _strip(analysis: "Analysis | None") -> None:
 
 def _words_button() -> None:
     with st.popover("Words", icon=":material/menu_book:", help="What the words mean"):
-        st.html(_glossary_html())
+        st.html(glossary_html())
 
 
 @lru_cache
-def _glossary_html() -> str:
+def glossary_html() -> str:
     """Every page has it, and it never changes."""
     return render("glossary.html", terms=TERMS)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 
 import streamlit as st
@@ -78,10 +79,11 @@ def open_once(name: str) -> Comparison:
 
 def recorded_for(capture: str, prompt: str | None = None) -> Comparison | None:
     """The recorded result of a capture and a prompt; without a prompt the first telling one."""
-    found = [one for name in texts.recorded_ids() if (one := _readable(name)) and one.analysis == capture]
+    found = (one for name in texts.recorded_ids() if (one := _readable(name)) and one.analysis == capture)
     if prompt is not None:
         return next((one for one in found if one.prompt == prompt), None)
-    return next((one for one in found if is_telling(one, _raw_is_right(one))), next(iter(found), None))
+    first = next(found, None)
+    return next((one for one in chain([first] if first else [], found) if is_telling(one, _raw_is_right(one))), first)
 
 
 def _raw_is_right(comparison: Comparison) -> bool | None:

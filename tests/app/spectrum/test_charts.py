@@ -54,8 +54,8 @@ def panels() -> list[Panel]:
 
 
 def own(figure: Any) -> list[Any]:
-    """The traces of the capability itself, in the order of the panels."""
-    return [trace for trace in figure.data if trace.name in ("keys", "values")]
+    """The curves of the capability itself, in the order of the panels."""
+    return [trace for trace in figure.data if trace.name in ("keys", "values") and "lines" in trace.mode]
 
 
 def test_singular_values_are_those_of_the_stacked_rows(panels: list[Panel]) -> None:
@@ -69,6 +69,17 @@ def test_singular_values_are_those_of_the_stacked_rows(panels: list[Panel]) -> N
         assert "nats" in trace.hovertemplate
         assert [tuple(point) for point in trace.customdata] == [(*site, i) for i in range(D)], "a click tells its site"
     assert figure.layout.yaxis.type == "log"
+
+
+def test_the_dots_of_a_curve_lie_on_it_and_stay_when_a_point_is_chosen(panels: list[Panel]) -> None:
+    figure = charts.singular_values(panels, 4, Look())
+    dots = [trace for trace in figure.data if trace.name in ("keys", "values") and trace.mode == "markers"]
+    assert len(dots) == len(panels)
+    for dotted, curve in zip(dots, own(figure), strict=True):
+        on_curve = dict(zip(curve.x, curve.y, strict=True))
+        np.testing.assert_array_equal([on_curve[x] for x in dotted.x], dotted.y)
+        assert dotted.hoverinfo == "skip", "the curve itself is what can be clicked"
+        assert not dotted.showlegend
 
 
 def test_cumulative_energy_ends_at_one_and_the_activations_stand_beside_it(panels: list[Panel]) -> None:
@@ -209,7 +220,7 @@ def test_energy_ticks_are_never_rounded_to_the_same_name(panels: list[Panel]) ->
 
 def test_shapes_are_compared_at_norm_one(panels: list[Panel]) -> None:
     figure = charts.singular_values(panels, 4, Look(overlays=(NULL,), shape=True))
-    for trace in figure.data:
+    for trace in (trace for trace in figure.data if "lines" in trace.mode):
         assert np.sqrt(np.nansum(np.array(trace.y) ** 2)) == pytest.approx(1, abs=1e-6)
         assert "of the norm" in trace.hovertemplate
 

@@ -93,7 +93,7 @@ def test_its_page_draws_both_energies_and_claims_no_spectrum(made: Analysis) -> 
     curves = {
         trace["name"]: numbers(trace["y"])
         for trace in drawn(at)
-        if trace.get("xaxis") == "x" and trace["name"] != "selected"
+        if trace.get("xaxis") == "x" and "lines" in trace["mode"]
     }
     assert curves.keys() >= {"arithmetic", "multiple-choice", "arithmetic, plain", "multiple-choice, plain"}
     own = (found.values**2).cumsum() / (found.values**2).sum()
