@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from collections import Counter
 from collections.abc import Iterator, Sized
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,8 +102,8 @@ def no_example(name: str) -> InputError:
     )
 
 
-def _check_count(name: str, rows: Sized) -> None:
-    if len(rows) > MOST_ROWS:
+def _check_count(name: str, rows: Sized, problems: Sized) -> None:
+    if len(rows) + len(problems) > MOST_ROWS:
         raise InputError(
             f"{name} has more than {MOST_ROWS:,} rows; import a part of it (a capture takes 20 to 500 examples)"
         )
@@ -133,7 +134,7 @@ def _read_jsonl(name: str, text: str) -> FileTable:
             rows.append((line, json_object(written)))
         except ValueError as error:
             problems.append(Problem(line, "row", shortened(written), str(error)))
-        _check_count(name, rows)
+        _check_count(name, rows, problems)
     return FileTable(name, tuple(rows), tuple(problems))
 
 
@@ -177,7 +178,7 @@ def _read_csv(name: str, text: str, separator: str) -> FileTable:
             problems.append(Problem(line, "row", shortened(separator.join(cells)), reason))
         else:
             rows.append((line, dict(zip(columns, cells, strict=True))))
-            _check_count(name, rows)
+        _check_count(name, rows, problems)
     return FileTable(name, tuple(rows), tuple(problems))
 
 
@@ -186,9 +187,9 @@ def _header(name: str, record: tuple[int, list[str] | str]) -> tuple[str, ...]:
     if isinstance(cells, str):
         raise InputError(f"{name}, line {line}: the header is {cells}")
     columns = tuple(cell.strip() or f"column {number}" for number, cell in enumerate(cells, 1))
-    repeated = [column for column in columns if columns.count(column) > 1]
-    if repeated:
-        raise InputError(f"{name}, line {line}: two columns are named {repeated[0]!r}; rename one")
+    repeated = next((column for column, count in Counter(columns).items() if count > 1), None)
+    if repeated is not None:
+        raise InputError(f"{name}, line {line}: two columns are named {repeated!r}; rename one")
     return columns
 
 

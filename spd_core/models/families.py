@@ -234,11 +234,18 @@ def _as_ranges(columns: tuple[int, ...]) -> list[list[int]]:
     return [list(pair) for pair in zip(starts, ends, strict=True)]
 
 
+WIDEST = 2**17
+"""Columns of a site, at most: more than any model has, and few enough for a file that claims them to cost nothing."""
+
+
 def site_from(record: dict[str, Any]) -> Site:
     """The site that `site_record` wrote.
 
     Raises:
-        KeyError, TypeError: a field is missing or of another kind.
+        KeyError, TypeError, ValueError: a field is missing or of another kind, or no model is that wide.
     """
+    width = sum(max(end - start, 0) for start, end in record["columns"])
+    if width > WIDEST:
+        raise ValueError(f"{width:,} columns, where the widest site has {WIDEST:,}")
     columns = tuple(c for start, end in record["columns"] for c in range(start, end))
     return Site(record["layer"], record["kind"], record["module"], columns, record["heads"], record["fused"])

@@ -142,6 +142,26 @@ def test_more_rows_than_a_page_can_handle(name: str, row: str) -> None:
         read_file_table(name, (row * (most + 1)).encode())
 
 
+@pytest.mark.parametrize(
+    ("name", "header", "line"), [("own.jsonl", "", "{\n"), ("own.csv", "prompt,answer\n", "one cell\n")]
+)
+def test_lines_that_cannot_be_read_are_no_more_than_rows_may_be(name: str, header: str, line: str) -> None:
+    """Two million bytes of them took half a minute, and each was listed."""
+    table = read_file_table(name, (header + line * MOST_ROWS).encode())
+    assert (len(table.rows), len(table.problems)) == (0, MOST_ROWS)
+    with pytest.raises(InputError, match="more than 10,000 rows; import a part of it"):
+        read_file_table(name, (header + line * (MOST_ROWS + 1)).encode())
+
+
+def test_a_header_of_very_many_columns_is_read() -> None:
+    """Each was once looked for among all others."""
+    names = [f"column-{number}" for number in range(20_000)]
+    table = read_file_table("own.csv", f"{','.join(names)}\n{','.join('x' * len(names))}\n".encode())
+    assert table.columns == names
+    with pytest.raises(InputError, match="two columns are named 'column-7'"):
+        read_file_table("own.csv", f"{','.join([*names, 'column-7'])}\n".encode())
+
+
 def test_a_header_without_a_name_gets_a_number() -> None:
     assert read_file_table("own.csv", b"prompt,,answer\n1,2,3\n").columns == ["prompt", "column 2", "answer"]
 

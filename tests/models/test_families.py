@@ -9,7 +9,7 @@ from transformers import DynamicCache
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from spd_core.errors import InputError, ModelError
-from spd_core.models.families import Site, card_of, check_family, parse_layers
+from spd_core.models.families import WIDEST, Site, card_of, check_family, parse_layers, site_from, site_record
 from tests.tiny import FAMILIES
 
 K_NORM = {"qwen3", "gemma3", "olmo2"}
@@ -60,6 +60,19 @@ def test_fused_sites_are_named_by_kind(tiny_lm: Callable[[str], Any]) -> None:
     names = [site.name for site in tiny_lm("gpt2").sites[:2]]
     assert names == ["transformer.h.0.attn.c_attn:key", "transformer.h.0.attn.c_attn:value"]
     assert tiny_lm("llama").sites[1].name == "model.layers.0.self_attn.v_proj"
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_site_is_read_as_it_was_written(family: str, tiny_lm: Callable[[str], Any]) -> None:
+    assert [site_from(site_record(site)) for site in tiny_lm(family).sites] == list(tiny_lm(family).sites)
+
+
+@pytest.mark.parametrize("columns", [[[0, 10**8]], [[0, 10**8], [10**8, 0]], [[0, WIDEST], [5, 6]], [[0, 1e8]]])
+def test_a_file_cannot_claim_columns_that_no_model_has(columns: Any, tiny_lm: Callable[[str], Any]) -> None:
+    """A hundred million of them took four gigabytes."""
+    record = site_record(tiny_lm("llama").sites[0]) | {"columns": columns}
+    with pytest.raises(ValueError, match="columns, where the widest site has 131,072"):
+        site_from(record)
 
 
 @pytest.mark.parametrize(
