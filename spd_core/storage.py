@@ -272,6 +272,12 @@ def exclusive(path: Path, stop: Callable[[], bool] | None = None, wait: bool = T
 # --- files that others may have made ----------------------------------------------------------------------------
 
 
+def refuse_pipe(path: Path) -> None:
+    """Raise `InputError` for what may never end or never begin: a pipe, a device."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise InputError(f"{path} is a pipe or a device, which may have no end; save its content as a file first")
+
+
 def read_bytes(
     path: Path, offset: int = 0, *, missing_ok: bool = False, remedy: str = "delete the run, and start it again"
 ) -> bytes:

@@ -11,6 +11,7 @@ from app.ui.widgets import caption, download, escaped
 from spd_core.recipes.distill import Recipe
 from spd_core.runs import queue
 from spd_core.runs.folder import Run
+from spd_core.text import shown
 
 
 def run_log(run: Run) -> None:
@@ -19,14 +20,14 @@ def run_log(run: Run) -> None:
     if not lines:
         caption("Its job has printed nothing.")
         return
-    st.code("\n".join(lines), language=None, wrap_lines=True)
+    st.code("\n".join(map(shown, lines)), language=None, wrap_lines=True)
     download("Whole log", lambda: run.log(2**24).encode(), f"{run.id}.txt")
 
 
 def command_and_notes(run: Run) -> None:
     """Its command, its recipe as a file, notes, versions."""
     caption("The command that recorded it:" if run.recorded else "The command that carries it out:")
-    st.code(run.record.command, language=None, wrap_lines=True)
+    st.code(shown(run.record.command), language=None, wrap_lines=True)
     recipe = run.record.recipe
     if isinstance(recipe, Recipe) and recipe.train.log_to:  # an evaluation's arms are runs of their own
         caption("Its curves in TensorBoard:")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from app.ui.tokens import visible
 from spd_core.templates import render
+from spd_core.text import shown
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -41,8 +42,11 @@ Drawing = dict[str, Any]
 
 
 def plotly_text(text: str) -> str:
-    """Any text as plotly shows it: it reads a little HTML, whose marks are spelled out, and knows no `&quot;`."""
-    return html.escape(text, quote=False)
+    """Any text as plotly shows it: it reads a little HTML, whose marks are spelled out, and knows no `&quot;`.
+
+    So are characters that act on what surrounds them.
+    """
+    return html.escape(shown(text), quote=False)
 
 
 def halo(dark: bool) -> str:

@@ -10,6 +10,7 @@ import streamlit as st
 
 from app.ui import session
 from app.ui.figures import figures_html
+from spd_core.text import shown
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -19,7 +20,11 @@ if TYPE_CHECKING:
 
 
 def escaped(text: str) -> str:
-    """Text of a user, a file or a model so that Streamlit's markdown shows it as it is, and fetches nothing."""
+    """Text of a user, a file or a model so that Streamlit's markdown shows it as it is, and fetches nothing.
+
+    Characters that act on what surrounds them, as those that turn the direction of text, are spelled out.
+    """
+    text = shown(text)
     if "\n" in text:  # an empty line would end the paragraph, and what is indented after it would be code
         text = "\n".join(line if line.strip() else "\u00a0" for line in text.split("\n"))
     unlinked = _ACTS.sub("\u2060", text)

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from spd_core.data.patterns import check_pattern
 from spd_core.errors import InputError
 from spd_core.records import json_object
-from spd_core.storage import ASSETS
+from spd_core.storage import ASSETS, refuse_pipe
 
 BUILTIN_FOLDER = ASSETS / "capabilities"
 QUESTION = "Question: {prompt}\nAnswer:"
@@ -183,8 +183,9 @@ def read_jsonl(path: Path) -> list[tuple[int, dict[str, Any]]]:
     """The rows of a JSONL file with their 1-based line numbers; blank lines are passed over.
 
     Raises:
-        InputError: the file cannot be read, or a line is not a JSON object (with its number).
+        InputError: the file cannot be read or is none, or a line is not a JSON object (with its number).
     """
+    refuse_pipe(path)
     try:
         lines = path.read_text("utf-8-sig").split("\n")
     except OSError as error:

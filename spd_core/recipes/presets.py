@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from spd_core.errors import InputError
 from spd_core.records import Record, first_error
+from spd_core.storage import refuse_pipe
 
 _R = TypeVar("_R", bound=Record)
 PresetName: TypeAlias = Literal["quick", "visible", "paper"]
@@ -49,6 +50,7 @@ def read_settings(path: Path, make: Callable[[Any], _R]) -> _R:
     Raises:
         InputError: the file cannot be read, or `make` refuses what it says.
     """
+    refuse_pipe(path)
     try:
         return make(settings_in(path.read_text("utf-8")))
     except (OSError, UnicodeDecodeError) as error:

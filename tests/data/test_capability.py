@@ -1,6 +1,7 @@
 """The JSONL format of a capability: what is read, what is refused and where, and the fingerprint."""
 
 import json
+import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -174,6 +175,11 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "latin.jsonl").write_bytes('{"prompt": "é"}'.encode("latin-1"))
     with pytest.raises(InputError, match=r"latin\.jsonl is not UTF-8 text \(byte 12\)"):
         read_capability(tmp_path / "latin.jsonl")
+    os.mkfifo(tmp_path / "pipe.jsonl")  # nobody writes into it: reading would wait for ever
+    with pytest.raises(InputError, match=r"pipe\.jsonl is a pipe or a device"):
+        read_capability(tmp_path / "pipe.jsonl")
+    with pytest.raises(InputError, match="/dev/zero is a pipe or a device"):
+        read_capability(Path("/dev/zero"))
 
 
 # --- whatever the bytes --------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import pytest
 
+from app.ui.figures import plotly_text
 from app.ui.widgets import distinct_labels, duration, escaped, ranges
 
 
@@ -20,6 +21,16 @@ def test_plain_makes_no_link_and_no_typography(text: str) -> None:
     shown = escaped(text).replace("\\", "")
     assert "\u2060" in shown
     assert shown.replace("\u2060", "") == text
+
+
+TURNED, COLOURED = "safe \u202efdp.exe", "\x1b[31mred"
+
+
+def test_what_acts_on_the_text_around_it_is_spelled_out() -> None:
+    """A right-to-left override turned the rest of Home's line; a terminal's colour lay in a legend and a log."""
+    assert escaped(TURNED) == r"safe ⟨U\+202E⟩fdp\.exe"
+    assert plotly_text(COLOURED) == "⟨U+001B⟩[31mred"
+    assert escaped("naïve 你好 👩‍🔬") == "naïve 你好 👩‍🔬", "letters and joined emoji stay"
 
 
 def test_plain_is_one_paragraph() -> None:
