@@ -17,6 +17,7 @@ from pydantic import (
 )
 
 from spd_core.data.capability import Style
+from spd_core.data.tables import shortened
 from spd_core.recipes.capture import CaptureSettings
 from spd_core.recipes.distill import ARMS, ArmName, CorpusSettings, Recipe, TrainSettings, check_without, short_name
 from spd_core.recipes.gains import gains_in_words
@@ -297,7 +298,7 @@ def _named(subject: Any) -> Any:
     if "/" in subject and not os.path.exists(subject):
         return {"kind": "distilled", "adapter": subject}
     raise ValueError(
-        f"unknown arm {subject!r}; there are {', '.join(NAMED)}, RUN/ARM of a finished run, or an object "
+        f"unknown arm {shortened(subject)!r}; there are {', '.join(NAMED)}, RUN/ARM of a finished run, or an object "
         'such as {"kind": "checkpoint", "model": "FOLDER"}'
     )
 

@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeAlias, TypeVar
 
 from pydantic import ValidationError
 
+from spd_core.data.tables import shortened
 from spd_core.errors import InputError
 from spd_core.records import Record, first_error
 from spd_core.storage import refuse_pipe
@@ -83,9 +84,10 @@ def preset_under(settings: Any) -> dict[str, Any]:
     if not isinstance(settings, dict):
         raise InputError(f'a JSON {type(settings).__name__}, expected an object such as {{"preset": "quick", …}}')
     own = dict(settings)
-    preset = own.pop("preset", "paper")
-    if preset not in PRESETS:
-        raise InputError(f"unknown preset {preset!r}; choose {', '.join(PRESETS)}")
+    wanted = own.pop("preset", "paper")
+    preset = next((name for name in PRESETS if name == wanted), None)
+    if preset is None:
+        raise InputError(f"unknown preset {shortened(wanted)!r}; choose {', '.join(PRESETS)}")
     return _merged(PRESETS[preset], own)
 
 
@@ -103,7 +105,7 @@ def validated(kind: type[_R], settings: Mapping[str, Any], whole: str) -> _R:
         # Of a whole group of settings, the sentence names which.
         group = wrong["type"] == "value_error" and isinstance(wrong["input"], dict)
         shown = wrong["loc"] and wrong["type"] != "missing" and not group
-        given = f" (given: {wrong['input']!r})" if shown else ""
+        given = f" (given: {shortened(repr(wrong['input']))})" if shown else ""
         raise InputError(f"{named}{given}; correct it and start again") from error
 
 
