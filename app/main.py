@@ -23,7 +23,8 @@ from app.back import BackByPage  # noqa: E402
 from app.gate import Gate, exposed, is_loopback, rules_for  # noqa: E402
 from app.late_fragments import leave_out_late_fragments  # noqa: E402
 from app.warming import warm  # noqa: E402
-from spd_core.errors import InputError  # noqa: E402
+from spd_core.errors import InputError, StorageError  # noqa: E402
+from spd_core.storage import private_home  # noqa: E402
 
 SUPERVISION = 2.0
 """Seconds between two looks at the queue of runs."""
@@ -60,6 +61,13 @@ async def _lifespan(_app: Any) -> AsyncIterator[dict[str, Any]]:
         over.set()
 
 
+def _make_home() -> None:
+    try:
+        private_home()
+    except StorageError as error:  # the pages say what cannot be saved; recorded results can still be looked at
+        print(f"{error}.", file=sys.stderr)
+
+
 def _gate() -> Middleware:
     """The rules of the address that Streamlit was told to listen on; without a token where one is needed, an end."""
     address, port = st.get_option("server.address"), int(st.get_option("server.port"))
@@ -73,6 +81,7 @@ def _gate() -> Middleware:
 
 
 leave_out_late_fragments()
+_make_home()
 app = st.App(
     ROOT / "app" / "navigation.py",
     lifespan=_lifespan,

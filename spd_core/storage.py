@@ -25,12 +25,33 @@ ROOT = Path(__file__).resolve().parents[1]
 ASSETS = next((path for path in (ROOT / "spd_core" / "assets", ROOT / "assets") if path.is_dir()), ROOT / "assets")
 """What comes along: capabilities, recorded results; inside the package where it was installed as a wheel."""
 _ENDLESS = 1e9  # seconds
+_OURS = {"captures", "capabilities", "evaluations", "exports", "models", "notes", "repeats", "runs", "texts"}
+_OURS |= {"hashes.json", "recent-models.json"}
+os.umask(_UMASK := os.umask(0))  # what new files lack by the user's wish: it can only be asked by setting it
 _VERSIONED = ("torch", "transformers", "safetensors", "tokenizers", "numpy")
 
 
 def spd_home() -> Path:
     """The folder for converted models and results: `SPD_HOME`, or `~/.spd-lab`."""
     return Path(os.environ.get("SPD_HOME") or Path.home() / ".spd-lab").expanduser()
+
+
+def private_home() -> Path:
+    """`SPD_HOME`, made where it is missing, and readable by its owner alone.
+
+    A folder that holds other things than results stays as it is: `SPD_HOME=/tmp` must not lock out everybody else.
+
+    Raises:
+        StorageError: the disk refuses.
+    """
+    home = spd_home()
+    with storage_errors(home):
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = home.stat()
+        alone = all(entry.name in _OURS or entry.name.startswith(".") for entry in os.scandir(home))
+        if found.st_mode & 0o077 and found.st_uid == os.getuid() and alone:
+            home.chmod(0o700)
+    return home
 
 
 def runs_folder() -> Path:
@@ -138,7 +159,7 @@ def write_text(path: Path, text: str, overwrite: bool = True) -> None:
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
-            os.chmod(name, 0o644)  # mkstemp makes it private
+            os.chmod(name, 0o666 & ~_UMASK)  # mkstemp makes it private
             os.replace(name, path)
         except BaseException:
             Path(name).unlink(missing_ok=True)
@@ -160,9 +181,9 @@ def new_folder(path: Path, overwrite: bool = False) -> Iterator[Path]:
         temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
         try:
             yield temporary
-            temporary.chmod(0o755)  # mkdtemp makes it private, and safetensors its files
+            temporary.chmod(0o777 & ~_UMASK)  # mkdtemp makes it private, and safetensors its files
             for written in temporary.rglob("*"):
-                written.chmod(0o755 if written.is_dir() else 0o644)
+                written.chmod((0o777 if written.is_dir() else 0o666) & ~_UMASK)
             to_disk(temporary)
             _swap_in(temporary, path)
             sync(path.parent)

@@ -201,6 +201,48 @@ def test_spd_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert storage.spd_home() == tmp_path / ".spd-lab"
 
 
+@pytest.mark.parametrize("held", [[], ["captures", "hashes.json", ".lock"]])
+def test_the_home_is_made_private(held: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir(mode=0o755)
+    home.chmod(0o755)
+    for name in held:
+        (home / name).touch()
+    monkeypatch.setenv("SPD_HOME", str(home))
+    assert storage.private_home() == home
+    assert home.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_home_that_is_missing_is_made_private(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SPD_HOME", str(tmp_path / "a" / "b"))
+    assert storage.private_home().stat().st_mode & 0o777 == 0o700
+
+
+def test_a_folder_of_others_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """`SPD_HOME=/tmp` must not lock out everybody else."""
+    (tmp_path / "thesis.pdf").touch()
+    (tmp_path / "captures").mkdir()
+    tmp_path.chmod(0o755)
+    monkeypatch.setenv("SPD_HOME", str(tmp_path))
+    storage.private_home()
+    assert tmp_path.stat().st_mode & 0o777 == 0o755
+
+
+@pytest.mark.parametrize(("umask", "file", "folder"), [(0o022, 0o644, 0o755), (0o077, 0o600, 0o700)])
+def test_what_is_written_has_the_rights_that_the_user_gives_new_files(
+    umask: int, file: int, folder: int, tmp_path: Path
+) -> None:
+    """Asked in a process of its own: it is read once, when it starts."""
+    program = (
+        "from pathlib import Path; from spd_core.storage import new_folder, write_text; write_text(Path('a'), 'x')\n"
+        "with new_folder(Path('b')) as b: (b / 'c').write_text('x')"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=environment, umask=umask, check=True)
+    rights = {name: (tmp_path / name).stat().st_mode & 0o777 for name in ("a", "b", "b/c")}
+    assert rights == {"a": file, "b": folder, "b/c": file}
+
+
 def test_versions_say_what_is_installed_and_what_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(storage, "_VERSIONED", ("safetensors", "no-such-package"))
     assert storage.versions() == {

@@ -8,6 +8,7 @@ import dataclasses
 import json
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
@@ -19,9 +20,9 @@ from spd_core.cli import table as table_command
 from spd_core.cli.console import INTERRUPTED, Json, bars, print_result
 from spd_core.cli.lanes import open_lanes
 from spd_core.data.capability import Loss, Style
-from spd_core.errors import InputError, SpdError
+from spd_core.errors import InputError, SpdError, StorageError
 from spd_core.progress import Progress, Tell, silent
-from spd_core.storage import refuse_existing, write_text
+from spd_core.storage import private_home, refuse_existing, write_text
 
 if TYPE_CHECKING:
     from spd_core.generation.decode import Completion
@@ -284,6 +285,8 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    with suppress(StorageError):  # a command that writes there says it
+        private_home()
     try:
         code = app(standalone_mode=False)
     except TyperException as error:  # a wrong option: typer's own words
