@@ -21,6 +21,7 @@ SMALL = {
 
 def fill_in(page: Page, recipe: dict[str, Any]) -> None:
     """Fill the form from a file, as somebody does who was sent a recipe."""
+    settled(page)  # what the page draws anew closes what was opened on it
     button(page, "Import a recipe").click()
     file = {"name": "recipe.json", "mimeType": "application/json", "buffer": json.dumps(recipe).encode()}
     page.locator('input[type="file"]').set_input_files(file)  # type: ignore[arg-type]
