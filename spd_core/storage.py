@@ -7,6 +7,7 @@ import re
 import secrets
 import shlex
 import shutil
+import stat
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -49,7 +50,8 @@ def private_home() -> Path:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = home.stat()
         alone = all(entry.name in _OURS or entry.name.startswith(".") for entry in os.scandir(home))
-        if found.st_mode & 0o077 and found.st_uid == os.getuid() and alone:
+        shared = found.st_mode & stat.S_ISVTX  # as /tmp is, which may hold nothing yet
+        if found.st_mode & 0o077 and found.st_uid == os.getuid() and alone and not shared:
             home.chmod(0o700)
     return home
 

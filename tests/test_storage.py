@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -226,6 +227,22 @@ def test_a_folder_of_others_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch, tm
     monkeypatch.setenv("SPD_HOME", str(tmp_path))
     storage.private_home()
     assert tmp_path.stat().st_mode & 0o777 == 0o755
+
+
+def test_a_folder_that_all_may_use_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """After a start of the machine `/tmp` holds hidden folders alone."""
+    (tmp_path / ".X11-unix").mkdir()
+    tmp_path.chmod(0o1777)
+    monkeypatch.setenv("SPD_HOME", str(tmp_path))
+    storage.private_home()
+    assert tmp_path.stat().st_mode & 0o7777 == 0o1777
+
+
+def test_the_home_knows_all_that_is_kept_in_it() -> None:
+    """Whatever else lies there makes it a folder of others, and leaves it readable."""
+    files = [path for tree in ("app", "spd_core") for path in (ROOT / tree).rglob("*.py")]
+    kept = {name for path in files for name in re.findall(r'spd_home\(\) / "([^"]+)"', path.read_text("utf-8"))}
+    assert {"captures", "hashes.json"} < kept <= storage._OURS
 
 
 @pytest.mark.parametrize(("umask", "file", "folder"), [(0o022, 0o644, 0o755), (0o077, 0o600, 0o700)])

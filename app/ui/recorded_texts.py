@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from itertools import chain
 from pathlib import Path
 
 import streamlit as st
@@ -82,8 +81,12 @@ def recorded_for(capture: str, prompt: str | None = None) -> Comparison | None:
     found = (one for name in texts.recorded_ids() if (one := _readable(name)) and one.analysis == capture)
     if prompt is not None:
         return next((one for one in found if one.prompt == prompt), None)
-    first = next(found, None)
-    return next((one for one in chain([first] if first else [], found) if is_telling(one, _raw_is_right(one))), first)
+    first = None
+    for one in found:
+        if is_telling(one, _raw_is_right(one)):
+            return one
+        first = first or one
+    return first
 
 
 def _raw_is_right(comparison: Comparison) -> bool | None:
