@@ -22,7 +22,7 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.back import SCRIPT
+from app.served_page import SCRIPT
 from spd_core.errors import InputError
 from spd_core.templates import render
 
@@ -201,6 +201,6 @@ def _hashes(scripts: Iterable[str]) -> Iterable[str]:
 
 
 def _streamlits_page() -> str:
-    """Streamlit's page as it is served: with the script of `app/back.py`."""
+    """Streamlit's page as it is served: with the script of `app/served_page.py`."""
     index = Path(st.__file__).with_name("static") / "index.html"
     return index.read_text() + SCRIPT.decode()

@@ -19,9 +19,9 @@ if str(ROOT) not in sys.path:  # `streamlit run` puts only this folder there
 import streamlit as st  # noqa: E402
 from starlette.middleware import Middleware  # noqa: E402
 
-from app.back import BackByPage  # noqa: E402
 from app.gate import Gate, exposed, is_loopback, rules_for  # noqa: E402
 from app.late_fragments import leave_out_late_fragments  # noqa: E402
+from app.served_page import AddToPage  # noqa: E402
 from app.warming import warm  # noqa: E402
 from spd_core.errors import InputError, StorageError  # noqa: E402
 from spd_core.storage import private_home  # noqa: E402
@@ -85,5 +85,5 @@ _make_home()
 app = st.App(
     ROOT / "app" / "navigation.py",
     lifespan=_lifespan,
-    middleware=[_gate(), Middleware(BackByPage)],
+    middleware=[_gate(), Middleware(AddToPage)],
 )

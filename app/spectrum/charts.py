@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from app.spectrum.curves import PointMark, clickable_curve, marks_trace, said
 from app.spectrum.numbers import Array, Panel
 from app.spectrum.panel_grid import Trace, assembled, linear_range, log_range, ratio_ticks
-from app.ui.figures import DASHES, INK, KEY, LANE_COLOURS, MUTED, VALUE, Drawing, halo, plotly_text
+from app.ui.figures import DASHES, INK, KEY, LANE_COLOURS, MUTED, VALUE, Drawing
 from spd_core.subspace.analysis import FULL, RANDOM, SHUFFLED
 from spd_core.subspace.spectrum import energy, energy_band
 from spd_core.subspace.verdict import SHARE
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 NULLS = (SHUFFLED, FULL, RANDOM)
-ACTIVATIONS, BAND, HEADS, RING = "activations", "bootstrap band", "KV heads", "selected"
+ACTIVATIONS, BAND, HEADS = "activations", "bootstrap band", "KV heads"
 HEAD = HEADS.removesuffix("s")
 
 
@@ -58,7 +59,7 @@ def singular_values(panels: Sequence[Panel], rank: int, look: Look) -> "go.Figur
     for panel, (low, _) in zip(panels, ranges, strict=True):
         if BAND in look.overlays and panel.band is not None:
             traces.append(_band(panel, panel.band / _norm(panel.values, look), 10.0**low))
-        traces += _own(panel, own[panel.label], hover, look)
+        traces += _own(panel, own[panel.label], hover, look, ring_at(panel, look))
         others = {name: _above(values / _norm(values, look)) for name, values in _others(panel, look)}
         traces += _comparisons(panel, others, hover, look)
     y = {"type": "log", "exponentformat": "power", "dtick": 1, "title": {"text": f"σ ({unit})", "standoff": 4}}
@@ -75,18 +76,17 @@ def cumulative_energy(panels: Sequence[Panel], rank: int, look: Look) -> "go.Fig
     for panel in panels:
         if BAND in look.overlays and panel.band is not None:
             traces.append(_band(panel, energy_band(panel.band), 0.0))
-        traces += _own(panel, panel.energy, hover, look, "bottom right")
+        needed = _needed(panel.energy, "top left", _colour(panel, look.dark))
+        traces += _own(panel, panel.energy, hover, look, [needed, *ring_at(panel, look, "bottom right")])
         others: dict[str, Array] = {name: energy(values) for name, values in _others(panel, look)}
         first_null = next(((name, others[name]) for name in look.nulls if name in others), None)
         traces += _comparisons(panel, others, hover, look)
         if panel.error is not None:
             traces += _comparisons(panel, {ACTIVATIONS: 1 - panel.error}, hover, look)
         if first_null is not None:
-            traces.append(
-                _needed(panel, *first_null, "bottom right", null_colour(first_null[0], look.dark), hover, look)
-            )
-        own = _needed(panel, f"{panel.kind}s", panel.energy, "top left", _colour(panel, look.dark), hover, look)
-        traces.append(own)
+            name, shares = first_null
+            mark = _needed(shares, "bottom right", null_colour(name, look.dark))
+            traces.append((panel, marks_trace(shares, [mark], name, look.dark)))
     title = {"text": "share of the energy", "standoff": 4}
     y = {"tickformat": "~%", "tickvals": [0, 0.25, 0.5, 0.75, SHARE, 1], "title": title}
     return assembled(
@@ -118,9 +118,9 @@ def ratio_to_null(panels: Sequence[Panel], rank: int, look: Look) -> "go.Figure"
         ratios = {name: _ratio(panel, panel.nulls[name]) for name in names}
         drawn.append(np.concatenate([*ratios.values(), [0.8, 1.25]]))
         for at, (name, ratio) in enumerate(ratios.items()):
-            traces += clickable_curve(panel, ratio, name, _null_line(name, look.dark, 2.2), hover)
-            if at == 0:
-                traces += [(panel, ring) for ring in ring_at(panel, ratio, look)]
+            ring = ring_at(panel, look) if at == 0 else ()
+            line = _null_line(name, look.dark, 2.2)
+            traces += clickable_curve(panel, ratio, name, line, hover, dark=look.dark, marks=ring)
     ranges = log_range(drawn, look.shared, most=1e3, headroom=0.3)
     title = {"text": "capability ÷ null", "standoff": 4}
     y = {"type": "log", **ratio_ticks(ranges), "title": title}
@@ -179,76 +179,19 @@ def _colour(panel: Panel, dark: bool) -> str:
     return (KEY if panel.kind == "key" else VALUE)[dark]
 
 
-def _own(panel: Panel, values: Array, hover: str, look: Look, beside: str = "top right") -> list[Trace]:
-    """The capability's own curve, and a ring at the selected direction."""
+def _own(panel: Panel, values: Array, hover: str, look: Look, marks: Sequence[PointMark] = ()) -> list[Trace]:
+    """The capability's own curve."""
     line = {"color": _colour(panel, look.dark), "width": 2.5}
-    rings = ring_at(panel, values, look, beside)
-    return [*clickable_curve(panel, values, f"{panel.kind}s", line, hover), *((panel, ring) for ring in rings)]
+    return clickable_curve(panel, values, f"{panel.kind}s", line, hover, dark=look.dark, marks=marks)
 
 
-def clickable_curve(panel: Panel, values: Array, name: str, line: Drawing, hover: str, group: str = "") -> list[Trace]:
-    """A curve whose points can be clicked, each of which tells its site and direction, and dots that say so.
-
-    Of the points only the first is drawn, as plotly draws one path for each; the dots are drawn for them.
-
-    Args:
-        group: what the legend calls it.
-    """
-    x = np.arange(1, len(values) + 1)
-    named = {at: f"<br>direction {at + 1}: {_said(panel, at)}" for at in panel.names}
-    dot = {"size": 6, "line": {"width": 0}, "color": line["color"]}
-    curve = {
-        "x": x,
-        "y": values,
-        "mode": "lines+markers",
-        "line": line,
-        "marker": {**dot, "maxdisplayed": 1},
-        "name": name,
-        "legendgroup": group or name,
-        "hovertemplate": hover.replace("<extra>", "%{hovertext}<extra>") if named else hover,
-        **({"hovertext": [named.get(int(i) - 1, "") for i in x]} if named else {}),
-        "customdata": [[panel.layer, panel.kind, int(i) - 1] for i in x],
-    }
-    at = _dotted(len(x))
-    dots = {"x": x[at], "y": values[at], "mode": "markers", "marker": dot, "name": name, "hoverinfo": "skip"}
-    return [(panel, curve), (panel, dots | {"legendgroup": curve["legendgroup"], "unselected": _ALIKE})]
-
-
-_ALIKE = {"marker": {"opacity": 1}}
-"""Of points that cannot be chosen: they do not fade when others are."""
-
-
-def _said(panel: Panel, direction: int) -> str:
-    """The name of a direction, if it has one, as plotly shows it."""
-    name = panel.names.get(direction)
-    return f"“{plotly_text(name)}”" if name else ""
-
-
-def _dotted(count: int) -> Array:
-    """Indices of the points of a curve over log i that have a dot: so many can be seen apart."""
-    indices: Array = np.unique(np.geomspace(1, count, 24).round().astype(int)) - 1
-    return indices
-
-
-def ring_at(panel: Panel, values: Array, look: Look, beside: str = "top right") -> list[Drawing]:
+def ring_at(panel: Panel, look: Look, beside: str = "top right") -> list[PointMark]:
     """A ring at the selected direction, with its number `beside` it."""
     if look.selected is None or look.selected[:2] != (panel.layer, panel.kind):
         return []
-    at, ink = look.selected[2], INK[look.dark]
-    return [
-        {
-            "x": [at + 1],
-            "y": [values[at]],
-            "mode": "markers+text",
-            "text": [f"direction {at + 1} {_said(panel, at)}".strip()],
-            "textposition": beside,
-            "textfont": {"color": ink, "size": 12, "shadow": halo(look.dark)},
-            "marker": {"size": 14, "symbol": "circle-open", "color": ink, "line": {"width": 2.5}},
-            "name": RING,
-            "hoverinfo": "skip",
-            "cliponaxis": False,
-        }
-    ]
+    at = look.selected[2]
+    text = f"direction {at + 1} {said(panel, at)}".strip()
+    return [PointMark(at, text, beside, 12, INK[look.dark], 14, "circle-open")]
 
 
 def _comparisons(panel: Panel, series: Mapping[str, Array], hover: str, look: Look) -> list[Trace]:
@@ -264,21 +207,10 @@ def _comparisons(panel: Panel, series: Mapping[str, Array], hover: str, look: Lo
     return traces
 
 
-def _needed(panel: Panel, name: str, shares: Array, beside: str, colour: str, hover: str, look: Look) -> Trace:
+def _needed(shares: Array, beside: str, colour: str) -> PointMark:
     """A dot where a curve reaches `SHARE`, with how many directions that takes."""
     at = int(np.argmax(shares >= SHARE - 1e-12))
-    return panel, {
-        "x": [at + 1],
-        "y": [shares[at]],
-        "mode": "markers+text",
-        "text": [f"<b>{at + 1}</b>"],
-        "textposition": beside,
-        "textfont": {"color": colour, "size": 14, "shadow": halo(look.dark)},
-        "marker": {"size": 9, "color": colour},
-        "name": f"{name}: {SHARE:.0%}",
-        "legendgroup": name,
-        "hovertemplate": hover,
-    }
+    return PointMark(at, f"<b>{at + 1}</b>", beside, 14, colour, 9)
 
 
 def _band(panel: Panel, band: Array, floor: float) -> Trace:

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from app.spectrum.charts import Look, clickable_curve, ring_at
+from app.spectrum.charts import Look, ring_at
 from app.spectrum.contrast_numbers import ContrastPanel, summed
+from app.spectrum.curves import clickable_curve
 from app.spectrum.numbers import Array, Panel
 from app.spectrum.panel_grid import Trace, assembled, linear_range, log_range
 from app.ui.figures import INK, KEY, VALUE, Drawing, plotly_text
@@ -63,8 +64,10 @@ def _traces(
     traces: list[Trace] = []
     for name, colour in colours.items():
         line = {"color": colour, "width": 2.5}
-        traces += clickable_curve(one.panel, of(shares[name]), plotly_text(name), line, hover, groups[name])
-    traces += [(one.panel, ring) for ring in ring_at(one.panel, of(one.own), look)]
+        ring = ring_at(one.panel, look) if name == mine else ()
+        traces += clickable_curve(
+            one.panel, of(shares[name]), plotly_text(name), line, hover, dark=look.dark, group=groups[name], marks=ring
+        )
     if plain:
         names = [*zip(colours.items(), one.numbers.plain, strict=True)][::-1]  # the legend's sample is the first one's
         traces += [(one.panel, _dashed(of(held), plotly_text(name), colour, hover)) for (name, colour), held in names]

@@ -3,12 +3,13 @@
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from app.spectrum import charts, contrast_charts, contrast_numbers
 from app.spectrum.map_view import drawn_layers
+from app.spectrum.views import select_point
 from app.ui import launch, progress, session
 from app.ui.header import capture_label
 from app.ui.tables import to_csv
@@ -92,15 +93,11 @@ def contrast_curves(which: str, made_of: "LeftOut", analysis: "Analysis", rank: 
     table = contrast_numbers.contrast_table(contrast_numbers.contrast_panels(analysis), rank, mine, theirs)
     held = "; ".join(f"{row['Site']} {row[f'Of {mine}']:g}% and {row[f'Of {theirs}']:g}%" for row in table[:8])
 
-    def select(point: Any) -> None:
-        layer, kind, direction = point
-        session.select(layer=int(layer), kind=kind, direction=int(direction))
-
     chart(
         build(panels, look=look),
         key="chart_contrast",
         alt=f"{which}, {mine} and {theirs}, for each site. At rank {rank} the directions hold: {held}.",
-        pick=select,
+        pick=select_point,
     )
     st.markdown(f"**How to read this:** {_READ[which]} Click a point to select its direction on all pages.")
     columns = {name: st.column_config.NumberColumn(format="%.1f%%") for name in table[0] if "f " in name}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from app.spectrum import charts, numbers
+from app.spectrum.curves import clicked_site
 from app.spectrum.map_view import drawn_layers
 from app.spectrum.numbers import Panel
 from app.ui import launch, progress, session
@@ -149,11 +150,13 @@ def _figure(which: str, panels: list[Panel], rank: int, look: charts.Look) -> No
         ENERGY: f"Cumulative energy for each site. At rank {rank}: {kept}.",
     }
 
-    def select(point: Any) -> None:
-        layer, kind, direction = point
-        session.select(layer=int(layer), kind=kind, direction=int(direction))
+    chart(_BUILD[which](panels, rank, look), key=f"chart_{which}", alt=alts[which], pick=select_point)
 
-    chart(_BUILD[which](panels, rank, look), key=f"chart_{which}", alt=alts[which], pick=select)
+
+def select_point(point: Any) -> None:
+    """Select the site and direction of a point of a curve that was clicked."""
+    layer, kind, direction = clicked_site(point)
+    session.select(layer=layer, kind=kind, direction=direction)
 
 
 def _twin(analysis: "Analysis", panels: list[Panel], rank: int, look: charts.Look) -> None:

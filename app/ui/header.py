@@ -22,8 +22,6 @@ from spd_core.templates import render
 if TYPE_CHECKING:
     from spd_core.subspace.analysis import Analysis
 
-_STYLE = Path(__file__).with_name("style.css")
-
 
 def header(
     title: str, question: str, *, shows: tuple[str, ...] = (), shown_run: str = "", page: Path | None = None
@@ -37,7 +35,6 @@ def header(
             them, and stands on the other pages alone.
     """
     at_work.leave_for(page)
-    st.html(_STYLE)
     links.read_link()
     with st.container(horizontal=True, vertical_alignment="bottom", key="title"):
         st.title(title, anchor=False, width="content")

@@ -11,6 +11,7 @@ import torch
 
 from app.spectrum import charts, layer_map, numbers, panel_grid, subspace_charts
 from app.spectrum.charts import Look
+from app.spectrum.curves import clicked_site
 from app.spectrum.numbers import Panel, csv_rows, panel_table
 from app.ui.figures import figures_html
 from app.ui.tables import to_csv
@@ -67,13 +68,15 @@ def test_singular_values_are_those_of_the_stacked_rows(panels: list[Panel]) -> N
         assert shown.sum() == np.linalg.matrix_rank(ROWS[site] - ROWS[site].mean(0))
         np.testing.assert_allclose(drawn[shown], sigma(site)[shown], rtol=1e-6)
         assert "nats" in trace.hovertemplate
-        assert [tuple(point) for point in trace.customdata] == [(*site, i) for i in range(D)], "a click tells its site"
+        assert [clicked_site(point) for point in trace.customdata] == [(*site, i) for i in range(D)], (
+            "a click tells its site"
+        )
     assert figure.layout.yaxis.type == "log"
 
 
 def test_the_dots_of_a_curve_lie_on_it_and_stay_when_a_point_is_chosen(panels: list[Panel]) -> None:
     figure = charts.singular_values(panels, 4, Look())
-    dots = [trace for trace in figure.data if trace.name in ("keys", "values") and trace.mode == "markers"]
+    dots = [trace for trace in figure.data if trace.name in ("keys", "values") and "text" in trace.mode]
     assert len(dots) == len(panels)
     for dotted, curve in zip(dots, own(figure), strict=True):
         on_curve = dict(zip(curve.x, curve.y, strict=True))
@@ -173,11 +176,11 @@ def test_dots_say_how_many_directions_hold_ninety_percent(panels: list[Panel]) -
     figure = charts.cumulative_energy(panels, 4, Look(overlays=(NULL,)))
     for panel, site in zip(panels, ROWS, strict=True):
         squares, null = sigma(site) ** 2, panel.nulls[NULL] ** 2
-        own = next(t for t in figure.data if t.name == f"{panel.kind}s: 90%" and t.xaxis == axis(panels, panel))
-        other = next(t for t in figure.data if t.name == f"{NULL}: 90%" and t.xaxis == axis(panels, panel))
-        assert own.text[0] == f"<b>{1 + int(np.argmax(np.cumsum(squares) >= 0.9 * squares.sum()))}</b>"
+        marks = {t.name: t for t in figure.data if "text" in t.mode and t.xaxis == axis(panels, panel)}
+        needed = 1 + int(np.argmax(np.cumsum(squares) >= 0.9 * squares.sum()))
+        assert [text for text in marks[f"{panel.kind}s"].text if text] == [f"<b>{needed}</b>"]
         shares = np.cumsum(null) / null.sum()  # in their own order
-        assert other.x[0] == 1 + int(np.argmax(shares >= 0.9))
+        assert marks[NULL].x == (1 + int(np.argmax(shares >= 0.9)),)
 
 
 def axis(panels: list[Panel], panel: Panel) -> str:
@@ -196,7 +199,7 @@ def test_the_ratio_to_the_null_compares_shapes(panels: list[Panel]) -> None:
     same, steeper = (next(t for t in figure.data if t.name == name) for name in (NULL, charts.RANDOM))
     np.testing.assert_allclose(same.y, 1)
     np.testing.assert_allclose(steeper.y, values / np.linalg.norm(values) * np.sqrt(D), rtol=1e-9)
-    assert [tuple(point) for point in steeper.customdata] == [(3, "key", i) for i in range(D)]
+    assert [clicked_site(point) for point in steeper.customdata] == [(3, "key", i) for i in range(D)]
     band = next(t for t in figure.data if t.name == charts.BAND)
     np.testing.assert_allclose(sorted(band.y), [0.5] * D + [2.0] * D)
     (first,) = {t.name for t in charts.ratio_to_null([both], 4, Look()).data}
@@ -227,9 +230,10 @@ def test_shapes_are_compared_at_norm_one(panels: list[Panel]) -> None:
 
 def test_the_selected_direction_is_ringed(panels: list[Panel]) -> None:
     figure = charts.singular_values(panels, 4, Look(selected=(7, "key", 2)))
-    (ring,) = [trace for trace in figure.data if trace.name == "selected"]
-    assert (ring.x[0], ring.y[0]) == (3, pytest.approx(panels[2].values[2]))
-    assert ring.text[0] == "direction 3"
+    (marks,) = [trace for trace in figure.data if "circle-open" in (trace.marker.symbol or ())]
+    ring = marks.marker.symbol.index("circle-open")
+    assert (marks.x[ring], marks.y[ring]) == (3, pytest.approx(panels[2].values[2]))
+    assert marks.text[ring] == "direction 3"
 
 
 def test_light_and_dark_differ_and_kinds_differ(panels: list[Panel]) -> None:

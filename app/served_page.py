@@ -1,8 +1,8 @@
-"""Puts two scripts into the page that Streamlit serves, before its own: `back.js` makes Back lead from page to page,
-and `phone_menu.js` closes the list of pages when one was chosen.
+"""Puts two scripts into the page that Streamlit serves, before its own, and the style sheet behind it.
 
-Nothing that a page draws could do it: the first change of an address comes before anything is drawn, and the list of
-pages is outside of what pages draw.
+`back.js` makes Back lead from page to page, and `phone_menu.js` closes the list of pages when one was chosen. Nothing
+that a page draws could do it: the first change of an address comes before anything is drawn, and the list of pages is
+outside of what pages draw. A style sheet that each page draws anew has the browser work out all looks again.
 """
 
 from pathlib import Path
@@ -11,14 +11,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _SCRIPTS = (Path(__file__).with_name(name).read_bytes() for name in ("back.js", "phone_menu.js"))
 SCRIPT = b"<script>" + b"\n".join(_SCRIPTS) + b"</script>"
+STYLE = b"<style>" + (Path(__file__).parent / "ui" / "style.css").read_bytes() + b"</style>"
 _ASIDE = (b"accept-encoding", b"if-none-match", b"if-modified-since")
-"""Of a request: what would have the page compressed, or left out because the browser has one without the script."""
+"""Of a request: what would have the page compressed, or left out because the browser has one without what is added."""
 _OF_THE_FILE = (b"content-length", b"etag", b"last-modified")
-"""Of an answer: what would be true of the page without the script."""
+"""Of an answer: what would be true of the page without what is added."""
 
 
-class BackByPage:
-    """ASGI middleware: every HTML page begins with the script, all else passes as it is."""
+class AddToPage:
+    """ASGI middleware: HTML pages begin with the scripts and end with the style sheet, all else passes as it is."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -53,7 +54,7 @@ class _Page:
                 await self._finish(self._start)
 
     async def _finish(self, start: Message) -> None:
-        body = self._body.replace(b"<head>", b"<head>" + SCRIPT, 1)
+        body = self._body.replace(b"<head>", b"<head>" + SCRIPT, 1).replace(b"</body>", STYLE + b"</body>", 1)
         headers = [pair for pair in start["headers"] if pair[0] not in _OF_THE_FILE]
         await self._send({**start, "headers": [*headers, (b"content-length", str(len(body)).encode())]})
         await self._send({"type": "http.response.body", "body": body})

@@ -1,4 +1,4 @@
-"""The page that Streamlit serves gets one script more, and nothing else is touched."""
+"""The page that Streamlit serves gets a script and a style sheet more, and nothing else is touched."""
 
 import asyncio
 import re
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from app.back import BackByPage
+from app.served_page import AddToPage
 
 PAGE = b"<!DOCTYPE html><html><head><title>\xc3\xa4</title></head><body><head></body></html>"
 
@@ -31,15 +31,16 @@ def answered(path: str, accept: bytes, kind: bytes, body: list[bytes], status: i
     headers = [(b"accept", accept), (b"accept-encoding", b"gzip"), (b"if-none-match", b'"1"')]
     scope = {"type": "http", "method": "GET", "path": path, "headers": headers}
     with ThreadPoolExecutor(1) as other:  # in this thread, a browser of other tests may have a loop of its own
-        other.submit(asyncio.run, BackByPage(server)(scope, None, send)).result()  # type: ignore[arg-type]
+        other.submit(asyncio.run, AddToPage(server)(scope, None, send)).result()  # type: ignore[arg-type]
     return asked, dict(sent[0]["headers"]), b"".join(message["body"] for message in sent[1:])
 
 
-def test_a_page_begins_with_the_script() -> None:
+def test_a_page_begins_with_the_scripts_and_ends_with_the_style_sheet() -> None:
     asked, headers, body = answered("/spectrum", b"text/html,*/*", b"text/html; charset=utf-8", [PAGE[:9], PAGE[9:]])
     assert body.startswith(b"<!DOCTYPE html><html><head><script>")
     assert body.count(b"<script>") == body.count(b"</script>") == 1
-    assert re.sub(rb"<script>.*</script>", b"", body, flags=re.DOTALL) == PAGE
+    assert body.endswith(b"</style></body></html>"), "it wins over what Streamlit has in the head"
+    assert re.sub(rb"<script>.*</script>|<style>.*</style>", b"", body, flags=re.DOTALL) == PAGE
     assert int(headers[b"content-length"]) == len(body)
     assert b"etag" not in headers, "it is another page than the file"
     assert headers[b"cache-control"] == b"no"
