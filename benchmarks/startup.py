@@ -145,9 +145,7 @@ def first_word(browser: Any, rounds: int) -> float:
             page.evaluate(_LISTEN)
             generate.click()
             taken.append(page.evaluate("window.spdFirst") / 1000)
-            page.wait_for_function(
-                "!document.querySelector('[data-testid=stMain]').innerText.includes('writing…')", timeout=300_000
-            )
+            page.get_by_text("writing…").first.wait_for(state="detached", timeout=300_000)
         page.close()
     return sorted(taken[1:])[rounds // 2]  # the first one loads the model
 

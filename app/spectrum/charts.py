@@ -27,7 +27,7 @@ class Look:
     """How the small multiples are drawn.
 
     Attributes:
-        overlays: names of nulls to draw, `bootstrap band` and `KV heads` among them.
+        overlays: names of nulls to draw; `bootstrap band`, `KV heads` and `activations` may be among them.
         shared: the same axes in all panels.
         shape: every spectrum divided by its own norm, so that shapes can be compared.
         selected: (layer, kind, 0-based direction), ringed.
@@ -69,7 +69,7 @@ def singular_values(panels: Sequence[Panel], rank: int, look: Look) -> "go.Figur
 def cumulative_energy(panels: Sequence[Panel], rank: int, look: Look) -> "go.Figure":
     """Share of Σσ² that the first i directions hold, over log i; where it reaches `SHARE`, how many that takes.
 
-    The band is what any spectrum inside the bootstrap band holds; beside it the share of the activations' own energy.
+    The band is what any spectrum inside the bootstrap band holds; `activations` is the share of their own energy.
     """
     hover = "first %{x} directions<br>hold %{y:.2%}<extra>%{fullData.name}</extra>"
     traces: list[Trace] = []
@@ -81,7 +81,7 @@ def cumulative_energy(panels: Sequence[Panel], rank: int, look: Look) -> "go.Fig
         others: dict[str, Array] = {name: energy(values) for name, values in _others(panel, look)}
         first_null = next(((name, others[name]) for name in look.nulls if name in others), None)
         traces += _comparisons(panel, others, hover, look)
-        if panel.error is not None:
+        if ACTIVATIONS in look.overlays and panel.error is not None:
             traces += _comparisons(panel, {ACTIVATIONS: 1 - panel.error}, hover, look)
         if first_null is not None:
             name, shares = first_null

@@ -78,6 +78,7 @@ def marks_trace(values: Array, marks: Sequence[PointMark], name: str, dark: bool
     looks = {
         "size": [mark.size for mark in marks],
         "symbol": [mark.symbol for mark in marks],
+        "opacity": 1,  # plotly sees through marks of several sizes
         "color": [mark.colour for mark in marks],
         "line": {"width": [2.5 if mark.symbol.endswith("open") else 0 for mark in marks]},
     }

@@ -28,7 +28,8 @@ _NULLS_HELP = (
     "Spectra that lack what the capability has. **shuffled answers**: every question with the answer of another one. "
     "**full-sequence loss**: the loss on every answer token. **random directions**: rows of the same lengths that "
     "point anywhere. **bootstrap band**: 5% to 95% when the examples are drawn again, moved onto the spectrum (a "
-    "draw has fewer different examples, so it lies lower). **KV heads**: each head alone."
+    "draw has fewer different examples, so it lies lower). **KV heads**: each head alone. **activations**, with the "
+    "cumulative energy: the share of the keys' or values' own energy that these directions hold."
 )
 
 
@@ -62,7 +63,8 @@ def pick_overlays(analysis: "Analysis", place: "DeltaGenerator") -> tuple[str, .
     available = {name for found in analysis.sites.values() for name in found.nulls}
     banded = [charts.BAND for found in analysis.sites.values() if found.band is not None][:1]
     known = [name for name in charts.NULLS if name in available]
-    options = [*known, *banded, charts.HEADS]
+    kept = [charts.ACTIVATIONS for found in analysis.sites.values() if found.activation_energy is not None][:1]
+    options = [*known, *banded, charts.HEADS, *kept]
     chosen = place.pills(
         "Compare with",
         options,
@@ -114,8 +116,7 @@ _READ = {
     VALUES: "a curve that drops steeply means that few directions carry the loss. If a dashed null drops as steeply, "
     "the steepness says little about the capability.",
     ENERGY: "a curve that rises steeply means that few directions carry the loss; dots say how many hold 90%. If a "
-    "dashed null rises as steeply, the steepness says little about the capability. *activations* is the same share of "
-    "the keys or values themselves.",
+    "dashed null rises as steeply, the steepness says little about the capability.",
     RATIO: "both spectra are divided by their norms. Above 1 on the left and below 1 on the right, the capability's is "
     "the steeper one. Inside the grey band that can be the luck of the examples.",
 }

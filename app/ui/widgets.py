@@ -148,6 +148,8 @@ def chart(figure: "Figure", *, key: str, alt: str, pick: Callable[[Any], None] |
         if pick is not None and points and points[0].get("customdata") is not None:
             pick(points[0]["customdata"])
 
+    if pick is not None:  # what Streamlit would set a moment later, and have all drawn again
+        figure.update_layout(clickmode="event+select", dragmode="pan", hovermode="closest")
     image = {"format": "png", "scale": 2, "filename": key.removeprefix("chart_")}
     st.plotly_chart(
         figure,

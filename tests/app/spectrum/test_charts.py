@@ -85,12 +85,14 @@ def test_the_dots_of_a_curve_lie_on_it_and_stay_when_a_point_is_chosen(panels: l
         assert not dotted.showlegend
 
 
-def test_cumulative_energy_ends_at_one_and_the_activations_stand_beside_it(panels: list[Panel]) -> None:
+def test_cumulative_energy_ends_at_one_and_the_activations_can_stand_beside_it(panels: list[Panel]) -> None:
     figure = charts.cumulative_energy(panels, 4, Look())
     for trace, site in zip(own(figure), ROWS, strict=True):
         squares = sigma(site) ** 2
         np.testing.assert_allclose(trace.y, np.cumsum(squares) / squares.sum(), rtol=1e-9)
         assert trace.y[-1] == pytest.approx(1)
+    assert charts.ACTIVATIONS not in {trace.name for trace in figure.data}
+    figure = charts.cumulative_energy(panels, 4, Look(overlays=(charts.ACTIVATIONS,)))
     activations = [trace for trace in figure.data if trace.name == "activations"]
     assert len(activations) == 4
     np.testing.assert_allclose(activations[0].y, np.linspace(0.1, 1, D))

@@ -1,6 +1,5 @@
 """A contrast on Spectrum and the other pages, without a browser and without a model: made of recorded captures."""
 
-import base64
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,11 +18,6 @@ from spd_core.subspace.contrast import contrast
 from spd_core.subspace.store import RECORDED, captures_folder, load_capture, place_of, save_capture, saved_captures
 from tests.app.spectrum.test_page import figures, opened, panel_titles
 from tests.app.test_pages import drawn, go_to, prepared, press, text_of, verdict_of
-
-
-def numbers(packed: dict[str, str]) -> np.ndarray:
-    """An array as plotly sends it."""
-    return np.frombuffer(base64.b64decode(packed["bdata"]), packed["dtype"])
 
 
 def button(at: AppTest, label: str) -> bool:
@@ -91,7 +85,7 @@ def test_its_page_draws_both_energies_and_claims_no_spectrum(made: Analysis) -> 
     assert "Make the contrast" not in [one.label for one in at.button], "not of a contrast again"
     found = made.sites[made.site(15, "key")]
     curves = {
-        trace["name"]: numbers(trace["y"])
+        trace["name"]: np.array(trace["y"])
         for trace in drawn(at)
         if trace.get("xaxis") == "x" and "lines" in trace["mode"]
     }
