@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 import typer
 from typer.exceptions import TyperException
 
-from spd_core.cli import contrast, harness, notes, runs
+from spd_core.cli import contrast, harness, library, notes, runs
 from spd_core.cli import table as table_command
 from spd_core.cli.console import INTERRUPTED, Json, bars, print_result
 from spd_core.cli.lanes import open_lanes
@@ -262,6 +262,7 @@ app.command()(runs.distill)
 app.command()(runs.runs)
 app.command()(table_command.table)
 app.command()(harness.harness)
+library.add_commands(app)
 
 
 def _load(name: str, revision: str | None, dtype: Dtype, bar: Tell, **needs: Any) -> "LanguageModel":

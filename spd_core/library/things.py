@@ -6,6 +6,7 @@ would have there. The same patterns say which files of a thing go into a bundle,
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias, get_args
 
@@ -53,6 +54,35 @@ class Ref(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.kind}:{self.name}"
+
+
+@dataclass(frozen=True)
+class Thing:
+    """One thing on the shelf.
+
+    Attributes:
+        title: what people call it, on one line.
+        model: name and revision of the model that it is of; empty where it is of none, or nobody can read which.
+        made: local time, ISO 8601 to the second.
+        size: bytes of all its files, those too that no bundle takes along.
+        stands_on: what it was made of, there or not.
+        recorded: it comes with SPD Lab, and stays.
+        state: of a run or an evaluation, how it stands; empty of others.
+        dtype, device: of the numbers in it; empty where it has none, or does not say.
+        problem: why it cannot be read; empty where it can.
+    """
+
+    ref: Ref
+    title: str
+    made: str
+    size: int
+    model: str = ""
+    stands_on: tuple[Ref, ...] = ()
+    recorded: bool = False
+    state: str = ""
+    dtype: str = ""
+    device: str = ""
+    problem: str = ""
 
 
 def ref_from(text: str) -> Ref:
