@@ -3,7 +3,7 @@
 import streamlit as st
 
 from app.jobs.models import preparation
-from app.ui.session import ATTRIBUTIONS, EVALUATION, FINE_TUNE, HOME, SIDE_BY_SIDE, SPECTRUM
+from app.ui.session import ATTRIBUTIONS, EVALUATION, FINE_TUNE, HOME, LIBRARY, SIDE_BY_SIDE, SPECTRUM
 from spd_core.storage import ROOT
 
 st.set_page_config(page_title="SPD Lab", page_icon=ROOT / "app" / "icon.svg", layout="wide")
@@ -15,6 +15,7 @@ st.navigation(
         st.Page(SIDE_BY_SIDE, title="Side by side", icon=":material/splitscreen_right:", url_path="side-by-side"),
         st.Page(FINE_TUNE, title="Fine-tune", icon=":material/model_training:", url_path="fine-tune"),
         st.Page(EVALUATION, title="Evaluation", icon=":material/fact_check:", url_path="evaluation"),
+        st.Page(LIBRARY, title="Library", icon=":material/inventory_2:", url_path="library"),
     ],
     position="top",
 ).run()

@@ -26,8 +26,8 @@ ROOT = Path(__file__).resolve().parents[1]
 ASSETS = next((path for path in (ROOT / "spd_core" / "assets", ROOT / "assets") if path.is_dir()), ROOT / "assets")
 """What comes along: capabilities, recorded results; inside the package where it was installed as a wheel."""
 _ENDLESS = 1e9  # seconds
-_OURS = {"captures", "capabilities", "evaluations", "exports", "models", "notes", "repeats", "runs", "texts"}
-_OURS |= {"hashes.json", "recent-models.json"}
+_OURS = {"captures", "capabilities", "evaluations", "exports", "library", "models", "notes", "repeats"}
+_OURS |= {"hashes.json", "recent-models.json", "runs", "texts", "trash"}
 os.umask(_UMASK := os.umask(0))  # what new files lack by the user's wish: it can only be asked by setting it
 _VERSIONED = ("torch", "transformers", "safetensors", "tokenizers", "numpy")
 

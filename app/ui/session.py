@@ -27,6 +27,7 @@ _PAGES = ROOT / "pages"
 HOME, SPECTRUM = _PAGES / "home.py", _PAGES / "spectrum.py"
 ATTRIBUTIONS, SIDE_BY_SIDE = _PAGES / "attributions.py", _PAGES / "side_by_side.py"
 FINE_TUNE, EVALUATION = _PAGES / "fine_tune.py", _PAGES / "evaluation.py"
+LIBRARY = _PAGES / "library.py"
 
 # In the URL of every page, written by the shell: what is in hand, and the selection
 CAPTURE, LAYER, KIND, DIRECTION, EXAMPLE, TOKEN = "capture", "layer", "kind", "direction", "text", "token"
@@ -56,6 +57,9 @@ POINTS, POINT_COLOUR, UP, THIRD, MOVED = "points", "coloured", "up", "third", "m
 RUN, RUNS_VIEW, RUN_PART, LOSS_AXIS = "run", "runs_view", "part", "loss_axis"
 # In the URL: Evaluation
 EVALUATION_RUN, EVALUATIONS_VIEW = "evaluation", "evaluations_view"
+
+# In the URL: Library
+LIBRARY_VIEW, LIBRARY_RECORDED = "library_view", "with_recorded"
 
 # In the URL: results of an evaluation, and the seed of Side by side's random lane
 RESULTS_PART, RANDOM_SEED = "results", "random_seed"
@@ -99,6 +103,13 @@ CORPUS_FILTER, CORPUS_PROMPT, CORPUS_EDITED = "corpus_filter", "corpus_prompt", 
 CORPUS_TIMES, CORPUS_QUESTION, CORPUS_TROUBLE = "corpus_times", "corpus_question", "corpus_trouble"
 CORPUS_NO, CORPUS_YES, GO_ON = "corpus_no", "corpus_yes", "go_on"
 MARKS_JOB, SCHEDULE_OPEN, RUN_SEEN = "marks_job", "schedule_open", "run_seen"
+LIBRARY_SEARCH, LIBRARY_KINDS, LIBRARY_MODEL, LIBRARY_NEWS = (
+    "library_search",
+    "library_kinds",
+    "library_model",
+    "library_news",
+)
+BUNDLE_UPLOAD, BUNDLE_PATH, BUNDLE_FOUND = "bundle_upload", "bundle_path", "bundle_found"
 READ_JOB, LENS_JOB, CHECK_JOB, RIGHT_JOB = "read_job", "lens_job", "check_job", "right_job"
 JOBS = (
     CAPTURE_JOB,
@@ -130,6 +141,7 @@ WATCHED_RUN, BESIDE_LANE, ASKED_TO_DELETE, RESULT = "watched", "beside_lane", "a
 AT_WORK, STEP_KEYS, STEPS_TAKEN, STEPPED = "open_at_work", "step_keys", "steps_taken", "stepped"
 FADER, PRESET_OF = "fader", "preset_of"
 NOTE_NAME, NOTE_REMARK, NOTE_HIT = "note_name", "note_remark", "note_hit"
+LIBRARY_LIST, LABEL = "library_list", "label"
 EXTREMES, OWN_EXTREMES, KEPT_ROW = "ends", "own_ends", "keep"
 
 

@@ -1,0 +1,31 @@
+"""Library: what have I got, and can I hand it on? Everything that is kept, bundles out and in, and the trash."""
+
+import streamlit as st
+
+from app.library import incoming, shelf_list, trash
+from app.ui import session
+from app.ui.header import header
+from app.ui.widgets import caption, escaped
+from spd_core.storage import spd_home
+
+KEPT, IMPORT, TRASH = "Everything kept", "Import a bundle", "Trash"
+
+header("Library", "What have I got, and can I hand it on?", page=session.LIBRARY)
+session.take_turn(session.LIBRARY_VIEW)
+part = st.segmented_control(
+    "Part of the page",
+    (KEPT, IMPORT, TRASH),
+    default=KEPT,
+    required=True,
+    key=session.LIBRARY_VIEW,
+    bind="query-params",
+    label_visibility="collapsed",
+)
+trash.say_news()
+if part == IMPORT:
+    incoming.panel(lambda: session.turn_to(session.LIBRARY_VIEW, KEPT))
+elif part == TRASH:
+    trash.panel()
+else:
+    shelf_list.panel(lambda: session.turn_to(session.LIBRARY_VIEW, IMPORT))
+caption(f"All of it lies on this machine, in {escaped(str(spd_home()))}")
