@@ -70,7 +70,7 @@ def build_figure(data: Sequence[Drawing], layout: Drawing, *, dark: bool) -> "go
 
     templates.default = None  # plotly would add a template of its own
     data = [{name: _listed(value) for name, value in trace.items()} for trace in data]
-    known = {**_themed(layout, dark), "datarevision": crc32(repr(data).encode())}
+    known = {**_themed(layout, data, dark), "datarevision": crc32(repr(data).encode())}
     return go.Figure({"data": data, "layout": known}, _validate=False)
 
 
@@ -82,7 +82,7 @@ def _listed(value: Any) -> Any:
 _SHORT = 4_000
 
 
-def _themed(layout: Drawing, dark: bool) -> Drawing:
+def _themed(layout: Drawing, data: Sequence[Drawing], dark: bool) -> Drawing:
     """A layout in the app's theme.
 
     Streamlit hands plotly each figure twice, the second time as a copy. Plotly takes a copied template for a new one,
@@ -90,9 +90,18 @@ def _themed(layout: Drawing, dark: bool) -> Drawing:
     """
     theme = _theme(dark)
     axis, note = theme.pop("axis"), theme.pop("annotation")
-    axes = dict.fromkeys(("xaxis", "yaxis", *(name for name in layout if name[1:5] == "axis")), axis)
+    bare = axis | {"showgrid": False, "zeroline": False}
+    along = {_axis_along(trace) for trace in data if trace["type"] == "bar"}
+    names = ("xaxis", "yaxis", *(name for name in layout if name[1:5] == "axis"))
+    axes = {name: bare if name in along else axis for name in names}
     notes = {"annotations": [_merged(note, one) for one in layout["annotations"]]} if "annotations" in layout else {}
     return {**_merged(theme | axes, layout), **notes}
+
+
+def _axis_along(bars: Drawing) -> str:
+    """The axis on which bars stand side by side: no line is drawn through them."""
+    letter = "y" if bars.get("orientation") == "h" else "x"
+    return f"{letter}axis{str(bars.get(f'{letter}axis', ''))[1:]}"
 
 
 def _merged(theme: Drawing, own: Drawing) -> Drawing:
