@@ -28,6 +28,7 @@ HOME, SPECTRUM = _PAGES / "home.py", _PAGES / "spectrum.py"
 ATTRIBUTIONS, SIDE_BY_SIDE = _PAGES / "attributions.py", _PAGES / "side_by_side.py"
 FINE_TUNE, EVALUATION = _PAGES / "fine_tune.py", _PAGES / "evaluation.py"
 LIBRARY = _PAGES / "library.py"
+LESSON = _PAGES / "how_it_works.py"
 
 # In the URL of every page, written by the shell: what is in hand, and the selection
 CAPTURE, LAYER, KIND, DIRECTION, EXAMPLE, TOKEN = "capture", "layer", "kind", "direction", "text", "token"
@@ -58,6 +59,8 @@ RUN, RUNS_VIEW, RUN_PART, LOSS_AXIS = "run", "runs_view", "part", "loss_axis"
 # In the URL: Evaluation
 EVALUATION_RUN, EVALUATIONS_VIEW = "evaluation", "evaluations_view"
 
+# In the URL, written by How it works: its step
+LESSON_STEP = "step"
 # In the URL: Library
 LIBRARY_VIEW, LIBRARY_RECORDED = "library_view", "with_recorded"
 
@@ -129,6 +132,9 @@ PICK_LAYER, PICK_KIND, PICK_DIRECTION, PICK_EXAMPLE = "pick_layer", "pick_kind",
 PLACE_SHOWN, CELL_SHOWN, TEXT_TROUBLE, LINK_READ = "place_shown", "cell_shown", "text_trouble", "link_read"
 TAKEN_OVER, CONTRAST_WITH, CONTRAST_MAP = "taken_over", "contrast_with", "contrast_map"
 NOTES_OPEN, NOTE_SEARCH, NOTE_NEWS = "notes_open", "note_search", "note_news"
+
+LESSON_TEXT, LESSON_TOKEN, LESSON_TEXTS, LESSON_ASIDE = "lesson_text", "lesson_token", "lesson_texts", "lesson_aside"
+LESSON_ANGLE, LESSON_STRENGTH = "lesson_angle", "lesson_strength"
 
 # Parts of pages that other pages lead to
 TURN_TO, GO_TO, COMPARE_NEXT, TAGS_CHANGED = "turn_to", "go_to", "compare_next", "tags_changed"

@@ -1,0 +1,1 @@
+"""The page How it works: the method step by step, each step a picture of the capture in hand."""

@@ -1,0 +1,190 @@
+"""The seven steps of the lesson on the page: a picture, what it shows, something to try, a question."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from app.lesson import charts, numbers, sentences
+from app.ui import session
+from app.ui.recorded_texts import open_once
+from app.ui.tokens import loss_mask_html
+from app.ui.verdict import draw_verdict
+from app.ui.widgets import chart, escaped, is_dark, no_tokens
+from spd_core.errors import InputError
+from spd_core.evaluation.table import Table, read_table
+from spd_core.generation.comparison import recorded_ids
+from spd_core.recipes.evaluation import EvaluationRecipe
+from spd_core.runs.folder import recorded_runs
+
+if TYPE_CHECKING:
+    from spd_core.subspace.analysis import Analysis
+
+
+def _text(analysis: "Analysis") -> int:
+    return int(st.slider("Text", 1, max(len(analysis.examples), 2), 1, key=session.LESSON_TEXT)) - 1
+
+
+def loss_tokens(analysis: "Analysis") -> None:
+    """Step 1."""
+    encoded = analysis.examples[min(_text(analysis), len(analysis.examples) - 1)]
+    st.html(loss_mask_html(encoded))
+    draw_verdict(sentences.say_loss(encoded, analysis.provenance))
+
+
+def keys_and_values(analysis: "Analysis") -> None:
+    """Step 2."""
+    at = session.selection(analysis)
+    encoded = analysis.examples[at.example]
+    token = int(st.slider("Token", 0, len(encoded.ids) - 1, encoded.supervised[0], key=session.LESSON_TOKEN))
+    site = analysis.site(at.layer, at.kind)
+    held = numbers.token_held(analysis, site, at.example, token)
+    chart(charts.held_figure(held.along, is_dark()), key="chart_held", alt="A bar for each direction of one token")
+    draw_verdict(sentences.say_held(sentences.token_text(encoded, token), at.kind, at.layer, site.d_kv, held))
+
+
+def gradients(analysis: "Analysis") -> None:
+    """Step 3."""
+    at = session.selection(analysis)
+    texts = int(st.slider("Texts", 1, 10, 1, key=session.LESSON_TEXTS))
+    texts = min(texts, len(analysis.examples))
+    without = st.toggle("Leave out the first position of each text", key=session.LESSON_ASIDE)
+    xy, rows = numbers.arrows(analysis, analysis.site(at.layer, at.kind), texts, without)
+    which, places = analysis.example_of[rows].tolist(), analysis.position_of[rows].tolist()
+    names = [sentences.token_text(analysis.examples[a], b) for a, b in zip(which, places, strict=True)]
+    if names:
+        chart(charts.arrows_figure(xy, names, is_dark()), key="chart_arrows", alt="An arrow for each gradient")
+        draw_verdict(sentences.say_arrows(xy, names, texts))
+
+
+def directions(analysis: "Analysis") -> None:
+    """Step 4."""
+    at = session.selection(analysis)
+    site = analysis.site(at.layer, at.kind)
+    degrees = int(st.slider("Turn the line (degrees)", 0, 180, 60, 5, key=session.LESSON_ANGLE))
+    xy, _ = numbers.arrows(analysis, site, len(analysis.examples), False)
+    chart(charts.line_figure(xy, degrees, is_dark()), key="chart_line", alt="Gradients as points, and a line")
+    draw_verdict(sentences.say_line(analysis.sites[site].values, degrees))
+
+
+def projection(analysis: "Analysis") -> None:
+    """Step 5."""
+    at = session.selection(analysis)
+    rank = min(session.chosen_rank(analysis.d_kv), analysis.kept_directions)
+    points = numbers.inside_and_outside(analysis, analysis.site(at.layer, at.kind), rank)
+    strength = float(st.slider("Strength", 0.0, 1.0, 0.0, 0.05, key=session.LESSON_STRENGTH))
+    chart(charts.moved_figure(points, strength, is_dark()), key="chart_moved", alt="Every token as a point")
+    draw_verdict(sentences.say_moved(points, strength, at.kind))
+
+
+def text_that_changes(analysis: "Analysis") -> None:
+    """Step 6."""
+    found = [one for one in map(open_once, recorded_ids()) if one.analysis == analysis.name]
+    if not found:
+        st.info("No text is recorded for this capture: write one on **Side by side**.")
+        return
+    number = int(st.segmented_control("Prompt", range(1, len(found) + 1), default=1, required=True) or 1)
+    one = found[number - 1]
+    st.text(one.prompt)
+    for column, lane in zip(st.columns(len(one.lanes[:3])), one.lanes[:3], strict=True):
+        column.markdown(f"**{escaped(lane.label)}**")
+        column.text(lane.text.strip())
+    draw_verdict(sentences.say_texts(one, numbers.others_differ(found), len(found)))
+
+
+def whether_it_helped(analysis: "Analysis") -> None:
+    """Step 7: the recorded evaluation, whatever it shows."""
+    run = next((run for run in recorded_runs() if isinstance(run.record.recipe, EvaluationRecipe)), None)
+    if run is None:
+        st.info("No evaluation is recorded: make one on **Evaluation**.")
+        return
+    table = _recorded_table(str(run.folder), run.record.evaluation)
+    titles = {column.name: column.title for column in table.columns}
+    name = st.segmented_control(
+        "Set", list(titles), default=next(iter(titles)), required=True, format_func=lambda one: titles[one]
+    )
+    claims = [claim for (_, of), claim in table.claims.items() if of == name]
+    own = table.claims[("spd", str(name))]
+    chart(charts.claims_figure(claims, own.subject, is_dark()), key="chart_claims", alt="Differences with intervals")
+    draw_verdict(sentences.say_claim(own))
+
+
+@st.cache_resource(max_entries=2, show_spinner=False)
+def _recorded_table(folder: str, _recipe: EvaluationRecipe) -> Table:
+    return read_table(_recipe, Path(folder))
+
+
+@dataclass(frozen=True)
+class LessonStep:
+    """One screen; `formula` is LaTeX."""
+
+    title: str
+    tries: str
+    draw: "Callable[[Analysis], None]"
+    formula: str
+    question: str
+    answer: str
+    needs_tokens: bool = True
+
+
+STEPS = (
+    LessonStep(
+        "Loss tokens", "Choose another text.", loss_tokens,
+        r"L = -\frac{1}{|S|} \sum_{t \in S} \log p(z_t \mid z_{<t})",
+        "Why is the loss not taken on every token?",
+        "Most tokens say nothing of whether the answer is right; their gradients would be about wording.",
+        needs_tokens=False,
+    ),
+    LessonStep(
+        "Keys and values", "Move to another token.", keys_and_values, r"k_t = W_K h_t + b_K, \quad v_t = W_V h_t + b_V",
+        "Which token has the longest bars?",
+        "Try the first position: models park attention on it, so its numbers are often outliers.",
+    ),
+    LessonStep(
+        "Gradients", "Add texts; leave out the first position.", gradients, r"g_t = \partial L / \partial v_t",
+        "Why do tokens that carry no loss have a gradient?",
+        "Later tokens attend to them: another key or value there changes how likely the right answer is.",
+    ),
+    LessonStep(
+        "Directions", "Turn the line until it holds the most.", directions,
+        r"\sigma_i^2 = \sum_t \left((g_t - \mu) \cdot u_i\right)^2",
+        "At which angle does the line hold the most energy?",
+        "At 0° and 180°, along direction 1: that is how the singular value decomposition chooses it.",
+    ),
+    LessonStep(
+        "Projection", "Raise the strength to 1.", projection, r"\tilde K = K + \alpha (K P - K), \quad P = U U^\top",
+        "What is left at strength 1?",
+        "Only what lies inside the subspace: every point has come down to 0 outside of it.",
+    ),
+    LessonStep(
+        "The text", "Choose another prompt.", text_that_changes, r"\tilde K = K P, \quad \tilde V = V P",
+        "Why is there a random subspace?",
+        "What it does to the text, too, the capability did not.", needs_tokens=False,
+    ),
+    LessonStep(
+        "Did it help?", "Look at the other set.", whether_it_helped, r"\Delta = \text{subject} - \text{base}",
+        "What does an interval that holds zero say?",
+        "That no difference is shown. It does not say that there is none.", needs_tokens=False,
+    ),
+)  # fmt: skip
+
+
+def draw_step(analysis: "Analysis", step: LessonStep) -> None:
+    """One screen: the title, what to try, the picture with its sentence, the formula and the hidden answer."""
+    st.markdown(f"**To try:** {step.tries}")
+    if step.needs_tokens and analysis.kept_directions < 2:
+        st.info(no_tokens(analysis))
+    elif not analysis.examples:
+        st.info("This capture kept no texts. Switch to a recorded one.")
+    else:
+        try:
+            step.draw(analysis)
+        except InputError as error:
+            st.info(escaped(str(error)))
+    with st.expander("The formula"):
+        st.latex(step.formula)
+    st.markdown(f"**{step.question}**")
+    with st.expander("Show the answer"):
+        st.markdown(step.answer)

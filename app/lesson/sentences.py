@@ -1,0 +1,94 @@
+"""What each step of the lesson says of its picture: one sentence, from the numbers alone. Pure: knows no page."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from app.lesson.numbers import Held, energy_along
+from app.ui.tokens import visible
+from app.ui.widgets import counted
+from spd_core.evaluation.report import shown_change, shown_interval
+from spd_core.text import opening
+
+if TYPE_CHECKING:
+    from spd_core.attribution.geometry import Points
+    from spd_core.data.spans import Encoded
+    from spd_core.evaluation.claims import Claim
+    from spd_core.generation.comparison import Comparison
+    from spd_core.subspace.analysis import Provenance
+    from spd_core.subspace.spectrum import Floats
+
+
+def token_text(encoded: "Encoded", token: int) -> str:
+    """A token as it is quoted: white space visible, in one line."""
+    start, end = encoded.offsets[token]
+    return visible(encoded.text[start:end]).replace("\n", "") or "∅"
+
+
+def say_loss(encoded: "Encoded", record: "Provenance") -> str:
+    """Step 1."""
+    named = " ".join(f"“{token_text(encoded, token)}”" for token in encoded.supervised[:6])
+    more = len(encoded.supervised) - 6
+    return (
+        f"Of the {len(encoded.ids)} tokens of this text, {len(encoded.supervised)} decide whether the answer is right: "
+        f"{named}{f' and {more} more' if more > 0 else ''}. "
+        f"Over {counted(record.examples_used, 'text')}, the loss is taken on {record.supervised_tokens:,} of "
+        f"{record.tokens:,} tokens."
+    )
+
+
+def say_held(name: str, kind: str, layer: int, width: int, held: Held) -> str:
+    """Step 2."""
+    share = "" if held.share is None else f" They hold {held.share:.0%} of its squared length."
+    return (
+        f"For the token “{name}”, layer {layer} keeps a {kind} of {width} numbers. "
+        f"Here are {len(held.along)} of them, along the first {len(held.along)} directions.{share}"
+    )
+
+
+def say_arrows(xy: "Floats", names: Sequence[str], texts: int) -> str:
+    """Step 3."""
+    if not len(xy):
+        return ""
+    lengths = np.linalg.norm(xy, axis=1)
+    longest = int(lengths.argmax())
+    share = float(lengths[longest] ** 2 / (lengths**2).sum()) if lengths.any() else 0.0
+    return (
+        f"{counted(texts, 'text')}, {counted(len(xy), 'gradient')}: one for each token. The longest arrow, of "
+        f"“{names[longest]}”, holds {share:.0%} of the energy of all that are drawn."
+    )
+
+
+def say_line(values: "Floats", degrees: int) -> str:
+    """Step 4."""
+    here, best = energy_along(values, degrees), energy_along(values, 0)
+    if degrees in (0, 180):
+        return f"Found: this is direction 1. It holds {here:.1%} of the energy, and no other line holds more."
+    return f"Along this line lies {here:.1%} of the energy of all gradients. The best line holds {best:.1%}."
+
+
+def say_moved(points: "Points", strength: float, kind: str) -> str:
+    """Step 5."""
+    before, after = (float(np.mean(points.at(alpha)[:, 1])) for alpha in (0.0, strength))
+    return (
+        f"At strength {strength:.2f}, what lies outside the subspace of rank {points.rank} shrinks from "
+        f"{before:.2f} to {after:.2f} for the average {kind}. What lies inside stays."
+    )
+
+
+def say_texts(one: "Comparison", differ: Mapping[str, int], among: int) -> str:
+    """Step 6."""
+    answer = f"The right answer is {opening(one.answer, 40)}. " if one.answer else ""
+    rest = ", and ".join(f"{label} in {count}" for label, count in differ.items())
+    return f"{answer}Of {counted(among, 'recorded prompt')}, the text differs from {one.lanes[0].label} with {rest}."
+
+
+def say_claim(claim: "Claim") -> str:
+    """Step 7: never more than the claim's own headline."""
+    low, difference = claim.lower_is_better, claim.difference
+    word = {"helps": "helps", "hurts": "hurts", "not shown": "is not shown to help or to hurt"}[claim.headline]
+    return (
+        f"{claim.subject} {word} on {claim.set_name}: {shown_change(difference.effect, low)} against {claim.against}. "
+        f"95% interval {shown_interval(difference.interval, low, signed=True)}, n = {difference.n}."
+    )

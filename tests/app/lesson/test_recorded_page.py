@@ -1,0 +1,38 @@
+"""The lesson on the recorded demo: every step is drawn, and what it says is what the arrays say."""
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from app.jobs.captures import load_saved
+from app.lesson.numbers import energy_along, inside_and_outside, token_held
+from app.ui import session
+from tests import ROOT
+from tests.waiting import LONG
+
+
+@pytest.mark.parametrize("step", range(1, 8))
+def test_every_step_is_drawn_from_its_link(step: int) -> None:
+    at = AppTest.from_file(str(ROOT / "pages" / "how_it_works.py"), default_timeout=LONG)
+    at.query_params[session.LESSON_STEP] = str(step)
+    at.run()
+    assert not at.exception
+    assert at.header[0].value.startswith(f"{step} of 7")
+    assert any('role="status"' in one.proto.body for one in at.get("html"))
+
+
+def test_numbers_are_those_of_the_arrays() -> None:
+    analysis = load_saved("arithmetic")
+    site = analysis.site(29, "value")
+    found = analysis.sites[site]
+    assert found.coordinates is not None
+    assert found.coordinates.lengths is not None
+    gradient = found.coordinates.gradient.astype(float)
+    line = gradient[:, :2] @ np.array([np.cos(np.pi / 6), np.sin(np.pi / 6)])
+    assert energy_along(found.values, 30) == pytest.approx((line**2).sum() / (found.values**2).sum(), rel=1e-3)
+    row = found.coordinates.activation[7].astype(float)
+    held = token_held(analysis, site, 0, 7)
+    assert held.share == pytest.approx((row @ row) / float(found.coordinates.lengths[1, 7]) ** 2, rel=1e-6)
+    points = inside_and_outside(analysis, site, 16)
+    assert points.at(1)[:, 1].max() == 0
+    assert np.array_equal(points.at(1)[:, 0], points.at(0)[:, 0])
