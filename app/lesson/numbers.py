@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Held:
+class TokenHeld:
     """What a site holds of one token.
 
     Attributes:
@@ -29,14 +29,14 @@ class Held:
     share: float | None
 
 
-def token_held(analysis: "Analysis", site: "Site", example: int, token: int) -> Held:
+def token_held(analysis: "Analysis", site: "Site", example: int, token: int) -> TokenHeld:
     """The key or value of one token; raises `InputError` where no tokens were kept."""
     row = analysis.rows_of(example).start + token
     found = analysis.sites[site]
     along, lengths = rows_along(found, ACTIVATIONS)[row], lengths_of(found, ACTIVATIONS)
     if lengths is None or not lengths[row]:
-        return Held(along, None)
-    return Held(along, float((along**2).sum() / lengths[row] ** 2))
+        return TokenHeld(along, None)
+    return TokenHeld(along, float((along**2).sum() / lengths[row] ** 2))
 
 
 def arrows(analysis: "Analysis", site: "Site", texts: int, without_first: bool) -> "tuple[Floats, NDArray[np.int64]]":

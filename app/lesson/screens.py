@@ -42,7 +42,7 @@ def keys_and_values(analysis: "Analysis") -> None:
     site = analysis.site(at.layer, at.kind)
     held = numbers.token_held(analysis, site, at.example, token)
     chart(charts.held_figure(held.along, is_dark()), key="chart_held", alt="A bar for each direction of one token")
-    draw_verdict(sentences.say_held(sentences.token_text(encoded, token), at.kind, at.layer, site.d_kv, held))
+    draw_verdict(sentences.say_held(sentences.quoted_token(encoded, token), at.kind, at.layer, site.d_kv, held))
 
 
 def gradients(analysis: "Analysis") -> None:
@@ -53,7 +53,7 @@ def gradients(analysis: "Analysis") -> None:
     without = st.toggle("Leave out the first position of each text", key=session.LESSON_ASIDE)
     xy, rows = numbers.arrows(analysis, analysis.site(at.layer, at.kind), texts, without)
     which, places = analysis.example_of[rows].tolist(), analysis.position_of[rows].tolist()
-    names = [sentences.token_text(analysis.examples[a], b) for a, b in zip(which, places, strict=True)]
+    names = [sentences.quoted_token(analysis.examples[a], b) for a, b in zip(which, places, strict=True)]
     if names:
         chart(charts.arrows_figure(xy, names, is_dark()), key="chart_arrows", alt="An arrow for each gradient")
         draw_verdict(sentences.say_arrows(xy, names, texts))

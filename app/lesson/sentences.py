@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from app.lesson.numbers import Held, energy_along
+from app.lesson.numbers import TokenHeld, energy_along
 from app.ui.tokens import visible
 from app.ui.widgets import counted
 from spd_core.evaluation.report import shown_change, shown_interval
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from spd_core.subspace.spectrum import Floats
 
 
-def token_text(encoded: "Encoded", token: int) -> str:
+def quoted_token(encoded: "Encoded", token: int) -> str:
     """A token as it is quoted: white space visible, in one line."""
     start, end = encoded.offsets[token]
     return visible(encoded.text[start:end]).replace("\n", "") or "∅"
@@ -28,7 +28,7 @@ def token_text(encoded: "Encoded", token: int) -> str:
 
 def say_loss(encoded: "Encoded", record: "Provenance") -> str:
     """Step 1."""
-    named = " ".join(f"“{token_text(encoded, token)}”" for token in encoded.supervised[:6])
+    named = " ".join(f"“{quoted_token(encoded, token)}”" for token in encoded.supervised[:6])
     more = len(encoded.supervised) - 6
     return (
         f"Of the {len(encoded.ids)} tokens of this text, {len(encoded.supervised)} decide whether the answer is right: "
@@ -38,7 +38,7 @@ def say_loss(encoded: "Encoded", record: "Provenance") -> str:
     )
 
 
-def say_held(name: str, kind: str, layer: int, width: int, held: Held) -> str:
+def say_held(name: str, kind: str, layer: int, width: int, held: TokenHeld) -> str:
     """Step 2."""
     share = "" if held.share is None else f" They hold {held.share:.0%} of its squared length."
     return (
