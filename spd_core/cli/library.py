@@ -1,4 +1,4 @@
-"""`python -m spd_core library|bundle|import|replay`: what is kept here, and how it is handed on. No page is needed."""
+"""`python -m spd_core library|bundle|import`: what is kept here, and how it is handed on. No page is needed."""
 
 from pathlib import Path
 from typing import Annotated
