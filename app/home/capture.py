@@ -28,6 +28,7 @@ def welcome(analysis: "Analysis") -> None:
         rank = session.chosen_rank(analysis.d_kv)
         recorded = recorded_for(analysis.name)
         st.html(method_html(analysis, analysis.site(at.layer, at.kind), at.example, rank, recorded))
+        st.page_link(session.LESSON, label="Go through it step by step", icon=":material/arrow_forward:")
 
 
 def first_steps(analysis: "Analysis") -> None:
