@@ -1,6 +1,7 @@
 """The seven steps of the lesson on the page: a picture, what it shows, something to try, a question."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ from spd_core.recipes.evaluation import EvaluationRecipe
 from spd_core.runs.folder import recorded_runs
 
 if TYPE_CHECKING:
+    from spd_core.generation.comparison import Comparison
     from spd_core.subspace.analysis import Analysis
 
 
@@ -27,25 +29,28 @@ def _text(analysis: "Analysis") -> int:
     return int(st.slider("Text", 1, max(len(analysis.examples), 2), 1, key=session.LESSON_TEXT)) - 1
 
 
-def loss_tokens(analysis: "Analysis") -> None:
-    """Step 1."""
+def loss_tokens(analysis: "Analysis") -> str:
+    """Step 1: draws its picture, as each of them does, and returns what it shows."""
     encoded = analysis.examples[min(_text(analysis), len(analysis.examples) - 1)]
     st.html(loss_mask_html(encoded))
-    draw_verdict(sentences.say_loss(encoded, analysis.provenance))
+    return sentences.say_loss(encoded, analysis.provenance)
 
 
-def keys_and_values(analysis: "Analysis") -> None:
+def keys_and_values(analysis: "Analysis") -> str:
     """Step 2."""
     at = session.selection(analysis)
     encoded = analysis.examples[at.example]
-    token = int(st.slider("Token", 0, len(encoded.ids) - 1, encoded.supervised[0], key=session.LESSON_TOKEN))
+    last = len(encoded.ids) - 1
+    if session.LESSON_TOKEN in st.session_state:  # of a longer text
+        st.session_state[session.LESSON_TOKEN] = session.clamped(st.session_state[session.LESSON_TOKEN], 0, last)
+    token = int(st.slider("Token", 0, last, encoded.supervised[0], key=session.LESSON_TOKEN))
     site = analysis.site(at.layer, at.kind)
     held = numbers.token_held(analysis, site, at.example, token)
     chart(charts.held_figure(held.along, is_dark()), key="chart_held", alt="A bar for each direction of one token")
-    draw_verdict(sentences.say_held(sentences.quoted_token(encoded, token), at.kind, at.layer, site.d_kv, held))
+    return sentences.say_held(sentences.quoted_token(encoded, token), at.kind, at.layer, site.d_kv, held)
 
 
-def gradients(analysis: "Analysis") -> None:
+def gradients(analysis: "Analysis") -> str:
     """Step 3."""
     at = session.selection(analysis)
     texts = int(st.slider("Texts", 1, 10, 1, key=session.LESSON_TEXTS))
@@ -54,61 +59,72 @@ def gradients(analysis: "Analysis") -> None:
     xy, rows = numbers.arrows(analysis, analysis.site(at.layer, at.kind), texts, without)
     which, places = analysis.example_of[rows].tolist(), analysis.position_of[rows].tolist()
     names = [sentences.quoted_token(analysis.examples[a], b) for a, b in zip(which, places, strict=True)]
-    if names:
-        chart(charts.arrows_figure(xy, names, is_dark()), key="chart_arrows", alt="An arrow for each gradient")
-        draw_verdict(sentences.say_arrows(xy, names, texts))
+    if not names:
+        return ""
+    chart(charts.arrows_figure(xy, names, is_dark()), key="chart_arrows", alt="An arrow for each gradient")
+    return sentences.say_arrows(xy, names, texts)
 
 
-def directions(analysis: "Analysis") -> None:
+def directions(analysis: "Analysis") -> str:
     """Step 4."""
     at = session.selection(analysis)
     site = analysis.site(at.layer, at.kind)
     degrees = int(st.slider("Turn the line (degrees)", 0, 180, 60, 5, key=session.LESSON_ANGLE))
     xy, _ = numbers.arrows(analysis, site, len(analysis.examples), False)
     chart(charts.line_figure(xy, degrees, is_dark()), key="chart_line", alt="Gradients as points, and a line")
-    draw_verdict(sentences.say_line(analysis.sites[site].values, degrees))
+    return sentences.say_line(analysis.sites[site].values, degrees)
 
 
-def projection(analysis: "Analysis") -> None:
+def projection(analysis: "Analysis") -> str:
     """Step 5."""
     at = session.selection(analysis)
     rank = min(session.chosen_rank(analysis.d_kv), analysis.kept_directions)
     points = numbers.inside_and_outside(analysis, analysis.site(at.layer, at.kind), rank)
     strength = float(st.slider("Strength", 0.0, 1.0, 0.0, 0.05, key=session.LESSON_STRENGTH))
     chart(charts.moved_figure(points, strength, is_dark()), key="chart_moved", alt="Every token as a point")
-    draw_verdict(sentences.say_moved(points, strength, at.kind))
+    return sentences.say_moved(points, strength, at.kind)
 
 
-def text_that_changes(analysis: "Analysis") -> None:
+def text_that_changes(analysis: "Analysis") -> str:
     """Step 6."""
-    found = [one for one in map(open_once, recorded_ids()) if one.analysis == analysis.name]
+    found = _recorded_texts(analysis.name)
     if not found:
         st.info("No text is recorded for this capture: write one on **Side by side**.")
-        return
-    number = int(st.segmented_control("Prompt", range(1, len(found) + 1), default=1, required=True) or 1)
+        return ""
+    telling = next((at for at, one in enumerate(found, 1) if len({lane.text for lane in one.lanes}) > 1), 1)
+    number = int(st.segmented_control("Prompt", range(1, len(found) + 1), default=telling, required=True) or telling)
     one = found[number - 1]
     st.text(one.prompt)
     for column, lane in zip(st.columns(len(one.lanes[:3])), one.lanes[:3], strict=True):
         column.markdown(f"**{escaped(lane.label)}**")
         column.text(lane.text.strip())
-    draw_verdict(sentences.say_texts(one, numbers.others_differ(found), len(found)))
+    return sentences.say_texts(one, numbers.others_differ(found), len(found))
 
 
-def whether_it_helped(analysis: "Analysis") -> None:
+def _recorded_texts(capture: str) -> "list[Comparison]":
+    """Those of a capture that can be read."""
+    found = []
+    for name in recorded_ids():
+        with suppress(InputError):
+            found += [one for one in (open_once(name),) if one.analysis == capture]
+    return found
+
+
+def whether_it_helped(analysis: "Analysis") -> str:
     """Step 7: the recorded evaluation, whatever it shows."""
     run = next((run for run in recorded_runs() if isinstance(run.record.recipe, EvaluationRecipe)), None)
     if run is None:
         st.info("No evaluation is recorded: make one on **Evaluation**.")
-        return
+        return ""
     table = _recorded_table(str(run.folder), run.record.evaluation)
     titles = {column.name: column.title for column in table.columns}
     name = st.segmented_control(
         "Set", list(titles), default=next(iter(titles)), required=True, format_func=lambda one: titles[one]
     )
     claims = [claim for (_, of), claim in table.claims.items() if of == name]
-    own = table.claims[("spd", str(name))]
+    own = table.claims.get(("spd", str(name)), claims[0])
     chart(charts.claims_figure(claims, own.subject, is_dark()), key="chart_claims", alt="Differences with intervals")
-    draw_verdict(sentences.say_claim(own))
+    return sentences.say_claim(own)
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)
@@ -122,7 +138,7 @@ class LessonStep:
 
     title: str
     tries: str
-    draw: "Callable[[Analysis], None]"
+    draw: "Callable[[Analysis], str]"
     formula: str
     question: str
     answer: str
@@ -172,7 +188,8 @@ STEPS = (
 
 
 def draw_step(analysis: "Analysis", step: LessonStep) -> None:
-    """One screen: the title, what to try, the picture with its sentence, the formula and the hidden answer."""
+    """One screen: what the picture shows, what to try, the picture, the formula and the hidden answer."""
+    told = st.container()
     st.markdown(f"**To try:** {step.tries}")
     if step.needs_tokens and analysis.kept_directions < 2:
         st.info(no_tokens(analysis))
@@ -180,9 +197,13 @@ def draw_step(analysis: "Analysis", step: LessonStep) -> None:
         st.info("This capture kept no texts. Switch to a recorded one.")
     else:
         try:
-            step.draw(analysis)
+            said = step.draw(analysis)
         except InputError as error:
             st.info(escaped(str(error)))
+        else:
+            if said:
+                with told:
+                    draw_verdict(said)
     with st.expander("The formula"):
         st.latex(step.formula)
     st.markdown(f"**{step.question}**")

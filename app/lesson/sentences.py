@@ -71,8 +71,11 @@ def say_line(values: "Floats", degrees: int) -> str:
 def say_moved(points: "Points", strength: float, kind: str) -> str:
     """Step 5."""
     before, after = (float(np.mean(points.at(alpha)[:, 1])) for alpha in (0.0, strength))
+    if strength == 0:
+        outside = f"a part {before:.2f} long lies outside the subspace of rank {points.rank}"
+        return f"At strength 0 nothing moves: of the average {kind}, {outside}."
     return (
-        f"At strength {strength:.2f}, what lies outside the subspace of rank {points.rank} shrinks from "
+        f"At strength {strength:g}, what lies outside the subspace of rank {points.rank} shrinks from "
         f"{before:.2f} to {after:.2f} for the average {kind}. What lies inside stays."
     )
 

@@ -36,3 +36,33 @@ def test_numbers_are_those_of_the_arrays() -> None:
     points = inside_and_outside(analysis, site, 16)
     assert points.at(1)[:, 1].max() == 0
     assert np.array_equal(points.at(1)[:, 0], points.at(0)[:, 0])
+
+
+def opened(step: int, **state: object) -> AppTest:
+    at = AppTest.from_file(str(ROOT / "pages" / "how_it_works.py"), default_timeout=LONG)
+    at.query_params[session.LESSON_STEP] = str(step)
+    for key, value in state.items():
+        at.session_state[key] = value
+    return at.run()
+
+
+def test_the_text_opens_on_a_prompt_that_projecting_changes() -> None:
+    raw, projected = opened(6).columns[-3:-1]
+    assert raw.markdown[0].value == "**Raw**"
+    assert projected.markdown[0].value == "**Projected**"
+    assert raw.text[0].value != projected.text[0].value
+
+
+def test_nothing_is_said_to_shrink_before_the_strength_is_raised() -> None:
+    at = opened(5)
+    said = next(one.proto.body for one in at.get("html") if 'role="status"' in one.proto.body)
+    assert "nothing moves" in said
+    at.slider(session.LESSON_STRENGTH).set_value(1.0).run()
+    said = next(one.proto.body for one in at.get("html") if 'role="status"' in one.proto.body)
+    assert "to 0.00" in said
+
+
+def test_a_token_of_a_longer_text_is_the_last_of_a_shorter_one() -> None:
+    at = opened(2, **{session.LESSON_TOKEN: 9_999})
+    assert not at.exception
+    assert at.slider(session.LESSON_TOKEN).value == at.slider(session.LESSON_TOKEN).max
