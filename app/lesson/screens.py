@@ -1,7 +1,6 @@
 """The seven steps of the lesson on the page: a picture, what it shows, something to try, a question."""
 
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,18 +9,16 @@ import streamlit as st
 
 from app.lesson import charts, numbers, sentences
 from app.ui import session
-from app.ui.recorded_texts import open_once
+from app.ui.recorded_texts import recorded_of
 from app.ui.tokens import loss_mask_html
 from app.ui.verdict import draw_verdict
 from app.ui.widgets import chart, escaped, is_dark, no_tokens
 from spd_core.errors import InputError
 from spd_core.evaluation.table import Table, read_table
-from spd_core.generation.comparison import recorded_ids
 from spd_core.recipes.evaluation import EvaluationRecipe
 from spd_core.runs.folder import recorded_runs
 
 if TYPE_CHECKING:
-    from spd_core.generation.comparison import Comparison
     from spd_core.subspace.analysis import Analysis
 
 
@@ -87,7 +84,7 @@ def projection(analysis: "Analysis") -> str:
 
 def text_that_changes(analysis: "Analysis") -> str:
     """Step 6."""
-    found = _recorded_texts(analysis.name)
+    found = list(recorded_of(analysis.name))
     if not found:
         st.info("No text is recorded for this capture: write one on **Side by side**.")
         return ""
@@ -99,15 +96,6 @@ def text_that_changes(analysis: "Analysis") -> str:
         column.markdown(f"**{escaped(lane.label)}**")
         column.text(lane.text.strip())
     return sentences.say_texts(one, numbers.others_differ(found), len(found))
-
-
-def _recorded_texts(capture: str) -> "list[Comparison]":
-    """Those of a capture that can be read."""
-    found = []
-    for name in recorded_ids():
-        with suppress(InputError):
-            found += [one for one in (open_once(name),) if one.analysis == capture]
-    return found
 
 
 def whether_it_helped(analysis: "Analysis") -> str:

@@ -76,9 +76,14 @@ def open_once(name: str) -> Comparison:
         raise InputError(f"the result {name!r} was deleted; choose another") from error
 
 
+def recorded_of(capture: str) -> Iterator[Comparison]:
+    """The recorded results of a capture that can be read."""
+    return (one for name in texts.recorded_ids() if (one := _readable(name)) and one.analysis == capture)
+
+
 def recorded_for(capture: str, prompt: str | None = None) -> Comparison | None:
     """The recorded result of a capture and a prompt; without a prompt the first telling one."""
-    found = (one for name in texts.recorded_ids() if (one := _readable(name)) and one.analysis == capture)
+    found = recorded_of(capture)
     if prompt is not None:
         return next((one for one in found if one.prompt == prompt), None)
     first = None

@@ -149,7 +149,7 @@ def chart(figure: "Figure", *, key: str, alt: str, pick: Callable[[Any], None] |
             pick(points[0]["customdata"])
 
     if pick is not None:  # what Streamlit would set a moment later, and have all drawn again
-        figure.update_layout(clickmode="event+select", dragmode="pan", hovermode="closest")
+        figure.update_layout(clickmode="event+select", dragmode="pan")
     image = {"format": "png", "scale": 2, "filename": key.removeprefix("chart_")}
     st.plotly_chart(
         figure,
