@@ -3,13 +3,16 @@
 import json
 import re
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Error, Page, expect
 
 from tests.e2e.server import Server
 from tests.e2e.steps import FINISHED, accessible, button, go_to, main, set_setting, settled
+from tests.waiting import until
 
 pytestmark = pytest.mark.builtin
 SMALL = {
@@ -25,9 +28,15 @@ def fill_in(page: Page, recipe: dict[str, Any]) -> None:
     button(page, "Import a recipe").click()
     file = {"name": "recipe.json", "mimeType": "application/json", "buffer": json.dumps(recipe).encode()}
     page.locator('input[type="file"]').set_input_files(file)  # type: ignore[arg-type]
-    page.get_by_role("button", name="Fill the form with it").click()
+    fill = page.get_by_role("button", name="Fill the form with it")
+    fill.wait_for()
+    settled(page)
+    fill.click()
     settled(page)
     page.keyboard.press("Escape")
+    corpus = recipe["corpus"]
+    tokens = corpus["prompts"] * corpus["max_new_tokens"] * len(recipe["arms"])
+    expect(main(page)).to_contain_text(f"{tokens:,} new tokens")
 
 
 def test_one_button_a_closed_tab_and_a_killed_server(server: Server, visit: Callable[..., Page]) -> None:
@@ -50,8 +59,9 @@ def test_one_button_a_closed_tab_and_a_killed_server(server: Server, visit: Call
     expect(main(page).get_by_role("heading", level=4).first).to_contain_text("finished")
     expect(main(page).get_by_role("table").first).to_contain_text(re.compile("PSR.*SSD.*SPD", re.DOTALL))
     accessible(page, "Fine-tune, a finished run")
+    (folder,) = [one for one in (server.home / "runs").iterdir() if one.name in link]
     for part, says in (
-        ("Corpora", "rows"), ("Completions", "The answer is"), ("Drift", "How to read this"),
+        ("Corpora", "rows"), ("Completions", _first_completion(folder)), ("Drift", "How to read this"),
         ("Log", ""), ("About", "The command that carries it out"), ("Curves", "How to read this"),
     ):  # fmt: skip
         main(page).get_by_role("radio", name=part).click()
@@ -70,6 +80,12 @@ def test_one_button_a_closed_tab_and_a_killed_server(server: Server, visit: Call
     expect(main(page).get_by_text(FINISHED)).to_have_count(5)
     for arm in ("PSR", "SSD", "SPD"):
         expect(main(page).get_by_text(f"Distilled ({arm})").first).to_be_visible()
+
+
+def _first_completion(folder: Path) -> str:
+    """What a model went on to write first, as its run noted it: machines that round otherwise write otherwise."""
+    events = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
+    return str(next(event["completion"] for event in events if event.get("kind") == "sample")).strip().splitlines()[0]
 
 
 def _from_the_run_to_its_claims(page: Page, server: Server) -> None:
@@ -137,9 +153,16 @@ def _tick(page: Page, row: int) -> None:
     """Click the tick of a row: the grid is drawn, not made of elements."""
     settled(page)  # a tick draws the table anew
     table = main(page).get_by_test_id("stDataFrame")
-    table.scroll_into_view_if_needed()
-    box = table.bounding_box()
-    assert box is not None
+    found: list[Any] = []
+
+    def placed() -> object:
+        with suppress(Error):  # it is drawn anew at this moment
+            table.scroll_into_view_if_needed()
+            found.append(table.bounding_box())
+        return found and found[-1]
+
+    until(placed)
+    box = found[-1]
     page.mouse.click(box["x"] + 36, box["y"] + 35 + 35 * row + 17)
 
 
