@@ -160,5 +160,5 @@ def delete_run(run: Run | Damaged, key: str) -> None:
         return
     if st.session_state.get(key) == run.id:
         choose_run("", key)
-    st.toast(f"Deleted; {freed / 2**20:,.1f} MiB are free again.")
+    session.say_next(f"Deleted; {freed / 2**20:,.1f} MiB are free again.")
     st.rerun()

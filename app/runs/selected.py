@@ -136,5 +136,5 @@ def _delete_all(runs: Sequence[Run], key: str) -> None:
     if refused:
         st.session_state[session.RUN_TROUBLE] = "; ".join(refused)
     gone = len(runs) - len(refused)
-    st.toast(f"{gone} of {len(runs)} deleted; {freed / 2**20:,.1f} MiB are free again.")
+    session.say_next(f"{gone} of {len(runs)} deleted; {freed / 2**20:,.1f} MiB are free again.")
     st.rerun()

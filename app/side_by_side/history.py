@@ -54,10 +54,10 @@ def shown_result(analysis: "Analysis | None") -> Comparison | None:
 
 def show_result(name: str) -> None:
     """Show the result of this id from now on; none for an empty one."""
-    st.session_state[session.WRITTEN] = name
     for key in (session.PLACE, session.CELL, session.TEXT_TROUBLE):
         st.session_state.pop(key, None)
     write_linked({session.CELL: "", **({} if name else {session.WRITTEN: ""})})
+    st.session_state[session.WRITTEN] = name  # last: a run that is broken off here does it again
 
 
 def refill(name: str) -> None:
@@ -87,15 +87,15 @@ def _open(name: str) -> None:
 
 def _take_result() -> None:
     """Take up what a job has finished since the last look."""
-    result = session.take_result(session.WRITE_JOB)
-    if result is None:
-        return
-    _unsaved().pop(result.id, None)  # the disk may have taken what it refused before
-    if st.session_state[session.WRITE_JOB].notice:
-        _unsaved()[result.id] = result
-    if result.id != st.session_state.get(session.WRITTEN):
-        show_result(result.id)
-    st.session_state[session.FILLED] = result.id  # the form wrote it, and may say more by now
+    with session.new_result(session.WRITE_JOB) as result:
+        if result is None:
+            return
+        _unsaved().pop(result.id, None)  # the disk may have taken what it refused before
+        if st.session_state[session.WRITE_JOB].notice:
+            _unsaved()[result.id] = result
+        if result.id != st.session_state.get(session.WRITTEN):
+            show_result(result.id)
+        st.session_state[session.FILLED] = result.id  # the form wrote it, and may say more by now
 
 
 def _unsaved() -> dict[str, Comparison]:

@@ -101,9 +101,9 @@ def _effects(analysis: "Analysis", rank: int) -> "SiteEffects | None":
         progress.show_progress(job, "Stop measuring", stopping="Stopping after this site…")
     elif job is not None and job.error:
         failure("The effects were not measured:", job.error)
-    new = session.take_result(session.EFFECTS_JOB)
-    if new is not None:
-        st.session_state[session.EFFECTS] = new
+    with session.new_result(session.EFFECTS_JOB) as new:
+        if new is not None:
+            st.session_state[session.EFFECTS] = new
     made: Probed[EffectsRequest, SiteEffects] | None = st.session_state.get(session.EFFECTS)
     known = made if made is not None and same_capture(made.request.analysis, analysis) else None
     if (job is None or not job.running) and (known is None or known.found.rank != rank):

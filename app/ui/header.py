@@ -13,7 +13,18 @@ from app.jobs.job import others_at_work
 from app.jobs.models import shared
 from app.ui import at_work, links, session
 from app.ui.direction_names import direction_title
-from app.ui.widgets import caption, counted, delete_button, distinct_labels, escaped, failure, gib, model_name, ranges
+from app.ui.widgets import (
+    caption,
+    counted,
+    delete_button,
+    distinct_labels,
+    escaped,
+    failure,
+    gib,
+    model_name,
+    news,
+    ranges,
+)
 from spd_core.errors import InputError, SpdError
 from spd_core.glossary import TERMS
 from spd_core.subspace.store import recorded_captures
@@ -35,6 +46,7 @@ def header(
             them, and stands on the other pages alone.
     """
     at_work.leave_for(page)
+    news()
     links.read_link()
     with st.container(horizontal=True, vertical_alignment="bottom", key="title"):
         st.title(title, anchor=False, width="content")

@@ -5,6 +5,8 @@ name is never one of them: opening a link must not send, load or reveal anything
 """
 
 import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -131,7 +133,7 @@ JOBS = (
 PICK_LAYER, PICK_KIND, PICK_DIRECTION, PICK_EXAMPLE = "pick_layer", "pick_kind", "pick_direction", "pick_example"
 PLACE_SHOWN, CELL_SHOWN, TEXT_TROUBLE, LINK_READ = "place_shown", "cell_shown", "text_trouble", "link_read"
 TAKEN_OVER, CONTRAST_WITH, CONTRAST_MAP = "taken_over", "contrast_with", "contrast_map"
-NOTES_OPEN, NOTE_SEARCH, NOTE_NEWS = "notes_open", "note_search", "note_news"
+NOTES_OPEN, NOTE_SEARCH, NOTE_NEWS, NEWS = "notes_open", "note_search", "note_news", "news"
 
 LESSON_TEXT, LESSON_TOKEN, LESSON_TEXTS, LESSON_ASIDE = "lesson_text", "lesson_token", "lesson_texts", "lesson_aside"
 LESSON_ANGLE, LESSON_STRENGTH = "lesson_angle", "lesson_strength"
@@ -216,16 +218,16 @@ def in_hand() -> "Analysis | None":
 def _take_results() -> None:
     """Take up what a job has finished since the last look."""
     for key in (CAPTURE_JOB, NULLS_JOB, CONTRAST_JOB):
-        result = take_result(key)
-        if result is None:
-            continue
-        _unsaved().pop(result.name, None)  # the disk may have taken what it refused before
-        if st.session_state[key].notice:
-            _unsaved()[result.name] = result
-        if key == CAPTURE_JOB:
-            take_in_hand(result.name)
-        if key == CONTRAST_JOB:
-            take_in_hand(result.name, keep_rank=True)
+        with new_result(key) as result:
+            if result is None:
+                continue
+            _unsaved().pop(result.name, None)  # the disk may have taken what it refused before
+            if st.session_state[key].notice:
+                _unsaved()[result.name] = result
+            if key == CAPTURE_JOB:
+                take_in_hand(result.name)
+            if key == CONTRAST_JOB:
+                take_in_hand(result.name, keep_rank=True)
 
 
 def model_key(analysis: "Analysis") -> ModelKey:
@@ -303,13 +305,23 @@ def running_jobs() -> "dict[str, Job[Any, Any]]":
     return {key: found for key in JOBS if (found := job(key)) is not None and found.running}
 
 
-def take_result(key: str) -> Any:
-    """The result of the job under a key unless it was taken up before; it counts as taken up from now on."""
+@contextmanager
+def new_result(key: str) -> Iterator[Any]:
+    """The result of the job under a key unless it was taken up before, then None.
+
+    It counts as taken up when the block is through: a run can be broken off at any touch of the session's state, and
+    the next one takes up what that one has not.
+    """
     found, mark = job(key), f"{_TAKEN}_{key}"
-    if found is None or found.result is None or st.session_state.get(mark) is found.result:
-        return None
-    st.session_state[mark] = found.result
-    return found.result
+    result = None if found is None or st.session_state.get(mark) is found.result else found.result
+    yield result
+    if result is not None:
+        st.session_state[mark] = result
+
+
+def say_next(text: str) -> None:
+    """Say something for a moment in the next run: what is said right before `st.rerun` may never reach the browser."""
+    st.session_state[NEWS] = text
 
 
 # --- parts of pages --------------------------------------------------------------------------------------------

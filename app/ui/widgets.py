@@ -229,6 +229,13 @@ def delete_button(
         delete()
 
 
+def news() -> None:
+    """Say what the run before has left to `session.say_next`."""
+    if session.NEWS in st.session_state:
+        st.toast(st.session_state[session.NEWS])
+        del st.session_state[session.NEWS]  # last: a run that is broken off says it again
+
+
 def is_dark() -> bool:
     """Whether the browser shows the dark theme."""
     return st.context.theme.type == "dark"

@@ -23,11 +23,13 @@ window.WebSocket = class extends WebSocket {
   send(data) { window.spd.sent = performance.now(); super.send(data); }
 };
 """
-# The server has answered what was sent (or will not, within a second), its script has ended, and no more is coming.
+# The server has answered what was sent (or will not, within a second), its script has ended, no more is coming, and
+# the code of every widget has come: until then a widget is a grey skeleton, and takes no key.
 _SETTLED = """() => {
   const {sent, got} = window.spd, now = performance.now();
   const app = document.querySelector('[data-testid="stApp"]');
   return sent && got && app && app.dataset.testScriptState === "notRunning"
+    && !document.querySelector('[data-testid="stSkeleton"]')
     && now - Math.max(sent, got) > 100 && (got > sent || now - sent > 1000);
 }"""
 expect.set_options(timeout=1000 * LONG)

@@ -222,6 +222,7 @@ def test_too_long_a_prompt_is_a_sentence_and_the_page_stays_usable(open_app: Cal
     page.get_by_role("textbox", name="Prompt").fill("one two three four " * 2200)
     page.get_by_role("textbox", name="Prompt").press("Control+Enter")
     expect(main(page)).to_contain_text("and the model's context of 8192 leaves 8187")
+    settled(page)
     page.get_by_role("textbox", name="Prompt").fill("What is 1 + 1?")
     page.get_by_role("textbox", name="Prompt").press("Control+Enter")
     expect(main(page).get_by_text(FINISHED)).to_have_count(2)

@@ -24,6 +24,7 @@ def show(page: Page, tab: str) -> None:
 def read_own_text(page: Page, text: str) -> None:
     show(page, "Coordinates")
     main(page).get_by_text("Your own text").first.click()
+    settled(page)
     field = main(page).get_by_role("textbox", name="Your own text")
     field.fill(text)
     field.press("Control+Enter")

@@ -52,7 +52,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
 def page() -> AppTest:
     at = AppTest.from_string(
         "import streamlit as st\nfrom app.fine_tune.all_runs import DISTILLATIONS\n"
-        "from app.runs.all_runs import all_runs_panel\n"
+        "from app.runs.all_runs import all_runs_panel\nfrom app.ui.widgets import news\nnews()\n"
         "all_runs_panel(lambda name: st.session_state.__setitem__('opened', name), DISTILLATIONS)",
         default_timeout=LONG,
     ).run()

@@ -2,7 +2,9 @@
 
 import ast
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -88,3 +90,17 @@ def test_values_from_a_link_are_brought_into_range() -> None:
     assert session.clamped(999, 1, 256) == 256
     assert session.clamped(None, 1, 256) == 1
     assert session.clamped("3", 1, 9) == 3
+
+
+def test_a_result_is_taken_up_by_the_next_run_when_the_first_is_broken_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Streamlit breaks a run off at any touch of the session's state, as soon as the browser asks for another."""
+    state: dict[str, object] = {session.WRITE_JOB: SimpleNamespace(result="a text")}
+    monkeypatch.setattr(session.st, "session_state", state)
+    with suppress(RuntimeError), session.new_result(session.WRITE_JOB) as result:
+        assert result == "a text"
+        raise RuntimeError("broken off")
+    taken = []
+    for _ in range(2):
+        with session.new_result(session.WRITE_JOB) as result:
+            taken.append(result)
+    assert taken == ["a text", None]
