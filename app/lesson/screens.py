@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from app.lesson import charts, numbers, sentences
+from app.lesson.stepper import is_presented
 from app.ui import session
 from app.ui.recorded_texts import recorded_of
 from app.ui.tokens import loss_mask_html
@@ -19,21 +20,32 @@ from spd_core.recipes.evaluation import EvaluationRecipe
 from spd_core.runs.folder import recorded_runs
 
 if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+    from streamlit.delta_generator import DeltaGenerator
+
     from spd_core.subspace.analysis import Analysis
+
+
+def _draw(picture: "DeltaGenerator", figure: "Figure", key: str, alt: str) -> None:
+    """A chart, its type as large as that of the page."""
+    if is_presented():
+        figure.update_layout(font_size=20, height=560)
+    with picture:
+        chart(figure, key=key, alt=alt)
 
 
 def _text(analysis: "Analysis") -> int:
     return int(st.slider("Text", 1, max(len(analysis.examples), 2), 1, key=session.LESSON_TEXT)) - 1
 
 
-def loss_tokens(analysis: "Analysis") -> str:
-    """Step 1: draws its picture, as each of them does, and returns what it shows."""
+def loss_tokens(analysis: "Analysis", picture: "DeltaGenerator") -> str:
+    """Step 1: draws its control here and its picture there, as each of them does, and returns what it shows."""
     encoded = analysis.examples[min(_text(analysis), len(analysis.examples) - 1)]
-    st.html(loss_mask_html(encoded))
+    picture.html(loss_mask_html(encoded))
     return sentences.say_loss(encoded, analysis.provenance)
 
 
-def keys_and_values(analysis: "Analysis") -> str:
+def keys_and_values(analysis: "Analysis", picture: "DeltaGenerator") -> str:
     """Step 2."""
     at = session.selection(analysis)
     encoded = analysis.examples[at.example]
@@ -43,11 +55,11 @@ def keys_and_values(analysis: "Analysis") -> str:
     token = int(st.slider("Token", 0, last, encoded.supervised[0], key=session.LESSON_TOKEN))
     site = analysis.site(at.layer, at.kind)
     held = numbers.token_held(analysis, site, at.example, token)
-    chart(charts.held_figure(held.along, is_dark()), key="chart_held", alt="A bar for each direction of one token")
+    _draw(picture, charts.held_figure(held.along, is_dark()), "chart_held", "A bar for each direction of one token")
     return sentences.say_held(sentences.quoted_token(encoded, token), at.kind, at.layer, site.d_kv, held)
 
 
-def gradients(analysis: "Analysis") -> str:
+def gradients(analysis: "Analysis", picture: "DeltaGenerator") -> str:
     """Step 3."""
     at = session.selection(analysis)
     texts = int(st.slider("Texts", 1, 10, 1, key=session.LESSON_TEXTS))
@@ -58,31 +70,31 @@ def gradients(analysis: "Analysis") -> str:
     names = [sentences.quoted_token(analysis.examples[a], b) for a, b in zip(which, places, strict=True)]
     if not names:
         return ""
-    chart(charts.arrows_figure(xy, names, is_dark()), key="chart_arrows", alt="An arrow for each gradient")
+    _draw(picture, charts.arrows_figure(xy, names, is_dark()), "chart_arrows", "An arrow for each gradient")
     return sentences.say_arrows(xy, names, texts)
 
 
-def directions(analysis: "Analysis") -> str:
+def directions(analysis: "Analysis", picture: "DeltaGenerator") -> str:
     """Step 4."""
     at = session.selection(analysis)
     site = analysis.site(at.layer, at.kind)
     degrees = int(st.slider("Turn the line (degrees)", 0, 180, 60, 5, key=session.LESSON_ANGLE))
     xy, _ = numbers.arrows(analysis, site, len(analysis.examples), False)
-    chart(charts.line_figure(xy, degrees, is_dark()), key="chart_line", alt="Gradients as points, and a line")
+    _draw(picture, charts.line_figure(xy, degrees, is_dark()), "chart_line", "Gradients as points, and a line")
     return sentences.say_line(analysis.sites[site].values, degrees)
 
 
-def projection(analysis: "Analysis") -> str:
+def projection(analysis: "Analysis", picture: "DeltaGenerator") -> str:
     """Step 5."""
     at = session.selection(analysis)
     rank = min(session.chosen_rank(analysis.d_kv), analysis.kept_directions)
     points = numbers.inside_and_outside(analysis, analysis.site(at.layer, at.kind), rank)
     strength = float(st.slider("Strength", 0.0, 1.0, 0.0, 0.05, key=session.LESSON_STRENGTH))
-    chart(charts.moved_figure(points, strength, is_dark()), key="chart_moved", alt="Every token as a point")
+    _draw(picture, charts.moved_figure(points, strength, is_dark()), "chart_moved", "Every token as a point")
     return sentences.say_moved(points, strength, at.kind)
 
 
-def text_that_changes(analysis: "Analysis") -> str:
+def text_that_changes(analysis: "Analysis", picture: "DeltaGenerator") -> str:
     """Step 6."""
     found = list(recorded_of(analysis.name))
     if not found:
@@ -91,14 +103,14 @@ def text_that_changes(analysis: "Analysis") -> str:
     telling = next((at for at, one in enumerate(found, 1) if len({lane.text for lane in one.lanes}) > 1), 1)
     number = int(st.segmented_control("Prompt", range(1, len(found) + 1), default=telling, required=True) or telling)
     one = found[number - 1]
-    st.text(one.prompt)
-    for column, lane in zip(st.columns(len(one.lanes[:3])), one.lanes[:3], strict=True):
+    picture.text(one.prompt)
+    for column, lane in zip(picture.columns(len(one.lanes[:3])), one.lanes[:3], strict=True):
         column.markdown(f"**{escaped(lane.label)}**")
         column.text(lane.text.strip())
     return sentences.say_texts(one, numbers.others_differ(found), len(found))
 
 
-def whether_it_helped(analysis: "Analysis") -> str:
+def whether_it_helped(analysis: "Analysis", picture: "DeltaGenerator") -> str:
     """Step 7: the recorded evaluation, whatever it shows."""
     run = next((run for run in recorded_runs() if isinstance(run.record.recipe, EvaluationRecipe)), None)
     if run is None:
@@ -111,7 +123,7 @@ def whether_it_helped(analysis: "Analysis") -> str:
     )
     claims = [claim for (_, of), claim in table.claims.items() if of == name]
     own = table.claims.get(("spd", str(name)), claims[0])
-    chart(charts.claims_figure(claims, own.subject, is_dark()), key="chart_claims", alt="Differences with intervals")
+    _draw(picture, charts.claims_figure(claims, own.subject, is_dark()), "chart_claims", "Differences with intervals")
     return sentences.say_claim(own)
 
 
@@ -126,7 +138,7 @@ class LessonStep:
 
     title: str
     tries: str
-    draw: "Callable[[Analysis], str]"
+    draw: "Callable[[Analysis, DeltaGenerator], str]"
     formula: str
     question: str
     answer: str
@@ -176,24 +188,31 @@ STEPS = (
 
 
 def draw_step(analysis: "Analysis", step: LessonStep) -> None:
-    """One screen: what the picture shows, what to try, the picture, the formula and the hidden answer."""
-    told = st.container()
-    st.markdown(f"**To try:** {step.tries}")
+    """One screen: what the picture shows and what to try beside it; the question and the formula, both folded."""
+    beside, picture = st.columns([2, 3], gap="large")
+    with beside:
+        told = st.container()
+        st.markdown(f"**To try:** {step.tries}")
+        said = _drawn(analysis, step, picture)
+    if said:
+        with told:
+            draw_verdict(said)
+    asked, formula = st.columns([2, 3], gap="large")
+    with asked.expander(f"**{step.question}**"):
+        st.markdown(step.answer)
+    with formula.expander("The formula"):
+        st.latex(step.formula)
+
+
+def _drawn(analysis: "Analysis", step: LessonStep, picture: "DeltaGenerator") -> str:
+    """Draws control and picture, or says what is missing; returns what the picture shows."""
     if step.needs_tokens and analysis.kept_directions < 2:
         st.info(no_tokens(analysis))
     elif not analysis.examples:
         st.info("This capture kept no texts. Switch to a recorded one.")
     else:
         try:
-            said = step.draw(analysis)
+            return step.draw(analysis, picture)
         except InputError as error:
             st.info(escaped(str(error)))
-        else:
-            if said:
-                with told:
-                    draw_verdict(said)
-    with st.expander("The formula"):
-        st.latex(step.formula)
-    st.markdown(f"**{step.question}**")
-    with st.expander("Show the answer"):
-        st.markdown(step.answer)
+    return ""

@@ -61,8 +61,8 @@ RUN, RUNS_VIEW, RUN_PART, LOSS_AXIS = "run", "runs_view", "part", "loss_axis"
 # In the URL: Evaluation
 EVALUATION_RUN, EVALUATIONS_VIEW = "evaluation", "evaluations_view"
 
-# In the URL, written by How it works: its step
-LESSON_STEP = "step"
+# In the URL, written by How it works: its step, and whether it is presented
+LESSON_STEP, PRESENTED = "step", "present"
 # In the URL: Library
 LIBRARY_VIEW, LIBRARY_RECORDED = "library_view", "with_recorded"
 
@@ -137,6 +137,7 @@ NOTES_OPEN, NOTE_SEARCH, NOTE_NEWS, NEWS = "notes_open", "note_search", "note_ne
 
 LESSON_TEXT, LESSON_TOKEN, LESSON_TEXTS, LESSON_ASIDE = "lesson_text", "lesson_token", "lesson_texts", "lesson_aside"
 LESSON_ANGLE, LESSON_STRENGTH = "lesson_angle", "lesson_strength"
+LESSON_STEPPER = "lesson_stepper"
 
 # Parts of pages that other pages lead to
 TURN_TO, GO_TO, COMPARE_NEXT, TAGS_CHANGED = "turn_to", "go_to", "compare_next", "tags_changed"

@@ -1,10 +1,10 @@
-"""Previous and Next, with the keys K and J: every press counts, however fast one follows the other.
+"""Previous and Next, with the keys K and J and those that a page adds: presses count, however fast they follow.
 
 Presses of a button that come while a page is drawn are one press to Streamlit. So the browser counts those of the keys,
 and says how many there were.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import streamlit as st
@@ -18,8 +18,17 @@ _COMPONENT = st.components.v2.component(
 )
 
 
-def step_buttons(at: int, count: int, step: Callable[[int], object]) -> None:
-    """Both buttons, at place `at` of `count`; `step` is told how many to go on, from where it stands by then."""
+ARROWS: Mapping[str, int] = {"ArrowLeft": -1, "ArrowRight": 1}
+CLICKER: Mapping[str, int] = {"PageUp": -1, "PageDown": 1}
+"""What a presenter's remote control sends."""
+
+
+def step_buttons(at: int, count: int, step: Callable[[int], object], keys: Mapping[str, int] | None = None) -> None:
+    """Both buttons, at place `at` of `count`; `step` is told how many to go on, from where it stands by then.
+
+    Args:
+        keys: how far further keys lead, by what browsers call them.
+    """
     st.session_state.pop(session.STEPPED, None)
 
     def go(by: int) -> None:
@@ -29,7 +38,9 @@ def step_buttons(at: int, count: int, step: Callable[[int], object]) -> None:
     for label, key, by in (("Previous", "K", -1), ("Next", "J", 1)):
         st.button(label, shortcut=key, disabled=not 0 <= at + by < count, on_click=go, args=(by,))
     with st.container(key="step_keys_box"):
-        _COMPONENT(key=session.STEP_KEYS, on_pressed_change=lambda: go(_take(*_pressed())))
+        _COMPONENT(
+            key=session.STEP_KEYS, data={"keys": dict(keys or {})}, on_pressed_change=lambda: go(_take(*_pressed()))
+        )
 
 
 def stepping() -> bool:

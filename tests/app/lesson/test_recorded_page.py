@@ -47,10 +47,20 @@ def opened(step: int, **state: object) -> AppTest:
 
 
 def test_the_text_opens_on_a_prompt_that_projecting_changes() -> None:
-    raw, projected = opened(6).columns[-3:-1]
-    assert raw.markdown[0].value == "**Raw**"
-    assert projected.markdown[0].value == "**Projected**"
-    assert raw.text[0].value != projected.text[0].value
+    texts = {one.markdown[0].value: one.text[0].value for one in opened(6).columns if len(one.text) == 1}
+    assert set(texts) == {"**Raw**", "**Projected**", "**Random subspace**"}
+    assert texts["**Raw**"] != texts["**Projected**"]
+
+
+def test_a_presented_step_has_a_way_out_and_no_list_of_steps() -> None:
+    at = AppTest.from_file(str(ROOT / "pages" / "how_it_works.py"), default_timeout=LONG)
+    at.query_params[session.PRESENTED] = "1"
+    at.run()
+    assert [one.label for one in at.button if one.label in ("Present", "Leave")] == ["Leave"]
+    assert not at.get("button_group")
+    next(one for one in at.button if one.label == "Leave").click().run()
+    assert session.PRESENTED not in at.query_params
+    assert at.get("button_group")
 
 
 def test_nothing_is_said_to_shrink_before_the_strength_is_raised() -> None:

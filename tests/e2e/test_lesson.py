@@ -1,0 +1,77 @@
+"""How it works in a browser: its steps by click, key and link; presented by keyboard; on a phone; axe."""
+
+import re
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from app.lesson.screens import STEPS
+from tests.e2e.steps import accessible, main, settled
+
+pytestmark = pytest.mark.builtin
+LESSON = "/how-it-works"
+SMALL, LARGE = "16px", "20.49px"
+"""The type of the page, and 1.5% of a width of 1366 pixels."""
+
+
+def shows(page: Page, step: int) -> None:
+    """Wait for a step: its heading, what it says, and its address."""
+    expect(main(page).get_by_role("heading", level=2)).to_have_text(f"{step} of 7 · {STEPS[step - 1].title}")
+    expect(page).to_have_url(re.compile(rf"[?&]step={step}(&|$)"))
+    settled(page)
+
+
+def test_steps_by_name_button_and_key(open_app: Callable[..., Page]) -> None:
+    page = open_app(LESSON)
+    shows(page, 1)
+    steps = main(page).get_by_role("radio")
+    expect(steps).to_have_count(7)
+    steps.filter(has_text="Directions").click()
+    shows(page, 4)
+    expect(steps.nth(3)).to_be_checked()
+    main(page).get_by_role("button", name="Next").click()
+    shows(page, 5)
+    page.keyboard.press("k")
+    shows(page, 4)
+    for _ in range(2):
+        page.keyboard.press("ArrowLeft")
+    shows(page, 2)
+    page.keyboard.press("ArrowRight")
+    shows(page, 3)
+
+
+def test_presented_by_keyboard_alone(open_app: Callable[..., Page]) -> None:
+    page = open_app(LESSON + "?step=2")
+    shows(page, 2)
+    page.keyboard.press("p")
+    expect(page).to_have_url(re.compile("present=1(&|$)"))
+    for outside in (page.get_by_test_id("stHeader"), main(page).get_by_role("heading", level=1)):
+        expect(outside).to_be_hidden()
+    expect(page.locator("html")).to_have_css("font-size", LARGE)
+    settled(page)
+    page.keyboard.press("ArrowRight")
+    shows(page, 3)
+    page.keyboard.press("PageDown")  # as a remote control sends it
+    shows(page, 4)
+    page.reload()
+    shows(page, 4)
+    expect(page.get_by_test_id("stHeader")).to_be_hidden()
+    page.keyboard.press("Escape")
+    expect(page.get_by_test_id("stHeader")).to_be_visible()
+    expect(page.locator("html")).to_have_css("font-size", SMALL)
+    expect(page).not_to_have_url(re.compile("present="))
+    shows(page, 4)
+
+
+@pytest.mark.parametrize("step", range(1, 8))
+def test_axe_and_a_phone(open_app: Callable[..., Page], step: int) -> None:
+    page = open_app(f"{LESSON}?step={step}", color_scheme="light")
+    shows(page, step)
+    accessible(page, f"How it works, step {step}")
+
+
+def test_axe_presented(open_app: Callable[..., Page]) -> None:
+    page = open_app(f"{LESSON}?step=3&present=1", color_scheme="light")
+    shows(page, 3)
+    accessible(page, "How it works, presented")
