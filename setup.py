@@ -6,7 +6,13 @@ setup(
     packages=[*find_namespace_packages(include=["spd_core*", "app*"]), "spd_core.assets"],
     package_dir={"spd_core.assets": "assets"},
     package_data={
-        "spd_core.assets": ["capabilities/**", "demo/**", "slurm/**", "templates/**"],  # screenshots are the README's
+        "spd_core.assets": [
+            "capabilities/**",
+            "demo/**",
+            "plotly/**",
+            "slurm/**",
+            "templates/**",
+        ],  # screenshots are the README's
         "app": ["icon.svg", "back.js", "phone_menu.js", "*/*.css", "*/*.js", ".streamlit/config.toml"],
     },
 )

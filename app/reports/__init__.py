@@ -1,0 +1,1 @@
+"""Reports: a page's results, or a whole study, as one HTML file that anybody can open."""
