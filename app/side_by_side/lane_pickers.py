@@ -46,11 +46,18 @@ def pick_base(analysis: "Analysis", sweep: bool) -> LaneSpec:
         0.05,
         key=session.STRENGTH,
         bind="query-params",
+        persist_state="session",
         disabled=sweep,
         help="K + α(K P − K), and the same for V: 0 leaves the model alone, 1 is the paper's hard projection.",
     )
     kinds = st.segmented_control(
-        "Project", tuple(KINDS), default="keys and values", required=True, key=session.PROJECTS, bind="query-params"
+        "Project",
+        tuple(KINDS),
+        default="keys and values",
+        required=True,
+        key=session.PROJECTS,
+        bind="query-params",
+        persist_state="session",
     )
     chosen = st.multiselect(
         "Layers", analysis.layers, key=session.LANE_LAYERS, persist_state="session", placeholder="all captured layers"
@@ -77,13 +84,24 @@ def pick_specs(analysis: "Analysis", base: LaneSpec) -> tuple[LaneSpec, ...]:
         selection_mode="multi",
         key=session.MORE_LANES,
         bind="query-params",
+        persist_state="session",
         help="**complement**: everything but the subspace. **random subspace**: one of equal rank, drawn evenly from "
         "all: a difference that it makes too is no evidence for the capability.",
     )
     with row.popover("More lanes", icon=":material/add:", help="Other ranks, strengths and capabilities"):
-        ranks = st.text_input("Other ranks", key=session.MORE_RANKS, bind="query-params", placeholder="such as 24, 48")
+        ranks = st.text_input(
+            "Other ranks",
+            key=session.MORE_RANKS,
+            bind="query-params",
+            persist_state="session",
+            placeholder="such as 24, 48",
+        )
         strengths = st.text_input(
-            "Other strengths", key=session.MORE_STRENGTHS, bind="query-params", placeholder="such as 0.25, 0.5"
+            "Other strengths",
+            key=session.MORE_STRENGTHS,
+            bind="query-params",
+            persist_state="session",
+            placeholder="such as 0.25, 0.5",
         )
         names = [name for name in session.analysis_names() if name != analysis.name]
         others = st.multiselect(
@@ -101,6 +119,7 @@ def pick_specs(analysis: "Analysis", base: LaneSpec) -> tuple[LaneSpec, ...]:
             0,
             key=session.RANDOM_SEED,
             bind="query-params",
+            persist_state="session",
             disabled=RANDOM not in (more or []),
             help="The same seed draws the same subspace again.",
         )
@@ -134,6 +153,7 @@ def pick_distilled(analysis: "Analysis") -> list[str]:
         tuple(cards),
         key=session.DISTILLED,
         bind="query-params",
+        persist_state="session",
         format_func=label,
         on_change=state.pop,
         args=(session.LOST_MODELS, None),
@@ -168,8 +188,10 @@ def pick_grid(analysis: "Analysis") -> Grid:
     d_kv = analysis.d_kv
     usual = ", ".join(str(max(d_kv * part // 8, 1)) for part in (1, 2, 4, 6))
     left, right = st.columns(2)
-    ranks = left.text_input("Ranks", usual, key=session.SWEEP_RANKS, bind="query-params")
-    strengths = right.text_input("Strengths", "0.25, 0.5, 0.75, 1", key=session.SWEEP_STRENGTHS, bind="query-params")
+    ranks = left.text_input("Ranks", usual, key=session.SWEEP_RANKS, bind="query-params", persist_state="session")
+    strengths = right.text_input(
+        "Strengths", "0.25, 0.5, 0.75, 1", key=session.SWEEP_STRENGTHS, bind="query-params", persist_state="session"
+    )
     grid = sweep_grid(parse_ranks(ranks or "", d_kv), parse_strengths(strengths or ""))
     caption(f"{len(grid.ranks) * len(grid.strengths)} cells and raw, eight at a time")
     return grid

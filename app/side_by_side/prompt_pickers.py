@@ -56,6 +56,7 @@ def pick_mode() -> tuple[PromptStyle, str]:
         required=True,
         key=session.MODE,
         bind="query-params",
+        persist_state="session",
         width="content",
         help=f"**{LANES}**: up to {MOST_LANES} lanes in one batch. **{SWEEP}**: every rank with every strength.",
     )
@@ -66,6 +67,7 @@ def pick_mode() -> tuple[PromptStyle, str]:
         required=True,
         key=session.PROMPT_STYLE,
         bind="query-params",
+        persist_state="session",
         format_func=lambda name: _STYLES.get(name, "template"),
         width="content",
         help="**template**: the capability's own. **chat**: the model's chat template. **as it is**: only your text.",
@@ -142,19 +144,30 @@ def pick_sampling() -> Sampling:
         required=True,
         key=session.CHOICE,
         bind="query-params",
+        persist_state="session",
         help="greedy: always the most probable token.",
     )
     greedy = choice == "greedy"
     temperature, top_p = _pick_chance(greedy)
-    tokens = st.number_input("Max new tokens", 1, 2048, 128, key=session.NEW_TOKENS, bind="query-params")
+    tokens = st.number_input(
+        "Max new tokens", 1, 2048, 128, key=session.NEW_TOKENS, bind="query-params", persist_state="session"
+    )
     seed = st.number_input(
-        "Seed", 0, 2**31 - 1, 0, key=session.SEED, bind="query-params", help="The same seed writes the same text again."
+        "Seed",
+        0,
+        2**31 - 1,
+        0,
+        key=session.SEED,
+        bind="query-params",
+        persist_state="session",
+        help="The same seed writes the same text again.",
     )
     same = st.toggle(
         "Shared randomness",
         True,
         key=session.SAME_NOISE,
         bind="query-params",
+        persist_state="session",
         disabled=greedy,
         help="On: all lanes draw with the same random numbers, so their texts differ only where their probabilities "
         "differ enough. Off: each lane draws its own.",
@@ -178,6 +191,7 @@ def _pick_chance(greedy: bool) -> tuple[float, float]:
         0.05,
         key=session.TEMPERATURE,
         bind="query-params",
+        persist_state="session",
         disabled=greedy,
         help="Below 1 likely tokens become likelier, above 1 unlikely ones.",
     )
@@ -189,6 +203,7 @@ def _pick_chance(greedy: bool) -> tuple[float, float]:
         0.05,
         key=session.TOP_P,
         bind="query-params",
+        persist_state="session",
         disabled=greedy,
         help="Only the likeliest tokens that have this probability together can be drawn; 1 leaves all.",
     )

@@ -19,10 +19,15 @@ if TYPE_CHECKING:
 
 
 def pick_request(analysis: "Analysis", prompt: str, answer: str | None) -> WriteRequest | None:
-    """All settings, in a drawer; None with the reason on the page when they cannot be used."""
-    with st.expander(
+    """All settings, in a drawer; None with the reason on the page when they cannot be used.
+
+    The browser builds what lies in a closed expander, but not what lies in a closed popover: until the drawer opens,
+    its widgets lie in one, where they have their values and cost nothing.
+    """
+    drawer = st.expander(
         "Lanes, projection and sampling", icon=":material/tune:", key=session.SETTINGS_OPEN, on_change="rerun"
-    ) as drawer:
+    )
+    with drawer if drawer.open else drawer.popover("Opens with the drawer"):
         style, mode = prompt_pickers.pick_mode()
         lanes = st.container()
         left, right = st.columns(2, gap="large")
