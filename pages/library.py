@@ -5,13 +5,15 @@ import streamlit as st
 from app.library import incoming, shelf_list, trash
 from app.ui import session
 from app.ui.header import header
+from app.ui.links import follow
 from app.ui.widgets import caption, escaped
 from spd_core.storage import spd_home
 
-KEPT, IMPORT, TRASH = "Everything kept", "Import a bundle", "Trash"
+KEPT, IMPORT, TRASH = "Everything kept", session.IMPORT_BUNDLE, "Trash"
 
 header("Library", "What have I got, and can I hand it on?", page=session.LIBRARY)
 session.take_turn(session.LIBRARY_VIEW)
+follow(session.LIBRARY_VIEW, (KEPT, IMPORT, TRASH))
 part = st.segmented_control(
     "Part of the page",
     (KEPT, IMPORT, TRASH),

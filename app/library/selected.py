@@ -12,12 +12,11 @@ from app.ui import session
 from app.ui.tables import table_html
 from app.ui.widgets import caption, counted, download, escaped, failure
 from spd_core.errors import InputError, SpdError
-from spd_core.library.bundle import bundled_things, bundles_folder, write_bundle
+from spd_core.library.bundle import bundle_bytes, bundled_things
 from spd_core.library.labels import Label, write_label
 from spd_core.library.shelf import Shelf
 from spd_core.library.things import Ref, Thing
 from spd_core.library.trash import move_to_trash
-from spd_core.storage import new_name
 
 if TYPE_CHECKING:
     from streamlit.delta_generator import DeltaGenerator
@@ -68,19 +67,10 @@ def _export(selected: Sequence[Thing], shelf: Shelf) -> None:
     along = f" {counted(more, 'thing')} that they stand on come along." if more else ""
     download(
         f"Export bundle ({len(held)})" if more else "Export bundle",
-        lambda: _bundle(refs),
+        lambda: bundle_bytes(refs),
         f"{refs[0].name.replace('/', '-')[:60]}.zip",
         help=f"One zip to hand on: {brings}{along}",
     )
-
-
-def _bundle(refs: Sequence[Ref]) -> bytes:
-    """The bundle as bytes; it is written beside the exports, and taken away again."""
-    path = write_bundle(refs, bundles_folder() / f"{new_name('download')}.zip")
-    try:
-        return path.read_bytes()
-    finally:
-        path.unlink()
 
 
 # --- deleting --------------------------------------------------------------------------------------------------------

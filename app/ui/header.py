@@ -18,6 +18,7 @@ from app.ui.widgets import (
     counted,
     delete_button,
     distinct_labels,
+    download,
     escaped,
     failure,
     gib,
@@ -55,11 +56,7 @@ def header(
             _words_button()
             _device_button()
     strip = st.container(key="strip") if page is None else None
-    try:
-        analysis = session.in_hand()
-    except InputError as error:
-        failure("What the link names cannot be opened:", f"{error}. A recorded capture is shown instead.")
-        analysis = _recorded()
+    analysis = _in_hand(told=page is None)
     if strip is not None:
         with strip:
             _strip(analysis)
@@ -69,13 +66,31 @@ def header(
     return analysis
 
 
-def _recorded() -> "Analysis | None":
-    """The recorded capture that is there without any choice; None, with the reason, when its files are damaged."""
+def _in_hand(told: bool) -> "Analysis | None":
+    """The capture in hand; `told` says on the page why it is not the one that was asked for, or there is none."""
+    analysis, damaged = None, ""
     try:
-        return session.in_hand()
+        analysis = session.in_hand()
     except InputError as error:
-        failure("The recorded capture cannot be opened:", f"{error}. Reinstall SPD Lab, or capture your own.")
-        return None
+        damaged = str(error)
+    if not told:
+        return analysis
+    wanted = session.wanted()
+    if wanted is not None:
+        instead = "" if damaged else " A recorded capture is shown until it is here."
+        failure("What the link names cannot be opened:", f"{wanted.reason}.{instead}")
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.page_link(
+                session.LIBRARY,
+                label="Import a bundle that holds it",
+                icon=":material/inventory_2:",
+                query_params={session.LIBRARY_VIEW: session.IMPORT_BUNDLE},
+            )
+            if analysis is not None:
+                st.button("Use the recorded capture", on_click=session.take_in_hand, args=(analysis.name,))
+    if damaged:
+        failure("The recorded capture cannot be opened:", f"{damaged}. Reinstall SPD Lab, or capture your own.")
+    return analysis
 
 
 def _strip(analysis: "Analysis | None") -> None:
@@ -174,6 +189,9 @@ def _switch(analysis: "Analysis | None") -> None:
         session.take_in_hand(chosen)
         st.rerun()
     own = chosen not in recorded_captures() and "/" not in chosen  # a run's own goes with its run
+    if own:
+        with row:
+            _bundle(chosen)
     delete_button(
         "Delete", capture_label(chosen), row, delete=lambda: _delete(chosen, chosen == analysis.name), disabled=not own
     )
@@ -185,6 +203,19 @@ def _switch(analysis: "Analysis | None") -> None:
     if (layer, kind, direction - 1) != (at.layer, at.kind, at.direction):
         session.select(layer=layer, kind=kind, direction=int(direction) - 1)
         st.rerun()
+
+
+def _bundle(name: str) -> None:
+    """A page's address opens the same view where the capture is, so that it can be sent along."""
+
+    def make() -> bytes:
+        from spd_core.library.bundle import bundle_bytes
+        from spd_core.library.things import Ref
+
+        return bundle_bytes([Ref("capture", name)])
+
+    told = "A page's address opens the same view wherever this capture is. Send its bundle along: Library imports it."
+    download("Bundle for links", make, f"{name}.zip", help=told)
 
 
 def _delete(name: str, held: bool) -> None:

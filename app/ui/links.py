@@ -14,23 +14,12 @@ if TYPE_CHECKING:
     from spd_core.subspace.analysis import Analysis
 
 
-_IN_HAND = (
-    session.CAPTURE,
-    session.LAYER,
-    session.KIND,
-    session.DIRECTION,
-    session.EXAMPLE,
-    session.TOKEN,
-    session.RANK,
-)
-
-
 def read_link() -> None:
     """On a session's first run: take over what the link says; senseless values are left to the clamping."""
     if session.LINK_READ in st.session_state:
         return
     st.session_state[session.LINK_READ] = True
-    for key in _IN_HAND:
+    for key in (session.CAPTURE, *session.SELECTION):
         text = st.query_params.get(key)
         if text is None:
             continue
@@ -41,7 +30,9 @@ def read_link() -> None:
 
 
 def write_link(analysis: "Analysis") -> None:
-    """Bring the URL up to date, so that it can be copied."""
+    """Bring the URL up to date, so that it can be copied; it stays while what it names is waited for."""
+    if session.wanted() is not None:
+        return
     selected = session.selection(analysis)
     values = {
         session.CAPTURE: analysis.name,

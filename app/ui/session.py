@@ -5,7 +5,7 @@ name is never one of them: opening a link must not send, load or reveal anything
 """
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -35,6 +35,7 @@ LESSON = _PAGES / "how_it_works.py"
 # In the URL of every page, written by the shell: what is in hand, and the selection
 CAPTURE, LAYER, KIND, DIRECTION, EXAMPLE, TOKEN = "capture", "layer", "kind", "direction", "text", "token"
 RANK = "rank"
+SELECTION = (LAYER, KIND, DIRECTION, EXAMPLE, TOKEN, RANK)
 
 # In the URL: Home
 CAPABILITY, LOSS, STYLE = "capability", "loss", "style"
@@ -134,6 +135,7 @@ PICK_LAYER, PICK_KIND, PICK_DIRECTION, PICK_EXAMPLE = "pick_layer", "pick_kind",
 PLACE_SHOWN, CELL_SHOWN, TEXT_TROUBLE, LINK_READ = "place_shown", "cell_shown", "text_trouble", "link_read"
 TAKEN_OVER, CONTRAST_WITH, CONTRAST_MAP = "taken_over", "contrast_with", "contrast_map"
 NOTES_OPEN, NOTE_SEARCH, NOTE_NEWS, NEWS = "notes_open", "note_search", "note_news", "news"
+WANTED = "wanted"
 
 LESSON_TEXT, LESSON_TOKEN, LESSON_TEXTS, LESSON_ASIDE = "lesson_text", "lesson_token", "lesson_texts", "lesson_aside"
 LESSON_ANGLE, LESSON_STRENGTH = "lesson_angle", "lesson_strength"
@@ -141,6 +143,7 @@ LESSON_STEPPER = "lesson_stepper"
 
 # Parts of pages that other pages lead to
 TURN_TO, GO_TO, COMPARE_NEXT, TAGS_CHANGED = "turn_to", "go_to", "compare_next", "tags_changed"
+IMPORT_BUNDLE = "Import a bundle"
 THIS_RUN, THIS_EVALUATION, ENERGY_SHARES = "This run", "This evaluation", "Energy shares"
 
 # What keys begin with where there are several: of a form's or a list's widgets, of a run that is watched, …
@@ -194,26 +197,56 @@ def take_in_hand(name: str, *, keep_rank: bool = False) -> None:
     one rank (`keep_rank`).
     """
     st.session_state[CAPTURE] = name
+    st.session_state.pop(WANTED, None)
     for key in (RANK_SLIDER,) if keep_rank else (RANK, RANK_SLIDER):
         st.session_state.pop(key, None)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What was asked for and cannot be opened: until it can, or something else is chosen, a recorded one is shown.
+
+    Attributes:
+        name: of the capture.
+        reason: why it cannot be opened.
+        selection: what was asked for with it; it means nothing on another capture.
+    """
+
+    name: str
+    reason: str
+    selection: Mapping[str, Any]
+
+
+def wanted() -> Wanted | None:
+    """The capture that is waited for, if any."""
+    return cast("Wanted | None", st.session_state.get(WANTED))
 
 
 def in_hand() -> "Analysis | None":
     """The analysis in hand: the last capture, or what a link or the user chose, else a recorded one.
 
+    One that cannot be opened is `wanted` from then on; it is opened as soon as it is here.
+
     Raises:
-        InputError: a name that nothing is saved under, or damaged files; the next call gives a recorded one.
+        InputError: the recorded one is damaged.
     """
     _take_results()
-    name = st.session_state.get(CAPTURE)
-    if name is None:
-        recorded = recorded_captures()
-        return load_saved(recorded[0]) if recorded else None
-    try:
-        return open_analysis(name)
-    except InputError:
-        del st.session_state[CAPTURE]
-        raise
+    state, waiting = st.session_state, wanted()
+    name = state.get(CAPTURE) or (waiting and waiting.name)
+    if name:
+        try:
+            found = open_analysis(name)
+        except InputError as error:
+            if CAPTURE in state:
+                state[WANTED] = Wanted(name, str(error), {key: state.pop(key) for key in SELECTION if key in state})
+                del state[CAPTURE]
+        else:
+            if CAPTURE not in state and waiting:
+                state.update({**waiting.selection, CAPTURE: name})
+                del state[WANTED]
+            return found
+    recorded = recorded_captures()
+    return load_saved(recorded[0]) if recorded else None
 
 
 def _take_results() -> None:

@@ -72,6 +72,19 @@ def write_bundle(refs: Iterable[Ref], path: Path | None = None, *, overwrite: bo
     return target
 
 
+def bundle_bytes(refs: Iterable[Ref]) -> bytes:
+    """The same zip in memory; it is written beside the exports, and taken away again.
+
+    Raises:
+        InputError, StorageError: as `write_bundle`.
+    """
+    path = write_bundle(refs, bundles_folder() / f"{new_name('download')}.zip")
+    try:
+        return path.read_bytes()
+    finally:
+        path.unlink()
+
+
 def bundled_things(shelf: Shelf, chosen: Iterable[Ref]) -> list[Thing]:
     """What a bundle of some things would hold, the chosen ones first; raises `InputError` as `write_bundle`."""
     wanted = list(chosen)

@@ -111,9 +111,24 @@ def test_an_unknown_capture_in_a_link_is_a_sentence_and_a_recorded_one_is_shown(
     (error,) = at.error
     said = error.value.replace("\\", "")
     assert name in said
-    assert "A recorded capture is shown instead" in said
+    assert "A recorded capture is shown until it is here" in said
     assert "arithmetic" in strip(at)
-    assert not at.run().error, "said once"
+    assert link(at)["capture"] == name, "the address still says what is needed"
+    button(at, "Use the recorded capture").click().run()  # type: ignore[attr-defined]
+    assert not at.error
+    assert link(at)["capture"] == "arithmetic"
+
+
+def test_a_capture_that_a_link_needs_is_opened_as_soon_as_it_is_here(home: Path) -> None:
+    name = "20261124-071800-mine-ab12"
+    at = opened(capture=name, layer="15", kind="key", direction="7", text="3", token="5", rank="20")
+    assert at.error
+    assert "rank 96 of 192 · selected: **layer 29 value, direction 1**" in strip(at), "it was meant of another capture"
+    own(home, name)
+    at.run()
+    assert not at.error
+    assert "yours" in strip(at)
+    assert "rank 20 of 192 · selected: **layer 15 key, direction 7**" in strip(at)
 
 
 def test_a_capture_of_a_run_can_be_in_hand(home: Path) -> None:
