@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import plotly
 
-from app.attributions import point_cloud
 from app.attributions.geometry import MOST_POINTS
 from app.attributions.geometry_charts import cloud_figure
 from app.attributions.grouping import CLASS, grouped
-from app.attributions.point_cloud import Axis, cloud_data
+from app.ui import point_cloud
+from app.ui.point_cloud import Axis, cloud_data
 from benchmarks.machine import describe, ratios, report
 from spd_core.attribution.geometry import GRADIENTS, OUTSIDE, points_of
 from spd_core.attribution.geometry_verdict import separation

@@ -11,12 +11,12 @@ from app.attributions.asking import latest_result, start_button
 from app.attributions.calibration_texts import LETTER, direction_file_name
 from app.attributions.geometry_charts import cloud_figure
 from app.attributions.grouping import CLASS, COLOURS, IN_PLURAL, RIGHT, UNKNOWN, grouped
-from app.attributions.point_cloud import Axis, Grouped, cloud_data, point_cloud
 from app.attributions.recorded_probes import recorded_probes
 from app.attributions.token_tables import COLUMNS, readable_table
 from app.jobs.requests import RightRequest, same_capture
 from app.ui import links, session
 from app.ui.direction_names import names_of
+from app.ui.point_cloud import Axis, Grouped, cloud_data, point_cloud
 from app.ui.session import Selection
 from app.ui.tables import to_csv
 from app.ui.tokens import drawn_token

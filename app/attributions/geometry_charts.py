@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from app.attributions.point_cloud import Axis, Grouped
 from app.ui.figures import GRID, Drawing, build_figure, plotly_text
+from app.ui.point_cloud import Axis, Grouped
 from spd_core.attribution.geometry import Points
 
 if TYPE_CHECKING:

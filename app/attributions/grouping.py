@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from app.attributions.charts import ROLE_COLOURS
-from app.attributions.point_cloud import SHAPES, STEPS, Grouped, Look
 from app.ui.figures import KEY, LANE_COLOURS, MUTED, TEXT_COLOURS, VALUE
+from app.ui.point_cloud import SHAPES, STEPS, Grouped, Look
 from spd_core.attribution.geometry import CLASSES, NUMBER, SIGN, SPACE, SPECIAL, WORD, token_class
 from spd_core.attribution.tables import ASIDE, LOSS, OTHER, ROLES
 from spd_core.subspace.spectrum import Floats

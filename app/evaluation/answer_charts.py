@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from app.evaluation.set_panels import row_label, set_title
 from app.ui.figures import KEY, MUTED, Drawing, build_figure, plotly_text
+from app.ui.set_panels import row_label, set_title
 from spd_core.evaluation.table import Answered, Column, Table
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import Any
 
 import streamlit as st
 
-from app.evaluation.set_panels import compared_sets, interval_text, items_changed, set_title
+from app.ui.set_panels import compared_sets, interval_text, items_changed, set_title
 from app.ui.widgets import caption, counted, escaped
 from spd_core.evaluation.claims import Claim, Control, p_text
 from spd_core.evaluation.contamination import seen_items

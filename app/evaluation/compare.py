@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from app.evaluation import pair_charts
-from app.evaluation.open_tables import table_of
 from app.runs.listed import ListedRun, run_label, run_title
 from app.ui import session
+from app.ui.open_tables import table_of
 from app.ui.tables import table_html
 from app.ui.widgets import caption, chart, counted, distinct_labels, escaped, is_dark
 from spd_core.evaluation.compared import shared_cells

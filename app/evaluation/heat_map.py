@@ -3,9 +3,9 @@
 import textwrap
 from typing import TYPE_CHECKING
 
-from app.evaluation.difference_charts import claim_hover
-from app.evaluation.set_panels import compared_sets, row_label, set_title
+from app.ui.difference_charts import claim_hover
 from app.ui.figures import INK, KEY, VALUE, Drawing, build_figure, plotly_text
+from app.ui.set_panels import compared_sets, row_label, set_title
 from spd_core.evaluation.claims import Claim
 from spd_core.evaluation.report import MARKS, shown_change
 from spd_core.evaluation.table import Column, Table

@@ -8,8 +8,8 @@ import streamlit as st
 
 from app.evaluation import one_item
 from app.evaluation.item_pairs import Pair, filtered, filters, paired_items, table_rows
-from app.evaluation.set_panels import answered_sets, set_title
 from app.ui import links, session
+from app.ui.set_panels import answered_sets, set_title
 from app.ui.stepping import step_buttons
 from app.ui.widgets import caption, counted, distinct_labels, escaped
 from spd_core.evaluation.table import Answered, Table

@@ -4,9 +4,9 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from app.evaluation.difference_charts import LEAST_NATS, LEAST_POINTS, LOOKS
-from app.evaluation.set_panels import interval_bars, interval_text, named_once, on_panel, stacked_panels, upright_line
+from app.ui.difference_charts import LEAST_NATS, LEAST_POINTS, LOOKS
 from app.ui.figures import INK, Drawing, build_figure, plotly_text
+from app.ui.set_panels import interval_bars, interval_text, named_once, on_panel, stacked_panels, upright_line
 from spd_core.evaluation.claims import Headline, headline
 from spd_core.evaluation.compared import SharedCell
 from spd_core.evaluation.report import MARKS, change_text, shown_p, shown_value

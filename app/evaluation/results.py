@@ -12,18 +12,16 @@ from app.evaluation import (
     answer_charts,
     claim_cards,
     compare,
-    difference_charts,
     heat_map,
     items,
     next_steps,
     score_charts,
-    set_panels,
     verdict_panel,
 )
-from app.evaluation.open_tables import table_of
-from app.evaluation.set_panels import set_title
-from app.ui import session
+from app.ui import difference_charts, session, set_panels
 from app.ui.figures import figures_html
+from app.ui.open_tables import table_of
+from app.ui.set_panels import set_title
 from app.ui.tables import table_html
 from app.ui.widgets import caption, chart, download, escaped, is_dark
 from spd_core.evaluation import report

@@ -6,7 +6,8 @@ Better is always on the right, and blue; what the data do not show has the muted
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from app.evaluation.set_panels import (
+from app.ui.figures import INK, KEY, MUTED, VALUE, Drawing, build_figure, plotly_text
+from app.ui.set_panels import (
     answered_sets,
     interval_bars,
     interval_text,
@@ -16,7 +17,6 @@ from app.evaluation.set_panels import (
     stacked_panels,
     upright_line,
 )
-from app.ui.figures import INK, KEY, MUTED, VALUE, Drawing, build_figure, plotly_text
 from spd_core.evaluation.paper import reported
 from spd_core.evaluation.report import ITEMS, shown_value
 from spd_core.evaluation.statistics import Interval

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from app.evaluation.set_panels import set_title
 from app.ui import session
+from app.ui.set_panels import set_title
 from app.ui.verdict import draw_verdict
 from app.ui.widgets import caption, counted, escaped
 from spd_core.errors import SpdError

@@ -39,16 +39,48 @@ def token_held(analysis: "Analysis", site: "Site", example: int, token: int) -> 
     return TokenHeld(along, float((along**2).sum() / lengths[row] ** 2))
 
 
-def arrows(analysis: "Analysis", site: "Site", texts: int, without_first: bool) -> "tuple[Floats, NDArray[np.int64]]":
-    """The gradients of all tokens of the first texts along directions 1 and 2.
+@dataclass(frozen=True)
+class Arrows:
+    """The gradients of the tokens of one text.
 
-    Returns:
-        [n, 2] in nats per unit, and [n] the rows of the capture that they are.
+    Attributes:
+        xy: [n, 2] along directions 1 and 2, in nats per unit.
+        tokens: [n] their positions in the text.
+        energy: [n] squared length over all directions, or over the kept ones where lengths were not kept.
     """
-    rows = np.flatnonzero(analysis.example_of < texts)
-    if without_first:
-        rows = rows[analysis.position_of[rows] > 0]
-    return rows_along(analysis.sites[site], GRADIENTS)[rows][:, :2], rows
+
+    xy: Floats
+    tokens: "NDArray[np.int64]"
+    energy: Floats
+
+    def share(self, token: int) -> float:
+        """Of the energy of all these gradients, what the one of a token holds; 0 where it is not among them."""
+        total = float(self.energy.sum())
+        return float(self.energy[self.tokens == token].sum()) / total if total else 0.0
+
+
+def arrows(analysis: "Analysis", site: "Site", example: int, without_first: bool) -> Arrows:
+    """The gradients (less their mean) of all tokens of one text, with or without the first position.
+
+    Raises:
+        InputError: the capture kept no single tokens.
+    """
+    rows = analysis.rows_of(example)
+    tokens = np.arange(int(without_first), len(analysis.examples[example].ids))
+    along = rows_along(analysis.sites[site], GRADIENTS)[rows.start + tokens]
+    lengths = lengths_of(analysis.sites[site], GRADIENTS)
+    energy = (along**2).sum(1) if lengths is None else lengths[rows.start + tokens] ** 2
+    return Arrows(along[:, :2], tokens, energy)
+
+
+def cloud(analysis: "Analysis", site: "Site") -> Points:
+    """The gradients of all tokens along the first three directions, or as many as were kept.
+
+    Raises:
+        InputError: the capture kept no single tokens.
+    """
+    most = min(3, analysis.kept_directions)
+    return points_of(analysis.sites[site], GRADIENTS, range(most), most)
 
 
 def energy_along(values: Floats, degrees: float) -> float:

@@ -2,20 +2,22 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from app.lesson import charts, numbers, sentences
+from app.lesson.cloud import draw_cloud
 from app.lesson.stepper import is_presented
 from app.ui import session
+from app.ui.difference_charts import differences
+from app.ui.open_tables import table_of
 from app.ui.recorded_texts import recorded_of
+from app.ui.set_panels import compared_sets
 from app.ui.tokens import loss_mask_html
 from app.ui.verdict import draw_verdict
 from app.ui.widgets import chart, escaped, is_dark, no_tokens
 from spd_core.errors import InputError
-from spd_core.evaluation.table import Table, read_table
 from spd_core.recipes.evaluation import EvaluationRecipe
 from spd_core.runs.folder import recorded_runs
 
@@ -23,25 +25,44 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
     from streamlit.delta_generator import DeltaGenerator
 
+    from spd_core.data.spans import Encoded
     from spd_core.subspace.analysis import Analysis
 
 
-def _draw(picture: "DeltaGenerator", figure: "Figure", key: str, alt: str) -> None:
+def _draw(
+    picture: "DeltaGenerator", figure: "Figure", key: str, alt: str, pick: "Callable[[int], None] | None" = None
+) -> None:
     """A chart, its type as large as that of the page."""
     if is_presented():
-        figure.update_layout(font_size=20, height=560)
+        figure.update_layout(font_size=20, height=max(560, figure.layout.height))
     with picture:
-        chart(figure, key=key, alt=alt)
+        chart(figure, key=key, alt=alt, pick=pick)
 
 
-def _text(analysis: "Analysis") -> int:
-    return int(st.slider("Text", 1, max(len(analysis.examples), 2), 1, key=session.LESSON_TEXT)) - 1
+def _pick_text(analysis: "Analysis") -> None:
+    """The text is the same on all pages; another one begins at its first loss token."""
+
+    def choose() -> None:
+        session.select(example=st.session_state[session.LESSON_TEXT] - 1, token=0)
+        st.session_state.pop(session.LESSON_TOKEN, None)
+
+    st.session_state[session.LESSON_TEXT] = session.selection(analysis).example + 1
+    st.slider("Text", 1, max(len(analysis.examples), 2), key=session.LESSON_TEXT, on_change=choose)
+
+
+def _pick_token(encoded: "Encoded") -> int:
+    """The token that steps 2 and 3 look at: the first loss token until another is chosen."""
+    last = len(encoded.ids) - 1
+    if session.LESSON_TOKEN in st.session_state:  # of a longer text
+        st.session_state[session.LESSON_TOKEN] = session.clamped(st.session_state[session.LESSON_TOKEN], 0, last)
+    return int(st.slider("Token", 0, last, encoded.supervised[0], key=session.LESSON_TOKEN, bind="query-params"))
 
 
 def loss_tokens(analysis: "Analysis", picture: "DeltaGenerator") -> str:
     """Step 1: draws its control here and its picture there, as each of them does, and returns what it shows."""
-    encoded = analysis.examples[min(_text(analysis), len(analysis.examples) - 1)]
-    picture.html(loss_mask_html(encoded))
+    _pick_text(analysis)
+    encoded = analysis.examples[session.selection(analysis).example]
+    picture.container(key="lesson_strip").html(loss_mask_html(encoded))
     return sentences.say_loss(encoded, analysis.provenance)
 
 
@@ -49,10 +70,7 @@ def keys_and_values(analysis: "Analysis", picture: "DeltaGenerator") -> str:
     """Step 2."""
     at = session.selection(analysis)
     encoded = analysis.examples[at.example]
-    last = len(encoded.ids) - 1
-    if session.LESSON_TOKEN in st.session_state:  # of a longer text
-        st.session_state[session.LESSON_TOKEN] = session.clamped(st.session_state[session.LESSON_TOKEN], 0, last)
-    token = int(st.slider("Token", 0, last, encoded.supervised[0], key=session.LESSON_TOKEN))
+    token = _pick_token(encoded)
     site = analysis.site(at.layer, at.kind)
     held = numbers.token_held(analysis, site, at.example, token)
     _draw(picture, charts.held_figure(held.along, is_dark()), "chart_held", "A bar for each direction of one token")
@@ -62,25 +80,27 @@ def keys_and_values(analysis: "Analysis", picture: "DeltaGenerator") -> str:
 def gradients(analysis: "Analysis", picture: "DeltaGenerator") -> str:
     """Step 3."""
     at = session.selection(analysis)
-    texts = int(st.slider("Texts", 1, 10, 1, key=session.LESSON_TEXTS))
-    texts = min(texts, len(analysis.examples))
-    without = st.toggle("Leave out the first position of each text", key=session.LESSON_ASIDE)
-    xy, rows = numbers.arrows(analysis, analysis.site(at.layer, at.kind), texts, without)
-    which, places = analysis.example_of[rows].tolist(), analysis.position_of[rows].tolist()
-    names = [sentences.quoted_token(analysis.examples[a], b) for a, b in zip(which, places, strict=True)]
-    if not names:
-        return ""
-    _draw(picture, charts.arrows_figure(xy, names, is_dark()), "chart_arrows", "An arrow for each gradient")
-    return sentences.say_arrows(xy, names, texts)
+    encoded = analysis.examples[at.example]
+    token = _pick_token(encoded)
+    without = st.toggle("Leave out the first position", key=session.LESSON_ASIDE, bind="query-params")
+    found = numbers.arrows(analysis, analysis.site(at.layer, at.kind), at.example, without)
+    names = [sentences.quoted_token(encoded, place) for place in found.tokens.tolist()]
+    figure = charts.arrows_figure(found, names, encoded.supervised, token, is_dark())
+    _draw(picture, figure, "chart_arrows", "An arrow for the gradient of each token", _choose_token)
+    return sentences.say_arrows(found, encoded, token)
+
+
+def _choose_token(token: int) -> None:
+    st.session_state[session.LESSON_TOKEN] = int(token)
 
 
 def directions(analysis: "Analysis", picture: "DeltaGenerator") -> str:
     """Step 4."""
     at = session.selection(analysis)
     site = analysis.site(at.layer, at.kind)
-    degrees = int(st.slider("Turn the line (degrees)", 0, 180, 60, 5, key=session.LESSON_ANGLE))
-    xy, _ = numbers.arrows(analysis, site, len(analysis.examples), False)
-    _draw(picture, charts.line_figure(xy, degrees, is_dark()), "chart_line", "Gradients as points, and a line")
+    degrees = int(st.slider("Turn the line (degrees)", 0, 180, 60, 5, key=session.LESSON_ANGLE, bind="query-params"))
+    with picture:
+        draw_cloud(analysis, site, degrees)
     return sentences.say_line(analysis.sites[site].values, degrees)
 
 
@@ -89,7 +109,7 @@ def projection(analysis: "Analysis", picture: "DeltaGenerator") -> str:
     at = session.selection(analysis)
     rank = min(session.chosen_rank(analysis.d_kv), analysis.kept_directions)
     points = numbers.inside_and_outside(analysis, analysis.site(at.layer, at.kind), rank)
-    strength = float(st.slider("Strength", 0.0, 1.0, 0.0, 0.05, key=session.LESSON_STRENGTH))
+    strength = float(st.slider("Strength", 0.0, 1.0, 0.0, 0.05, key=session.LESSON_STRENGTH, bind="query-params"))
     _draw(picture, charts.moved_figure(points, strength, is_dark()), "chart_moved", "Every token as a point")
     return sentences.say_moved(points, strength, at.kind)
 
@@ -101,8 +121,8 @@ def text_that_changes(analysis: "Analysis", picture: "DeltaGenerator") -> str:
         st.info("No text is recorded for this capture: write one on **Side by side**.")
         return ""
     telling = next((at for at, one in enumerate(found, 1) if len({lane.text for lane in one.lanes}) > 1), 1)
-    number = int(st.segmented_control("Prompt", range(1, len(found) + 1), default=telling, required=True) or telling)
-    one = found[number - 1]
+    numbered = {str(at): one for at, one in enumerate(found, 1)}
+    one = numbered[_pick("Prompt", session.LESSON_PROMPT, list(numbered), str(telling))]
     picture.text(one.prompt)
     for column, lane in zip(picture.columns(len(one.lanes[:3])), one.lanes[:3], strict=True):
         column.markdown(f"**{escaped(lane.label)}**")
@@ -116,20 +136,21 @@ def whether_it_helped(analysis: "Analysis", picture: "DeltaGenerator") -> str:
     if run is None:
         st.info("No evaluation is recorded: make one on **Evaluation**.")
         return ""
-    table = _recorded_table(str(run.folder), run.record.evaluation)
-    titles = {column.name: column.title for column in table.columns}
-    name = st.segmented_control(
-        "Set", list(titles), default=next(iter(titles)), required=True, format_func=lambda one: titles[one]
-    )
+    table = table_of(run)
+    titles = {column.title: column.name for column in compared_sets(table)}
+    name = titles[_pick("Set", session.LESSON_SET, list(titles), next(iter(titles)))]
     claims = [claim for (_, of), claim in table.claims.items() if of == name]
-    own = table.claims.get(("spd", str(name)), claims[0])
-    _draw(picture, charts.claims_figure(claims, own.subject, is_dark()), "chart_claims", "Differences with intervals")
-    return sentences.say_claim(own)
+    figure = differences(table, is_dark(), only=name)
+    _draw(picture, figure, "chart_claims", "Differences to the base with their intervals")
+    return sentences.say_claim(table.claims.get(("spd", name), claims[0]))
 
 
-@st.cache_resource(max_entries=2, show_spinner=False)
-def _recorded_table(folder: str, _recipe: EvaluationRecipe) -> Table:
-    return read_table(_recipe, Path(folder))
+def _pick(label: str, key: str, options: list[str], first: str) -> str:
+    """One of a few; what is no option (any more), as after another capture, gives way to the first one."""
+    if st.session_state.get(key, first) not in options:
+        st.session_state[key] = first
+    chosen = st.segmented_control(label, options, default=first, required=True, key=key, bind="query-params")
+    return chosen or first
 
 
 @dataclass(frozen=True)
@@ -159,12 +180,12 @@ STEPS = (
         "Try the first position: models park attention on it, so its numbers are often outliers.",
     ),
     LessonStep(
-        "Gradients", "Add texts; leave out the first position.", gradients, r"g_t = \partial L / \partial v_t",
+        "Gradients", "Choose a token: its arrow stands out.", gradients, r"g_t = \partial L / \partial v_t",
         "Why do tokens that carry no loss have a gradient?",
         "Later tokens attend to them: another key or value there changes how likely the right answer is.",
     ),
     LessonStep(
-        "Directions", "Turn the line until it holds the most.", directions,
+        "Directions", "Drag the cloud to turn it; turn the line until it holds the most.", directions,
         r"\sigma_i^2 = \sum_t \left((g_t - \mu) \cdot u_i\right)^2",
         "At which angle does the line hold the most energy?",
         "At 0° and 180°, along direction 1: that is how the singular value decomposition chooses it.",

@@ -1,11 +1,11 @@
 """What each step of the lesson says of its picture: one sentence, from the numbers alone. Pure: knows no page."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from app.lesson.numbers import TokenHeld, energy_along
+from app.lesson.numbers import Arrows, TokenHeld, energy_along
 from app.ui.tokens import visible
 from app.ui.widgets import counted
 from spd_core.evaluation.report import shown_change, shown_interval
@@ -47,17 +47,16 @@ def say_held(name: str, kind: str, layer: int, width: int, held: TokenHeld) -> s
     )
 
 
-def say_arrows(xy: "Floats", names: Sequence[str], texts: int) -> str:
+def say_arrows(found: "Arrows", encoded: "Encoded", token: int) -> str:
     """Step 3."""
-    if not len(xy):
-        return ""
-    lengths = np.linalg.norm(xy, axis=1)
-    longest = int(lengths.argmax())
-    share = float(lengths[longest] ** 2 / (lengths**2).sum()) if lengths.any() else 0.0
-    return (
-        f"{counted(texts, 'text')}, {counted(len(xy), 'gradient')}: one for each token. The longest arrow, of "
-        f"“{names[longest]}”, holds {share:.0%} of the energy of all that are drawn."
-    )
+    name, longest = quoted_token(encoded, token), int(found.tokens[int(found.energy.argmax())])
+    most = f"“{quoted_token(encoded, longest)}”, at position {longest}, has the most: {found.share(longest):.0%}."
+    among = f"Of the {counted(len(found.tokens), 'token')} drawn,"
+    if token not in found.tokens:
+        return f"“{name}” is at the first position, which is left out. {among} {most}"
+    role = "a loss token" if token in encoded.supervised else "no loss token"
+    told = f"“{name}” is {role}, and its gradient holds {found.share(token):.0%} of the energy."
+    return f"{told} {among} {'none has a longer one.' if token == longest else most}"
 
 
 def say_line(values: "Floats", degrees: int) -> str:

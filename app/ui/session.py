@@ -64,6 +64,9 @@ EVALUATION_RUN, EVALUATIONS_VIEW = "evaluation", "evaluations_view"
 
 # In the URL, written by How it works: its step, and whether it is presented
 LESSON_STEP, PRESENTED = "step", "present"
+# In the URL: How it works
+LESSON_TOKEN, LESSON_ASIDE, LESSON_ANGLE = "lesson_token", "lesson_aside", "lesson_angle"
+LESSON_STRENGTH, LESSON_PROMPT, LESSON_SET = "lesson_strength", "lesson_prompt", "lesson_set"
 # In the URL: Library
 LIBRARY_VIEW, LIBRARY_RECORDED = "library_view", "with_recorded"
 
@@ -137,9 +140,7 @@ TAKEN_OVER, CONTRAST_WITH, CONTRAST_MAP = "taken_over", "contrast_with", "contra
 NOTES_OPEN, NOTE_SEARCH, NOTE_NEWS, NEWS = "notes_open", "note_search", "note_news", "news"
 WANTED = "wanted"
 
-LESSON_TEXT, LESSON_TOKEN, LESSON_TEXTS, LESSON_ASIDE = "lesson_text", "lesson_token", "lesson_texts", "lesson_aside"
-LESSON_ANGLE, LESSON_STRENGTH = "lesson_angle", "lesson_strength"
-LESSON_STEPPER = "lesson_stepper"
+LESSON_TEXT, LESSON_STEPPER, LESSON_CLOUD = "lesson_text", "lesson_stepper", "lesson_cloud"
 
 # Parts of pages that other pages lead to
 TURN_TO, GO_TO, COMPARE_NEXT, TAGS_CHANGED = "turn_to", "go_to", "compare_next", "tags_changed"

@@ -12,9 +12,9 @@ from streamlit.testing.v1 import AppTest
 from app.attributions import charts, geometry, grouping
 from app.attributions.geometry_charts import cloud_figure
 from app.attributions.grouping import OTHERS, UNKNOWN
-from app.attributions.point_cloud import Axis, cloud_data
 from app.jobs.captures import load_saved
 from app.ui import session
+from app.ui.point_cloud import Axis, cloud_data
 from spd_core.attribution.geometry import GRADIENTS, OUTSIDE, points_of
 from spd_core.attribution.tables import LOSS, OTHER, direction_table, tokens_of
 from spd_core.data.spans import Encoded

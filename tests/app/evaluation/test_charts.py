@@ -11,12 +11,11 @@ import pytest
 from app.evaluation import (
     answer_charts,
     claim_cards,
-    difference_charts,
     heat_map,
     score_charts,
-    set_panels,
     verdict_panel,
 )
+from app.ui import difference_charts, set_panels
 from app.ui.figures import KEY, MUTED
 from spd_core.evaluation.cells import Cell, write_cell
 from spd_core.evaluation.store import About, ItemRecord
@@ -190,6 +189,14 @@ def test_what_several_panels_measure_is_said_once_below_the_last(table: Table) -
     assert said[0] == "", "the second panel says it for both"
     assert "percentage points" in said[1]
     assert "nats per token" in said[2]
+
+
+def test_one_set_alone_is_drawn_in_its_own_unit(table: Table) -> None:
+    for name, unit in (("multiple-choice", "percentage points"), ("codealpaca", "nats per token")):
+        figure = difference_charts.differences(table, False, only=name)
+        assert unit in figure.layout.xaxis.title.text
+        assert len(figure.layout.annotations) == 1
+        assert {trace.xaxis for trace in figure.data} == {"x"}
 
 
 def test_the_table_twin_of_differences(table: Table) -> None:

@@ -18,12 +18,12 @@ import streamlit as st
 import torch
 from streamlit.testing.v1 import AppTest
 
-from app.evaluation import cost, item_pairs, next_steps, open_tables, pair_charts, results
+from app.evaluation import cost, item_pairs, next_steps, pair_charts, results
 from app.evaluation.item_pairs import ALL, FALLS, GAINED, LIMIT, LOST, RISES, UNREAD, Pair
 from app.side_by_side import opening
 from app.side_by_side.lanes import COMPLEMENT, RANDOM
 from app.side_by_side.mixing_desk import mixed_lanes
-from app.ui import session
+from app.ui import open_tables, session
 from spd_core.errors import InputError
 from spd_core.evaluation.cells import Cell, cell_path, items_path, read_cell
 from spd_core.evaluation.compared import shared_cells

@@ -1,11 +1,13 @@
 """The lesson on the recorded demo: every step is drawn, and what it says is what the arrays say."""
 
+import re
+
 import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from app.jobs.captures import load_saved
-from app.lesson.numbers import energy_along, inside_and_outside, token_held
+from app.lesson.numbers import arrows, cloud, energy_along, inside_and_outside, token_held
 from app.ui import session
 from tests import ROOT
 from tests.waiting import LONG
@@ -36,6 +38,29 @@ def test_numbers_are_those_of_the_arrays() -> None:
     points = inside_and_outside(analysis, site, 16)
     assert points.at(1)[:, 1].max() == 0
     assert np.array_equal(points.at(1)[:, 0], points.at(0)[:, 0])
+
+
+def test_arrows_are_the_gradients_of_one_text() -> None:
+    analysis = load_saved("arithmetic")
+    site = analysis.site(29, "value")
+    kept = analysis.sites[site].coordinates
+    assert kept is not None
+    assert kept.lengths is not None
+    mine = np.flatnonzero(analysis.example_of == 3)
+    for without in (False, True):
+        rows, found = mine[int(without) :], arrows(analysis, site, 3, without)
+        assert np.array_equal(found.xy, kept.gradient[rows, :2].astype(float))
+        assert found.tokens.tolist() == analysis.position_of[rows].tolist()
+        energy = kept.lengths[0, rows].astype(float) ** 2
+        assert found.share(5) == pytest.approx(energy[5 - int(without)] / energy.sum())
+    assert found.share(0) == 0
+    assert np.array_equal(cloud(analysis, site).values, kept.gradient[:, :3].astype(float))
+
+
+def said_by(at: AppTest) -> str:
+    """What the picture shows, as text."""
+    said = next(one.proto.body for one in at.get("html") if 'role="status"' in one.proto.body)
+    return re.sub(r"<[^>]+>", "", said)
 
 
 def opened(step: int, **state: object) -> AppTest:
@@ -70,6 +95,22 @@ def test_nothing_is_said_to_shrink_before_the_strength_is_raised() -> None:
     at.slider(session.LESSON_STRENGTH).set_value(1.0).run()
     said = next(one.proto.body for one in at.get("html") if 'role="status"' in one.proto.body)
     assert "to 0.00" in said
+
+
+def test_a_token_that_is_left_out_is_said_to_be() -> None:
+    at = opened(3, **{session.LESSON_TOKEN: 0})
+    assert "“Question” is no loss token" in said_by(at)
+    at.toggle(session.LESSON_ASIDE).set_value(True).run()
+    assert "which is left out" in said_by(at)
+
+
+def test_another_text_begins_at_its_first_loss_token() -> None:
+    at = opened(1)
+    at.slider(session.LESSON_TEXT).set_value(9).run()
+    assert at.query_params[session.EXAMPLE] == "9"
+    at.session_state[session.LESSON_STEP] = "2"
+    at.run()
+    assert at.slider(session.LESSON_TOKEN).value == load_saved("arithmetic").examples[8].supervised[0]
 
 
 def test_a_token_of_a_longer_text_is_the_last_of_a_shorter_one() -> None:

@@ -4,7 +4,8 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from app.evaluation.set_panels import (
+from app.ui.figures import INK, KEY, MUTED, VALUE, Drawing, build_figure, plotly_text
+from app.ui.set_panels import (
     compared_sets,
     interval_bars,
     interval_text,
@@ -15,7 +16,6 @@ from app.evaluation.set_panels import (
     stacked_panels,
     upright_line,
 )
-from app.ui.figures import INK, KEY, MUTED, VALUE, Drawing, build_figure, plotly_text
 from spd_core.evaluation.claims import Claim
 from spd_core.evaluation.report import MARKS, shown_change, shown_p
 from spd_core.evaluation.statistics import Interval
@@ -40,13 +40,16 @@ def _claims(table: Table, column: Column) -> list[tuple[str, Claim]]:
     return [(name, table.claims[name, column.name]) for name in names if (name, column.name) in table.claims]
 
 
-def differences(table: Table, dark: bool) -> "go.Figure":
+def differences(table: Table, dark: bool, only: str | None = None) -> "go.Figure":
     """Subject − base with its 95% interval, a panel a set, a line at zero; the mark says what it shows.
 
     The axis of likelihoods runs backwards, so that better is on the right everywhere.
+
+    Args:
+        only: the one set that is drawn; all where it is None.
     """
     panels, data = [], []
-    for at, column in enumerate(compared_sets(table)):
+    for at, column in enumerate(column for column in compared_sets(table) if only in (None, column.name)):
         claims = _claims(table, column)
         n = claims[0][1].difference.n
         panels.append(

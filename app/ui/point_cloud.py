@@ -60,6 +60,25 @@ Look = tuple[tuple[str, str], str]
 
 
 @dataclass(frozen=True)
+class CloudLine:
+    """A line through 0 in the picture.
+
+    Attributes:
+        end: where it ends, along each axis.
+        name: what is written at its end; any text.
+        colour: on the page as it is.
+        width: in pixels.
+        both: whether it goes as far to the other side; else it is an arrow.
+    """
+
+    end: tuple[float, ...]
+    name: str
+    colour: str
+    width: float = 2
+    both: bool = False
+
+
+@dataclass(frozen=True)
 class Axis:
     """How an axis is called: in full, and in a few letters."""
 
@@ -76,8 +95,10 @@ def cloud_data(
     *,
     unit: str,
     selected: int,
-    strength: float,
+    strength: float | None,
     label: str,
+    lines: Sequence[CloudLine] = (),
+    even: bool = False,
     dark: bool = False,
 ) -> dict[str, Any]:
     """What the component draws.
@@ -87,15 +108,18 @@ def cloud_data(
         rows: the tokens that are drawn.
         examples: all texts, whose tokens are the rows of `points` in order.
         selected: a token.
+        strength: of the projection; None where there is no slider for it.
+        even: a length is as long along each axis, and 0 is in the middle.
     """
     values = points.values[rows]
+    reach = 1.04 * (float(np.abs(values).max(initial=0)) or 1.0)
     return {
         "axes": [
             {
                 "title": axis.title,
                 "short": axis.short,
                 "values": _packed(values[:, at], np.float32),
-                "ends": _ends(values[:, at]),
+                "ends": [-reach, reach] if even else _ends(values[:, at]),
                 "shrinks": bool(points.shrinks[at]),
             }
             for at, axis in enumerate(axes)
@@ -122,6 +146,11 @@ def cloud_data(
         "selected": selected,
         "strength": strength,
         "label": label,
+        "even": even,
+        "lines": [
+            {"end": list(one.end), "name": one.name, "colour": one.colour, "width": one.width, "both": one.both}
+            for one in lines
+        ],
     }
 
 
@@ -146,7 +175,11 @@ _COMPONENT = st.components.v2.component(
 
 
 def point_cloud(
-    data: dict[str, Any], *, key: str, on_pick: Callable[[int], None], on_strength: Callable[[float], None]
+    data: dict[str, Any],
+    *,
+    key: str,
+    on_pick: Callable[[int], None],
+    on_strength: Callable[[float], None] = lambda strength: None,
 ) -> None:
     """Draw the points; `on_pick` gets the token that was clicked, `on_strength` where the slider was let go."""
 

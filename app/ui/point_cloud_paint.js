@@ -1,4 +1,4 @@
-// Paints the points of the point cloud (app/attributions/point_cloud.py): with WebGL, which moves them on the graphics
+// Paints the points of the point cloud (app/ui/point_cloud.py): with WebGL, which moves them on the graphics
 // card, or where the browser has none on a plain canvas. Knows nothing of tokens; `point_cloud.js` is the rest.
 
 // Signed distance-like tests of a point's own square, −1 to 1: what lies outside of the shape is not drawn.

@@ -1,4 +1,4 @@
-// The point cloud of tokens (app/attributions/point_cloud.py): turns, moves, zooms, and shifts the points as the
+// The point cloud of tokens (app/ui/point_cloud.py): turns, moves, zooms, and shifts the points as the
 // strength of the projection is dragged, all in the browser. Text is set through textContent only.
 
 const clouds = new WeakMap(); // what a cloud keeps when the page runs again: how it is turned, moved and zoomed
@@ -30,7 +30,7 @@ export default function ({ data, parentElement, setTriggerValue, setStateValue }
 
   if (seen.axes !== data.view) Object.assign(seen, { axes: data.view, zoom: 1, shift: [0, 0] });
   if (seen.colours !== data.names.join()) Object.assign(seen, { colours: data.names.join(), hidden: new Set() });
-  if (seen.given !== data.strength) Object.assign(seen, { given: data.strength, strength: data.strength });
+  if (seen.given !== data.strength) Object.assign(seen, { given: data.strength, strength: data.strength ?? 0 });
 
   const load = () => {
     const inks = new Uint8Array(4 * rows.length);
@@ -60,7 +60,7 @@ export default function ({ data, parentElement, setTriggerValue, setStateValue }
     const pen = canvas.getContext("2d"), ratio = devicePixelRatio;
     pen.setTransform(ratio, 0, 0, ratio, 0, 0);
     pen.clearRect(0, 0, canvas.clientWidth, canvas.clientHeight);
-    pen.font = `12px ${style.getPropertyValue("--st-font") || "sans-serif"}`;
+    pen.font = `${(12 / 14) * parseFloat(style.fontSize)}px ${style.getPropertyValue("--st-font") || "sans-serif"}`;
     pen.strokeStyle = data.grid;
     pen.fillStyle = style.color;
     return pen;
@@ -110,6 +110,7 @@ export default function ({ data, parentElement, setTriggerValue, setStateValue }
       const side = low.map((from, other) => (other === at ? (axis.ends[0] + axis.ends[1]) / 2 : from));
       const [x, y] = spot(side, cam);
       pen.fillText(axis.short, x, y + (at === 1 ? 4 : 15));
+      if (data.even) return; // how long a thing is, is told where it is pointed at
       for (const end of axis.ends.map((to, far) => to + (far ? -0.08 : 0.08) * (axis.ends[1] - axis.ends[0]))) {
         const [left, top] = spot(low.map((from, other) => (other === at ? end : from)), cam);
         pen.fillText(written(end), left + [10, 24, -10][at], top + (at === 1 ? 4 : 15)); // ends of two axes meet
@@ -126,6 +127,26 @@ export default function ({ data, parentElement, setTriggerValue, setStateValue }
     pen.stroke();
   };
 
+  const through = (pen, { end, name, colour, width, both }, cam) => {
+    const from = spot(both ? end.map((one) => -one) : [0, 0, 0], cam), to = spot(end, cam);
+    const [right, down] = [to[0] - from[0], to[1] - from[1]], long = Math.hypot(right, down) || 1;
+    [pen.strokeStyle, pen.fillStyle, pen.lineWidth] = [colour, colour, width];
+    line(pen, from, to);
+    if (!both) { // the head of an arrow
+      const [a, b] = [(right / long) * 5 * width, (down / long) * 5 * width];
+      pen.beginPath();
+      pen.moveTo(to[0] + a / 2, to[1] + b / 2);
+      pen.lineTo(to[0] - a / 2 - b / 2, to[1] - b / 2 + a / 2);
+      pen.lineTo(to[0] - a / 2 + b / 2, to[1] - b / 2 - a / 2);
+      pen.fill();
+    }
+    const [x, y] = [to[0] + (14 * right) / long, to[1] + (14 * down) / long + 4];
+    pen.textAlign = right < -0.3 * long ? "right" : right > 0.3 * long ? "left" : "center";
+    [pen.strokeStyle, pen.lineWidth] = [style.getPropertyValue("--st-background-color"), 4];
+    pen.strokeText(name, x, y);
+    pen.fillText(name, x, y);
+  };
+
   let asked = 0;
   const draw = () => {
     asked = 0;
@@ -133,6 +154,7 @@ export default function ({ data, parentElement, setTriggerValue, setStateValue }
     (deep ? drawSpace : drawPlane)(pen, cam);
     seen.painter.paint(cam);
     const over = cleared(front), selected = rows.indexOf(data.selected ?? -1);
+    for (const one of data.lines) through(over, { ...one, end: [...one.end, 0].slice(0, 3) }, cam);
     if (selected >= 0) ring(over, selected, cam, 3);
     if (seen.hovered !== undefined && seen.hovered < rows.length) ring(over, seen.hovered, cam, 1.5);
     stage.dataset.drawn = `${Number(stage.dataset.drawn ?? 0) + 1}`;
@@ -243,6 +265,7 @@ export default function ({ data, parentElement, setTriggerValue, setStateValue }
       return button;
     }));
   }
+  find(".hands label").hidden = data.strength === null;
   note.hidden = seen.painter.webgl;
   front.setAttribute("role", "img");
   front.setAttribute("aria-label", data.label);
