@@ -4,10 +4,11 @@ import re
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from app.lesson.screens import STEPS
 from tests.e2e.steps import accessible, main, settled
+from tests.waiting import until
 
 pytestmark = pytest.mark.builtin
 LESSON = "/how-it-works"
@@ -20,6 +21,10 @@ def shows(page: Page, step: int) -> None:
     expect(main(page).get_by_role("heading", level=2)).to_have_text(f"{step} of 7 · {STEPS[step - 1].title}")
     expect(page).to_have_url(re.compile(rf"[?&]step={step}(&|$)"))
     settled(page)
+
+
+def verdict(page: Page) -> Locator:
+    return main(page).locator(".spd-verdict-box")
 
 
 def test_steps_by_name_button_and_key(open_app: Callable[..., Page]) -> None:
@@ -62,6 +67,61 @@ def test_presented_by_keyboard_alone(open_app: Callable[..., Page]) -> None:
     expect(page.locator("html")).to_have_css("font-size", SMALL)
     expect(page).not_to_have_url(re.compile("present="))
     shows(page, 4)
+
+
+@pytest.mark.parametrize(
+    ("link", "said"),
+    [
+        ("step=2&lesson_token=0", "For the token “Question”, layer 29 keeps a value"),
+        ("step=3&lesson_token=0&lesson_aside=true", "“Question” is at the first position, which is left out."),
+        ("step=4&lesson_angle=0", "Found: this is direction 1."),
+        ("step=5&lesson_strength=0.5", "At strength 0.5, what lies outside the subspace of rank 16 shrinks"),
+        ("step=6&lesson_prompt=3", "The right answer is 6."),
+        ("step=7&lesson_set=Multiple+choice", "on Multiple choice"),
+    ],
+)
+def test_a_link_restores_a_step_with_its_controls(open_app: Callable[..., Page], link: str, said: str) -> None:
+    page = open_app(f"{LESSON}?{link}")
+    expect(verdict(page)).to_contain_text(said)
+    for part in link.split("&"):
+        expect(page).to_have_url(re.compile(rf"[?&]{re.escape(part)}(&|$)"))
+
+
+def test_a_control_changes_the_picture_and_the_link_and_keeps_its_arrow_keys(open_app: Callable[..., Page]) -> None:
+    page = open_app(LESSON + "?step=5")
+    expect(verdict(page)).to_contain_text("nothing moves")
+    slider = main(page).get_by_role("slider", name="Strength")
+    slider.focus()
+    page.keyboard.press("ArrowRight")
+    expect(verdict(page)).to_contain_text("At strength 0.05")
+    expect(page).to_have_url(re.compile("lesson_strength=0.05(&|$)"))
+    shows(page, 5)
+    page.keyboard.press("j")
+    shows(page, 6)
+    page.keyboard.press("k")
+    shows(page, 5)
+    expect(verdict(page)).to_contain_text("At strength 0.05")
+
+
+def test_an_answer_is_hidden_until_it_is_asked_for(open_app: Callable[..., Page]) -> None:
+    page = open_app(LESSON + "?step=4")
+    answer = main(page).get_by_text(STEPS[3].answer)
+    expect(answer).to_be_hidden()
+    main(page).get_by_text(STEPS[3].question).click()
+    expect(answer).to_be_visible()
+
+
+def test_the_cloud_is_drawn_and_turned(open_app: Callable[..., Page]) -> None:
+    page = open_app(LESSON + "?step=4")
+    stage = main(page).locator(".stage")
+    expect(stage).to_have_attribute("data-drawn", re.compile(r"\d"))
+    settled(page)
+    before = int(stage.get_attribute("data-drawn") or 0)
+    stage.locator(".front").focus()
+    page.keyboard.press("ArrowLeft")
+    until(lambda: int(stage.get_attribute("data-drawn") or 0) > before)
+    shows(page, 4)
+    expect(main(page).get_by_role("slider", name="Strength")).to_be_hidden()
 
 
 @pytest.mark.parametrize("step", range(1, 8))
