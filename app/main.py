@@ -19,12 +19,13 @@ if str(ROOT) not in sys.path:  # `streamlit run` puts only this folder there
 import streamlit as st  # noqa: E402
 from starlette.middleware import Middleware  # noqa: E402
 
+from app.classroom import Shelves, check_mode, is_classroom, shelf  # noqa: E402
 from app.gate import Gate, exposed, is_loopback, rules_for  # noqa: E402
 from app.late_fragments import leave_out_late_fragments  # noqa: E402
 from app.served_page import AddToPage  # noqa: E402
 from app.warming import warm  # noqa: E402
 from spd_core.errors import InputError, StorageError  # noqa: E402
-from spd_core.storage import private_home  # noqa: E402
+from spd_core.storage import give_homes, private_home  # noqa: E402
 
 SUPERVISION = 2.0
 """Seconds between two looks at the queue of runs."""
@@ -80,10 +81,22 @@ def _gate() -> Middleware:
     return Middleware(Gate, rules=rules)
 
 
+def _class_room() -> list[Middleware]:
+    """What a server for a class has besides: a shelf for each browser."""
+    try:
+        check_mode()
+    except InputError as error:
+        sys.exit(f"SPD Lab does not start: {error}.")
+    if not is_classroom():
+        return []
+    give_homes(shelf)
+    return [Middleware(Shelves, port=int(st.get_option("server.port")))]
+
+
 leave_out_late_fragments()
 _make_home()
 app = st.App(
     ROOT / "app" / "navigation.py",
     lifespan=_lifespan,
-    middleware=[_gate(), Middleware(AddToPage)],
+    middleware=[_gate(), *_class_room(), Middleware(AddToPage)],
 )

@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from app.classroom import not_here
 from app.evaluation import all_evaluations, cost, form, run
 from app.runs.all_runs import all_runs_panel
 from app.runs.page import RunPage, say_trouble
@@ -64,6 +65,8 @@ if part == PAGE.every:
     all_runs_panel(PAGE.open_run, all_evaluations.EVALUATIONS)
 elif part == PAGE.one and name:
     run.panel(name, lambda: PAGE.turn_to(PAGE.new))
+elif refused := not_here("no evaluations are started; recorded ones are under All evaluations"):
+    st.info(refused)
 else:
     new_evaluation()
 if part != PAGE.one:

@@ -1,5 +1,8 @@
 """Fine-tune: does training on its own text help? Recipes, runs that go on without the page, and all past ones."""
 
+import streamlit as st
+
+from app.classroom import not_here
 from app.fine_tune import all_runs, cost, form, run
 from app.runs.all_runs import all_runs_panel
 from app.runs.page import RunPage, say_trouble
@@ -48,6 +51,8 @@ if part == PAGE.every:
     all_runs_panel(PAGE.open_run, all_runs.DISTILLATIONS)
 elif part == PAGE.one and name:
     run.panel(name, lambda: PAGE.turn_to(PAGE.new))
+elif refused := not_here("no runs are started; recorded ones are under All runs"):
+    st.info(refused)
 else:
     new_run()
 if part != PAGE.one:

@@ -53,7 +53,10 @@ if key and prepared and capability:
         settings = CaptureSettings(
             layers=",".join(map(str, layers)), loss=loss, examples=examples, batch_size=batch, center=center
         )
-        request = CaptureRequest(key, capability, settings, style)
+        wanted = CaptureRequest(key, capability, settings, style)
+        if refused := launch.refused_capture(wanted):
+            raise InputError(refused)
+        request = wanted
         with card:
             pickers.memory_estimate(prepared, key.dtype, layers, batch)
     except InputError as error:

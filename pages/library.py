@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from app.classroom import is_classroom, not_here
 from app.library import incoming, shelf_list, trash
 from app.ui import session
 from app.ui.header import header
@@ -24,10 +25,13 @@ part = st.segmented_control(
     label_visibility="collapsed",
 )
 trash.say_news()
-if part == IMPORT:
+if part == IMPORT and (refused := not_here("no bundles are imported")):
+    st.info(refused)
+elif part == IMPORT:
     incoming.panel(lambda: session.turn_to(session.LIBRARY_VIEW, KEPT))
 elif part == TRASH:
     trash.panel()
 else:
     shelf_list.panel(lambda: session.turn_to(session.LIBRARY_VIEW, IMPORT))
-caption(f"All of it lies on this machine, in {escaped(str(spd_home()))}")
+if not is_classroom():
+    caption(f"All of it lies on this machine, in {escaped(str(spd_home()))}")

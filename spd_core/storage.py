@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
@@ -26,15 +27,40 @@ ROOT = Path(__file__).resolve().parents[1]
 ASSETS = next((path for path in (ROOT / "spd_core" / "assets", ROOT / "assets") if path.is_dir()), ROOT / "assets")
 """What comes along: capabilities, recorded results; inside the package where it was installed as a wheel."""
 _ENDLESS = 1e9  # seconds
-_OURS = {"captures", "capabilities", "evaluations", "exports", "library", "models", "notes", "repeats"}
+_OURS = {"captures", "capabilities", "classroom", "evaluations", "exports", "library", "models", "notes", "repeats"}
 _OURS |= {"hashes.json", "recent-models.json", "runs", "texts", "trash"}
 os.umask(_UMASK := os.umask(0))  # what new files lack by the user's wish: it can only be asked by setting it
 _VERSIONED = ("torch", "transformers", "safetensors", "tokenizers", "numpy")
 
 
 def spd_home() -> Path:
-    """The folder for converted models and results: `SPD_HOME`, or `~/.spd-lab`."""
+    """The folder for results: `shared_home`, but for those who have one of their own (`home_at`, `give_homes`)."""
+    return _HOME.get() or _homes[0]() or shared_home()
+
+
+def shared_home() -> Path:
+    """The folder for converted models, and for the results of who has no folder of his own: `SPD_HOME`, or
+    `~/.spd-lab`."""
     return Path(os.environ.get("SPD_HOME") or Path.home() / ".spd-lab").expanduser()
+
+
+@contextmanager
+def home_at(home: Path) -> Iterator[None]:
+    """Have `spd_home` be this folder within the block, on this thread."""
+    token = _HOME.set(home)
+    try:
+        yield
+    finally:
+        _HOME.reset(token)
+
+
+def give_homes(find: Callable[[], Path | None]) -> None:
+    """Have `find` say whose folder `spd_home` is, for whoever asks on a thread outside `home_at`; None: the shared."""
+    _homes[0] = find
+
+
+_HOME: ContextVar[Path | None] = ContextVar("home", default=None)
+_homes: list[Callable[[], Path | None]] = [lambda: None]
 
 
 def private_home() -> Path:
@@ -45,7 +71,7 @@ def private_home() -> Path:
     Raises:
         StorageError: the disk refuses.
     """
-    home = spd_home()
+    home = shared_home()
     with storage_errors(home):
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = home.stat()

@@ -241,7 +241,9 @@ def test_a_folder_that_all_may_use_is_left_as_it_is(monkeypatch: pytest.MonkeyPa
 def test_the_home_knows_all_that_is_kept_in_it() -> None:
     """Whatever else lies there makes it a folder of others, and leaves it readable."""
     files = [path for tree in ("app", "spd_core") for path in (ROOT / tree).rglob("*.py")]
-    kept = {name for path in files for name in re.findall(r'spd_home\(\) / "([^"]+)"', path.read_text("utf-8"))}
+    kept = {
+        name for path in files for name in re.findall(r'(?:spd|shared)_home\(\) / "([^"]+)"', path.read_text("utf-8"))
+    }
     assert {"captures", "hashes.json"} < kept <= storage._OURS
 
 

@@ -4,10 +4,12 @@ from typing import Any
 
 import streamlit as st
 
+from app import classroom
 from app.jobs import probing
 from app.jobs.job import Job
 from app.jobs.models import shared
 from app.jobs.probing import Probed
+from app.jobs.requests import ReadRequest
 from app.ui import launch, progress, session
 from app.ui.widgets import (
     caption,
@@ -50,7 +52,8 @@ def start_button(label: str, job_key: str, request: Any, *, anew: bool = False) 
         def work(job: "Job[Any, Any]") -> Any:
             return _WORK[job_key](job, request, key, store)
 
-        launch.start(job_key, work)
+        refused = classroom.too_long_a_text(request.text) if isinstance(request, ReadRequest) else ""
+        launch.start(job_key, work, refused=refused)
         st.rerun()
     if job is not None and job.error:
         failure("This did not work:", job.error)

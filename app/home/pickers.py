@@ -5,6 +5,7 @@ from typing import Any, cast, get_args
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from app.classroom import is_classroom
 from app.home import examples, importer
 from app.home.recent import recent_models, remember
 from app.jobs.job import Job
@@ -29,7 +30,10 @@ _STYLE_HELP = "**raw**: a plain question-and-answer template. **chat**: the mode
 
 
 def pick_model() -> ModelKey | None:
-    """The chosen model; None while no name is given."""
+    """The chosen model; None while no name is given. A class has the built-in one."""
+    if is_classroom():
+        caption("The built-in model")
+        return ModelKey("builtin", None, "auto")
     row = st.container(horizontal=True, vertical_alignment="center")
     recent = {f"{name} @ {revision}" if revision else name: (name, revision) for name, revision in recent_models()}
     source = row.segmented_control(
@@ -130,7 +134,11 @@ def pick_capability(wide: Any) -> Capability | None:
     """The chosen capability with its title and counts; its examples, or the form of an import, go into `wide`."""
     names = (*builtin_names(), *saved_capabilities())
     name = st.selectbox(
-        "Capability", (*names, OWN_FILE), key=session.CAPABILITY, bind="query-params", label_visibility="collapsed"
+        "Capability",
+        names if is_classroom() else (*names, OWN_FILE),
+        key=session.CAPABILITY,
+        bind="query-params",
+        label_visibility="collapsed",
     )
     imported = name not in names
     try:

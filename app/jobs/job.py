@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 
 from spd_core.errors import SpdError, StorageError
 from spd_core.progress import Progress
+from spd_core.storage import home_at, spd_home
 
 Result = TypeVar("Result")
 News = TypeVar("News")
@@ -32,6 +33,7 @@ class Job(Generic[Result, News]):
         notice: what the user should know although it succeeded.
         computes: it uses a model, so that others have to take turns with it.
         owner: the session that started it, and `key`, under which that session keeps it.
+        home: the folder of results of who made it, which the work has for its own, too.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class Job(Generic[Result, News]):
         self.started = self._seen = time.monotonic()
         self.ended: float | None = None
         self._work, self._idle_limit, self.computes = work, idle_limit, computes
+        self.home = spd_home()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -107,7 +110,8 @@ class Job(Generic[Result, News]):
 
     def _run(self) -> None:
         try:
-            self.result = self._work(self)
+            with home_at(self.home):
+                self.result = self._work(self)
         except SpdError as error:
             self.error = str(error)
         except Exception as error:  # the thread's edge: nobody above could show it

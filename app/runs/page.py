@@ -7,13 +7,14 @@ from typing import Any
 
 import streamlit as st
 
+from app.classroom import not_here
 from app.jobs.job import COMPUTING
 from app.jobs.models import import_engine
 from app.runs.form import pick_settings_file, settings_file
 from app.runs.panel import choose_run, chosen_run, recorded_while_alone
 from app.ui import session
 from app.ui.widgets import caption, download, failure
-from spd_core.errors import SpdError
+from spd_core.errors import InputError, SpdError
 from spd_core.evaluation.preflight import check, refusal
 from spd_core.recipes.distill import Recipe
 from spd_core.recipes.evaluation import EvaluationRecipe
@@ -67,6 +68,8 @@ class RunPage:
     def start(self, recipe: Recipe | EvaluationRecipe, title: str, launcher: str = "local") -> None:
         """Put a run into the queue, and show it; for callbacks."""
         try:
+            if refused := not_here("no runs are started"):
+                raise InputError(refused)
             check_with_engine(recipe, launcher or "local")
             self.open_run(queue.create(recipe, title, launcher or "local").id)
         except SpdError as error:

@@ -7,7 +7,7 @@ import streamlit as st
 from app.jobs.requests import WriteRequest
 from app.side_by_side import lane_pickers, mixing_desk, prompt_pickers
 from app.side_by_side.lanes import SWEEP
-from app.ui import session
+from app.ui import launch, session
 from app.ui.widgets import counted, escaped, failure
 from spd_core.errors import InputError
 from spd_core.generation import report
@@ -46,7 +46,11 @@ def pick_request(analysis: "Analysis", prompt: str, answer: str | None) -> Write
         return None
     mixing_desk.say_lost_mix()
     key = session.model_key(analysis)
-    return WriteRequest(analysis, key, specs, prompt, style, sampling, others, answer, grid)
+    request = WriteRequest(analysis, key, specs, prompt, style, sampling, others, answer, grid)
+    if refused := launch.refused_writing(request):
+        failure("These lanes are not written:", refused)
+        return None
+    return request
 
 
 def settings_line(request: WriteRequest) -> str:

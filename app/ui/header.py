@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from app.classroom import is_classroom
 from app.jobs.job import others_at_work
 from app.jobs.models import shared
 from app.ui import at_work, links, session
@@ -253,6 +254,8 @@ def _device() -> None:
     working = others_at_work()
     if working:
         caption(f"{counted(working, 'job')} of this or other tabs at work; they take turns, step by step.")
+    if is_classroom():
+        return
     if st.button(
         "Unload the model", disabled=lm is None or bool(working), help="Free its memory; nothing saved is lost"
     ):

@@ -7,9 +7,13 @@ import streamlit as st
 from streamlit import runtime
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
+from app import classroom
 from app.jobs.job import Job, left_alone
 from app.jobs.models import import_engine, shared
+from app.jobs.turns import Turns
 from app.ui import session
+from spd_core.errors import InputError
+from spd_core.storage import spd_home
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +36,14 @@ def start_capture(request: "CaptureRequest") -> None:
         return capturing.capture(job, request, store)
 
     store = shared().models
-    start(session.CAPTURE_JOB, work)
+    start(session.CAPTURE_JOB, work, refused=refused_capture(request))
+
+
+def refused_capture(request: "CaptureRequest") -> str:
+    """Why this server does not capture that; empty where it does."""
+    known = len(request.capability.split("calibration").examples)
+    examples, layers = min(request.settings.examples or known, known), request.settings.layers.split(",")
+    return classroom.too_large_a_capture(examples, len(layers))
 
 
 def start_nulls(analysis: "Analysis") -> None:
@@ -79,7 +90,13 @@ def start_writing(request: "WriteRequest") -> None:
         return writing.write(job, request, store)
 
     store = shared().models
-    start(session.WRITE_JOB, work)
+    start(session.WRITE_JOB, work, refused=refused_writing(request))
+
+
+def refused_writing(request: "WriteRequest", times: int = 1) -> str:
+    """Why this server does not write that so often; empty where it does."""
+    tokens = len(request.specs) * request.sampling.max_new_tokens * times
+    return classroom.too_long_a_text(request.prompt) or classroom.too_many_tokens(tokens)
 
 
 def start_reading(written: "Comparison", request: "WriteRequest") -> None:
@@ -103,27 +120,46 @@ def start_repeating(asked: "RepeatRequest") -> None:
         return repeating.repeat(job, asked, store)
 
     store = shared().models
-    start(session.REPEAT_JOB, work)
+    start(session.REPEAT_JOB, work, refused=refused_writing(asked.request, asked.prompts * asked.seeds))
 
 
-def start(key: str, work: "Callable[[Job[Any, Any]], Any]", *, engine: bool = True) -> None:
+def start(key: str, work: "Callable[[Job[Any, Any]], Any]", *, engine: bool = True, refused: str = "") -> None:
     """Run `work(job)` on a thread and keep the job under `key`, unless the last one there still runs.
 
     Args:
         engine: the work asks a model, or torch; others take turns with it.
+        refused: why it is not done on this server; the job then ends with that.
     """
     running = st.session_state.get(key)
     if running is not None and running.running:
         return
+
+    def allowed(job: "Job[Any, Any]") -> Any:
+        if refused:
+            raise InputError(refused)
+        if not classroom.is_classroom() or not engine:
+            return with_engine(job) if engine else work(job)
+        with _turns().turn(str(job.home), lambda before: job.progress(0.0, _place(before)), job.stopping):
+            return with_engine(job)
 
     def with_engine(job: "Job[Any, Any]") -> Any:
         job.progress(0.0, "Starting the engine")
         import_engine()
         return work(job)
 
-    job = Job(with_engine if engine else work, computes=engine)
+    job = Job(allowed, computes=engine)
     job.owner, job.key = _own_id(), key
     st.session_state[key] = job.start()
+
+
+@st.cache_resource(show_spinner=False)
+def _turns() -> Turns:
+    """The queue of a class: a step of two jobs at once takes longer than one after the other, and more memory."""
+    return Turns()
+
+
+def _place(before: int) -> str:
+    return f"Waiting for its turn: {before} before you"
 
 
 def take_over() -> None:
@@ -132,8 +168,9 @@ def take_over() -> None:
         return
     st.session_state[session.TAKEN_OVER] = True
     for job in left_alone(runtime.get_instance().is_active_session):
-        st.session_state[job.key] = job
-        job.owner = _own_id()
+        if job.home == spd_home():  # in a class, that of the same browser
+            st.session_state[job.key] = job
+            job.owner = _own_id()
 
 
 def _own_id() -> str:
@@ -151,7 +188,7 @@ def start_merging(card: "AdapterCard", target: "Path") -> None:
         return merging.merge(job, card, target, store)
 
     store = shared().models
-    start(session.EXPORT_JOB, work)
+    start(session.EXPORT_JOB, work, refused=classroom.not_here("no checkpoints are written"))
 
 
 def start_marking(corpora: "Mapping[Corpus, Sequence[CorpusRow]]", known: "Capability") -> None:

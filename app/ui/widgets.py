@@ -10,6 +10,7 @@ import streamlit as st
 
 from app.ui import session
 from app.ui.figures import figures_html
+from spd_core.storage import home_at, spd_home
 from spd_core.text import shown
 
 if TYPE_CHECKING:
@@ -171,10 +172,15 @@ def download(
     width: int | Literal["content"] = "content",
 ) -> None:
     """A button that makes a file when it is asked for; the page does not run again."""
-    kind = mimetypes.guess_type(file_name)[0] or "application/octet-stream"
+    kind, home = mimetypes.guess_type(file_name)[0] or "application/octet-stream", spd_home()
+
+    def made() -> bytes:  # outside of the page's run, which knows whose folder is meant
+        with home_at(home):
+            return make()
+
     st.download_button(
         label,
-        data=make,
+        data=made,
         file_name=file_name,
         mime=kind,
         on_click="ignore",

@@ -14,7 +14,7 @@ from typing import Any
 from spd_core.errors import ModelError, StorageError
 from spd_core.models.hashes import file_hash, sha256_of
 from spd_core.progress import Progress, Tell, silent
-from spd_core.storage import exclusive, new_folder, spd_home, to_json, write_text
+from spd_core.storage import exclusive, new_folder, shared_home, to_json, write_text
 
 NAME = "SmolLM2-135M-Instruct"
 HUB = f"HuggingFaceTB/{NAME}"
@@ -39,7 +39,7 @@ _CHECKSUMS = "checksums.json"
 
 def builtin_folder() -> Path:
     """Where the converted model lives; the name carries the checksum of the GGUF it was made from."""
-    return spd_home() / "models" / f"{NAME.lower()}-{GGUF_SHA256[:12]}"
+    return shared_home() / "models" / f"{NAME.lower()}-{GGUF_SHA256[:12]}"
 
 
 def builtin_model(tell: Tell = silent) -> Path:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from spd_core.errors import StorageError
-from spd_core.storage import spd_home, to_json, write_text
+from spd_core.storage import shared_home, to_json, write_text
 
 _KEPT = 500
 """Hashes of files that are remembered."""
@@ -45,7 +45,7 @@ def sha256_of(path: Path) -> str:
 
 
 def _known() -> Path:
-    return spd_home() / "hashes.json"
+    return shared_home() / "hashes.json"
 
 
 def _read_known() -> list[list[Any]]:
