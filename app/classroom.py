@@ -84,8 +84,7 @@ def too_many_tokens(tokens: int) -> str:
     """Why so many new tokens are not written here; empty where they are."""
     return _refused(
         tokens > MOST_TOKENS,
-        f"at most {MOST_TOKENS:,} new tokens are written at once, and these are {tokens:,}; take fewer lanes, or fewer "
-        "tokens of each",
+        f"at most {MOST_TOKENS:,} new tokens are written at once, and these are {tokens:,}; ask for fewer",
     )
 
 

@@ -1,5 +1,6 @@
 """Side by side over prompts and seeds: a button, what it will take, and then the table, the intervals and all texts."""
 
+import math
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
@@ -94,12 +95,15 @@ def _offer(result: Comparison, found: Repeat | None) -> None:
         )
     prompts = min(session.clamped(prompts, 1, MOST_PROMPTS), max(there, 1))
     counts = prompts, len(seeds_of(request.sampling, session.clamped(seeds, 1, MOST_SEEDS)))
+    refused = launch.refused_writing(request, math.prod(counts))
+    if refused:
+        caption(f"It cannot be repeated: {escaped(refused)}")
     if button.button(
         "Repeat over prompts × seeds",
         icon=":material/repeat:",
         type="secondary" if found is not None else "primary",
         help="Writes the same lanes after other prompts and with other seeds, scores them, and counts.",
-        disabled=greedy and there < 2,
+        disabled=bool(refused) or (greedy and there < 2),
     ):
         launch.start_repeating(RepeatRequest(request, result.revision, *counts))
         st.rerun()

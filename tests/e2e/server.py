@@ -16,11 +16,11 @@ from tests.waiting import LONG, until
 class Server:
     """The app on one port, with a home of its own; it can be killed and started again."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, **environment: str) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
-        self.home, self.log = home, home / "server.log"
+        self.home, self.log, self.environment = home, home / "server.log", environment
         self.url = f"http://127.0.0.1:{self.port}"
         self.start()
 
@@ -28,8 +28,9 @@ class Server:
         command = [sys.executable, "-m", "streamlit", "run", str(ROOT / "app" / "main.py"),
                    "--server.port", str(self.port)]  # fmt: skip
         with self.log.open("ab") as log:
+            environment = {**os.environ, "SPD_HOME": str(self.home), **self.environment}
             self.process = subprocess.Popen(command, cwd=self.home, stdout=log, stderr=subprocess.STDOUT,
-                                            env={**os.environ, "SPD_HOME": str(self.home)})  # fmt: skip
+                                            env=environment)  # fmt: skip
         wait_until_healthy(f"{self.url}/_stcore/health", self.process)
 
     def kill(self, number: int = signal.SIGKILL) -> None:
@@ -44,12 +45,12 @@ class Server:
             assert word not in text.lower(), text
 
 
-def own_server(spd_home: Path, home: Path) -> Server:
+def own_server(spd_home: Path, home: Path, **environment: str) -> Server:
     """A server whose home has the converted model alone."""
     convert = "from spd_core.models.builtin import builtin_model; builtin_model()"
     subprocess.run([sys.executable, "-c", convert], check=True, cwd=ROOT)
     (home / "models").symlink_to(spd_home / "models")
-    return Server(home)
+    return Server(home, **environment)
 
 
 def wait_until_healthy(url: str, server: "subprocess.Popen[bytes]") -> None:
