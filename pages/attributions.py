@@ -7,6 +7,7 @@ import streamlit as st
 from app.attributions import calibration_texts, causal_check, energy_sums, geometry, logit_lens, own_text
 from app.attributions.notes import notes_popover, say_remark
 from app.attributions.to_the_desk import mix_button
+from app.reports.buttons import attributions_report
 from app.ui import links, session
 from app.ui.direction_names import direction_title
 from app.ui.header import header
@@ -87,3 +88,4 @@ else:
         if tab.open:
             with tab:
                 part(analysis, site, at, top)
+    attributions_report(analysis)

@@ -4,6 +4,7 @@ import streamlit as st
 
 from app.classroom import not_here
 from app.evaluation import all_evaluations, cost, form, run
+from app.reports.buttons import evaluation_report
 from app.runs.all_runs import all_runs_panel
 from app.runs.page import RunPage, say_trouble
 from app.ui import session
@@ -65,6 +66,7 @@ if part == PAGE.every:
     all_runs_panel(PAGE.open_run, all_evaluations.EVALUATIONS)
 elif part == PAGE.one and name:
     run.panel(name, lambda: PAGE.turn_to(PAGE.new))
+    evaluation_report(name)
 elif refused := not_here("no evaluations are started; recorded ones are under All evaluations"):
     st.info(refused)
 else:

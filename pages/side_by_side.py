@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from app.reports.buttons import side_by_side_report
 from app.side_by_side import agreement, history, prompt_pickers, repeating, results
 from app.side_by_side.estimate import say_request
 from app.side_by_side.settings import pick_request
@@ -63,5 +64,6 @@ else:
             agreement.agreement_panel(result)
             results.result_panel(result, request, right_answers, repeating.how_chosen(result, found))
             repeating.repeat_panel(result, found)
+            side_by_side_report(result, right_answers, found)
         elif job is None or not job.error:
             st.info("Press **Generate**: a raw and a projected completion appear here, side by side.")

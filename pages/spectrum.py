@@ -5,7 +5,7 @@ from functools import partial
 
 import streamlit as st
 
-from app.reports import buttons
+from app.reports.buttons import spectrum_report
 from app.spectrum import contrast_views, map_view, subspace_views, views
 from app.ui import session
 from app.ui.header import header
@@ -60,5 +60,5 @@ else:
             session.SIDE_BY_SIDE, label="Read what projecting does to the text", icon=":material/arrow_forward:"
         )
     with st.container(horizontal=True):
-        buttons.spectrum_report(analysis)
+        spectrum_report(analysis)
     provenance(analysis, f"rank {rank}", f"{analysis.provenance.seconds or 0:.1f} s")

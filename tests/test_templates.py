@@ -11,7 +11,6 @@ from jinja2 import UndefinedError
 from markupsafe import Markup
 
 from app.ui import tokens
-from app.ui.figures import figures_html
 from app.ui.tables import table_html
 from spd_core.data.spans import Encoded
 from spd_core.generation import report
@@ -61,8 +60,11 @@ def test_no_template_trusts_what_is_filled_in() -> None:
 def test_what_is_missing_is_an_error_and_what_is_html_stays() -> None:
     with pytest.raises(UndefinedError, match="'label' is undefined"):
         render("table.html", names=["a"], rows=[], compact=False)
-    page = render("figures.html", title="t", figures=[Markup("<i>drawn</i>"), "<i>told</i>"])
-    assert "<i>drawn</i>\n&lt;i&gt;told&lt;/i&gt;" in page
+    page = render(
+        "table.html", label="t", names=["a", "b"], rows=[[Markup("<i>drawn</i>"), "<i>told</i>"]], compact=False
+    )
+    assert "<i>drawn</i></td>" in page
+    assert "&lt;i&gt;told&lt;/i&gt;</td>" in page
 
 
 def test_jinja_is_loaded_when_something_is_filled_in() -> None:
@@ -224,14 +226,6 @@ def test_the_page_of_an_evaluation() -> None:
         f"<tr><td>{SHOWN}</td><td>1</td></tr><tr><td>b</td><td></td></tr></table><p>{SHOWN}</p><h2>Claims</h2>"
         f"<h3>{SHOWN}</h3><p>{SHOWN}</p><ul><li>{SHOWN}</li><li>two</li></ul>"
         "<h2>Length, stopping, format</h2><p>No cell is filled yet.</p></body></html>"
-    )
-
-
-def test_the_page_of_figures() -> None:
-    page = figures_html([], EVIL).decode()
-    assert squeezed(page) == (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{SHOWN}</title></head>'
-        f'<body style="font-family: sans-serif"><h1>{SHOWN}</h1></body></html>'
     )
 
 

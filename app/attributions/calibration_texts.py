@@ -203,7 +203,8 @@ def token_tips(rows: "DataFrame", numbers: Callable[[Any], list[str]]) -> list[s
     return said
 
 
-def _numbers(at: Selection) -> Callable[[Any], list[str]]:
+def token_numbers(at: Selection) -> Callable[[Any], list[str]]:
+    """What is said of a token along the selected direction, a line each, from its row of the direction's table."""
     return lambda row: [
         f"energy share {100 * row.share:.3g}% of σ²",
         f"g·u = {signed(row.gradient, THREE)} nats per unit, {LETTER[at.kind]}·u = {signed(row.coordinate, THREE)}",
@@ -212,7 +213,9 @@ def _numbers(at: Selection) -> Callable[[Any], list[str]]:
 
 
 def _strip(rows: "DataFrame", column: str, scale: Scale, at: Selection, hide: bool, label: str) -> None:
-    data = strip_data(rows, column, scale, token_tips(rows, _numbers(at)), label=label, selected=at.token, hide=hide)
+    data = strip_data(
+        rows, column, scale, token_tips(rows, token_numbers(at)), label=label, selected=at.token, hide=hide
+    )
     token_strip(data, key=f"strip_{column}", on_pick=lambda token: session.select(token=token))
 
 
@@ -238,7 +241,7 @@ def energy_strips(table: "DataFrame", at: Selection, hide: bool) -> None:
         st.subheader("Baseline: gradient × activation", anchor=False)
         scale = Scale(scale_of(free.baseline), "nats")
         _strip(rows, "baseline", scale, at, hide, f"Gradient × activation of calibration text {at.example + 1}")
-    chosen_token(rows, at.token, _numbers(at))
+    chosen_token(rows, at.token, token_numbers(at))
     st.markdown(
         "**How to read this:** the deeper a token's green, the more of this direction comes from the loss's gradient "
         "at that token. The baseline, the usual attribution, asks how much each token moves the loss in *any* "
@@ -260,7 +263,7 @@ def coordinate_strip(table: "DataFrame", at: Selection, hide: bool) -> None:
     letter, free = LETTER[at.kind], table[~table.aside] if hide else table
     scale = Scale(scale_of(free.coordinate), f"{letter}·u, units of activation")
     _strip(rows, "coordinate", scale, at, hide, f"Coordinates of the tokens of calibration text {at.example + 1}")
-    chosen_token(rows, at.token, _numbers(at))
+    chosen_token(rows, at.token, token_numbers(at))
     how_to_read_coordinates(at)
     st.subheader("Over all calibration texts", anchor=False)
     extreme_tokens(

@@ -19,7 +19,7 @@ from app.ui.widgets import (
     caption,
     chart,
     counted,
-    downloads,
+    download,
     escaped,
     is_dark,
     provenance,
@@ -78,6 +78,11 @@ def check_panel(analysis: Analysis, site: "Site", at: Selection, top: "DeltaGene
         say_checks(analysis, probes)
 
 
+def change_rows(check: "CausalCheck") -> list[dict[str, Any]]:
+    """What the figure draws, a row for each change: see `charts.change_panels`."""
+    return [_row(check, change, name) for change, name in _CHANGES.items()]
+
+
 def _row(check: "CausalCheck", change: str, name: str) -> dict[str, Any]:
     mean, low, high = check.mean(change)
     least, most = check.band(change)
@@ -88,7 +93,7 @@ def _row(check: "CausalCheck", change: str, name: str) -> dict[str, Any]:
 def _draw_check(made: CheckRequest, check: "CausalCheck", seed: int, how: str, top: "DeltaGenerator") -> None:
     """What was found, and below it the seed of the random directions and `how` it came about."""
     title = direction_title(made.analysis, made.site, made.direction)
-    rows = [_row(check, change, name) for change, name in _CHANGES.items()]
+    rows = change_rows(check)
     with top:
         draw_verdict(causal_verdict(check, f"direction {made.direction + 1}"))
     st.subheader(escaped(f"Causal check of {title}"), anchor=False)
@@ -101,7 +106,7 @@ def _draw_check(made: CheckRequest, check: "CausalCheck", seed: int, how: str, t
     )
     table = check.table()
     _twins(rows, table)
-    downloads("causal-check", lambda: to_csv(table), lambda: [figures.change_panels(rows)], f"Causal check of {title}")
+    download("All values as CSV", lambda: to_csv(table), "causal-check.csv")
     stopped = len(check.examples) < check.requested
     provenance(
         made.analysis,

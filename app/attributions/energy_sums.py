@@ -9,10 +9,9 @@ from app.attributions import charts as figures
 from app.attributions.calibration_texts import direction_file_name
 from app.attributions.token_tables import COLUMNS, readable_table
 from app.ui import session
-from app.ui.direction_names import direction_title
 from app.ui.session import Selection
 from app.ui.tables import to_csv
-from app.ui.widgets import caption, chart, counted, downloads, escaped, is_dark
+from app.ui.widgets import caption, chart, counted, download, escaped, is_dark
 from spd_core.attribution import tables
 from spd_core.attribution.tables import ASIDE, ROLES
 from spd_core.errors import InputError
@@ -76,13 +75,7 @@ def energy_sums_panel(table: "DataFrame", analysis: Analysis, at: Selection, hid
     if hide:
         caption(f"Without the {by_role.get(ASIDE, 0):.2%} of the energy that is hidden; the tables below hold all.")
     _twin(table)
-    downloads(
-        f"tokens-{direction_file_name(at)}",
-        lambda: to_csv(table),
-        lambda: [draw(name) for name in _ALTS],
-        f"{analysis.name}, {direction_title(analysis, analysis.site(at.layer, at.kind), at.direction)}",
-        table="Every token as CSV",
-    )
+    download("Every token as CSV", lambda: to_csv(table), f"tokens-{direction_file_name(at)}.csv")
 
 
 def _pick(dot: Any) -> None:

@@ -9,7 +9,6 @@ import streamlit as st
 from app.attributions import calibration_texts
 from app.attributions.asking import latest_result, start_button
 from app.attributions.calibration_texts import LETTER, direction_file_name
-from app.attributions.geometry_charts import cloud_figure
 from app.attributions.grouping import CLASS, COLOURS, IN_PLURAL, RIGHT, UNKNOWN, grouped
 from app.attributions.recorded_probes import recorded_probes
 from app.attributions.token_tables import COLUMNS, readable_table
@@ -19,9 +18,8 @@ from app.ui.direction_names import names_of
 from app.ui.point_cloud import Axis, Grouped, cloud_data, point_cloud
 from app.ui.session import Selection
 from app.ui.tables import to_csv
-from app.ui.tokens import drawn_token
 from app.ui.verdict import draw_verdict
-from app.ui.widgets import caption, counted, downloads, escaped, is_dark, provenance
+from app.ui.widgets import caption, counted, download, escaped, is_dark, provenance
 from spd_core.attribution.geometry import (
     ACTIVATIONS,
     GRADIENTS,
@@ -279,16 +277,5 @@ def _twin_and_files(
                 column_config=COLUMNS | {"group": "Coloured as"} | number,
                 alt="The points before projecting",
             )
-
-    def figures() -> list[Any]:
-        drawn = zip(tokens.text, tokens.continued, tokens.example, tokens.position, strict=True)
-        said = [f"{drawn_token(text, more)}, text {e + 1}, position {t}" for text, more, e, t in drawn]
-        return [cloud_figure(points, axes, rows, groups, said, unit=_unit(of), strength=_strength())]
-
-    downloads(
-        f"points-{direction_file_name(at)}",
-        lambda: to_csv(_table(points, axes, rows, groups, tokens)),
-        figures,
-        f"{analysis.name}, {of} of layer {at.layer} {at.kind}s",
-        table="Every point as CSV",
-    )
+    csv = f"points-{direction_file_name(at)}.csv"
+    download("Every point as CSV", lambda: to_csv(_table(points, axes, rows, groups, tokens)), csv)

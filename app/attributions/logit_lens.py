@@ -19,7 +19,7 @@ from app.ui.widgets import (
     caption,
     chart,
     counted,
-    downloads,
+    download,
     escaped,
     is_dark,
     provenance,
@@ -120,6 +120,4 @@ def _draw_lens(found: "Lens", title: str, direction: int, top: "DeltaGenerator")
         )
     with st.expander("How it is computed"):
         st.markdown(_WHAT)
-    downloads(
-        "logit-lens", lambda: to_csv(table), lambda: [figures.lens_bars(tokens, found.random)], f"Logit lens of {title}"
-    )
+    download("All values as CSV", lambda: to_csv(table), "logit-lens.csv")

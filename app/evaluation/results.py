@@ -4,7 +4,7 @@ Drawn again every second and a half while the run works: the statistics are comp
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
@@ -19,7 +19,6 @@ from app.evaluation import (
     verdict_panel,
 )
 from app.ui import difference_charts, session, set_panels
-from app.ui.figures import figures_html
 from app.ui.open_tables import table_of
 from app.ui.set_panels import set_title
 from app.ui.tables import table_html
@@ -31,8 +30,6 @@ from spd_core.recipes.evaluation import EvaluationRecipe
 from spd_core.text import shown
 
 if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
-
     from spd_core.runs.folder import Run
 
 CLAIMS, SCORES, MAP, ITEMS = "Claims", "Scores", "Map", "Items"
@@ -253,12 +250,6 @@ def _files(run: "Run", table: Table) -> None:
         ),
         ("LaTeX", f"{name}.tex", lambda: to_latex(table).encode(), "The table for a paper (booktabs)"),
         ("HTML", f"{name}.html", lambda: report.evaluation_html(table, title).encode(), "A page that needs no network"),
-        (
-            "Figures as HTML",
-            f"{name}-figures.html",
-            lambda: figures_html(all_figures(table), title),
-            "All figures, drawn for a light page, in one file that needs no network",
-        ),
     ]
     for label, file_name, make, says in makers:
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
@@ -270,12 +261,3 @@ def _files(run: "Run", table: Table) -> None:
         f"The folder of this run holds it, too, when it is finished: {escaped(str(run.folder))}, table.md and "
         "table.csv."
     )
-
-
-def all_figures(table: Table) -> "list[Figure]":
-    """All figures that there are data for, for a light page."""
-    drawn: list[Any] = [score_charts.scores(table, False)]
-    if table.claims:
-        drawn += [heat_map.difference_map(table, None, False), difference_charts.differences(table, False)]
-    sets = [column for column in set_panels.answered_sets(table) if not column.likelihood]
-    return drawn + [answer_charts.answer_bars(table, column, False) for column in sets]

@@ -66,12 +66,14 @@ class StripToken:
         shade: −10 to 10: the depth of its colour, with its sign.
         tip: all that is known of it.
         marks: of `largest`, `loss`, `aside`.
+        breaks: line breaks after it, which have no colour.
     """
 
     text: str
     shade: int
     tip: str
     marks: tuple[str, ...] = ()
+    breaks: str = ""
 
 
 @dataclass(frozen=True)

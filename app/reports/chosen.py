@@ -9,6 +9,7 @@ from spd_core.models.families import Site
 from spd_core.subspace.direction_notes import DirectionPlace
 
 if TYPE_CHECKING:
+    from spd_core.attribution.results import CausalCheck, Lens
     from spd_core.subspace.analysis import Analysis
 
 
@@ -22,6 +23,8 @@ class InHand:
         names: that somebody has given to directions.
         hide: whether first and special tokens have no colour and are in no list.
         special: ids of special tokens, as far as the tokenizer is at hand.
+        lens, check: of the selected direction, where this session has computed them.
+        checked_on: the split whose texts the check has scored.
     """
 
     analysis: "Analysis"
@@ -30,6 +33,9 @@ class InHand:
     names: Mapping[DirectionPlace, str] = field(default_factory=dict)
     hide: bool = True
     special: frozenset[int] = frozenset()
+    lens: "Lens | None" = None
+    check: "CausalCheck | None" = None
+    checked_on: str = "calibration"
 
     @property
     def site(self) -> Site:

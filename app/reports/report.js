@@ -56,7 +56,7 @@
     const tokens = [...strip.querySelectorAll(".tk")];
     const tip = strip.parentElement.querySelector(".tip");
     let chosen = tokens.findIndex((token) => token.tabIndex === 0);
-    const say = (token) => { tip.textContent = token.dataset.tip; };
+    const say = (token) => { tip.textContent = token.getAttribute("aria-label"); };
     const choose = (at) => {
       tokens[chosen].tabIndex = -1;
       tokens[chosen].setAttribute("aria-selected", "false");
@@ -66,7 +66,7 @@
       tokens[chosen].focus();
       say(tokens[chosen]);
     };
-    strip.addEventListener("mouseover", (event) => { if (event.target.dataset.tip) say(event.target); });
+    strip.addEventListener("mouseover", (event) => { if (tokens.includes(event.target)) say(event.target); });
     strip.addEventListener("mouseleave", () => say(tokens[chosen]));
     strip.addEventListener("click", (event) => { const at = tokens.indexOf(event.target); if (at >= 0) choose(at); });
     strip.addEventListener("keydown", (event) => {

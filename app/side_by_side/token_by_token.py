@@ -5,7 +5,7 @@ import streamlit as st
 from app.side_by_side import ribbons
 from app.ui import session
 from app.ui.tables import table_html, to_csv
-from app.ui.widgets import caption, chart, downloads, is_dark
+from app.ui.widgets import caption, chart, download, is_dark
 from spd_core.generation.comparison import Comparison
 
 
@@ -36,10 +36,4 @@ def draw_curves(comparison: Comparison) -> None:
         alt="Log-probability, entropy and KL of every token, a line for each lane; the table below has the numbers.",
     )
     st.dataframe(rows, hide_index=True, alt="Every token with its numbers, in nats")
-    downloads(
-        f"curves-{comparison.id}",
-        lambda: to_csv(rows),
-        lambda: [ribbons.token_curves(comparison)],
-        f"Curves of {comparison.id}",
-        table="Table as CSV",
-    )
+    download("Table as CSV", lambda: to_csv(rows), f"curves-{comparison.id}.csv")

@@ -1,7 +1,6 @@
 """The parts of the Spectrum page about contrasts: making one of the active capture, and what it holds."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,7 @@ from app.spectrum.views import select_point
 from app.ui import launch, progress, session
 from app.ui.header import capture_label
 from app.ui.tables import to_csv
-from app.ui.widgets import caption, chart, distinct_labels, downloads, escaped, failure, is_dark
+from app.ui.widgets import caption, chart, distinct_labels, download, escaped, failure, is_dark
 from spd_core.errors import SpdError
 
 if TYPE_CHECKING:
@@ -107,13 +106,7 @@ def contrast_curves(which: str, made_of: "LeftOut", analysis: "Analysis", rank: 
     columns["λ₁"] = st.column_config.NumberColumn(format="%.3g", help=_RATIO)
     st.dataframe(table, hide_index=True, alt="What the directions hold, as a table", column_config=columns)
     every = contrast_numbers.contrast_panels(analysis)
-    light = replace(look, dark=False)
-    downloads(
-        "contrast",
-        lambda: to_csv(contrast_numbers.contrast_rows(every)),
-        lambda: [draw(panels, rank, light, mine, theirs) for draw in _BUILD.values()],
-        f"{mine} without {theirs}, rank {rank}",
-    )
+    download("All values as CSV", lambda: to_csv(contrast_numbers.contrast_rows(every)), "contrast.csv")
 
 
 _RATIO = (

@@ -8,7 +8,7 @@ from app.spectrum import numbers, subspace_charts
 from app.ui import session
 from app.ui.header import capture_label
 from app.ui.tables import to_csv
-from app.ui.widgets import caption, chart, distinct_labels, downloads, escaped, is_dark, no_tokens
+from app.ui.widgets import caption, chart, distinct_labels, download, escaped, is_dark, no_tokens
 from spd_core.errors import InputError
 from spd_core.glossary import meaning
 from spd_core.subspace.overlap_verdict import ALL, captures_verdict, layers_verdict
@@ -50,13 +50,7 @@ def subspace_overlaps(analysis: "Analysis", rank: int) -> str:
         f"**How to read this:** {where} at rank {rank}. *Shared* is the part of one subspace that lies inside the "
         f"other, the mean cos² of their principal angles. {_READ[len(found.names) > subspace_charts.MOST_NUMBERED]}"
     )
-    title = f"Overlap of subspaces of {where}, rank {rank}"
-    downloads(
-        "overlap",
-        lambda: to_csv(rows),
-        lambda: [subspace_charts.overlap_matrix(found)],
-        title,
-    )
+    download("All values as CSV", lambda: to_csv(rows), "overlap.csv")
     if view == "layers":
         return layers_verdict(found, f"{at.kind.capitalize()}s at rank {rank}")
     return captures_verdict(found, f"Layer {at.layer} {at.kind}s at rank {rank}")
@@ -164,6 +158,5 @@ def gradient_rows(analysis: "Analysis", _rank: int) -> str:
     table = numbers.row_table(analysis, coordinates.scores)
     with st.expander("The rows as a table"):
         st.dataframe(table, hide_index=True, alt="The gradient rows as a table")
-    where = f"layer {at.layer} {at.kind} of {analysis.capability.name}"
-    downloads("rows", lambda: to_csv(table), lambda: [draw()], f"Gradient rows of {where}")
+    download("All values as CSV", lambda: to_csv(table), "rows.csv")
     return rows_verdict(analysis, at.layer, at.kind)

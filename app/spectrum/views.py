@@ -1,7 +1,6 @@
 """The parts of the Spectrum page about spectra: rank, curves beside their nulls, and new nulls."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
@@ -13,7 +12,7 @@ from app.spectrum.numbers import Panel
 from app.ui import launch, progress, session
 from app.ui.direction_names import names_of
 from app.ui.tables import to_csv
-from app.ui.widgets import caption, chart, downloads, failure, is_dark
+from app.ui.widgets import caption, chart, download, failure, is_dark
 from spd_core.glossary import meaning
 from spd_core.subspace.analysis import nulls_of
 
@@ -140,7 +139,7 @@ def curves(which: str, analysis: "Analysis", rank: int, place: "DeltaGenerator")
         f"**How to read this:** {_READ[which]} Projecting removes what is shaded. Click a point to select its "
         "direction on all pages."
     )
-    _twin(analysis, panels, rank, look)
+    _twin(analysis, rank)
 
 
 def _figure(which: str, panels: list[Panel], rank: int, look: charts.Look) -> None:
@@ -160,8 +159,8 @@ def select_point(point: Any) -> None:
     session.select(layer=layer, kind=kind, direction=direction)
 
 
-def _twin(analysis: "Analysis", panels: list[Panel], rank: int, look: charts.Look) -> None:
-    """All sites as a table and as CSV, the curves drawn as HTML."""
+def _twin(analysis: "Analysis", rank: int) -> None:
+    """All sites as a table and as CSV."""
     every = numbers.panels_of(analysis, names=names_of(analysis))
     st.dataframe(
         numbers.panel_table(every, rank),
@@ -171,14 +170,7 @@ def _twin(analysis: "Analysis", panels: list[Panel], rank: int, look: charts.Loo
             name: st.column_config.NumberColumn(format=form, help=help_) for name, (form, help_) in _COLUMNS.items()
         },
     )
-    light = replace(look, dark=False)
-    builds = [build for which, build in _BUILD.items() if which != RATIO or any(panel.nulls for panel in panels)]
-    downloads(
-        "spectrum",
-        lambda: to_csv(numbers.csv_rows(every)),
-        lambda: [build(panels, rank, light) for build in builds],
-        f"Spectrum of {analysis.capability.name}, rank {rank}",
-    )
+    download("All values as CSV", lambda: to_csv(numbers.csv_rows(every)), "spectrum.csv")
 
 
 # --- nulls ---------------------------------------------------------------------------------------------------

@@ -9,7 +9,6 @@ from zlib import crc32
 import numpy as np
 
 from app.ui.tokens import visible
-from spd_core.templates import render
 from spd_core.text import shown
 
 if TYPE_CHECKING:
@@ -151,11 +150,3 @@ def _theme(dark: bool) -> Drawing:
         "annotation": {"font": {"size": 14, "color": ink}},
         "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": muted, "activecolor": ink},
     }
-
-
-def figures_html(figures: Sequence["go.Figure"], title: str) -> bytes:
-    """Figures, drawn for a light page, as one HTML file that needs no network; `title` is escaped."""
-    from markupsafe import Markup
-
-    drawn = [Markup(figure.to_html(full_html=False, include_plotlyjs=i == 0)) for i, figure in enumerate(figures)]
-    return render("figures.html", title=title, figures=drawn).encode()

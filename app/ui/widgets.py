@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import streamlit as st
 
 from app.ui import session
-from app.ui.figures import figures_html
 from spd_core.storage import home_at, spd_home
 from spd_core.text import shown
 
@@ -189,20 +188,6 @@ def download(
         help=help,
         width=width,
     )
-
-
-def downloads(
-    name: str,
-    csv: Callable[[], bytes],
-    draw: Callable[[], Sequence["Figure"]],
-    title: str,
-    *,
-    table: str = "All values as CSV",
-) -> None:
-    """All numbers as CSV and the figures, drawn for a light page, as one HTML file."""
-    with st.container(horizontal=True):
-        download(table, csv, f"{name}.csv")
-        download("Figures as HTML", lambda: figures_html(draw(), title), f"{name}.html")
 
 
 def delete_button(

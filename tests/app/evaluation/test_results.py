@@ -18,7 +18,7 @@ import streamlit as st
 import torch
 from streamlit.testing.v1 import AppTest
 
-from app.evaluation import cost, item_pairs, next_steps, pair_charts, results
+from app.evaluation import cost, item_pairs, next_steps, pair_charts
 from app.evaluation.item_pairs import ALL, FALLS, GAINED, LIMIT, LOST, RISES, UNREAD, Pair
 from app.side_by_side import opening
 from app.side_by_side.lanes import COMPLEMENT, RANDOM
@@ -248,14 +248,6 @@ def test_statistics_are_computed_once_for_each_state_of_the_cells(monkeypatch: p
     assert [one.subject for one in open_tables.table_of(run).damaged] == ["spd"], "its items count, too"
     whole.unlink()
     assert [one.subject for one in open_tables.table_of(run).damaged] == ["base", "spd"]
-
-
-def test_all_figures_go_into_one_file() -> None:
-    run = made()
-    put(run.folder, "base", "arithmetic", answered(10))
-    assert len(results.all_figures(open_tables.table_of(run))) == 2
-    fill(run.folder)
-    assert len(results.all_figures(open_tables.table_of(run))) == 5
 
 
 # --- beside another evaluation ---------------------------------------------------------------------------------

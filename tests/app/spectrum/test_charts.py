@@ -13,7 +13,6 @@ from app.spectrum import charts, layer_map, numbers, panel_grid, subspace_charts
 from app.spectrum.charts import Look
 from app.spectrum.curves import clicked_site
 from app.spectrum.numbers import Panel, csv_rows, panel_table
-from app.ui.figures import figures_html
 from app.ui.tables import to_csv
 from spd_core.subspace.gram import GradientGram, decompose
 from spd_core.subspace.spectrum import energy, numerical_rank, overlap
@@ -385,10 +384,3 @@ def test_csv_holds_every_direction(panels: list[Panel]) -> None:
     assert len(rows) == 4 * D * 2, "the capability and one null"
     assert [float(row["singular_value"]) for row in rows[:D]] == panels[0].values.tolist()
     assert {(row["layer"], row["kind"]) for row in rows} == {(str(layer), kind) for layer, kind in ROWS}
-
-
-def test_html_needs_no_network_and_escapes_its_title(panels: list[Panel]) -> None:
-    page = figures_html([charts.singular_values(panels, 4, Look())], "<b>a</b>").decode()
-    assert "<h1>&lt;b&gt;a&lt;/b&gt;</h1>" in page
-    assert "<script src" not in page
-    assert "cdn.plot.ly" not in page.split("<script")[-1]
