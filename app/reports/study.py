@@ -42,9 +42,10 @@ def study_report(study: Study) -> Report:
     """All of it as one report; what was not done is said as such."""
     record = study.held.analysis.provenance
     model = model_name(record).rpartition("/")[2].partition("@")[0]
+    rank = f"rank {study.held.rank} of {study.held.analysis.d_kv}"
     return Report(
         f"{record.capability} in {model}",
-        f"A study of keys and values: {counted(record.examples_used, 'example')}, layers {ranges(record.layers)}, rank {study.held.rank} of {study.held.analysis.d_kv}",
+        f"A study of {counted(record.examples_used, 'example')}, layers {ranges(record.layers)}, {rank}",
         list(_sections(study)),
         [*capture_facts(study.held), *_more_facts(study)],
         [*capture_replays(study.held), *_more_replays(study)],
