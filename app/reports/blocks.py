@@ -34,7 +34,7 @@ class ReportTable:
     """A table; columns of numbers are set flush right.
 
     Attributes:
-        folded: whether it opens at a click; printed it is always open.
+        folded: whether it opens at a click; printed it is as the reader left it.
     """
 
     caption: str

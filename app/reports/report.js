@@ -35,16 +35,13 @@
   let printing = false;
   const drawAll = (printed) => { printing = printed; for (const plot of plots) draw(plot, printed); };
 
-  const opened = [];
   const toPaper = () => {
     if (printing) return;
     drawAll(true);
-    for (const fold of document.querySelectorAll("details:not([open])")) { fold.open = true; opened.push(fold); }
   };
   const toScreen = () => {
     if (!printing) return;
     drawAll(false);
-    for (const fold of opened.splice(0)) fold.open = false;
   };
   drawAll(false);
   dark.addEventListener("change", () => drawAll(printing));

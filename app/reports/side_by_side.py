@@ -149,7 +149,7 @@ def _repeat(repeat: Repeat) -> Iterator[Block]:
     yield ReportFigure(
         lambda dark: repeat_charts.matrix(repeat, None, dark=dark),
         "Every text as a mark: prompts from the top, seeds from the left, a block a lane.",
-        repeat_charts.matrix_alt(repeat),
+        "Every prompt and seed as a mark; the table below has the counts.",
         "every-text",
     )
     rows = repeat_charts.lane_rows(repeat)

@@ -259,4 +259,4 @@ def matrix_alt(repeat: Repeat) -> str:
         for lane, row in zip(repeat.lanes, repeat.table.rows, strict=True)
     )
     what = "right" if repeat.table.rows[0].right is not None else "different from the first lane"
-    return f"Every prompt and seed, {what} or not, a block for each lane: {counts}."
+    return f"Every prompt and seed, {what} or not, a block for each lane: {counts}. A click opens the text."

@@ -170,7 +170,7 @@ def _figures(result: Comparison, found: Repeat) -> None:
         chart(
             _matrix(found.id, found, place, is_dark()),
             key=f"chart_repeat_matrix_{found.id}_{place}",
-            alt=f"{repeat_charts.matrix_alt(found)} A click opens the text.",
+            alt=repeat_charts.matrix_alt(found),
             pick=repeat_text.choose_text,
         )
     repeat_text.read_text(found)

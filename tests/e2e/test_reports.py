@@ -101,7 +101,7 @@ def test_a_study_is_read_from_disk(open_app: Callable[..., Page], reader: Reader
     assert light == "rgb(23, 33, 43)"
 
 
-def test_on_paper_it_is_light_and_open_and_no_figure_is_cut(
+def test_on_paper_it_is_light_and_no_figure_is_cut(
     open_app: Callable[..., Page], reader: Reader, tmp_path: Path
 ) -> None:
     path = taken(open_app("/spectrum"), "Report (HTML)", tmp_path)
