@@ -1,11 +1,15 @@
-"""`python -m spd_core library|bundle|import`: what is kept here, and how it is handed on. No page is needed."""
+"""`python -m spd_core library|bundle|import|replay`: what is kept here, how it is handed on, and
+whether its numbers hold. No page is needed."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from spd_core.cli.console import Json, print_result
+from spd_core.cli.console import Json, bars, print_result
+
+if TYPE_CHECKING:
+    from spd_core.library.replay_report import ReplayRow
 
 Things = Annotated[list[str], typer.Argument(help="what to hand on, as `library` lists it: KIND:NAME")]
 Bundle = Annotated[Path, typer.Argument(help="a bundle, .zip")]
@@ -16,6 +20,7 @@ def add_commands(app: typer.Typer) -> None:
     app.command("library")(library_command)
     app.command("bundle")(bundle_command)
     app.command("import")(import_command)
+    app.command("replay")(replay_command)
 
 
 def library_command(
@@ -71,3 +76,41 @@ def import_command(
     found = check_bundle(bundle) if check else import_bundle(bundle)
     said = {str(one.ref): one.said if check or one.arrives != "new" else "brought in" for one in found.arrivals}
     print_result({"bundle": str(bundle), "written_by": f"SPD Lab {found.manifest.spd_lab}", **said}, as_json)
+
+
+def replay_command(
+    what: Annotated[str, typer.Argument(help="a bundle, .zip; or a thing, as `library` lists it: KIND:NAME")],
+    model: Annotated[str, typer.Option(help="where the recorded model lies here, if under another name")] = "",
+    as_json: Json = False,
+) -> None:
+    """Compute the numbers of a thing, or of all in a bundle, anew; say which match, within what tolerance and why.
+
+    A bundle is not brought in for that. Exit code 1 where a number differs.
+    """
+    from dataclasses import asdict
+
+    from spd_core.library.replay import replay
+    from spd_core.library.things import ref_from
+    from spd_core.models.loading import quiet
+
+    path = Path(what).expanduser()
+    quiet()
+    with bars() as bar:
+        report = replay(path if path.is_file() else ref_from(what), model=model, tell=bar)
+    if as_json:
+        print_result({**asdict(report), "said": report.sentence}, as_json)
+    else:
+        lines = {f"{row.verdict}: {row.thing}, {row.what}": _told(row) for row in report.rows}
+        around = {one.what: f"{one.recorded or 'not noted'} then, {one.here} here" for one in report.surroundings}
+        print_result({**lines, **around, "replay": report.sentence}, as_json)
+    if report.count("differs"):
+        raise typer.Exit(1)
+
+
+def _told(row: "ReplayRow") -> str:
+    """A row in one line."""
+    numbers = (
+        f"{row.recorded} then, {row.recomputed} now, off by {row.difference}" if row.difference else row.recomputed
+    )
+    within = f" (within {row.tolerance})" if row.tolerance else ""
+    return "; ".join(part for part in (f"{numbers}{within}", row.reason) if part)

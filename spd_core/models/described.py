@@ -79,6 +79,15 @@ def describe_model(name: str, revision: str | None = None, *, ask: bool = False)
     return Described()
 
 
+def weights_are_here(name: str, revision: str | None = None) -> bool:
+    """Whether a model can be loaded without asking the hub: its weights lie here, or it is built in and installed."""
+    try:
+        found = describe_model(name, revision)
+    except ModelError:
+        return False
+    return name == BUILTIN or (found.folder is not None and any(found.folder.glob("*.safetensors")))
+
+
 def _builtin() -> Described:
     folder = builtin.builtin_folder()
     if (folder / "config.json").is_file():
