@@ -12,8 +12,8 @@ from spd_core.errors import InputError, SpdError
 from spd_core.library.replay_place import Replaying, here_and_then
 from spd_core.library.replay_report import (
     ReplayRow,
-    Surrounding,
     ReplayVerdict,
+    Surrounding,
     exact_row,
     not_replayed,
     number_row,
