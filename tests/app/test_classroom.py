@@ -2,6 +2,7 @@
 
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from starlette.applications import Starlette
@@ -12,6 +13,7 @@ from starlette.testclient import TestClient
 from app import classroom
 from app.classroom import Shelves
 from app.jobs.job import Job
+from app.ui import launch, session
 from spd_core.errors import InputError
 from spd_core.storage import give_homes, home_at, shared_home, spd_home
 from tests.waiting import LONG
@@ -86,3 +88,28 @@ def test_nothing_is_refused_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     refused = [classroom.too_many_tokens(10**6), classroom.too_long_a_text("a" * 10**6), classroom.not_here("no")]
     assert refused == ["", "", ""]
     assert classroom.too_large_a_capture(1000, 30) == ""
+
+
+def test_a_job_left_alone_is_taken_over_by_the_same_browser_only(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As after a reload: the session is another one, and what it had begun goes on."""
+    begun = {}
+    for name in ("mine", "another"):
+        with home_at(tmp_path / name):
+            begun[name] = Job[None, None](lambda job: job._stop.wait(LONG) and None)
+        begun[name].owner, begun[name].key = f"closed session of {name}", session.WRITE_JOB
+        begun[name].start()
+    state: dict[str, object] = {}
+    monkeypatch.setattr(launch.st, "session_state", state)
+    monkeypatch.setattr(launch.runtime, "exists", lambda: True)
+    monkeypatch.setattr(launch.runtime, "get_instance", lambda: SimpleNamespace(is_active_session=lambda _: False))
+    try:
+        with home_at(tmp_path / "mine"):
+            launch.take_over()
+    finally:
+        for job in begun.values():
+            job.stop()
+            job.join(LONG)
+    assert state[session.WRITE_JOB] is begun["mine"]
+    assert begun["another"].owner == "closed session of another"
