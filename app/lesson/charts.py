@@ -22,8 +22,8 @@ def _layout(x: str, y: str, **more: Any) -> Drawing:
     return {"height": _HEIGHT, "margin": {"l": 56, "r": 16, "t": 24, "b": 52}, "showlegend": False, **axes, **more}
 
 
-def held_figure(along: Floats, dark: bool) -> "Figure":
-    """A bar for each direction that is kept."""
+def held_figure(along: Floats, reach: float, dark: bool) -> "Figure":
+    """A bar for each direction that is kept; the axis is as long for all tokens: as `reach`."""
     bar = {
         "type": "bar",
         "x": list(range(1, len(along) + 1)),
@@ -31,7 +31,9 @@ def held_figure(along: Floats, dark: bool) -> "Figure":
         "marker": {"color": [ACCENT[dark] if abs(y) == np.abs(along).max() else MUTED[dark] for y in along]},
         "hovertemplate": "direction %{x}: %{y:.3f}<extra></extra>",
     }
-    return build_figure([bar], _layout("direction", "units of activation"), dark=dark)
+    layout = _layout("direction", "units of activation")
+    layout["yaxis"]["range"] = [-1.05 * reach, 1.05 * reach]
+    return build_figure([bar], layout, dark=dark)
 
 
 def arrows_figure(found: "Arrows", names: Sequence[str], loss: Collection[int], chosen: int, dark: bool) -> "Figure":

@@ -70,6 +70,6 @@ def directions_drawn(points: "Points", values: Floats, degrees: int, dark: bool)
     turned = np.zeros(count)
     turned[:2] = reach * np.cos(np.deg2rad(degrees)), reach * np.sin(np.deg2rad(degrees))
     return [
-        *(CloudLine(tuple(map(float, end)), f"u{at}", INK[dark]) for at, end in enumerate(ends, 1)),
+        *(CloudLine(tuple(map(float, end)), f"direction {at}", INK[dark]) for at, end in enumerate(ends, 1)),
         CloudLine(tuple(map(float, turned)), f"{degrees}°", LINE[dark], 4, both=True),
     ]

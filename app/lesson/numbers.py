@@ -23,20 +23,21 @@ class TokenHeld:
     Attributes:
         along: [kept] its coordinates along the first directions, in units of activation.
         share: of its squared length, what lies along them; None where lengths were not kept.
+        reach: the largest coordinate of any token of the same text.
     """
 
     along: Floats
     share: float | None
+    reach: float
 
 
 def token_held(analysis: "Analysis", site: "Site", example: int, token: int) -> TokenHeld:
     """The key or value of one token; raises `InputError` where no tokens were kept."""
-    row = analysis.rows_of(example).start + token
-    found = analysis.sites[site]
-    along, lengths = rows_along(found, ACTIVATIONS)[row], lengths_of(found, ACTIVATIONS)
-    if lengths is None or not lengths[row]:
-        return TokenHeld(along, None)
-    return TokenHeld(along, float((along**2).sum() / lengths[row] ** 2))
+    rows, found = analysis.rows_of(example), analysis.sites[site]
+    own, lengths = rows_along(found, ACTIVATIONS)[rows], lengths_of(found, ACTIVATIONS)
+    along, length = own[token], None if lengths is None else float(lengths[rows][token])
+    share = float((along**2).sum() / length**2) if length else None
+    return TokenHeld(along, share, float(np.abs(own).max()))
 
 
 @dataclass(frozen=True)

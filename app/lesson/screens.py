@@ -16,8 +16,9 @@ from app.ui.recorded_texts import recorded_of
 from app.ui.set_panels import compared_sets
 from app.ui.tokens import loss_mask_html
 from app.ui.verdict import draw_verdict
-from app.ui.widgets import chart, escaped, is_dark, no_tokens
+from app.ui.widgets import caption, chart, escaped, is_dark, no_tokens
 from spd_core.errors import InputError
+from spd_core.glossary import meaning
 from spd_core.recipes.evaluation import EvaluationRecipe
 from spd_core.runs.folder import recorded_runs
 
@@ -73,7 +74,12 @@ def keys_and_values(analysis: "Analysis", picture: "DeltaGenerator") -> str:
     token = _pick_token(encoded)
     site = analysis.site(at.layer, at.kind)
     held = numbers.token_held(analysis, site, at.example, token)
-    _draw(picture, charts.held_figure(held.along, is_dark()), "chart_held", "A bar for each direction of one token")
+    _draw(
+        picture,
+        charts.held_figure(held.along, held.reach, is_dark()),
+        "chart_held",
+        "A bar for each direction of one token",
+    )
     return sentences.say_held(sentences.quoted_token(encoded, token), at.kind, at.layer, site.d_kv, held)
 
 
@@ -155,12 +161,13 @@ def _pick(label: str, key: str, options: list[str], first: str) -> str:
 
 @dataclass(frozen=True)
 class LessonStep:
-    """One screen; `formula` is LaTeX."""
+    """One screen; `formula` is LaTeX, and `words` are terms of the glossary."""
 
     title: str
     tries: str
     draw: "Callable[[Analysis, DeltaGenerator], str]"
     formula: str
+    words: tuple[str, ...]
     question: str
     answer: str
     needs_tokens: bool = True
@@ -169,43 +176,45 @@ class LessonStep:
 STEPS = (
     LessonStep(
         "Loss tokens", "Choose another text.", loss_tokens,
-        r"L = -\frac{1}{|S|} \sum_{t \in S} \log p(z_t \mid z_{<t})",
+        r"L = -\frac{1}{|S|} \sum_{t \in S} \log p(z_t \mid z_{<t})", ("Loss", "Loss tokens", "Log p"),
         "Why is the loss not taken on every token?",
         "Most tokens say nothing of whether the answer is right; their gradients would be about wording.",
         needs_tokens=False,
     ),
     LessonStep(
-        "Keys and values", "Move to another token.", keys_and_values, r"k_t = W_K h_t + b_K, \quad v_t = W_V h_t + b_V",
-        "Which token has the longest bars?",
-        "Try the first position: models park attention on it, so its numbers are often outliers.",
+        "Keys and values", "Move to another token.", keys_and_values,
+        r"k_t = W_K h_t + b_K, \quad v_t = W_V h_t + b_V", ("Key", "Value", "d_kv", "Direction"),
+        "Which token has the shortest bars?", f"Try the first position. {meaning('first position')}",
     ),
     LessonStep(
         "Gradients", "Choose a token: its arrow stands out.", gradients, r"g_t = \partial L / \partial v_t",
-        "Why do tokens that carry no loss have a gradient?",
-        "Later tokens attend to them: another key or value there changes how likely the right answer is.",
+        ("Gradient", "Energy", "First position"), "Why do tokens that carry no loss have a gradient?",
+        "Later tokens attend to them: another key or value there changes how likely the right answer is. The last token "
+        "has next to none, though it carries loss: nothing comes after it.",
     ),
     LessonStep(
         "Directions", "Drag the cloud to turn it; turn the line until it holds the most.", directions,
-        r"\sigma_i^2 = \sum_t \left((g_t - \mu) \cdot u_i\right)^2",
+        r"\sigma_i^2 = \sum_t \left((g_t - \mu) \cdot u_i\right)^2", ("Direction", "Singular value", "Energy"),
         "At which angle does the line hold the most energy?",
         "At 0° and 180°, along direction 1: that is how the singular value decomposition chooses it.",
     ),
     LessonStep(
         "Projection", "Raise the strength to 1.", projection, r"\tilde K = K + \alpha (K P - K), \quad P = U U^\top",
-        "What is left at strength 1?",
+        ("Capability subspace", "Projection", "Rank", "Strength"), "What is left at strength 1?",
         "Only what lies inside the subspace: every point has come down to 0 outside of it.",
     ),
     LessonStep(
         "The text", "Choose another prompt.", text_that_changes, r"\tilde K = K P, \quad \tilde V = V P",
-        "Why is there a random subspace?",
-        "What it does to the text, too, the capability did not.", needs_tokens=False,
+        ("Raw", "Projected", "Random subspace"), "Why is there a random subspace?", meaning("random subspace"),
+        needs_tokens=False,
     ),
     LessonStep(
         "Did it help?", "Look at the other set.", whether_it_helped, r"\Delta = \text{subject} - \text{base}",
-        "What does an interval that holds zero say?",
-        "That no difference is shown. It does not say that there is none.", needs_tokens=False,
+        ("Self-Policy Distillation", "Arm", "95% interval"), "What does an interval that holds zero say?",
+        f"That none is shown, and not that there is none. {meaning('95% interval')}", needs_tokens=False,
     ),
 )  # fmt: skip
+_WORKSHEETS = "For a class: worksheets of 30, 60 and 90 minutes, with solutions, lie in the folder `docs/teaching`."
 
 
 def draw_step(analysis: "Analysis", step: LessonStep) -> None:
@@ -215,14 +224,18 @@ def draw_step(analysis: "Analysis", step: LessonStep) -> None:
         told = st.container()
         st.markdown(f"**To try:** {step.tries}")
         said = _drawn(analysis, step, picture)
+        if step is STEPS[-1]:
+            caption(_WORKSHEETS)
     if said:
         with told:
             draw_verdict(said)
     asked, formula = st.columns([2, 3], gap="large")
     with asked.expander(f"**{step.question}**"):
         st.markdown(step.answer)
-    with formula.expander("The formula"):
+    with formula.expander("The formula, and what the words mean"):
         st.latex(step.formula)
+        for word in step.words:
+            st.markdown(f"**{escaped(word)}:** {escaped(meaning(word))}")
 
 
 def _drawn(analysis: "Analysis", step: LessonStep, picture: "DeltaGenerator") -> str:

@@ -105,12 +105,12 @@ export default function ({ data, parentElement, setTriggerValue, setStateValue }
     for (let bits = 0; bits < 8; bits++) {
       for (const at of [0, 1, 2]) if (!((bits >> at) & 1)) line(pen, spot(corner(bits), cam), spot(corner(bits | (1 << at)), cam));
     }
+    if (data.even) return; // its directions have names of their own
     pen.textAlign = "center";
     data.axes.forEach((axis, at) => {
       const side = low.map((from, other) => (other === at ? (axis.ends[0] + axis.ends[1]) / 2 : from));
       const [x, y] = spot(side, cam);
       pen.fillText(axis.short, x, y + (at === 1 ? 4 : 15));
-      if (data.even) return; // how long a thing is, is told where it is pointed at
       for (const end of axis.ends.map((to, far) => to + (far ? -0.08 : 0.08) * (axis.ends[1] - axis.ends[0]))) {
         const [left, top] = spot(low.map((from, other) => (other === at ? end : from)), cam);
         pen.fillText(written(end), left + [10, 24, -10][at], top + (at === 1 ? 4 : 15)); // ends of two axes meet

@@ -35,6 +35,9 @@ def test_numbers_are_those_of_the_arrays() -> None:
     row = found.coordinates.activation[7].astype(float)
     held = token_held(analysis, site, 0, 7)
     assert held.share == pytest.approx((row @ row) / float(found.coordinates.lengths[1, 7]) ** 2, rel=1e-6)
+    first, all_of_it = token_held(analysis, site, 0, 0), np.flatnonzero(analysis.example_of == 0)
+    assert first.reach == np.abs(found.coordinates.activation[all_of_it].astype(float)).max()
+    assert np.abs(first.along).max() < 0.5 * first.reach, "the lesson's question: the first position has short bars"
     points = inside_and_outside(analysis, site, 16)
     assert points.at(1)[:, 1].max() == 0
     assert np.array_equal(points.at(1)[:, 0], points.at(0)[:, 0])
