@@ -124,7 +124,8 @@ def text_that_changes(analysis: "Analysis", picture: "DeltaGenerator") -> str:
     """Step 6."""
     found = list(recorded_of(analysis.name))
     if not found:
-        st.info("No text is recorded for this capture: write one on **Side by side**.")
+        st.info("No text is recorded for this capture: write one on **Side by side**, or switch to a recorded capture.")
+        st.page_link(session.SIDE_BY_SIDE, label="Go to Side by side", icon=":material/splitscreen_right:")
         return ""
     telling = next((at for at, one in enumerate(found, 1) if len({lane.text for lane in one.lanes}) > 1), 1)
     numbered = {str(at): one for at, one in enumerate(found, 1)}
@@ -189,8 +190,8 @@ STEPS = (
     LessonStep(
         "Gradients", "Choose a token: its arrow stands out.", gradients, r"g_t = \partial L / \partial v_t",
         ("Gradient", "Energy", "First position"), "Why do tokens that carry no loss have a gradient?",
-        "Later tokens attend to them: another key or value there changes how likely the right answer is. The last token "
-        "has next to none, though it carries loss: nothing comes after it.",
+        "Later tokens attend to them: another key or value there changes how likely the right answer is. The last "
+        "token has next to none, though it carries loss: nothing comes after it.",
     ),
     LessonStep(
         "Directions", "Drag the cloud to turn it; turn the line until it holds the most.", directions,

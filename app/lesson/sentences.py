@@ -30,8 +30,9 @@ def say_loss(encoded: "Encoded", record: "Provenance") -> str:
     """Step 1."""
     named = " ".join(f"“{quoted_token(encoded, token)}”" for token in encoded.supervised[:6])
     more = len(encoded.supervised) - 6
+    few = f"{len(encoded.supervised)} {'decides' if len(encoded.supervised) == 1 else 'decide'}"
     return (
-        f"Of the {len(encoded.ids)} tokens of this text, {len(encoded.supervised)} decide whether the answer is right: "
+        f"Of the {len(encoded.ids)} tokens of this text, {few} whether the answer is right: "
         f"{named}{f' and {more} more' if more > 0 else ''}. "
         f"Over {counted(record.examples_used, 'text')}, the loss is taken on {record.supervised_tokens:,} of "
         f"{record.tokens:,} tokens."
@@ -41,10 +42,11 @@ def say_loss(encoded: "Encoded", record: "Provenance") -> str:
 def say_held(name: str, kind: str, layer: int, width: int, held: TokenHeld) -> str:
     """Step 2."""
     share = "" if held.share is None else f" They hold {held.share:.0%} of its squared length."
-    return (
-        f"For the token “{name}”, layer {layer} keeps a {kind} of {width} numbers. "
-        f"Here are {len(held.along)} of them, along the first {len(held.along)} directions.{share}"
-    )
+    kept = len(held.along)
+    here = f"Here are {kept} of them, along the first {kept} directions.{share}"
+    if kept == width:
+        here = "Here they are, along all directions."
+    return f"For the token “{name}”, layer {layer} keeps a {kind} of {width} numbers. {here}"
 
 
 def say_arrows(found: "Arrows", encoded: "Encoded", token: int) -> str:
