@@ -7,6 +7,7 @@ from typing import BinaryIO
 
 import streamlit as st
 
+from app.library import replaying
 from app.library.rows import NAMES, size_in_words
 from app.ui import session
 from app.ui.tables import table_html
@@ -35,7 +36,8 @@ def panel(to_list: Callable[[], None]) -> None:
         failure("This bundle is not imported:", str(error))
         return
     _show(found)
-    if st.button(
+    row = st.container(horizontal=True)
+    if row.button(
         f"Import {counted(found.count('new') + found.count('adds'), 'thing')}",
         type="primary",
         icon=":material/download_done:",
@@ -43,6 +45,14 @@ def panel(to_list: Callable[[], None]) -> None:
         disabled=bool(found.refused) or not (found.count("new") or found.count("adds")),
     ):
         _bring_in(source[1], to_list)
+    with row:
+        replaying.bundle_button(source[0], _kept(source[1]))
+    replaying.shown(source[0])
+
+
+def _kept(source: BinaryIO | Path) -> BinaryIO | Path:
+    """What a job may read while the page reads the upload itself."""
+    return io.BytesIO(source.getvalue()) if isinstance(source, io.BytesIO) else source
 
 
 def _pick() -> tuple[str, BinaryIO | Path] | None:

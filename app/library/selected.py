@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from app.library import compare
+from app.library import compare, replaying
 from app.library.opening import open_thing, opens
 from app.library.rows import NAMES, kinds_in_words, size_in_words, title_of
 from app.ui import session
@@ -38,9 +38,11 @@ def thing_actions(selected: Sequence[Thing], shelf: Shelf, labels: Mapping[Ref, 
     with row:
         _export(selected, shelf)
     comparing = compare.button(selected, row)
+    replaying.replay_button(selected, row)
     _delete(selected, shelf, row)
     with row:
         caption(f"**{len(selected)} selected**" if selected else "Tick rows to do something with them.")
+    replaying.shown(replaying.named(selected))
     if comparing:
         compare.panel(selected)
     elif one is not None:

@@ -150,6 +150,7 @@ _JOBS = {
     session.LENS_JOB: ("Computing the logit lens", session.ATTRIBUTIONS),
     session.CHECK_JOB: ("Running the causal check", session.ATTRIBUTIONS),
     session.RIGHT_JOB: ("Reading the calibration texts", session.ATTRIBUTIONS),
+    session.REPLAY_JOB: ("Computing numbers again", session.LIBRARY),
     session.EXPORT_JOB: ("Writing a merged checkpoint", session.FINE_TUNE),
     session.MARKS_JOB: ("Running the tests of a corpus", session.FINE_TUNE),
 }

@@ -1,7 +1,7 @@
 """Starts a session's jobs. The work brings torch along: it is imported on the job's thread, never on a page's."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import streamlit as st
 from streamlit import runtime
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from spd_core.distill.corpus import CorpusRow
     from spd_core.generation.comparison import Comparison
     from spd_core.intervention.cards import AdapterCard
+    from spd_core.library.things import Ref
     from spd_core.subspace.analysis import Analysis
 
 
@@ -189,6 +190,18 @@ def start_merging(card: "AdapterCard", target: "Path") -> None:
 
     store = shared().models
     start(session.EXPORT_JOB, work, refused=classroom.not_here("no checkpoints are written"))
+
+
+def start_replay(what: str, target: "Sequence[Ref] | Path | BinaryIO") -> None:
+    """Start computing the numbers of things, or of a bundle, anew in the background; `what` names them for the page."""
+
+    def work(job: "Job[Any, Any]") -> Any:
+        from app.jobs import replaying
+
+        return replaying.replay_again(job, what, target, store)
+
+    store = shared().models
+    start(session.REPLAY_JOB, work)
 
 
 def start_marking(corpora: "Mapping[Corpus, Sequence[CorpusRow]]", known: "Capability") -> None:

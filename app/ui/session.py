@@ -119,6 +119,7 @@ LIBRARY_SEARCH, LIBRARY_KINDS, LIBRARY_MODEL, LIBRARY_NEWS = (
     "library_news",
 )
 BUNDLE_UPLOAD, BUNDLE_PATH, BUNDLE_FOUND = "bundle_upload", "bundle_path", "bundle_found"
+REPLAY_JOB = "replay_job"
 READ_JOB, LENS_JOB, CHECK_JOB, RIGHT_JOB = "read_job", "lens_job", "check_job", "right_job"
 JOBS = (
     CAPTURE_JOB,
@@ -133,6 +134,7 @@ JOBS = (
     RIGHT_JOB,
     EXPORT_JOB,
     MARKS_JOB,
+    REPLAY_JOB,
 )
 PICK_LAYER, PICK_KIND, PICK_DIRECTION, PICK_EXAMPLE = "pick_layer", "pick_kind", "pick_direction", "pick_example"
 PLACE_SHOWN, CELL_SHOWN, TEXT_TROUBLE, LINK_READ = "place_shown", "cell_shown", "text_trouble", "link_read"

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from spd_core.library.replay_report import ReplayRow
 
 Things = Annotated[list[str], typer.Argument(help="what to hand on, as `library` lists it: KIND:NAME")]
+DIFFERS = 9
+"""Exit code where a number differs from what was recorded."""
 Bundle = Annotated[Path, typer.Argument(help="a bundle, .zip")]
 
 
@@ -85,7 +87,7 @@ def replay_command(
 ) -> None:
     """Compute the numbers of a thing, or of all in a bundle, anew; say which match, within what tolerance and why.
 
-    A bundle is not brought in for that. Exit code 1 where a number differs.
+    A bundle is not brought in for that. Exit code 9 where a number differs.
     """
     from dataclasses import asdict
 
@@ -104,7 +106,7 @@ def replay_command(
         around = {one.what: f"{one.recorded or 'not noted'} then, {one.here} here" for one in report.surroundings}
         print_result({**lines, **around, "replay": report.sentence}, as_json)
     if report.count("differs"):
-        raise typer.Exit(1)
+        raise typer.Exit(DIFFERS)
 
 
 def _told(row: "ReplayRow") -> str:

@@ -5,7 +5,7 @@ imported only where a model is asked.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
@@ -28,11 +28,11 @@ from spd_core.runs.record import RunRecord
 if TYPE_CHECKING:
     from spd_core.models.loading import LanguageModel
 
-Replayed: TypeAlias = tuple[list[ReplayRow], tuple[Surrounding, ...]]
+_OfAThing: TypeAlias = tuple[list[ReplayRow], tuple[Surrounding, ...]]
 
 
 def replay(
-    target: Ref | Path | BinaryIO,
+    target: Ref | Sequence[Ref] | Path | BinaryIO,
     *,
     model: str = "",
     open_model: OpenModel | None = None,
@@ -45,7 +45,7 @@ def replay(
     their files; of a bundle, the sums of all files are checked first.
 
     Args:
-        target: a thing of the library, or a bundle.
+        target: a thing of the library, several, or a bundle.
         model: a folder or hub id, where the recorded model lies under another name here; it must be the same model.
         open_model: how models are loaded; `loading.load` unless told.
         stop: asked while a model works, and between things; what is known by then is returned.
@@ -55,9 +55,11 @@ def replay(
         StorageError: the disk refuses.
     """
     work = Replaying(open_model or _load, model, tell=tell, stop=stop or (lambda: False))
-    if isinstance(target, Ref):
-        work.find(target)
-        return _replay_all([target], work)
+    if isinstance(target, Sequence):
+        refs = [target] if isinstance(target, Ref) else list(target)
+        for ref in refs:
+            work.find(ref)
+        return _replay_all(refs, work)
     from spd_core.library.incoming import unpacked
 
     with unpacked(target) as (found, folder):
@@ -99,7 +101,7 @@ def _replay_all(refs: list[Ref], work: Replaying) -> ReplayReport:
     return ReplayReport(tuple(rows), each_once(surroundings), stopped=work.stop())
 
 
-def _replayed(ref: Ref, work: Replaying) -> Replayed:
+def _replayed(ref: Ref, work: Replaying) -> _OfAThing:
     work.tell(Progress(0, 1, "Computing again"))
     try:
         return _OF_KIND[ref.kind](ref, work)
@@ -112,20 +114,20 @@ def _replayed(ref: Ref, work: Replaying) -> Replayed:
 # --- by kind -----------------------------------------------------------------------------------------------------
 
 
-def _capture(ref: Ref, work: Replaying) -> Replayed:
+def _capture(ref: Ref, work: Replaying) -> _OfAThing:
     from spd_core.library.replay_captures import replay_capture
 
     return replay_capture(str(ref), work.capture(ref.name), work)
 
 
-def _text(ref: Ref, work: Replaying) -> Replayed:
+def _text(ref: Ref, work: Replaying) -> _OfAThing:
     from spd_core.generation.comparison import read_comparison
     from spd_core.library.replay_texts import replay_text
 
     return replay_text(str(ref), read_comparison(work.find(ref)), work)
 
 
-def _repeat(ref: Ref, work: Replaying) -> Replayed:
+def _repeat(ref: Ref, work: Replaying) -> _OfAThing:
     from spd_core.evaluation.repeats import read_repeat
     from spd_core.library.replay_texts import replay_repeat
 
@@ -137,13 +139,13 @@ def _run_at(ref: Ref, work: Replaying) -> Run:
     return Run(folder, read_record(RunRecord, folder / "run.json", remedy="copy the run's folder again"))
 
 
-def _run(ref: Ref, work: Replaying) -> Replayed:
+def _run(ref: Ref, work: Replaying) -> _OfAThing:
     from spd_core.library.replay_runs import replay_run
 
     return replay_run(str(ref), _run_at(ref, work)), ()
 
 
-def _adapter(ref: Ref, work: Replaying) -> Replayed:
+def _adapter(ref: Ref, work: Replaying) -> _OfAThing:
     from spd_core.library.replay_runs import replay_adapter
 
     folder = work.find(ref)
@@ -154,23 +156,23 @@ def _adapter(ref: Ref, work: Replaying) -> Replayed:
     return replay_adapter(str(ref), folder, run), ()
 
 
-def _evaluation(ref: Ref, work: Replaying) -> Replayed:
+def _evaluation(ref: Ref, work: Replaying) -> _OfAThing:
     from spd_core.library.replay_answers import replay_evaluation
 
     return replay_evaluation(str(ref), _run_at(ref, work), work), ()
 
 
-def _answers(ref: Ref, work: Replaying) -> Replayed:
+def _answers(ref: Ref, work: Replaying) -> _OfAThing:
     from spd_core.library.replay_answers import replay_answers
 
     return replay_answers(str(ref), work.find(ref)), ()
 
 
-def _capability(ref: Ref, _work: Replaying) -> Replayed:
+def _capability(ref: Ref, _work: Replaying) -> _OfAThing:
     return [not_replayed(str(ref), "examples", "examples are no computed number: there is nothing to replay")], ()
 
 
-_OF_KIND: Mapping[ThingKind, Callable[[Ref, Replaying], Replayed]] = {
+_OF_KIND: Mapping[ThingKind, Callable[[Ref, Replaying], _OfAThing]] = {
     "capture": _capture,
     "text": _text,
     "repeat": _repeat,

@@ -24,7 +24,7 @@ from spd_core.runs.folder import Run
 from spd_core.sandbox.run import Verdict
 from spd_core.storage import read_bytes
 
-_OF_A_MEAN = f"a mean of the same numbers: {OF_A_MEAN:g} of it for their order"
+_OF_A_MEAN = "the same numbers: a mean may change with their order, in its last digits"
 _READ = ("number", "letter", "exact")
 """Scorers that a record holds all for."""
 _OF_A_TABLE = ("value", "low", "high", "effect", "effect_low", "effect_high", "p")

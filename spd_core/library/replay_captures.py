@@ -15,6 +15,7 @@ from spd_core.library.replay_report import (
     ReplayVerdict,
     Surrounding,
     exact_row,
+    in_figures,
     not_replayed,
     number_row,
     relative_rounding,
@@ -83,7 +84,7 @@ def _again_of_captures(thing: str, recorded: Analysis, work: Replaying) -> list[
     assert made_of is not None
     own, *others = (work.capture(name) for name in (made_of.capture, *made_of.captures))
     again = contrast(own, others, name=recorded.name, shrinkage=made_of.shrinkage, tell=work.tell, stop=work.stop)
-    reason = f"float32 directions, as captures keep them: {EPS['float32']:.1g} an entry × √d_kv"
+    reason = f"float32 directions, as captures keep them: {in_figures(EPS['float32'])} an entry × √d_kv"
     tolerance = EPS["float32"] * math.sqrt(recorded.d_kv)
     same = exact_row(
         thing,
@@ -133,9 +134,13 @@ def _leading(
     sine = error / gap + stored if gap > 0 else math.inf
     if sine >= 1:
         said = f"σ{rank} and σ{rank + 1} are nearer to each other than rounding may move them: any angle would do"
-        yield ReplayRow(thing, what, "0°", f"{angle:.3g}°", f"{angle:.3g}°", "", "not determined", said)
+        yield ReplayRow(
+            thing, what, "0°", f"{in_figures(angle, 3)}°", f"{in_figures(angle)}°", "", "not determined", said
+        )
         return
     said = f"rounding ÷ the gap between σ{rank} and σ{rank + 1} bounds the sine of the angle (Wedin)"
     bound = math.degrees(math.asin(sine))
     verdict: ReplayVerdict = "matches" if angle <= bound else "differs"
-    yield ReplayRow(thing, what, "0°", f"{angle:.3g}°", f"{angle:.2g}°", f"{bound:.2g}°", verdict, said)
+    yield ReplayRow(
+        thing, what, "0°", f"{in_figures(angle, 3)}°", f"{in_figures(angle)}°", f"{in_figures(bound)}°", verdict, said
+    )

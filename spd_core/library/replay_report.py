@@ -15,6 +15,7 @@ ReplayVerdict: TypeAlias = Literal["matches", "differs", "not determined", "not 
 VERDICTS: tuple[ReplayVerdict, ...] = get_args(ReplayVerdict)
 IN_A_LAYER = 10
 """Operations one after another in a layer: norms, projections, attention, the gated MLP, and two additions."""
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 OF_A_MEAN = 1e-9
 """By how much a mean of the same float64 numbers may be off, relative."""
 
@@ -118,11 +119,17 @@ def number_row(
         what,
         format(recorded, form),
         format(recomputed, form),
-        f"{off:.2g}",
-        f"{tolerance:.2g}",
+        in_figures(off),
+        in_figures(tolerance),
         "matches" if off <= tolerance else "differs",  # NaN differs
         reason,
     )
+
+
+def in_figures(value: float, figures: int = 2) -> str:
+    """A small number as people write it: `0.0031`, `2.4 × 10⁻⁷`."""
+    digits, _, power = f"{value:.{figures}g}".partition("e")
+    return f"{digits} × 10{str(int(power)).translate(_RAISED)}" if power else digits
 
 
 def exact_row(thing: str, what: str, recorded: object, recomputed: object, reason: str = "") -> ReplayRow:

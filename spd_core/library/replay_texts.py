@@ -13,7 +13,7 @@ from spd_core.generation.repeat import write_again
 from spd_core.intervention.adapters import Adapter, load_adapter
 from spd_core.intervention.projection import Lane
 from spd_core.library.replay_place import Replaying, here_and_then
-from spd_core.library.replay_report import ReplayRow, Surrounding, exact_row, not_replayed
+from spd_core.library.replay_report import ReplayRow, Surrounding, exact_row, in_figures, not_replayed
 from spd_core.library.things import Ref
 from spd_core.models.loading import LanguageModel
 from spd_core.progress import Progress
@@ -123,9 +123,11 @@ def _row(thing: str, lane: LaneText, now: Completion) -> ReplayRow:
     what, then, here = f"{lane.label}: tokens", f"{len(lane.ids)} tokens", f"{len(tokens)} tokens"
     alike = len(lane.ids) if fork is None else fork
     off = max((abs(lane.tokens[at].logprob - now.logprobs[at]) for at in range(alike)), default=0.0)
-    near = f"log-probabilities of the {alike} tokens before differ by at most {off:.1g} nats" if alike else ""
+    near = (
+        f"log-probabilities of the {alike} tokens before differ by at most {in_figures(off, 1)} nats" if alike else ""
+    )
     if fork is None:
-        reason = f"{_EXACT}; their log-probabilities differ by at most {off:.1g} nats"
+        reason = f"{_EXACT}; their log-probabilities differ by at most {in_figures(off, 1)} nats"
         return ReplayRow(thing, what, then, here, "none", "none", "matches", reason)
     tip = "a near tie that rounding decides can tip a draw, and all that follows"
     reason = "; ".join(part for part in (_EXACT, near, tip) if part)

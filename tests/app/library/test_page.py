@@ -90,3 +90,21 @@ def test_what_was_deleted_is_brought_back_by_one_click(home: Path, spd_home: Pat
     assert not list((home / "evaluations").glob("*"))
     next(one for one in at.button if one.label == "Undo").click().run()
     assert len(list((home / "evaluations").glob("*"))) == 4
+
+
+def test_a_bundle_is_replayed_before_it_is_brought_in(
+    home: Path, second_home: Path, spd_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch  # noqa: F811
+) -> None:  # fmt: skip
+    answers = sorted((home / "evaluations").iterdir())[0].name
+    bundle = write_bundle([Ref("answers", answers), Ref("capability", "doubles")], tmp_path / "a.zip")
+    monkeypatch.setenv("SPD_HOME", str(second_home))
+    at = opened(second_home, spd_home, **{session.LIBRARY_VIEW: "Import a bundle"})
+    at.text_input(key=session.BUNDLE_PATH).input(str(bundle)).run()
+    next(one for one in at.button if one.label == "Replay first").click().run()
+    at.session_state[session.REPLAY_JOB].join(LONG)
+    at.run()
+    assert not at.exception
+    table = next(one.proto.body for one in at.get("html") if "Numbers as recorded" in one.proto.body)
+    assert table.count("✓") == 3, "the files of two things, and the answers"
+    assert "there is nothing to replay" in table
+    assert not (second_home / "evaluations").exists(), "it was not brought in"
