@@ -1,8 +1,8 @@
 """Classroom mode (`SPD_MODE=classroom`): one server for a class.
 
 Each browser has a shelf of its own, by a cookie that nobody else knows; jobs take turns; nothing is imported, no other
-model is loaded, no run is started, and what one press may cost is capped. What the teacher keeps in `SPD_HOME` is not
-shown either: only what comes with SPD Lab, and what a browser has made.
+model is loaded, no run is started (but for `SPD_CLASSROOM_TRAINING=1`), and what one press may cost is capped. What
+the teacher keeps in `SPD_HOME` is not shown either: only what comes with SPD Lab, and what a browser has made.
 """
 
 import hashlib
@@ -10,6 +10,7 @@ import os
 import re
 import secrets
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import streamlit as st
 from starlette.datastructures import MutableHeaders
@@ -18,13 +19,19 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from spd_core.errors import InputError
-from spd_core.storage import shared_home
+from spd_core.storage import SHELVES, shared_home, spd_home, storage_errors
+
+if TYPE_CHECKING:
+    from spd_core.recipes.distill import Recipe
+    from spd_core.recipes.evaluation import EvaluationRecipe
 
 MODE = "SPD_MODE"
 """Environment variable that says what a server is for."""
 CLASSROOM = "classroom"
 COOKIE = "spd_shelf"
 _OWN = re.compile(r"[A-Za-z0-9_-]{32}")
+TRAINING = "SPD_CLASSROOM_TRAINING"
+"""Environment variable that lets a class train."""
 MOST_TOKENS = 1024
 """New tokens of one press, those of all lanes, prompts and seeds together."""
 MOST_GRADIENTS = 100
@@ -54,7 +61,12 @@ def shelf() -> Path | None:
     if context is None:
         return None
     who = st.context.cookies.get(f"{COOKIE}_{st.get_option('server.port')}") or f"session {context.session_id}"
-    return shared_home() / CLASSROOM / hashlib.sha256(who.encode()).hexdigest()[:32]
+    return shared_home() / SHELVES / hashlib.sha256(who.encode()).hexdigest()[:32]
+
+
+def shelves() -> list[Path]:
+    """The folders of results of all browsers of a class; empty elsewhere."""
+    return sorted((shared_home() / SHELVES).glob("*/")) if is_classroom() else []
 
 
 class Shelves:
@@ -103,6 +115,34 @@ def too_long_a_text(text: str) -> str:
         len(text) > MOST_CHARACTERS,
         f"a text has at most {MOST_CHARACTERS:,} characters, and this has {len(text):,}; shorten it",
     )
+
+
+def no_run(recipe: "Recipe | EvaluationRecipe | None", launcher: str = "local") -> str:
+    """Why a run is not started here, or none at all where no recipe is given; empty where it is.
+
+    Where `SPD_CLASSROOM_TRAINING=1` allows it, a class trains what the preset `quick` trains, on what is built in: the
+    other settings of a recipe can name files, programs and servers.
+    """
+    if os.environ.get(TRAINING, "") != "1":
+        return not_here("no runs are started")
+    if recipe is None:
+        return ""
+    from spd_core.data.capability import builtin_names
+    from spd_core.recipes.presets import differing
+
+    own = differing(recipe)
+    allowed = recipe.kind == "distillation" and own.keys() <= {"preset", "capability", "arms"} and launcher == "local"
+    built_in = allowed and own["preset"] == "quick" and own["capability"] in builtin_names()
+    return "" if built_in else not_here("only the preset quick is trained, on a built-in capability, with any arms")
+
+
+def link_models() -> None:
+    """Have the job of a run find the converted models from its shelf."""
+    place = spd_home() / "models"
+    if is_classroom() and not place.exists():
+        with storage_errors(place):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.symlink_to(shared_home() / "models")
 
 
 def not_here(what: str) -> str:

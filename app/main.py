@@ -19,13 +19,13 @@ if str(ROOT) not in sys.path:  # `streamlit run` puts only this folder there
 import streamlit as st  # noqa: E402
 from starlette.middleware import Middleware  # noqa: E402
 
-from app.classroom import Shelves, check_mode, is_classroom, shelf  # noqa: E402
+from app.classroom import Shelves, check_mode, is_classroom, shelf, shelves  # noqa: E402
 from app.gate import Gate, exposed, is_loopback, rules_for  # noqa: E402
 from app.late_fragments import leave_out_late_fragments  # noqa: E402
 from app.served_page import AddToPage  # noqa: E402
 from app.warming import warm  # noqa: E402
 from spd_core.errors import InputError, StorageError  # noqa: E402
-from spd_core.storage import give_homes, private_home  # noqa: E402
+from spd_core.storage import give_homes, home_at, private_home, shared_home  # noqa: E402
 
 SUPERVISION = 2.0
 """Seconds between two looks at the queue of runs."""
@@ -38,8 +38,10 @@ def supervise(over: threading.Event) -> None:
     said = ""
     while not over.wait(SUPERVISION):
         try:
-            queue.start_next()
-            queue.enforce_stops()
+            for home in shelves() or [shared_home()]:
+                with home_at(home):
+                    queue.start_next()
+                    queue.enforce_stops()
             said = ""
         except Exception as error:  # the next look may succeed; one line in the log is enough until then
             if str(error) != said:

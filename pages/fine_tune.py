@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app.classroom import not_here
+from app.classroom import no_run
 from app.fine_tune import all_runs, cost, form, run
 from app.runs.all_runs import all_runs_panel
 from app.runs.page import RunPage, say_trouble
@@ -31,7 +31,7 @@ def new_run() -> None:
     """A new run: its recipe, what it costs, and the button."""
     asked = form.pick_recipe()
     with asked.start:
-        if asked.recipe is not None:
+        if asked.recipe is not None and not no_run(asked.recipe):
             cost.panel(asked.recipe)
         say_trouble()
         PAGE.start_row(asked.recipe, form.fill_recipe, asked.title, asked.launcher)
@@ -51,8 +51,8 @@ if part == PAGE.every:
     all_runs_panel(PAGE.open_run, all_runs.DISTILLATIONS)
 elif part == PAGE.one and name:
     run.panel(name, lambda: PAGE.turn_to(PAGE.new))
-elif refused := not_here("no runs are started; recorded ones are under All runs"):
-    st.info(refused)
+elif refused := no_run(None):
+    st.info(f"{refused}; recorded ones are under All runs")
 else:
     new_run()
 if part != PAGE.one:

@@ -59,6 +59,14 @@ def give_homes(find: Callable[[], Path | None]) -> None:
     _homes[0] = find
 
 
+def homes_beside() -> list[Path]:
+    """The folders of results that share a queue of runs with `spd_home`: itself, and in a class those beside it."""
+    home = spd_home()
+    return sorted(home.parent.glob("*/")) or [home] if home.parent.name == SHELVES else [home]
+
+
+SHELVES = "classroom"
+"""The folder of a class in `shared_home`: each browser's results, in a folder of their own."""
 _HOME: ContextVar[Path | None] = ContextVar("home", default=None)
 _homes: list[Callable[[], Path | None]] = [lambda: None]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from app.classroom import not_here
+from app.classroom import link_models, no_run
 from app.jobs.job import COMPUTING
 from app.jobs.models import import_engine
 from app.runs.form import pick_settings_file, settings_file
@@ -68,8 +68,9 @@ class RunPage:
     def start(self, recipe: Recipe | EvaluationRecipe, title: str, launcher: str = "local") -> None:
         """Put a run into the queue, and show it; for callbacks."""
         try:
-            if refused := not_here("no runs are started"):
+            if refused := no_run(recipe, launcher or "local"):
                 raise InputError(refused)
+            link_models()
             check_with_engine(recipe, launcher or "local")
             self.open_run(queue.create(recipe, title, launcher or "local").id)
         except SpdError as error:
@@ -108,7 +109,8 @@ class RunPage:
 
         What is known to fail is said before it, and cannot be started.
         """
-        reason = refusal(recipe, launcher or "local", ask=False) if recipe is not None else ""
+        refused = no_run(recipe, launcher or "local")
+        reason = refused or (refusal(recipe, launcher or "local", ask=False) if recipe is not None else "")
         if reason:
             failure("This cannot start:", shown(reason))
         with st.container(horizontal=True, vertical_alignment="center"):

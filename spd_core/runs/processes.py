@@ -16,7 +16,7 @@ import psutil
 
 from spd_core.errors import InputError, SpdError
 from spd_core.runs.record import Owner
-from spd_core.storage import ROOT
+from spd_core.storage import ROOT, spd_home
 
 LOCAL = "local"
 JOB = "SPD_RUN"
@@ -126,7 +126,8 @@ def job_environment(launcher: str, run: str) -> dict[str, str]:
         own.setdefault("OMP_NUM_THREADS", threads)
     own.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     modules = _joined(str(ROOT), own.get("PYTHONPATH", ""))
-    return {**own, "PATH": _path(), "PYTHONPATH": modules, "PYTHONUNBUFFERED": "1", JOB: run}
+    home = {"SPD_HOME": str(spd_home())}
+    return {**own, **home, "PATH": _path(), "PYTHONPATH": modules, "PYTHONUNBUFFERED": "1", JOB: run}
 
 
 def _cores() -> int:

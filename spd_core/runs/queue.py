@@ -88,12 +88,32 @@ def _new(recipe: AnyRecipe, title: str, launcher: str, status: Status) -> Run:
 def start_next() -> list[Run]:
     """Start as many queued runs, the oldest first, as may run at a time: one, or `SPD_JOBS`; returns them.
 
+    Those of a class wait in one queue, whichever shelf they lie on.
+
     Raises:
         SpdError: `SPD_JOBS` is no number, the folder of runs cannot be read, or the disk refuses.
     """
-    at_once = _jobs_at_once()
-    if not names():
-        return []
+    at_once, homes = _jobs_at_once(), storage.homes_beside()
+    if len(homes) == 1:
+        return _start_oldest(at_once) if names() else []
+    started = []
+    with storage.exclusive(homes[0].parent / ".lock"):
+        standing = [(status, home) for home in homes for status in _standing_at(home)]
+        room = at_once - sum(status.state in BUSY for status, _ in standing)
+        waiting = sorted((status.since, home) for status, home in standing if status.state == "queued")
+        for _, home in waiting[: max(0, room)]:
+            with storage.home_at(home):
+                busy = sum(status.state in BUSY for status in _standing_at(home))
+                started += _start_oldest(busy + 1)
+    return started
+
+
+def _standing_at(home: Path) -> list[Status]:
+    with storage.home_at(home):
+        return [status_of(run) for run in all_runs() if isinstance(run, Run)]
+
+
+def _start_oldest(at_once: int) -> list[Run]:
     with locked():
         processes.reap()
         standing = [(status_of(run), run) for run in all_runs() if isinstance(run, Run)]

@@ -15,6 +15,8 @@ from app.classroom import Shelves
 from app.jobs.job import Job
 from app.ui import launch, session
 from spd_core.errors import InputError
+from spd_core.recipes.distill import recipe_from
+from spd_core.recipes.evaluation import evaluation_from
 from spd_core.storage import give_homes, home_at, shared_home, spd_home
 from tests.waiting import LONG
 
@@ -81,6 +83,33 @@ def test_what_one_press_may_cost(in_class: None) -> None:
     assert classroom.too_long_a_text("a" * 2000) == ""
     assert "2,001" in classroom.too_long_a_text("a" * 2001)
     assert classroom.not_here("no runs are started") == "this server is for a class: no runs are started"
+
+
+@pytest.mark.parametrize(
+    ("given", "launcher", "is_trained"),
+    [
+        ({"preset": "quick", "capability": "arithmetic"}, "local", True),
+        ({"preset": "quick", "capability": "arithmetic", "arms": ["psr", "spd", "random"]}, "local", True),
+        ({"preset": "visible", "capability": "arithmetic"}, "local", False),
+        ({"preset": "quick", "capability": "/etc/passwd"}, "local", False),
+        ({"preset": "quick", "capability": "arithmetic", "model": "org/huge"}, "local", False),
+        ({"preset": "quick", "capability": "arithmetic", "train": {"epochs": 100}}, "local", False),
+        ({"preset": "quick", "capability": "arithmetic"}, "sh -c id", False),
+    ],
+)
+def test_a_class_trains_what_it_may(
+    in_class: None, monkeypatch: pytest.MonkeyPatch, given: dict[str, object], launcher: str, is_trained: bool
+) -> None:
+    """The other settings of a recipe can name files, programs and servers."""
+    recipe = recipe_from(given)
+    assert classroom.no_run(recipe, launcher)
+    monkeypatch.setenv("SPD_CLASSROOM_TRAINING", "1")
+    assert (classroom.no_run(recipe, launcher) == "") == is_trained
+
+
+def test_no_evaluation_is_started(in_class: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPD_CLASSROOM_TRAINING", "1")
+    assert classroom.no_run(evaluation_from({"preset": "quick", "capability": "arithmetic"}))
 
 
 def test_nothing_is_refused_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,8 @@ from tests.e2e.steps import FINISHED, accessible, button, go_to, main, set_setti
 
 @pytest.fixture(scope="module")
 def server(spd_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    running = own_server(spd_home, tmp_path_factory.mktemp("class"), SPD_MODE="classroom")
+    running = own_server(spd_home, tmp_path_factory.mktemp("class"), SPD_MODE="classroom",
+                         SPD_CLASSROOM_TRAINING="1")  # fmt: skip
     yield running
     running.end()
 
@@ -70,7 +71,6 @@ def test_what_is_not_for_a_class_says_so(visit: Callable[..., Page]) -> None:
     expect(main(page).get_by_text("Hub id or folder")).to_have_count(0)
     accessible(page, "Home, in a class")
     for path, said in (
-        ("/fine-tune?runs_view=New+run", "no runs are started"),
         ("/evaluation?evaluations_view=New+evaluation", "no evaluations are started"),
         ("/library?library_view=Import+a+bundle", "no bundles are imported"),
     ):
@@ -85,3 +85,18 @@ def test_too_much_at_once_is_a_sentence(visit: Callable[..., Page]) -> None:
     set_setting(page, "Max new tokens", 2000)
     expect(main(page)).to_contain_text("at most 1,024 new tokens are written at once, and these are 6,000")
     expect(button(page, "Generate")).to_be_disabled()
+
+
+def test_a_class_that_may_train_trains_the_preset_quick_and_nothing_else(visit: Callable[..., Page]) -> None:
+    page, another = visit("/fine-tune?runs_view=New+run"), visit("/fine-tune?runs_view=All+runs")
+    button(page, "Start fine-tuning").click()
+    expect(main(page)).to_contain_text(re.compile("Stage [1-9] of 10"))
+    another.reload()
+    settled(another)
+    expect(main(another)).not_to_contain_text("Stage")
+    button(page, "Stop this run").click()
+    expect(button(page, "Resume")).to_be_visible()
+    page = visit("/fine-tune?runs_view=New+run")
+    main(page).get_by_text("visible", exact=True).click()
+    expect(main(page)).to_contain_text("only the preset quick is trained")
+    expect(button(page, "Start fine-tuning")).to_be_disabled()

@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from spd_core import storage
 from spd_core.errors import InputError
 from spd_core.recipes.distill import Recipe
 from spd_core.runs import processes, queue, states
@@ -108,6 +109,25 @@ print("ready", flush=True)
 sys.stdin.read(1)
 print(len(queue.start_next()))
 """
+
+
+def test_a_class_has_one_queue(home: Path) -> None:
+    """Whichever shelf a run lies on: one at a time, in the order of their coming; a job starts the next one, too."""
+    shelves, runs = [home / "classroom" / name for name in "abc"], []
+    for shelf in (shelves[1], shelves[0], shelves[1], shelves[2]):
+        with storage.home_at(shelf):
+            runs.append(make("steps"))
+    try:
+        for at, run in enumerate(runs):
+            with storage.home_at(run.folder.parents[1]):
+                begun(run)
+                waiting = runs[at + 1 :]
+                assert [states.state_of(one) for one in waiting] == ["queued"] * len(waiting)
+                go(run)
+                reaches(run, "done")
+    finally:
+        for run in runs:
+            processes.end_all(run.id, [])
 
 
 def test_two_servers_start_one_job(monkeypatch: pytest.MonkeyPatch) -> None:
