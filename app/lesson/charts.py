@@ -116,6 +116,6 @@ def moved_figure(points: "Points", strength: float, dark: bool) -> "Figure":
         }
         for where, colour, size, opacity in ((before, MUTED[dark], 4, 0.35), (after, ACCENT[dark], 6, 0.8))
     ]
-    layout = _layout("along direction 1", f"outside rank {points.rank}")
+    layout = _layout("along direction 1 (units of activation)", "length outside the subspace")
     layout["yaxis"]["range"] = [-0.04 * before[:, 1].max(), 1.05 * before[:, 1].max()]
     return build_figure(drawn, layout, dark=dark)

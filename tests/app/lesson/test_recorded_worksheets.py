@@ -8,13 +8,17 @@ import pytest
 
 from app.jobs.captures import load_saved
 from app.lesson.screens import STEPS
+from spd_core.attribution.recorded import probes_of
+from spd_core.evaluation import repeats
 from spd_core.evaluation.table import Table, read_table
 from spd_core.generation import comparison
 from spd_core.recipes.evaluation import EvaluationRecipe
 from spd_core.runs.folder import recorded_runs
+from spd_core.subspace.spectrum import Floats
 from tests import ROOT
 
 TEACHING = ROOT / "docs" / "teaching"
+SIXTY = "60-minutes.md"
 SHEETS = sorted(TEACHING.glob("*-minutes.md"))
 
 
@@ -26,9 +30,9 @@ def solution(sheet: str, number: int) -> str:
     return " ".join(found[1].split())
 
 
-def bold(number: int) -> list[str]:
-    """The numbers on screen that the 30 minutes name in a solution."""
-    return re.findall(r"\*\*([^*]+)\*\*", solution("30-minutes.md", number))
+def bold(number: int, sheet: str = "30-minutes.md") -> list[str]:
+    """The numbers on screen that a solution names."""
+    return re.findall(r"\*\*([^*]*\d[^*]*)\*\*", solution(sheet, number))
 
 
 def recorded_table() -> Table:
@@ -114,3 +118,52 @@ def test_the_thirty_minutes_name_the_steps_as_the_page_does() -> None:
     text = (TEACHING / "30-minutes.md").read_text("utf-8")
     for at, step in enumerate(STEPS, 1):
         assert f"| {at} {step.title} |" in text
+
+
+# --- the 60 minutes ----------------------------------------------------------------------------------------------
+
+
+def needed(values: Floats) -> int:
+    """How many directions hold 90% of the energy."""
+    return 1 + int(np.searchsorted(np.cumsum(values**2) / (values**2).sum(), 0.9))
+
+
+def test_spectrum_and_where_directions_come_from() -> None:
+    analysis = load_saved("arithmetic")
+    found = analysis.sites[analysis.site(29, "value")]
+    assert bold(1, SIXTY) == [str(needed(found.values)), str(needed(found.nulls["shuffled answers"]))]
+
+    assert found.coordinates is not None
+    energy = found.coordinates.gradient.astype(float) ** 2
+    share = energy / energy.sum(0)
+    texts = [one.text[a:b] for one in analysis.examples for a, b in one.offsets]
+    colons = np.array([text == ":" for text in texts])
+    first = analysis.position_of == 0
+    assert bold(3, SIXTY) == [f"{share[first, 0].sum():.0%}", f"{share[colons, 0].sum():.1%}", str(colons.sum())]
+    loss = np.concatenate([np.isin(np.arange(len(one.ids)), one.supervised) for one in analysis.examples])
+    assert bold(4, SIXTY) == [f"{share[loss, 2].sum():.0%}"]
+
+
+def test_causal_check_repeats_and_evaluation() -> None:
+    analysis = load_saved("arithmetic")
+    probes = probes_of(analysis)
+    assert probes is not None
+    unchanged, removed = probes.passes[analysis.site(29, "value").name][0][:2].astype(float)
+    assert bold(5, SIXTY) == [f"{(removed - unchanged).mean():.3f}"]
+
+    (path,) = [path for path in repeats.repeat_files() if repeats.read_repeat(path).analysis == "arithmetic"]
+    texts = [text for prompt in repeats.read_repeat(path).prompts for text in prompt.texts]
+    raw, projected, random = (str(sum(bool(lanes[at].right) for lanes in texts)) for at in range(3))
+    assert bold(6, SIXTY) == [raw, str(len(texts)), projected, random]
+
+    table = recorded_table()
+    claim = table.claims["projected-random", "arithmetic"]
+    told = (claim.difference.effect, claim.difference.interval.low, claim.difference.interval.high)
+    expected = [f"{100 * one:+.1f}".replace("-", "−") for one in told]
+    assert bold(8, SIXTY) == [*expected, str(len(table.claims)), f"{claim.p_adjusted:.3f}"]
+
+
+def test_the_ninety_minutes_name_the_spectrum_of_the_other_capture() -> None:
+    analysis = load_saved("multiple-choice")
+    found = analysis.sites[analysis.site(29, "value")]
+    assert bold(3, "90-minutes.md") == [str(needed(found.values)), str(needed(found.nulls["shuffled answers"]))]
