@@ -91,6 +91,8 @@ def _show(found: Findings) -> None:
         f"Written {manifest.created.replace('T', ' ')} by SPD Lab {manifest.spd_lab} on {manifest.machine}; {versions}"
     )
     caption(escaped(facts))
+    if manifest.notebook is not None:
+        caption("A notebook is in it: unpack the zip, and open it there in Jupyter. It is neither brought in nor run.")
 
 
 def _row(one: Arrival) -> dict[str, str]:

@@ -4,6 +4,7 @@ Nothing in it is run. It knows nothing of what the files mean; `incoming.py` doe
 """
 
 import hashlib
+import os
 import re
 import stat
 import zlib
@@ -16,6 +17,7 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 from pydantic import Field, ValidationError
 
 from spd_core.errors import InputError
+from spd_core.library.notebook import NOTEBOOK
 from spd_core.library.things import owner_of_file
 from spd_core.records import Record, first_error, json_object, refuse_newer
 from spd_core.storage import free_space
@@ -65,6 +67,7 @@ class Manifest(Record):
     Attributes:
         spd_lab: version that wrote it; `versions` of what it computes with.
         chosen: the things that somebody asked for; the others are what these stand on.
+        notebook: that reruns the analysis of a capture; read by people, neither kept nor run by an import.
     """
 
     format: int = BUNDLE_FORMAT
@@ -74,6 +77,7 @@ class Manifest(Record):
     created: str = Field(max_length=40)
     chosen: tuple[str, ...]
     things: tuple[BundledThing, ...] = Field(min_length=1)
+    notebook: BundledFile | None = Field(default=None, exclude_if=lambda one: one is None)
 
     @property
     def files(self) -> dict[str, BundledFile]:
@@ -128,7 +132,7 @@ def _wrong_with(entry: ZipInfo) -> str:
         return "has a name that reads in two ways"
     if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
         return "is no plain file (a link, a folder or a device)"
-    if name != MANIFEST and owner_of_file(name) is None:
+    if name not in (MANIFEST, NOTEBOOK) and owner_of_file(name) is None:
         return "is no file that a bundle can hold: only captures, texts, runs and the like, in their own formats"
     if any(_RESERVED.fullmatch(part) or part.endswith(".") for part in name.split("/")):
         return "has a name that some systems reserve"
@@ -161,30 +165,38 @@ def _manifest(archive: ZipFile, entries: Mapping[str, ZipInfo]) -> Manifest:
 
 def _check_lists(manifest: Manifest, entries: Mapping[str, ZipInfo]) -> None:
     """Raise `InputError` where the manifest and the zip do not name the same files of the same sizes, each once."""
-    names = [name for one in manifest.things for name in one.files]
+    names = [name for one in manifest.things for name in one.files] + [NOTEBOOK] * (manifest.notebook is not None)
     listed, held = set(names), set(entries) - {MANIFEST}
     if len(names) != len(listed) or len({one.thing for one in manifest.things}) != len(manifest.things):
         raise InputError(f"its {MANIFEST} names a thing or a file twice; export the bundle again")
     for name in sorted(listed ^ held):
         said = "is not in it" if name in listed else f"is in it, and not in its {MANIFEST}"
         raise InputError(f"the bundle was not imported: {name!r} {said}")
-    for name, file in manifest.files.items():
+    for name, file in _checked_files(manifest).items():
         if entries[name].file_size != file.size:
             raise InputError(f"the bundle was not imported: {name!r} has not the size that its {MANIFEST} says")
 
 
+def _checked_files(manifest: Manifest) -> dict[str, BundledFile]:
+    return manifest.files if manifest.notebook is None else {**manifest.files, NOTEBOOK: manifest.notebook}
+
+
 def unpack_checked(archive: ZipFile, manifest: Manifest, folder: Path) -> None:
-    """Write all files into an empty folder, each as long and with the sum that the manifest says.
+    """Write the files of all things into an empty folder, each as long and with the sum that the manifest says; the
+    notebook is looked at alone.
 
     Raises:
         InputError: one is longer, shorter, or another.
         OSError: the disk refuses.
     """
-    for name, file in manifest.files.items():
+    for name, file in _checked_files(manifest).items():
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         digest, size = hashlib.sha256(), 0
-        with archive.open(name) as packed, target.open("xb") as out:
+        with (
+            archive.open(name) as packed,
+            Path(os.devnull).open("wb") if name == NOTEBOOK else target.open("xb") as out,
+        ):
             while piece := packed.read(_PIECE):
                 size += len(piece)
                 if size > file.size:

@@ -1,7 +1,7 @@
 """Writes bundles: chosen things with all that they stand on, as one zip of the files on disk and a manifest.
 
     manifest.json  captures/<name>/…  texts/<id>.json  repeats/<id>.json  runs/<run>/…  evaluations/<sum>/…
-    capabilities/<name>.jsonl
+    capabilities/<name>.jsonl  notebook.ipynb
 
 A run's record leaves without what is of this machine alone: the command that carried it out, its launcher, and the
 processes that worked on it. All else is byte for byte what lies here. Imports no torch.
@@ -11,7 +11,7 @@ import hashlib
 import os
 import platform
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
@@ -20,13 +20,15 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 from spd_core import __version__
 from spd_core.errors import InputError
 from spd_core.library.archive import MANIFEST, BundledFile, BundledThing, Manifest
+from spd_core.library.notebook import NOTEBOOK, notebook_of
 from spd_core.library.shelf import Shelf, read_shelf
-from spd_core.library.things import Ref, Thing, thing_files
+from spd_core.library.things import Ref, Thing, place_of_thing, thing_files
 from spd_core.records import read_record
 from spd_core.runs.processes import LOCAL
 from spd_core.runs.queue import COMMANDS
 from spd_core.runs.record import RunRecord, Status
 from spd_core.storage import new_name, refuse_existing, spd_home, storage_errors, to_json, versions
+from spd_core.subspace.store import load_capture
 
 FINAL = ("done", "stopped", "failed", "lost")
 """States of a run that can be handed on: nobody works on it."""
@@ -100,7 +102,7 @@ def bundled_things(shelf: Shelf, chosen: Iterable[Ref]) -> list[Thing]:
     return things
 
 
-def _write(file: BinaryIO, things: Iterable[Thing], chosen: Iterable[Ref]) -> None:
+def _write(file: BinaryIO, things: Sequence[Thing], chosen: Iterable[Ref]) -> None:
     with ZipFile(file, "w") as archive:
         bundled = tuple(_add(archive, thing) for thing in things)
         manifest = Manifest(
@@ -110,8 +112,19 @@ def _write(file: BinaryIO, things: Iterable[Thing], chosen: Iterable[Ref]) -> No
             created=datetime.now().isoformat(timespec="seconds"),
             chosen=tuple(map(str, chosen)),
             things=bundled,
+            notebook=_add_notebook(archive, things),
         )
         archive.writestr(_entry(MANIFEST), to_json(manifest.model_dump(mode="json")))
+
+
+def _add_notebook(archive: ZipFile, things: Iterable[Thing]) -> BundledFile | None:
+    """The notebook of the first capture; None where there is none that kept its examples."""
+    found = next((load_capture(place_of_thing(one.ref)) for one in things if one.ref.kind == "capture"), None)
+    if found is None or not found.examples:
+        return None
+    content = notebook_of(found).encode()
+    archive.writestr(_entry(NOTEBOOK), content)
+    return BundledFile(size=len(content), sha256=hashlib.sha256(content).hexdigest())
 
 
 def _add(archive: ZipFile, thing: Thing) -> BundledThing:
