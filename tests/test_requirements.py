@@ -87,3 +87,58 @@ def test_an_unpinned_library_is_found(tmp_path: Path) -> None:
     found = {module: {tmp_path} for module in modules(tree) if module != "os"}
     assert set(unpinned(found, {"pyyaml": "6"})) == {"PIL"}
     assert set(unpinned({"nowhere_known": {tmp_path}}, {"pyyaml": "6"})) == {"nowhere_known"}
+
+
+# --- the lock ------------------------------------------------------------------------------------------------------
+
+
+def locked() -> dict[str, str]:
+    """Distribution → version in the lock file."""
+    lines = (ROOT / "requirements.lock").read_text("utf-8").splitlines()
+    found = [re.match(r"([A-Za-z0-9._-]+)(?:\[[^]]*\])?==([^ ;\\]+)", line) for line in lines]
+    return {canonical(one[1]): one[2] for one in found if one}
+
+
+def test_the_lock_agrees_with_the_requirements() -> None:
+    found = locked()
+    assert {name: found.get(name) for name in pins("requirements.txt")} == pins("requirements.txt")
+
+
+def test_every_library_of_the_lock_has_hashes_and_none_says_where_it_is_from() -> None:
+    text = (ROOT / "requirements.lock").read_text("utf-8")
+    entries = re.split(r"^(?=[A-Za-z0-9])", text, flags=re.M)[1:]
+    assert len(entries) >= len(locked()) > len(pins("requirements.txt"))
+    assert [entry.split()[0] for entry in entries if not re.search(r"--hash=sha256:[0-9a-f]{64}\b", entry)] == []
+    assert not re.search(r"://|--index|--extra|--find-links|/(work|home|root|tmp|opt)/", text)
+
+
+def test_all_that_the_libraries_need_here_is_locked() -> None:
+    """From what is installed: whatever a library of the lock requires on this machine is in the lock, too."""
+    from packaging.requirements import Requirement
+
+    found, missing = locked(), set()
+    for name in found:
+        try:
+            needs = metadata.requires(name) or []
+        except metadata.PackageNotFoundError:  # of another platform
+            continue
+        for need in map(Requirement, needs):
+            if need.marker is None or need.marker.evaluate({"extra": ""}):
+                missing |= {(name, canonical(need.name))} if canonical(need.name) not in found else set()
+    assert missing == set()
+
+
+def test_an_audit_that_reached_nobody_says_so() -> None:
+    from benchmarks.audit import verdict
+
+    skipped = {"name": "a", "skip_reason": "Dependency not found on PyPI and could not be audited: a (1)"}
+    clean = {"name": "b", "version": "1", "vulns": []}
+    bad = {"name": "c", "version": "1", "vulns": [{"id": "PYSEC-1", "fix_versions": ["2"]}]}
+    assert verdict({"dependencies": [clean]})[0] == 0
+    code, said = verdict({"dependencies": [clean, skipped]})
+    assert code == 2
+    assert "NOT AUDITED: 1 of 2" in said[-1]
+    code, said = verdict({"dependencies": [clean, bad]})
+    assert code == 1
+    assert said == ["c 1: PYSEC-1, mended in 2"]
+    assert verdict({"dependencies": []})[0] == 2

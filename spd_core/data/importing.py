@@ -33,6 +33,7 @@ _GUESSES = {
     "tests": ("tests", "test_list"),
     "spans": ("spans",),
 }
+_HALF = "holds half of a surrogate pair, which is no character; remove it"
 _SPLIT_WORDS = {"training": "train", "test": "heldout", "validation": "heldout", "held out": "heldout"}
 
 
@@ -103,6 +104,9 @@ def make_settings(where: str = "", **fields: Any) -> Settings:
     Raises:
         InputError: a field has a value that cannot be; `where` goes before the message.
     """
+    for name, value in fields.items():
+        if reason := _unfit(value):
+            raise InputError(f"{where}{name}: {reason}")
     try:
         return Settings.model_validate(fields)
     except ValidationError as error:
@@ -211,13 +215,17 @@ def _cell(field: str, value: Any) -> Any:
 
 
 def _unfit(text: Any) -> str | None:
-    """Why a text cannot be an example's; None when it can."""
+    """Why a text, or what holds texts, cannot be an example's; None when it can."""
     if not isinstance(text, str):
+        try:
+            json.dumps(text, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            return _HALF
         return None
     if "\0" in text:
         return "holds a NUL character; remove it"
     if any("\ud800" <= char <= "\udfff" for char in text):  # what JSON escapes can give
-        return "holds half of a surrogate pair, which is no character; remove it"
+        return _HALF
     if len(text) > LONGEST_TEXT:
         return f"{len(text):,} characters; at most {LONGEST_TEXT:,}"
     return None

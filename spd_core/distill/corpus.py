@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from spd_core.errors import InputError
 from spd_core.generation.differences import degeneration
 from spd_core.recipes.distill import REASONS, Reason
 from spd_core.records import Record, read_rows
@@ -94,7 +95,16 @@ def clean(
         prompts: of each row's example by its id, bare: what stands around every prompt is no overlap.
         held_out: prompts that are kept for evaluation, bare.
         drop: which reasons count; rows that only others apply to are kept.
+
+    Raises:
+        InputError: a row is of no example that there is.
     """
+    unknown = next((row for row in rows if row.id not in prompts), None)
+    if unknown is not None:
+        raise InputError(
+            f"row {unknown.number} of the corpus is of the example {unknown.id!r:.80}, which the capability does not "
+            "have; reject the row, or give the example back"
+        )
     tests = {_normalised(prompt) for prompt in held_out}
     grams = {gram for prompt in tests for gram in _grams(prompt)}
     seen: set[tuple[str, str]] = set()

@@ -80,7 +80,7 @@ def noted_sources(run: Run) -> dict[str, str]:
     """What the names in a run's recipe meant when it began; empty where it does not say."""
     try:
         found = json.loads(read_bytes(run.folder / SOURCES, missing_ok=True) or b"{}")
-    except ValueError:  # cut off: nobody knows
+    except (ValueError, RecursionError):  # cut off: nobody knows
         return {}
     return found if isinstance(found, dict) else {}
 

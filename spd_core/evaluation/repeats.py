@@ -41,6 +41,15 @@ class RepeatedText(Record):
     seconds: float
     right: bool | None = None
 
+    @model_validator(mode="after")
+    def _of_one_length(self) -> "RepeatedText":
+        lengths = [len(column) for column in (self.ids, self.texts, self.logprobs, self.entropies)]
+        if len(set(lengths)) > 1:
+            raise ValueError(
+                f"{lengths} ids, texts, log-probabilities and entropies, where every token has one of each"
+            )
+        return self
+
     @property
     def text(self) -> str:
         """The completion."""

@@ -4,7 +4,7 @@ Imports no torch, so that a saved result opens at once. How it comes about is in
 """
 
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field, model_validator
 
@@ -21,6 +21,9 @@ RECORDED = BUILTIN_FOLDER.parent / "demo" / "texts"
 """Results that come with SPD Lab."""
 PromptStyle: TypeAlias = Literal["raw", "chat", "exact"]
 """The capability's template, the model's chat template, or the prompt exactly as it is."""
+
+SiteLabel: TypeAlias = Annotated[str, Field(pattern=r"^layer \d{1,6} (key|value)$")]
+"""As `Site.label` has it."""
 
 
 class Token(Record):
@@ -83,7 +86,7 @@ class LaneText(Record):
     label: str
     spec: LaneSpec
     capability: str = ""
-    ranks: dict[str, int] = Field(default_factory=dict)
+    ranks: dict[SiteLabel, int] = Field(default_factory=dict)
     d_kv: int = 0
     capped: tuple[str, ...] = ()
     adapter: AdapterFacts | None = None

@@ -25,6 +25,7 @@ from spd_core.intervention.cards import AdapterCard, adapter_folder, adapter_pla
 from spd_core.models.identity import on_the_hub, public_name, same_revision
 from spd_core.models.loading import LanguageModel
 from spd_core.models.weights import overwrite, rewriting, weight_of
+from spd_core.records import json_value
 from spd_core.storage import new_folder, to_json, write_text
 
 CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
@@ -144,12 +145,12 @@ def adapter_at(where: str) -> Adapter:
 def _read_config(path: Path) -> dict[str, Any]:
     """peft's settings, if they say that the adapter is plain LoRA."""
     try:
-        config: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        config: dict[str, Any] = json_value(path.read_bytes())
         config["lora_alpha"] = float(config["lora_alpha"])
         odd = [name for name, values in _PLAIN.items() if name in config and config[name] not in values]
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}; copy the whole folder, or train again") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise InputError(f"{path} holds no LoRA settings ({error}); copy it again, or train again") from error
     if odd:
         raise InputError(

@@ -247,5 +247,11 @@ def site_from(record: dict[str, Any]) -> Site:
     width = sum(max(end - start, 0) for start, end in record["columns"])
     if width > WIDEST:
         raise ValueError(f"{width:,} columns, where the widest site has {WIDEST:,}")
+    layer, kind, module, heads = (record[name] for name in ("layer", "kind", "module", "heads"))
+    if type(layer) is not int or type(heads) is not int or not isinstance(module, str) or kind not in ("key", "value"):
+        said = ", ".join(f"{name} {value!r:.40}" for name, value in record.items() if name != "columns")
+        raise ValueError(f"no site has {said}")
+    if not 0 <= layer <= WIDEST or heads < 1 or width < 1 or width % heads:
+        raise ValueError(f"no site has {heads:,} heads of {width:,} columns in layer {layer:,}")
     columns = tuple(c for start, end in record["columns"] for c in range(start, end))
-    return Site(record["layer"], record["kind"], record["module"], columns, record["heads"], record["fused"])
+    return Site(layer, kind, module, columns, heads, bool(record["fused"]))

@@ -8,9 +8,10 @@ rank and a capture that came out nearly the same, and says nothing of another on
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
 
 import numpy as np
+from pydantic import Field
 
 from spd_core.errors import InputError
 from spd_core.models.families import Kind, Site
@@ -29,6 +30,7 @@ SAME = 0.99
 DirectionPlace: TypeAlias = tuple[int, str, int]
 """Layer, kind, and 0-based number of a direction."""
 _REMEDY = "delete it, and write the notes again"
+_Coordinate: TypeAlias = Annotated[float, Field(ge=-1e6, le=1e6)]
 
 
 class DirectionNote(Record):
@@ -44,7 +46,7 @@ class DirectionNote(Record):
     direction: int
     name: str
     remark: str
-    vector: tuple[float, ...]
+    vector: tuple[_Coordinate, ...]
 
     @property
     def place(self) -> DirectionPlace:

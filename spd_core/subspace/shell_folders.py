@@ -3,7 +3,6 @@
 subspace.json  subspace.safetensors
 """
 
-import json
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from spd_core.data.capability import Capability, Settings, builtin_names
 from spd_core.data.catalog import read_named, saved_capabilities
 from spd_core.errors import InputError
 from spd_core.models.families import Site, site_from
+from spd_core.records import json_value
 from spd_core.subspace.analysis import Analysis, Provenance
 from spd_core.subspace.site_analysis import SiteAnalysis
 
@@ -22,7 +22,7 @@ TENSORS, RECORD = "subspace.safetensors", "subspace.json"
 
 def read_shell_folder(folder: Path) -> Analysis:
     """Such a folder as an analysis; raises what its libraries do where it is damaged."""
-    record = json.loads((folder / RECORD).read_text("utf-8"))
+    record = json_value((folder / RECORD).read_bytes())
     tensors = load_file(folder / TENSORS)
     sites = [site_from(site) for site in record.pop("sites")]
     provenance = Provenance.model_validate(record)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import NonNegativeInt, model_validator
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
@@ -22,13 +23,13 @@ from spd_core.data.capability import BUILTIN_FOLDER, read_capability
 from spd_core.data.spans import Encoded
 from spd_core.errors import InputError
 from spd_core.models.families import Site, site_from, site_record
-from spd_core.records import first_error, refuse_newer
+from spd_core.records import Record, first_error, json_value, refuse_newer
 from spd_core.storage import child, new_folder, runs_folder, spd_home, write_text
 from spd_core.subspace import shell_folders
 from spd_core.subspace.analysis import Analysis, Provenance
 from spd_core.subspace.direction_notes import NOTES, writing_notes
 from spd_core.subspace.site_analysis import ContrastNumbers, Coordinates, HeadSpectra, SiteAnalysis
-from spd_core.subspace.spectrum import Floats
+from spd_core.subspace.spectrum import EPS, Floats
 
 TENSORS, RECORD, EXAMPLES = "analysis.safetensors", "analysis.json", "capability.jsonl"
 FORMAT = 3
@@ -91,7 +92,7 @@ def load_capture(folder: Path, *, recorded: bool = False) -> Analysis:
         analysis = shell_folders.read_shell_folder(folder) if old else _read(folder, recorded)
     except OSError as error:
         raise InputError(f"no capture at {folder}: {error.strerror or error}; capture one first") from error
-    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise InputError(
             f"{folder} holds no valid capture ({first_error(error)}); it may be cut off: capture again"
         ) from error
@@ -100,7 +101,7 @@ def load_capture(folder: Path, *, recorded: bool = False) -> Analysis:
 
 
 def _read(folder: Path, recorded: bool) -> Analysis:
-    record = json.loads((folder / RECORD).read_text("utf-8"))
+    record = json_value((folder / RECORD).read_bytes())
     refuse_newer(record, FORMAT, folder.name)
     tensors = load_file(folder / TENSORS)
     sites = [site_from(site) for site in record["sites"]]
@@ -134,8 +135,26 @@ def _site_analysis(site: Site, tensors: dict[str, Floats]) -> SiteAnalysis:
 
 
 def _example(row: dict[str, Any]) -> Encoded:
-    offsets = tuple((int(start), int(end)) for start, end in row["offsets"])
-    return Encoded(row["id"], row["text"], tuple(row["ids"]), offsets, tuple(row["supervised"]))
+    found = _ExampleRow.model_validate(row)
+    return Encoded(found.id, found.text, found.ids, found.offsets, found.supervised)
+
+
+class _ExampleRow(Record):
+    """An example as `analysis.json` has it."""
+
+    id: str
+    text: str
+    ids: tuple[NonNegativeInt, ...]
+    offsets: tuple[tuple[NonNegativeInt, NonNegativeInt], ...]
+    supervised: tuple[NonNegativeInt, ...]
+
+    @model_validator(mode="after")
+    def _fits(self) -> "_ExampleRow":
+        if len(self.ids) != len(self.offsets) or max(self.supervised, default=0) >= len(self.ids):
+            raise ValueError("an example's tokens do not fit its text")
+        if any(start > end or end > len(self.text) for start, end in self.offsets):
+            raise ValueError("an example's token lies outside its text")
+        return self
 
 
 # --- checking ------------------------------------------------------------------------------------------------
@@ -146,8 +165,9 @@ def _check(analysis: Analysis, folder: Path, old: bool) -> None:
     examples = analysis.examples
     if not analysis.sites or not (examples or old):
         raise InputError(f"{folder} holds no valid capture (no site or no example); capture again")
-    if any(len(e.ids) != len(e.offsets) or max(e.supervised, default=0) >= len(e.ids) for e in examples):
-        raise InputError(f"{folder} holds no valid capture (an example's tokens do not fit its text); capture again")
+    if analysis.provenance.dtype not in EPS:
+        said = f"the dtype {analysis.provenance.dtype!r:.40}, none of {', '.join(EPS)}"
+        raise InputError(f"{folder} holds no valid capture ({said}); capture again")
     tokens = sum(len(example.ids) for example in examples)
     for site, found in analysis.sites.items():
         if old:
