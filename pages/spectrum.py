@@ -59,6 +59,5 @@ else:
         st.page_link(
             session.SIDE_BY_SIDE, label="Read what projecting does to the text", icon=":material/arrow_forward:"
         )
-    with st.container(horizontal=True):
         spectrum_report(analysis)
     provenance(analysis, f"rank {rank}", f"{analysis.provenance.seconds or 0:.1f} s")

@@ -186,49 +186,6 @@ def test_an_item_keeps_every_space_of_what_was_written() -> None:
     assert page.count("Why it is not right") == 2
 
 
-# --- pages -------------------------------------------------------------------------------------------------------
-
-
-def test_the_page_of_a_comparison() -> None:
-    lanes = [
-        {"label": EVIL, "parts": [(EVIL, "same"), (None, ""), (EVIL, "changed"), (" end", "")], "lines": ["one", EVIL],
-         "tokens": [(EVIL, "−1.00"), ("b", "2")]},
-        {"label": "Raw", "parts": [], "lines": ["one"], "tokens": None},
-    ]  # fmt: skip
-    page = render("comparison.html", created=EVIL, facts={"Prompt": EVIL, "Origin": "here"}, luck=EVIL, read=EVIL,
-                  lanes=lanes, token_names=("Token", "log p"))  # fmt: skip
-    head, _, body = squeezed(page).partition("<body>")
-    assert head.startswith('<!doctype html><html lang="en"><head><meta charset="utf-8">')
-    assert "content=\"default-src 'none'; style-src 'unsafe-inline'\"" in head
-    assert f"<title>Side by side, {SHOWN}</title><style>\n:root {{ color-scheme: light dark; }}\nbody {{" in head
-    assert body == (
-        f"<h1>Side by side</h1><table><tr><th>Prompt</th><td>{SHOWN}</td></tr><tr><th>Origin</th><td>here</td></tr>"
-        f"</table><p>{SHOWN} {FORK} marks the first token that differs from the text it is compared with: the first "
-        "lane's, or for the first lane the second's. Grey before it: the same tokens. After it, underlined: words "
-        'that the other text has not; shaded: nearly all is new.</p><div class="lanes">'
-        f'<section><h2>{SHOWN}</h2><div class="text"><span class="same">{SHOWN}</span>{FORK}'
-        f"<ins>{SHOWN}</ins> end</div><p>one<br>{SHOWN}</p>"
-        "<details><summary>Token by token (nats)</summary><table><tr><th>Token</th><th>log p</th></tr>"
-        f"<tr><td>{SHOWN}</td><td>−1.00</td></tr><tr><td>b</td><td>2</td></tr></table></details></section>"
-        '<section><h2>Raw</h2><div class="text"><i>(no text)</i></div><p>one</p></section></div>'
-        f'<h2>What the model read</h2><div class="text">{SHOWN}</div></body></html>'
-    )
-
-
-def test_the_page_of_an_evaluation() -> None:
-    page = render("evaluation.html", title=EVIL, grid=[{"Arm": EVIL, "Sums": "1"}, {"Arm": "b"}], notes=[EVIL],
-                  claims=[(EVIL, EVIL, [EVIL, "two"])], diagnostics=[])  # fmt: skip
-    head, _, body = squeezed(page).partition("<body>")
-    assert head.startswith(f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{SHOWN}</title>')
-    assert "td, th { border: 1px solid #999; padding: 4px 8px; text-align: left; }" in head
-    assert body == (
-        f'<h1>{SHOWN}</h1><table><tr><th scope="col">Arm</th><th scope="col">Sums</th></tr>'
-        f"<tr><td>{SHOWN}</td><td>1</td></tr><tr><td>b</td><td></td></tr></table><p>{SHOWN}</p><h2>Claims</h2>"
-        f"<h3>{SHOWN}</h3><p>{SHOWN}</p><ul><li>{SHOWN}</li><li>two</li></ul>"
-        "<h2>Length, stopping, format</h2><p>No cell is filled yet.</p></body></html>"
-    )
-
-
 @pytest.mark.parametrize(
     "page",
     [

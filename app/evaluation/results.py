@@ -233,7 +233,7 @@ def _answers_on(table: Table, sets: dict[str, Column]) -> None:
 
 
 def _files(run: "Run", table: Table) -> None:
-    name, title = run.id, shown(run.record.title or run.record.recipe.capability)
+    name = run.id
     caption("Files of the results so far; each is made when you ask for it.")
     makers: list[tuple[str, str, Callable[[], bytes], str]] = [
         (
@@ -249,7 +249,6 @@ def _files(run: "Run", table: Table) -> None:
             "Table, notes, claims with their controls, diagnostics",
         ),
         ("LaTeX", f"{name}.tex", lambda: to_latex(table).encode(), "The table for a paper (booktabs)"),
-        ("HTML", f"{name}.html", lambda: report.evaluation_html(table, title).encode(), "A page that needs no network"),
     ]
     for label, file_name, make, says in makers:
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):

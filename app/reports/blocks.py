@@ -93,6 +93,11 @@ class ReportStrip:
     first: int = 0
     kind: ClassVar = "strip"
 
+    @property
+    def lines(self) -> int:
+        """Lines of the longest tip, up to 6: so much room is kept for it."""
+        return min(max((token.tip.count("\n") + 1 for token in self.tokens), default=1), 6)
+
 
 @dataclass(frozen=True)
 class ReportLane:

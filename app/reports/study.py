@@ -44,7 +44,7 @@ def study_report(study: Study) -> Report:
     model = model_name(record).rpartition("/")[2].partition("@")[0]
     rank = f"rank {study.held.rank} of {study.held.analysis.d_kv}"
     return Report(
-        f"{record.capability} in {model}",
+        f"{record.capability[:1].upper()}{record.capability[1:]} in {model}",
         f"A study of {counted(record.examples_used, 'example')}, layers {ranges(record.layers)}, {rank}",
         list(_sections(study)),
         [*capture_facts(study.held), *_more_facts(study)],

@@ -1,4 +1,4 @@
-"""What can be taken away of a result: the whole record, a page that opens alone, a program that writes it again."""
+"""What can be taken away of a result: the whole record, and a program that writes it again."""
 
 from collections.abc import Callable
 from functools import partial
@@ -15,7 +15,6 @@ def draw_exports(comparison: Comparison) -> None:
     """A button for each form."""
     made = {
         "JSON": (texts.comparison_json, "json"),
-        "HTML": (report.comparison_html, "html"),
         "Python": (report.to_python, "py"),
     }
     with st.container(horizontal=True):
@@ -34,6 +33,5 @@ def _exported(make: Callable[[Comparison], str], comparison: Comparison) -> byte
 
 _EXPORTS = {
     "JSON": "The whole record, token by token.",
-    "HTML": "A page that opens alone: no script, no network.",
     "Python": "A program that writes these texts again with spd_core.",
 }

@@ -1,4 +1,4 @@
-"""A table of arms × sets as text that people take away: for a terminal, Markdown, CSV, LaTeX and HTML.
+"""A table of arms × sets as text that people take away: for a terminal, Markdown, CSV and LaTeX.
 
 Every form says n, the intervals, the test and the controls. Knows nothing of how the numbers came about.
 """
@@ -14,7 +14,6 @@ from spd_core.evaluation.statistics import Difference, Interval
 from spd_core.evaluation.table import Answered, Column, Table, read_table
 from spd_core.recipes.evaluation import EvaluationRecipe
 from spd_core.storage import write_text
-from spd_core.templates import render
 from spd_core.text import plain_markdown
 
 if TYPE_CHECKING:
@@ -258,28 +257,6 @@ def _markdown(rows: list[dict[str, str]]) -> str:
     names = list(rows[0])
     lines = [names, ["---"] * len(names), *([row.get(name, "") for name in names] for row in rows)]
     return "\n".join(f"| {' | '.join(map(plain_markdown, line))} |" for line in lines)
-
-
-def evaluation_html(table: Table, title: str) -> str:
-    """One page that needs no network: table, notes, claims, diagnostics; all text escaped."""
-    claims = [
-        (f"{found.subject}, {found.set_name}: {found.headline}", found.sentence, _more(found, table.column(name)))
-        for (_, name), found in table.claims.items()
-    ]
-    return render(
-        "evaluation.html",
-        title=title,
-        grid=grid(table),
-        notes=notes(table),
-        claims=claims,
-        diagnostics=diagnostics(table),
-    )
-
-
-def _more(found: Claim, column: Column) -> list[str]:
-    """Controls of a claim, and reasons to doubt it."""
-    controls = [f"Control {control_text(control, column.likelihood)}" for control in found.controls]
-    return [*controls, *(f"Flag {flag}" for flag in found.flags)]
 
 
 def write_reports(recipe: EvaluationRecipe, folder: Path) -> None:

@@ -1,12 +1,12 @@
-"""Tells a comparison to people and other tools: sentences, HTML that opens alone, Python that reproduces it.
+"""Tells a comparison to people and other tools: sentences, HTML of its texts, Python that reproduces it.
 
 What a model wrote is always shown literally: escaped, and without characters that act on what surrounds them.
 """
 
 from collections.abc import Iterable
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
-from spd_core.generation.comparison import Comparison, LaneText, Token
+from spd_core.generation.comparison import Comparison, LaneText
 from spd_core.generation.differences import Piece, degeneration, first_divergence, word_diff
 from spd_core.models.families import BUILTIN
 from spd_core.recipes.gains import gains_in_words
@@ -155,7 +155,6 @@ TextPart: TypeAlias = tuple[str | None, Mark]
 """A part of a text and how it is marked: the `same` tokens before the first divergence, `changed` words after it, or a
 text that is `new` from there on. None is the marker of the divergence."""
 _FEW_WORDS = 6
-_TOKEN = ("Token", "log p", "entropy", "KL", "likeliest here", "in the other")
 
 
 def diff_parts(pieces: Iterable[Piece], fork: int | None, changed: Mark = "changed") -> list[TextPart]:
@@ -206,42 +205,6 @@ def diff_html(pieces: Iterable[Piece], fork: int | None) -> str:
 def lane_html(lane: LaneText, comparison: Comparison) -> str:
     """`lane_parts` as escaped HTML."""
     return render("diff.html", parts=lane_parts(lane, comparison))
-
-
-def comparison_html(comparison: Comparison) -> str:
-    """The comparison as one page that needs nothing else: no script, no network."""
-    facts = {
-        "Prompt": comparison.prompt,
-        **({} if comparison.answer is None else {"Correct answer": comparison.answer}),
-        "Origin": origin_line(comparison),
-    }
-    return render(
-        "comparison.html",
-        created=comparison.created,
-        facts=facts,
-        luck=noise_sentence(comparison.sampling),
-        read=comparison.read,
-        lanes=[_lane(lane, comparison) for lane in comparison.lanes],
-        token_names=_TOKEN,
-    )
-
-
-def _lane(lane: LaneText, comparison: Comparison) -> dict[str, Any]:
-    bad = degenerate_reason(lane)
-    lines = [
-        lane_numbers(lane, comparison),
-        divergence_sentence(lane, comparison),
-        projection_sentence(lane, comparison),
-        *([f"Degenerate: {bad}"] if bad else []),
-    ]
-    tokens = None if lane.other is None else [_cells(token) for token in lane.tokens]
-    return {"label": lane.label, "parts": lane_parts(lane, comparison), "lines": lines, "tokens": tokens}
-
-
-def _cells(token: Token) -> tuple[str, ...]:
-    tops = (", ".join(f"{text!r} {p:.0%}" for text, p in top) for top in (token.top, token.other_top))
-    kl = float("nan") if token.kl is None else token.kl
-    return (repr(token.text), signed(token.logprob), f"{token.entropy:.2f}", f"{kl:.3f}", *tops)
 
 
 # --- Python --------------------------------------------------------------------------------------------------

@@ -97,7 +97,7 @@ def test_the_whole_way(open_app: Callable[..., Page]) -> None:
     expect(main(page)).to_contain_text("rank 97 of 192")
     expect(main(page)).to_contain_text(written)
     with page.expect_download() as html:
-        main(page).get_by_role("button", name="HTML", exact=True).click()
+        button(page, "Report (HTML)").click()
     assert page.context.browser is not None
     alone = page.context.browser.new_context(offline=True)
     opened = alone.new_page()

@@ -8,6 +8,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
+from app.reports.page import report_html
+from tests.app.reports.test_page import WHOLE
 from tests.e2e.steps import RULES, button, go_to, main, settled
 from tests.waiting import LONG
 
@@ -113,6 +115,17 @@ def test_on_paper_it_is_light_and_no_figure_is_cut(
     assert page.pdf()[:5] == b"%PDF-"
     page.emulate_media(media="screen")
     expect(page.locator(".plot .main-svg .xtick text").first).not_to_have_css("fill", "rgb(23, 33, 43)")
+
+
+def test_texts_that_would_like_to_act_do_nothing(reader: Reader, tmp_path: Path) -> None:
+    path = tmp_path / "hostile.html"
+    path.write_bytes(report_html(WHOLE))
+    page = reader.opened(path)
+    assert drawn(page) == 1
+    page.locator(".plot .nsewdrag").hover()  # it lies over the bar
+    expect(page.locator(".plot .hovertext")).to_contain_text("<script>alert('1')</script>")
+    expect(page.get_by_role("heading", level=1)).to_contain_text("<script>alert('1')</script>")
+    assert page.locator("img, iframe, object").count() == 0
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -12,7 +12,6 @@ from spd_core.evaluation.paper import FIGURES, reported
 from spd_core.evaluation.report import (
     control_text,
     diagnostics,
-    evaluation_html,
     frame,
     grid,
     long_rows,
@@ -99,7 +98,7 @@ def test_a_control_that_cannot_decide_says_by_which_rule(tmp_path: Path) -> None
         "), p = 0.0625, n = 20; passed needs an interval above zero and p < 0.05; does any projection do it?"
     )
     assert grid(found)[1]["Arithmetic"].endswith("▲ helps, not shown to be better than every control")
-    for form in (to_markdown(found), to_latex(found), evaluation_html(found, "t")):
+    for form in (to_markdown(found), to_latex(found)):
         assert "Projected, random subspace: not shown, +25.0 points" in form
         assert "p = 0.0625" in form
     row = long_rows(found)[1]
@@ -121,14 +120,9 @@ def test_latex_compiles_to_rows_with_escaped_signs(table: Table) -> None:
     assert not re.search(r"(?<!\\)%", text), "a bare % would make the rest of a line a comment"
 
 
-def test_html_escapes_every_name(tmp_path: Path) -> None:
+def test_markdown_escapes_every_name(tmp_path: Path) -> None:
     put(tmp_path, "base", records(BASE), title="<img src=x onerror=alert(1)>")
     found = read_table(evaluation_from({"subjects": ["base"], "sets": ["arithmetic"]}), tmp_path)
-    page = evaluation_html(found, "<b>Title</b>")
-    assert "<img" not in page
-    assert "&lt;b&gt;Title&lt;/b&gt;" in page
-    assert "<script" not in page
-    assert "http" not in page
     marked = to_markdown(found)
     assert "<img" not in marked.replace("\\<", "")
 
@@ -136,7 +130,6 @@ def test_html_escapes_every_name(tmp_path: Path) -> None:
 def test_an_empty_table_says_so(tmp_path: Path) -> None:
     found = read_table(evaluation_from({"subjects": ["base"], "sets": ["arithmetic"]}), tmp_path)
     assert "0 of 1 cells are filled so far." in to_markdown(found)
-    assert "No cell is filled yet." in evaluation_html(found, "t")
     assert frame(found).empty
 
 
@@ -227,5 +220,5 @@ def test_a_set_called_like_the_first_column_leaves_it_alone(tmp_path: Path) -> N
 
 
 def test_a_gain_brings_its_controls_into_every_form(table: Table) -> None:
-    for text in (to_markdown(table), to_latex(table), evaluation_html(table, "t")):
+    for text in (to_markdown(table), to_latex(table)):
         assert "Controls of SPD on Arithmetic: Random subspace: not run" in text

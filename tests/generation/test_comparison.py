@@ -10,7 +10,7 @@ from spd_core.errors import InputError
 from spd_core.generation import comparison as texts
 from spd_core.generation import report
 from spd_core.generation.comparison import AdapterFacts, Comparison, LaneText, Token
-from spd_core.generation.report import comparison_html, projection_sentence
+from spd_core.generation.report import projection_sentence
 from spd_core.generation.verdict import comparison_verdict
 from spd_core.recipes.gains import SiteGains
 from spd_core.recipes.lanes import RAW, Grid, LaneSpec, Sampling, labels
@@ -208,7 +208,6 @@ def test_what_a_distilled_lane_is_in_a_sentence() -> None:
     assert projection_sentence(TUNED, TWO) == f"nothing is projected: {model}"
     both = PROJECTED.model_copy(update={"adapter": TUNED.adapter})
     assert projection_sentence(both, TWO) == f"{projection_sentence(PROJECTED, TWO)}; in {model}"
-    assert "arm spd of run run" in comparison_html(comparison(TWO.lanes[0], TUNED))
 
 
 def test_what_is_projected_in_a_sentence() -> None:
@@ -233,19 +232,6 @@ def test_how_a_text_begins() -> None:
     assert [opening(text, 5) for text in ("", " \n", "\n one\ntwo", "123456", "\u202ea")] == [
         "", "", "one", "1234…", "⟨U+2…"
     ]  # fmt: skip
-
-
-def test_html_opens_alone_and_holds_text_only() -> None:
-    hostile = lane(f"Raw {HOSTILE}", [HOSTILE, " end"], capability=HOSTILE)
-    page = comparison_html(
-        comparison(hostile, PROJECTED, prompt=HOSTILE, read=HOSTILE, answer=HOSTILE, capability=HOSTILE)
-    )
-    for forbidden in ("<script", "<img", "\x1b", "\u202e", "src=http", "href", "@import", "url("):
-        assert forbidden not in page.replace("&lt;img src=http://evil&gt;", "")
-    assert "default-src 'none'" in page
-    assert "&lt;script&gt;" in page
-    assert "⟨U+202E⟩" in page
-    assert page.count("▼") == 3, "the legend, and once in each text"
 
 
 def test_the_divergence_is_marked_where_the_tokens_differ() -> None:

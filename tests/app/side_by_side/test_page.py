@@ -125,7 +125,7 @@ def test_ribbons_tables_and_another_capability(at: AppTest) -> None:
     at.number_input(key=session.PLACE_SHOWN).set_value(3).run()
     assert at.session_state[session.PLACE] == 2
     assert not at.get("plotly_chart"), "curves are drawn when they are opened"
-    assert [one.label for one in at.get("download_button")] == ["JSON", "HTML", "Python", "Report (HTML)"]
+    assert [one.label for one in at.get("download_button")] == ["JSON", "Python", "Report (HTML)"]
     at.session_state[session.CURVES] = True
     at.run()
     assert len(at.get("plotly_chart")) == 1
