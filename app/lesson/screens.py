@@ -225,7 +225,7 @@ def draw_step(analysis: "Analysis", step: LessonStep) -> None:
         told = st.container()
         st.markdown(f"**To try:** {step.tries}")
         said = _drawn(analysis, step, picture)
-        if step is STEPS[-1]:
+        if step is STEPS[-1] and not is_presented():
             caption(_WORKSHEETS)
     if said:
         with told:

@@ -103,6 +103,25 @@ def generate(page: Page, tokens: int = 8, lanes: int = 2) -> None:
     settled(page)
 
 
+def click_point(page: Page, chart: int, trace: str, index: int) -> None:
+    """Click a point of a curve, where plotly says that it is drawn."""
+    figure = page.locator(".js-plotly-plot").nth(chart)
+    figure.scroll_into_view_if_needed()
+    at = figure.evaluate(
+        """(node, [name, i]) => {
+            const trace = node._fullData.find(t => t.name === name), layout = node._fullLayout;
+            const axis = (key) => layout[key[0] + "axis" + key.slice(1)];
+            const [x, y] = [axis(trace.xaxis), axis(trace.yaxis)], box = node.getBoundingClientRect();
+            return [box.x + x._offset + x.c2p(trace.x[i]), box.y + y._offset + y.c2p(trace.y[i])];
+        }""",
+        [trace, index],
+    )
+    page.mouse.move(*at)
+    page.wait_for_function("node => node._hoverdata?.length", arg=figure.element_handle())  # it found the point
+    page.mouse.click(*at)
+    settled(page)
+
+
 def accessible(page: Page, what: str) -> None:
     """Axe finds nothing (WCAG 2.2 AA), in the dark neither, and on a phone nothing is wider than the screen."""
     page.mouse.move(0, 0)  # where the page has come to lie under the mouse, help fades in, pale at first

@@ -12,7 +12,18 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import pytest
 from playwright.sync_api import Error, Page, expect
 
-from tests.e2e.steps import FINISHED, accessible, button, capture, generate, go_to, main, set_setting, settled
+from tests.e2e.steps import (
+    FINISHED,
+    accessible,
+    button,
+    capture,
+    click_point,
+    generate,
+    go_to,
+    main,
+    set_setting,
+    settled,
+)
 from tests.waiting import until
 
 PAGES = ("Home", "Spectrum", "Token attributions", "Side by side", "Fine-tune")
@@ -20,25 +31,6 @@ HARM = 'img, script, a[href*=evil], .katex, strong:text-is("b"), [style*=color]:
 """What hostile text would put on a page."""
 STOPPED = re.compile(r"stopped · [1-9]\d* tokens")
 pytestmark = pytest.mark.builtin
-
-
-def click_point(page: Page, chart: int, trace: str, index: int) -> None:
-    """Click a point of a curve, where plotly says that it is drawn."""
-    figure = page.locator(".js-plotly-plot").nth(chart)
-    figure.scroll_into_view_if_needed()
-    at = figure.evaluate(
-        """(node, [name, i]) => {
-            const trace = node._fullData.find(t => t.name === name), layout = node._fullLayout;
-            const axis = (key) => layout[key[0] + "axis" + key.slice(1)];
-            const [x, y] = [axis(trace.xaxis), axis(trace.yaxis)], box = node.getBoundingClientRect();
-            return [box.x + x._offset + x.c2p(trace.x[i]), box.y + y._offset + y.c2p(trace.y[i])];
-        }""",
-        [trace, index],
-    )
-    page.mouse.move(*at)
-    page.wait_for_function("node => node._hoverdata?.length", arg=figure.element_handle())  # it found the point
-    page.mouse.click(*at)
-    settled(page)
 
 
 def _click_until(page: Page, selected: re.Pattern[str]) -> None:

@@ -39,6 +39,7 @@ def test_the_token_opens_all_pages_and_none_does_what_the_policy_forbids(signed_
     page.on("console", lambda said: refused.append(said.text) if "Content Security" in said.text else None)
     for path, drawn in (
         ("/", ".spd-method"),
+        ("/how-it-works?step=4&present=1", ".stage"),
         ("/spectrum", ".js-plotly-plot"),
         ("/attributions", ".tk"),
         ("/attributions?view=Geometry", ".stage"),

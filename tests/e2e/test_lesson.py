@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Error, Locator, Page, expect
 
 from app.lesson.screens import STEPS
-from tests.e2e.steps import accessible, main, settled
+from tests.e2e.steps import accessible, click_point, main, settled
 from tests.waiting import until
 
 pytestmark = pytest.mark.builtin
@@ -101,6 +102,21 @@ def test_a_control_changes_the_picture_and_the_link_and_keeps_its_arrow_keys(ope
     page.keyboard.press("k")
     shows(page, 5)
     expect(verdict(page)).to_contain_text("At strength 0.05")
+
+
+def test_a_click_on_an_arrow_chooses_its_token(open_app: Callable[..., Page]) -> None:
+    page = open_app(LESSON + "?step=3")
+    expect(verdict(page)).to_contain_text("“1” is a loss token")
+
+    def chosen() -> bool:
+        """A busy browser can draw the figure anew between the hover and the click, which is lost then."""
+        with suppress(Error):
+            click_point(page, 0, "other token", 1)
+        return "lesson_token=0" in page.url
+
+    until(chosen)
+    expect(verdict(page)).to_contain_text("“Question” is no loss token")
+    shows(page, 3)
 
 
 def test_an_answer_is_hidden_until_it_is_asked_for(open_app: Callable[..., Page]) -> None:
