@@ -4,6 +4,7 @@ import streamlit as st
 
 from app.classroom import no_run
 from app.fine_tune import all_runs, cost, form, run
+from app.reports.buttons import training_report
 from app.runs.all_runs import all_runs_panel
 from app.runs.page import RunPage, say_trouble
 from app.ui import session
@@ -51,6 +52,7 @@ if part == PAGE.every:
     all_runs_panel(PAGE.open_run, all_runs.DISTILLATIONS)
 elif part == PAGE.one and name:
     run.panel(name, lambda: PAGE.turn_to(PAGE.new))
+    training_report(name)
 elif refused := no_run(None):
     st.info(f"{refused}; recorded ones are under All runs")
 else:

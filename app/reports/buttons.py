@@ -111,6 +111,25 @@ def _evaluation(run: "Run", table: "Table") -> bytes:
     return report_html(Report(title, subtitle, [evaluation_section(table)], facts, replays))
 
 
+def training_report(name: str) -> None:
+    """A button for the training of this name, once it is finished."""
+    with suppress(InputError):  # the page says why it cannot be opened
+        run = open_run(name)
+        if run.status().state == "done":
+            download(LABEL, partial(_training, run), f"fine-tune-{name}.html", help=_HELP)
+
+
+def _training(run: "Run") -> bytes:
+    from app.reports.blocks import Report
+    from app.reports.fine_tune import training_facts, training_replays, training_section, view_of
+    from app.reports.page import report_html
+
+    record, view = run.record, view_of(run)
+    title = record.title or f"Fine-tune: {record.distillation.capability}"
+    facts, replays = list(training_facts(run, view)), list(training_replays(run))
+    return report_html(Report(title, run.id, [training_section(view)], facts, replays))
+
+
 # --- what is in hand -----------------------------------------------------------------------------------------
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from app.jobs.captures import load_saved
-from app.reports import attributions, evaluation, side_by_side
+from app.reports import attributions, evaluation, fine_tune, side_by_side
 from app.reports.blocks import Report, ReportClaims, ReportFigure, ReportLanes, ReportSection, ReportStrip, ReportTable
 from app.reports.chosen import InHand
 from app.reports.gathering import study_of
@@ -18,9 +18,12 @@ from app.ui.recorded_texts import recorded_for
 from app.ui.session import Selection
 from spd_core.attribution.tables import direction_table
 from spd_core.attribution.verdict import energy_verdict
+from spd_core.evaluation.training_verdict import training_verdict
 from spd_core.evaluation.verdict import verdict
 from spd_core.generation.verdict import comparison_verdict
+from spd_core.recipes.distill import Recipe, read_recipe, short_name
 from spd_core.recipes.evaluation import read_evaluation
+from spd_core.runs.folder import recorded_runs
 from spd_core.subspace.store import recorded_captures
 
 
@@ -134,3 +137,23 @@ def test_json_of_a_recipe_is_what_differs_from_its_preset(study: Study) -> None:
     assert study.evaluated is not None
     recipe, _ = evaluation.evaluation_replays(study.evaluated[0])
     assert json.loads(recipe.code)["preset"] == "quick"
+
+
+def test_a_training_says_what_its_page_says_and_its_recipe_can_be_read_back(tmp_path: Path) -> None:
+    run = next(run for run in recorded_runs() if isinstance(run.record.recipe, Recipe))
+    view = fine_tune.view_of(run)
+    section = fine_tune.training_section(view)
+    assert section.verdict == " ".join(training_verdict(view, works=False))
+    assert [block.name for block in section.blocks if isinstance(block, ReportFigure)] == [
+        "losses", "right-answers", "drift",
+    ]  # fmt: skip
+    finals = next(block for block in section.blocks if isinstance(block, ReportTable))
+    assert [row[0] for row in finals.rows] == [short_name(arm) for arm in run.record.distillation.arms]
+    recipe, command = fine_tune.training_replays(run)
+    path = tmp_path / "recipe.json"
+    path.write_text(recipe.code)
+    assert read_recipe(path) == run.record.distillation
+    assert command.code.startswith("python -m spd_core distill recipe.json")
+    facts = list(fine_tune.training_facts(run, view))
+    assert report_html(Report("t", "s", [section], facts, [recipe, command]))
+    assert dict(facts)["Capability"] == "arithmetic"
