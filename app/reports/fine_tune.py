@@ -35,7 +35,7 @@ def _curves(view: RunView) -> Iterator[Block]:
     shown = {"": view.curves}
     yield ReportFigure(
         lambda dark: charts.losses(shown, dark),
-        "Losses along the training. Thick lines are held-out rows, hollow marks the mean of an epoch's steps, faint lines "
+        "Losses by step. Thick lines are held-out rows, hollow marks the mean of an epoch's steps, faint lines "
         "the steps themselves. Each arm is scored on its own text: a lower line does not make it the better model.",
         charts.losses_alt(shown),
         "losses",
