@@ -20,11 +20,14 @@ from spd_core.evaluation.store import ItemRecord, ItemStore
 from spd_core.library.archive import BundledThing, Manifest, opened_bundle, unpack_checked
 from spd_core.library.bundle import portable_record
 from spd_core.library.inspection import answers_in, check_thing
+from spd_core.library.renaming import RENAMED, another_name, follow, place_in, rename_in
 from spd_core.library.things import DEPTH, REMARKS, Ref, home_of, owner_of_file, ref_from, thing_files
 from spd_core.runs.queue import locked
 from spd_core.storage import private_home, spd_home, storage_errors, to_disk
 
 Arrives: TypeAlias = Literal["new", "here", "adds", "refused"]
+_MOST_OF_A_NAME = 99
+"""Things of one name and another content, with a number after it."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +35,9 @@ class Arrival:
     """What becomes of one thing of a bundle.
 
     Attributes:
-        arrives: it is new; it is here already, with the same content; it adds answers to those that are here; or
-            another one of its name is here, and nothing of the bundle can be brought in.
+        ref: as it will be called here: where another one has its name, it gets a number.
+        arrives: it is new; it is here already, with the same content; it adds answers to those that are here; or it
+            would take another one's place, and nothing of the bundle can be brought in.
         said: the same in a sentence.
     """
 
@@ -79,7 +83,7 @@ def import_bundle(source: Path | BinaryIO) -> Findings:
         what was done.
 
     Raises:
-        InputError: as `check_bundle`, or another thing of the same name is here.
+        InputError: as `check_bundle`, or another adapter is here in the place of one.
         StorageError: the disk refuses; what was there is unchanged.
     """
     with unpacked(source) as (findings, folder), locked():
@@ -109,7 +113,7 @@ def unpacked(source: Path | BinaryIO) -> Iterator[tuple[Findings, Path]]:
                     raise InputError(f"the bundle is damaged ({error}); copy it again") from error
             for one in manifest.things:
                 _check(one, folder)
-            yield Findings(manifest, tuple(_arrival(one, folder) for one in manifest.things)), folder
+            yield Findings(manifest, _arrivals(manifest, folder)), folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -130,13 +134,41 @@ def _check(one: BundledThing, folder: Path) -> None:
 # --- beside what is here -----------------------------------------------------------------------------------------
 
 
-def _arrival(one: BundledThing, folder: Path) -> Arrival:
+def _arrivals(manifest: Manifest, folder: Path) -> tuple[Arrival, ...]:
+    """What becomes of each thing, in the order of the manifest; a name that is taken is changed in `folder`."""
+    renames: dict[Ref, Ref] = {}
+    found: dict[str, Arrival] = {}
+    for one in sorted(manifest.things, key=lambda one: DEPTH.index(ref_from(one.thing).kind)):
+        found[one.thing] = _arrival(one, folder, renames)
+    return tuple(found[one.thing] for one in manifest.things)
+
+
+def _arrival(one: BundledThing, folder: Path, renames: dict[Ref, Ref]) -> Arrival:
     ref = ref_from(one.thing)
-    arrives, said = _beside(ref, one, folder)
+    if ref.kind == "adapter":  # it lies in the folder of its run
+        run, _, arm = ref.name.partition("/")
+        ref = Ref("adapter", f"{renames.get(Ref('run', run), Ref('run', run)).name}/{arm}")
+    followed = follow(folder, ref, renames)
+    first, number = ref, 1
+    arrives, said = _beside(ref, folder)
+    while arrives == "refused" and ref.kind in RENAMED and number < _MOST_OF_A_NAME:
+        number += 1
+        old, ref = ref, another_name(first, number)
+        rename_in(folder, old, ref)
+        mine = {first: ref, **({Ref("run", first.name): Ref("run", ref.name)} if ref.kind == "evaluation" else {})}
+        renames |= mine
+        follow(folder, ref, mine)  # a run's own captures and adapters name it
+        arrives, said = _beside(ref, folder)
+    if (ref != first or followed) and arrives != "refused":
+        check_thing(ref, folder, set(_files_in(folder, ref)))
+    if ref != first:
+        said = f"another {ref.kind} {first.name} is here: this one " + (
+            f"comes in as {ref.name}, and what refers to it follows" if arrives == "new" else f"is here as {ref.name}"
+        )
     return Arrival(ref, one.title, sum(file.size for file in one.files.values()), arrives, said)
 
 
-def _beside(ref: Ref, one: BundledThing, folder: Path) -> tuple[Arrives, str]:
+def _beside(ref: Ref, folder: Path) -> tuple[Arrives, str]:
     try:
         own = thing_files(ref)
     except InputError:
@@ -144,11 +176,19 @@ def _beside(ref: Ref, one: BundledThing, folder: Path) -> tuple[Arrives, str]:
     if ref.kind == "answers" and own:
         more = len(_missing_answers(folder, ref))
         return ("adds", f"{more} answers are new") if more else ("here", "these answers are here already")
-    if own and _sums(own) == {name: file.sha256 for name, file in one.files.items() if not REMARKS.fullmatch(name)}:
+    if own and _sums(own) == _sums(_files_in(folder, ref)):
         return "here", "it is here already, with the same content"
     if home_of(ref).exists() or home_of(ref).is_symlink():
         return "refused", f"another {ref.kind} {ref.name} is here already; rename or delete one of them first"
     return "new", "it will be brought in"
+
+
+def _files_in(folder: Path, ref: Ref) -> dict[str, Path]:
+    """The files of a thing in an unpacked bundle by their names, whatever they are called there by now."""
+    place, wanted = place_in(folder, ref), Ref("run", ref.name) if ref.kind == "evaluation" else ref
+    paths = [place] if place.is_file() else sorted(path for path in place.rglob("*") if path.is_file())
+    named = {path.relative_to(folder).as_posix(): path for path in paths}
+    return {name: path for name, path in named.items() if owner_of_file(name) == wanted}
 
 
 def _sums(files: dict[str, Path]) -> dict[str, str]:

@@ -19,7 +19,7 @@ from spd_core.library.replay_report import (
     exact_row,
     not_replayed,
 )
-from spd_core.library.things import Ref, ThingKind, ref_from
+from spd_core.library.things import Ref, ThingKind
 from spd_core.progress import Progress, Stop, Tell, silent
 from spd_core.records import read_record
 from spd_core.runs.folder import Run
@@ -63,7 +63,7 @@ def replay(
     from spd_core.library.incoming import unpacked
 
     with unpacked(target) as (found, folder):
-        refs = [ref_from(one.thing) for one in found.manifest.things]
+        refs = [one.ref for one in found.arrivals]  # as they are called in the folder
         sums = [
             exact_row(
                 one.thing,

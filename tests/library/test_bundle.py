@@ -2,16 +2,17 @@
 
 import hashlib
 import json
-import shutil
 import zipfile
 from pathlib import Path
 
 import pytest
 
 from spd_core.errors import InputError, StorageError
+from spd_core.evaluation.table import read_table
 from spd_core.library import incoming
 from spd_core.library.bundle import write_bundle
 from spd_core.library.incoming import check_bundle, import_bundle
+from spd_core.library.replay import replay
 from spd_core.library.shelf import read_shelf
 from spd_core.library.things import Ref
 from spd_core.runs.folder import open_run
@@ -87,16 +88,47 @@ def test_nothing_of_this_machine_leaves_in_a_run(home: Path, tmp_path: Path) -> 
     assert json.loads(archive.read(f"runs/{RUN}/run.json"))["command"] == "python -m spd_core distill recipe.json"
 
 
-def test_another_thing_of_the_same_name_stays_and_nothing_comes(home: Path, tmp_path: Path) -> None:
-    bundle = write_bundle([Ref("text", TEXT), Ref("capability", "doubles")], tmp_path / "a.zip")
-    shutil.rmtree(home / "captures" / CAPTURE)
+def arrived(bundle: Path) -> dict[str, str]:
+    return {str(one.ref): one.arrives for one in import_bundle(bundle).arrivals}
+
+
+def test_another_thing_of_the_same_name_stays_and_this_one_gets_a_number(home: Path, tmp_path: Path) -> None:
+    bundle = write_bundle([Ref("capability", "doubles")], tmp_path / "a.zip")
     path = home / "capabilities" / "doubles.jsonl"
-    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+    whole = path.read_text()
+    path.write_text("".join(whole.splitlines(keepends=True)[:-1]))
+    mine = path.read_text()
+    (found,) = check_bundle(bundle).arrivals
+    assert found.said.startswith("another capability doubles is here: this one comes in as doubles-2")
+    assert arrived(bundle) == {"capability:doubles-2": "new"}
+    assert path.read_text() == mine
+    assert path.with_name("doubles-2.jsonl").read_text() == whole
+    assert arrived(bundle) == {"capability:doubles-2": "here"}, "brought in again, it is known under its new name"
+
+
+def test_what_refers_to_a_renamed_thing_follows(home: Path, tmp_path: Path) -> None:
+    bundle = write_bundle([Ref("text", TUNED), Ref("evaluation", TABLE)], tmp_path / "a.zip")
+    capture = home / "captures" / CAPTURE / "analysis.json"
+    record = json.loads(capture.read_text())
+    record["provenance"]["mean_loss"] += 1
+    capture.write_text(json.dumps(record))
+    corpus = next((home / "runs" / RUN / "corpora").iterdir())
+    corpus.write_text("".join(corpus.read_text().splitlines(keepends=True)[:-1]))
     before = tree(home)
-    assert [str(one.ref) for one in check_bundle(bundle).refused] == ["capability:doubles"]
-    with pytest.raises(InputError, match="another capability doubles is here already; rename or delete"):
-        import_bundle(bundle)
-    assert tree(home) == before
+
+    again = {f"capture:{CAPTURE}-2", f"run:{RUN}-2", f"adapter:{RUN}-2/spd", f"text:{TUNED}-2", f"evaluation:{TABLE}-2"}
+    assert arrived(bundle) == dict.fromkeys(again, "new")
+    assert {name: tree(home)[name] for name in before} == before, "what was here is as it was"
+    shelf = read_shelf()
+    assert {str(ref): one.problem for ref, one in shelf.things.items() if str(ref) in again} == dict.fromkeys(again, "")
+    text = shelf.things[Ref("text", f"{TUNED}-2")]
+    assert text.stands_on == (Ref("capture", f"{CAPTURE}-2"), Ref("adapter", f"{RUN}-2/spd"))
+    assert all(shelf.missing(shelf.things[Ref(*name.split(":"))]) == () for name in again)  # type: ignore[arg-type]
+    run = open_run(f"{TABLE}-2")
+    table = read_table(run.record.evaluation, run.folder)
+    assert (table.done, table.planned, table.damaged) == (5, 5, ()), "its cells are called as their subjects"
+    assert replay(Ref("evaluation", f"{TABLE}-2")).count("differs") == 0
+    assert arrived(bundle) == dict.fromkeys(again, "here")
 
 
 def test_answers_are_added_to_those_that_are_here(home: Path, tmp_path: Path) -> None:
