@@ -12,7 +12,12 @@ from spd_core.storage import spd_home
 
 KEPT, IMPORT, TRASH = "Everything kept", session.IMPORT_BUNDLE, "Trash"
 
-header("Library", "What have I got, and can I hand it on?", page=session.LIBRARY, shows=(session.REPLAY_JOB,))
+header(
+    "Library",
+    "What have I got, and can I hand it on?",
+    page=session.LIBRARY,
+    shows=(session.REPLAY_JOB, session.EXPORT_JOB),
+)
 session.take_turn(session.LIBRARY_VIEW)
 follow(session.LIBRARY_VIEW, (KEPT, IMPORT, TRASH))
 part = st.segmented_control(

@@ -1,29 +1,24 @@
 """What a run has trained: its adapters in a table, one click from their evaluation and Side by side; their export."""
 
-import io
-import shlex
-import zipfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from app.runs.checkpoints import export_adapter_here, show_checkpoint
 from app.runs.proposing import open_evaluation, show_evaluation
 from app.side_by_side.opening import open_adapters
-from app.ui import launch, progress, session
+from app.ui import session
 from app.ui.tables import table_html
-from app.ui.widgets import caption, download, duration, escaped, failure
+from app.ui.widgets import duration, failure
 from spd_core.errors import InputError
 from spd_core.evaluation.proposals import evaluation_of, why_by_name
-from spd_core.intervention.cards import CARD, AdapterCard, adapter_folder, finished_adapters, portable_files, read_card
-from spd_core.intervention.model_cards import gguf_command, repo_name, upload_command
+from spd_core.intervention.cards import CARD, AdapterCard, finished_adapters, read_card
 from spd_core.recipes.evaluation import EvaluationRecipe
 from spd_core.runs.folder import recorded_runs
 from spd_core.runs.record import Status
 from spd_core.runs.states import LIVE
 from spd_core.runs.view import Curve, RunView
-from spd_core.storage import spd_home
 
 if TYPE_CHECKING:
     from streamlit.delta_generator import DeltaGenerator
@@ -128,40 +123,5 @@ def _export(cards: list[AdapterCard], row: "DeltaGenerator") -> None:
     with row.popover("Export", icon=":material/ios_share:"):
         labels = {card.ref: card.label for card in cards}
         ref = st.selectbox("Adapter", tuple(labels), format_func=labels.__getitem__, key=session.EXPORT_ARM)
-        card = next((card for card in cards if card.ref == ref), cards[0])
-        folder = adapter_folder(card.ref)
-        download(
-            "Adapter (peft, zip)",
-            lambda: zip_of(folder),
-            f"{card.run}-{card.arm}.zip",
-            help="LoRA weights with their card, as peft loads them",
-        )
-        target = spd_home() / "exports" / f"{card.run}-{card.arm}"
-        if st.button(
-            "Write the merged checkpoint",
-            help="The whole model with the adapter in its weights: "
-            "transformers and any engine of this architecture loads it",
-        ):
-            launch.start_merging(card, target)
-            st.rerun()
-        caption(f"It goes to {escaped(str(target))}")
-    job = session.job(session.EXPORT_JOB)
-    if job is not None and job.running:
-        progress.show_progress(job, "Stop writing")
-    elif job is not None and job.error:
-        failure("The checkpoint was not written:", job.error)
-    elif job is not None and job.result is not None:
-        st.success(f"The merged checkpoint lies in {escaped(str(job.result))}", icon=":material/check_circle:")
-        place = shlex.quote(str(job.result))
-        caption("To a hub, and into a GGUF file with llama.cpp's converter:")
-        commands = (upload_command(repo_name(job.result.name), place), gguf_command(place))
-        st.code("\n".join(commands), language=None, wrap_lines=True)
-
-
-def zip_of(folder: Path) -> bytes:
-    """An adapter's files as a zip archive, without a path of this machine in any of them."""
-    made = io.BytesIO()
-    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in portable_files(folder).items():
-            archive.writestr(name, content)
-    return made.getvalue()
+        export_adapter_here(next((card for card in cards if card.ref == ref), cards[0]))
+    show_checkpoint()

@@ -8,10 +8,12 @@ import streamlit as st
 from app.library import compare, replaying
 from app.library.opening import open_thing, opens
 from app.library.rows import NAMES, kinds_in_words, size_in_words, title_of
+from app.runs.checkpoints import export_adapter_here, export_folded_here, show_checkpoint
 from app.ui import session
 from app.ui.tables import table_html
 from app.ui.widgets import caption, counted, download, escaped, failure
 from spd_core.errors import InputError, SpdError
+from spd_core.intervention.cards import adapter_folder, read_card
 from spd_core.library.bundle import bundle_bytes, bundled_things
 from spd_core.library.labels import Label, write_label
 from spd_core.library.shelf import Shelf
@@ -37,11 +39,13 @@ def thing_actions(selected: Sequence[Thing], shelf: Shelf, labels: Mapping[Ref, 
     )
     with row:
         _export(selected, shelf)
+    _checkpoints(one, row)
     comparing = compare.button(selected, row)
     replaying.replay_button(selected, row)
     _delete(selected, shelf, row)
     with row:
         caption(f"**{len(selected)} selected**" if selected else "Tick rows to do something with them.")
+    show_checkpoint()
     replaying.shown(replaying.named(selected))
     if comparing:
         compare.panel(selected)
@@ -73,6 +77,20 @@ def _export(selected: Sequence[Thing], shelf: Shelf) -> None:
         f"{refs[0].name.replace('/', '-')[:60]}.zip",
         help=f"One zip to hand on: {brings}{along}",
     )
+
+
+def _checkpoints(one: Thing | None, row: "DeltaGenerator") -> None:
+    """What other tools load: of an adapter peft's files or a merged checkpoint, of a capture a folded one."""
+    if one is None or one.problem or one.ref.kind not in ("adapter", "capture"):
+        return
+    with row.popover("For other tools", icon=":material/ios_share:"):
+        try:
+            if one.ref.kind == "adapter":
+                export_adapter_here(read_card(adapter_folder(one.ref.name)))
+            else:
+                export_folded_here(session.open_analysis(one.ref.name))
+        except InputError as error:
+            failure("It cannot be exported:", str(error))
 
 
 # --- deleting --------------------------------------------------------------------------------------------------------

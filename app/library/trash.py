@@ -1,14 +1,28 @@
 """What was deleted and can be brought back, and the news of a deletion with its undo."""
 
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import streamlit as st
 
-from app.library.rows import size_in_words
+from app.library.rows import NAMES, size_in_words
 from app.ui import session
-from app.ui.tables import table_html
 from app.ui.widgets import caption, counted, escaped, failure
 from spd_core.errors import SpdError
 from spd_core.library.shelf import read_shelf
-from spd_core.library.trash import Trashed, empty_trash, move_to_trash, restore, trash_size, trashed_things
+from spd_core.library.things import Thing
+from spd_core.library.trash import (
+    Trashed,
+    empty_trash,
+    exports,
+    exports_to_trash,
+    move_to_trash,
+    restore,
+    trash_size,
+    trashed_things,
+)
+from spd_core.text import shown
 
 
 def say_news() -> None:
@@ -31,9 +45,10 @@ def _forget() -> None:
 
 
 def _bring_back(name: str) -> None:
+    """For callbacks; several deletions are a line each."""
     try:
-        found = restore(name)
-        said = f"{counted(len(found.things), 'thing')} brought back."
+        found = [thing for one in name.splitlines() for thing in restore(one).things]
+        said = f"{counted(len(found), 'thing')} brought back."
     except SpdError as error:
         said = f"Not brought back: {error}"
     st.session_state[session.LIBRARY_NEWS] = (said, "")
@@ -88,25 +103,67 @@ def _empty(size: str) -> None:
 
 
 def _prune() -> None:
-    """Answers that no evaluation names: they only spare answering again."""
-    unused = read_shelf().unused()
+    """What could go: answers that only spare answering again, and what nothing else refers to, each by its tick."""
+    shelf = read_shelf()
     st.subheader("What nothing refers to", anchor=False)
-    if not unused:
-        caption("Every set of answers is used by an evaluation.")
-        return
-    caption("Answers that no evaluation on this machine names. Without them, the same question is answered anew.")
-    rows = [
-        {"Answers": one.title, "Made": one.made.replace("T", " "), "Size": size_in_words(one.size)} for one in unused
-    ]
-    st.html(table_html(rows, "Answers that nothing refers to"))
-    if st.button(f"Move {counted(len(unused), 'set')} to the trash", icon=":material/cleaning_services:"):
-        try:
-            done = move_to_trash(unused)
-        except SpdError as error:
-            failure("It was not moved:", str(error))
-            return
-        st.session_state[session.LIBRARY_NEWS] = (
-            f"{counted(len(unused), 'set')} of answers moved to the trash.",
-            done.name,
+    unused = shelf.unused()
+    if unused:
+        size = size_in_words(sum(one.size for one in unused))
+        caption(f"Answers that no evaluation on this machine names, {size}: the same question is answered anew.")
+        st.button(
+            f"Move {counted(len(unused), 'set')} to the trash",
+            icon=":material/cleaning_services:",
+            on_click=_delete,
+            args=(unused, ()),
         )
-        st.rerun()
+    _choose(shelf.unreferenced(), exports())
+
+
+def _choose(things: Sequence[Thing], made: Mapping[str, int]) -> None:
+    """A list of what may still be of use to somebody: nothing of it goes by itself."""
+    if not things and not made:
+        caption("Every capture and text is used by something else, and nothing was exported.")
+        return
+    caption("Captures and texts that nothing stands on, and exports. You may want them all the same: tick what may go.")
+    rows: list[dict[str, Any]] = [
+        {"What": shown(one.title), "Kind": NAMES[one.ref.kind].capitalize(), "Size": one.size, "Name": one.ref.name}
+        for one in things
+    ]
+    rows += [{"What": name, "Kind": "Export", "Size": size, "Name": name} for name, size in made.items()]
+    import pandas as pd
+
+    named = " ".join(f"{row['Kind']} {row['Name']}" for row in rows)
+    event = st.dataframe(
+        pd.DataFrame(rows),
+        hide_index=True,
+        key=f"{session.LIBRARY_LIST}_unused_{hashlib.sha256(named.encode()).hexdigest()[:12]}",
+        on_select="rerun",
+        selection_mode="multi-row",
+        column_config={
+            "Size": st.column_config.NumberColumn(format="bytes"),
+            "What": st.column_config.TextColumn(width=420),
+        },
+        height=min(38 + 35 * len(rows), 320),
+        alt="What nothing refers to: captures, texts and exports; a tick selects",
+    )
+    ticked = [row for row in (event["selection"]["rows"] if event else []) if row < len(rows)]
+    chosen = [things[row] for row in ticked if row < len(things)]
+    names = [rows[row]["Name"] for row in ticked if row >= len(things)]
+    st.button(
+        f"Move {counted(len(ticked), 'thing')} to the trash" if ticked else "Move to the trash",
+        icon=":material/delete:",
+        disabled=not ticked,
+        on_click=_delete,
+        args=(chosen, names),
+    )
+
+
+def _delete(things: Sequence[Thing], names: Sequence[str]) -> None:
+    """For callbacks: into the trash, with the way back in the news."""
+    try:
+        done = [move_to_trash(things)] if things else []
+        done += [exports_to_trash(names)] if names else []
+        said = f"{counted(len(things) + len(names), 'thing')} moved to the trash."
+    except SpdError as error:
+        done, said = [], f"Not moved: {error}"
+    st.session_state[session.LIBRARY_NEWS] = (said, "\n".join(one.name for one in done))

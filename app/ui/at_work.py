@@ -151,7 +151,7 @@ _JOBS = {
     session.CHECK_JOB: ("Running the causal check", session.ATTRIBUTIONS),
     session.RIGHT_JOB: ("Reading the calibration texts", session.ATTRIBUTIONS),
     session.REPLAY_JOB: ("Computing numbers again", session.LIBRARY),
-    session.EXPORT_JOB: ("Writing a merged checkpoint", session.FINE_TUNE),
+    session.EXPORT_JOB: ("Writing a checkpoint", session.FINE_TUNE),
     session.MARKS_JOB: ("Running the tests of a corpus", session.FINE_TUNE),
 }
 

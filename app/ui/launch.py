@@ -192,6 +192,18 @@ def start_merging(card: "AdapterCard", target: "Path") -> None:
     start(session.EXPORT_JOB, work, refused=classroom.not_here("no checkpoints are written"))
 
 
+def start_folding(analysis: "Analysis", rank: str, target: "Path") -> None:
+    """Start writing a checkpoint with a capture's subspace folded in, in the background."""
+
+    def work(job: "Job[Any, Any]") -> Any:
+        from app.jobs import merging
+
+        return merging.fold(job, analysis, rank, target, store)
+
+    store = shared().models
+    start(session.EXPORT_JOB, work, refused=classroom.not_here("no checkpoints are written"))
+
+
 def start_replay(what: str, target: "Sequence[Ref] | Path | BinaryIO") -> None:
     """Start computing the numbers of things, or of a bundle, anew in the background; `what` names them for the page."""
 

@@ -119,7 +119,7 @@ LIBRARY_SEARCH, LIBRARY_KINDS, LIBRARY_MODEL, LIBRARY_NEWS = (
     "library_news",
 )
 BUNDLE_UPLOAD, BUNDLE_PATH, BUNDLE_FOUND = "bundle_upload", "bundle_path", "bundle_found"
-REPLAY_JOB = "replay_job"
+REPLAY_JOB, FOLDED_RANK = "replay_job", "folded_rank"
 READ_JOB, LENS_JOB, CHECK_JOB, RIGHT_JOB = "read_job", "lens_job", "check_job", "right_job"
 JOBS = (
     CAPTURE_JOB,

@@ -52,6 +52,13 @@ class Shelf:
         """Own things that nothing refers to and that nobody opens by themselves: answers of no evaluation."""
         return [one for one in self.things.values() if one.ref.kind == "answers" and not self.standing_on(one.ref)]
 
+    def unreferenced(self) -> list[Thing]:
+        """Own captures, texts and repeats that nothing stands on: somebody may look at them still, so nobody deletes
+        them unasked."""
+        kinds = ("capture", "text", "repeat")
+        own = [one for one in self.things.values() if one.ref.kind in kinds and not one.recorded]
+        return [one for one in own if not self.standing_on(one.ref)]
+
 
 def read_shelf() -> Shelf:
     """Everything kept in `SPD_HOME`, and what comes with SPD Lab.

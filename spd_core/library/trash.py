@@ -1,4 +1,4 @@
-"""Things that were deleted, and can be brought back until the trash is emptied. Imports no torch.
+"""Things and exports that were deleted, and can be brought back until the trash is emptied. Imports no torch.
 
 SPD_HOME/trash/<name>/trashed.json  captures/…  runs/…      laid out as SPD_HOME itself
 """
@@ -10,12 +10,23 @@ from datetime import datetime
 from pathlib import Path
 
 from spd_core.errors import InputError
+from spd_core.library.bundle import bundles_folder
 from spd_core.library.things import DEPTH, Thing, home_of
 from spd_core.records import Record, read_record
 from spd_core.runs.folder import open_run, size_of
 from spd_core.runs.queue import locked
 from spd_core.runs.states import LIVE, state_of
-from spd_core.storage import child, new_name, private_home, remove_folder, spd_home, storage_errors, to_json, write_text
+from spd_core.storage import (
+    child,
+    modified,
+    new_name,
+    private_home,
+    remove_folder,
+    spd_home,
+    storage_errors,
+    to_json,
+    write_text,
+)
 
 _RECORD = "trashed.json"
 
@@ -56,20 +67,52 @@ def move_to_trash(things: Iterable[Thing]) -> Trashed:
     with locked():
         for one in chosen:
             _refuse(one)
-        name = new_name(chosen[0].ref.name.replace("/", "-"))
-        trash = trash_folder() / name
         found = tuple(
             TrashedThing(thing=str(one.ref), title=one.title, place=home_of(one.ref).relative_to(spd_home()).as_posix())
             for one in chosen
         )
-        trashed = Trashed(name=name, deleted=datetime.now().isoformat(timespec="seconds"), things=found)
-        write_text(trash / _RECORD, to_json(trashed.model_dump(mode="json")))
-        try:
-            _move_all([(spd_home() / one.place, trash / one.place) for one in found])
-        except BaseException:
-            remove_folder(trash)
-            raise
-        return trashed
+        return _moved(chosen[0].ref.name, found)
+
+
+def exports_to_trash(names: Iterable[str]) -> Trashed:
+    """Delete what was exported, by its names in the folder of exports, so that it can be brought back.
+
+    Raises:
+        InputError: nothing is named, one is not there, or a name that could lead elsewhere.
+        StorageError: the disk refuses; what was moved is put back.
+    """
+    chosen = list(names)
+    if not chosen:
+        raise InputError("nothing is chosen; choose what to delete")
+    private_home()
+    with locked():
+        for name in chosen:
+            if not child(bundles_folder(), name).exists():
+                raise InputError(f"no export {name!r} is here any more; nothing was deleted")
+        return _moved(
+            chosen[0], tuple(TrashedThing(thing="export", title=name, place=f"exports/{name}") for name in chosen)
+        )
+
+
+def _moved(name: str, found: tuple[TrashedThing, ...]) -> Trashed:
+    trashed = Trashed(
+        name=new_name(name.replace("/", "-")), deleted=datetime.now().isoformat(timespec="seconds"), things=found
+    )
+    trash = trash_folder() / trashed.name
+    write_text(trash / _RECORD, to_json(trashed.model_dump(mode="json")))
+    try:
+        _move_all([(spd_home() / one.place, trash / one.place) for one in found])
+    except BaseException:
+        remove_folder(trash)
+        raise
+    return trashed
+
+
+def exports() -> dict[str, int]:
+    """Names of what was exported, with their sizes in bytes: bundles and checkpoints, the newest first."""
+    found = list(bundles_folder().glob("[!.]*"))
+    found.sort(key=modified, reverse=True)
+    return {path.name: size_of(path) if path.is_dir() else path.stat().st_size for path in found}
 
 
 def _refuse(one: Thing) -> None:

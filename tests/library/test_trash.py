@@ -5,13 +5,22 @@ from pathlib import Path
 import pytest
 
 from spd_core.errors import InputError
+from spd_core.library.bundle import write_bundle
 from spd_core.library.shelf import read_shelf
 from spd_core.library.things import Ref
-from spd_core.library.trash import empty_trash, move_to_trash, restore, trash_size, trashed_things
+from spd_core.library.trash import (
+    empty_trash,
+    exports,
+    exports_to_trash,
+    move_to_trash,
+    restore,
+    trash_size,
+    trashed_things,
+)
 from spd_core.runs.folder import open_run
 from spd_core.runs.record import Status
 from tests.library.test_bundle import tree
-from tests.library.test_shelf import CAPTURE, RUN, TEXT
+from tests.library.test_shelf import CAPTURE, RUN, TEXT, TUNED
 
 
 def test_deleting_and_bringing_back_leaves_every_byte(home: Path) -> None:
@@ -74,3 +83,24 @@ def test_what_is_recorded_or_works_stays(home: Path) -> None:
 
 def test_what_nothing_refers_to_are_answers_alone(home: Path) -> None:
     assert {one.ref.name for one in read_shelf().unused()} == {path.name for path in (home / "evaluations").iterdir()}
+
+
+def test_what_nothing_stands_on_is_named_and_stays(home: Path) -> None:
+    found = {str(one.ref) for one in read_shelf().unreferenced()}
+    assert found == {f"text:{TEXT}", f"text:{TUNED}"}, "the capture is needed by both texts"
+    assert not trashed_things()
+
+
+def test_an_export_goes_and_comes_back(home: Path) -> None:
+    made = write_bundle([Ref("capability", "doubles")])
+    (home / "exports" / "folded").mkdir()
+    (home / "exports" / "folded" / "model.safetensors").write_bytes(b"12345")
+    assert exports() == {made.name: made.stat().st_size, "folded": 5}
+    before = tree(home)
+    done = exports_to_trash([made.name, "folded"])
+    assert exports() == {}
+    restore(done.name)
+    assert tree(home) == before
+    for name in ("gone", "../runs"):
+        with pytest.raises(InputError):
+            exports_to_trash([name])

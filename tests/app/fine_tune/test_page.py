@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app.fine_tune.adapters import zip_of
 from app.runs import form
+from app.runs.checkpoints import zip_of
 from app.ui import session
 from spd_core.data.catalog import find_capability
 from spd_core.distill.corpus import CorpusRow, corpus_path
