@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from app.ui.figures import ACCENT, KEY, MUTED, VALUE, Drawing, build_figure, token_label
+from spd_core.attribution.geometry import drawn_tokens
 from spd_core.subspace.spectrum import Floats
 
 if TYPE_CHECKING:
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from spd_core.attribution.geometry import Points
 
 _HEIGHT = 400
+MOST_DRAWN = 2_000
+"""Tokens of the picture of a projection: a browser draws each twice, and anew for each strength."""
 
 
 def _layout(x: str, y: str, **more: Any) -> Drawing:
@@ -103,8 +106,9 @@ def _arrows(xy: Floats, names: Sequence[str], places: Sequence[int], colour: str
 
 
 def moved_figure(points: "Points", strength: float, dark: bool) -> "Figure":
-    """Every token before (faint) and after projecting; the axes stay as the points move."""
-    before, after = points.at(0.0), points.at(strength)
+    """Tokens before (faint) and after projecting, `MOST_DRAWN` at random of more; the axes stay as the points move."""
+    rows = drawn_tokens(np.ones(len(points.values), bool), MOST_DRAWN)
+    before, after = points.at(0.0)[rows], points.at(strength)[rows]
     drawn = [
         {
             "type": "scatter",

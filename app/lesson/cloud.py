@@ -9,7 +9,8 @@ from app.ui import session
 from app.ui.figures import INK, KEY, MUTED
 from app.ui.figures import VALUE as LINE
 from app.ui.point_cloud import Axis, CloudLine, Grouped, cloud_data, point_cloud
-from app.ui.widgets import is_dark
+from app.ui.widgets import caption, is_dark
+from spd_core.attribution.geometry import drawn_tokens
 from spd_core.subspace.spectrum import Floats
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from spd_core.subspace.analysis import Analysis
 
 UNIT = "nats per unit"
+MOST_IN_CLOUD = 20_000
+"""Tokens of the cloud."""
 
 
 def draw_cloud(analysis: "Analysis", site: "Site", degrees: int) -> None:
@@ -27,17 +30,19 @@ def draw_cloud(analysis: "Analysis", site: "Site", degrees: int) -> None:
         InputError: the capture kept no single tokens.
     """
     points, at = numbers.cloud(analysis, site), session.selection(analysis)
+    here = analysis.rows_of(at.example).start + at.token
+    rows = drawn_tokens(np.ones(len(points.values), bool), MOST_IN_CLOUD, always=here)
     axes = [Axis(f"along direction {axis + 1} ({UNIT})", f"along direction {axis + 1}") for axis in points.axes]
     data = cloud_data(
         points,
         axes,
-        np.arange(len(points.values)),
+        rows,
         _groups(analysis),
         analysis.examples,
         unit=UNIT,
-        selected=analysis.rows_of(at.example).start + at.token,
+        selected=here,
         strength=None,
-        label=f"{len(points.values):,} gradients as points along {', '.join(axis.short for axis in axes)}, and a line "
+        label=f"{len(rows):,} gradients as points along {', '.join(axis.short for axis in axes)}, and a line "
         f"at {degrees}° from direction 1 towards direction 2. Arrow keys turn the picture, plus and minus zoom.",
         lines=directions_drawn(points, analysis.sites[site].values, degrees, is_dark()),
         even=True,
@@ -48,6 +53,13 @@ def draw_cloud(analysis: "Analysis", site: "Site", degrees: int) -> None:
         session.select(example=int(analysis.example_of[row]), token=int(analysis.position_of[row]))
 
     point_cloud(data, key=session.LESSON_CLOUD, on_pick=select)
+    say_drawn(len(rows), len(points.values))
+
+
+def say_drawn(drawn: int, tokens: int) -> None:
+    """That a picture has not all tokens, if so."""
+    if drawn < tokens:
+        caption(f"{drawn:,} of {tokens:,} tokens are drawn, chosen at random; the sentence is on all.")
 
 
 def _groups(analysis: "Analysis") -> Grouped:

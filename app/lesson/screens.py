@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from app.lesson import charts, numbers, sentences
-from app.lesson.cloud import draw_cloud
+from app.lesson.cloud import draw_cloud, say_drawn
 from app.lesson.stepper import is_presented
 from app.ui import session
 from app.ui.difference_charts import differences
@@ -117,6 +117,8 @@ def projection(analysis: "Analysis", picture: "DeltaGenerator") -> str:
     points = numbers.inside_and_outside(analysis, analysis.site(at.layer, at.kind), rank)
     strength = float(st.slider("Strength", 0.0, 1.0, 0.0, 0.05, key=session.LESSON_STRENGTH, bind="query-params"))
     _draw(picture, charts.moved_figure(points, strength, is_dark()), "chart_moved", "Every token as a point")
+    with picture:
+        say_drawn(min(len(points.values), charts.MOST_DRAWN), len(points.values))
     return sentences.say_moved(points, strength, at.kind)
 
 

@@ -11,7 +11,7 @@ from tests.waiting import until
 
 pytestmark = pytest.mark.builtin
 VIEW = "/attributions?view=Geometry"
-_NO_WEBGL = """
+NO_WEBGL = """
 const context = HTMLCanvasElement.prototype.getContext;
 HTMLCanvasElement.prototype.getContext = function (kind, ...rest) {
   return kind.startsWith("webgl") ? null : context.call(this, kind, ...rest);
@@ -95,7 +95,7 @@ def test_the_strength_moves_points_and_stands_in_the_link(open_app: Callable[...
 def test_points_are_drawn_with_and_without_webgl(open_app: Callable[..., Page], has_webgl: bool) -> None:
     page = open_app(VIEW)
     if not has_webgl:
-        page.add_init_script(_NO_WEBGL)
+        page.add_init_script(NO_WEBGL)
         page.reload()
         settled(page)
     stage = stage_of(page)

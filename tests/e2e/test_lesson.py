@@ -9,6 +9,7 @@ from playwright.sync_api import Error, Locator, Page, expect
 
 from app.lesson.screens import STEPS
 from tests.e2e.steps import accessible, click_point, main, settled
+from tests.e2e.test_geometry import NO_WEBGL
 from tests.waiting import until
 
 pytestmark = pytest.mark.builtin
@@ -138,6 +139,15 @@ def test_the_cloud_is_drawn_and_turned(open_app: Callable[..., Page]) -> None:
     until(lambda: int(stage.get_attribute("data-drawn") or 0) > before)
     shows(page, 4)
     expect(main(page).get_by_role("slider", name="Strength")).to_be_hidden()
+
+
+def test_the_cloud_is_drawn_without_webgl(open_app: Callable[..., Page]) -> None:
+    page = open_app(LESSON)
+    page.add_init_script(NO_WEBGL)
+    page.goto(page.url.replace("step=1", "step=4"))
+    expect(main(page).locator(".stage")).to_have_attribute("data-webgl", "false")
+    expect(main(page).get_by_text("This browser has no WebGL")).to_be_visible()
+    shows(page, 4)
 
 
 @pytest.mark.parametrize("step", range(1, 8))
