@@ -3,16 +3,20 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from app.attributions import charts
 from app.attributions.calibration_texts import LETTER, is_kept, token_numbers, token_tips
 from app.attributions.causal_check import change_rows
 from app.reports.blocks import Block, ReportFigure, ReportNote, ReportSection, ReportStrip, ReportTable
 from app.reports.chosen import InHand
 from app.reports.geometry import geometry_figure
+from app.reports.spectrum import MOST_POINTS
 from app.reports.strips import strip_block
 from app.ui.tokens import Scale, strip_data, visible
 from app.ui.widgets import counted
 from spd_core.attribution import recorded, tables
+from spd_core.attribution.geometry import drawn_tokens
 from spd_core.attribution.results import CausalCheck, Lens
 from spd_core.attribution.verdict import causal_verdict, coordinate_verdict, energy_verdict, lens_verdict
 from spd_core.errors import InputError
@@ -86,8 +90,9 @@ def _sums(held: InHand, table: "DataFrame") -> Iterator[Block]:
         "Energy share by position in the text.",
         "by-position",
     )
+    dots = shown.iloc[drawn_tokens(np.ones(len(shown), bool), MOST_POINTS)]
     yield ReportFigure(
-        lambda dark: charts.agreement(shown, dark=dark),
+        lambda dark: charts.agreement(dots, dark=dark),
         "Each token's share against its gradient × activation, on log scales: dots along a rising line mean that both "
         f"attributions name the same tokens. Rank correlation (Spearman): {_correlation(table)}.",
         "Energy share of each token against its gradient × activation.",

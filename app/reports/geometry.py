@@ -9,6 +9,7 @@ from app.attributions.geometry_charts import cloud_figure
 from app.attributions.grouping import CLASS, IN_PLURAL, grouped
 from app.reports.blocks import Block, ReportFigure
 from app.reports.chosen import InHand
+from app.reports.spectrum import MOST_POINTS
 from app.ui.point_cloud import Axis
 from app.ui.tokens import drawn_token
 from spd_core.attribution.geometry import GRADIENTS, drawn_tokens, points_of
@@ -17,9 +18,6 @@ from spd_core.subspace.spectrum import numerical_rank
 
 if TYPE_CHECKING:
     from pandas import DataFrame
-
-_MOST = 5_000
-"""Points: each is drawn without a graphics card."""
 
 
 def geometry_figure(held: InHand, tokens: "DataFrame") -> Iterator[Block]:
@@ -35,7 +33,7 @@ def geometry_figure(held: InHand, tokens: "DataFrame") -> Iterator[Block]:
         return
     points = points_of(found, GRADIENTS, (own, other), min(held.rank, most))
     visible = ~tokens.aside.to_numpy() if held.hide else np.ones(len(tokens), bool)
-    rows = drawn_tokens(visible, _MOST)
+    rows = drawn_tokens(visible, MOST_POINTS)
     lengths = np.linalg.norm(points.values, axis=1)
     groups = grouped(CLASS, tokens, held.analysis, lengths, held.at.example)
     apart = separation(points.values[rows], groups.of[rows], tokens.example.to_numpy()[rows]) if len(rows) else None

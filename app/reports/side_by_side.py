@@ -24,6 +24,10 @@ from spd_core.generation.verdict import comparison_verdict
 
 _STRIPS = 4
 """Lanes whose tokens are drawn in colours."""
+_MOST_ROWS = 2_000
+"""Of the table of tokens."""
+MOST_MARKS = 3_000
+"""Texts over prompts and seeds that are drawn one by one: each carries its text."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +121,8 @@ def _token_table(result: Comparison) -> ReportTable:
 
     names = list(rows[0])
     cells = [[told(row[name]) for name in names] for row in rows]
-    return ReportTable("Every token with its numbers, in nats.", names, cells, folded=True)
+    whole = "Every token" if len(rows) <= _MOST_ROWS else f"The first {_MOST_ROWS:,} of {len(rows):,} tokens"
+    return ReportTable(f"{whole} with its numbers, in nats.", names, cells[:_MOST_ROWS], folded=True)
 
 
 # --- many results --------------------------------------------------------------------------------------------
@@ -146,12 +151,13 @@ def _repeat(repeat: Repeat) -> Iterator[Block]:
         "Shares of texts with 95% intervals; the table below has the numbers.",
         "over-prompts-and-seeds",
     )
-    yield ReportFigure(
-        lambda dark: repeat_charts.matrix(repeat, None, dark=dark),
-        "Every text as a mark: prompts from the top, seeds from the left, a block a lane.",
-        "Every prompt and seed as a mark; the table below has the counts.",
-        "every-text",
-    )
+    if len(repeat.prompts) * len(repeat.seeds) * len(repeat.lanes) <= MOST_MARKS:
+        yield ReportFigure(
+            lambda dark: repeat_charts.matrix(repeat, None, dark=dark),
+            "Every text as a mark: prompts from the top, seeds from the left, a block a lane.",
+            "Every prompt and seed as a mark; the table below has the counts.",
+            "every-text",
+        )
     rows = repeat_charts.lane_rows(repeat)
     yield ReportTable("Each lane over prompts and seeds.", list(rows[0]), [list(row.values()) for row in rows])
 

@@ -3,10 +3,13 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from app.reports.blocks import Block, ReportFigure, ReportSection, ReportTable
 from app.reports.chosen import InHand
 from app.spectrum import charts, contrast_charts, contrast_numbers, layer_map, numbers, subspace_charts
 from app.spectrum.numbers import Panel
+from spd_core.attribution.geometry import drawn_tokens
 from spd_core.subspace.analysis import LeftOut
 from spd_core.subspace.overlap_verdict import captures_verdict
 from spd_core.subspace.rows_verdict import rows_verdict
@@ -15,6 +18,9 @@ from spd_core.subspace.verdict import spectrum_verdict
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
+
+MOST_POINTS = 5_000
+"""Of a cloud: each is drawn without a graphics card, and told apart by pointing at it."""
 
 MOST_LAYERS = 4
 """Layers whose curves are all drawn; of more, those of the selected one, and a map of all."""
@@ -167,13 +173,21 @@ def _rows(held: InHand) -> Iterator[Block]:
     if coordinates is None or coordinates.scores.shape[1] < 2:
         return
     groups, said = numbers.row_groups(held.analysis, None)
+    rows = drawn_tokens(np.ones(len(groups), bool), MOST_POINTS)
+    drawn = "" if len(rows) == len(groups) else f" {len(rows):,} of {len(groups):,} are drawn, chosen at random."
     known = [at for at in dict.fromkeys((0, 1, held.at.direction)) if at < coordinates.axes.shape[1]]
     axes = {f"u{at + 1}": coordinates.axes[:, at] for at in known}
     yield ReportFigure(
         lambda dark: subspace_charts.rows_scatter(
-            coordinates.scores, coordinates.explained, groups, said, axes, dark=dark
+            coordinates.scores[rows],
+            coordinates.explained,
+            [groups[row] for row in rows],
+            [said[row] for row in rows],
+            axes,
+            dark=dark,
         ),
-        f"The gradient at every token of {held.site.label}, on two principal components; dashed lines are directions. "
+        f"The gradient at every token of {held.site.label}, on two principal components; dashed lines are directions."
+        f"{drawn} "
         f"{rows_verdict(held.analysis, held.at.layer, held.at.kind)}",
         f"{len(groups)} gradient rows on two principal components.",
         "gradient-rows",

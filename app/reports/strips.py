@@ -6,29 +6,32 @@ from app.reports.blocks import ReportStrip, StripToken
 
 _DEPTHS = 10
 """Steps of a colour: a report has no style of its own for each token."""
+MOST_TOKENS = 600
+"""Drawn of one text: each carries all that is known of it."""
 
 
 def strip_block(data: dict[str, Any], title: str, caption: str) -> ReportStrip:
-    """What `token_strip` draws, from what it is given (`strip_data`, `ribbon`).
+    """What `token_strip` draws, from what it is given (`strip_data`, `ribbon`); of a long text a part around the
+    selected token.
 
     At first it says the selected token's numbers; where the first one is selected, as none was chosen, those of the
     deepest.
     """
-    tokens = [_token(token) for token in data["tokens"]]
-    deepest = max(range(len(tokens)), key=lambda at: abs(data["tokens"][at]["shade"]), default=0)
+    whole, selected = data["tokens"], data["selected"] or 0
+    start = max(min(selected - MOST_TOKENS // 2, len(whole) - MOST_TOKENS), 0)
+    drawn = whole[start : start + MOST_TOKENS]
+    part = f", tokens {start + 1} to {start + len(drawn)} of {len(whole)}" if len(drawn) < len(whole) else ""
+    deepest = max(range(len(drawn)), key=lambda at: abs(drawn[at]["shade"]), default=0)
     legend = data["legend"]
     low, high = legend["ticks"]
-    notes = [
-        *(["framed: the loss is taken there"] if legend["loss"] else []),
-        *(["dashed: hidden"] if legend["aside"] else []),
-    ]
+    notes = ["framed: the loss is taken there"] * legend["loss"] + ["dashed: hidden"] * legend["aside"]
     return ReportStrip(
-        title,
-        tokens,
+        title + part,
+        [_token(token) for token in drawn],
         data["diverging"],
         (low, high, "; ".join([legend["unit"], "underlined: the largest", *notes])),
         caption,
-        data["selected"] or deepest,
+        selected - start or deepest,
     )
 
 

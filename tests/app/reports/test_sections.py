@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from app.reports import spectrum
 from app.reports.attributions import attributions_section
 from app.reports.blocks import Report, ReportFigure, ReportLanes, ReportSection, ReportTable
 from app.reports.chosen import InHand
@@ -13,6 +14,7 @@ from app.reports.origins import capture_replays
 from app.reports.page import report_html
 from app.reports.side_by_side import Written, side_by_side_section, writing_facts, writing_replays
 from app.reports.spectrum import spectrum_section
+from app.reports.strips import MOST_TOKENS, strip_block
 from app.ui.session import Selection
 from spd_core.evaluation.table import Table
 from spd_core.generation.comparison import Comparison
@@ -105,3 +107,21 @@ def test_a_text_that_was_stopped_before_its_first_word() -> None:
 def test_an_evaluation_without_a_cell_says_so() -> None:
     section = evaluation_section(Table(EvaluationRecipe(), (), {}, {}, 3, 0))
     assert (section.verdict, list(section.blocks)) == ("No cell of this evaluation is filled yet.", [])
+
+
+def test_of_very_much_a_part_is_drawn_and_said(sums: Analysis, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spectrum, "MOST_POINTS", 100)
+    section = spectrum_section(InHand(sums, Selection(29, "value"), 96), ())
+    (rows,) = (one for one in section.blocks if isinstance(one, ReportFigure) and one.name == "gradient-rows")
+    assert "100 of 1,210 are drawn" in rows.caption
+    assert sum(len(trace.x) for trace in rows.draw(False).data if trace.mode == "markers") == 100
+
+    plain = {"tip": "t", "largest": False, "loss": False, "aside": False}
+    long = [{**plain, "text": str(at), "shade": 0.1 + 0.8 * (at == 7)} for at in range(1000)]
+    legend = {"ticks": ["0", "1"], "unit": "nats", "loss": False, "aside": False}
+    data = {"tokens": long, "selected": None, "diverging": False, "legend": legend}
+    first = strip_block(data, "T", "c")
+    assert (len(first.tokens), first.first, first.title) == (MOST_TOKENS, 7, "T, tokens 1 to 600 of 1000")
+    late = strip_block({**data, "selected": 990}, "T", "c")
+    assert late.title == "T, tokens 401 to 1000 of 1000"
+    assert late.tokens[late.first].text == "990"
