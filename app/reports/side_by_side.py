@@ -21,6 +21,7 @@ from spd_core.evaluation.repeats import Repeat
 from spd_core.generation import report
 from spd_core.generation.comparison import Comparison, LaneText
 from spd_core.generation.verdict import comparison_verdict
+from spd_core.models.families import BUILTIN
 
 _STRIPS = 4
 """Lanes whose tokens are drawn in colours."""
@@ -167,8 +168,12 @@ def _repeat(repeat: Repeat) -> Iterator[Block]:
 
 def writing_facts(result: Comparison) -> Iterator[tuple[str, str]]:
     """Where the texts come from."""
-    yield "Texts", f"{result.id}, written {result.created.replace('T', ' ')}"
-    yield "Written by", report.origin_line(result)
+    model = result.revision if result.model == BUILTIN else f"{result.model}@{result.revision}"
+    yield "Texts", f"{result.id}, written {result.created.replace('T', ' ')} with the capture {result.analysis}"
+    yield "Model of the texts", f"{model}, {result.dtype} on {result.device}"
+    yield "Capability of the texts", f"{result.capability}, {result.loss} loss, sha256 {result.fingerprint}"
+    yield "Settings of the texts", f"{report.sampling_line(result.sampling)}; {result.prompt_style} prompts"
+    yield "Time of the texts", f"written in {result.seconds:.1f} s, read in {result.reading_seconds:.1f} s"
     yield "Versions of the texts", ", ".join(f"{name} {version}" for name, version in sorted(result.versions.items()))
 
 

@@ -94,6 +94,9 @@ def test_lanes_say_what_they_wrote_and_the_program_writes_it_again(study: Study)
         assert "".join(text or "" for text, _ in card.parts) == lane.text
     (program,) = side_by_side.writing_replays(result)
     assert ast.get_docstring(ast.parse(program.code)) == "Writes the texts of a comparison again."
+    facts = dict(side_by_side.writing_facts(result))
+    assert facts["Capability of the texts"] == f"arithmetic, aligned loss, sha256 {result.fingerprint}"
+    assert facts["Settings of the texts"].startswith("temperature 0.7, top-p 0.9, seed ")
     tables = [block for block in section.blocks if isinstance(block, ReportTable)]
     assert len(tables[0].rows) == sum(len(lane.tokens) for lane in result.lanes)
 
