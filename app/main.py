@@ -33,8 +33,12 @@ SUPERVISION = 2.0
 
 def supervise(over: threading.Event) -> None:
     """Start queued runs, and end those that do not stop; jobs themselves outlive this server."""
+    from spd_core.leftovers import sweep
     from spd_core.runs import queue
 
+    for home in {shared_home(), *shelves()}:
+        for path in sweep(home):
+            logging.getLogger("spd_lab").warning("left by a process that was killed, and taken away: %s", path)
     said = ""
     while not over.wait(SUPERVISION):
         try:

@@ -21,6 +21,7 @@ from typing import Any, BinaryIO
 from safetensors import SafetensorError
 
 from spd_core.errors import InputError, StorageError
+from spd_core.exchange import exchanged
 
 ROOT = Path(__file__).resolve().parents[1]
 """The folder that this package lies in."""
@@ -180,6 +181,15 @@ def storage_errors(path: Path) -> Iterator[None]:
         ) from error
 
 
+BEFORE = "before"
+"""Kind of the name of what was moved aside, to be replaced."""
+
+
+def aside_name(path: Path, kind: str = "") -> str:
+    """How the name begins of what is being written, replaced or deleted at `path`: it says by which process."""
+    return f".{path.name}.{os.getpid()}.{f'{kind}.' if kind else ''}"
+
+
 def write_text(path: Path, text: str, overwrite: bool = True) -> None:
     """Write a whole file or leave the old one as it was (temporary file beside it, fsync, rename).
 
@@ -189,7 +199,7 @@ def write_text(path: Path, text: str, overwrite: bool = True) -> None:
     refuse_existing(path, overwrite)
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=aside_name(path))
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as file:
                 file.write(text)
@@ -214,7 +224,7 @@ def new_folder(path: Path, overwrite: bool = False) -> Iterator[Path]:
     refuse_existing(path, overwrite)
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=aside_name(path)))
         try:
             yield temporary
             temporary.chmod(0o777 & ~_UMASK)  # mkdtemp makes it private, and safetensors its files
@@ -228,11 +238,14 @@ def new_folder(path: Path, overwrite: bool = False) -> Iterator[Path]:
 
 
 def _swap_in(new: Path, path: Path) -> None:
-    """Rename `new` to `path`; an older `path` is moved aside first and put back when the rename fails."""
+    """Rename `new` to `path`. An older `path` takes the name of `new` in the same step; where the system cannot, it is
+    moved aside first, put back when the rename fails, and brought back (see `leftovers.sweep`) after a kill."""
     if not path.exists():
         new.rename(path)
         return
-    aside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.old."))
+    if exchanged(new, path):
+        return
+    aside = Path(tempfile.mkdtemp(dir=path.parent, prefix=aside_name(path, BEFORE)))
     old = aside / path.name
     try:
         path.rename(old)
@@ -283,7 +296,7 @@ def remove_folder(path: Path) -> None:
         StorageError: the disk refuses.
     """
     with storage_errors(path):
-        aside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.old."))
+        aside = Path(tempfile.mkdtemp(dir=path.parent, prefix=aside_name(path)))
         try:
             path.rename(aside / path.name)
         finally:

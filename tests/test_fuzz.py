@@ -120,6 +120,8 @@ def edited(data: bytes, *path: Any, to: Any) -> bytes:
         (("sites", 0, "heads"), 0, "heads"),
         (("sites", 0, "kind"), "query", "no site has"),
         (("provenance", "dtype"), "float8", "the dtype 'float8'"),
+        (("provenance", "loss"), " ", "loss"),
+        (("provenance", "batch_size"), -1, "batch_size"),
     ],
 )
 def test_a_capture_of_odd_values(path: Any, to: Any, said: str, known: dict[str, Reader], tmp_path: Path) -> None:

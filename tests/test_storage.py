@@ -157,6 +157,7 @@ def test_an_interrupt_inside_leaves_the_old_folder(old_folder: Path, error: type
 
 @pytest.mark.parametrize("call", [1, 2])  # the old folder moves aside, then the new one moves in
 def test_a_failing_rename_leaves_the_old_folder(old_folder: Path, monkeypatch: pytest.MonkeyPatch, call: int) -> None:
+    monkeypatch.setattr(storage, "exchanged", lambda _one, _other: False)
     monkeypatch.setattr(os, "rename", failing_at(call, os.rename))
     with pytest.raises(StorageError, match="No space left"), storage.new_folder(old_folder, True) as temporary:
         (temporary / "file").write_text("new")

@@ -90,6 +90,7 @@ def load_capture(folder: Path, *, recorded: bool = False) -> Analysis:
     old = (folder / shell_folders.RECORD).is_file() and not (folder / RECORD).is_file()
     try:
         analysis = shell_folders.read_shell_folder(folder) if old else _read(folder, recorded)
+        _ = analysis.settings  # which its provenance may not be able to have had
     except OSError as error:
         raise InputError(f"no capture at {folder}: {error.strerror or error}; capture one first") from error
     except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
