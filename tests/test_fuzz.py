@@ -154,6 +154,33 @@ def test_a_row_of_an_example_that_is_gone(known: dict[str, Reader], tmp_path: Pa
     )
 
 
+def test_a_lane_of_an_odd_kind(known: dict[str, Reader], tmp_path: Path) -> None:
+    found = json.loads(known["text"].files["a.json"])
+    found["lanes"][0]["spec"] = {"kind": ["raw"]}
+    refused(known, "text", tmp_path / "odd", "unknown kind of lane", a_json=json.dumps(found).encode())
+
+
+@pytest.mark.parametrize(
+    ("file", "path", "to", "said"),
+    [
+        ("cells/base--42--arithmetic.json", ("set",), "elsewhere", "of another subject, seed or set"),
+        ("cells/base--42--arithmetic.jsonl", ("tokens",), 10**400, "tokens"),
+    ],
+)
+def test_a_cell_of_odd_values_is_damaged(
+    file: str, path: Any, to: Any, said: str, known: dict[str, Reader], tmp_path: Path
+) -> None:
+    from spd_core.evaluation.table import read_table
+    from spd_core.records import read_record
+    from spd_core.runs.record import RunRecord
+
+    first, *rest = known["table"].files[file].split(b"\n") if file.endswith("l") else [known["table"].files[file]]
+    files = known["table"].files | {file: b"\n".join([edited(first, *path, to=to), *rest])}
+    assert outcome_of(known["table"], files, tmp_path / "odd") == ("read", "")
+    table = read_table(read_record(RunRecord, tmp_path / "odd" / "run.json").evaluation, tmp_path / "odd")
+    assert [said in one.reason for one in table.damaged] == [True]
+
+
 def test_deep_nesting(known: dict[str, Reader], tmp_path: Path) -> None:
     refused(known, "adapter", tmp_path / "adapter", "no LoRA settings", adapter_config_json=DEEP)
     run = known["run"]

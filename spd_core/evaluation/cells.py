@@ -94,6 +94,8 @@ def read_cell(folder: Path, subject: str, seed: int, set_name: str) -> tuple[Cel
     if not path.exists():
         return None
     cell = _read(path)
+    if (cell.subject, cell.seed, cell.set) != (subject, seed, set_name):
+        raise InputError(f"{path} is the cell of another subject, seed or set; {_remedy(path)}")
     if not cell.items:  # of an older version, which kept its items twice
         items = read_rows(ItemRecord, path.with_suffix(".jsonl"), "items")
         if not items:

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal, TypeAlias
 
+from pydantic import Field
+
 from spd_core.peers import ALONE, Peers
 from spd_core.records import Record, SharedRows, SortedLines, append_rows, cut_torn_line, sorted_lines
 from spd_core.storage import append_to, exclusive, spd_home, storage_errors, to_json, write_text
@@ -49,7 +51,7 @@ class ItemRecord(Record):
     correct: bool | None = None
     early: bool | None = None
     ended: bool = False
-    tokens: int = 0
+    tokens: int = Field(default=0, ge=0, lt=2**53)
     finish: Literal["eos", "length", ""] = ""
     nll: float | None = None
     reason: str = ""

@@ -94,8 +94,8 @@ class LaneSpec(Projection):
             return settings
         own = dict(settings)
         kind, capture = own.pop("kind", "projected"), own.pop("analysis", "")
-        if kind not in _OLD_KINDS:
-            raise ValueError(f"unknown kind of lane {kind!r}; there are {', '.join(_OLD_KINDS)}")
+        if not isinstance(kind, str) or kind not in _OLD_KINDS:
+            raise ValueError(f"unknown kind of lane {kind!r:.80}; there are {', '.join(_OLD_KINDS)}")
         if kind in ("raw", "distilled") and (kind == "distilled") != bool(own.get("adapter")):
             named = own.get("adapter", "")
             raise ValueError(f"a {kind} lane with the adapter {named!r}; a distilled one needs it, raw none")

@@ -1,9 +1,13 @@
 """Word diff, first divergence and the degeneration rule on hand-made texts."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from spd_core.generation import differences
 from spd_core.generation.differences import (
     Piece,
+    common_subsequence,
     degeneration,
     first_divergence,
     longest_run,
@@ -59,3 +63,42 @@ def test_degenerate_texts_say_why_and_prose_does_not() -> None:
     assert "repeats itself" in degeneration([7] * 40, "! " * 40)
     assert degeneration([], "") == degeneration([5, 5], " \n") == "empty"
     assert degeneration(LOOP.split()[:12], LOOP) == "", "too short to tell"
+
+
+# --- text that says the same again and again -------------------------------------------------------------------------
+
+
+def longest_common(first: list[int], second: list[int]) -> int:
+    """Length of a longest common subsequence, by the table of the textbook."""
+    table = [[0] * (len(second) + 1) for _ in range(len(first) + 1)]
+    for a, one in enumerate(first):
+        for b, other in enumerate(second):
+            table[a + 1][b + 1] = table[a][b] + 1 if one == other else max(table[a][b + 1], table[a + 1][b])
+    return table[-1][-1]
+
+
+@given(st.lists(st.integers(0, 3), max_size=14), st.lists(st.integers(0, 3), max_size=14))
+@settings(deadline=None, derandomize=True)
+def test_a_common_subsequence_is_one_and_none_is_longer(first: list[int], second: list[int]) -> None:
+    pairs = common_subsequence(first, second)
+    assert len(pairs) == longest_common(first, second)
+    assert all(first[a] == second[b] for a, b in pairs)
+    assert pairs == sorted(pairs)
+    assert all(len({pair[side] for pair in pairs}) == len(pairs) for side in (0, 1))
+
+
+def test_a_looping_text_is_compared_in_bounded_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Five thousand words in two loops: `difflib` would take minutes, and is not asked."""
+    monkeypatch.setattr(differences, "SequenceMatcher", None)
+    first, second = "the same " * 2500, "same the thing " * 1700
+    left, right = word_diff(first, second)
+    assert ("".join(p.text for p in left), "".join(p.text for p in right)) == (first, second)
+    assert [p.text for p in left if not p.changed] == [p.text for p in right if not p.changed]
+    assert any("thing" in p.text for p in right if p.changed)
+
+
+def test_a_long_text_with_one_other_word() -> None:
+    text = "the cat sat on the mat and " * 100
+    left, right = word_diff(text + "slept", text + "ran")
+    assert left == [Piece(text, False), Piece("slept", True)]
+    assert right == [Piece(text, False), Piece("ran", True)]
