@@ -487,11 +487,12 @@ def _read_corpus(folder: Path) -> object:
 def _read_text(folder: Path) -> object:
     from spd_core.generation.comparison import comparison_json, read_comparison
     from spd_core.generation.differences import degeneration
-    from spd_core.generation.report import comparison_html, to_python
+    from spd_core.generation.report import lane_numbers, lane_parts, origin_line, to_python
 
     found = read_comparison(folder / "a.json")
     numbers = [(lane.text.encode(), lane.mean_logprob, lane.mean_kl, lane.spec) for lane in found.lanes]
-    to_python(found), comparison_html(found).encode()
+    to_python(found), origin_line(found).encode()
+    [(lane_numbers(lane, found), lane_parts(lane, found)) for lane in found.lanes]
     return comparison_json(found).encode(), numbers, [degeneration(lane.ids, lane.text) for lane in found.lanes]
 
 
