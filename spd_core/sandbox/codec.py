@@ -21,6 +21,9 @@ MESSAGE = 2**21
 DEPTH = 64
 """How deep values may be nested."""
 
+COPIED = "__copied__"
+"""What tests call to copy an argument."""
+
 NOT_PLAIN = "returned something that is no plain value, is nested too deep or is too large"
 ENDED = "ended before the tests were over"
 

@@ -12,7 +12,7 @@ import builtins
 import os
 import sys
 
-from spd_core.sandbox.codec import ENDED, NOT_PLAIN, PLAIN, Channel, pack, unpack
+from spd_core.sandbox.codec import COPIED, ENDED, NOT_PLAIN, PLAIN, Channel, pack, unpack
 from spd_core.sandbox.seal import SealError, limit, seal
 
 TYPE_CHECKING = False  # typing's own would cost each of the two processes 14 ms
@@ -222,14 +222,24 @@ class Handle:
     __str__, __repr__ = _duty("str"), _duty("repr")
 
 
-def judge(worker: Worker, code: str, setup: str, imports: str, names: Sequence[str], tests: Sequence[str]) -> str:
+def _copied(value: Any) -> Any:
+    """A plain value that shares nothing with another one which the code may change."""
+    if type(value) in (list, tuple, set):
+        return type(value)(_copied(one) for one in value)
+    return {key: _copied(one) for key, one in value.items()} if type(value) is dict else value
+
+
+def judge(
+    worker: Worker, code: str, setup: str, imports: str, names: Sequence[str], tests: Sequence[tuple[str, str]]
+) -> str:
     """Runs the tests against the code in the worker; why it failed, or "".
 
     Args:
         imports: what the tests need of the standard library, one statement a line.
         names: what the code must define; nothing else that it defines reaches the tests.
+        tests: as they are told, and as they are run (see `run.with_copies`).
     """
-    namespace: dict[str, Any] = {"__name__": "__main__"}
+    namespace: dict[str, Any] = {"__name__": "__main__", COPIED: _copied}
     try:
         worker.ask("run", setup, code)
         for statement in imports.splitlines():
@@ -238,8 +248,9 @@ def judge(worker: Worker, code: str, setup: str, imports: str, names: Sequence[s
             namespace[name] = worker.ask("name", name)
     except BaseException as error:
         return worker.broken or _described(error)
-    for number, text in enumerate((setup, *tests)):  # each by itself: an open bracket cannot swallow the next
-        fault = _fault(text, namespace)
+    # Each by itself: an open bracket cannot swallow the next.
+    for number, (text, run) in enumerate(((setup, setup), *tests)):
+        fault = _fault(run, namespace)
         if worker.broken or fault:
             return worker.broken or f"{f'test {number}' if number else 'the setup of the tests'} {fault}: {text}"
     return ""

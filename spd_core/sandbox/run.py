@@ -23,7 +23,7 @@ from pathlib import Path
 from symtable import SymbolTable, symtable
 
 from spd_core.errors import InputError
-from spd_core.sandbox.codec import ENDED, pack
+from spd_core.sandbox.codec import COPIED, ENDED, pack
 
 CODE_SECONDS = 10
 """Wall-clock seconds that code and its tests have together."""
@@ -92,7 +92,7 @@ def run_tests(code: str, tests: Sequence[str], setup: str = "", reference: str =
         return Verdict(False, "no tests" if code.strip() else "no code")
     names, imports = _seen(tests, setup, reference)
     try:
-        task = pack((code, setup, imports, names, list(tests)), id)
+        task = pack((code, setup, imports, names, [(test, with_copies(test)) for test in tests]), id)
     except ValueError:
         return Verdict(False, "the code is too long")
     reply = _reply(b"%08x" % len(task) + task) if os.name == "posix" else b"!only Linux can, and this is Windows"
@@ -179,6 +179,43 @@ def _modules(texts: Sequence[str]) -> set[str]:
     """Modules of the standard library of which an attribute is taken, e.g. math in `math.isclose(f(1), 2)`."""
     nodes = [node for text in texts for node in _nodes(text) if isinstance(node, ast.Attribute)]
     return {node.value.id for node in nodes if isinstance(node.value, ast.Name)} & sys.stdlib_module_names
+
+
+def with_copies(test: str) -> str:
+    """A test in which a call gets a copy of a variable with which its result is compared, as in `f(a) == a`: code that
+    changes its argument would decide what it is compared with. Whether two are one object stays as it is."""
+    try:
+        tree = ast.parse(test)
+    except _REFUSED:
+        return test
+    asserted = [one for node in ast.walk(tree) if isinstance(node, ast.Assert) for one in ast.walk(node.test)]
+    copied = False
+    for compared in (node for node in asserted if isinstance(node, ast.Compare)):
+        if any(isinstance(kind, (ast.Is, ast.IsNot)) for kind in compared.ops):
+            continue
+        sides = [compared.left, *compared.comparators]
+        named = [{node.id for node in ast.walk(side) if isinstance(node, ast.Name)} for side in sides]
+        for at, side in enumerate(sides):
+            others = {name for number, names in enumerate(named) if number != at for name in names}
+            for call in [node for node in ast.walk(side) if isinstance(node, ast.Call)]:
+                copied |= _copy_arguments(call, others)
+    return ast.unparse(ast.fix_missing_locations(tree)) if copied else test
+
+
+def _copy_arguments(call: ast.Call, named: Collection[str]) -> bool:
+    """Have a call copy those of its arguments that are variables of these names; whether there are any."""
+
+    def copy(value: ast.expr) -> ast.expr:
+        return ast.Call(ast.Name(COPIED, ast.Load()), [value], [])
+
+    found = False
+    for at, value in enumerate(call.args):
+        if isinstance(value, ast.Name) and value.id in named:
+            call.args[at], found = copy(value), True
+    for keyword in call.keywords:
+        if isinstance(keyword.value, ast.Name) and keyword.value.id in named:
+            keyword.value, found = copy(keyword.value), True
+    return found
 
 
 def _imports(reference: str, used: Collection[str]) -> list[str]:

@@ -715,3 +715,33 @@ def test_reference_solutions_pass_and_broken_ones_do_not(real: list[Example], to
 
     with ThreadPoolExecutor(2) as pool:
         assert [found for found in pool.map(disagrees, chosen) if found] == []
+
+
+# --- arguments that the code changes ---------------------------------------------------------------------------------
+
+CHEAT = "def f(a):\n    a.clear()\n    return []\n"
+IN_PLACE = "def f(a):\n    a.sort()\n"
+
+
+@pytest.mark.parametrize(
+    ("code", "tests", "passes"),
+    [
+        (CHEAT, ["a = [2, 1]\nassert f(a) == sorted(a)"], False),
+        (CHEAT, ["a = [2, 1]\nassert sorted(a) == f(a=a)"], False),
+        (CHEAT, ["a = [[2], [1]]\nassert len(f(a)) == len(a)"], False),
+        ("def f(a):\n    a[0].clear()\n    return [[]]\n", ["a = [[2]]\nassert f(a) == a"], False),
+        ("def f(a):\n    return sorted(a)\n", ["a = [2, 1]\nassert f(a) == sorted(a)"], True),
+        (IN_PLACE, ["a = [2, 1]\nf(a)\nassert a == [1, 2]"], True),
+        (IN_PLACE, ["a = [2, 1]\nassert f(a) is None and a == [1, 2]"], True),
+        ("def f(a, n):\n    return a * n\n", ["n = 2\nassert f([1], n) == [1] * n"], True),
+    ],
+)
+def test_code_that_changes_its_argument_does_not_decide_what_it_is_compared_with(
+    code: str, tests: list[str], passes: bool
+) -> None:
+    assert run_tests(code, tests).passed is passes
+
+
+def test_a_test_is_told_as_it_was_written() -> None:
+    test = "a = [2, 1]\nassert f(a)  ==  sorted(a)  # of mine"
+    assert "assert f(a) == sorted(a) # of mine" in run_tests(CHEAT, [test]).reason
