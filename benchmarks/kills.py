@@ -210,6 +210,11 @@ def _start(run: str) -> int:
         return job
     code = 1
     try:
+        import threading
+
+        from tqdm import tqdm
+
+        tqdm.set_lock(threading.RLock())  # its own is shared with all forks: who is killed holding it stops all others
         os.setsid()
         out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(out, 1)
