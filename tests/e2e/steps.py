@@ -65,6 +65,17 @@ def go_to(page: Page, name: str) -> None:
     settled(page)
 
 
+def grid_is_drawn(page: Page) -> None:
+    """Wait until something is painted where the box of the first row of the page's first table is."""
+    page.wait_for_function(_GRID_IS_DRAWN)
+
+
+_GRID_IS_DRAWN = """() => {
+  const canvas = document.querySelector("[data-testid=stMain] [data-testid=stDataFrame] canvas");
+  return canvas && canvas.getContext("2d").getImageData(16, 52, 1, 1).data[3] > 0;
+}"""
+
+
 def set_number(page: Page, popover: str, name: str, value: int) -> None:
     """Open a popover, fill a number in, and close it."""
     main(page).get_by_role("button", name=popover, exact=True).click()
@@ -140,6 +151,7 @@ def accessible(page: Page, what: str) -> None:
 
 
 def _axe(page: Page, rules: Any, what: str) -> None:
+    settled(page)  # while a script runs, what it has not drawn so far is faded
     # what fades, as the labels of a slider that loses the focus, has faded
     page.evaluate("for (const one of document.getAnimations()) if (one instanceof CSSTransition) one.finish()")
     found = Axe().run(page, options=rules)

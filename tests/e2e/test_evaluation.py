@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.e2e.server import Server
-from tests.e2e.steps import FINISHED, accessible, button, main, settled
+from tests.e2e.steps import FINISHED, accessible, button, grid_is_drawn, main, settled
 
 pytestmark = pytest.mark.builtin
 ITEMS = 12
@@ -114,9 +114,9 @@ def _keys_and_a_link(page: Page, items: dict[str, list[dict[str, Any]]], visit: 
     expect(at).to_contain_text(f"Item 3 of {ITEMS}")
     page.keyboard.press("k")
     expect(at).to_contain_text(f"Item 2 of {ITEMS}")
-    box = main(page).get_by_test_id("stDataFrame").bounding_box()
-    assert box is not None
-    page.mouse.click(box["x"] + 18, box["y"] + 38 + 35 * 3 + 17)  # the fourth row's box: the grid is drawn
+    settled(page)
+    grid_is_drawn(page)
+    main(page).get_by_test_id("stDataFrame").click(position={"x": 18, "y": 38 + 35 * 3 + 17})  # the fourth row's box
     expect(at).to_contain_text(f"Item 4 of {ITEMS}")
     settled(page)
     shown = items["projected"][3]

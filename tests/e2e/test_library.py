@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 
 from tests import ROOT
 from tests.e2e.server import Server, own_server
-from tests.e2e.steps import accessible, button, main, settled
+from tests.e2e.steps import accessible, button, grid_is_drawn, main, settled
 from tests.library.test_shelf import CAPTURE, TEXT
 
 pytestmark = pytest.mark.builtin
@@ -29,12 +29,6 @@ def server(spd_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     running.kill()
 
 
-_IS_DRAWN = """() => {  // something is painted where the first row's box is
-  const canvas = document.querySelector("[data-testid=stMain] [data-testid=stDataFrame] canvas");
-  return canvas && canvas.getContext("2d").getImageData(16, 52, 1, 1).data[3] > 0;
-}"""
-
-
 def show(page: Page, words: str) -> None:
     """Have the things alone listed that these words find."""
     field = main(page).get_by_role("textbox", name="Search")
@@ -47,7 +41,7 @@ def tick(page: Page, *rows: int) -> None:
     """Tick rows of the list, counted from 0, once it is drawn."""
     settled(page)
     frame = main(page).get_by_test_id("stDataFrame").first
-    page.wait_for_function(_IS_DRAWN)
+    grid_is_drawn(page)
     for number, row in enumerate(rows, 1):
         frame.click(position={"x": 16, "y": 52 + 35 * row})
         expect(main(page)).to_contain_text(f"{number} selected")
