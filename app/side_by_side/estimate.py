@@ -1,5 +1,6 @@
 """How long lanes will take before they are written, by what was measured on this machine, and whether they fit."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -27,10 +28,16 @@ _LOOKED_AT = 5
 
 def measured_speed(model: str) -> Speed | None:
     """How fast a model wrote last: in a result of this machine, else in its evaluations; None where nothing says."""
-    own = [name for name in texts.saved_ids() if name not in texts.recorded_ids()][:_LOOKED_AT]
-    if (found := speed_of(model, _opened(own))) is not None:
-        return found
-    return _speed_of_answers(model, str(spd_home()))
+    recorded = set(texts.recorded_ids())
+    own = [name for name in texts.saved_ids() if name not in recorded][:_LOOKED_AT]
+    found = _speed_of_texts(model, str(spd_home()), tuple(own))
+    return _speed_of_answers(model, str(spd_home())) if found is None else found
+
+
+@st.cache_data(max_entries=50, show_spinner=False)
+def _speed_of_texts(model: str, home: str, names: tuple[str, ...]) -> Speed | None:
+    """What results of these ids below `home` have measured: they are read again only when there is another one."""
+    return speed_of(model, _opened(names))
 
 
 @st.cache_data(ttl=300, max_entries=20, show_spinner=False)
@@ -48,7 +55,7 @@ def _speed_of_repeats(model: str) -> Speed | None:
     return None
 
 
-def _opened(names: list[str]) -> "list[Comparison]":
+def _opened(names: Sequence[str]) -> "list[Comparison]":
     found = []
     for name in names:
         try:

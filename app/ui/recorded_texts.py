@@ -78,7 +78,15 @@ def open_once(name: str) -> Comparison:
 
 def recorded_of(capture: str) -> Iterator[Comparison]:
     """The recorded results of a capture that can be read."""
-    return (one for name in texts.recorded_ids() if (one := _readable(name)) and one.analysis == capture)
+    folder = texts.RECORDED
+    known = _recorded(str(folder), folder.stat().st_mtime_ns) if folder.is_dir() else ()
+    return (one for one in known if one.analysis == capture)
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _recorded(folder: str, stamp: int) -> tuple[Comparison, ...]:
+    """All that can be read; every run of Side by side asks for them, and they change with SPD Lab alone."""
+    return tuple(one for name in texts.recorded_ids() if (one := _readable(name)))
 
 
 def recorded_for(capture: str, prompt: str | None = None) -> Comparison | None:
