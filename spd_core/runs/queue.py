@@ -103,20 +103,24 @@ def start_next() -> list[Run]:
         waiting = sorted((status.since, home) for status, home in standing if status.state == "queued")
         for _, home in waiting[: max(0, room)]:
             with storage.home_at(home):
-                busy = sum(status.state in BUSY for status in _standing_at(home))
+                busy = sum(status.state in BUSY for status, _ in _standing())
                 started += _start_oldest(busy + 1)
     return started
 
 
+def _standing() -> list[tuple[Status, Run]]:
+    return [(status_of(run), run) for run in all_runs() if isinstance(run, Run)]
+
+
 def _standing_at(home: Path) -> list[Status]:
     with storage.home_at(home):
-        return [status_of(run) for run in all_runs() if isinstance(run, Run)]
+        return [status for status, _ in _standing()]
 
 
 def _start_oldest(at_once: int) -> list[Run]:
     with locked():
         processes.reap()
-        standing = [(status_of(run), run) for run in all_runs() if isinstance(run, Run)]
+        standing = _standing()
         room = at_once - sum(status.state in BUSY for status, _ in standing)
         queue = sorted((status.since, run.id, run) for status, run in standing if status.state == "queued")
         return [run for _, _, run in queue[: max(0, room)] if _start(run)]
