@@ -78,28 +78,33 @@ def open_once(name: str) -> Comparison:
 
 def recorded_of(capture: str) -> Iterator[Comparison]:
     """The recorded results of a capture that can be read."""
-    folder = texts.RECORDED
-    known = _recorded(str(folder), folder.stat().st_mtime_ns) if folder.is_dir() else ()
-    return (one for one in known if one.analysis == capture)
-
-
-@st.cache_resource(max_entries=4, show_spinner=False)
-def _recorded(folder: str, stamp: int) -> tuple[Comparison, ...]:
-    """All that can be read; every run of Side by side asks for them, and they change with SPD Lab alone."""
-    return tuple(one for name in texts.recorded_ids() if (one := _readable(name)))
+    return (one for one in _recorded(*_shelf()) if one.analysis == capture)
 
 
 def recorded_for(capture: str, prompt: str | None = None) -> Comparison | None:
     """The recorded result of a capture and a prompt; without a prompt the first telling one."""
-    found = recorded_of(capture)
     if prompt is not None:
-        return next((one for one in found if one.prompt == prompt), None)
-    first = None
-    for one in found:
-        if is_telling(one, _raw_is_right(one)):
-            return one
-        first = first or one
-    return first
+        return next((one for one in recorded_of(capture) if one.prompt == prompt), None)
+    return _first_telling(capture, *_shelf())
+
+
+def _shelf() -> tuple[str, int]:
+    """The folder of the recorded results, and when it was changed last: with SPD Lab alone."""
+    folder = texts.RECORDED
+    return str(folder), folder.stat().st_mtime_ns if folder.is_dir() else 0
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _recorded(folder: str, stamp: int) -> tuple[Comparison, ...]:
+    """All that can be read; every run of Side by side asks for them."""
+    return tuple(one for name in texts.recorded_ids() if (one := _readable(name)))
+
+
+@st.cache_resource(max_entries=20, show_spinner=False)
+def _first_telling(capture: str, folder: str, stamp: int) -> Comparison | None:
+    """The result that Side by side opens on."""
+    found = list(recorded_of(capture))
+    return next((one for one in found if is_telling(one, _raw_is_right(one))), next(iter(found), None))
 
 
 def _raw_is_right(comparison: Comparison) -> bool | None:
