@@ -1,12 +1,13 @@
 """What a person does in the app, step by step, and what every page must fulfil."""
 
 import re
+from contextlib import suppress
 from typing import Any
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Error, Locator, Page, expect
 
-from tests.waiting import LONG
+from tests.waiting import LONG, until
 
 RULES = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21aa", "wcag22aa"]}}
 COLOURS = {"runOnly": {"type": "rule", "values": ["color-contrast"]}}
@@ -74,6 +75,23 @@ _GRID_IS_DRAWN = """() => {
   const canvas = document.querySelector("[data-testid=stMain] [data-testid=stDataFrame] canvas");
   return canvas && canvas.getContext("2d").getImageData(16, 52, 1, 1).data[3] > 0;
 }"""
+
+
+def click_grid(page: Page, row: int, across: int) -> None:
+    """Click `across` pixels into a row, counted from 0, of the first table: it is drawn, not made of elements."""
+    settled(page)  # a click may draw the table anew
+    table = main(page).get_by_test_id("stDataFrame").first
+    found: list[Any] = []
+
+    def placed() -> object:
+        with suppress(Error):  # it is drawn anew at this moment
+            table.scroll_into_view_if_needed()
+            found.append(table.bounding_box())
+        return found and found[-1]
+
+    until(placed)
+    box = found[-1]
+    page.mouse.click(box["x"] + across, box["y"] + 35 + 35 * row + 17)
 
 
 def set_number(page: Page, popover: str, name: str, value: int) -> None:

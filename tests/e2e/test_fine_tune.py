@@ -3,16 +3,14 @@
 import json
 import re
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Error, Page, expect
+from playwright.sync_api import Page, expect
 
 from tests.e2e.server import Server
-from tests.e2e.steps import FINISHED, accessible, button, go_to, main, set_setting, settled
-from tests.waiting import until
+from tests.e2e.steps import FINISHED, accessible, button, click_grid, go_to, main, set_setting, settled
 
 pytestmark = pytest.mark.builtin
 SMALL = {
@@ -126,12 +124,12 @@ def test_every_tick_is_saved_before_the_training_begins(server: Server, visit: C
     _show_corpus(page, "SPD")
     accessible(page, "Fine-tune, a corpus to review")
     expect(main(page)).to_contain_text("Saved: no row rejected")
-    _tick(page, 0)
+    click_grid(page, 0, 36)
     expect(main(page)).to_contain_text("Saved: 1 row rejected")
-    _tick(page, 1)
+    click_grid(page, 1, 36)
     expect(main(page)).to_contain_text("Saved: 2 rows rejected")
     _show_corpus(page, "PSR")
-    _tick(page, 2)
+    click_grid(page, 2, 36)
     expect(main(page)).to_contain_text("Saved: 3 rows rejected")
     expect(button(page, "Train on")).to_contain_text(re.compile(r"Train on \d of 12 rows"))
     page.reload()
@@ -147,23 +145,6 @@ def test_every_tick_is_saved_before_the_training_begins(server: Server, visit: C
 def _show_corpus(page: Page, name: str) -> None:
     main(page).get_by_role("radio", name=name, exact=True).click()
     settled(page)
-
-
-def _tick(page: Page, row: int) -> None:
-    """Click the tick of a row: the grid is drawn, not made of elements."""
-    settled(page)  # a tick draws the table anew
-    table = main(page).get_by_test_id("stDataFrame")
-    found: list[Any] = []
-
-    def placed() -> object:
-        with suppress(Error):  # it is drawn anew at this moment
-            table.scroll_into_view_if_needed()
-            found.append(table.bounding_box())
-        return found and found[-1]
-
-    until(placed)
-    box = found[-1]
-    page.mouse.click(box["x"] + 36, box["y"] + 35 + 35 * row + 17)
 
 
 def test_a_run_is_stopped_resumed_and_deleted(visit: Callable[..., Page]) -> None:
