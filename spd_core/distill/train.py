@@ -3,54 +3,23 @@
 Knows nothing of how the text was written.
 """
 
-import math
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from spd_core.distill.batches import by_length
-from spd_core.distill.checkpoints import ADAPTER, CHECKPOINTS, clear, deciding, fitting, rows_digest
+from spd_core.distill.checkpoints import CHECKPOINTS, deciding, rows_digest
 from spd_core.distill.corpus import CorpusRow
 from spd_core.distill.event_files import event_files
 from spd_core.distill.saving import find_the_best_by_its_place, with_whole_checkpoints
+from spd_core.distill.training import Trained, checkpoint_of, finish, left_alone, made_card, new_adapter
 from spd_core.distill.watch import TrainNews, watch_training
 from spd_core.errors import InputError
 from spd_core.generation.decode import end_tokens
-from spd_core.intervention.adapters import name_base
-from spd_core.intervention.cards import AdapterCard, read_card, write_card
-from spd_core.models.families import FUSED, OUTPUT_PROJECTION, ModelCard
+from spd_core.intervention.cards import AdapterCard
 from spd_core.models.loading import LanguageModel
-from spd_core.recipes.distill import LossOn, Target, TrainSettings
-from spd_core.runs.parallel import share, together
-from spd_core.storage import new_folder, versions, write_text
-
-SCHEDULE = "cosine to 0, no warmup"
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A finished or stopped training: its adapter's folder and card, and the news of this call."""
-
-    adapter: Path
-    card: AdapterCard
-    news: tuple[TrainNews, ...]
-
-
-def target_modules(card: ModelCard, targets: Sequence[Target] = ("q", "k", "v", "o")) -> list[str]:
-    """Names of the attention's linear maps in this family, as peft matches them; a fused map holds q, k and v.
-
-    GPT-2's MLP has a map of the same name as the attention's output: the parent tells them apart.
-    """
-    inner = [f"{name}_proj" for name in ("q", "k", "v") if name in targets]
-    if card.model_type in FUSED and inner:
-        inner = [FUSED[card.model_type]]
-    output = OUTPUT_PROJECTION.get(card.model_type, "o_proj")
-    return [*inner, *([output if output != "c_proj" else "attn.c_proj"] if "o" in targets else [])]
+from spd_core.recipes.distill import LossOn, TrainSettings
+from spd_core.runs.parallel import share
 
 
 def encode_row(lm: LanguageModel, row: CorpusRow, loss_on: LossOn) -> dict[str, list[int]]:
@@ -109,83 +78,26 @@ def train(
     if settings.patience and not held_out:
         raise InputError(f"patience {settings.patience} needs held-out rows; keep some, or set it to 0")
     watch = watch_training(lm, on_news, on_epoch, stop)
-    with _left_alone(lm):
+    with left_alone(lm):
         digest = rows_digest(deciding(rows, held_out, settings))
         trainer = _trainer(lm, rows, held_out, settings, folder / CHECKPOINTS, watch, digest)
         for callback in event_files(settings, folder):
             trainer.add_callback(callback)
-        checkpoint = _checkpoint(folder / CHECKPOINTS, digest, unmarked)
+        checkpoint = checkpoint_of(folder / CHECKPOINTS, digest, unmarked)
         trainer.args.eval_on_start = bool(held_out) and checkpoint is None
-        trainer.train(resume_from_checkpoint=checkpoint)
-        if trainer.accelerator.is_main_process:
-            card = _card(lm, rows, settings, trainer.state, watch.stopped, facts or {})
-            _save_adapter(trainer.accelerator.unwrap_model(trainer.model), card, beside or {}, folder / ADAPTER)
-        trainer.accelerator.wait_for_everyone()
-    return Trained(folder / ADAPTER, read_card(folder / ADAPTER), tuple(watch.news))
 
+        def card(state: Any) -> AdapterCard:
+            return made_card(
+                lm,
+                settings,
+                state,
+                rows=len(rows),
+                corpus=rows_digest(rows),
+                stopped=watch.stopped,
+                facts=facts or {},
+            )
 
-def _card(
-    lm: LanguageModel,
-    rows: Sequence[CorpusRow],
-    settings: TrainSettings,
-    state: Any,
-    stopped: bool,
-    facts: Mapping[str, Any],
-) -> AdapterCard:
-    held_out = [log["eval_loss"] for log in state.log_history if "eval_loss" in log and log["step"]]
-    return AdapterCard(
-        base=lm.name,
-        revision=lm.revision,
-        dtype=str(lm.dtype).removeprefix("torch."),
-        rows=len(rows),
-        steps=state.global_step,
-        planned=state.max_steps,
-        finished=not stopped,
-        settings=settings,
-        schedule=SCHEDULE,
-        train_loss=_last_epoch([(log["epoch"], log["loss"]) for log in state.log_history if "loss" in log]),
-        held_out_loss=(min(held_out) if settings.patience else held_out[-1]) if held_out else None,
-        corpus=rows_digest(rows),
-        created=datetime.now().isoformat(timespec="seconds"),
-        versions=versions(),
-        **facts,
-    )
-
-
-def _last_epoch(losses: Sequence[tuple[float, float]]) -> float | None:
-    """Mean of the losses of the last epoch: a single step says more of its rows than of the model."""
-    if not losses:
-        return None
-    begun = math.ceil(losses[-1][0] - 1e-6) - 1
-    return fmean(loss for epoch, loss in losses if epoch > begun + 1e-6)
-
-
-def _save_adapter(model: Any, card: AdapterCard, beside: Mapping[str, str], folder: Path) -> None:
-    with new_folder(folder, overwrite=True) as place:
-        model.save_pretrained(place, safe_serialization=True, save_embedding_layers=False)  # or it asks the hub
-        name_base(card, place)
-        for name, text in beside.items():
-            write_text(place / name, text)
-        write_card(card, place)
-
-
-@contextmanager
-def _left_alone(lm: LanguageModel) -> Iterator[None]:
-    """Take back what trainers do to a model: adapters in its layers, a fused head in place of `forward`, no cache."""
-    from peft.tuners.tuners_utils import BaseTunerLayer
-
-    cached = lm.model.config.use_cache
-    try:
-        yield
-    finally:
-        for path, module in list(lm.model.named_modules()):
-            if isinstance(module, BaseTunerLayer):
-                parent, _, name = path.rpartition(".")
-                setattr(lm.model.get_submodule(parent), name, module.get_base_layer())
-        for name in ("forward", "peft_config", "_hf_peft_config_loaded"):
-            lm.model.__dict__.pop(name, None)
-        lm.model.config.use_cache = cached
-        lm.model.eval().requires_grad_(False)
+        return finish(trainer, card, watch, folder, checkpoint, beside or {})
 
 
 def _trainer(
@@ -199,7 +111,6 @@ def _trainer(
 ) -> Any:
     import torch
     from datasets import Dataset
-    from peft import LoraConfig
     from transformers import EarlyStoppingCallback, PrinterCallback, set_seed
     from trl import SFTConfig, SFTTrainer
 
@@ -231,13 +142,6 @@ def _trainer(
         use_cpu=lm.device.type == "cpu",
         dataloader_pin_memory=False,
     )
-    lora = LoraConfig(
-        r=settings.lora_r,
-        lora_alpha=settings.lora_alpha,
-        lora_dropout=settings.lora_dropout,
-        target_modules=target_modules(lm.card, settings.lora_targets),
-        task_type="CAUSAL_LM",
-    )
     callbacks = [watch, find_the_best_by_its_place()]
     callbacks += [EarlyStoppingCallback(settings.patience)] if settings.patience else []
     lengths = [len(row["input_ids"]) for row in encoded]
@@ -257,19 +161,8 @@ def _trainer(
         train_dataset=Dataset.from_list(encoded),
         eval_dataset=Dataset.from_list(tests) if tests else None,
         processing_class=lm.tokenizer,
-        peft_config=lora,
+        peft_config=new_adapter(lm, settings),
         callbacks=callbacks,
     )
     trainer.remove_callback(PrinterCallback)  # it prints to stdout, which belongs to results
     return trainer
-
-
-def _checkpoint(folder: Path, rows: str, unmarked: bool) -> str | None:
-    """The checkpoint to go on from; those that cannot be gone on from are gone."""
-    found = fitting(folder, rows, unmarked=unmarked)
-    peers = together()
-    peers.wait()  # all have looked
-    if peers.first:
-        for path in clear(folder, found):
-            print(f"{path} is not whole, or was made with other rows: it is not gone on from", file=sys.stderr)
-    return str(found[0]) if found else None

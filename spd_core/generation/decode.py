@@ -66,7 +66,7 @@ def end_tokens(lm: LanguageModel) -> frozenset[int]:
 
 def generate(
     lm: LanguageModel,
-    prompts: Sequence[str],
+    prompts: Sequence[str | Sequence[int]],
     lanes: Sequence[Lane],
     sampling: Sampling,
     *,
@@ -88,7 +88,7 @@ def generate(
 
     Args:
         lm: the model; its lock is held for each step, so that users take turns.
-        prompts: texts to continue, exactly as the model shall read them.
+        prompts: texts to continue, exactly as the model shall read them, or the ids of their tokens.
         lanes: at least one.
         sampling: how tokens are chosen.
         special_tokens: let the tokenizer add its default special tokens (not after a chat template).
@@ -96,7 +96,8 @@ def generate(
         first_lane: how many lanes of these prompts were written before: their noise is not drawn again.
         numbers: of each prompt, on which its noise depends; 0, 1, … unless told. A prompt that is written again, or
             in another batch, or by another process, writes the same under its number.
-        seeds: of each prompt; that of `sampling` unless told. A batch of one prompt with several seeds is read once.
+        seeds: of each prompt; that of `sampling` unless told. Then a prompt that is in a batch with several seeds is
+            read once.
         measured: tell log-probability and entropy of every token, too; no token is chosen otherwise for it.
         watch: told what the rows of each batch choose from.
         on_step: called after each token with all completions, in the order prompt by lane; those of later batches
@@ -116,11 +117,12 @@ def generate(
     numbers = range(len(prompts)) if numbers is None else numbers
     if len(numbers) != len(prompts):
         raise InputError(f"{len(numbers)} numbers for {len(prompts)} prompts; give one for each")
-    alike, seeds = seeds is not None, [sampling.seed] * len(prompts) if seeds is None else seeds
+    again, seeds = seeds is not None, [sampling.seed] * len(prompts) if seeds is None else seeds
     if len(seeds) != len(prompts):
         raise InputError(f"{len(seeds)} seeds for {len(prompts)} prompts; give one for each")
     encoded = [encoded_prompt(lm, prompt, sampling, special_tokens) for prompt in prompts]
-    completions = [Completion(prompt, lane, lm.tokenizer) for prompt in prompts for lane in lanes]
+    texts = [prompt if isinstance(prompt, str) else lm.tokenizer.decode(prompt) for prompt in prompts]
+    completions = [Completion(text, lane, lm.tokenizer) for text in texts for lane in lanes]
     step = len(lanes)
     for start in range(0, len(prompts), batch_size):
         batch = completions[start * step : (start + batch_size) * step]
@@ -129,27 +131,43 @@ def generate(
         rows = [(*one, lane) for one in zip(seeds[mine], numbers[mine], strict=True) for lane in lane_of]
         drawn = {row: _generator(*row) for row in dict.fromkeys(rows)}  # rows alike draw once
         step_told = None if on_step is None else partial(on_step, completions)
-        ids = encoded[start : start + batch_size]
+        ids, read_as = _read_once(encoded[mine]) if again else (encoded[mine], range(len(encoded[mine])))
         noise = [drawn[row] for row in rows]
-        if alike and all(one == ids[0] for one in ids):
-            ids = ids[:1]
-        _write(lm, ids, batch, step, sampling, noise, measured, watch, step_told, tell, stop)
+        _write(lm, ids, read_as, batch, step, sampling, noise, measured, watch, step_told, tell, stop)
     return completions
 
 
-def encoded_prompt(lm: LanguageModel, prompt: str, sampling: Sampling, special_tokens: bool) -> list[int]:
+def _read_once(prompts: Sequence[Sequence[int]]) -> tuple[list[Sequence[int]], list[int]]:
+    """The different ones among prompts, and which of them each is."""
+    place: dict[tuple[int, ...], int] = {}
+    read_as = [place.setdefault(tuple(ids), len(place)) for ids in prompts]
+    return list(place), read_as
+
+
+def encoded_prompt(
+    lm: LanguageModel, prompt: str | Sequence[int], sampling: Sampling, special_tokens: bool
+) -> list[int]:
     """Token ids of a prompt that is to be continued; refuses an empty one, and one that leaves no room."""
-    ids: list[int] = lm.tokenizer(prompt, add_special_tokens=special_tokens, verbose=False)["input_ids"]
+    ids: list[int] = (
+        lm.tokenizer(prompt, add_special_tokens=special_tokens, verbose=False)["input_ids"]
+        if isinstance(prompt, str)
+        else list(prompt)
+    )
     if not ids:
         raise InputError("a prompt is empty; write at least one character")
     room = lm.card.context - sampling.max_new_tokens
     if len(ids) > room:
         raise InputError(
-            f"the prompt {prompt[:30]!r}… is {len(ids)} tokens long, and the model's context of {lm.card.context} "
-            f"leaves {max(room, 0)} beside {sampling.max_new_tokens} new ones; shorten it, or "
+            f"the prompt {_opening(lm, prompt)!r}… is {len(ids)} tokens long, and the model's context of "
+            f"{lm.card.context} leaves {max(room, 0)} beside {sampling.max_new_tokens} new ones; shorten it, or "
             "allow fewer new tokens"
         )
     return ids
+
+
+def _opening(lm: LanguageModel, prompt: str | Sequence[int]) -> str:
+    text: str = prompt if isinstance(prompt, str) else lm.tokenizer.decode(prompt)
+    return text[:30]
 
 
 def _generator(seed: int, prompt: int, lane: int) -> torch.Generator:
@@ -161,6 +179,7 @@ def _generator(seed: int, prompt: int, lane: int) -> torch.Generator:
 def _write(
     lm: LanguageModel,
     prompts: Sequence[Sequence[int]],
+    read_as: Sequence[int],
     batch: list[Completion],
     n_lanes: int,
     sampling: Sampling,
@@ -174,7 +193,8 @@ def _write(
     """Write one batch to its end. The last row takes the place of one that has ended, so that that costs nothing.
 
     Args:
-        prompts: a single one is read once in all lanes, and continued as often as the batch says.
+        prompts: each is read once in all lanes.
+        read_as: of each prompt that is continued, which of those it is.
     """
     from spd_core.generation.cache import growing_cache
 
@@ -209,7 +229,7 @@ def _write(
                 .float()
             )  # [rows, vocabulary]
             if len(logits) < len(live):  # read once, to be continued several times
-                index = torch.arange(len(logits), device=lm.device).repeat(len(live) // len(logits))
+                index = torch.tensor([n_lanes * at + k for at in read_as for k in range(n_lanes)], device=lm.device)
                 cache.batch_select_indices(index)
                 logits, mask, positions = logits[index], mask[index], positions[index]
                 plan = plan_rows(lm, [batch[row].lane for row in live])

@@ -1,0 +1,56 @@
+"""Settings of the arms that learn on what the student writes itself. Imports no torch: pages write it, too."""
+
+from typing import Literal, TypeAlias
+
+from pydantic import Field
+
+from spd_core.records import Request
+
+Method: TypeAlias = Literal["sft", "on-policy", "omniopd"]
+"""How an arm learns: from a corpus written before; from the teacher's probabilities on its own text; from the
+teacher's text beside chunks of its own."""
+
+PAPER_CHUNK = 50
+"""Tokens of a chunk in the paper, which reports that 25 fail: 24.48 beside 69.08."""
+
+
+class RolloutSettings(Request):
+    """How the student writes in training; `corpus.max_new_tokens` bounds it.
+
+    Attributes:
+        divergence: of the arm on-policy, between the student's distribution and the teacher's: 0 is KL(teacher ‖
+            student), 1 is KL(student ‖ teacher), between them Jensen and Shannon's; TRL's own default.
+    """
+
+    temperature: float = Field(default=1.0, gt=0)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    divergence: float = Field(default=1.0, ge=0, le=1)
+
+
+class ChunkSettings(Request):
+    """OmniOPD's own. Published are M, C and N; the rest is not, and recorded with each run.
+
+    Attributes:
+        chunks: M, the most chunks of a rollout.
+        chunk_tokens: C, tokens of a chunk.
+        samples: N, continuations that the teacher writes for a chunk.
+        prior: α, the weight of what the student itself believes.
+        anchor: β, the weight of the divergence from the untouched model on all other tokens.
+        select: where chunks start: at the peaks of the student's entropy, or anywhere (a control).
+        temperature, top_p: of the teacher.
+        divide_by: what the sum over a step is divided by; the learning rate depends on it.
+        teacher: the model that the arm omniopd-model asks: a name, a folder, or the address of a server.
+        accept_short: train although more than half of the rollouts are shorter than a chunk.
+    """
+
+    chunks: int = Field(default=10, ge=1)
+    chunk_tokens: int = Field(default=PAPER_CHUNK, ge=1)
+    samples: int = Field(default=10, ge=1)
+    prior: float = Field(default=1.0, ge=0)
+    anchor: float = Field(default=0.1, ge=0)
+    select: Literal["entropy", "random"] = "entropy"
+    temperature: float = Field(default=1.0, ge=0)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    divide_by: Literal["tokens", "rows"] = "tokens"
+    teacher: str = ""
+    accept_short: bool = False
