@@ -31,15 +31,22 @@ def memory_of(config: Any, recipe: Recipe, tokens: int) -> int:
     return max(training.capture, writing.generation) + _ENGINE_BYTES
 
 
-def check_training_memory(lm: "LanguageModel", rows: Sequence[CorpusRow], batch_size: int) -> None:
+def longest_row(lm: "LanguageModel", rows: Sequence[CorpusRow]) -> int:
+    """Tokens of the longest row, its prompt among them."""
+    return max(len(lm.tokenizer(row.prompt)["input_ids"]) + len(row.tokens) for row in rows)
+
+
+def check_training_memory(lm: "LanguageModel", longest: int, batch_size: int) -> None:
     """Refuse before training: on a CPU, running out of memory would end the whole process.
+
+    Args:
+        longest: tokens of the longest row.
 
     Raises:
         MemoryLimitError: a batch of the longest rows does not fit.
     """
     from spd_core.models.device import estimate_memory, refuse_beyond
 
-    longest = max(len(lm.tokenizer(row.prompt)["input_ids"]) + len(row.tokens) for row in rows)
     wanted = estimate_memory(lm.model.config, lm.dtype.itemsize, (0,), batch_size=batch_size, tokens=longest)
     what = f"training on {batch_size} rows of up to {longest} tokens"
     remedy = "choose a smaller train.batch_size, or fewer corpus.max_new_tokens"

@@ -5,7 +5,7 @@ Knows neither models nor files; imports no torch.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from spd_core.data.capability import Capability
 from spd_core.data.seen import SEEN, Seen
@@ -14,6 +14,9 @@ from spd_core.intervention.cards import RECIPE, TrainingData
 from spd_core.recipes.distill import ARMS, ArmName, Recipe
 from spd_core.recipes.presets import differing
 from spd_core.storage import to_json
+
+if TYPE_CHECKING:
+    from spd_core.distill.write import PlannedRow
 
 
 def facts_of(recipe: Recipe, arm: ArmName, seen: Seen, prompts: Capability, calibration: Capability) -> dict[str, Any]:
@@ -59,7 +62,7 @@ def _elsewhere(recipe: Recipe, arm: ArmName) -> Recipe:
 def seen_by_arm(
     recipe: Recipe,
     arm: ArmName,
-    kept: Sequence[CorpusRow],
+    kept: "Sequence[CorpusRow | PlannedRow]",
     held_out: Sequence[CorpusRow],
     prompts: Capability,
     calibration: Sequence[Capability],
@@ -67,6 +70,7 @@ def seen_by_arm(
     """The prompts that an arm is calibrated and trained on in a round; held-out ones if they choose the epoch.
 
     Args:
+        kept: what it is trained on: rows of a corpus, or the prompts that it writes on in training.
         calibration: what its subspace is captured from; of a contrast what it leaves out, too.
     """
     bare = {example.id: example.prompt for example in prompts.examples}

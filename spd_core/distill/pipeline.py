@@ -62,7 +62,7 @@ def carry_out(
             for part in ("arms", "adapters", "captures", "corpora", "engines"):
                 clear_temporary(folder / part)
         lm = _loaded(recipe)
-        for arm in recipe.arms:
+        for arm in filter(recipe.writes, recipe.arms):
             if not is_finished(_place(folder, arm, recipe.rounds)):
                 work.corpus(lm, arm, 1)
         if recipe.review and not reviewed:

@@ -7,18 +7,22 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from spd_core.data.capability import Capability
 from spd_core.data.catalog import find_capability, held_out_prompts
+from spd_core.data.seen import Seen
 from spd_core.distill.checkpoints import ADAPTER, CHECKPOINTS, first_of_several, forget_arm, rows_digest
 from spd_core.distill.corpus import CorpusRow, corpus_path, read_corpus
 from spd_core.distill.looks import Marks, completions, right_answers
-from spd_core.distill.memory import check_training_memory
+from spd_core.distill.memory import check_training_memory, longest_row
 from spd_core.distill.origin import facts_of, files_of, seen_by_arm
 from spd_core.distill.review import Divided, divide
+from spd_core.distill.students import train_student
 from spd_core.distill.train import train
+from spd_core.distill.training import Trained
 from spd_core.distill.watch import TrainNews
 from spd_core.distill.write import PlannedRow, planned_rows, write_corpus, write_corpus_by
 from spd_core.engines.written import writer_of_corpus
@@ -214,28 +218,30 @@ class RoundWork(Telling):
     # --- training ----------------------------------------------------------------------------------------------
 
     def trained(self, lm: LanguageModel, arm: ArmName, round_: int) -> Adapter:
-        """The adapter of an arm and round, trained on its corpus unless it has been."""
+        """The adapter of an arm and round, trained unless it has been: on its corpus, or on what it writes."""
         folder = self.folder / "arms" / arm / f"round-{round_}"
-        if round_ == 1:
+        if round_ == 1 and self.recipe.writes(arm):
             self._forget_if_rejected(arm)
         if is_finished(folder / ADAPTER):
             if (folder / CHECKPOINTS).is_dir():  # its process was killed just before it could say so
                 self._done(read_card(folder / ADAPTER), folder, 0.0)
             return load_adapter(folder / ADAPTER)
+        learn = self._on_corpus if self.recipe.writes(arm) else partial(train_student, self)
+        found = learn(lm, arm, round_, folder)
+        if found.card.finished:
+            self._done(found.card, folder, self.seconds)
+        return load_adapter(found.adapter)
+
+    def _on_corpus(self, lm: LanguageModel, arm: ArmName, round_: int, folder: Path) -> Trained:
         rows, lane = self.corpus(lm, arm, round_)
         self.begin("train", arm, round_)
         kept, held_out = self.cleaned(rows, self.corpus_name(arm, round_))
-        check_training_memory(lm, rows, self.recipe.train.batch_size)
+        check_training_memory(lm, longest_row(lm, rows), self.recipe.train.batch_size)
         forget_packed()
         seen = seen_by_arm(self.recipe, arm, kept, held_out, self.prompts, self.calibrated(arm))
         writer = writer_of_corpus(corpus_path(self.folder, self.corpus_name(arm, round_), round_))
-        facts = {
-            **facts_of(self.recipe, arm, seen, self.prompts, self.calibration),
-            "run": self.run,
-            "writer": "" if writer is None else writer.sentence,
-            "subspace": lane.subspace.fingerprint if lane.subspace is not None else "",
-        }
-        found = train(
+        facts = self.facts(arm, lane, seen) | {"writer": "" if writer is None else writer.sentence}
+        return train(
             lm,
             kept,
             self.recipe.train,
@@ -243,14 +249,19 @@ class RoundWork(Telling):
             held_out=held_out,
             facts=facts,
             beside=files_of(self.recipe, arm, seen),
-            on_news=self._on_news,
-            on_epoch=lambda news: self._look(lm, news),
+            on_news=self.on_news,
+            on_epoch=lambda news: self.look(lm, news),
             stop=self.stop,
             unmarked=not (self.rejected or {}).get(self.corpus_name(arm, round_)),
         )
-        if found.card.finished:
-            self._done(found.card, folder, self.seconds)
-        return load_adapter(found.adapter)
+
+    def facts(self, arm: ArmName, lane: Lane, seen: Seen) -> dict[str, Any]:
+        """What the card of an arm's adapter says of where it comes from."""
+        return {
+            **facts_of(self.recipe, arm, seen, self.prompts, self.calibration),
+            "run": self.run,
+            "subspace": lane.subspace.fingerprint if lane.subspace is not None else "",
+        }
 
     def _done(self, card: AdapterCard, folder: Path, seconds: float) -> None:
         """Tell that an arm is trained; only a training that shall go on needs its checkpoints."""
@@ -268,7 +279,8 @@ class RoundWork(Telling):
                 forget_arm(self.folder, arm)
         together().wait()
 
-    def _on_news(self, news: TrainNews) -> None:
+    def on_news(self, news: TrainNews) -> None:
+        """Tell how a training stands."""
         self.tell(
             TrainingLoss,
             step=news.step,
@@ -282,7 +294,7 @@ class RoundWork(Telling):
         if news.loss is not None:
             self.progress("train", Progress(news.step, news.steps, tokens=news.tokens))
 
-    def _look(self, lm: LanguageModel, news: TrainNews) -> None:
+    def look(self, lm: LanguageModel, news: TrainNews) -> None:
         """Tell what the model in training writes, and how many held-out prompts it answers rightly."""
         tasks, at = self.tasks(lm), {"step": news.step, "epoch": round(news.epoch, 4)}
         for prompt, completion in completions(lm, self.recipe, tasks):

@@ -113,7 +113,20 @@ def what_decides(recipe: Recipe, arm: ArmName, sources: Mapping[str, str]) -> di
         "without": sources.get("without") if contrasts else None,
         "train": recipe.train.model_dump(exclude=_SHOWN_ALONE),
         "rounds": recipe.rounds,
+        **_learned_from(recipe, arm),
     }
+
+
+def _learned_from(recipe: Recipe, arm: ArmName) -> dict[str, Any]:
+    """What else decides for an arm that learns on what it writes in training."""
+    method, chunks = ARMS[arm].method, recipe.omniopd
+    if method == "sft":
+        return {}
+    if method == "on-policy":
+        return {"method": method, "divergence": recipe.rollout.divergence}
+    asks = arm == "omniopd-model"
+    unread = {"accept_short", *(() if asks else ("teacher", "server"))}
+    return {"method": method, "chunks": chunks.model_dump(exclude=unread, mode="json")}
 
 
 # --- runs --------------------------------------------------------------------------------------------------------

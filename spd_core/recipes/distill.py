@@ -10,11 +10,15 @@ from spd_core.data.capability import Style
 from spd_core.errors import InputError
 from spd_core.recipes.capture import CaptureSettings
 from spd_core.recipes.lanes import LaneSpec, Sampling, SubspaceOf
+from spd_core.recipes.on_policy import ChunkSettings, Method, RolloutSettings
 from spd_core.recipes.presets import preset_under, read_settings, validated
 from spd_core.recipes.writer import LOCAL_WRITER, Writer
 from spd_core.records import Request
 
-ArmName: TypeAlias = Literal["psr", "ssd", "apple", "spd", "random", "full", "shuffled", "contrast"]
+ArmName: TypeAlias = Literal[
+    "psr", "ssd", "apple", "spd", "random", "full", "shuffled", "contrast",
+    "on-policy", "omniopd", "omniopd-raw", "omniopd-random", "omniopd-model",
+]  # fmt: skip
 LossOn: TypeAlias = Literal["prompt_and_completion", "completion"]
 Target: TypeAlias = Literal["q", "k", "v", "o"]
 LogTo: TypeAlias = Literal["tensorboard"]
@@ -23,17 +27,19 @@ REASONS: tuple[Reason, ...] = ("leakage", "empty", "degenerate", "duplicate")
 
 
 class Arm(Request):
-    """One way of writing the corpus; all arms write on the same prompts with the same noise.
+    """One way of learning from one's own text; all arms have the same prompts with the same noise.
 
     Attributes:
-        subspace: where keys and values are projected to while the corpus is written.
+        subspace: where keys and values are projected to while the corpus is written, or while a teacher writes.
         isolates: what a comparison with this arm shows.
+        method: from what it learns; the temperature and the like are those of a corpus.
     """
 
     name: ArmName
     label: str
     isolates: str
     subspace: SubspaceOf = "none"
+    method: Method = "sft"
     temperature: float = 0.7
     top_p: float = 0.9
     top_k: int = 0
@@ -59,6 +65,39 @@ ARMS: Mapping[ArmName, Arm] = {
             name="shuffled", label="Shuffled answers", isolates="whether the labels matter", subspace="shuffled answers"
         ),
         Arm(name="contrast", label="Contrast subspace", isolates="what is the capability's alone", subspace="contrast"),
+        Arm(
+            name="on-policy",
+            label="On-policy SPD",
+            isolates="the projected self's probabilities instead of its text",
+            subspace="capability",
+            method="on-policy",
+        ),
+        Arm(
+            name="omniopd",
+            label="OmniOPD, taught by the projected self",
+            isolates="the projected self's text beside chunks of one's own",
+            subspace="capability",
+            method="omniopd",
+        ),
+        Arm(
+            name="omniopd-raw",
+            label="OmniOPD by the raw self",
+            isolates="any teacher at all",
+            method="omniopd",
+        ),
+        Arm(
+            name="omniopd-random",
+            label="OmniOPD by a random subspace",
+            isolates="any projected teacher",
+            subspace="random",
+            method="omniopd",
+        ),
+        Arm(
+            name="omniopd-model",
+            label="OmniOPD by another model",
+            isolates="a teacher that knows more",
+            method="omniopd",
+        ),
     )
 }
 
@@ -132,6 +171,8 @@ class Recipe(Request):
 
     Attributes:
         capability: a built-in name, the name of an own one, a public data set, or a file.
+        rollout: how a student writes in training, of arms that learn on that; `corpus.max_new_tokens` bounds it.
+        omniopd: of the arms of that name.
         rounds: how often it is captured, written and trained; each round starts from the merged model before it.
         drift: capture once more on every trained model, to see how far its subspace has turned.
         review: wait after the corpus is written, until somebody has looked at it.
@@ -147,6 +188,8 @@ class Recipe(Request):
     capture: CaptureSettings = CaptureSettings()
     corpus: CorpusSettings = CorpusSettings()
     train: TrainSettings = TrainSettings()
+    rollout: RolloutSettings = RolloutSettings()
+    omniopd: ChunkSettings = ChunkSettings()
     rounds: int = Field(default=1, ge=1, le=1000)
     drift: bool = True
     review: bool = False
@@ -161,10 +204,29 @@ class Recipe(Request):
                 f"corpus.held_out {self.corpus.held_out} of {self.corpus.prompts} prompts leaves none to train on; "
                 "hold out fewer"
             )
+        if not all(map(self.writes, self.arms)):
+            self._check_on_policy()
         contrasts = [arm for arm in self.arms if ARMS[arm].subspace == "contrast"]
         if contrasts:
             check_without(f"the arm {contrasts[0]}", self.capability, self.capture)
         return self
+
+    def _check_on_policy(self) -> None:
+        """Refuse what an arm that learns on its own text cannot have."""
+        arm = next(arm for arm in self.arms if not self.writes(arm))
+        if self.train.patience:
+            raise ValueError(f"train.patience {self.train.patience}: the arm {arm} has no held-out loss; set it to 0")
+        chunks, longest = self.omniopd, self.corpus.max_new_tokens
+        audited = next((arm for arm in self.arms if ARMS[arm].method == "omniopd"), None)
+        if audited is not None and chunks.chunk_tokens > longest:
+            raise ValueError(
+                f"omniopd.chunk_tokens {chunks.chunk_tokens} is more than a rollout can have "
+                f"(corpus.max_new_tokens {longest}): no chunk, nothing to learn; choose at most {longest}"
+            )
+        if "omniopd-model" in self.arms and not chunks.names_a_teacher:
+            raise ValueError(
+                "the arm omniopd-model needs a teacher: name a model in omniopd.teacher, or a server in omniopd.server"
+            )
 
     @field_validator("arms")
     @classmethod
@@ -173,9 +235,16 @@ class Recipe(Request):
             raise InputError(f"arms {list(arms)}: name at least one, each once; there are {', '.join(ARMS)}")
         return arms
 
+    @staticmethod
+    def writes(arm: ArmName) -> bool:
+        """Whether an arm learns from a corpus that is written before; else from what it writes in training."""
+        return ARMS[arm].method == "sft"
+
     def sampling(self, arm: ArmName) -> Sampling:
-        """How an arm's corpus is sampled; the noise is the same for all."""
+        """How an arm's text is sampled; the noise is the same for all."""
         own, all_alike = ARMS[arm], self.corpus
+        if not self.writes(arm):
+            return Sampling(self.rollout.temperature, self.rollout.top_p, all_alike.max_new_tokens, self.seed)
         return Sampling(
             own.temperature if all_alike.temperature is None else all_alike.temperature,
             own.top_p if all_alike.top_p is None else all_alike.top_p,
@@ -185,7 +254,7 @@ class Recipe(Request):
         )
 
     def lane(self, arm: ArmName) -> LaneSpec:
-        """How an arm's corpus is written."""
+        """How an arm's corpus is written, or its teacher writes."""
         own = self.capture
         return LaneSpec(of=ARMS[arm].subspace, rank=own.rank, strength=own.strength, seed=self.seed)
 
@@ -194,9 +263,11 @@ class Recipe(Request):
         return self.corpus.writer.decides(arm, ARMS[arm].subspace != "none")
 
     def corpus_name(self, arm: ArmName) -> str:
-        """Name of the corpus that an arm trains on: of the first arm that writes in the same way."""
-        own = (ARMS[arm].subspace, self.sampling(arm))
-        return next(name for name in self.arms if (ARMS[name].subspace, self.sampling(name)) == own)
+        """Name of the corpus that an arm trains on: of the first arm that writes in the same way; its own where there
+        is none."""
+        own = (ARMS[arm].method, ARMS[arm].subspace, self.sampling(arm))
+        ways = ((name, (ARMS[name].method, ARMS[name].subspace, self.sampling(name))) for name in self.arms)
+        return next(name for name, way in ways if way == own) if self.writes(arm) else arm
 
 
 def check_without(what: str, capability: str, settings: CaptureSettings) -> None:
@@ -245,18 +316,20 @@ def plan(recipe: Recipe) -> list[Unit]:
     kinds = {arm: "capability" if ARMS[arm].subspace == "random" else ARMS[arm].subspace for arm in recipe.arms}
     units: list[Unit] = []
     captured = {"none"}
-    for arm in recipe.arms:
+    for arm in filter(recipe.writes, recipe.arms):
         corpus: Unit = ("corpus", recipe.corpus_name(arm), 1)
         if corpus not in units:
             units += [*_capture(kinds[arm], captured), corpus]
     for arm in recipe.arms:
         if recipe.drift:  # it is measured from the untouched model
             units += _capture("capability", captured)
+        if not recipe.writes(arm):
+            units += _capture(kinds[arm], captured)
         for round_ in range(1, recipe.rounds + 1):
             if round_ > 1:
                 known = ("none", "capability") if recipe.drift else ("none",)  # the drift before has captured it
                 units += [("capture", arm, round_)] if kinds[arm] not in known else []
-                units.append(("corpus", arm, round_))
+                units += [("corpus", arm, round_)] if recipe.writes(arm) else []
             units.append(("train", arm, round_))
             units += [("drift", arm, round_)] if recipe.drift else []
     return units

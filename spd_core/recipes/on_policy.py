@@ -2,8 +2,9 @@
 
 from typing import Literal, TypeAlias
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from spd_core.recipes.writer import LOCAL_WRITER, Writer
 from spd_core.records import Request
 
 Method: TypeAlias = Literal["sft", "on-policy", "omniopd"]
@@ -39,7 +40,7 @@ class ChunkSettings(Request):
         select: where chunks start: at the peaks of the student's entropy, or anywhere (a control).
         temperature, top_p: of the teacher.
         divide_by: what the sum over a step is divided by; the learning rate depends on it.
-        teacher: the model that the arm omniopd-model asks: a name, a folder, or the address of a server.
+        teacher: the model that the arm omniopd-model asks, by name or folder; or `server`, where one serves it.
         accept_short: train although more than half of the rollouts are shorter than a chunk.
     """
 
@@ -53,4 +54,18 @@ class ChunkSettings(Request):
     top_p: float = Field(default=1.0, gt=0, le=1)
     divide_by: Literal["tokens", "rows"] = "tokens"
     teacher: str = ""
+    server: Writer = LOCAL_WRITER
     accept_short: bool = False
+
+    @model_validator(mode="after")
+    def _one_teacher(self) -> "ChunkSettings":
+        if self.server.kind == "vllm":
+            raise ValueError("server: a teacher behind a server is of kind openai, with its url and served_name")
+        if self.teacher and not self.server.here:
+            raise ValueError(f"teacher {self.teacher} and a server: name one of them")
+        return self
+
+    @property
+    def names_a_teacher(self) -> bool:
+        """Whether there is another model to ask."""
+        return bool(self.teacher) or not self.server.here

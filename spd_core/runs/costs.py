@@ -44,11 +44,15 @@ CHARACTERS_PER_TOKEN = 3.6
 """Characters of a token, about, where no tokenizer is at hand."""
 
 
+_WRITE_IN_TRAINING = {name for name, arm in ARMS.items() if arm.method != "sft"}
+
+
 class Cost(Record):
     """An upper bound: completions are often shorter than allowed.
 
     Attributes:
-        corpus_tokens: new tokens of all corpora.
+        corpus_tokens: new tokens of all corpora, and `rollout_tokens` of all that students write in training.
+        teacher_tokens: new tokens of those who write beside them.
         train_tokens: of all epochs of all arms.
         seconds: None where nothing was measured yet.
         disk: bytes of adapters, and of the checkpoint that a vLLM serves; None without the model's card.
@@ -57,6 +61,8 @@ class Cost(Record):
     corpora: int
     captures: int
     corpus_tokens: int
+    rollout_tokens: int = 0
+    teacher_tokens: int = 0
     train_tokens: int
     seconds: float | None
     disk: int | None
@@ -89,12 +95,12 @@ def cost_of(
     )
     corpus_tokens = corpora * rows * recipe.corpus.max_new_tokens
     train_tokens = round(arms * recipe.rounds * train_tokens_of_a_round(recipe, prompts, prompt_tokens))
+    rollout_tokens, teacher_tokens = tokens_in_training(recipe, prompts)
+    written = corpus_tokens + rollout_tokens + teacher_tokens
     examples = min(examples, recipe.capture.examples or examples)
     seconds = None
     if rates is not None:
-        seconds = (
-            START + captures * examples / rates.capture + corpus_tokens / rates.corpus + train_tokens / rates.train
-        )
+        seconds = START + captures * examples / rates.capture + written / rates.corpus + train_tokens / rates.train
     disk = None
     if card is not None:
         disk = arms * recipe.rounds * 2 * adapter_bytes(card, recipe.train.lora_r, recipe.train.lora_targets)
@@ -103,10 +109,22 @@ def cost_of(
         corpora=corpora,
         captures=captures,
         corpus_tokens=corpus_tokens,
+        rollout_tokens=rollout_tokens,
+        teacher_tokens=teacher_tokens,
         train_tokens=train_tokens,
         seconds=seconds,
         disk=disk,
     )
+
+
+def tokens_in_training(recipe: Recipe, prompts: int) -> tuple[int, int]:
+    """New tokens of all rollouts of all arms that learn on them, and of OmniOPD's teachers, at most."""
+    chunks, longest = recipe.omniopd, recipe.corpus.max_new_tokens
+    learned = (min(prompts, recipe.corpus.prompts or prompts) - recipe.corpus.held_out) * recipe.corpus.samples
+    rollouts = recipe.rounds * recipe.train.epochs * learned
+    methods = [ARMS[arm].method for arm in recipe.arms]
+    beside = chunks.samples * chunks.chunk_tokens * min(chunks.chunks, longest // chunks.chunk_tokens)
+    return rollouts * longest * (len(methods) - methods.count("sft")), rollouts * beside * methods.count("omniopd")
 
 
 def train_tokens_of_a_round(recipe: Recipe, prompts: int, prompt_tokens: float) -> float:
@@ -170,6 +188,8 @@ def rates_of(run: Run) -> Rates | None:
     sums: dict[str, tuple[float, float]] = {}
     for stage, last in _last_of_each(run.events().events):
         amount = last.done if stage in ("capture", "drift") else last.tokens
+        if stage == "train" and last.arm in _WRITE_IN_TRAINING:  # most of that time goes into writing
+            continue
         name = "capture" if stage == "drift" else stage
         done, seconds = sums.get(name, (0.0, 0.0))
         sums[name] = (done + amount, seconds + last.seconds)

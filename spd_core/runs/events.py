@@ -47,7 +47,8 @@ class StageProgress(Event):
 
 
 class TrainingLoss(Event):
-    """Mean −log p in nats: of a step's tokens, or of the held-out rows.
+    """Mean −log p in nats: of a step's tokens, or of the held-out rows; of an arm that learns on what it writes, the
+    loss of its method.
 
     Attributes:
         learning_rate: of that step; None where it was not told, as by earlier versions.
@@ -104,6 +105,19 @@ class HygieneFound(Event):
     calibration: int = 0
 
 
+class RolloutsLooked(Event):
+    """What a student wrote before a training of OmniOPD.
+
+    Attributes:
+        share: of rollouts that are at least a chunk long.
+        chunks: that one has, in the mean.
+    """
+
+    kind: Literal["rollouts"] = "rollouts"
+    share: float
+    chunks: float
+
+
 class Drift(Event):
     """How far the capability subspace has turned from the one of the untouched model.
 
@@ -150,5 +164,14 @@ class CellDone(Event):
 
 
 AnyEvent: TypeAlias = (
-    StageBegun | StageProgress | TrainingLoss | AnswersScored | Sample | HygieneFound | Drift | ArmDone | CellDone
+    StageBegun
+    | StageProgress
+    | TrainingLoss
+    | AnswersScored
+    | Sample
+    | HygieneFound
+    | RolloutsLooked
+    | Drift
+    | ArmDone
+    | CellDone
 )

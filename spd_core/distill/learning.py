@@ -1,0 +1,142 @@
+"""What an arm that learns on its own text is given: its prompts, its teacher, and a look whether it can learn at all.
+
+Knows nothing of training steps.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+from spd_core.data.capability import Capability
+from spd_core.distill.chunks import choose_anchors
+from spd_core.distill.on_policy import AskedRow, Learning, write_rollouts
+from spd_core.distill.review import held_apart
+from spd_core.distill.teachers import ModelTeacher, SelfTeacher, ServedTeacher, Teacher
+from spd_core.distill.write import PlannedRow
+from spd_core.engines.discovery import connect
+from spd_core.errors import InputError
+from spd_core.generation.decode import encoded_prompt, end_tokens
+from spd_core.intervention.projection import Lane
+from spd_core.models.identity import content_of
+from spd_core.models.loading import LanguageModel, load
+from spd_core.progress import Stop
+from spd_core.recipes.distill import ARMS, ArmName, Recipe
+
+LOOKED_AT = 32
+"""Rollouts that are written before a training of OmniOPD."""
+
+
+def asked_rows(recipe: Recipe, prompts: Capability, tasks: Sequence[PlannedRow]) -> list[AskedRow]:
+    """The prompts that a student learns on: all but those held out."""
+    asked = {example.id: example.prompt for example in prompts.examples}
+    apart = held_apart(asked, recipe.corpus.held_out)
+    return [
+        AskedRow(task.number, task.prompt, task.special, id=task.id, sample=task.sample, asked=asked[task.id])
+        for task in tasks
+        if task.id not in apart
+    ]
+
+
+def learning_of(
+    lm: LanguageModel,
+    recipe: Recipe,
+    arm: ArmName,
+    lane: Lane,
+    prompts: Capability,
+    rows: Sequence[AskedRow],
+    stop: Stop | None,
+) -> Learning:
+    """What an arm learns from.
+
+    Args:
+        lane: as which the untouched model teaches.
+
+    Raises:
+        InputError, ModelError: the teacher cannot be loaded.
+        WriterError: its server does not answer, or has too short a context.
+    """
+    sampling = recipe.sampling(arm)
+    if ARMS[arm].method == "on-policy":
+        return Learning(rows, sampling, recipe.seed, divergence=recipe.rollout.divergence, lane=lane)
+    teacher = (
+        _another(lm, recipe, prompts, rows, stop)
+        if arm == "omniopd-model"
+        else SelfTeacher(lm, lane, rows_at_once=_rows_at_once(recipe), stop=stop)
+    )
+    return Learning(rows, sampling, recipe.seed, chunks=recipe.omniopd, teacher=teacher)
+
+
+def _rows_at_once(recipe: Recipe) -> int:
+    return 2 * recipe.corpus.batch_size
+
+
+def _another(
+    lm: LanguageModel, recipe: Recipe, prompts: Capability, rows: Sequence[AskedRow], stop: Stop | None
+) -> Teacher:
+    """Another model, here or behind a server."""
+    chunks, longest = recipe.omniopd, recipe.corpus.max_new_tokens
+    if not chunks.server.here:
+        sampling = recipe.sampling("omniopd-model")
+        tokens = longest + max(len(encoded_prompt(lm, row.prompt, sampling, row.special)) for row in rows)
+        served = chunks.server.served("omniopd-model", False)
+        return ServedTeacher(connect(served, chunks.server, sorted(end_tokens(lm)), tokens), lm, stop)
+    rows_at_once = _rows_at_once(recipe)
+    teacher = load(chunks.teacher, None, recipe.dtype, purpose="generation", rows=rows_at_once, new_tokens=longest)
+    if teacher.card.context < longest + 1:
+        raise InputError(
+            f"omniopd.teacher {chunks.teacher} reads at most {teacher.card.context} tokens, and rollouts can be "
+            f"{longest} tokens long; choose another teacher, or a lower corpus.max_new_tokens"
+        )
+    return ModelTeacher(teacher, lm, prompts.settings, recipe.corpus.prompt_style, rows_at_once, stop)
+
+
+def learning_digest(recipe: Recipe, arm: ArmName, learning: Learning) -> str:
+    """sha256 of all that decides what is learned: a checkpoint of another one is not gone on from."""
+    lane = learning.lane or (learning.teacher.lane if isinstance(learning.teacher, SelfTeacher) else None)
+    meant: dict[str, Any] = {
+        "method": ARMS[arm].method,
+        "rows": [[row.number, row.prompt, row.special] for row in learning.rows],
+        "rollout": asdict(learning.rollout),
+        "seed": learning.seed,
+        "divergence": learning.divergence,
+        "chunks": None
+        if learning.chunks is None
+        else learning.chunks.model_dump(mode="json", exclude={"teacher", "server", "accept_short"}),
+        "lane": None if lane is None or lane.subspace is None else [lane.subspace.fingerprint, lane.strength],
+        "teacher": None if arm != "omniopd-model" else _who(recipe),
+        "train": recipe.train.model_dump(mode="json", exclude={"completions", "log_to"}),
+    }
+    return hashlib.sha256(json.dumps(meant, sort_keys=True).encode()).hexdigest()
+
+
+def _who(recipe: Recipe) -> Any:
+    chunks = recipe.omniopd
+    return content_of(chunks.teacher) if chunks.server.here else chunks.server.decides("omniopd-model", False)
+
+
+def check_rollouts(lm: LanguageModel, recipe: Recipe, learning: Learning, stop: Stop | None) -> tuple[float, float]:
+    """Write some rollouts, and see whether there is something to audit.
+
+    Returns:
+        the share of them that are at least a chunk long, and how many chunks one has in the mean.
+
+    Raises:
+        InputError: more than half are shorter than a chunk, and the recipe does not accept that.
+        Stopped: on request.
+    """
+    chunks = recipe.omniopd
+    written = write_rollouts(lm, learning.rows[:LOOKED_AT], learning.rollout, learning.seed, 0, stop)
+    lengths = [len(one.tokens) + (one.end is not None) for one in written]
+    found = [len(choose_anchors(torch.zeros(length), chunks.chunk_tokens, chunks.chunks)) for length in lengths]
+    share, mean = sum(map(bool, found)) / len(found), sum(found) / len(found)
+    if share < 0.5 and not chunks.accept_short:
+        raise InputError(
+            f"{share:.0%} of {len(found)} rollouts are at least {chunks.chunk_tokens} tokens long: the others have no "
+            "chunk, and nothing to learn from at the start. Choose a smaller omniopd.chunk_tokens (the paper has 50, "
+            "and reports that 25 fail), allow more new tokens, or set omniopd.accept_short to train all the same"
+        )
+    return share, mean
