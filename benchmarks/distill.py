@@ -77,7 +77,8 @@ def _trl(lm: Any, corpus: Sequence[Any], settings: Any, folder: str, config: dic
     from peft import LoraConfig
     from trl import SFTConfig, SFTTrainer
 
-    from spd_core.distill.train import _left_alone, encode_row, target_modules
+    from spd_core.distill.train import encode_row
+    from spd_core.distill.training import left_alone, target_modules
 
     rows = [encode_row(lm, row, settings.loss_on) for row in corpus]
     lora = LoraConfig(r=settings.lora_r, lora_alpha=settings.lora_alpha, lora_dropout=settings.lora_dropout,
@@ -87,7 +88,7 @@ def _trl(lm: Any, corpus: Sequence[Any], settings: Any, folder: str, config: dic
         learning_rate=settings.learning_rate, report_to="none", disable_tqdm=True, save_strategy="no",
         use_cpu=lm.device.type == "cpu", bf16=False, **config,
     )  # fmt: skip
-    with _left_alone(lm), redirect_stdout(sys.stderr):  # it prints its logs
+    with left_alone(lm), redirect_stdout(sys.stderr):  # it prints its logs
         SFTTrainer(
             lm.model, arguments, train_dataset=Dataset.from_list(rows), processing_class=lm.tokenizer, peft_config=lora
         ).train()

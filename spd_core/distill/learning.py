@@ -13,8 +13,8 @@ import torch
 
 from spd_core.data.capability import Capability
 from spd_core.distill.chunks import choose_anchors
-from spd_core.distill.on_policy import AskedRow, Learning, write_rollouts
 from spd_core.distill.review import held_apart
+from spd_core.distill.rollouts import AskedRow, Learning, write_rollouts
 from spd_core.distill.teachers import ModelTeacher, SelfTeacher, ServedTeacher, Teacher
 from spd_core.distill.write import PlannedRow
 from spd_core.engines.discovery import connect
