@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from spd_core.distill.train import target_modules
+from spd_core.distill.training import target_modules
 from spd_core.intervention.adapters import Adapter, load_adapter
 from spd_core.intervention.cards import AdapterCard, write_card
 from spd_core.recipes.distill import TrainSettings

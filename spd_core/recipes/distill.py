@@ -10,7 +10,7 @@ from spd_core.data.capability import Style
 from spd_core.errors import InputError
 from spd_core.recipes.capture import CaptureSettings
 from spd_core.recipes.lanes import LaneSpec, Sampling, SubspaceOf
-from spd_core.recipes.on_policy import ChunkSettings, Method, RolloutSettings
+from spd_core.recipes.on_policy import ChunkSettings, Method, RolloutSettings, chunks_that_fit
 from spd_core.recipes.presets import preset_under, read_settings, validated
 from spd_core.recipes.writer import LOCAL_WRITER, Writer
 from spd_core.records import Request
@@ -189,7 +189,7 @@ class Recipe(Request):
     corpus: CorpusSettings = CorpusSettings()
     train: TrainSettings = TrainSettings()
     rollout: RolloutSettings = RolloutSettings()
-    omniopd: ChunkSettings = ChunkSettings()
+    omniopd: ChunkSettings = Field(default_factory=chunks_that_fit)
     rounds: int = Field(default=1, ge=1, le=1000)
     drift: bool = True
     review: bool = False

@@ -22,6 +22,7 @@ from spd_core.recipes.capture import CaptureSettings
 from spd_core.recipes.distill import ARMS, ArmName, CorpusSettings, Recipe, TrainSettings, check_without, short_name
 from spd_core.recipes.gains import gains_in_words
 from spd_core.recipes.lanes import LaneSpec, Projection
+from spd_core.recipes.on_policy import ChunkSettings, RolloutSettings, chunks_that_fit
 from spd_core.recipes.presets import preset_under, read_settings, validated
 from spd_core.recipes.sets import EvalSet, short_name_for_files
 from spd_core.recipes.writer import LOCAL_WRITER, Writer
@@ -171,7 +172,8 @@ class EvaluationRecipe(Request):
     Attributes:
         capability: what subspaces are captured from and corpora are written on: the in-domain set.
         subjects: the first one that is untouched is what the others are compared with.
-        capture, corpus, train, rounds: as in `distill.Recipe`, for the subspaces and arms named among the subjects.
+        capture, corpus, train, rollout, omniopd, rounds: as in `distill.Recipe`, for the subspaces and arms named
+            among the subjects.
         seeds: each arm and control is made once for every seed; scores are pooled by item.
         batch_size: prompts in a batch.
         allow_code: somebody allows that code which a model has written is run; `SPD_ALLOW_CODE=1` does so, too.
@@ -187,6 +189,8 @@ class EvaluationRecipe(Request):
     capture: CaptureSettings = CaptureSettings()
     corpus: CorpusSettings = CorpusSettings()
     train: TrainSettings = TrainSettings()
+    rollout: RolloutSettings = RolloutSettings()
+    omniopd: ChunkSettings = Field(default_factory=chunks_that_fit)
     rounds: int = Field(default=1, ge=1, le=1000)
     seeds: tuple[Seed, ...] = (42,)
     prompt_style: Style = "raw"
@@ -264,6 +268,8 @@ class EvaluationRecipe(Request):
             capture=self.capture,
             corpus=self.corpus,
             train=self.train.model_copy(update={"seed": seed}),
+            rollout=self.rollout,
+            omniopd=self.omniopd,
             rounds=self.rounds,
             drift=False,
             seed=seed,

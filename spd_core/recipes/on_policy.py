@@ -1,6 +1,7 @@
 """Settings of the arms that learn on what the student writes itself. Imports no torch: pages write it, too."""
 
-from typing import Literal, TypeAlias
+from collections.abc import Mapping
+from typing import Any, Literal, TypeAlias
 
 from pydantic import Field, model_validator
 
@@ -11,8 +12,10 @@ Method: TypeAlias = Literal["sft", "on-policy", "omniopd"]
 """How an arm learns: from a corpus written before; from the teacher's probabilities on its own text; from the
 teacher's text beside chunks of its own."""
 
-PAPER_CHUNK = 50
-"""Tokens of a chunk in the paper, which reports that 25 fail: 24.48 beside 69.08."""
+PUBLISHED_CHUNKS: Mapping[str, int] = {"chunks": 10, "chunk_tokens": 50, "samples": 10}
+"""M, C and N of the paper, which reports that chunks of 25 tokens fail: 24.48 beside 69.08."""
+SMALL_CHUNKS: Mapping[str, int] = {"chunks": 2, "chunk_tokens": 8, "samples": 4}
+"""For answers of some twenty tokens and for minutes on two cores: not what was published."""
 
 
 class RolloutSettings(Request):
@@ -44,9 +47,9 @@ class ChunkSettings(Request):
         accept_short: train although more than half of the rollouts are shorter than a chunk.
     """
 
-    chunks: int = Field(default=10, ge=1)
-    chunk_tokens: int = Field(default=PAPER_CHUNK, ge=1)
-    samples: int = Field(default=10, ge=1)
+    chunks: int = Field(default=PUBLISHED_CHUNKS["chunks"], ge=1)
+    chunk_tokens: int = Field(default=PUBLISHED_CHUNKS["chunk_tokens"], ge=1)
+    samples: int = Field(default=PUBLISHED_CHUNKS["samples"], ge=1)
     prior: float = Field(default=1.0, ge=0)
     anchor: float = Field(default=0.1, ge=0)
     select: Literal["entropy", "random"] = "entropy"
@@ -69,3 +72,19 @@ class ChunkSettings(Request):
     def names_a_teacher(self) -> bool:
         """Whether there is another model to ask."""
         return bool(self.teacher) or not self.server.here
+
+    @property
+    def published(self) -> bool:
+        """Whether M, C and N are the paper's."""
+        return all(getattr(self, name) == value for name, value in PUBLISHED_CHUNKS.items())
+
+
+def chunks_that_fit(settings: Mapping[str, Any]) -> ChunkSettings:
+    """For settings that say nothing of chunks: the paper's, or small ones where a rollout could not hold one of them.
+
+    Args:
+        settings: of a recipe, its `corpus` among them.
+    """
+    corpus = settings.get("corpus")
+    fits = corpus is None or corpus.max_new_tokens >= PUBLISHED_CHUNKS["chunk_tokens"]
+    return ChunkSettings() if fits else ChunkSettings.model_validate(SMALL_CHUNKS)

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from spd_core.data.tables import shortened
 from spd_core.errors import InputError
+from spd_core.recipes.on_policy import PUBLISHED_CHUNKS, SMALL_CHUNKS
 from spd_core.records import Record, first_error
 from spd_core.storage import refuse_pipe
 
@@ -20,13 +21,15 @@ PRESETS: Mapping[PresetName, Mapping[str, Any]] = {
         "capture": {"examples": 30},
         "corpus": {"prompts": 48, "held_out": 8, "max_new_tokens": 24},
         "train": {"epochs": 2, "learning_rate": 2e-4},
+        "omniopd": SMALL_CHUNKS,
     },
     "visible": {
         "capture": {"examples": 30},
         "corpus": {"prompts": 120, "held_out": 16, "max_new_tokens": 24},
         "train": {"epochs": 3, "learning_rate": 1e-3},
+        "omniopd": SMALL_CHUNKS,
     },
-    "paper": {"capture": {"examples": 50}},
+    "paper": {"capture": {"examples": 50}, "omniopd": PUBLISHED_CHUNKS},
 }
 """`paper`: the paper's settings, where it says them. `quick`: minutes on two cores with the built-in model, which it
 hardly changes. `visible`: changes it so that it shows.

@@ -12,7 +12,8 @@ from safetensors.torch import load_file
 from spd_core.distill.batches import by_length
 from spd_core.distill.checkpoints import ADAPTER
 from spd_core.distill.corpus import CorpusRow
-from spd_core.distill.train import encode_row, target_modules, train
+from spd_core.distill.train import encode_row, train
+from spd_core.distill.training import target_modules
 from spd_core.distill.watch import TrainNews
 from spd_core.errors import InputError, StorageError, TrainingError
 from spd_core.generation.decode import generate

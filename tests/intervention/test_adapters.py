@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from spd_core.distill.train import target_modules
+from spd_core.distill.training import target_modules
 from spd_core.errors import InputError, ModelError
 from spd_core.generation.decode import generate
 from spd_core.intervention.adapters import (

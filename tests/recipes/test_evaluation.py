@@ -39,7 +39,9 @@ def test_two_captures_are_two_subjects() -> None:
 
 
 def test_only_what_is_drawn_or_trained_depends_on_the_seed() -> None:
-    recipe = evaluation_from({"subjects": list(NAMED), "seeds": [1, 2], "capture": {"without": ["mmlu"]}})
+    recipe = evaluation_from(
+        {"subjects": list(NAMED), "seeds": [1, 2], "capture": {"without": ["mmlu"]}, "omniopd": {"teacher": "builtin"}}
+    )
     once = {subject.name for subject in recipe.subjects if recipe.seeds_of(subject) == (1,)}
     assert once == {"base", "projected", "projected-full", "projected-contrast", "complement"}
 

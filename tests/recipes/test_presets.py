@@ -28,12 +28,19 @@ TRAININGS = st.fixed_dictionaries(
     {}, optional={"lora_r": COUNTS, "learning_rate": POSITIVE, "epochs": COUNTS, "weight_decay": st.floats(0, 1),
                   "lora_targets": st.lists(st.sampled_from(get_args(Target)), unique=True, min_size=1)},
 )  # fmt: skip
+CHUNKS = st.fixed_dictionaries(  # one arm asks another model
+    {"teacher": st.sampled_from(["builtin", "./teacher"])},
+    optional={"chunks": COUNTS, "chunk_tokens": st.integers(1, 24), "samples": COUNTS, "prior": st.floats(0, 9),
+              "select": st.sampled_from(["entropy", "random"]), "accept_short": st.booleans()},
+)  # fmt: skip
 SHARED: dict[str, Any] = {
     "preset": st.sampled_from(sorted(PRESETS)),
     "capability": st.sampled_from(["arithmetic", "gsm8k", "./own file.jsonl"]),
     "capture": CAPTURES,
+    "omniopd": CHUNKS,
 }  # fmt: skip
-GROUPS: dict[str, Any] = {"corpus": CORPORA, "train": TRAININGS, "rounds": st.integers(1, 3)}
+ROLLOUTS = st.fixed_dictionaries({}, optional={"temperature": POSITIVE, "divergence": st.floats(0, 1)})
+GROUPS: dict[str, Any] = {"corpus": CORPORA, "train": TRAININGS, "rollout": ROLLOUTS, "rounds": st.integers(1, 3)}
 RECIPES = st.fixed_dictionaries(
     SHARED,
     optional={**GROUPS, "arms": st.lists(st.sampled_from(list(ARMS)), unique=True, min_size=1), "drift": st.booleans(),
