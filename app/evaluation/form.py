@@ -8,7 +8,7 @@ import streamlit as st
 
 from app.evaluation.sets import LIMIT, known_names, pick_lengths, pick_sets, read_facts
 from app.evaluation.subjects import choice_of, pick_subjects
-from app.runs.form import SETTING_GROUPS, FieldLabel, FilledForm, pick_without, setting_widgets
+from app.runs.form import SETTING_GROUPS, FieldLabel, FilledForm, own_text_widgets, pick_without, setting_widgets
 from app.runs.writer import pick_writer
 from app.ui import session
 from app.ui.widgets import failure
@@ -195,7 +195,9 @@ def _pick_settings(
     base = before.model_dump(mode="json")
     chosen: dict[str, Any] = {}
     with st.expander("All settings", icon=":material/tune:", key=session.EVALUATION_OPEN, on_change="rerun"):
-        tabs = st.tabs(["Answers and model", "Capture", "Corpus of the arms", "Training of the arms"])
+        tabs = st.tabs(
+            ["Answers and model", "Capture", "Corpus of the arms", "Training of the arms", "On its own text"]
+        )
         with tabs[0]:
             seeds = st.columns(3, gap="medium")[0].text_input(
                 "Seeds",
@@ -207,11 +209,13 @@ def _pick_settings(
             chosen |= setting_widgets(EvaluationRecipe, _RUN, base, _FORM.key("run"))
             lengths = pick_lengths(sets, facts, _FORM.key("of"))
             chosen["writer"] = pick_writer(base["writer"], _FORM.key("writer"), "subject")
-        for tab, (name, kind, labels) in zip(tabs[1:], SETTING_GROUPS, strict=True):
+        for tab, (name, kind, labels) in zip(tabs[1:4], SETTING_GROUPS, strict=True):
             with tab:
                 chosen[name] = setting_widgets(kind, labels, base[name], _FORM.key(name))
                 if name == "corpus":
                     chosen[name]["writer"] = pick_writer(base[name]["writer"], _FORM.key("corpus_writer"), "arm")
+        with tabs[4]:
+            chosen |= own_text_widgets(base, _FORM.key)
     return {**chosen, "seeds": _numbers(seeds or ""), "sets": [one.model_dump(mode="json") for one in lengths]}
 
 

@@ -39,7 +39,10 @@ def panel(recipe: Recipe) -> None:
         return
     unknown = "not measured yet for this model" if recipe.corpus.writer.here else "not measured yet with this engine"
     time = unknown if cost.seconds is None else f"at most {duration(cost.seconds)}"
-    facts = [f"**{time}**", f"{cost.corpus_tokens:,} new tokens", f"{cost.train_tokens:,} tokens trained on"]
+    written = cost.corpus_tokens + cost.rollout_tokens
+    facts = [f"**{time}**", f"{written:,} new tokens"]
+    facts += [f"{cost.teacher_tokens:,} by teachers"] if cost.teacher_tokens else []
+    facts.append(f"{cost.train_tokens:,} tokens trained on")
     if prepared is not None:
         longest = max(map(len, texts)) / CHARACTERS_PER_TOKEN + recipe.corpus.max_new_tokens
         needed, free = distillation_memory(prepared, recipe, round(longest)), free_memory()

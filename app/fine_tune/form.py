@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from app.fine_tune import cost
-from app.runs.form import SETTING_GROUPS, FieldLabel, FilledForm, pick_without, setting_widgets
+from app.runs.form import SETTING_GROUPS, FieldLabel, FilledForm, own_text_widgets, pick_without, setting_widgets
 from app.runs.writer import pick_writer
 from app.ui import session
 from app.ui.widgets import caption, counted, duration, failure
@@ -17,6 +17,7 @@ from spd_core.data.catalog import saved_capabilities
 from spd_core.data.public import PUBLIC_SETS
 from spd_core.errors import InputError
 from spd_core.recipes.distill import ARMS, ArmName, Recipe, recipe_from, short_name
+from spd_core.recipes.on_policy import away_from_the_paper
 from spd_core.recipes.presets import PRESETS, PRESETS_DO, PresetName
 
 if TYPE_CHECKING:
@@ -43,6 +44,11 @@ _ARMS_ASK: Mapping[ArmName, str] = {
     "full": "writes inside the subspace of the whole answer. Does it matter which tokens count?",
     "shuffled": "writes inside the subspace of shuffled answers. Do the right answers matter?",
     "contrast": "writes inside what is the capability's alone. Does it help to leave out what others share?",
+    "on-policy": "writes freely in training, and is drawn towards the projected self's probabilities.",
+    "omniopd": "writes freely in training; chunks that the projected self would write, too, are strengthened.",
+    "omniopd-raw": "the same, with the untouched model as the teacher. Would any teacher do?",
+    "omniopd-random": "the same, projected into a random subspace. Would any subspace do?",
+    "omniopd-model": "the same, with another model as the teacher. Does one that knows more teach more?",
 }
 
 
@@ -81,7 +87,7 @@ def pick_recipe() -> FilledRecipe:
     without = pick_without(base["capture"], capability, _FORM.key("without")) if "contrast" in arms else []
     start = st.container()
     with st.expander("All settings", icon=":material/tune:", key=session.RECIPE_OPEN, on_change="rerun"):
-        tabs = st.tabs(["Capture", "Corpus", "Training", "Model and run"])
+        tabs = st.tabs(["Capture", "Corpus", "Training", "On its own text", "Model and run"])
         chosen: dict[str, Any] = {"capability": capability, "arms": arms}
         for tab, (name, kind, labels) in zip(tabs, SETTING_GROUPS, strict=False):
             with tab:
@@ -89,7 +95,9 @@ def pick_recipe() -> FilledRecipe:
                 if name == "corpus":
                     chosen[name]["writer"] = pick_writer(base[name]["writer"], _FORM.key("writer"), "arm")
         chosen["capture"]["without"] = without
-        with tabs[-1]:
+        with tabs[3]:
+            chosen |= own_text_widgets(base, _FORM.key)
+        with tabs[4]:
             chosen |= setting_widgets(Recipe, _RUN, base, _FORM.key("run"))
             title, launcher = _pick_run()
     recipe: Recipe | None = None
@@ -98,6 +106,8 @@ def pick_recipe() -> FilledRecipe:
             recipe = recipe_from(chosen) if arms else None
         except InputError as error:
             failure("This cannot be run:", str(error))
+        if recipe is not None:
+            _say_what_is_not_published(recipe)
         if not arms:
             failure("No arm is chosen:", "choose at least one")
     with presets:
@@ -123,7 +133,7 @@ def _pick_first(base: Mapping[str, Any]) -> "tuple[str, DeltaGenerator]":
 def _pick_arms(base: Mapping[str, Any]) -> list[str]:
     """The arms, and what each writes and asks."""
     arms = st.pills(
-        "Arms: each writes on the same prompts, and is trained on what it wrote",
+        "Arms: each writes on the same prompts, and learns from what it wrote",
         tuple(ARMS),
         selection_mode="multi",
         default=base["arms"],
@@ -139,6 +149,13 @@ def _pick_arms(base: Mapping[str, Any]) -> list[str]:
         with place:
             caption("  \n".join(lines))
     return list(arms)
+
+
+def _say_what_is_not_published(recipe: Recipe) -> None:
+    """Beside OmniOPD's arms: which settings are not the paper's, and what that did there."""
+    others = away_from_the_paper(recipe.omniopd)
+    if others and any(ARMS[arm].method == "omniopd" for arm in recipe.arms):
+        caption(f"OmniOPD is not set as published: {', '.join(others)}. In brackets: the paper's, which had 69.08.")
 
 
 def _pick_run() -> tuple[str, str]:
@@ -187,11 +204,12 @@ def _preset_in_words(name: PresetName, recipe: Recipe | None) -> str:
 
 
 def _preset(name: str, recipe: Recipe) -> Recipe:
-    """A preset for the same capability, model, arms, what a contrast leaves out, and writer."""
+    """A preset for the same capability, model, arms, what a contrast leaves out, writer and teacher."""
     kept = {what: getattr(recipe, what) for what in ("capability", "model", "revision", "dtype", "arms")}
     writer = recipe.corpus.writer.model_dump(mode="json")
     capture = {"without": list(recipe.capture.without)}
-    return recipe_from({"preset": name, **kept, "capture": capture, "corpus": {"writer": writer}})
+    teacher = recipe.omniopd.model_dump(mode="json", include={"teacher", "server"})
+    return recipe_from({"preset": name, **kept, "capture": capture, "corpus": {"writer": writer}, "omniopd": teacher})
 
 
 def _take_preset(key: str, recipe: Recipe | None) -> None:

@@ -15,6 +15,7 @@ from spd_core.data.public import PUBLIC_SETS
 from spd_core.errors import InputError
 from spd_core.recipes.capture import CaptureSettings
 from spd_core.recipes.distill import CorpusSettings, TrainSettings, short_name
+from spd_core.recipes.on_policy import ChunkSettings, RolloutSettings
 from spd_core.recipes.presets import differing, settings_in
 from spd_core.records import Record
 
@@ -104,6 +105,35 @@ _TRAIN = {
         "Also log to", "Event files in the run's folder, to look at with tensorboard --logdir; they change nothing."
     ),
 }
+_ROLLOUT = {
+    "temperature": FieldLabel("Temperature of the student", "Of what it writes in training. The paper: 1."),
+    "top_p": FieldLabel("Top-p of the student"),
+    "divergence": FieldLabel(
+        "Divergence of on-policy SPD",
+        "0: KL(teacher ‖ student), 1: KL(student ‖ teacher), between them Jensen's.",
+    ),
+}
+_CHUNKS = {
+    "chunk_tokens": FieldLabel("Tokens of a chunk", "C. The paper: 50; with 25 it reports 24.48 instead of 69.08."),
+    "chunks": FieldLabel("Chunks of a rollout, at most", "M. The paper: 10."),
+    "samples": FieldLabel("Continuations of a chunk", "N, written by the teacher. The paper: 10."),
+    "prior": FieldLabel(
+        "Prior α", "Weight of what the student itself believes. The paper: 1; 67.52 with 0.1, 60.77 with 5."
+    ),
+    "anchor": FieldLabel(
+        "Anchor β", "Keeps all other tokens at the untouched model. The paper reports 8.28 without it, not its value."
+    ),
+    "select": FieldLabel("Chunks start", "At the peaks of the student's entropy, or anywhere: 68.45 in the paper."),
+    "temperature": FieldLabel("Temperature of the teacher", "Not published."),
+    "top_p": FieldLabel("Top-p of the teacher", "Not published."),
+    "divide_by": FieldLabel("Loss divided by", "The step's tokens, or its rows; the learning rate depends on it."),
+    "teacher": FieldLabel(
+        "Another model as the teacher", "A Hugging Face id or a local folder, of any tokenizer; for that arm alone."
+    ),
+    "accept_short": FieldLabel(
+        "Train on short rollouts, too", "Even if more than half are shorter than a chunk, and teach nothing at first."
+    ),
+}
 SETTING_GROUPS: tuple[tuple[str, type[Record], Mapping[str, FieldLabel]], ...] = (
     ("capture", CaptureSettings, _CAPTURE),
     ("corpus", CorpusSettings, _CORPUS),
@@ -123,6 +153,29 @@ def setting_widgets(
         with columns[at % 3]:
             found[name] = _field(kind.model_fields[name].annotation, label, base[name], f"{key}_{name}")
     return found
+
+
+def own_text_widgets(base: Mapping[str, Any], key: Callable[[str], str]) -> dict[str, dict[str, Any]]:
+    """Widgets for the arms that learn on what they write in training."""
+    rollout = setting_widgets(RolloutSettings, _ROLLOUT, base["rollout"], key("rollout"))
+    chunks = setting_widgets(ChunkSettings, _CHUNKS, base["omniopd"], key("omniopd"))
+    before = base["omniopd"]["server"]
+    left, right, _ = st.columns(3, gap="medium")
+    url = left.text_input(
+        "Or a server of the teacher",
+        before["url"],
+        key=key("teacher_url"),
+        persist_state="session",
+        placeholder="http://127.0.0.1:8000/v1",
+        help="Any that offers /v1/completions. A key is read from SPD_WRITER_KEY alone.",
+    )
+    served = right.text_input(
+        "Its model", before["served_name"], key=key("teacher_served"), persist_state="session",
+        help="What the server calls it.",
+    )  # fmt: skip
+    if url:
+        chunks["server"] = {**before, "kind": "openai", "url": url.strip(), "served_name": (served or "").strip()}
+    return {"rollout": rollout, "omniopd": chunks}
 
 
 def _field(annotation: Any, label: FieldLabel, value: Any, key: str) -> Any:
