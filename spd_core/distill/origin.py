@@ -55,7 +55,16 @@ def _elsewhere(recipe: Recipe, arm: ArmName) -> Recipe:
     local = Path(recipe.model).expanduser().is_dir()
     model = Path(recipe.model).name if local else recipe.model
     capture = recipe.capture.model_copy(update={"without": tuple(Path(one).name for one in recipe.capture.without)})
-    update = {"arms": (arm,), "model": model, "capability": Path(recipe.capability).name, "capture": capture}
+    asked = recipe.omniopd.teacher
+    teacher = Path(asked).name if asked and Path(asked).expanduser().is_dir() else asked
+    chunks = recipe.omniopd.model_copy(update={"teacher": teacher})
+    update = {
+        "arms": (arm,),
+        "model": model,
+        "capability": Path(recipe.capability).name,
+        "capture": capture,
+        "omniopd": chunks,
+    }
     return recipe.model_copy(update=update)
 
 

@@ -23,7 +23,7 @@ from spd_core.distill.checks import (
 )
 from spd_core.distill.trained import still_to_train
 from spd_core.engines.checks import check_writer
-from spd_core.errors import InputError, MemoryLimitError, SpdError
+from spd_core.errors import InputError, MemoryLimitError, ModelError, SpdError
 from spd_core.evaluation.costs import cost_of_evaluation, measured_answers
 from spd_core.evaluation.set_facts import SetFacts, facts_by_name
 from spd_core.intervention.cards import adapter_folder, read_card
@@ -61,6 +61,7 @@ def check(recipe: Recipe | EvaluationRecipe, launcher: str = LOCAL, *, ask: bool
         _check_evaluation(recipe, model, ask)
         return
     _check_corpus_writer(recipe, ask)
+    _check_teacher(recipe, ask)
     weights = _weights(recipe.corpus.writer, recipe.dtype, model) if ask else 0
     effort = check_distillation(recipe, model, _rates(recipe), weights)
     if ask:
@@ -89,11 +90,32 @@ def _measured(model: str, writer: Writer, _home: str, _when: int) -> Rates | Non
 
 def _check_corpus_writer(recipe: Recipe, ask: bool) -> None:
     writer = recipe.corpus.writer
-    check_writer("corpus.writer", writer, {arm: ARMS[arm].subspace != "none" for arm in recipe.arms}, ask=ask)
+    writing: dict[str, bool] = {arm: ARMS[arm].subspace != "none" for arm in recipe.arms if recipe.writes(arm)}
+    check_writer("corpus.writer", writer, writing, ask=ask)
     if writer.kind == "openai" and recipe.rounds > 1:
         raise InputError(
             f"rounds {recipe.rounds}: from the second one on each arm writes by a model that this run trains, which no "
             "server serves yet; choose rounds 1, or the writer vllm"
+        )
+
+
+def _check_teacher(recipe: Recipe, ask: bool) -> None:
+    """Refuse a teacher that is not there, or that cannot read what it is to write on."""
+    chunks = recipe.omniopd
+    if "omniopd-model" not in recipe.arms:
+        return
+    check_writer("omniopd.server", chunks.server, {"omniopd-model": False}, ask=ask)
+    if not chunks.server.here:
+        return
+    try:
+        teacher = describe_model(chunks.teacher, None, ask=ask)
+    except ModelError as error:
+        raise ModelError(f"omniopd.teacher {chunks.teacher!r}: {error}") from error
+    check_style("corpus.prompt_style", recipe.corpus.prompt_style, teacher, chunks.teacher)
+    if teacher.card is not None and teacher.card.context <= recipe.corpus.max_new_tokens:
+        raise InputError(
+            f"omniopd.teacher {chunks.teacher} holds {teacher.card.context} tokens, and rollouts can be "
+            f"{recipe.corpus.max_new_tokens} long (corpus.max_new_tokens); choose another teacher, or allow fewer"
         )
 
 
@@ -147,6 +169,7 @@ def _check_evaluation(recipe: EvaluationRecipe, model: Described, ask: bool) -> 
     wanted = [one for seed in recipe.seeds if (one := recipe.distillation(seed)) is not None]
     for one in wanted[:1]:
         _check_corpus_writer(one, ask)
+        _check_teacher(one, ask)
     left = [one for one in map(still_to_train, wanted) if one is not None]  # what is trained costs nothing more
     weights = _weights(recipe.corpus.writer, recipe.dtype, model) if left and ask else 0
     efforts = [check_distillation(one, model, rates, weights) for one in left]

@@ -56,6 +56,8 @@ def _with_settings_of(run: Run, evaluation: EvaluationRecipe) -> EvaluationRecip
         capture=recipe.capture,
         corpus=recipe.corpus,
         train=recipe.train,
+        rollout=recipe.rollout,
+        omniopd=recipe.omniopd,
         rounds=recipe.rounds,
         seeds=(recipe.seed,),
         prompt_style=recipe.corpus.prompt_style,

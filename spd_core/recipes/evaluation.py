@@ -162,6 +162,15 @@ CONTROLS: Mapping[str, Mapping[str, str]] = {
         "ssd": "does plain self-distillation do it?",
         "psr": "does training on one's own text do it?",
     },
+    "on-policy": {
+        "spd": "does the projected self's text do it?",
+        "psr": "does training on one's own text do it?",
+    },
+    "omniopd": {
+        "omniopd-raw": "does any teacher do it?",
+        "omniopd-random": "does any projection do it?",
+    },
+    "omniopd-model": {"omniopd-raw": "does any teacher do it?"},
 }
 """What each subject that claims to use the capability subspace is to be better than, and the question that answers."""
 

@@ -113,7 +113,7 @@ def _anchored(settings: Any) -> Any:
     if not isinstance(settings, dict):
         return settings
     whole = {name: _anchored(value) for name, value in settings.items()}
-    for name in ("capability", "model", "data", "capture"):
+    for name in ("capability", "model", "data", "capture", "teacher"):
         said = whole.get(name)
         path = os.path.expanduser(said) if isinstance(said, str) else ""
         if path and path not in (*PUBLIC_SETS, *builtin_names(), BUILTIN) and os.path.exists(path):
