@@ -29,8 +29,14 @@ _LOOKS = {
     "full": (_OLIVE, "dot", "x"),
     "shuffled": (MUTED, "longdashdot", "triangle-down"),
     "contrast": (_VIOLET, "6px,2px,1px,2px", "pentagon"),
+    "on-policy": (_ORANGE, "dash", "hexagon"),
+    "omniopd": (_ORANGE, "solid", "star"),
+    "omniopd-raw": (_INK, "dot", "star-square"),
+    "omniopd-random": (_GREEN, "dashdot", "star-triangle-up"),
+    "omniopd-model": (_BLUE, "longdash", "star-diamond"),
 }
-"""Colours on a light and a dark page, dash and marker of each arm, the same on every page."""
+"""Colours on a light and a dark page, dash and marker of each arm, the same on every page. The colour tells whose
+subspace it is, and stars tell OmniOPD."""
 LEGEND_BELOW: Drawing = {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom"}
 """At the foot of a figure: at its top, a long one would lie under plotly's buttons."""
 _UNKNOWN = (MUTED, "dot", "star")
@@ -40,7 +46,7 @@ _RUN_SYMBOLS = ("circle", "square", "diamond", "triangle-up")
 # --- losses ------------------------------------------------------------------------------------------------------
 
 
-def losses(views: Views, dark: bool, by: Axis = "step") -> "go.Figure":
+def losses(views: Views, dark: bool, by: Axis = "step", unit: str = "nats per token") -> "go.Figure":
     """Train losses as faint lines, with hollow marks for the mean of each epoch; held-out ones as thick lines with
     full marks. An arm's rounds follow on each other.
 
@@ -67,7 +73,7 @@ def losses(views: Views, dark: bool, by: Axis = "step") -> "go.Figure":
     layout = {
         "height": 400,
         "xaxis": x_axis(views.values(), by),
-        "yaxis": {"title": {"text": "loss (nats per token)"}, "ticklabelstandoff": 6},  # clear of the marks of step 0
+        "yaxis": {"title": {"text": f"loss ({unit})"}, "ticklabelstandoff": 6},  # clear of the marks of step 0
         "legend": LEGEND_BELOW,
     }
     return build_figure(data, layout, dark=dark)

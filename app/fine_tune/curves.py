@@ -8,6 +8,7 @@ from app.fine_tune import charts, schedule_charts
 from app.ui import session
 from app.ui.tables import table_html, to_csv
 from app.ui.widgets import caption, chart, download, is_dark
+from spd_core.recipes.distill import Recipe
 from spd_core.runs.view import RunView
 
 if TYPE_CHECKING:
@@ -52,13 +53,28 @@ def _pick_axis(run: "Run", view: RunView) -> charts.Axis:
 
 
 def _losses(view: RunView, by: charts.Axis) -> None:
-    shown = {"": view.curves}
-    st.markdown("**Loss**")
-    chart(charts.losses(shown, is_dark(), by), key="chart_losses", alt=charts.losses_alt(shown))
-    caption(
-        "How to read this: thick lines are held-out rows, hollow marks the mean of an epoch's steps, and faint lines "
-        "the steps themselves. Each arm is scored on its own text: a lower line does not make it the better model."
-    )
+    """Losses on corpora, and those of arms that learn on what they write, which are of another kind."""
+    on_corpora = {key: curve for key, curve in view.curves.items() if Recipe.writes(key[0])}
+    in_training = {key: curve for key, curve in view.curves.items() if key not in on_corpora}
+    if on_corpora:
+        st.markdown("**Loss**")
+        shown = {"": on_corpora}
+        chart(charts.losses(shown, is_dark(), by), key="chart_losses", alt=charts.losses_alt(shown))
+        caption(
+            "How to read this: thick lines are held-out rows, hollow marks the mean of an epoch's steps, and faint "
+            "lines the steps themselves. Each arm is scored on its own text: a lower line does not make it the better "
+            "model."
+        )
+    if in_training:
+        st.markdown("**Loss of arms that learn on what they write**")
+        shown = {"": in_training}
+        figure = charts.losses(shown, is_dark(), by, unit="of its method, per token")
+        chart(figure, key="chart_own_losses", alt=charts.losses_alt(shown))
+        caption(
+            "How to read this: on-policy SPD's is the distance from the projected self's probabilities, OmniOPD's is "
+            "−log p of its chunks, each by its weight, and the pull back to the untouched model. The student writes "
+            "anew at every step, so a lower line can be other text."
+        )
 
 
 def _answers(view: RunView, by: charts.Axis) -> None:

@@ -130,25 +130,35 @@ def _pick_first(base: Mapping[str, Any]) -> "tuple[str, DeltaGenerator]":
     return capability or base["capability"], right.container()
 
 
-def _pick_arms(base: Mapping[str, Any]) -> list[str]:
+def _pick_arms(base: Mapping[str, Any]) -> list[ArmName]:
     """The arms, and what each writes and asks."""
-    arms = st.pills(
-        "Arms: each writes on the same prompts, and learns from what it wrote",
-        tuple(ARMS),
-        selection_mode="multi",
-        default=base["arms"],
-        key=_FORM.key("arms"),
-        persist_state="session",
-        format_func=short_name,
-        help="All with the same noise and the same settings, so that nothing but the way of writing differs.",
-    )
+    from_corpora = _pills("Arms: each writes on the same prompts, and is trained on what it wrote", True, base)
+    in_training = _pills("Arms that learn on what they write in training", False, base)
+    arms = [*from_corpora, *in_training]
     said = [f"**{ARMS[arm].label}**: {_ARMS_ASK[arm]}" for arm in arms]
     half = len(said) if len(said) <= _IN_A_COLUMN else math.ceil(len(said) / 2)
     columns = [part for part in (said[:half], said[half:]) if part]
     for place, lines in zip(st.columns(max(len(columns), 1), gap="medium"), columns, strict=False):
         with place:
             caption("  \n".join(lines))
-    return list(arms)
+    return arms
+
+
+def _pills(label: str, writes: bool, base: Mapping[str, Any]) -> list[ArmName]:
+    """Choose of the arms that write before they are trained, or of the others."""
+    options = [arm for arm in ARMS if Recipe.writes(arm) == writes]
+    return st.pills(
+        label,
+        options,
+        selection_mode="multi",
+        default=[arm for arm in base["arms"] if arm in options],
+        key=_FORM.key("arms" if writes else "arms_in_training"),
+        persist_state="session",
+        format_func=short_name,
+        help="All with the same noise and the same settings, so that nothing but the way of writing differs."
+        if writes
+        else "The same prompts again and again: the student writes anew at every step, and a teacher looks at it.",
+    )
 
 
 def _say_what_is_not_published(recipe: Recipe) -> None:

@@ -209,7 +209,14 @@ def _adopting(recipe: EvaluationRecipe, subject: Subject) -> EvaluationRecipe:
         return recipe
     own = known.recipe
     return _changed(
-        recipe, capture=own.capture, corpus=own.corpus, train=own.train, rounds=own.rounds, seeds=(own.seed,)
+        recipe,
+        capture=own.capture,
+        corpus=own.corpus,
+        train=own.train,
+        rollout=own.rollout,
+        omniopd=own.omniopd,
+        rounds=own.rounds,
+        seeds=(own.seed,),
     )
 
 

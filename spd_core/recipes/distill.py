@@ -236,9 +236,9 @@ class Recipe(Request):
         return arms
 
     @staticmethod
-    def writes(arm: ArmName) -> bool:
+    def writes(arm: str) -> bool:
         """Whether an arm learns from a corpus that is written before; else from what it writes in training."""
-        return ARMS[arm].method == "sft"
+        return all(known.method == "sft" for known in ARMS.values() if known.name == arm)
 
     def sampling(self, arm: ArmName) -> Sampling:
         """How an arm's text is sampled; the noise is the same for all."""

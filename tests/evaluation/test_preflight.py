@@ -116,12 +116,14 @@ def test_what_nobody_checked_before_it_waited_is_refused_by_the_job(run: Run) ->
 @pytest.mark.parametrize("capability", ["arithmetic", "multiple-choice", "python-functions", "gsm8k", "svamp"])
 def test_presets_pass(preset: str, capability: str) -> None:
     without = {"without": ["mmlu"]}
-    check(recipe_from({"preset": preset, "capability": capability, "arms": list(ARMS), "capture": without}), ask=False)
+    everything = {"arms": list(ARMS), "capture": without, "omniopd": {"teacher": "builtin"}}
+    check(recipe_from({"preset": preset, "capability": capability, **everything}), ask=False)
 
 
 def test_evaluations_of_everything_pass() -> None:
     sets = ["arithmetic", "gsm8k", {"capability": "codealpaca", "split": "train"}, "python-functions"]
-    everything = {"subjects": list(NAMED), "sets": sets, "allow_code": True, "capture": {"without": ["mmlu"]}}
+    everything = {"subjects": list(NAMED), "sets": sets, "allow_code": True, "capture": {"without": ["mmlu"]},
+                  "omniopd": {"teacher": "builtin"}}  # fmt: skip
     check(evaluation_from({**QUICK, **everything}), ask=False)
     recorded = {"kind": "projected", "capture": "arithmetic", "rank": "40", "layers": [15]}
     check(evaluation_from({**QUICK, "subjects": ["base", recorded]}), ask=False)
