@@ -30,9 +30,9 @@ _LOOKS = {
     "shuffled": (MUTED, "longdashdot", "triangle-down"),
     "contrast": (_VIOLET, "6px,2px,1px,2px", "pentagon"),
     "on-policy": (_ORANGE, "dash", "hexagon"),
-    "omniopd": (_ORANGE, "solid", "star"),
+    "omniopd": (_ORANGE, "10px,3px", "star"),
     "omniopd-raw": (_INK, "dot", "star-square"),
-    "omniopd-random": (_GREEN, "dashdot", "star-triangle-up"),
+    "omniopd-random": (_GREEN, "longdashdot", "star-triangle-up"),
     "omniopd-model": (_BLUE, "longdash", "star-diamond"),
 }
 """Colours on a light and a dark page, dash and marker of each arm, the same on every page. The colour tells whose

@@ -9,7 +9,7 @@ import pytest
 
 from app.fine_tune import charts, drift_chart, schedule_charts
 from app.ui.tables import to_csv
-from spd_core.recipes.distill import ARMS
+from spd_core.recipes.distill import ARMS, Recipe, short_name
 from spd_core.runs.events import Drift
 from spd_core.runs.view import Curve, RunView
 
@@ -74,13 +74,16 @@ def test_rounds_follow_on_each_other() -> None:
 
 
 @pytest.mark.parametrize("dark", [False, True])
-def test_every_arm_has_its_own_colour_dash_and_mark_wherever_it_stands(dark: bool) -> None:
+def test_every_arm_has_its_own_look_wherever_it_stands(dark: bool) -> None:
     def looks(arms: list[str]) -> dict[str, tuple[str, str]]:
         figure = charts.losses({"": {(arm, 1): curve(1.0) for arm in arms}}, dark)
         return {trace.name: (trace.line.color, trace.line.dash) for trace in figure.data if trace.mode == "lines"}
 
     every = looks(list(ARMS))
-    assert len({colour for colour, _ in every.values()}) == len(ARMS) == 8
+    assert len(set(every.values())) == len(ARMS), "a colour and a dash of its own"
+    assert len({mark for _, _, mark in charts._LOOKS.values()}) == len(ARMS), "and a mark"
+    corpora = [short_name(arm) for arm in ARMS if Recipe.writes(arm)]
+    assert len({every[name][0] for name in corpora}) == len(corpora), "of those that train on corpora, a colour"
     assert every == looks(list(reversed(ARMS)))
     assert looks(["spd"])["SPD"] == every["SPD"]
     assert set(charts._LOOKS) == set(ARMS)
@@ -158,7 +161,7 @@ def test_right_answers_have_wilsons_interval() -> None:
     assert two.data[0].x[1] < two.data[1].x[1] < 4.2, "beside each other, not on each other"
     many = schedule_charts.answers({(arm, 1): one for arm in ARMS}, False).data
     assert many[-1].x[0] < 1 < 3 < many[0].x[1], "arms of an epoch keep together, however many"
-    assert {round(after.x[0] - before.x[0], 9) for before, after in pairwise(many)} == {round(0.4 * 4 / 8, 9)}
+    assert {round(after.x[0] - before.x[0], 9) for before, after in pairwise(many)} == {round(0.4 * 4 / len(ARMS), 9)}
 
 
 def test_the_learning_rate_is_what_was_told_else_what_is_planned() -> None:
