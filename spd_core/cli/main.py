@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from spd_core.models.loading import LanguageModel
 
 Dtype: TypeAlias = Literal["auto", "float32", "bfloat16"]
-DemoPart: TypeAlias = Literal["captures", "probes", "runs"]
+DemoPart: TypeAlias = Literal["captures", "probes", "audits", "runs"]
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__, rich_markup_mode=None
 )
@@ -233,14 +233,17 @@ def _export_adapter(adapter: str | None, out: Path, overwrite: bool, as_json: bo
 def demo(
     out: Annotated[Path, typer.Option(help="folder for the bundle")],
     overwrite: Overwrite = False,
-    only: Annotated[DemoPart | None, typer.Option(help="record this part; captures bring probes along")] = None,
+    only: Annotated[
+        DemoPart | None, typer.Option(help="record this part; captures bring probes and audits along")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Record the bundle that the app opens on, with the built-in model: captures of the built-in capabilities, probes
-    of their directions (logit lenses and causal checks), and a distillation with its evaluation. These two are runs
-    of this machine; when they were stopped, they go on."""
-    refuse_existing(out / only if only in ("probes", "runs") else out, overwrite)
+    of their directions (logit lenses and causal checks), the audits of a small training, and a distillation with its
+    evaluation. These two are runs of this machine; when they were stopped, they go on."""
+    refuse_existing(out / only if only in ("probes", "audits", "runs") else out, overwrite)
     from spd_core.cli.demo import write_demo
+    from spd_core.cli.demo_audits import record_audits
     from spd_core.cli.demo_probes import record_probes
     from spd_core.cli.demo_runs import record_runs
 
@@ -248,8 +251,10 @@ def demo(
     with bars() as bar:
         if only != "runs":
             lm = _load("builtin", None, "float32", bar)
-            written |= {} if only == "probes" else write_demo(lm, out, bar, overwrite=overwrite)
-            written |= record_probes(lm, out, bar)
+            if only in (None, "captures"):
+                written |= write_demo(lm, out, bar, overwrite=overwrite)
+            written |= {} if only == "audits" else record_probes(lm, out, bar)
+            written |= {} if only == "probes" else record_audits(lm, out, bar)
         if only in (None, "runs"):
             works = {"distillation": runs.carry_out_recipe, "evaluation": table_command.carry_out_evaluation}
             written |= record_runs(out / "runs", works, runs.on_bar(bar))
