@@ -3,7 +3,7 @@
 import streamlit as st
 
 from app.classroom import no_run
-from app.fine_tune import all_runs, cost, form, run
+from app.fine_tune import all_runs, audits, cost, form, run
 from app.reports.buttons import training_report
 from app.runs.all_runs import all_runs_panel
 from app.runs.page import RunPage, say_trouble
@@ -47,9 +47,13 @@ header(
     shown_run=PAGE.shown_run,
     page=session.FINE_TUNE,
 )
-part, name = PAGE.pick_part()
-if part == PAGE.every:
+recorded_audit = audits.recorded_shown()
+part, name = ("", "") if recorded_audit else PAGE.pick_part()
+if recorded_audit:
+    audits.recorded_panel(recorded_audit)
+elif part == PAGE.every:
     all_runs_panel(PAGE.open_run, all_runs.DISTILLATIONS)
+    audits.offer()
 elif part == PAGE.one and name:
     run.panel(name, lambda: PAGE.turn_to(PAGE.new))
     training_report(name)
@@ -57,5 +61,6 @@ elif refused := no_run(None):
     st.info(f"{refused}; recorded ones are under All runs")
 else:
     new_run()
-if part != PAGE.one:
+    audits.offer()
+if part in (PAGE.new, PAGE.every):
     caption(f"Runs are kept on this machine, in {escaped(str(queue.runs_folder()))}")

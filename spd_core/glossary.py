@@ -37,6 +37,12 @@ TERMS = (
         ("LoRA",),
     ),
     Term(
+        "Agreement",
+        "How much of a chunk its teacher writes as well: k ÷ N, the mean likeness of its continuations, 0 to 1.",
+        ("agrees",),
+    ),
+    Term("Anchor", "The first token of a chunk: as a rule, where the student's entropy is highest.", ("anchors",)),
+    Term(
         "Arm",
         "One way of writing the text that a model is then trained on: SPD's projected text, raw text, or a control.",
         ("arms",),
@@ -57,7 +63,17 @@ TERMS = (
         ("subspace", "subspaces"),
     ),
     Term("Causal check", "Removing a direction, or keeping it alone, and measuring what that does to the loss tokens."),
+    Term(
+        "Chunk",
+        "A few tokens of a student's own text, learned as strongly as a teacher says them, too.",
+        ("chunks",),
+    ),
     Term("Complement", "Everything but the subspace: what projecting would have dropped."),
+    Term(
+        "Continuation",
+        "What a teacher writes on from a place in the student's text, without seeing what the student wrote there.",
+        ("continuations",),
+    ),
     Term(
         "Contrast",
         "Directions along which the loss on one capability varies much and that on the others varies little.",
@@ -152,6 +168,17 @@ TERMS = (
         "Strength",
         "α: how far keys and values are moved into the subspace. 0 leaves them alone, 1 is the paper's projection.",
         ("α",),
+    ),
+    Term("Student", "The model in training, where it learns on text that it writes meanwhile.", ("students",)),
+    Term(
+        "Target weight",
+        "How strongly a chunk is learned: (k + α π̄) ÷ (N + α), agreement and a little of the student's own belief.",
+        ("the weight", "mean weight"),
+    ),
+    Term(
+        "Teacher",
+        "Who writes beside a student: the untouched model inside the capability subspace, or another one.",
+        ("teachers",),
     ),
     Term("Value", "What a layer hands on of a token to the later tokens that attend to it.", ("values",)),
 )

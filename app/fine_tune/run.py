@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from app.fine_tune import completions, corpora, curves, drift_chart, form, rejecting
+from app.fine_tune import audits, completions, corpora, curves, drift_chart, form, rejecting
 from app.fine_tune.adapters import adapter_actions, adapters_table
 from app.fine_tune.corpus import corpora_of, nothing_left, train_label
 from app.runs.actions import GoOn, run_actions
@@ -28,7 +28,8 @@ from spd_core.runs.record import Status
 from spd_core.runs.states import LIVE
 from spd_core.runs.view import RunView, describe_stage, eta, overall, tokens_per_second
 
-CURVES, CORPORA, SAMPLES, DRIFT, LOG, ABOUT = "Curves", "Corpora", "Completions", "Drift", "Log", "About"
+CURVES, AUDITS, CORPORA, SAMPLES = "Curves", "Audits", "Corpora", "Completions"
+DRIFT, LOG, ABOUT = "Drift", "Log", "About"
 
 
 def panel(name: str, to_form: Callable[[], None]) -> None:
@@ -94,7 +95,8 @@ def _progress(run: Run, status: Status, view: RunView) -> None:
 
 
 def _parts(run: Run, status: Status, view: RunView) -> None:
-    parts = [CURVES, CORPORA, SAMPLES, DRIFT, LOG, ABOUT]
+    audited = audits.has_audits(run) or st.session_state.get(session.RUN_PART) == AUDITS
+    parts = [CURVES, *([AUDITS] if audited else []), CORPORA, SAMPLES, DRIFT, LOG, ABOUT]
     first = CORPORA if status.state == "review" else CURVES
     part = st.segmented_control(
         "Shown",
@@ -107,6 +109,8 @@ def _parts(run: Run, status: Status, view: RunView) -> None:
     )
     if part == CORPORA:
         corpora.panel(run, status, view)
+    elif part == AUDITS:
+        audits.panel(run)
     elif part == SAMPLES:
         completions.panel(run, view)
     elif part == DRIFT:

@@ -59,6 +59,10 @@ POINTS, POINT_COLOUR, UP, THIRD, MOVED = "points", "coloured", "up", "third", "m
 
 # In the URL: Fine-tune
 RUN, RUNS_VIEW, RUN_PART, LOSS_AXIS = "run", "runs_view", "part", "loss_axis"
+# In the URL, written by Fine-tune and no widget: which audit is read, and whether it is the recorded one
+AUDIT_OF, AUDIT_STEP, AUDIT_PROMPT, AUDIT_CHUNK = "audit_of", "audit_step", "audit_prompt", "audit_chunk"
+AUDIT = (AUDIT_OF, AUDIT_STEP, AUDIT_PROMPT, AUDIT_CHUNK)
+RECORDED_AUDIT = "recorded_audit"
 # In the URL: Evaluation
 EVALUATION_RUN, EVALUATIONS_VIEW = "evaluation", "evaluations_view"
 
@@ -112,6 +116,7 @@ CORPUS_FILTER, CORPUS_PROMPT, CORPUS_EDITED = "corpus_filter", "corpus_prompt", 
 CORPUS_TIMES, CORPUS_QUESTION, CORPUS_TROUBLE = "corpus_times", "corpus_question", "corpus_trouble"
 CORPUS_NO, CORPUS_YES, GO_ON = "corpus_no", "corpus_yes", "go_on"
 MARKS_JOB, SCHEDULE_OPEN, RUN_SEEN = "marks_job", "schedule_open", "run_seen"
+AUDIT_TABLES_OPEN, AUDIT_WIDGETS = "audit_tables_open", "audit_widget"
 LIBRARY_SEARCH, LIBRARY_KINDS, LIBRARY_MODEL, LIBRARY_NEWS = (
     "library_search",
     "library_kinds",

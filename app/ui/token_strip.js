@@ -33,7 +33,9 @@ export default function ({ data, parentElement, setTriggerValue }) {
     span.textContent = inked;
     span.dataset.index = index;
     span.className = "tk shaded" + (token.shade < 0 ? " minus" : " plus") + (token.largest ? " largest" : "") +
-      (token.loss ? " loss" : "") + (token.aside ? " aside" : "");
+      (token.loss ? " loss" : "") + (token.aside ? " aside" : "") + (token.chunk ? ` framed ${token.edge}` : "") +
+      (token.chosen ? " mine" : "");
+    if (token.chunk) span.dataset.chunk = token.chunk;
     span.style.setProperty("--shade", Math.abs(token.shade));
     span.setAttribute("role", "option");
     span.setAttribute("aria-label", token.tip);
@@ -67,7 +69,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
     event.preventDefault();
   };
 
-  const { ticks, unit, loss, aside } = data.legend;
+  const { ticks, unit, loss, aside, chunks } = data.legend;
   const piece = (kind, text) => {
     const part = document.createElement("span");
     part.className = kind;
@@ -89,6 +91,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
   const notes = [piece("key", "largest")];
   notes[0].classList.add("largest");
   if (loss) notes.push(Object.assign(piece("key", "loss token"), { className: "key loss" }));
+  if (chunks) notes.push(Object.assign(piece("key", "chunk: click to read it"), { className: "key framed first last" }));
   if (aside) notes.push(Object.assign(piece("key", "hidden"), { className: "key aside" }));
   if (data.selected !== null) notes.push(Object.assign(piece("key", "selected"), { className: "key chosen" }));
   legend.replaceChildren(numbers, ...notes);

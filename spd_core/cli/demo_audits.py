@@ -11,7 +11,8 @@ from spd_core.distill.audits import AUDITS, read_audits
 from spd_core.distill.on_policy import AskedRow, Learning, train_on_policy
 from spd_core.distill.recorded_audits import RecordedSettings, RecordedTraining, save_recorded_training
 from spd_core.distill.teachers import SelfTeacher
-from spd_core.intervention.adapters import load_adapter
+from spd_core.distill.watch import TrainNews
+from spd_core.intervention.adapters import adapter_at
 from spd_core.intervention.lanes import make_lane, subspace_for
 from spd_core.models.loading import LanguageModel
 from spd_core.progress import Progress, Tell
@@ -58,7 +59,7 @@ def audited(
         AskedRow(at, text, True, id=one.id, sample=0, asked=one.prompt)
         for at, (one, text) in enumerate(zip(asked.examples, prompts_read, strict=True))
     ]
-    lane = make_lane(LaneSpec(), "projected self", partial(subspace_for, analysis=analysis), load_adapter)
+    lane = make_lane(LaneSpec(), "projected self", partial(subspace_for, analysis=analysis), adapter_at)
     learning = Learning(rows, SAMPLING, SEED, chunks=CHUNKS, teacher=SelfTeacher(lm, lane))
     with TemporaryDirectory() as name:
         train_on_policy(
@@ -67,10 +68,14 @@ def audited(
             settings,
             Path(name),
             digest=analysis.identity,
-            on_news=lambda news: tell(Progress(news.step / news.steps, 1, "Auditing a training")),
+            on_news=partial(_say, tell),
         )
         audits = read_audits(Path(name) / AUDITS)
     return RecordedTraining(_settings(lm, analysis, settings, prompts), tuple(audits))
+
+
+def _say(tell: Tell, news: TrainNews) -> None:
+    tell(Progress(news.step / news.steps, 1, "Auditing a training"))
 
 
 def _settings(lm: LanguageModel, analysis: Analysis, settings: TrainSettings, prompts: int) -> RecordedSettings:
