@@ -8,8 +8,9 @@ from tempfile import TemporaryDirectory
 from spd_core.data.capability import read_builtin
 from spd_core.data.spans import generation_prompt
 from spd_core.distill.audits import AUDITS, read_audits
-from spd_core.distill.on_policy import AskedRow, Learning, train_on_policy
+from spd_core.distill.on_policy import Learning, train_on_policy
 from spd_core.distill.recorded_audits import RecordedSettings, RecordedTraining, save_recorded_training
+from spd_core.distill.rollouts import AskedRow
 from spd_core.distill.teachers import SelfTeacher
 from spd_core.distill.watch import TrainNews
 from spd_core.intervention.adapters import adapter_at
