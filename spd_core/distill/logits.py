@@ -25,7 +25,7 @@ def logprobs(model: Any, hidden: Tensor, tokens: Tensor) -> Tensor:
         checkpoint(_slice, model, states, ids, use_reentrant=False)
         for states, ids in zip(flat.split(SLICE), chosen.split(SLICE), strict=True)
     ]
-    return torch.cat(parts).reshape(tokens.shape) if len(chosen) else hidden.float().sum() * chosen.float()
+    return torch.cat(parts).reshape(tokens.shape)
 
 
 def _slice(model: Any, hidden: Tensor, tokens: Tensor) -> Tensor:

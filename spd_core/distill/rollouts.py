@@ -12,7 +12,7 @@ from torch import Tensor
 from spd_core.distill.teachers import Teacher
 from spd_core.distill.write import PlannedRow
 from spd_core.errors import Stopped
-from spd_core.generation.decode import Completion, encoded_prompt, end_tokens, generate
+from spd_core.generation.decode import Completion, encoded_prompt, generate
 from spd_core.intervention.projection import Lane
 from spd_core.models.loading import LanguageModel
 from spd_core.progress import Stop
@@ -116,12 +116,12 @@ class Rollouts:
 
     def inputs(self) -> dict[str, Tensor]:
         """As TRL's trainer takes them: prompts padded on the left, completions on the right."""
-        pad, device = min(end_tokens(self.lm)), self.lm.device
-        width, longest = max(len(one) for one in self.prompts), self.mask.shape[1]
+        device, longest = self.lm.device, self.mask.shape[1]
+        width = max(len(one) for one in self.prompts)
         return {
-            "prompt_ids": torch.tensor([[pad] * (width - len(p)) + list(p) for p in self.prompts], device=device),
+            "prompt_ids": torch.tensor([[0] * (width - len(p)) + list(p) for p in self.prompts], device=device),
             "prompt_mask": torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in self.prompts], device=device),
-            "completion_ids": torch.tensor([[*one, *[pad] * (longest - len(one))] for one in self.ids], device=device),
+            "completion_ids": torch.tensor([[*one, *[0] * (longest - len(one))] for one in self.ids], device=device),
             "completion_mask": self.mask,
             "entropies": torch.tensor([[*h, *[0.0] * (longest - len(h))] for h in self.entropies], device=device),
         }

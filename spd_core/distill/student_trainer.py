@@ -3,7 +3,7 @@
 Importing it imports TRL. Who is trained on what, and what is kept, is in `on_policy.py`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -104,7 +104,7 @@ class ChunkTrainer(StudentTrainer):
         ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], 1)  # [B, P + T]
         mask = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], 1)
         kept = inputs["completion_ids"].shape[1]
-        with torch.no_grad(), student.disable_adapter():
+        with torch.no_grad(), student.disable_adapter(), _reading(student):
             reference = self._get_last_hidden_state(student, ids, mask, kept)  # [B, T, H]
         hidden = self._get_last_hidden_state(student, ids, mask, kept)
         free = unaudited(inputs["starts"], inputs["completion_mask"], chunks.chunk_tokens)  # [B, T]
@@ -142,8 +142,8 @@ class ChunkTrainer(StudentTrainer):
 
 
 @contextmanager
-def _reading(model: Any) -> Any:
-    """The model as it writes, without dropout; afterwards as it was."""
+def _reading(model: Any) -> Iterator[None]:
+    """The model without dropout; afterwards as it was."""
     training = model.training
     model.eval()
     try:

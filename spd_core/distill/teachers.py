@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from spd_core.data.capability import Settings, Style
 from spd_core.data.spans import generation_prompt
 from spd_core.engines.client import Ask, Engine
-from spd_core.errors import InputError, Stopped
+from spd_core.errors import Stopped
 from spd_core.generation.decode import generate
 from spd_core.intervention.projection import Lane
 from spd_core.models.loading import LanguageModel
@@ -169,6 +169,4 @@ def _written(
     )
     if any(one.finish == "stopped" for one in done):
         raise Stopped("stopped on request")
-    if len(done) < len(again):
-        raise InputError(f"the teacher wrote {len(done)} of {len(again)} continuations")
     return [[one.text for one in done[at : at + samples]] for at in range(0, len(done), samples)]

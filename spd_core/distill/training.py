@@ -7,6 +7,7 @@ import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -24,6 +25,7 @@ from spd_core.runs.parallel import together
 from spd_core.storage import new_folder, versions, write_text
 
 SCHEDULE = "cosine to 0, no warmup"
+_SPECIAL = ("pad_token_id", "bos_token_id", "eos_token_id")
 
 
 @dataclass(frozen=True)
@@ -62,10 +64,13 @@ def new_adapter(lm: LanguageModel, settings: TrainSettings) -> Any:
 
 @contextmanager
 def left_alone(lm: LanguageModel) -> Iterator[None]:
-    """Take back what trainers do to a model: adapters in its layers, a fused head in place of `forward`, no cache."""
+    """Take back what trainers do to a model: adapters in its layers, a fused head in place of `forward`, no cache,
+    and a token for padding where there was none, in the tokenizer's settings and the model's."""
     from peft.tuners.tuners_utils import BaseTunerLayer
 
-    cached = lm.model.config.use_cache
+    config, padding = lm.model.config, lm.tokenizer.pad_token
+    known = {name: getattr(config, name, None) for name in ("use_cache", *_SPECIAL)}
+    text_pad, generation = config.get_text_config().pad_token_id, deepcopy(lm.model.generation_config)
     try:
         yield
     finally:
@@ -75,7 +80,10 @@ def left_alone(lm: LanguageModel) -> Iterator[None]:
                 setattr(lm.model.get_submodule(parent), name, module.get_base_layer())
         for name in ("forward", "peft_config", "_hf_peft_config_loaded"):
             lm.model.__dict__.pop(name, None)
-        lm.model.config.use_cache = cached
+        config.get_text_config().pad_token_id = text_pad
+        for name, value in known.items():
+            setattr(config, name, value)
+        lm.model.generation_config, lm.tokenizer.pad_token = generation, padding
         lm.model.eval().requires_grad_(False)
 
 

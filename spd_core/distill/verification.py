@@ -14,6 +14,7 @@ from spd_core.distill.audits import Audit, AuditedChunk
 from spd_core.distill.chunks import choose_anchors, similarity
 from spd_core.distill.rollouts import Rollouts, rollout_seed
 from spd_core.distill.teachers import Prefix, Teacher
+from spd_core.errors import InputError
 from spd_core.generation.pieces import pieces_of
 from spd_core.recipes.lanes import Sampling
 from spd_core.recipes.on_policy import ChunkSettings
@@ -94,13 +95,18 @@ def verify(rollouts: Rollouts, teacher: Teacher, chunks: ChunkSettings, seed: in
 
     Raises:
         Stopped, WriterError: the teacher's.
+        InputError: it has not written as many continuations as it was asked for.
     """
     places = _places(rollouts, chunks, seed, step)
     prefixes = _prefixes(rollouts, places, _TEACHERS_NOISE + rollout_seed(seed, step), chunks.samples)
     different = chunks.samples if chunks.temperature else 1  # a greedy teacher always says the same
     wanted = Sampling(chunks.temperature, chunks.top_p, chunks.chunk_tokens)
     texts = teacher.write(prefixes, different, wanted) if prefixes else []
-    others = [written * (chunks.samples // different) for written in texts]
+    if [len(written) for written in texts] != [different] * len(prefixes):
+        raise InputError(
+            f"the teacher wrote {sum(map(len, texts))} continuations where {different * len(prefixes)} were asked of it"
+        )
+    others = [list(written) * (chunks.samples // different) for written in texts]
     own = [rollouts.text(row, start, chunks.chunk_tokens) for row, start in places]
     similar = [[similarity(mine, one) for one in written] for mine, written in zip(own, others, strict=True)]
     return Verified(rollouts, step, places, own, others, similar)

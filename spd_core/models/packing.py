@@ -106,7 +106,11 @@ def _fed_alike(parent: nn.Module) -> list[tuple[nn.Linear, ...]]:
 
 
 def _ordinary(module: nn.Module) -> TypeGuard[nn.Linear]:
-    return type(module) is nn.Linear and "forward" not in vars(module) and module.weight.is_contiguous()
+    """Whether a map can be packed; not one in training: a fused optimizer changes weights and does not tell."""
+    if type(module) is not nn.Linear or "forward" in vars(module):
+        return False
+    weight: Tensor = module.weight
+    return weight.is_contiguous() and not weight.requires_grad
 
 
 class _Product:
