@@ -1,18 +1,20 @@
 """Kills a whole run again and again, also while it writes a checkpoint, and looks whether anything was lost.
 
-python -m benchmarks.kills [--kills 100] [--in-window 30] [--full-disks 10]
+python -m benchmarks.kills [--kills 100] [--in-window 30] [--full-disks 10] [--evaluations 30]
 
 A run of two arms on a tiny model is carried out by the command `distill --run ID`, in processes that are forked from
 one which has imported the libraries: a start takes milliseconds instead of seconds, so that the kills fall into the
 work. Each gets SIGKILL at a random moment, or as soon as the folder is seen in which a checkpoint is being written;
 then the run is resumed, until it is done, and its corpora and weights are compared with those of a run that nobody
-has touched. For a full disk, the system refuses, from a random moment on, files to grow beyond a size (`RLIMIT_FSIZE`).
+has touched. So are evaluations, by the command `table`, whose answers are compared. For a full disk, the system
+refuses, from a random moment on, files to grow beyond a size (`RLIMIT_FSIZE`).
 """
 
 import json
 import os
 import random
 import resource
+import shutil
 import signal
 import tempfile
 import time
@@ -30,6 +32,15 @@ RECIPE = {
     "capture": {"examples": None},
     "corpus": {"prompts": None, "held_out": 2, "max_new_tokens": 6, "batch_size": 3, "drop": []},
     "train": {"epochs": 6, "batch_size": 4, "learning_rate": 1e-3, "completions": 1},
+}
+
+EVALUATION = {
+    "preset": "quick",
+    "subjects": ["base", "projected", "projected-random", "complement"],
+    "dtype": "float32",
+    "capture": {"examples": None},
+    "seeds": [1, 2],
+    "batch_size": 2,
 }
 
 
@@ -51,17 +62,15 @@ class Tally:
     unequal: list[str] = field(default_factory=list)
 
 
-def main(kills: int = 100, in_window: int = 30, full_disks: int = 10, seed: int = 0) -> None:
+def main(kills: int = 100, in_window: int = 30, full_disks: int = 10, evaluations: int = 30, seed: int = 0) -> None:
     """Print what was lost."""
     os.environ["OMP_NUM_THREADS"] = "1"
     with tempfile.TemporaryDirectory() as home:
         os.environ["SPD_HOME"] = home
         _import_everything()
-        recipe = {**RECIPE, **_tiny(Path(home))}
-        noise = random.Random(seed)
-        untouched, began = _new(recipe), time.monotonic()
-        _carry_out(untouched)
-        takes, expected = time.monotonic() - began, _made(untouched)
+        tiny, noise = _tiny(Path(home)), random.Random(seed)
+        recipe = {**RECIPE, **tiny}
+        expected, takes = _untouched(recipe)
         tally = Tally()
         while sum(tally.kills.values()) < kills or tally.in_window < in_window:
             _run_with_kills(recipe, expected, tally, noise, in_window, takes)
@@ -76,16 +85,32 @@ def main(kills: int = 100, in_window: int = 30, full_disks: int = 10, seed: int 
             f"| runs that met a full disk, by stage | {', '.join(f'{stage} {n}' for stage, n in full.kills.items())} |"
         )
         _say(full)
+        recipe, answered = {**EVALUATION, **tiny, "sets": [tiny["capability"]]}, Tally()
+        expected, takes = _untouched(recipe)
+        while sum(answered.kills.values()) < evaluations:
+            _run_with_kills(recipe, expected, answered, noise, 0, takes)
+        print(f"| kills of evaluations, {answered.runs} of them | {sum(answered.kills.values())} |")
+        print(f"| by stage | {', '.join(f'{stage} {n}' for stage, n in answered.kills.most_common())} |")
+        _say(answered)
 
 
 def _say(tally: Tally) -> None:
-    print(f"| runs lost | {len(tally.lost)} {'; '.join(tally.lost)} |")
+    print(f"| lost | {len(tally.lost)} {'; '.join(tally.lost)} |")
     print(
-        f"| runs with other weights or rows in the end | {len(tally.unequal)} {'; '.join(tally.unequal)} |", flush=True
+        f"| with other weights, rows or answers in the end | {len(tally.unequal)} {'; '.join(tally.unequal)} |",
+        flush=True,
     )
 
 
 # --- runs --------------------------------------------------------------------------------------------------------
+
+
+def _untouched(recipe: dict[str, object]) -> tuple[dict[str, bytes], float]:
+    """What a run makes that nobody touches, and the seconds that it takes."""
+    run, began = _new(recipe), time.monotonic()
+    _carry_out(run)
+    assert _made(run), f"{run} has made nothing"
+    return _made(run), time.monotonic() - began
 
 
 def _run_with_kills(
@@ -166,10 +191,19 @@ def _judge(run: str, expected: dict[str, bytes], tally: Tally) -> None:
 
 
 def _new(recipe: dict[str, object]) -> str:
+    """A run that has nothing to find: answers are kept for all evaluations."""
     from spd_core.recipes.distill import recipe_from
+    from spd_core.recipes.evaluation import evaluation_from
     from spd_core.runs import queue
 
-    return queue.create_here(recipe_from(recipe)).id
+    shutil.rmtree(_answers(), ignore_errors=True)
+    return queue.create_here(evaluation_from(recipe) if "subjects" in recipe else recipe_from(recipe)).id
+
+
+def _answers() -> Path:
+    from spd_core.storage import spd_home
+
+    return spd_home() / "evaluations"
 
 
 def _folder(run: str) -> Path:
@@ -179,10 +213,12 @@ def _folder(run: str) -> Path:
 
 
 def _made(run: str) -> dict[str, bytes]:
-    """Weights and rows of a run, by their names."""
+    """Weights and rows of a run, and answers in order, by their names."""
     folder = _folder(run)
     files = [*folder.glob("adapters/*/adapter_model.safetensors"), *folder.glob("corpora/*.jsonl")]
-    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+    found = {str(path.relative_to(folder)): path.read_bytes() for path in files}
+    answers = {path.parent.name: path.read_bytes() for path in _answers().glob("*/items.jsonl")}
+    return found | {name: b"\n".join(sorted(rows.splitlines())) for name, rows in answers.items()}
 
 
 def _stage(run: str) -> str:
@@ -219,9 +255,16 @@ def _start(run: str) -> int:
         out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(out, 1)
         os.dup2(out, 2)
-        code = _as_the_command(["distill", "--run", run])
+        code = _as_the_command([_command(run), "--run", run])
     finally:
         os._exit(code)
+
+
+def _command(run: str) -> str:
+    from spd_core.recipes.evaluation import EvaluationRecipe
+    from spd_core.runs.folder import open_run
+
+    return "table" if isinstance(open_run(run).record.recipe, EvaluationRecipe) else "distill"
 
 
 def _as_the_command(words: list[str]) -> int:
@@ -246,7 +289,8 @@ def _import_everything() -> None:
     import trl  # noqa: F401
     from trl import SFTConfig, SFTTrainer  # noqa: F401
 
-    import spd_core.distill.pipeline  # noqa: F401
+    import spd_core.distill.pipeline
+    import spd_core.evaluation.fill  # noqa: F401
 
 
 def _tiny(home: Path) -> dict[str, str]:
@@ -257,7 +301,7 @@ def _tiny(home: Path) -> dict[str, str]:
     work(str(home / "tiny"))
     byte_tokenizer().save_pretrained(str(home / "tiny"))
     rows: list[dict[str, str]] = [{"capability": "counting", "template": "Q: {prompt}", "spans": "number"}]
-    for split, n in (("calibration", 6), ("train", 14), ("heldout", 4)):
+    for split, n in (("calibration", 6), ("train", 14), ("heldout", 24)):
         rows += [
             {"id": f"{split}{i}", "split": split, "prompt": f"{split} {i} " + "more " * (i % 4), "answer": f"it is {i}"}
             for i in range(n)
