@@ -75,9 +75,16 @@ def _row(card: AdapterCard, view: RunView) -> dict[str, str]:
         **({"Right answers": _right(curve)} if any(one.scored for one in view.curves.values()) else {}),
         "Train loss": from_to([loss for _, _, loss in curve.epoch_means()] or [card.train_loss]),
         "Rows": str(card.rows),
+        "Tokens written": _written(card),
         "Steps": f"{card.steps} of {card.planned}" + ("" if card.finished else ", stopped"),
         "Time": "" if done is None else duration(done.seconds),
     }
+
+
+def _written(card: AdapterCard) -> str:
+    """What arms are fairly compared at: how much was written for each."""
+    own = "" if card.written is None else f"{card.written:,}"
+    return f"{own} + {card.taught:,} by its teacher" if card.taught is not None else own
 
 
 def from_to(losses: Sequence[float | None]) -> str:

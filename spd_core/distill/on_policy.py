@@ -67,6 +67,10 @@ def train_on_policy(
             cut_after(folder / AUDITS, int(checkpoint.rpartition("-")[2]) if checkpoint else 0)
 
         def card(state: Any) -> AdapterCard:
+            tokens = {
+                "written": _logged(state, "written_tokens"),
+                "taught": _logged(state, "teacher_tokens") if learning.chunks is not None else None,
+            }
             return made_card(
                 lm,
                 settings,
@@ -74,10 +78,15 @@ def train_on_policy(
                 rows=len(learning.rows),
                 corpus=digest,
                 stopped=watch.stopped,
-                facts=facts or {},
+                facts={**(facts or {}), **tokens},
             )
 
         return finish(trainer, card, watch, folder, checkpoint, beside or {})
+
+
+def _logged(state: Any, name: str) -> int:
+    """What a trainer's steps have logged under a name, in all, also before it was resumed."""
+    return round(sum(log.get(name) or 0.0 for log in state.log_history))
 
 
 def _trainer(

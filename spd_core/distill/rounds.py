@@ -240,7 +240,10 @@ class RoundWork(Telling):
         forget_packed()
         seen = seen_by_arm(self.recipe, arm, kept, held_out, self.prompts, self.calibrated(arm))
         writer = writer_of_corpus(corpus_path(self.folder, self.corpus_name(arm, round_), round_))
-        facts = self.facts(arm, lane, seen) | {"writer": "" if writer is None else writer.sentence}
+        facts = self.facts(arm, lane, seen) | {
+            "writer": "" if writer is None else writer.sentence,
+            "written": sum(len(row.tokens) for row in rows),
+        }
         return train(
             lm,
             kept,

@@ -56,11 +56,13 @@ class StudentTrainer(DistillationTrainer):
             together().all_done(write)  # where one process is stopped, or its teacher fails, the others end as well
         rollouts, looked_at = made[0]
         by_rows = learning.chunks is not None and learning.chunks.divide_by == "rows"
-        items = torch.tensor(len(rollouts.ids), device=self.lm.device) if by_rows else rollouts.mask.sum()
+        tokens = self.accelerator.gather(rollouts.mask.sum()).sum()
+        items = self.accelerator.gather(torch.tensor(len(rollouts.ids), device=self.lm.device)).sum()
         told = self._metrics["train"]
+        told["written_tokens"].append(float(tokens))
         told["completion_length"].append(float(rollouts.mask.sum()) / len(rollouts.ids))
         told["clipped"].append(rollouts.cut / len(rollouts.ids))
-        return {**rollouts.inputs(), **looked_at, "num_items_in_batch": self.accelerator.gather(items).sum()}
+        return {**rollouts.inputs(), **looked_at, "num_items_in_batch": items if by_rows else tokens}
 
     def _looked_at(self, rollouts: Rollouts, step: int) -> dict[str, Tensor]:
         """What the loss needs beside the rollouts themselves."""
@@ -122,6 +124,9 @@ class ChunkTrainer(StudentTrainer):
         every: list[Audit] = gather_object(self._audits(inputs))
         for name, value in audit_means(every).items():
             self._metrics["train"][name].append(value)
+        texts = [text for audit in every for chunk in audit.chunks for text in chunk.others]
+        encoded = self.lm.tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
+        self._metrics["train"]["teacher_tokens"].append(float(sum(map(len, encoded))))
         if self.accelerator.is_main_process:
             append_rows(self.path, every)
             if self.on_audits is not None:

@@ -55,6 +55,7 @@ def test_the_plan_is_what_a_run_does(asked: Callable[..., Recipe], tmp_path: Pat
         card = read_card(tmp_path / "adapters" / arm)
         assert (card.arm, card.rows, card.steps, card.finished) == (arm, 8, 2, True)
         assert card.trained == 8
+        assert 8 <= (card.written or 0) <= 8 * 6
         assert bool(card.subspace) == (ARMS[arm].subspace != "none")
     audited = [arm for arm in ON_POLICY if ARMS[arm].method == "omniopd"]
     assert [one.arm for one in told if isinstance(one, RolloutsLooked)] == audited
@@ -62,6 +63,11 @@ def test_the_plan_is_what_a_run_does(asked: Callable[..., Recipe], tmp_path: Pat
         audits = read_audits(tmp_path / "arms" / arm / "round-1" / AUDITS)
         assert {one.step for one in audits} == {1, 2}
         assert len(audits) == 8, "every prompt once in an epoch"
+        card = read_card(tmp_path / "adapters" / arm)
+        assert card.written == sum(len(one.tokens) for one in audits)
+        chunks = sum(len(one.chunks) for one in audits)
+        assert card.taught is not None
+        assert 0 < card.taught <= chunks * 3 * 2, "at most so many tokens were asked for"
         assert "train 9" not in {one.prompt.strip() for one in audits}, "a held-out prompt"
 
 
