@@ -124,9 +124,10 @@ class ChunkTrainer(StudentTrainer):
         every: list[Audit] = gather_object(self._audits(inputs))
         for name, value in audit_means(every).items():
             self._metrics["train"][name].append(value)
+        most = self.learning.chunks.chunk_tokens if self.learning.chunks is not None else 0
         texts = [text for audit in every for chunk in audit.chunks for text in chunk.others]
         encoded = self.lm.tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
-        self._metrics["train"]["teacher_tokens"].append(float(sum(map(len, encoded))))
+        self._metrics["train"]["teacher_tokens"].append(float(sum(min(len(ids), most) for ids in encoded)))
         if self.accelerator.is_main_process:
             append_rows(self.path, every)
             if self.on_audits is not None:

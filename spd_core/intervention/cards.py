@@ -53,8 +53,9 @@ class AdapterCard(Record):
         schedule: of the learning rate; empty where earlier versions, which had the same, did not say so.
         calibrated, trained: how many different prompts its subspaces were captured from, and rows of how many were
             trained on, in all rounds; which ones is in `seen.json`. None of adapters of before December 2026.
-        written, taught: new tokens that it wrote to learn from, in the last round: its corpus, or its rollouts; and what its
-            teacher wrote beside them. None of adapters of before December 2026.
+        written, taught: new tokens that it wrote to learn from, in the last round: its corpus, or its rollouts; and
+            what its teacher wrote beside them, as the student's tokenizer cuts it. None of adapters of before December
+            2026.
         data: where its prompts are from; None likewise, and outside a run.
         command: what trains it again: the recipe lies beside the card.
     """
