@@ -46,7 +46,7 @@ def over_steps(steps: Sequence[StepMeans], shown: int, dark: bool) -> "go.Figure
             _heading("KL to the untouched model, nats a token", _KL),
             _heading("entropy of the student, nats a token", _ENTROPY),
         ],
-        "shapes": [_mark(shown, dark)],
+        "shapes": [_mark(shown, dark, axis) for axis in ("y", "y2", "y3")],
         "legend": {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom"},
     }
     return build_figure(data, layout, dark=dark)
@@ -82,10 +82,11 @@ def _heading(text: str, panel: tuple[float, float]) -> Drawing:
     }  # fmt: skip
 
 
-def _mark(step: int, dark: bool) -> Drawing:
-    """A line through all panels at the step that is read."""
+def _mark(step: int, dark: bool, axis: str) -> Drawing:
+    """A line through a panel at the step that is read."""
     line = {"color": ACCENT[dark], "width": 2, "dash": "dot"}
-    return {"type": "line", "x0": step, "x1": step, "xref": "x", "y0": 0, "y1": 1, "yref": "paper", "line": line}
+    place = {"x0": step, "x1": step, "xref": "x", "y0": 0, "y1": 1, "yref": f"{axis} domain"}
+    return {"type": "line", **place, "line": line}
 
 
 def steps_alt(steps: Sequence[StepMeans]) -> str:

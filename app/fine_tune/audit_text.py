@@ -76,11 +76,16 @@ def chunk_html(chunk: AuditedChunk, number: int) -> str:
     others = [
         {
             "similar": chunk.similar[at],
-            "parts": [(shown(text), "shared" if same else "") for text, same in _parts(chunk.own, chunk.others[at])],
+            "parts": [(_in_line(text), "shared" if same else "") for text, same in _parts(chunk.own, chunk.others[at])],
         }
         for at in order
     ]
-    return render("audit.html", number=number, own=shown(chunk.own), others=others)
+    return render("audit.html", number=number, own=_in_line(chunk.own), others=others)
+
+
+def _in_line(text: str) -> str:
+    """Line breaks as signs: what is compared stands letter under letter."""
+    return shown(text).replace("\n", "↵")
 
 
 def _parts(own: str, other: str) -> Sequence[tuple[str, bool]]:

@@ -32,13 +32,10 @@ def panel(run: "Run") -> None:
 def offer() -> None:
     """The way to the recorded ones, where there are any."""
     if recorded_audits():
-        st.button(
-            "See a recorded audit",
-            icon=":material/fact_check:",
-            on_click=_show,
-            args=(recorded_audits()[0],),
-            help="Chunks of a student's text beside what its teacher wrote: a real training that comes along.",
-        )
+        with st.container(horizontal=True, vertical_alignment="center"):
+            name = recorded_audits()[0]
+            st.button("See a recorded audit", icon=":material/fact_check:", on_click=_show, args=(name,))
+            caption("What OmniOPD looks at in training: a student's text beside its teacher's.")
 
 
 def recorded_shown() -> str:
