@@ -100,13 +100,18 @@ def _pick_rollout(looked: Looked) -> Audit:
     number = _number(session.AUDIT_PROMPT)
     if number not in rollouts:
         number = next((one for one, audit in rollouts.items() if audit.chunks), next(iter(rollouts)))
-    widget = _widget("prompt")
+    widget, at_first = _widget("prompt"), number
     st.session_state[widget] = number
+
+    def choose() -> None:  # the browser also sends what it showed, where a new step has other prompts
+        if st.session_state[widget] in rollouts and st.session_state[widget] != at_first:
+            _choose(prompt=st.session_state[widget])
+
     right.selectbox(
         f"Rollout of step {step}",
         list(rollouts),
         key=widget,
-        on_change=lambda: _choose(prompt=st.session_state[widget]),
+        on_change=choose,
         format_func=_titles(rollouts).__getitem__,
         help="What the student wrote on a prompt at this step.",
     )

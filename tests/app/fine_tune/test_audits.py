@@ -58,7 +58,7 @@ def test_the_strip_frames_the_tokens_of_a_chunk_and_colours_by_entropy() -> None
 def test_the_weight_is_written_out_with_its_numbers() -> None:
     """k = 2/3, N = 2, π̄ = 1/4, α = 1: (0.667 + 0.25) ÷ 3 = 0.3055."""
     said = audit_text.weight_in_words(CHUNK, 1.0)
-    assert said.startswith("k ÷ N = 0.67 ÷ 2 = 0.33")
+    assert said.startswith("Agreement k ÷ N = 0.67 ÷ 2 = 0.33")
     assert said.endswith("= (0.67 + 1 × 0.25) ÷ (2 + 1) = 0.31")
 
 
