@@ -100,8 +100,9 @@ def weight_in_words(chunk: AuditedChunk, prior: float) -> str:
     """
     k, n = sum(chunk.similar), len(chunk.similar)
     return (
-        f"Agreement k ÷ N = {k:.2f} ÷ {n} = {k / n:.2f} · own belief π̄ = {chunk.prior:.2f} · weight π̂ = (k + α π̄) ÷ (N + α) = "
-        f"({k:.2f} + {prior:g} × {chunk.prior:.2f}) ÷ ({n} + {prior:g}) = {chunk.target:.2f}"
+        f"Agreement k ÷ N = {k:.2f} ÷ {n} = {k / n:.2f} · own belief π̄ = {chunk.prior:.2f} · "
+        f"weight π̂ = (k + α π̄) ÷ (N + α) = ({k:.2f} + {prior:g} × {chunk.prior:.2f}) ÷ ({n} + {prior:g}) = "
+        f"{chunk.target:.2f}"
     )
 
 
