@@ -3,10 +3,10 @@
 A teacher reads the prompt and what the student wrote before a chunk, never the chunk itself.
 """
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Protocol
 
 from spd_core.data.capability import Settings, Style
@@ -55,22 +55,17 @@ class Teacher(Protocol):
 
 @dataclass(frozen=True)
 class SelfTeacher:
-    """The untouched model itself, as a lane: projected, or raw as a control.
-
-    Attributes:
-        untrained: switches the adapter in training off.
-    """
+    """The untouched model itself, as a lane: projected, or raw as a control. Its adapter in training is switched off by
+    whoever trains it."""
 
     lm: LanguageModel
     lane: Lane
     rows_at_once: int = 64
-    untrained: Callable[[], AbstractContextManager[Any]] = nullcontext
     stop: Stop | None = None
 
     def write(self, prefixes: Sequence[Prefix], samples: int, sampling: Sampling) -> list[list[str]]:
         """See `Teacher.write`."""
-        with self.untrained():
-            return _written(self.lm, self.lane, [p.ids for p in prefixes], prefixes, samples, sampling, self)
+        return _written(self.lm, self.lane, [p.ids for p in prefixes], prefixes, samples, sampling, self)
 
 
 @dataclass(frozen=True)
@@ -92,12 +87,16 @@ class ModelTeacher:
     def write(self, prefixes: Sequence[Prefix], samples: int, sampling: Sampling) -> list[list[str]]:
         """See `Teacher.write`. Another tokenizer cuts text in other places: it reads text, and what it writes is cut
         to the student's tokens."""
-        if same_tokenizer(self.lm.tokenizer, self.student.tokenizer):
+        if self._reads_ids:
             return _written(self.lm, Lane(), [p.ids for p in prefixes], prefixes, samples, sampling, self)
         prompts = [self._text(prefix) for prefix in prefixes]
         written = _written(self.lm, Lane(), prompts, prefixes, samples, sampling, self)
         cut = partial(cut_to, self.student.tokenizer, tokens=sampling.max_new_tokens)
         return [[cut(text) for text in texts] for texts in written]
+
+    @cached_property
+    def _reads_ids(self) -> bool:
+        return same_tokenizer(self.lm.tokenizer, self.student.tokenizer)
 
     def _text(self, prefix: Prefix) -> tuple[int, ...]:
         asked, _ = generation_prompt(prefix.prompt, self.settings, self.style, self.lm.tokenizer)
@@ -119,19 +118,22 @@ class ServedTeacher:
 
     def write(self, prefixes: Sequence[Prefix], samples: int, sampling: Sampling) -> list[list[str]]:
         """See `Teacher.write`; the server's noise follows the numbers alone, so each continuation has its own."""
-        number = {
-            1_000_003 * prefix.number + prefix.seed + k: (at, k)
-            for at, prefix in enumerate(prefixes)
+        by_number = {
+            _number(prefix, k): Ask(_number(prefix, k), prefix.ids, prefix.text, False)
+            for prefix in prefixes
             for k in range(samples)
         }
-        asks = [Ask(mine, prefixes[at].ids, prefixes[at].text, False) for mine, (at, _) in number.items()]
-        found = {number[ask.number]: answer.text for ask, answer in self.engine.write(asks, sampling, self.stop)}
+        asks = by_number.values()
+        found = {ask.number: answer.text for ask, answer in self.engine.write(asks, sampling, self.stop)}
         if len(found) < len(asks):
             raise Stopped("stopped on request")
-        return [
-            [cut_to(self.student.tokenizer, found[at, k], sampling.max_new_tokens) for k in range(samples)]
-            for at in range(len(prefixes))
-        ]
+        cut = partial(cut_to, self.student.tokenizer, tokens=sampling.max_new_tokens)
+        return [[cut(found[_number(prefix, k)]) for k in range(samples)] for prefix in prefixes]
+
+
+def _number(prefix: Prefix, k: int) -> int:
+    """Of a continuation among all that a server is asked for: its noise follows the number."""
+    return 1_000_003 * prefix.number + prefix.seed + k
 
 
 def cut_to(tokenizer: Any, text: str, tokens: int) -> str:
@@ -141,8 +143,9 @@ def cut_to(tokenizer: Any, text: str, tokens: int) -> str:
 
 
 def same_tokenizer(one: Any, other: Any) -> bool:
-    """Whether two tokenizers cut and number text alike."""
-    return bool(one.backend_tokenizer.to_str() == other.backend_tokenizer.to_str())
+    """Whether two tokenizers cut and number text alike; how they pad and cut off is whoever's used them last."""
+    mine, others = (json.loads(each.backend_tokenizer.to_str()) for each in (one, other))
+    return bool(all(mine[part] == others[part] for part in mine.keys() - {"padding", "truncation"}))
 
 
 def _written(

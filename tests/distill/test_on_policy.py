@@ -2,6 +2,10 @@
 
 import copy
 import dataclasses
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from math import exp
 from pathlib import Path
@@ -17,6 +21,7 @@ from spd_core.distill.teachers import SelfTeacher
 from spd_core.errors import InputError, Stopped, TrainingError
 from spd_core.intervention.projection import Lane, projecting
 from spd_core.recipes.lanes import Sampling
+from tests import ROOT
 from tests.distill.students import (
     CHUNKS,
     DRAWN,
@@ -32,6 +37,7 @@ from tests.distill.students import (
 )
 from tests.distill.test_chunks import levenshtein
 from tests.intervention.test_projection import subspace_of
+from tests.waiting import LONG
 
 __all__ = ["watched"]  # a fixture
 
@@ -397,3 +403,42 @@ def test_the_projected_self_s_divergence_is_that_of_the_hooks(
         tokens += len(written)
     assert watched.losses[0] > 0.01
     assert watched.losses[0] == pytest.approx(total / tokens, rel=1e-4)
+
+
+# --- several processes -------------------------------------------------------------------------------------------
+
+_SCRIPT = """
+import os, sys
+from pathlib import Path
+from spd_core.models.loading import load
+from tests.distill.students import ending, omniopd, trained
+lm = ending(load(sys.argv[1], dtype="float32"))
+news = trained(lm, omniopd(lm, n=8), Path(sys.argv[2])).news
+Path(sys.argv[2], f"said-{os.environ['RANK']}").write_text(str([one.loss for one in news]))
+"""
+
+
+def test_two_processes_learn_what_one_learns(
+    family_folder: Callable[[str], Path], tiny_lm: Callable[[str], Any], tmp_path: Path
+) -> None:
+    lm = ending(tiny_lm("llama"))
+    losses = [one.loss for one in trained(lm, omniopd(lm, n=8), tmp_path / "one").news]
+    script = tmp_path / "script.py"
+    script.write_text(_SCRIPT)
+    command = [
+        sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2",
+        "--main_process_port", "0", str(script), str(family_folder("llama")), str(tmp_path / "two"),
+    ]  # fmt: skip
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=LONG)
+    assert done.returncode == 0, done.stderr[-2000:]
+    one, two = (read_audits(tmp_path / name / AUDITS) for name in ("one", "two"))
+    assert [(a.step, a.number, a.tokens) for a in one] == [(a.step, a.number, a.tokens) for a in two]
+    assert [[(c.start, c.own, c.others) for c in a.chunks] for a in one] == [
+        [(c.start, c.own, c.others) for c in a.chunks] for a in two
+    ]
+    alone, together = weights(tmp_path / "one"), weights(tmp_path / "two")
+    assert all(torch.allclose(alone[name], together[name], atol=1e-5) for name in alone), "the same steps, shared"
+    for rank in (0, 1):
+        said = json.loads((tmp_path / "two" / f"said-{rank}").read_text().replace("None", "null"))
+        assert said == pytest.approx(losses, rel=1e-4)

@@ -284,6 +284,26 @@ def test_after_each_epoch_one_can_look_and_it_changes_nothing(tiny_lm: Callable[
     assert all(torch.equal(looked[name], alone[name]) for name in alone)
 
 
+def test_after_each_epoch_it_is_the_model_as_it_is_that_writes_also_in_batches(
+    tiny_lm: Callable[[str], Any], tmp_path: Path
+) -> None:
+    """Decoding packs weights for several rows, and a fused optimizer changes them without a word."""
+    lm, prompts, steps = tiny_lm("llama"), ["Count", "Count to", "Count up to", "Sum"], []
+
+    def look(news: TrainNews) -> None:
+        written = generate(lm, prompts, [Lane()], Sampling(temperature=0, max_new_tokens=4), measured=True)
+        for prompt, one in zip(prompts, written, strict=True):
+            ids = lm.tokenizer(prompt)["input_ids"]
+            with torch.no_grad():
+                logp = lm.model(torch.tensor([[*ids, *one.tokens]])).logits[0, len(ids) - 1 :].log_softmax(-1)
+            expected = [float(logp[at, token]) for at, token in enumerate(one.tokens)]
+            assert one.logprobs == pytest.approx(expected, abs=1e-3)
+        steps.append(news.step)
+
+    train(lm, corpus(lm), QUICK, tmp_path, on_epoch=look)
+    assert steps == [0, 3, 6, 9]
+
+
 def test_a_batch_that_processes_cannot_share_is_refused(
     tiny_lm: Callable[[str], Any], tmp_path: Path, monkeypatch: Any
 ) -> None:

@@ -212,3 +212,54 @@ def test_rows_that_end_at_different_times_write_what_they_write_alone(tiny_lm: C
         (alone,) = generate(lm, prompts[number : number + 1], [Lane()], warm, numbers=[number], measured=True)
         assert (one.tokens, one.finish, one.end) == (alone.tokens, alone.finish, alone.end)
         assert one.logprobs == pytest.approx(alone.logprobs, abs=1e-3)
+
+
+SEEDS = [5, 6, 7, 5, 8]
+AGAIN = [PROMPTS[0], PROMPTS[0], PROMPTS[1], PROMPTS[2], PROMPTS[0]]
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "mistral", "gemma2"])
+@pytest.mark.parametrize("batch_size", [2, 5])
+def test_prompts_with_seeds_of_their_own_write_what_each_writes_alone(
+    batch_size: int, family: str, tiny_lm: Callable[[str], Any]
+) -> None:
+    """A prompt that stands several times in a batch is read once; some end early, and others take their place."""
+    lm = tiny_lm(family)
+    lm = dataclasses.replace(lm, model=copy.deepcopy(lm.model))
+    lm.model.generation_config.eos_token_id = list(range(1, 20))
+    lanes = [Lane(), Lane(subspace_of(lm))]
+    warm = Sampling(temperature=1.5, top_p=1.0, max_new_tokens=24)
+    ids = [lm.tokenizer(prompt)["input_ids"] for prompt in AGAIN]
+    numbers = [3, 3, 0, 3, 4]
+    together = generate(lm, ids, lanes, warm, batch_size=batch_size, seeds=SEEDS, numbers=numbers, measured=True)
+    for at, (prompt, seed, number) in enumerate(zip(AGAIN, SEEDS, numbers, strict=True)):
+        drawn = dataclasses.replace(warm, seed=seed)
+        alone = generate(lm, [prompt], lanes, drawn, numbers=[number], measured=True)
+        for mine, other in zip(together[2 * at : 2 * at + 2], alone, strict=True):
+            assert (mine.prompt, mine.tokens, mine.finish, mine.end) == (
+                other.prompt, other.tokens, other.finish, other.end,
+            )  # fmt: skip
+            assert mine.entropies == pytest.approx(other.entropies, abs=1e-3)
+    assert len({tuple(one.tokens) for one in together}) > 6
+
+
+def test_a_prompt_that_stands_several_times_is_read_once(
+    tiny_lm: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lm, shapes = no_eos(tiny_lm("llama")), []
+    plain = lm.model.forward
+
+    def watching(*given: Any, **named: Any) -> Any:
+        shapes.append(tuple(named["input_ids"].shape))
+        return plain(*given, **named)
+
+    monkeypatch.setattr(lm.model, "forward", watching)
+    warm = Sampling(temperature=1.0, top_p=1.0, max_new_tokens=2)
+    generate(lm, AGAIN, [Lane()], warm, batch_size=5, seeds=SEEDS)
+    assert shapes[0][0] == 3
+    assert shapes[1] == (5, 1)
+
+
+def test_one_seed_for_each_prompt(tiny_lm: Callable[[str], Any]) -> None:
+    with pytest.raises(InputError, match="1 seeds for 3 prompts"):
+        generate(tiny_lm("llama"), PROMPTS, [Lane()], GREEDY, seeds=[1])
