@@ -28,7 +28,8 @@ MARKS = {
     "browser": ("e2e/",),
     "slow": (
         "app/attributions/test_page", "app/evaluation/test_results", "app/side_by_side/test_distilled_lanes",
-        "cli/test_runs", "cli/test_table", "distill/test_checkpoints", "distill/test_pipeline", "distill/test_train",
+        "cli/test_runs", "cli/test_table", "distill/test_checkpoints", "distill/test_on_policy",
+        "distill/test_pipeline", "distill/test_train",
         "evaluation/test_fill",
         "runs/test_queue", "sandbox/test_run",
     ),
