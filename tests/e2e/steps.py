@@ -78,13 +78,13 @@ _GRID_IS_DRAWN = """() => {
 
 
 def click_grid(page: Page, row: int, across: int) -> None:
-    """Click `across` pixels into a row, counted from 0, of the first table: it is drawn, not made of elements."""
+    """Click `across` pixels into a row, counted from 0, of the page's table: it is drawn, not made of elements."""
     settled(page)  # a click may draw the table anew
-    table = main(page).get_by_test_id("stDataFrame").first
+    table = main(page).get_by_test_id("stDataFrame")
     found: list[Any] = []
 
     def placed() -> object:
-        with suppress(Error):  # it is drawn anew at this moment
+        with suppress(Error):  # it is drawn anew at this moment, or the one before it is still there
             table.scroll_into_view_if_needed()
             found.append(table.bounding_box())
         return found and found[-1]

@@ -561,7 +561,7 @@ def test_an_adapter_as_zip(tmp_path: Path) -> None:
 
 def test_a_contrast_asks_what_it_leaves_out_and_keeps_it_with_another_preset() -> None:
     at = opened()
-    (arms,) = (one for one in at.button_group if one.label.startswith("Arms"))
+    arms = next(one for one in at.button_group if one.label.startswith("Arms: each"))
     arms.set_value(["spd", "contrast"]).run()
     assert not at.exception
     assert "writes inside what is the capability's alone" in text_of(at)
