@@ -13,6 +13,7 @@ from typing import Any
 import typer
 
 from benchmarks.machine import describe, ratios, report
+from tests.distill.students import levenshtein
 
 
 def main(rounds: int = 3, rows: int = 4, new_tokens: int = 32, chunk_tokens: int = 8, samples: int = 4) -> None:
@@ -152,7 +153,7 @@ class _Step:
         weights = {}
         for start, texts in others.items():
             own = decode(written[start : start + self.chunk_tokens])
-            k = sum(1 - _levenshtein(own, decode(one)) / max(len(own), len(decode(one)), 1) for one in texts)
+            k = sum(1 - levenshtein(own, decode(one)) / max(len(own), len(decode(one)), 1) for one in texts)
             prior = sum(logp[t, written[t]] for t in range(start, start + self.chunk_tokens)) / self.chunk_tokens
             weights[start] = (k + known.prior * float(prior.exp())) / (self.samples + known.prior)
         for t, token in enumerate(written):
@@ -161,15 +162,6 @@ class _Step:
             else:
                 total = total + known.anchor * (held[t].exp() * (held[t] - logp[t])).sum()
         return total
-
-
-def _levenshtein(one: str, other: str) -> int:
-    row = list(range(len(other) + 1))
-    for i, a in enumerate(one, 1):
-        before, row = row, [i]
-        for j, b in enumerate(other, 1):
-            row.append(min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (a != b)))
-    return row[-1]
 
 
 @contextmanager

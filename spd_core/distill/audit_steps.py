@@ -10,11 +10,10 @@ from itertools import groupby
 from statistics import fmean
 
 from spd_core.distill.audits import Audit, AuditedChunk, audit_means
+from spd_core.distill.similarity import MOST_CHARACTERS, similarity
 
 _MOST_PAIRS = 400
 """Chunks that are compared with what belongs to another prompt; spread over all."""
-_MOST_CHARACTERS = 4_000
-"""Of a text, as `chunks.similarity` compares it."""
 
 
 @dataclass(frozen=True)
@@ -52,19 +51,12 @@ def step_means(audits: Sequence[Audit]) -> list[StepMeans]:
     return found
 
 
-def likeness(own: str, other: str) -> float:
-    """φ as `chunks.similarity` has it, without torch: 1 − Levenshtein ÷ the longer length, in characters."""
-    from rapidfuzz.distance import Levenshtein
-
-    return float(Levenshtein.normalized_similarity(own[:_MOST_CHARACTERS], other[:_MOST_CHARACTERS]))
-
-
 def shared_parts(own: str, other: str) -> list[tuple[str, bool]]:
     """The pieces of `other`, and whether `own` has them, too, in the shortest way from one to the other."""
     from rapidfuzz.distance import Levenshtein
 
-    cut = other[:_MOST_CHARACTERS]
-    steps = Levenshtein.opcodes(own[:_MOST_CHARACTERS], cut)
+    cut = other[:MOST_CHARACTERS]
+    steps = Levenshtein.opcodes(own[:MOST_CHARACTERS], cut)
     pieces = [(cut[one.dest_start : one.dest_end], one.tag == "equal") for one in steps]
     return [(text, same) for text, same in pieces if text]
 
@@ -81,7 +73,7 @@ def unrelated(audits: Sequence[Audit]) -> float:
         number, chunk = chunks[at]
         stranger = _next_of_another(chunks, at, number)
         if stranger is not None:
-            found.append(fmean(likeness(chunk.own, text) for text in stranger.others))
+            found.append(fmean(similarity(chunk.own, text) for text in stranger.others))
     return fmean(found) if found else math.nan
 
 

@@ -9,8 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-MOST_CHARACTERS = 4_000
-"""Of a text that is compared: the edit distance takes their product."""
+from spd_core.distill.similarity import similarity
 
 
 def choose_anchors(scores: Tensor, chunk_tokens: int, most: int) -> list[int]:
@@ -30,13 +29,6 @@ def choose_anchors(scores: Tensor, chunk_tokens: int, most: int) -> list[int]:
         if all(abs(t - other) >= chunk_tokens for other in chosen):
             chosen.append(t)
     return sorted(chosen)
-
-
-def similarity(own: str, other: str) -> float:
-    """φ = 1 − Levenshtein ÷ the longer length, in characters: 1 for equal texts, 0 where nothing is alike."""
-    from rapidfuzz.distance import Levenshtein
-
-    return float(Levenshtein.normalized_similarity(own[:MOST_CHARACTERS], other[:MOST_CHARACTERS]))
 
 
 def agreement(own: str, others: Sequence[str]) -> float:

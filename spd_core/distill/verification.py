@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from spd_core.distill.audits import Audit, AuditedChunk
-from spd_core.distill.chunks import choose_anchors, similarity
+from spd_core.distill.chunks import choose_anchors
 from spd_core.distill.rollouts import Rollouts, rollout_seed
+from spd_core.distill.similarity import similarity
 from spd_core.distill.teachers import Prefix, Teacher
 from spd_core.errors import InputError
 from spd_core.generation.pieces import pieces_of

@@ -11,7 +11,7 @@ from spd_core.distill.trained import trained_by
 from spd_core.errors import InputError
 from spd_core.evaluation.controls import alike, role, trained_in
 from spd_core.intervention.cards import is_finished, read_card
-from spd_core.recipes.distill import ArmName
+from spd_core.recipes.distill import ArmName, Recipe
 from spd_core.recipes.evaluation import CONTROLS, NAMED, EvaluationRecipe, Subject
 from spd_core.recipes.sets import EvalSet, split_of
 from spd_core.runs.folder import Run, open_run
@@ -53,15 +53,15 @@ def _with_settings_of(run: Run, evaluation: EvaluationRecipe) -> EvaluationRecip
         model=recipe.model,
         revision=recipe.revision,
         dtype=recipe.dtype,
-        capture=recipe.capture,
-        corpus=recipe.corpus,
-        train=recipe.train,
-        rollout=recipe.rollout,
-        omniopd=recipe.omniopd,
-        rounds=recipe.rounds,
-        seeds=(recipe.seed,),
         prompt_style=recipe.corpus.prompt_style,
+        **_made_as(recipe),
     )
+
+
+def _made_as(recipe: Recipe) -> dict[str, object]:
+    """How a run captures, writes and trains, as settings of an evaluation."""
+    names = "capture", "corpus", "train", "rollout", "omniopd", "rounds"
+    return {**{name: getattr(recipe, name) for name in names}, "seeds": (recipe.seed,)}
 
 
 def finished_arms(run: Run) -> tuple[ArmName, ...]:
@@ -207,17 +207,7 @@ def _adopting(recipe: EvaluationRecipe, subject: Subject) -> EvaluationRecipe:
     known = trained_in(subject.adapter)
     if known is None:
         return recipe
-    own = known.recipe
-    return _changed(
-        recipe,
-        capture=own.capture,
-        corpus=own.corpus,
-        train=own.train,
-        rollout=own.rollout,
-        omniopd=own.omniopd,
-        rounds=own.rounds,
-        seeds=(own.seed,),
-    )
+    return _changed(recipe, **_made_as(known.recipe))
 
 
 def _with(recipe: EvaluationRecipe, added: Subject, like: str = "") -> EvaluationRecipe:

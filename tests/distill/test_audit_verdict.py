@@ -6,10 +6,10 @@ import sys
 
 import pytest
 
-from spd_core.distill.audit_steps import likeness, shared_parts, step_means, unrelated
+from spd_core.distill import audit_steps, chunks, verification
+from spd_core.distill.audit_steps import shared_parts, step_means, unrelated
 from spd_core.distill.audit_verdict import audit_verdict
 from spd_core.distill.audits import Audit, AuditedChunk
-from spd_core.distill.chunks import similarity
 from tests import ROOT
 
 
@@ -36,11 +36,8 @@ def test_the_means_of_a_step_are_of_its_rollouts_and_chunks() -> None:
     assert math.isnan(second.target)
 
 
-@pytest.mark.parametrize(
-    ("own", "other"), [("", ""), ("", "x"), ("kitten", "sitting"), (" 16 is", "16 was"), ("ab", "ab")]
-)
-def test_likeness_is_the_similarity_that_the_training_uses(own: str, other: str) -> None:
-    assert likeness(own, other) == similarity(own, other)
+def test_pages_measure_likeness_by_the_function_that_the_training_uses() -> None:
+    assert audit_steps.similarity is chunks.similarity is verification.similarity
 
 
 def test_shared_parts_are_the_other_text_and_what_both_have() -> None:

@@ -10,15 +10,15 @@ import torch
 from torch import Tensor
 
 from spd_core.distill.chunks import (
-    MOST_CHARACTERS,
     agreement,
     choose_anchors,
     chunk_loss,
     chunk_positions,
-    similarity,
     target,
     unaudited,
 )
+from spd_core.distill.similarity import MOST_CHARACTERS, similarity
+from tests.distill.students import levenshtein
 
 
 def one_by_one(scores: list[float], length: int, most: int) -> list[int]:
@@ -63,16 +63,6 @@ def test_a_rollout_of_one_chunk_has_one_and_one_token_less_has_none() -> None:
 
 
 # --- similarity --------------------------------------------------------------------------------------------------
-
-
-def levenshtein(one: str, other: str) -> int:
-    """The table of the textbook."""
-    row = list(range(len(other) + 1))
-    for i, a in enumerate(one, 1):
-        before, row = row, [i]
-        for j, b in enumerate(other, 1):
-            row.append(min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (a != b)))
-    return row[-1]
 
 
 def test_similarity_is_that_of_the_textbook_s_table() -> None:

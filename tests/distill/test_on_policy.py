@@ -29,13 +29,13 @@ from tests.distill.students import (
     Watched,
     asked,
     ending,
+    levenshtein,
     omniopd,
     same_weights,
     trained,
     watched,
     weights,
 )
-from tests.distill.test_chunks import levenshtein
 from tests.intervention.test_projection import subspace_of
 from tests.waiting import LONG
 

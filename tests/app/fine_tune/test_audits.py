@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-from streamlit.testing.v1 import AppTest
 
 from app.fine_tune import audit_charts, audit_text
 from app.fine_tune.audit_files import recorded_training
@@ -16,10 +15,9 @@ from spd_core.records import to_lines
 from spd_core.runs import queue
 from spd_core.runs.folder import Run
 from spd_core.runs.record import Status
-from tests import ROOT
+from tests.app.fine_tune.test_page import opened
 from tests.app.side_by_side.test_page import html_of
-from tests.app.test_pages import go_to, prepared, press, text_of, verdict_of
-from tests.waiting import LONG
+from tests.app.test_pages import press, text_of, verdict_of
 
 HOSTILE = "<script>alert(1)</script>"
 CHUNK = AuditedChunk(start=1, own="16 is", others=("16 was", HOSTILE), similar=(2 / 3, 0.0), prior=0.25, target=0.3055)
@@ -33,13 +31,6 @@ AUDIT = Audit(
 def nothing_starts(empty_history: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A home of its own, in which no job is really started."""
     monkeypatch.setattr(queue, "start_next", lambda: [])
-
-
-def opened(**link: str) -> AppTest:
-    app = AppTest.from_file(str(ROOT / "app" / "navigation.py"), default_timeout=LONG)
-    app.query_params.update(link)
-    app.run()
-    return prepared(go_to(app, session.FINE_TUNE))
 
 
 # --- what is drawn ---------------------------------------------------------------------------------------------------
