@@ -97,7 +97,7 @@ _TRAIN = {
     "weight_decay": FieldLabel("Weight decay"),
     "epochs": FieldLabel("Epochs"),
     "batch_size": FieldLabel("Rows in a step"),
-    "loss_on": FieldLabel("Loss on", "Padding is never trained on."),
+    "loss_on": FieldLabel("Loss on", "Padding only as a control: it teaches the model to stop."),
     "patience": FieldLabel("Stop early after", "So many epochs without a lower held-out loss; 0 trains on."),
     "completions": FieldLabel("Completions to look at", "Written after each epoch; they change nothing."),
     "seed": FieldLabel("Seed of the training"),

@@ -37,6 +37,18 @@ def encode_row(lm: LanguageModel, row: CorpusRow, loss_on: LossOn) -> dict[str, 
     return {"input_ids": ids, "labels": [-100] * ignored + ids[ignored:]}
 
 
+def _encoded(lm: LanguageModel, rows: Sequence[CorpusRow], loss_on: LossOn) -> list[dict[str, list[int]]]:
+    """Every row; with the loss on padding, too, all are filled to the longest with the token that ends a text.
+
+    That is what a training learns whose padding token is the end token, and which forgets to mask it.
+    """
+    encoded = [encode_row(lm, row, loss_on) for row in rows]
+    if loss_on == "prompt_completion_and_padding" and encoded:
+        longest, end = max(len(row["input_ids"]) for row in encoded), min(end_tokens(lm))
+        encoded = [{name: ids + [end] * (longest - len(ids)) for name, ids in row.items()} for row in encoded]
+    return encoded
+
+
 def train(
     lm: LanguageModel,
     rows: Sequence[CorpusRow],
@@ -114,7 +126,9 @@ def _trainer(
     from transformers import EarlyStoppingCallback, PrinterCallback, set_seed
     from trl import SFTConfig, SFTTrainer
 
-    encoded, tests = ([encode_row(lm, row, settings.loss_on) for row in part] for part in (rows, held_out))
+    encoded = _encoded(lm, rows, settings.loss_on)
+    padded = settings.loss_on == "prompt_completion_and_padding"
+    tests = _encoded(lm, held_out, "prompt_and_completion" if padded else settings.loss_on)
     often = "epoch" if held_out else "no"
     each = share(settings.batch_size)
     config = SFTConfig(

@@ -19,7 +19,7 @@ ArmName: TypeAlias = Literal[
     "psr", "ssd", "apple", "spd", "random", "full", "shuffled", "contrast",
     "on-policy", "omniopd", "omniopd-raw", "omniopd-random", "omniopd-model",
 ]  # fmt: skip
-LossOn: TypeAlias = Literal["prompt_and_completion", "completion"]
+LossOn: TypeAlias = Literal["prompt_and_completion", "completion", "prompt_completion_and_padding"]
 Target: TypeAlias = Literal["q", "k", "v", "o"]
 LogTo: TypeAlias = Literal["tensorboard"]
 Reason: TypeAlias = Literal["leakage", "empty", "degenerate", "duplicate"]
@@ -144,7 +144,7 @@ class TrainSettings(Request):
         lora_alpha: the adapter's output is scaled by alpha ÷ r.
         lora_targets: maps of the attention that get an adapter: queries, keys, values, output.
         batch_size: rows in an optimizer step; the paper leaves it open.
-        loss_on: the tokens that are trained on. Padding never is.
+        loss_on: the tokens that are trained on. Padding only where it is named: a control, which teaches to stop.
         patience: end when the held-out loss has not fallen for so many epochs, and keep the best; 0 trains on.
         completions: how many prompts are continued after each epoch, to look at; they change nothing.
         seed: of the adapter's first weights, dropout and the order of rows.

@@ -77,6 +77,33 @@ def test_padding_is_never_trained_on(tiny_lm: Callable[[str], Any], tmp_path: Pa
     assert trained == len(rows)
 
 
+def test_padding_is_trained_on_where_it_is_asked_for(
+    tiny_lm: Callable[[str], Any], tmp_path: Path, monkeypatch: Any
+) -> None:
+    """The control: every row is followed by ends of text, up to the longest, and the held-out loss counts none."""
+    from trl import SFTTrainer
+
+    lm, seen = tiny_lm("llama"), list[tuple[list[int], list[int]]]()
+    plain = SFTTrainer.compute_loss
+
+    def watching(self: Any, model: Any, inputs: Any, *args: Any, **options: Any) -> Any:
+        if model.training:
+            seen.extend(zip(inputs["input_ids"].tolist(), inputs["labels"].tolist(), strict=True))
+        return plain(self, model, inputs, *args, **options)
+
+    monkeypatch.setattr(SFTTrainer, "compute_loss", watching)
+    rows, others = corpus(lm), corpus(lm, 4, 10)
+    padded = QUICK.model_copy(update={"epochs": 1, "loss_on": "prompt_completion_and_padding"})
+    found = train(lm, rows, padded, tmp_path / "padded", held_out=others)
+    own = [encode_row(lm, row, "prompt_and_completion")["input_ids"] for row in rows]
+    longest, end = max(map(len, own)), lm.tokenizer.eos_token_id
+    expected = [ids + [end] * (longest - len(ids)) for ids in own]
+    assert sorted(ids for ids, _ in seen) == sorted(labels for _, labels in seen) == sorted(expected)
+    unpadded = train(lm, rows, QUICK.model_copy(update={"epochs": 1}), tmp_path / "plain", held_out=others)
+    first = [next(one.held_out_loss for one in run.news if one.held_out_loss is not None) for run in (found, unpadded)]
+    assert first[0] == first[1], "before the first step both score the same tokens"
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_loss_falls_and_the_base_stays_as_it_is(family: str, tiny_lm: Callable[[str], Any], tmp_path: Path) -> None:
     lm = tiny_lm(family)
