@@ -4,8 +4,10 @@ Rows grow while a model writes, and each is on the disk before the next batch be
 line; whatever was whole before is kept. Imports no torch.
 """
 
+import gzip
 import json
 import os
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -44,6 +46,8 @@ class Request(Record):
 
 _R = TypeVar("_R", bound=Record)
 _L = TypeVar("_L")
+MOST_UNPACKED = 256 * 2**20
+"""Bytes of a packed file of rows: a small one can be larger than any memory."""
 _MOST = 2**53 - 1  # what a browser can count to
 _TAGS = ("distillation", "evaluation")  # pydantic's own names for forms of a field, which no file contains
 
@@ -124,7 +128,8 @@ def json_object(line: str) -> dict[str, Any]:
 
 
 def read_rows(kind: type[_R], path: Path, what: str) -> list[_R]:
-    """The rows of a file, in its order; a last line without its end (torn by a crash) is left out.
+    """The rows of a file, packed where its name ends in `.gz`, in its order; a last line without its end (torn by a
+    crash) is left out.
 
     Args:
         what: what the file is called in errors, such as `corpus`.
@@ -179,10 +184,18 @@ def _only_says_more(error: Exception) -> bool:
 
 def _lines(path: Path, what: str) -> list[bytes]:
     try:
-        whole, _, _torn = path.read_bytes().rpartition(b"\n")
-    except OSError as error:
+        whole, _, _torn = (_unpacked(path, what) if path.suffix == ".gz" else path.read_bytes()).rpartition(b"\n")
+    except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"cannot read the {what} {path}: {error}") from error
     return whole.split(b"\n") if whole else []
+
+
+def _unpacked(path: Path, what: str) -> bytes:
+    with gzip.open(path) as file:
+        found = file.read(MOST_UNPACKED + 1)
+    if len(found) > MOST_UNPACKED:
+        raise InputError(f"the {what} {path} have more than {MOST_UNPACKED:,} bytes unpacked; unpack the file yourself")
+    return found
 
 
 def _row(kind: type[_R], line: bytes) -> _R:

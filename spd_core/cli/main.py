@@ -16,6 +16,7 @@ import typer
 from typer.exceptions import TyperException
 
 from spd_core.cli import contrast, harness, library, notes, runs
+from spd_core.cli import study as study_command
 from spd_core.cli import table as table_command
 from spd_core.cli.console import INTERRUPTED, Json, bars, print_result
 from spd_core.cli.lanes import open_lanes
@@ -266,6 +267,7 @@ app.command("notes")(notes.notes_command)
 app.command()(runs.distill)
 app.command()(runs.runs)
 app.command()(table_command.table)
+app.command()(study_command.study)
 app.command()(harness.harness)
 library.add_commands(app)
 

@@ -5,16 +5,17 @@
 A cell names its items, which `evaluation/store.py` keeps for all evaluations. Imports no torch: pages read it, too.
 """
 
+import gzip
 from collections.abc import Sequence
 from pathlib import Path
 
 from spd_core.engines.written import WrittenBy
 from spd_core.errors import InputError, NewerFormatError
 from spd_core.evaluation.store import About, ItemRecord, ItemStore, of_newer
-from spd_core.records import Record, read_record, read_rows
-from spd_core.storage import to_json, write_text
+from spd_core.records import Record, read_record, read_rows, to_lines
+from spd_core.storage import storage_errors, to_json, write_text
 
-_CELLS = "cells"
+_CELLS, _PACKED = "cells", ".jsonl.gz"
 
 
 class Cell(Record):
@@ -97,9 +98,9 @@ def read_cell(folder: Path, subject: str, seed: int, set_name: str) -> tuple[Cel
     if (cell.subject, cell.seed, cell.set) != (subject, seed, set_name):
         raise InputError(f"{path} is the cell of another subject, seed or set; {_remedy(path)}")
     if not cell.items:  # of an older version, which kept its items twice
-        items = read_rows(ItemRecord, path.with_suffix(".jsonl"), "items")
+        items = read_rows(ItemRecord, _beside(path), "items")
         if not items:
-            raise InputError(f"{path.with_suffix('.jsonl')} holds no item; {_remedy(path)}")
+            raise InputError(f"{_beside(path)} holds no item; {_remedy(path)}")
         return cell, items
     store = ItemStore(cell.about)
     known = store.by_key()
@@ -122,7 +123,25 @@ def items_path(path: Path) -> Path:
         InputError: it is damaged.
     """
     cell = _read(path)
-    return ItemStore(cell.about).path if cell.items else path.with_suffix(".jsonl")
+    return ItemStore(cell.about).path if cell.items else _beside(path)
+
+
+def write_beside(path: Path, cell: Cell, items: Sequence[ItemRecord]) -> None:
+    """Write a cell whose items lie packed beside it, as it is recorded: the store of items is a machine's own.
+
+    Raises:
+        StorageError: the disk refuses.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with storage_errors(path):
+        path.with_suffix(_PACKED).write_bytes(gzip.compress(to_lines(items).encode(), mtime=0))
+    write_text(path, to_json(cell.model_copy(update={"items": ()}).model_dump(mode="json")))
+
+
+def _beside(path: Path) -> Path:
+    """The items beside a cell, packed or as older versions kept them."""
+    packed = path.with_suffix(_PACKED)
+    return packed if packed.exists() else path.with_suffix(".jsonl")
 
 
 def _read(path: Path) -> Cell:

@@ -3,7 +3,7 @@
 Every form says n, the intervals, the test and the controls. Knows nothing of how the numbers came about.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -241,20 +241,21 @@ def _no_formula(value: str | float | int) -> str | float | int:
 
 def to_markdown(table: Table) -> str:
     """The table, its notes, a line for each claim with its controls, and the diagnostics."""
-    parts = [_markdown(grid(table)), "\n".join(f"- {plain_markdown(note)}" for note in notes(table)), "### Claims"]
+    parts = [markdown_table(grid(table)), "\n".join(f"- {plain_markdown(note)}" for note in notes(table)), "### Claims"]
     for (_, name), found in table.claims.items():
         likelihood = table.column(name).likelihood
         lines = [f"- **{found.headline}**: {plain_markdown(found.sentence)}"]
         lines += [f"  - control {plain_markdown(control_text(control, likelihood))}" for control in found.controls]
         lines += [f"  - flag {plain_markdown(flag)}" for flag in found.flags]
         parts.append("\n".join(lines))
-    return "\n\n".join([*parts, "### Length, stopping, format", _markdown(diagnostics(table))]) + "\n"
+    return "\n\n".join([*parts, "### Length, stopping, format", markdown_table(diagnostics(table))]) + "\n"
 
 
-def _markdown(rows: list[dict[str, str]]) -> str:
+def markdown_table(rows: Sequence[dict[str, str]]) -> str:
+    """Rows as a table in Markdown, with the columns of all of them."""
     if not rows:
         return "No cell is filled yet."
-    names = list(rows[0])
+    names = list(dict.fromkeys(name for row in rows for name in row))
     lines = [names, ["---"] * len(names), *([row.get(name, "") for name in names] for row in rows)]
     return "\n".join(f"| {' | '.join(map(plain_markdown, line))} |" for line in lines)
 

@@ -22,7 +22,7 @@ from spd_core.errors import InputError, StorageError
 from spd_core.records import read_record
 from spd_core.runs.events import AnyEvent
 from spd_core.runs.record import RunRecord, Status
-from spd_core.runs.remarks import RECORDED, Remarks
+from spd_core.runs.remarks import Remarks, recorded_folders
 from spd_core.storage import append_to, child, modified, read_bytes, runs_folder, storage_errors, to_json, write_text
 
 _RECORD, STATUS, _EVENTS, _LOG, _CANCEL = "run.json", "status.json", "events.jsonl", "log.txt", "CANCEL"
@@ -202,7 +202,7 @@ def open_run(id: str) -> Run:
         )
     folder = child(runs_folder(), id)
     if not folder.is_dir():
-        folder = child(RECORDED, id)
+        folder = next((found for place in recorded_folders() if (found := child(place, id)).is_dir()), folder)
     if not folder.is_dir():
         raise InputError(f"no run {id!r} on this machine; `python -m spd_core runs` lists those there are")
     record = read_record(RunRecord, folder / _RECORD)
@@ -230,9 +230,14 @@ def all_runs() -> list[Run | Damaged]:
 
 
 def recorded_runs() -> list[Run]:
-    """The runs that come with SPD Lab, newest first; damaged ones are left out."""
+    """The runs that come with SPD Lab, those of the demo first; damaged ones are left out."""
+    return [run for folder in recorded_folders() for run in runs_in(folder)]
+
+
+def runs_in(folder: Path) -> list[Run]:
+    """The runs that are recorded in a folder, newest first; damaged ones are left out."""
     found = []
-    for path in sorted(RECORDED.glob(f"*/{_RECORD}"), reverse=True):
+    for path in sorted(folder.glob(f"*/{_RECORD}"), reverse=True):
         with suppress(InputError):
             found.append(Run(path.parent, read_record(RunRecord, path)))
     return found

@@ -12,12 +12,19 @@ from spd_core.storage import ASSETS, read_bytes, to_json, write_text
 
 RECORDED = ASSETS / "demo" / "runs"
 """Runs that come with SPD Lab, to be looked at before anything is trained; nothing is written there."""
+STUDIES = ASSETS / "studies"
+"""Plans of studies, each with the runs that were recorded of it in `<name>/runs`."""
 
 MOST_TAGS, LONGEST_TAG = 20, 40
 """Of one run, and in characters."""
 _NOTES, _TAGS, _REJECTED, _REVIEWED = "notes.txt", "tags.json", "rejected.json", "reviewed"
 _LABELS: TypeAdapter[tuple[str, ...]] = TypeAdapter(tuple[str, ...])
 _REJECTIONS: TypeAdapter[dict[str, frozenset[NonNegativeInt]]] = TypeAdapter(dict[str, frozenset[NonNegativeInt]])
+
+
+def recorded_folders() -> list[Path]:
+    """Where recorded runs lie: those of the demo first, then those of each study."""
+    return [RECORDED, *sorted(STUDIES.glob("*/runs"))]
 
 
 @dataclass(frozen=True)
@@ -29,7 +36,7 @@ class Remarks:
     @property
     def recorded(self) -> bool:
         """Whether it comes with SPD Lab, and is only read."""
-        return self.folder.parent == RECORDED
+        return self.folder.parent in recorded_folders()
 
     def refuse_recorded(self) -> None:
         """Called before anything of it is changed.

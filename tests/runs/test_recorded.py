@@ -10,7 +10,7 @@ import pytest
 from spd_core.distill.trained import trained_by
 from spd_core.errors import InputError
 from spd_core.recipes.distill import Recipe
-from spd_core.runs import folder, queue, remarks, states
+from spd_core.runs import queue, remarks, states
 from spd_core.runs.costs import BUILTIN_RATES, measured_rates
 from spd_core.runs.folder import Run, all_runs, open_run, recorded_runs
 from spd_core.runs.job import run_job
@@ -28,8 +28,8 @@ def recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     made.write_status(Status(state="done", since=time.time()))
     place.mkdir(parents=True)
     shutil.move(made.folder, place / made.id)
-    for module in (folder, remarks):
-        monkeypatch.setattr(module, "RECORDED", place)
+    monkeypatch.setattr(remarks, "RECORDED", place)
+    monkeypatch.setattr(remarks, "STUDIES", tmp_path / "no studies")
     return open_run(made.id)
 
 

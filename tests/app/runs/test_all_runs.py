@@ -19,7 +19,7 @@ from spd_core.generation.comparison import texts_folder
 from spd_core.recipes.distill import Recipe, recipe_from
 from spd_core.recipes.evaluation import evaluation_from
 from spd_core.recipes.presets import PRESETS
-from spd_core.runs import folder, queue, remarks, states
+from spd_core.runs import queue, remarks, states
 from spd_core.runs.events import AnswersScored, StageBegun, TrainingLoss
 from spd_core.runs.folder import Run
 from spd_core.runs.record import State, Status
@@ -261,8 +261,7 @@ def test_a_recorded_run_is_opened_and_compared_but_neither_deleted_nor_tagged(
     make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own, recorded = make("Own"), make("Came along")
-    for module in (folder, remarks):
-        monkeypatch.setattr(module, "RECORDED", tmp_path / "recorded")
+    monkeypatch.setattr(remarks, "RECORDED", tmp_path / "recorded")
     (tmp_path / "recorded").mkdir()
     recorded.folder.rename(tmp_path / "recorded" / recorded.id)
     at = page()

@@ -1,0 +1,179 @@
+"""What a study asks, as settings: its evaluations, and the comparisons that were announced before the first answer.
+
+Imports no torch: pages read it, too.
+
+    assets/studies/<name>.json     the plan
+    assets/studies/<name>/runs/    its recorded runs, down to each item
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, field_validator, model_validator
+
+from spd_core.data.capability import Capability, builtin_names, read_capability
+from spd_core.data.catalog import save_capability, saved_capabilities, saved_folder
+from spd_core.errors import InputError
+from spd_core.recipes.evaluation import EvaluationRecipe, evaluation_from
+from spd_core.recipes.presets import merged, read_settings, validated
+from spd_core.records import Request
+from spd_core.storage import child
+
+
+class Announced(Request):
+    """A comparison that was announced: one subject against another, on a set of one of the study's evaluations.
+
+    Attributes:
+        part: name of the evaluation.
+        set: empty takes the in-domain one.
+    """
+
+    part: str
+    subject: str
+    against: str = "base"
+    set: str = ""
+
+
+class Part(Request):
+    """One evaluation of a study, and what it is to tell."""
+
+    name: str
+    question: str
+    recipe: EvaluationRecipe
+
+    @property
+    def in_domain(self) -> str:
+        """Name of the set that subspaces and corpora are of; of the first one where there is none."""
+        own = (wanted.name for wanted in self.recipe.sets if wanted.capability == self.recipe.capability)
+        return next(own, self.recipe.sets[0].name)
+
+    def seeds_asked(self, subject: str) -> int:
+        """How many cells a subject has on one set."""
+        return len(next(self.recipe.seeds_of(one) for one in self.recipe.subjects if one.name == subject))
+
+
+class Study(Request):
+    """A whole study.
+
+    Attributes:
+        date: when the plan was written down, before anything was answered.
+        design: the document that gives the reasons.
+        brings: capability files beside the plan, which its evaluations call by their names.
+        primary: one family, whose p-values are corrected together; everything else is secondary.
+    """
+
+    name: str
+    title: str
+    date: str = Field(pattern=r"\d{4}-\d\d-\d\d")
+    design: str = ""
+    brings: tuple[str, ...] = ()
+    parts: tuple[Part, ...] = Field(min_length=1)
+    primary: tuple[Announced, ...] = Field(min_length=1)
+
+    @field_validator("parts")
+    @classmethod
+    def _once_each(cls, parts: tuple[Part, ...]) -> tuple[Part, ...]:
+        repeated = next((name for name, count in Counter(part.name for part in parts).items() if count > 1), None)
+        if repeated is not None:
+            raise ValueError(f"the evaluation {repeated!r} is there twice; give it another name")
+        return parts
+
+    @model_validator(mode="after")
+    def _announces_what_is_asked(self) -> "Study":
+        for one in self.primary:
+            part = next((part for part in self.parts if part.name == one.part), None)
+            if part is None:
+                raise ValueError(f"primary: there is no evaluation {one.part!r}, only {', '.join(self.part_names)}")
+            names = [subject.name for subject in part.recipe.subjects]
+            unknown = next((name for name in (one.subject, one.against) if name not in names), None)
+            if unknown is not None:
+                raise ValueError(f"primary: {one.part} has no subject {unknown!r}, only {', '.join(names)}")
+            if one.set and one.set not in [wanted.name for wanted in part.recipe.sets]:
+                raise ValueError(f"primary: {one.part} has no set {one.set!r}")
+        return self
+
+    @property
+    def part_names(self) -> tuple[str, ...]:
+        """Of all evaluations, in their order."""
+        return tuple(part.name for part in self.parts)
+
+    def part(self, name: str) -> Part:
+        """The evaluation of a name.
+
+        Raises:
+            InputError: there is none.
+        """
+        found = next((part for part in self.parts if part.name == name), None)
+        if found is None:
+            raise InputError(f"{self.name} has no evaluation {name!r}; there are {', '.join(self.part_names)}")
+        return found
+
+
+# --- files -------------------------------------------------------------------------------------------------------
+
+
+def read_study(path: Path) -> Study:
+    """A plan from its JSON file: `common` holds for all evaluations, each says what it has of its own.
+
+    Raises:
+        InputError: it cannot be read, or a setting is unknown or out of range; the message names it.
+    """
+    return read_settings(path, lambda said: study_from(said, path.stem))
+
+
+def study_from(said: Any, name: str) -> Study:
+    """A study from what its file says; errors as in `read_study`."""
+    if not isinstance(said, dict) or not isinstance(said.get("evaluations"), dict):
+        raise InputError('a study is an object with "evaluations": {"NAME": {…}}')
+    own = {key: value for key, value in said.items() if key not in ("common", "evaluations")}
+    return validated(
+        Study, {**own, "name": name, "parts": list(_parts(said["evaluations"], said.get("common", {})))}, "the study"
+    )
+
+
+def _parts(evaluations: Mapping[str, Any], common: Any) -> Iterator[dict[str, Any]]:
+    for name, settings in evaluations.items():
+        if not isinstance(settings, dict) or not isinstance(common, dict):
+            raise InputError(f'the evaluation {name!r} is no object such as {{"question": "…", "subjects": […]}}')
+        mine = dict(settings)
+        question = mine.pop("question", "")
+        try:
+            recipe = evaluation_from(merged(common, mine))
+        except InputError as error:
+            raise InputError(f"the evaluation {name!r}: {error}") from error
+        yield {"name": name, "question": question, "recipe": recipe.model_dump(mode="json")}
+
+
+@dataclass(frozen=True)
+class Brought:
+    """A capability file that a study brings along."""
+
+    name: str
+    capability: Capability
+
+
+def brought(study: Study, folder: Path) -> list[Brought]:
+    """The capabilities beside a plan; raises as `read_capability`."""
+    return [Brought(Path(name).stem, read_capability(child(folder, name))) for name in study.brings]
+
+
+def keep_brought(study: Study, folder: Path) -> None:
+    """Save what a study brings among one's own capabilities, where its evaluations find it.
+
+    Raises:
+        InputError: another capability has that name already.
+    """
+    for one in brought(study, folder):
+        if one.name in (*builtin_names(),):
+            raise InputError(f"{one.name} is built in; give the file of the study {study.name} another name")
+        if one.name not in saved_capabilities():
+            save_capability(one.capability, one.name)
+            continue
+        place = child(saved_folder(), f"{one.name}.jsonl")
+        if read_capability(place).fingerprint != one.capability.fingerprint:
+            raise InputError(
+                f"{place} is another capability than the study {study.name} brings under that name; rename yours"
+            )
