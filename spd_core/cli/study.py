@@ -25,13 +25,17 @@ def study(
     against: Annotated[
         Path | None, typer.Option(help="a recorded folder: say which of its answers are the same here")
     ] = None,
+    sliced: Annotated[
+        bool, typer.Option("--slice", help="only the part of it that the plan calls its slice: about an hour")
+    ] = False,
     report: Annotated[bool, typer.Option("--report", help="answer nothing; say what --out holds")] = False,
     as_json: Json = False,
 ) -> None:
     """Carry out the evaluations of a study, one after the other, and say what was announced beforehand.
 
     Whatever is finished on this machine is only read: the same command goes on where it was stopped."""
-    found = read_study(plan)
+    whole = read_study(plan)
+    found = whole.sliced() if sliced else whole
     if report and out is None:
         raise InputError("--report needs --out, the folder that was recorded")
     runs = _recorded(found, out) if report and out is not None else _carried_out(found, plan.parent, only or [])
@@ -40,7 +44,7 @@ def study(
 
         record_study(found, runs, out)
         runs = {**_recorded(found, out), **runs}
-    _say(found, runs, out, against, as_json)
+    _say(found, runs, out, None if against is None else _recorded(whole, against), as_json)
 
 
 def _recorded(study: Study, folder: Path) -> dict[str, Run]:
@@ -63,7 +67,7 @@ def _carried_out(study: Study, folder: Path, only: list[str]) -> dict[str, Run]:
         sys.exit(INTERRUPTED)
 
 
-def _say(study: Study, runs: dict[str, Run], out: Path | None, against: Path | None, as_json: bool) -> None:
+def _say(study: Study, runs: dict[str, Run], out: Path | None, against: dict[str, Run] | None, as_json: bool) -> None:
     from spd_core.evaluation.table import read_table
     from spd_core.studies.equal import equal_cells
     from spd_core.studies.outcome import outcomes
@@ -73,7 +77,7 @@ def _say(study: Study, runs: dict[str, Run], out: Path | None, against: Path | N
     found = outcomes(study, tables)
     if out is not None:
         write_results(study, tables, out)
-    same = equal_cells(study, runs, _recorded(study, against)) if against is not None else None
+    same = None if against is None else equal_cells(study, runs, against)
     if as_json:
         result: dict[str, Any] = {"study": study.name, "runs": {name: run.id for name, run in runs.items()}}
         result["primary"] = outcome_rows(found)

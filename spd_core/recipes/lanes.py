@@ -15,7 +15,7 @@ from pydantic import Field, field_validator, model_validator
 
 from spd_core.errors import InputError
 from spd_core.models.families import Kind
-from spd_core.recipes.gains import SiteGains, gains_in_words
+from spd_core.recipes.gains import SiteGains, gains_in_words, parse_gains
 from spd_core.records import Request
 
 SubspaceOf: TypeAlias = Literal["none", "capability", "random", "full loss", "shuffled answers", "contrast"]
@@ -37,8 +37,8 @@ class Projection(Request):
         complement: project onto I − P instead (a control).
         capture: name of the capture whose subspace it is; empty leaves that to whoever asks.
         layers: None takes all of the subspace's.
-        gains: sites whose directions have gains of their own, instead of being projected. Directions are those of the
-            whole site, whatever the basis of the capture.
+        gains: sites whose directions have gains of their own, instead of being projected; also as text, as
+            `parse_gains` reads it. Directions are those of the whole site, whatever the basis of the capture.
     """
 
     of: SubspaceOf = "capability"
@@ -47,6 +47,11 @@ class Projection(Request):
     kinds: tuple[Kind, ...] = Field(default=("key", "value"), min_length=1)
     layers: tuple[int, ...] | None = None
     gains: tuple[SiteGains, ...] = Field(default=(), exclude_if=operator.not_)  # records of before have none
+
+    @field_validator("gains", mode="before")
+    @classmethod
+    def _as_text(cls, gains: Any) -> Any:
+        return parse_gains(gains) if isinstance(gains, str) else gains
 
     @field_validator("gains")
     @classmethod

@@ -55,6 +55,14 @@ class Part(Request):
         return len(next(self.recipe.seeds_of(one) for one in self.recipe.subjects if one.name == subject))
 
 
+class Slice(Request):
+    """So much of an evaluation that it can be repeated soon: its cells are cells of the whole."""
+
+    part: str
+    subjects: tuple[str, ...] = Field(min_length=1)
+    seeds: tuple[int, ...] = Field(min_length=1)
+
+
 class Study(Request):
     """A whole study.
 
@@ -63,6 +71,7 @@ class Study(Request):
         design: the document that gives the reasons.
         brings: capability files beside the plan, which its evaluations call by their names.
         primary: one family, whose p-values are corrected together; everything else is secondary.
+        slice: what `sliced` leaves of it.
     """
 
     name: str
@@ -72,6 +81,7 @@ class Study(Request):
     brings: tuple[str, ...] = ()
     parts: tuple[Part, ...] = Field(min_length=1)
     primary: tuple[Announced, ...] = Field(min_length=1)
+    slice: tuple[Slice, ...] = ()
 
     @field_validator("parts")
     @classmethod
@@ -110,6 +120,35 @@ class Study(Request):
         if found is None:
             raise InputError(f"{self.name} has no evaluation {name!r}; there are {', '.join(self.part_names)}")
         return found
+
+    def sliced(self) -> "Study":
+        """The slice of it that is repeated soon; each of its cells is asked as in the whole.
+
+        Raises:
+            InputError: it says nothing of a slice, or names what there is not.
+        """
+        if not self.slice:
+            raise InputError(f"{self.name} names no slice; carry out the whole, or single evaluations with --only")
+        parts = {one.part: _less(self.part(one.part), one) for one in self.slice}
+        kept = [
+            one
+            for one in self.primary
+            if one.part in parts and {one.subject, one.against} <= {s.name for s in parts[one.part].recipe.subjects}
+        ]
+        return self.model_copy(update={"parts": tuple(parts.values()), "primary": tuple(kept)})
+
+
+def _less(part: Part, wanted: Slice) -> Part:
+    known = {subject.name: subject for subject in part.recipe.subjects}
+    unknown = [name for name in wanted.subjects if name not in known]
+    unknown += [str(seed) for seed in wanted.seeds if seed not in part.recipe.seeds]
+    if unknown:
+        raise InputError(
+            f"slice: {part.name} has no {unknown[0]}; it has {', '.join(known)}, seeds {part.recipe.seeds}"
+        )
+    subjects = tuple(known[name] for name in wanted.subjects)
+    recipe = part.recipe.model_copy(update={"subjects": subjects, "seeds": wanted.seeds})
+    return part.model_copy(update={"recipe": recipe})
 
 
 # --- files -------------------------------------------------------------------------------------------------------
