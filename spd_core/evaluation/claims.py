@@ -95,7 +95,7 @@ def claim(
     p_adjusted: float,
     comparisons: int,
     lower_is_better: bool,
-    controls: Mapping[str, tuple[str, Difference | None]],
+    controls: Mapping[str, tuple[str, Difference | None]] | None,
     early: Difference | None = None,
     format_rates: tuple[float, float] | None = None,
     estimate: Estimate | None = None,
@@ -109,7 +109,8 @@ def claim(
         difference: subject − against.
         p_adjusted: its p after Holm over all `comparisons` that are shown together.
         lower_is_better: True for −log p in nats, False for shares of right answers.
-        controls: by name, the question it answers and subject − control; None when it was not run.
+        controls: by name, the question it answers and subject − control; None when it was not run. None for all where
+            `against` is a control itself.
         early: subject − against when each answer is cut after the first line that holds an answer.
         format_rates: share of completions an answer could be read from, of `against` and of the subject.
         estimate: the subject's own score, for `chance`: the score of guessing, of a set with options.
@@ -134,13 +135,13 @@ def claim(
         p_adjusted=p_adjusted,
         comparisons=comparisons,
         headline=headline(difference, p_adjusted, lower_is_better),
-        controls=tuple(_control(name, *asked, lower_is_better) for name, asked in controls.items()),
+        controls=tuple(_control(name, *asked, lower_is_better) for name, asked in (controls or {}).items()),
         flags=(),
         sentence="",
     )
     others = [] if unseen is None else [_unseen_flag(unseen, lower_is_better)]
     flags = (*seen, *others, *_gain_flags(made, early, format_rates), *_size_flags(made, estimate, chance))
-    return replace(made, flags=flags, sentence=_sentence(made))
+    return replace(made, flags=flags, sentence=_sentence(made, controls is not None))
 
 
 def _check(p: float, adjusted: float, comparisons: int) -> None:
@@ -191,7 +192,7 @@ def _size_flags(made: Claim, estimate: Estimate | None, chance: float | None) ->
         yield f"chance: the interval of {made.subject}, {low:.1f} to {high:.1f}%, {place} chance, {100 * chance:.1f}%"
 
 
-def _sentence(made: Claim) -> str:
+def _sentence(made: Claim, controlled: bool) -> str:
     found, lower = made.difference, made.lower_is_better
     says = {
         "helps": f"{made.subject} helps compared with {made.against}",
@@ -202,11 +203,11 @@ def _sentence(made: Claim) -> str:
     return (
         f"On {made.set_name}, {says[made.headline]}: {_effect(found.effect, lower)} (95% interval {ends}, "
         f"n = {found.n}{', lower is better' if lower else ''}), p {p_text(found.p)}, and p {p_text(made.p_adjusted)} "
-        f"after Holm over {made.comparisons} comparison{'s' * (made.comparisons != 1)}{_limits(made)}."
+        f"after Holm over {made.comparisons} comparison{'s' * (made.comparisons != 1)}{_limits(made, controlled)}."
     )
 
 
-def _limits(made: Claim) -> str:
+def _limits(made: Claim, controlled: bool) -> str:
     """What the sentence must not leave out: what could not be seen, or what else may have made the gain."""
     n, least = made.difference.n, made.minimum_detectable
     if made.headline == "helps":
@@ -217,7 +218,7 @@ def _limits(made: Claim) -> str:
         doubts = [f"it is worse than {' and '.join(failed)}"] if failed else []
         doubts += [f"it is not shown to be better than {' or '.join(undecided)}"] if undecided else []
         doubts += [f"not compared with {' or '.join(absent)}"] if absent else []
-        doubts += [] if made.controls else ["no control was run"]
+        doubts += ["no control was run"] if controlled and not made.controls else []
         return "".join(f"; {doubt}" for doubt in doubts)
     if made.headline == "hurts" or least == 0:  # zero: every item differs by the same, which no spread can limit
         return ""

@@ -211,11 +211,44 @@ def _claims(recipe: EvaluationRecipe, answered: Mapping[tuple[str, str], Answere
     p_values = [*(one.p for one in found.values()), *[1.0] * (comparisons - len(found))]
     adjusted = dict(zip(found, holm(p_values), strict=False)) if found else {}
     return {
-        key: _claim(
+        key: claim_of(
             answered[base, key[1]], answered[key], one, adjusted[key], comparisons, _controls(recipe, answered, key)
         )
         for key, one in found.items()
     }
+
+
+def claim_of(
+    base: Answered,
+    mine: Answered,
+    found: Difference,
+    adjusted: float,
+    comparisons: int,
+    controls: Mapping[str, tuple[str, Difference | None]] | None = None,
+) -> Claim:
+    """The claim of one comparison on a set, with all flags that its items give reason for.
+
+    Args:
+        found: mine − base, as `paired_difference` gives it; `adjusted` its p among so many `comparisons`.
+        controls: see `claims.claim`.
+    """
+    binary = not base.likelihood
+    return claim(
+        subject=mine.subject.title,
+        against=base.subject.title,
+        set_name=base.cells[0].title,
+        difference=found,
+        p_adjusted=adjusted,
+        comparisons=comparisons,
+        lower_is_better=not binary,
+        controls=controls,
+        early=_paired(_hashable(base.early), _hashable(mine.early), True) if binary else None,
+        format_rates=(base.share("read"), mine.share("read")) if binary else None,
+        estimate=mine.estimate,
+        chance=base.cells[0].chance if binary else None,
+        seen=[one.seen_flag for one in (mine, base) if one.seen_flag],
+        unseen=_unseen(base, mine),
+    )
 
 
 def _controls(
@@ -251,33 +284,6 @@ def _by_adapter(one: Answered) -> Subject:
     if one.subject.arm is None or len(adapters) > 1 or "" in adapters:
         return one.subject
     return one.subject.model_copy(update={"arm": None, "adapter": adapters.pop()})
-
-
-def _claim(
-    base: Answered,
-    mine: Answered,
-    found: Difference,
-    adjusted: float,
-    comparisons: int,
-    controls: Mapping[str, tuple[str, Difference | None]],
-) -> Claim:
-    binary = not base.likelihood
-    return claim(
-        subject=mine.subject.title,
-        against=base.subject.title,
-        set_name=base.cells[0].title,
-        difference=found,
-        p_adjusted=adjusted,
-        comparisons=comparisons,
-        lower_is_better=not binary,
-        controls=controls,
-        early=_paired(_hashable(base.early), _hashable(mine.early), True) if binary else None,
-        format_rates=(base.share("read"), mine.share("read")) if binary else None,
-        estimate=mine.estimate,
-        chance=base.cells[0].chance if binary else None,
-        seen=[one.seen_flag for one in (mine, base) if one.seen_flag],
-        unseen=_unseen(base, mine),
-    )
 
 
 def _unseen(base: Answered, mine: Answered) -> Difference | None:

@@ -6,9 +6,9 @@ Comparisons with the base on every set, and the controls, are each table's own c
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from spd_core.evaluation.claims import Headline, headline
-from spd_core.evaluation.statistics import Difference, holm
-from spd_core.evaluation.table import Answered, Table, paired_difference
+from spd_core.evaluation.claims import Claim
+from spd_core.evaluation.statistics import holm
+from spd_core.evaluation.table import Answered, Column, Table, claim_of, paired_difference
 from spd_core.studies.plan import Announced, Part, Study
 
 
@@ -17,19 +17,16 @@ class Outcome:
     """An announced comparison, answered or not.
 
     Attributes:
-        subject, against: what each scored; None while it is not answered.
-        difference: subject − against, item by item.
-        p_adjusted: after Holm over all that were announced; those that are not answered count as p = 1.
-        headline: what it shows after that.
+        column: the set; `subject` and `against` what each scored there; None while it is not answered.
+        claim: what it shows, after Holm over all that were announced; None likewise.
     """
 
     announced: Announced
     part: Part
+    column: Column | None = None
     subject: Answered | None = None
     against: Answered | None = None
-    difference: Difference | None = None
-    p_adjusted: float = 1.0
-    headline: Headline = "not shown"
+    claim: Claim | None = None
 
     @property
     def titles(self) -> tuple[str, str]:
@@ -39,29 +36,31 @@ class Outcome:
 
 
 def outcomes(study: Study, tables: Mapping[str, Table]) -> tuple[Outcome, ...]:
-    """All announced comparisons, in their order.
+    """All announced comparisons, in their order; in the family those that are not answered count as p = 1.
 
     Args:
         tables: of the evaluations that have been carried out, by their names.
     """
-    found = [_outcome(one, study.part(one.part), tables.get(one.part)) for one in study.primary]
-    p_values = [1.0 if one.difference is None else one.difference.p for one in found]
-    return tuple(
-        one if one.difference is None else _corrected(one, one.difference, p)
-        for one, p in zip(found, holm(p_values), strict=True)
-    )
+    pairs = [_pair(one, study.part(one.part), tables.get(one.part)) for one in study.primary]
+    found = [None if pair is None else paired_difference(pair[2], pair[1]) for pair in pairs]
+    p_values = holm([1.0 if one is None else one.p for one in found])
+    made = []
+    for one, pair, difference, p in zip(study.primary, pairs, found, p_values, strict=True):
+        part = study.part(one.part)
+        if pair is None or difference is None:
+            made.append(Outcome(one, part))
+            continue
+        column, subject, against = pair
+        made.append(
+            Outcome(one, part, column, subject, against, claim_of(against, subject, difference, p, len(study.primary)))
+        )
+    return tuple(made)
 
 
-def _outcome(announced: Announced, part: Part, table: Table | None) -> Outcome:
+def _pair(announced: Announced, part: Part, table: Table | None) -> tuple[Column, Answered, Answered] | None:
+    """The set, and what both scored on it."""
+    if table is None:
+        return None
     name = announced.set or part.in_domain
-    subject, against = (
-        None if table is None else table.answered.get((one, name)) for one in (announced.subject, announced.against)
-    )
-    if subject is None or against is None:
-        return Outcome(announced, part)
-    return Outcome(announced, part, subject, against, paired_difference(against, subject))
-
-
-def _corrected(one: Outcome, difference: Difference, p: float) -> Outcome:
-    low = one.subject is not None and one.subject.likelihood
-    return Outcome(one.announced, one.part, one.subject, one.against, difference, p, headline(difference, p, low))
+    subject, against = (table.answered.get((one, name)) for one in (announced.subject, announced.against))
+    return None if subject is None or against is None else (table.column(name), subject, against)

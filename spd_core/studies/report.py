@@ -6,7 +6,7 @@ from typing import Any
 
 from spd_core.evaluation import report
 from spd_core.evaluation.report import MARKS, shown_change, shown_interval, shown_p, shown_value
-from spd_core.evaluation.table import Answered, Table
+from spd_core.evaluation.table import Table
 from spd_core.storage import write_text
 from spd_core.studies.outcome import Outcome, outcomes
 from spd_core.studies.plan import Study
@@ -15,40 +15,53 @@ RESULTS = "results.md"
 
 
 def verdict(found: Sequence[Outcome]) -> str:
-    """What the announced comparisons show, in a sentence or two."""
-    missing = sum(one.difference is None for one in found)
-    said = [f"{one.titles[0]} {one.headline} against {one.titles[1]}" for one in found if one.headline != "not shown"]
-    shown = "; ".join(said) if said else "None of them shows a difference"
-    waiting = f" {missing} of {len(found)} are not answered yet." if missing else ""
-    return f"{shown}, after Holm over {len(found)} announced comparisons.{waiting}"
+    """What the announced comparisons show, in two sentences or three."""
+    answered = [one for one in found if one.claim is not None]
+    said = [_shows(one) for one in answered if one.claim is not None and one.claim.headline != "not shown"]
+    none = (
+        f"None of {len(answered)} announced comparisons shows a difference" if answered else "Nothing is answered yet"
+    )
+    missing = len(found) - len(answered)
+    waiting = f" {missing} of {len(found)} are not answered yet." if missing and answered else ""
+    return f"{'; '.join(said) or none}. Holm's correction is over all {len(found)} that were announced.{waiting}"
+
+
+def _shows(one: Outcome) -> str:
+    assert one.claim is not None
+    better = {"helps": "is better than", "hurts": "is worse than"}
+    change = shown_change(one.claim.difference.effect, one.claim.lower_is_better)
+    return f"{one.part.name}: {one.titles[0]} {better[one.claim.headline]} {one.titles[1]} ({change})"
 
 
 def outcome_rows(found: Sequence[Outcome]) -> list[dict[str, Any]]:
     """A row for each announced comparison, with all its digits."""
-    rows: list[dict[str, Any]] = []
-    for one in found:
-        row: dict[str, Any] = {
-            "evaluation": one.part.name,
-            "set": one.announced.set or one.part.in_domain,
-            "subject": one.announced.subject,
-            "against": one.announced.against,
-            "shows": one.headline,
-        }
-        if one.difference is not None and one.subject is not None and one.against is not None:
-            row |= {
-                "value": one.subject.estimate.value,
-                "value_against": one.against.estimate.value,
-                "effect": one.difference.effect,
-                "low": one.difference.interval.low,
-                "high": one.difference.interval.high,
-                "p": one.difference.p,
-                "p_holm": one.p_adjusted,
-                "n": one.difference.n,
-                "seeds": max(one.subject.estimate.seeds, one.against.estimate.seeds),
-                "minimum_detectable": one.difference.minimum_detectable,
-            }
-        rows.append(row)
-    return rows
+    return [_digits(one) for one in found]
+
+
+def _digits(one: Outcome) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "evaluation": one.part.name,
+        "set": one.announced.set or one.part.in_domain,
+        "subject": one.announced.subject,
+        "against": one.announced.against,
+    }
+    if one.claim is None or one.subject is None or one.against is None:
+        return row
+    found = one.claim.difference
+    return row | {
+        "shows": one.claim.headline,
+        "value": one.subject.estimate.value,
+        "value_against": one.against.estimate.value,
+        "effect": found.effect,
+        "low": found.interval.low,
+        "high": found.interval.high,
+        "p": found.p,
+        "p_holm": one.claim.p_adjusted,
+        "n": found.n,
+        "seeds": _seeds(one),
+        "minimum_detectable": found.minimum_detectable,
+        "flags": "; ".join(one.claim.flags),
+    }
 
 
 def shown_rows(found: Sequence[Outcome]) -> list[dict[str, str]]:
@@ -57,31 +70,26 @@ def shown_rows(found: Sequence[Outcome]) -> list[dict[str, str]]:
 
 
 def _shown(one: Outcome) -> dict[str, str]:
-    subject, against = one.titles
-    named = {"Evaluation": one.part.name, "Comparison": f"{subject} − {against}"}
-    if one.difference is None or one.subject is None or one.against is None:
+    named = {"Evaluation": one.part.name, "Comparison": " − ".join(one.titles)}
+    if one.claim is None or one.subject is None or one.against is None:
         return {**named, "Difference": "not answered yet"}
-    low = one.subject.likelihood
+    found, low, seeds = one.claim.difference, one.claim.lower_is_better, _seeds(one)
+    scores = (shown_value(side.estimate.value, low) for side in (one.subject, one.against))
     return {
         **named,
-        "Scores": f"{_score(one.subject)} and {_score(one.against)}",
-        "Difference": shown_change(one.difference.effect, low),
-        "95% interval": shown_interval(one.difference.interval, low, signed=True),
-        "p": shown_p(one.difference.p),
-        "p after Holm": shown_p(one.p_adjusted),
-        "n": f"{one.difference.n:,} items, {_seeds(one)}",
-        "Could have been seen": shown_change(one.difference.minimum_detectable, low).removeprefix("+"),
-        "Shows": f"{MARKS[one.headline]} {one.headline}",
+        "Scores": " and ".join(scores),
+        "Difference": shown_change(found.effect, low),
+        "95% interval": shown_interval(found.interval, low, signed=True),
+        "p": shown_p(found.p),
+        "p after Holm": shown_p(one.claim.p_adjusted),
+        "n": f"{found.n:,} items, {seeds} seed{'s' * (seeds > 1)}",
+        "Could have been seen": shown_change(found.minimum_detectable, low).removeprefix("+"),
+        "Shows": f"{MARKS[one.claim.headline]} {one.claim.headline}",
     }
 
 
-def _score(one: Answered) -> str:
-    return shown_value(one.estimate.value, one.likelihood)
-
-
-def _seeds(one: Outcome) -> str:
-    count = max(1 if side is None else side.estimate.seeds for side in (one.subject, one.against))
-    return f"{count} seed{'s' * (count > 1)}"
+def _seeds(one: Outcome) -> int:
+    return max(1 if side is None else side.estimate.seeds for side in (one.subject, one.against))
 
 
 def to_markdown(study: Study, tables: Mapping[str, Table]) -> str:

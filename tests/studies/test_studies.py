@@ -1,4 +1,4 @@
-"""A study from its plan to what it shows: what is refused beforehand, one family of tests, and what is the same again."""
+"""A study from its plan to what it shows: what is refused, one family of tests, and what is the same again."""
 
 import json
 import shutil
@@ -87,12 +87,12 @@ def test_announced_comparisons_are_one_family(study: Study, tmp_path: Path) -> N
         runs = carried(study, tmp_path, only=names)
         tables = {name: read_table(run.record.evaluation, run.folder) for name, run in runs.items()}
         found = outcomes(study, tables)
-        answered = [one for one in found if one.difference is not None]
+        answered = [one.claim for one in found if one.claim is not None]
         assert len(answered) == count + 1
         assert [one.p_adjusted for one in answered] == pytest.approx([3 * p] * len(answered))
         assert {one.headline for one in answered} == {"helps"}
+        assert "control" not in answered[1].sentence, "it is compared with one"
         assert [row["Difference"] for row in shown_rows(found)[: len(answered)]] == ["+20.0 points"] * len(answered)
-    assert [one.p_adjusted for one in found if one.difference is None] == [1]
     assert "1 of 3 are not answered yet" in verdict(found)
     assert "after Holm over 3 announced comparisons" in to_markdown(study, tables)
 
@@ -143,7 +143,7 @@ def test_recorded_runs_open_elsewhere_and_later_ones_take_their_place(
     other = study_from(changed(evaluations={**PLAN["evaluations"], "second": {"batch_size": 8}}), "small")
     again = carried(other, tmp_path, only=["second"])
     record_study(other, again, place)
-    assert set(path.name for path in (place / "runs").iterdir()) == {runs["first"].id, again["second"].id}
+    assert {path.name for path in (place / "runs").iterdir()} == {runs["first"].id, again["second"].id}
 
 
 def test_the_slice_has_cells_of_the_whole_and_they_are_compared_item_by_item(study: Study, tmp_path: Path) -> None:
