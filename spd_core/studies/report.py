@@ -18,9 +18,7 @@ def verdict(found: Sequence[Outcome]) -> str:
     """What the announced comparisons show, in two sentences or three."""
     answered = [one for one in found if one.claim is not None]
     said = [_shows(one) for one in answered if one.claim is not None and one.claim.headline != "not shown"]
-    none = (
-        f"None of {len(answered)} announced comparisons shows a difference" if answered else "Nothing is answered yet"
-    )
+    none = f"None of {len(answered)} comparisons shows a difference" if answered else "Nothing is answered yet"
     missing = len(found) - len(answered)
     waiting = f" {missing} of {len(found)} are not answered yet." if missing and answered else ""
     return f"{'; '.join(said) or none}. Holm's correction is over all {len(found)} that were announced.{waiting}"

@@ -94,7 +94,7 @@ def test_announced_comparisons_are_one_family(study: Study, tmp_path: Path) -> N
         assert "control" not in answered[1].sentence, "it is compared with one"
         assert [row["Difference"] for row in shown_rows(found)[: len(answered)]] == ["+20.0 points"] * len(answered)
     assert "1 of 3 are not answered yet" in verdict(found)
-    assert "after Holm over 3 announced comparisons" in to_markdown(study, tables)
+    assert "Holm's correction is over all 3 that were announced" in to_markdown(study, tables)
 
 
 def test_what_is_finished_is_found_and_what_was_stopped_is_gone_on_with(study: Study, tmp_path: Path) -> None:
