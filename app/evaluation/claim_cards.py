@@ -16,7 +16,7 @@ from spd_core.evaluation.contamination import seen_items
 from spd_core.evaluation.controls import role
 from spd_core.evaluation.report import MARKS, change_text, control_rule, shown_change, shown_p
 from spd_core.evaluation.table import Answered, Column, Table
-from spd_core.models.families import BUILTIN
+from spd_core.models.packaged import full_name
 from spd_core.recipes.evaluation import CONTROLS
 from spd_core.templates import render
 
@@ -146,7 +146,7 @@ def _cost(mine: Answered) -> str:
 def _origin(mine: Answered) -> Iterator[str]:
     """Provenance: model, items and subject by their fingerprints, seeds."""
     cell = mine.cells[0]
-    yield f"{cell.revision if cell.model == BUILTIN else f'{cell.model}@{cell.revision}'}, {cell.dtype}"
+    yield f"{full_name(cell.model, cell.revision)}, {cell.dtype}"
     yield f"items sha256 {cell.fingerprint[:12]}"
     yield "subject sha256 " + ", ".join(dict.fromkeys(one.about.subject[:12] for one in mine.cells))
     if cell.about.writer:

@@ -167,7 +167,7 @@ def _pick_first(before: EvaluationRecipe) -> tuple[str, str]:
         before.model,
         key=_FORM.key("model"),
         persist_state="session",
-        help="builtin, a Hugging Face id, or a local folder.",
+        help="builtin, gemma, a Hugging Face id, or a local folder.",
     )
     return (capability or "").strip() or before.capability, (model or "").strip() or "builtin"
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from streamlit.delta_generator import DeltaGenerator
 
 _RUN = {
-    "model": FieldLabel("Model", "builtin, a Hugging Face id, or a local folder."),
+    "model": FieldLabel("Model", "builtin, gemma, a Hugging Face id, or a local folder."),
     "revision": FieldLabel("Revision", "Branch, tag or commit on the hub; empty takes the newest."),
     "dtype": FieldLabel("Number format", "auto: bfloat16 where the hardware multiplies it, else float32."),
     "rounds": FieldLabel("Rounds", "Each captures, writes and trains again, from the merged model before it."),

@@ -6,7 +6,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from app.classroom import is_classroom
-from app.home import examples, importer
+from app.home import examples, importer, packaged
 from app.home.recent import recent_models, remember
 from app.jobs.job import Job
 from app.jobs.models import ModelKey, Prepared, estimate_of, fitting_batch_size, forget_preparation, free_memory
@@ -16,6 +16,7 @@ from spd_core.data.capability import Capability, Loss, Style, builtin_names
 from spd_core.data.catalog import read_named, saved_capabilities
 from spd_core.errors import InputError, SpdError
 from spd_core.glossary import meaning
+from spd_core.models.packaged import PACKAGED, SMOLLM2
 
 BUILT_IN, ELSEWHERE, RECENT = "Built-in", "Hub id or folder", "Recent"
 OWN_FILE = "your own file"
@@ -30,10 +31,10 @@ _STYLE_HELP = "**raw**: a plain question-and-answer template. **chat**: the mode
 
 
 def pick_model() -> ModelKey | None:
-    """The chosen model; None while no name is given. A class has the built-in one."""
+    """The chosen model; None while none is given, or it may not be used yet. A class has the built-in one."""
     if is_classroom():
-        caption("The built-in model")
-        return ModelKey("builtin", None, "auto")
+        packaged.origin_line(SMOLLM2)
+        return ModelKey(SMOLLM2.key, None, "auto")
     row = st.container(horizontal=True, vertical_alignment="center")
     recent = {f"{name} @ {revision}" if revision else name: (name, revision) for name, revision in recent_models()}
     source = row.segmented_control(
@@ -45,7 +46,7 @@ def pick_model() -> ModelKey | None:
         persist_state="session",
         label_visibility="collapsed",
     )
-    name: str | None = "builtin"
+    name: str | None = packaged.pick_packaged() if source == BUILT_IN else None
     revision: str | None = None
     if source == ELSEWHERE:
         name = st.text_input(
@@ -77,7 +78,7 @@ def pick_model() -> ModelKey | None:
 def wait_for(job: Job[Prepared, None], key: ModelKey) -> Prepared | None:
     """What is known of the model, or its progress (ticking) or its error."""
     if job.result is not None:
-        if key.name != "builtin":
+        if key.name not in PACKAGED:
             remember(key.name, key.revision)
         return job.result
     if job.error:

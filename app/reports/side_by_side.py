@@ -21,7 +21,7 @@ from spd_core.evaluation.repeats import Repeat
 from spd_core.generation import report
 from spd_core.generation.comparison import Comparison, LaneText
 from spd_core.generation.verdict import comparison_verdict
-from spd_core.models.families import BUILTIN
+from spd_core.models.packaged import full_name
 
 _STRIPS = 4
 """Lanes whose tokens are drawn in colours."""
@@ -168,7 +168,7 @@ def _repeat(repeat: Repeat) -> Iterator[Block]:
 
 def writing_facts(result: Comparison) -> Iterator[tuple[str, str]]:
     """Where the texts come from."""
-    model = result.revision if result.model == BUILTIN else f"{result.model}@{result.revision}"
+    model = full_name(result.model, result.revision)
     yield "Texts", f"{result.id}, written {result.created.replace('T', ' ')} with the capture {result.analysis}"
     yield "Model of the texts", f"{model}, {result.dtype} on {result.device}"
     yield "Capability of the texts", f"{result.capability}, {result.loss} loss, sha256 {result.fingerprint}"

@@ -9,6 +9,7 @@ import streamlit as st
 from app.ui import links, session
 from app.ui.widgets import caption, duration, escaped, failure
 from spd_core.errors import InputError
+from spd_core.models.packaged import PACKAGED
 from spd_core.recipes.distill import Recipe
 from spd_core.recipes.evaluation import EvaluationRecipe
 from spd_core.runs import states
@@ -128,7 +129,7 @@ def run_header(run: Run, status: Status, parts: str) -> None:
     record, recipe = run.record, run.record.recipe
     badge = _RECORDED_BADGE if run.recorded else _BADGES[status.state]
     st.markdown(f"#### {escaped(shown(record.title or recipe.capability))} {badge}")
-    model = "the built-in model" if recipe.model == "builtin" else recipe.model
+    model = PACKAGED[recipe.model].in_words if recipe.model in PACKAGED else recipe.model
     where = "" if record.launcher == "local" else f" · launched with {record.launcher}"
     said = f"{parts} · {model} · created {record.created.replace('T', ' ')}{where}"
     said += f" · {status.reason}" if status.state == "stopped" and status.reason else ""

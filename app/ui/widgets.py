@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import streamlit as st
 
 from app.ui import session
+from spd_core.models.packaged import full_name
 from spd_core.storage import home_at, spd_home
 from spd_core.text import shown
 
@@ -68,7 +69,7 @@ def ranges(numbers: list[int]) -> str:
 
 def model_name(record: "Provenance") -> str:
     """model@revision; the built-in model's revision carries its name."""
-    return record.revision if record.model == "builtin" else f"{record.model}@{record.revision}"
+    return full_name(record.model, record.revision)
 
 
 def provenance(analysis: "Analysis", *more: str) -> None:

@@ -19,7 +19,7 @@ def harness(
     include_path: Annotated[
         Path | None, typer.Option(help="folder of tasks of your own (YAML); Python that they name is run")
     ] = None,
-    model: Annotated[str, typer.Option(help="builtin, a Hugging Face id, or a local folder")] = "builtin",
+    model: Annotated[str, typer.Option(help="builtin, gemma, a Hugging Face id, or a local folder")] = "builtin",
     revision: Annotated[str | None, typer.Option(help="branch, tag or commit of a Hugging Face id")] = None,
     subspace: Annotated[str | None, typer.Option(help="a capture, folder or name: project into its subspace")] = None,
     rank: Annotated[str | None, typer.Option(help="half | energy:x | an integer; else as it was captured")] = None,

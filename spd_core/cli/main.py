@@ -20,6 +20,7 @@ from spd_core.cli import study as study_command
 from spd_core.cli import table as table_command
 from spd_core.cli.console import INTERRUPTED, Json, bars, print_result
 from spd_core.cli.lanes import open_lanes
+from spd_core.cli.models import models_command
 from spd_core.data.capability import Loss, Style
 from spd_core.errors import InputError, SpdError, StorageError
 from spd_core.progress import Progress, Tell, silent
@@ -36,7 +37,7 @@ app = typer.Typer(
 )
 
 
-ModelOption = Annotated[str, typer.Option(help="builtin, a Hugging Face id, or a local folder")]
+ModelOption = Annotated[str, typer.Option(help="builtin, gemma, a Hugging Face id, or a local folder")]
 Revision = Annotated[str | None, typer.Option(help="branch, tag or commit of a Hugging Face id")]
 DtypeOption = Annotated[Dtype, typer.Option(help="auto: bfloat16 where the device has it natively, else float32")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace an --out that is already there")]
@@ -46,23 +47,6 @@ Gains = Annotated[
     str | None,
     typer.Option(help="of the lane mixed: 29v_1x0_3x2 is layer 29 values, direction 1 times 0, direction 3 times 2"),
 ]
-
-
-@app.command()
-def models(as_json: Json = False) -> None:
-    """List the built-in model, the supported families and the capabilities."""
-    from spd_core.data import capability, public
-    from spd_core.models import builtin, families
-
-    result = {
-        "builtin": builtin.NAME,
-        "builtin_folder": str(builtin.builtin_folder()),
-        "builtin_ready": builtin.is_intact(builtin.builtin_folder()),
-        "families": sorted((*families.SEPARATE, *families.FUSED)),
-        "capabilities": capability.builtin_names(),
-        "data_sets": sorted(public.PUBLIC_SETS),
-    }
-    print_result(result, as_json)
 
 
 @app.command("capture")
@@ -262,6 +246,7 @@ def demo(
     print_result({"out": str(out), **written}, as_json)
 
 
+app.command("models")(models_command)
 app.command("contrast")(contrast.contrast_command)
 app.command("notes")(notes.notes_command)
 app.command()(runs.distill)

@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 
 from spd_core.generation.comparison import Comparison, LaneText
 from spd_core.generation.differences import Piece, degeneration, first_divergence, word_diff
-from spd_core.models.families import BUILTIN
+from spd_core.models.packaged import full_name
 from spd_core.recipes.gains import gains_in_words
 from spd_core.recipes.lanes import LaneSpec, Sampling
 from spd_core.templates import render
@@ -66,12 +66,8 @@ def _tuned(lane: LaneText) -> str:
     run, _, arm = lane.adapter.ref.partition("/")
     return (
         f"the model fine-tuned on its own text, {lane.adapter.name} (arm {arm} of run {run}, adapter "
-        f"{lane.adapter.fingerprint[:12]} on {_model(lane.adapter.base, lane.adapter.revision)})"
+        f"{lane.adapter.fingerprint[:12]} on {full_name(lane.adapter.base, lane.adapter.revision)})"
     )
-
-
-def _model(name: str, revision: str) -> str:
-    return revision if name == BUILTIN else f"{name}@{revision}"
 
 
 def _layers(lane: LaneText) -> str:
@@ -123,7 +119,7 @@ def divergence_sentence(lane: LaneText, comparison: Comparison) -> str:
 def origin_line(comparison: Comparison) -> str:
     """What made a comparison, in one line."""
     facts = (
-        f"{_model(comparison.model, comparison.revision)}, {comparison.dtype} on {comparison.device}",
+        f"{full_name(comparison.model, comparison.revision)}, {comparison.dtype} on {comparison.device}",
         f"{comparison.capability} ({comparison.fingerprint[:12]}), {comparison.loss} loss",
         f"capture {comparison.analysis}",
         sampling_line(comparison.sampling),

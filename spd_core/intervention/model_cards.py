@@ -7,9 +7,8 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from spd_core.models import builtin
-from spd_core.models.families import BUILTIN
 from spd_core.models.identity import on_the_hub, public_name
+from spd_core.models.packaged import PACKAGED
 from spd_core.recipes.distill import ARMS
 from spd_core.templates import FOLDER
 from spd_core.text import plain_markdown, shown
@@ -59,8 +58,8 @@ def readme_of_checkpoint(base: str, revision: str, dtype: str, did: str, facts: 
 
 
 def _licence(base: str) -> dict[str, str]:
-    """The built-in model's, which what is made of it keeps; of others it is not known here."""
-    return {"license": "apache-2.0"} if base == BUILTIN else {}
+    """A packaged model's, which what is made of it keeps; of others it is not known here."""
+    return {"license": PACKAGED[base].licence} if base in PACKAGED else {}
 
 
 def _filled(template: str, data: Mapping[str, Any], facts: Mapping[str, str], **values: Any) -> str:
@@ -79,8 +78,8 @@ def _filled(template: str, data: Mapping[str, Any], facts: Mapping[str, str], **
 def base_in_words(base: str, revision: str, dtype: str) -> str:
     """The base as anybody can find it: a hub id with its commit, or a folder's name with the hash of what it holds."""
     hub, commit = on_the_hub(base, revision)
-    if base == BUILTIN and hub:
-        return f"{hub}, unpacked from the GGUF with sha256 {builtin.GGUF_SHA256}, {dtype}"
+    if base in PACKAGED and hub:
+        return f"{hub}, unpacked from the GGUF with sha256 {PACKAGED[base].sha256}, {dtype}"
     return f"{public_name(base, revision)}, revision {commit or revision}, {dtype}"
 
 

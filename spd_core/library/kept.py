@@ -27,8 +27,7 @@ from spd_core.generation.comparison import (
 )
 from spd_core.intervention.cards import CARD, read_card
 from spd_core.library.things import Ref, Thing, ThingKind, capture_ref
-from spd_core.models import builtin
-from spd_core.models.families import BUILTIN
+from spd_core.models.packaged import PACKAGED
 from spd_core.recipes.distill import Recipe
 from spd_core.recipes.evaluation import EvaluationRecipe
 from spd_core.records import read_record
@@ -113,8 +112,8 @@ def model_of(record: Provenance) -> str:
 
 
 def _model(name: str, revision: str | None) -> str:
-    if name == BUILTIN:
-        return revision if revision and "@" in revision else f"{builtin.NAME}@{builtin.GGUF_SHA256[:12]}"
+    if name in PACKAGED:
+        return revision if revision and "@" in revision else PACKAGED[name].revision
     return f"{Path(name).name if name.startswith(('/', '~', '.')) else name}@{revision or 'newest'}"
 
 

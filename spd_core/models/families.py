@@ -3,6 +3,7 @@
 Refuses what it cannot read exactly, by name and with the reason.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -130,6 +131,10 @@ def card_of(config: Any, name: str) -> ModelCard:
 
 def _positions(text: Any) -> str:
     rope = getattr(text, "rope_parameters", None) or {}
+    if all(isinstance(part, Mapping) for part in rope.values()) and rope:  # each type of layer has a base of its own
+        kinds = {kind.removesuffix("_attention"): part.get("rope_theta") for kind, part in rope.items()}
+        told = " · ".join(f"{base:,.0f} ({kind} layers)" for kind, base in kinds.items() if base)
+        return f"RoPE, base {told}" if told else "RoPE"
     base = rope.get("rope_theta") or getattr(text, "rope_theta", None)
     return f"RoPE, base {base:,.0f}" if base else "RoPE" if rope else "learned, added to the input"
 

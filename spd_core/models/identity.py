@@ -1,6 +1,6 @@
 """Which model it is: one hash of what a folder holds, for captures, adapters, records of answers and checkpoints.
 
-The built-in model is known by the checksum of its GGUF, a hub's by its commit.
+Packaged models are known by the checksum of their GGUF, a hub's by its commit.
 """
 
 import hashlib
@@ -8,9 +8,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from spd_core.models import builtin
-from spd_core.models.families import BUILTIN
 from spd_core.models.hashes import file_hash
+from spd_core.models.packaged import PACKAGED
 
 EXPORTED = "spd_export.json"
 """In a checkpoint that SPD Lab has written: what went into its weights."""
@@ -24,24 +23,24 @@ def revision_of(name: str, source: str, model: Any) -> str:
     Args:
         name: as the user has it; `source` is where it was loaded from (see `loading.resolve`).
     """
-    if name == BUILTIN:
-        return f"{builtin.NAME}@{builtin.GGUF_SHA256[:12]}"
+    if name in PACKAGED:
+        return PACKAGED[name].revision
     if Path(source).is_dir():
         return f"content:{content_hash(Path(source))[:16]}"
     return str(getattr(model.config, "_commit_hash", None) or "unknown")
 
 
 def pinned(name: str, revision: str) -> str | None:
-    """What `loading.load` takes to get this revision again: a hub's commit; None for folders and the built-in model."""
-    return None if name == BUILTIN or ":" in revision or revision == "unknown" else revision
+    """What `loading.load` takes to get this revision again: a hub's commit; None for folders and packaged models."""
+    return None if name in PACKAGED or ":" in revision or revision == "unknown" else revision
 
 
 def on_the_hub(name: str, revision: str) -> tuple[str, str | None]:
     """Under which hub id and commit others find a model; an empty id where they do not: a folder, or a merged model."""
     if "+" in revision:
         return "", None
-    if name == BUILTIN:
-        return builtin.HUB, None
+    if name in PACKAGED:
+        return PACKAGED[name].hub, None
     if ":" in revision or not _HUB_ID.fullmatch(name):
         return "", None
     return name, pinned(name, revision)
@@ -49,7 +48,7 @@ def on_the_hub(name: str, revision: str) -> tuple[str, str | None]:
 
 def public_name(name: str, revision: str) -> str:
     """What others call a model: as `loading.load` takes it, but of a folder the name alone, not where it lies here."""
-    return name if name == BUILTIN or on_the_hub(name, revision)[0] else Path(name).name
+    return name if name in PACKAGED or on_the_hub(name, revision)[0] else Path(name).name
 
 
 def same_revision(recorded: str, name: str, revision: str, made_on: str = "") -> bool:

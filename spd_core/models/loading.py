@@ -24,8 +24,9 @@ from spd_core.models.device import (
     refuse_beyond,
     refuse_offloaded,
 )
-from spd_core.models.families import BUILTIN, ModelCard, Site, card_of, check_family, list_sites, parse_layers
+from spd_core.models.families import ModelCard, Site, card_of, check_family, list_sites, parse_layers
 from spd_core.models.identity import revision_of
+from spd_core.models.packaged import PACKAGED
 from spd_core.progress import Progress, Tell, silent
 
 
@@ -34,7 +35,7 @@ class LanguageModel:
     """A causal language model in evaluation mode with frozen weights, its tokenizer and its sites.
 
     Attributes:
-        name: what the user asked for: `builtin`, a hub id, or a folder.
+        name: what the user asked for: `builtin`, `gemma`, a hub id, or a folder.
         revision: commit hash (hub), or what `identity.revision_of` says of the others.
         sites: all key and value sites, by layer, key before value.
         lock: held for every forward pass; users of one model take turns.
@@ -69,13 +70,13 @@ class LanguageModel:
 
 
 def resolve(name: str, tell: Tell = silent) -> str:
-    """Where to load from: the built-in model's folder, a local folder that exists, else the name as a hub id.
+    """Where to load from: a packaged model's folder, a local folder that exists, else the name as a hub id.
 
     Raises:
         ModelError: the name looks like a path and nothing is there.
     """
-    if name == BUILTIN:
-        return str(builtin.builtin_model(tell))
+    if name in PACKAGED:
+        return str(builtin.builtin_model(tell, name))
     if Path(name).expanduser().exists():
         return str(Path(name).expanduser())
     if name.startswith((".", "/", "~")) or name.count("/") > 1:

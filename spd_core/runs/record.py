@@ -8,7 +8,7 @@ from pydantic import Discriminator, Tag
 from spd_core.data.capability import builtin_names
 from spd_core.data.public import PUBLIC_SETS
 from spd_core.errors import CaptureError, InputError, ModelError, TrainingError
-from spd_core.models.families import BUILTIN
+from spd_core.models.packaged import PACKAGED
 from spd_core.recipes.distill import Recipe
 from spd_core.recipes.evaluation import EvaluationRecipe
 from spd_core.records import Record
@@ -116,7 +116,7 @@ def _anchored(settings: Any) -> Any:
     for name in ("capability", "model", "data", "capture", "teacher"):
         said = whole.get(name)
         path = os.path.expanduser(said) if isinstance(said, str) else ""
-        if path and path not in (*PUBLIC_SETS, *builtin_names(), BUILTIN) and os.path.exists(path):
+        if path and path not in (*PUBLIC_SETS, *builtin_names(), *PACKAGED) and os.path.exists(path):
             whole[name] = os.path.abspath(path)
     if whole.get("without"):  # capabilities
         whole["without"] = [_anchored({"capability": one})["capability"] for one in whole["without"]]

@@ -229,7 +229,7 @@ def test_damage_is_found(tmp_path: Path, name: str, content: bytes | None) -> No
 
 
 def test_an_intact_model_is_not_converted_again(empty_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(builtin, "_gguf_path", lambda: pytest.fail("looked for the GGUF"))
+    monkeypatch.setattr(builtin, "_packed_files", lambda _: pytest.fail("looked for the GGUF"))
     write_small(builtin.builtin_folder())
     assert builtin.builtin_model() == builtin.builtin_folder()
 
@@ -237,12 +237,12 @@ def test_an_intact_model_is_not_converted_again(empty_home: Path, monkeypatch: p
 def test_two_that_ask_at_once_convert_once(empty_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     conversions: list[Path] = []
 
-    def convert(_gguf: Path, folder: Path, _progress: Any) -> None:
+    def convert(_model: Any, _files: Any, folder: Path, _progress: Any) -> None:
         conversions.append(folder)
         time.sleep(0.2)
         write_small(folder)
 
-    monkeypatch.setattr(builtin, "_gguf_path", lambda: Path("model.gguf"))
+    monkeypatch.setattr(builtin, "_packed_files", lambda _: [Path("model.gguf")])
     monkeypatch.setattr(builtin, "_convert", convert)
     threads = [threading.Thread(target=builtin.builtin_model) for _ in range(2)]
     for thread in threads:

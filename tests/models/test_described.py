@@ -90,7 +90,7 @@ def test_whether_a_folder_has_a_chat_template(saved: Callable[[str], Path]) -> N
     [
         ("/nowhere/model", "no model folder at /nowhere/model; check the path"),
         ("a/b/c", "no model folder at a/b/c"),
-        ("buitlin", "no model 'buitlin': it is neither builtin, nor a folder, nor in the cache"),
+        ("buitlin", "no model 'buitlin': it is neither builtin, gemma, nor a folder, nor in the cache"),
         ("org/two words", "'org/two words' is no hub id; write ORG/MODEL"),
     ],
 )
