@@ -3,7 +3,7 @@
 import streamlit as st
 
 from app.ui import session
-from app.ui.widgets import caption, escaped, failure
+from app.ui.widgets import caption, failure
 from spd_core.errors import SpdError
 from spd_core.models.packaged import PACKAGED, PackagedModel
 from spd_core.models.terms import accept_terms, are_accepted, is_installed, terms_of
@@ -34,8 +34,8 @@ def origin_line(model: PackagedModel) -> None:
     """Who made a model, its licence and where it comes from, in one line."""
     licence = f"[{model.licence_name}]({model.terms_at})" if model.terms_at else model.licence_name
     caption(
-        f"By {model.maker}, licence: {licence}, [model card]({model.origin}). Its weights were packed as {model.packed} "
-        "and are unpacked to float32."
+        f"By {model.maker}, licence: {licence}, [model card]({model.origin}). Its weights were packed as "
+        f"{model.packed} and are unpacked to float32."
     )
 
 

@@ -73,8 +73,8 @@ def describe_model(name: str, revision: str | None = None, *, ask: bool = False)
         return _in_folder(cached, name, ask)
     if "/" not in name:
         raise ModelError(
-            f"no model {name!r}: it is neither {', '.join(PACKAGED)}, nor a folder, nor in the cache of the hub; write a hub id as "
-            "ORG/MODEL, or the path of a folder"
+            f"no model {name!r}: it is neither {', '.join(PACKAGED)}, nor a folder, nor in the cache of the hub; write "
+            "a hub id as ORG/MODEL, or the path of a folder"
         )
     if ask:
         _ask_hub(name, revision)

@@ -136,7 +136,7 @@ def test_a_plain_paragraph_is_likely_to_it(gemma_lm: Any) -> None:
             return float(gemma_lm.model(input_ids=ids, labels=ids).loss.exp())
 
     text = PARAGRAPH.strip()
-    assert 20 * perplexity(text) < perplexity(" ".join(reversed(text.split())))
+    assert 10 * perplexity(text) < perplexity(" ".join(reversed(text.split())))
 
 
 def test_what_is_said_before_it_is_unpacked_is_what_it_is(
