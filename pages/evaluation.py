@@ -4,7 +4,7 @@ import streamlit as st
 
 from app.classroom import not_here
 from app.evaluation import all_evaluations, cost, form, run
-from app.reports.buttons import evaluation_report
+from app.reports.buttons import evaluation_report, study_report_button
 from app.runs.all_runs import all_runs_panel
 from app.runs.page import RunPage, say_trouble
 from app.ui import session
@@ -25,6 +25,7 @@ PAGE = RunPage(
     file_key=session.EVALUATION_FILE,
     command="table",
     recipe_type=EvaluationRecipe,
+    more=("Studies",),
 )
 
 
@@ -67,6 +68,10 @@ if part == PAGE.every:
 elif part == PAGE.one and name:
     run.panel(name, lambda: PAGE.turn_to(PAGE.new))
     evaluation_report(name)
+elif part in PAGE.more:
+    from app.evaluation import studies  # here, as results are: it imports scipy
+
+    studies.panel(PAGE.open_run, study_report_button)
 elif refused := not_here("no evaluations are started; recorded ones are under All evaluations"):
     st.info(refused)
 else:

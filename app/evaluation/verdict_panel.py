@@ -10,7 +10,7 @@ from app.ui.set_panels import set_title
 from app.ui.verdict import draw_verdict
 from app.ui.widgets import caption, counted, escaped
 from spd_core.errors import SpdError
-from spd_core.evaluation.claims import Headline
+from spd_core.evaluation.claims import strongest
 from spd_core.evaluation.contamination import seen_items
 from spd_core.evaluation.damaged import answer_again
 from spd_core.evaluation.report import MARKS
@@ -24,15 +24,9 @@ if TYPE_CHECKING:
 
 def verdict_panel(table: Table) -> None:
     """The verdict, its first sentence large; with how many items subjects had seen before."""
-    kind = strongest(table)
+    kind = strongest(table.claims.values())
     said = verdict(table.claims.values(), table.comparisons - len(table.claims))
     draw_verdict(said, kind=kind.replace(" ", "-"), mark=MARKS[kind], warnings=list(seen_lines(table)))
-
-
-def strongest(table: Table) -> Headline:
-    """What colours the verdict: a gain before a loss, and `not shown` where there is neither."""
-    kinds = {claim.headline for claim in table.claims.values()}
-    return "helps" if "helps" in kinds else "hurts" if "hurts" in kinds else "not shown"
 
 
 def seen_lines(table: Table) -> Iterator[str]:

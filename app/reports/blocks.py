@@ -49,6 +49,12 @@ class ReportTable:
         return [_look([row[at] for row in self.rows]) for at in range(len(self.names))]
 
 
+def text_table(caption: str, rows: Sequence[Mapping[str, str]], *, folded: bool = False) -> ReportTable:
+    """Rows of texts as a table, with the columns of all of them."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    return ReportTable(caption, names, [[row.get(name, "") for name in names] for row in rows], folded)
+
+
 _NUMBER = re.compile(r"[−+–-]?\d[\d,.]*([eE][−+-]?\d+)?\s?[%°×]?|–|")
 
 

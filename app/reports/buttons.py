@@ -1,6 +1,6 @@
 """The buttons that make a report of what a page shows, when they are pressed: opening a page makes none."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, cast
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from spd_core.evaluation.table import Table
     from spd_core.generation.comparison import Comparison
     from spd_core.runs.folder import Run
+    from spd_core.studies.shelf import KnownStudy
     from spd_core.subspace.analysis import Analysis
 
 LABEL, STUDY = "Report (HTML)", "Whole study (HTML)"
@@ -109,6 +110,18 @@ def _evaluation(run: "Run", table: "Table") -> bytes:
     facts, replays = list(evaluation_facts(table, record)), list(evaluation_replays(record))
     subtitle = f"{run.id}, {table.done} of {table.planned} cells"
     return report_html(Report(title, subtitle, [evaluation_section(table)], facts, replays))
+
+
+def study_report_button(one: "KnownStudy", tables: "Mapping[str, Table]") -> None:
+    """A button for a study, as far as it is carried out."""
+
+    def make() -> bytes:
+        from app.reports.page import report_html
+        from app.reports.replication import replication_report
+
+        return report_html(replication_report(one, tables))
+
+    download(LABEL, make, f"{one.study.name}.html", help=_HELP)
 
 
 def training_report(name: str) -> None:

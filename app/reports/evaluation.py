@@ -5,13 +5,14 @@ import shlex
 from collections.abc import Iterator
 
 from app.evaluation import answer_charts, claim_cards, heat_map, score_charts
-from app.evaluation.verdict_panel import seen_lines, strongest
-from app.reports.blocks import Block, Replay, ReportClaims, ReportFigure, ReportNote, ReportSection, ReportTable
+from app.evaluation.verdict_panel import seen_lines
+from app.reports.blocks import Block, Replay, ReportClaims, ReportFigure, ReportNote, ReportSection, text_table
 from app.runs.form import settings_file
 from app.ui import difference_charts
 from app.ui.set_panels import answered_sets, compared_sets, set_title
 from app.ui.widgets import counted, duration
 from spd_core.evaluation import report
+from spd_core.evaluation.claims import strongest
 from spd_core.evaluation.report import MARKS
 from spd_core.evaluation.table import Column, Table
 from spd_core.evaluation.verdict import verdict
@@ -24,7 +25,7 @@ def evaluation_section(table: Table) -> ReportSection:
     """Differences with intervals, scores, the map, a card for each comparison, answers, and all numbers as tables."""
     if not table.answered:
         return ReportSection("Evaluation", _QUESTION, "No cell of this evaluation is filled yet.", [])
-    kind = strongest(table)
+    kind = strongest(table.claims.values())
     return ReportSection(
         "Evaluation",
         _QUESTION,
@@ -55,7 +56,7 @@ def _claims(table: Table) -> Iterator[Block]:
     for column in compared_sets(table):
         yield ReportClaims(set_title(column), list(claim_cards.claims_of(table, column)))
     rows = difference_charts.differences_table(table)
-    yield _table("All differences to the base.", rows, folded=True)
+    yield text_table("All differences to the base.", rows, folded=True)
 
 
 def _scores(table: Table) -> Iterator[Block]:
@@ -66,7 +67,7 @@ def _scores(table: Table) -> Iterator[Block]:
         score_charts.scores_alt(table),
         "scores",
     )
-    yield _table("All subjects on all sets.", report.grid(table))
+    yield text_table("All subjects on all sets.", report.grid(table))
     yield from (ReportNote(line) for line in report.notes(table))
 
 
@@ -75,7 +76,7 @@ def _answers(table: Table) -> Iterator[Block]:
         if not column.likelihood:
             yield _answer_bars(table, column)
     if rows := report.diagnostics(table):
-        yield _table("Length, stopping and format of all answers.", rows, folded=True)
+        yield text_table("Length, stopping and format of all answers.", rows, folded=True)
 
 
 def _answer_bars(table: Table, column: Column) -> ReportFigure:
@@ -86,11 +87,6 @@ def _answer_bars(table: Table, column: Column) -> ReportFigure:
         answer_charts.answer_bars_alt(table, column),
         f"answers-{column.name}",
     )
-
-
-def _table(caption: str, rows: list[dict[str, str]], *, folded: bool = False) -> ReportTable:
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    return ReportTable(caption, names, [[row.get(name, "") for name in names] for row in rows], folded)
 
 
 # --- what made it --------------------------------------------------------------------------------------------

@@ -2,10 +2,10 @@
 
 import json
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from app.fine_tune import charts, drift_chart, schedule_charts
-from app.reports.blocks import Block, Replay, ReportFigure, ReportSection, ReportTable
+from app.reports.blocks import Block, Replay, ReportFigure, ReportSection, text_table
 from app.runs.form import settings_file
 from app.ui.widgets import duration
 from spd_core.evaluation.training_verdict import training_verdict
@@ -49,8 +49,8 @@ def _curves(view: RunView) -> Iterator[Block]:
             "right-answers",
         )
     finals = [{name: text for name, text in row.items() if name != "Run"} for row in charts.finals_table({"": view})]
-    yield _table("The last losses of every arm, in nats per token.", finals)
-    yield _table("Losses of every step, in nats per token.", charts.losses_table(shown), folded=True)
+    yield text_table("The last losses of every arm, in nats per token.", finals)
+    yield text_table("Losses of every step, in nats per token.", charts.losses_table(shown), folded=True)
 
 
 def _drift(view: RunView) -> Iterator[Block]:
@@ -63,12 +63,7 @@ def _drift(view: RunView) -> Iterator[Block]:
         drift_chart.drift_alt(view.drifts),
         "drift",
     )
-    yield _table("Overlap with the untouched model's subspace.", drift_chart.drift_table(view.drifts), folded=True)
-
-
-def _table(caption: str, rows: Sequence[dict[str, str]], *, folded: bool = False) -> ReportTable:
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    return ReportTable(caption, names, [[row.get(name, "") for name in names] for row in rows], folded)
+    yield text_table("Overlap with the untouched model's subspace.", drift_chart.drift_table(view.drifts), folded=True)
 
 
 # --- what made it --------------------------------------------------------------------------------------------

@@ -34,6 +34,7 @@ class RunPage:
         settings: what settings in a file are called, `file_name` is that file, and `file_key` the uploader's key.
         command: of the shell, that starts the same.
         recipe_type: of its runs.
+        more: parts of one page alone, after the others.
     """
 
     new: str
@@ -47,6 +48,7 @@ class RunPage:
     file_key: str
     command: str
     recipe_type: type[Recipe] | type[EvaluationRecipe]
+    more: tuple[str, ...] = ()
 
     def turn_to(self, part: str) -> None:
         """Show another part of the page; for callbacks."""
@@ -84,7 +86,7 @@ class RunPage:
         """The part that is to be drawn, and the name of the run that is shown; empty for none."""
         session.take_turn(self.part_key)
         name = self._name()
-        parts = (self.new, *((self.one,) if name else ()), self.every)
+        parts = (self.new, *((self.one,) if name else ()), self.every, *self.more)
         if st.session_state.get(self.part_key) not in (None, *parts):
             st.session_state[self.part_key] = self.new
         part = st.segmented_control(

@@ -1,7 +1,8 @@
 """Differences of subjects to the base with their intervals, a panel a set. Pure: no Streamlit."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from app.ui.figures import INK, KEY, MUTED, VALUE, Drawing, build_figure, plotly_text
@@ -35,6 +36,21 @@ LEAST_POINTS, LEAST_NATS = 0.10, 0.02
 """Differences, as a share and in nats, that a scale reaches at least: noise must not look like an effect."""
 
 
+@dataclass(frozen=True)
+class DifferenceGroup:
+    """Differences that share a panel.
+
+    Attributes:
+        title: two lines, the second how many items there are.
+        rows: what each row is called, and its difference.
+        column: the set.
+    """
+
+    title: str
+    rows: Sequence[tuple[str, Claim]]
+    column: Column
+
+
 def _claims(table: Table, column: Column) -> list[tuple[str, Claim]]:
     names = [subject.name for subject in table.recipe.subjects]
     return [(name, table.claims[name, column.name]) for name in names if (name, column.name) in table.claims]
@@ -43,28 +59,43 @@ def _claims(table: Table, column: Column) -> list[tuple[str, Claim]]:
 def differences(table: Table, dark: bool, only: str | None = None) -> "go.Figure":
     """Subject − base with its 95% interval, a panel a set, a line at zero; the mark says what it shows.
 
-    The axis of likelihoods runs backwards, so that better is on the right everywhere.
-
     Args:
         only: the one set that is drawn; all where it is None.
     """
+    groups = []
+    for column in compared_sets(table):
+        if only in (None, column.name):
+            claims = [claim for _, claim in _claims(table, column)]
+            title = f"{set_title(column)}\nn = {claims[0].difference.n}"
+            groups.append(DifferenceGroup(title, [(one.subject, one) for one in claims], column))
+    return difference_panels(groups, "difference to base", dark, table.claims.values())
+
+
+def difference_panels(
+    groups: Sequence[DifferenceGroup], measure: str, dark: bool, scaled_by: Collection[Claim] = ()
+) -> "go.Figure":
+    """Differences with their 95% intervals, a panel a group, a line at zero; the mark says what each shows.
+
+    The axis of likelihoods runs backwards, so that better is on the right everywhere.
+
+    Args:
+        measure: what the axis measures.
+        scaled_by: the differences that scales reach to; those that are drawn where there are none.
+    """
     panels, data = [], []
-    for at, column in enumerate(column for column in compared_sets(table) if only in (None, column.name)):
-        claims = _claims(table, column)
-        n = claims[0][1].difference.n
-        panels.append(
-            (f"{set_title(column)}\nn = {n}", [one.subject for _, one in claims], _change_axis(table, column))
-        )
-        data.append(upright_line(at, 0, len(claims), {"color": INK[dark], "width": 1.5}))
-        data += list(_change_traces(column, at, claims, dark))
-    kinds = {_look(one) for one in table.claims.values()}
+    every = list(scaled_by) or [one for group in groups for _, one in group.rows]
+    for at, group in enumerate(groups):
+        panels.append((group.title, [name for name, _ in group.rows], _change_axis(every, group.column, measure)))
+        data.append(upright_line(at, 0, len(group.rows), {"color": INK[dark], "width": 1.5}))
+        data += list(_change_traces(group, at, dark))
+    kinds = {_look(one) for one in every}
     return build_figure(named_once(data), stacked_panels(panels, legend=len(kinds) > 1), dark=dark)
 
 
-def _change_axis(table: Table, column: Column) -> Drawing:
+def _change_axis(every: Sequence[Claim], column: Column, measure: str) -> Drawing:
     """Zero in the middle, the same for all sets in points and all in nats, and never so narrow that noise looks big."""
     unit, least = (1, LEAST_NATS) if column.likelihood else (100, 100 * LEAST_POINTS)
-    claims = [one for one in table.claims.values() if one.lower_is_better == column.likelihood]
+    claims = [one for one in every if one.lower_is_better == column.likelihood]
     ends = [
         abs(unit * end)
         for one in claims
@@ -73,16 +104,16 @@ def _change_axis(table: Table, column: Column) -> Drawing:
     far = 1.08 * max([least, *(end for end in ends if math.isfinite(end))])
     unit_text = "nats per token" if column.likelihood else "percentage points"
     return {
-        "title": {"text": f"difference to base, better →<br>({unit_text})"},
+        "title": {"text": f"{measure}, better →<br>({unit_text})"},
         "range": [far, -far] if column.likelihood else [-far, far],
     }
 
 
-def _change_traces(column: Column, at: int, claims: Sequence[tuple[str, Claim]], dark: bool) -> Iterator[Drawing]:
-    unit = 1 if column.likelihood else 100
+def _change_traces(group: DifferenceGroup, at: int, dark: bool) -> Iterator[Drawing]:
+    column, unit = group.column, 1 if group.column.likelihood else 100
     looks = {**LOOKS, COULD_BE_LUCK: (MUTED, "circle-open")}
     for rank, (word, (colours, symbol)) in enumerate(looks.items()):
-        mine = [(row, one) for row, (_, one) in enumerate(claims) if _look(one) == word]
+        mine = [(row, one) for row, (_, one) in enumerate(group.rows) if _look(one) == word]
         if not mine:
             continue
         differences = [one.difference for _, one in mine]
@@ -114,7 +145,7 @@ def claim_hover(one: Claim, column: Column) -> str:
         else (f"<br>could have been seen: {shown_change(found.minimum_detectable, low).removeprefix('+')} or more")
     )
     return (
-        f"<b>{plotly_text(one.subject)}</b>, {plotly_text(set_title(column))}<br>"
+        f"<b>{plotly_text(one.subject)} − {plotly_text(one.against)}</b>, {plotly_text(set_title(column))}<br>"
         f"{MARKS[one.headline]} {one.headline}: {shown_change(found.effect, low)}, 95% interval "
         f"{interval_text(found.interval, low, signed=True)}<br>n = {found.n}, p {shown_p(found.p)}, after Holm "
         f"{shown_p(one.p_adjusted)} ({plotly_text(found.test)})<br>"

@@ -143,4 +143,4 @@ def items_changed(one: Claim) -> str:
     """How many items came out better and worse; of likelihoods better is a lower score."""
     found = one.difference
     better, worse = (found.lost, found.gained) if one.lower_is_better else (found.gained, found.lost)
-    return f"{better} better, {worse} worse, {found.n - better - worse} as the base"
+    return f"{better} better, {worse} worse, {found.n - better - worse} alike"

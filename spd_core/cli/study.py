@@ -38,7 +38,7 @@ def study(
     found = whole.sliced() if sliced else whole
     if report and out is None:
         raise InputError("--report needs --out, the folder that was recorded")
-    runs = _recorded(found, out) if report and out is not None else _carried_out(found, plan.parent, only or [])
+    runs = _recorded(found, out) if report and out is not None else _carried_out(found, only or [])
     if out is not None and not report:
         from spd_core.studies.carrying_out import record_study
 
@@ -53,7 +53,7 @@ def _recorded(study: Study, folder: Path) -> dict[str, Run]:
     return recorded_parts(study, folder)
 
 
-def _carried_out(study: Study, folder: Path, only: list[str]) -> dict[str, Run]:
+def _carried_out(study: Study, only: list[str]) -> dict[str, Run]:
     from spd_core.studies.carrying_out import carry_out_study
 
     def begun(part: Part) -> None:
@@ -61,7 +61,7 @@ def _carried_out(study: Study, folder: Path, only: list[str]) -> dict[str, Run]:
 
     try:
         with bars() as bar:
-            return carry_out_study(study, folder, carry_out_evaluation, only=only, begun=begun, show=on_bar(bar))
+            return carry_out_study(study, carry_out_evaluation, only=only, begun=begun, show=on_bar(bar))
     except (Stopped, KeyboardInterrupt):
         print("stopped; what was finished is kept. The same command goes on with it", file=sys.stderr)
         sys.exit(INTERRUPTED)

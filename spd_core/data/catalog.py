@@ -10,6 +10,9 @@ from spd_core.data.public import PUBLIC_SETS, read_public
 from spd_core.errors import InputError, StorageError
 from spd_core.storage import child, spd_home, write_text
 
+_STUDIES = BUILTIN_FOLDER.parent / "studies"
+"""Sets of studies, which are found by their names and offered nowhere."""
+
 
 def saved_folder() -> Path:
     """Where the user's own capabilities are kept."""
@@ -22,14 +25,22 @@ def saved_capabilities() -> list[str]:
 
 
 def read_named(name: str) -> Capability:
-    """A capability that comes with SPD Lab or that the user has saved.
+    """A capability that comes with SPD Lab, for all or for a study, or that the user has saved.
 
     Raises:
         InputError: no capability of that name, or a damaged file.
     """
+    if path := _of_a_study(name):
+        return read_capability(path)
     if name in saved_capabilities():
         return read_capability(child(saved_folder(), f"{name}.jsonl"))
     return read_builtin(name)
+
+
+def _of_a_study(name: str) -> Path | None:
+    """The file of a set that comes along for a study."""
+    path = _STUDIES / f"{name}.jsonl"
+    return path if re.fullmatch(r"[\w-]{1,60}", name) and path.is_file() else None
 
 
 def find_capability(name: str, data: Path | None = None, split: Split = "calibration") -> Capability:
@@ -102,7 +113,7 @@ def save_capability(capability: Capability, name: str, overwrite: bool = False) 
         InputError: a name that is taken by SPD Lab itself or is none, or no example to save.
         StorageError: the name is in use and `overwrite` is false, or the disk refuses.
     """
-    if name.lower() in (*builtin_names(), *PUBLIC_SETS):
+    if name.lower() in (*builtin_names(), *PUBLIC_SETS) or _of_a_study(name):
         raise InputError(f"{name} comes with SPD Lab and stays as it is; choose another name, such as {name}-mine")
     path = child(saved_folder(), f"{name}.jsonl")
     if not capability.examples:

@@ -5,7 +5,7 @@ equal: what the data cannot tell apart is "not shown", together with what they c
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
@@ -76,6 +76,12 @@ class Claim:
         """The state of a gain's controls that speaks most against it; None without a gain or without controls."""
         states = {control.state for control in self.controls}
         return next((state for state in WEAKEST if state in states), None) if self.headline == "helps" else None
+
+
+def strongest(claims: Iterable[Claim]) -> Headline:
+    """What colours a verdict on several: a gain before a loss, and `not shown` where there is neither."""
+    kinds = {one.headline for one in claims}
+    return "helps" if "helps" in kinds else "hurts" if "hurts" in kinds else "not shown"
 
 
 def headline(difference: Difference, p_adjusted: float, lower_is_better: bool) -> Headline:

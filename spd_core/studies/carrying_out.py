@@ -3,20 +3,20 @@
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from spd_core.evaluation.damaged import read_cells
 from spd_core.evaluation.preflight import check
 from spd_core.evaluation.recorded import carried_out, copy_shown
 from spd_core.runs.events import AnyEvent
-from spd_core.runs.folder import Run, runs_in
+from spd_core.runs.folder import Run, open_run, runs_in
 from spd_core.runs.job import Work
 from spd_core.storage import new_folder, remove_folder
-from spd_core.studies.plan import Part, Study, keep_brought
+from spd_core.studies.plan import Part, Study
 
 _RUNS = "runs"
 
 
 def carry_out_study(
     study: Study,
-    folder: Path,
     work: Work,
     *,
     only: Sequence[str] = (),
@@ -26,7 +26,6 @@ def carry_out_study(
     """The finished run of each evaluation, in the study's order; those that are finished here already are only found.
 
     Args:
-        folder: where the plan lies, and what it brings.
         only: names of evaluations; none takes all.
         begun: told which evaluation is next.
 
@@ -36,7 +35,6 @@ def carry_out_study(
         SpdError: of any stage.
     """
     parts = [study.part(name) for name in only] or list(study.parts)
-    keep_brought(study, folder)
     for part in parts:
         check(part.recipe)
     runs = {}
@@ -47,7 +45,7 @@ def carry_out_study(
 
 
 def record_study(study: Study, runs: Mapping[str, Run], folder: Path) -> None:
-    """Copy what can be looked at of these runs, a folder each.
+    """Copy what can be looked at of these runs, and of those that trained their arms, a folder each.
 
     What was recorded of other evaluations of the study stays; what is of none any more goes.
 
@@ -58,12 +56,21 @@ def record_study(study: Study, runs: Mapping[str, Run], folder: Path) -> None:
         StorageError: the disk refuses.
     """
     for name, run in runs.items():
-        with new_folder(folder / _RUNS / run.id, overwrite=True) as place:
-            copy_shown(run, place, f"python -m spd_core study assets/studies/{study.name}.json --only {name}")
-    kept = {run.folder for run in recorded_parts(study, folder).values()}
+        command = f"python -m spd_core study assets/studies/{study.name}.json --only {name}"
+        for one in (run, *map(open_run, sorted(_trained(run)))):
+            with new_folder(folder / _RUNS / one.id, overwrite=True) as place:
+                copy_shown(one, place, command)
+    kept = recorded_parts(study, folder).values()
+    names = {run.id for run in kept}.union(*map(_trained, kept))
     for path in (folder / _RUNS).iterdir():
-        if path not in kept:
+        if path.name not in names:
             remove_folder(path)
+
+
+def _trained(run: Run) -> set[str]:
+    """The runs that have trained what answered in an evaluation."""
+    cells = read_cells(run.record.evaluation, run.folder)[0].values()
+    return {cell.adapter.partition("/")[0] for cell, _ in cells if cell.adapter}
 
 
 def recorded_parts(study: Study, folder: Path) -> dict[str, Run]:

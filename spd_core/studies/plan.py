@@ -3,24 +3,21 @@
 Imports no torch: pages read it, too.
 
     assets/studies/<name>.json     the plan
+    assets/studies/<set>.jsonl     a set that it asks, known by this name like a built-in one
     assets/studies/<name>/runs/    its recorded runs, down to each item
 """
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field, field_validator, model_validator
 
-from spd_core.data.capability import Capability, builtin_names, read_capability
-from spd_core.data.catalog import save_capability, saved_capabilities, saved_folder
 from spd_core.errors import InputError
 from spd_core.recipes.evaluation import EvaluationRecipe, evaluation_from
 from spd_core.recipes.presets import merged, read_settings, validated
 from spd_core.records import Request
-from spd_core.storage import child
 
 
 class Announced(Request):
@@ -69,19 +66,19 @@ class Study(Request):
     Attributes:
         date: when the plan was written down, before anything was answered.
         design: the document that gives the reasons.
-        brings: capability files beside the plan, which its evaluations call by their names.
         primary: one family, whose p-values are corrected together; everything else is secondary.
         slice: what `sliced` leaves of it.
+        limits: what it cannot answer, a sentence each.
     """
 
     name: str
     title: str
     date: str = Field(pattern=r"\d{4}-\d\d-\d\d")
     design: str = ""
-    brings: tuple[str, ...] = ()
     parts: tuple[Part, ...] = Field(min_length=1)
     primary: tuple[Announced, ...] = Field(min_length=1)
     slice: tuple[Slice, ...] = ()
+    limits: tuple[str, ...] = ()
 
     @field_validator("parts")
     @classmethod
@@ -184,35 +181,3 @@ def _parts(evaluations: Mapping[str, Any], common: Any) -> Iterator[dict[str, An
         except InputError as error:
             raise InputError(f"the evaluation {name!r}: {error}") from error
         yield {"name": name, "question": question, "recipe": recipe.model_dump(mode="json")}
-
-
-@dataclass(frozen=True)
-class Brought:
-    """A capability file that a study brings along."""
-
-    name: str
-    capability: Capability
-
-
-def brought(study: Study, folder: Path) -> list[Brought]:
-    """The capabilities beside a plan; raises as `read_capability`."""
-    return [Brought(Path(name).stem, read_capability(child(folder, name))) for name in study.brings]
-
-
-def keep_brought(study: Study, folder: Path) -> None:
-    """Save what a study brings among one's own capabilities, where its evaluations find it.
-
-    Raises:
-        InputError: another capability has that name already.
-    """
-    for one in brought(study, folder):
-        if one.name in (*builtin_names(),):
-            raise InputError(f"{one.name} is built in; give the file of the study {study.name} another name")
-        if one.name not in saved_capabilities():
-            save_capability(one.capability, one.name)
-            continue
-        place = child(saved_folder(), f"{one.name}.jsonl")
-        if read_capability(place).fingerprint != one.capability.fingerprint:
-            raise InputError(
-                f"{place} is another capability than the study {study.name} brings under that name; rename yours"
-            )

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from spd_core.evaluation import report
+from spd_core.evaluation.claims import Headline, strongest
 from spd_core.evaluation.report import MARKS, shown_change, shown_interval, shown_p, shown_value
 from spd_core.evaluation.table import Table
 from spd_core.storage import write_text
@@ -22,6 +23,11 @@ def verdict(found: Sequence[Outcome]) -> str:
     missing = len(found) - len(answered)
     waiting = f" {missing} of {len(found)} are not answered yet." if missing and answered else ""
     return f"{'; '.join(said) or none}. Holm's correction is over all {len(found)} that were announced.{waiting}"
+
+
+def mood(found: Sequence[Outcome]) -> Headline:
+    """What colours the verdict."""
+    return strongest(one.claim for one in found if one.claim is not None)
 
 
 def _shows(one: Outcome) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from scipy.stats import binomtest
 
+from spd_core.data.capability import builtin_names
 from spd_core.data.catalog import find_capability
 from spd_core.errors import InputError, Stopped
 from spd_core.evaluation.table import read_table
@@ -19,7 +20,7 @@ from spd_core.studies import carrying_out
 from spd_core.studies.carrying_out import carry_out_study, record_study, recorded_parts
 from spd_core.studies.equal import equal_cells
 from spd_core.studies.outcome import outcomes
-from spd_core.studies.plan import Study, keep_brought, read_study, study_from
+from spd_core.studies.plan import Study, read_study, study_from
 from spd_core.studies.report import shown_rows, to_markdown, verdict
 from tests.cells import put, records
 
@@ -52,8 +53,8 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
     return study_from(PLAN, "small")
 
 
-def carried(study: Study, folder: Path, work: Callable[..., str] = answer, **options: Any) -> dict[str, Run]:
-    return carry_out_study(study, folder, work, **options)  # type: ignore[arg-type]
+def carried(study: Study, work: Callable[..., str] = answer, **options: Any) -> dict[str, Run]:
+    return carry_out_study(study, work, **options)  # type: ignore[arg-type]
 
 
 def changed(**settings: Any) -> dict[str, Any]:
@@ -84,7 +85,7 @@ def test_announced_comparisons_are_one_family(study: Study, tmp_path: Path) -> N
     p = binomtest(0, 12).pvalue
     for count in (2, 1):
         names = study.part_names[:count]
-        runs = carried(study, tmp_path, only=names)
+        runs = carried(study, only=names)
         tables = {name: read_table(run.record.evaluation, run.folder) for name, run in runs.items()}
         found = outcomes(study, tables)
         answered = [one.claim for one in found if one.claim is not None]
@@ -105,11 +106,11 @@ def test_what_is_finished_is_found_and_what_was_stopped_is_gone_on_with(study: S
         return answer(recipe, folder) if len(asked) != 2 else "stopped"
 
     with pytest.raises(Stopped):
-        carried(study, tmp_path, stops)
-    runs = carried(study, tmp_path, stops)
+        carried(study, stops)
+    runs = carried(study, stops)
     assert asked == [runs["first"].id, runs["second"].id, runs["second"].id]
     assert len(all_runs()) == 2
-    assert carried(study, tmp_path, stops) == runs
+    assert carried(study, stops) == runs
     assert len(asked) == 3, "both are finished"
 
 
@@ -122,16 +123,16 @@ def test_what_is_wrong_is_told_before_anything_is_answered(
 
     monkeypatch.setattr(carrying_out, "check", refuse)
     with pytest.raises(InputError, match="no such model"):
-        carried(study, tmp_path)
+        carried(study)
     assert all_runs() == []
     with pytest.raises(InputError, match="no evaluation 'third'; there are first, second"):
-        carried(study, tmp_path, only=["third"])
+        carried(study, only=["third"])
 
 
 def test_recorded_runs_open_elsewhere_and_later_ones_take_their_place(
     study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    runs, place = carried(study, tmp_path), tmp_path / "small"
+    runs, place = carried(study), tmp_path / "small"
     record_study(study, {"first": runs["first"]}, place)
     record_study(study, {"second": runs["second"]}, place)
     monkeypatch.setenv("SPD_HOME", str(tmp_path / "another home"))
@@ -141,19 +142,19 @@ def test_recorded_runs_open_elsewhere_and_later_ones_take_their_place(
     assert table.answered["projected", "arithmetic"].estimate.value == 24 / 60
     assert not list(place.rglob("*.jsonl")), "items are packed"
     other = study_from(changed(evaluations={**PLAN["evaluations"], "second": {"batch_size": 8}}), "small")
-    again = carried(other, tmp_path, only=["second"])
+    again = carried(other, only=["second"])
     record_study(other, again, place)
     assert {path.name for path in (place / "runs").iterdir()} == {runs["first"].id, again["second"].id}
 
 
 def test_the_slice_has_cells_of_the_whole_and_they_are_compared_item_by_item(study: Study, tmp_path: Path) -> None:
-    whole = carried(study, tmp_path, only=["first"])
+    whole = carried(study, only=["first"])
     record_study(study, whole, tmp_path / "small")
     there = recorded_parts(study, tmp_path / "small")
     sliced = study.sliced()
     assert [part.recipe.cells for part in sliced.parts] == [[("base", 1, "arithmetic"), ("projected", 1, "arithmetic")]]
     assert [one.subject for one in sliced.primary] == ["projected"]
-    here = carried(sliced, tmp_path)
+    here = carried(sliced)
     same = equal_cells(sliced, here, there)
     assert (same.cells, same.equal, same.items, same.equal_items, same.scores, same.first) == (2, 2, 120, 120, 2, "")
     shutil.rmtree(tmp_path / "home")
@@ -163,7 +164,7 @@ def test_the_slice_has_cells_of_the_whole_and_they_are_compared_item_by_item(stu
         put(folder, "projected", records([0, *BETTER[1:]]), seed=1)
         return "done"
 
-    same = equal_cells(sliced, carried(sliced, tmp_path, otherwise), there)
+    same = equal_cells(sliced, carried(sliced, otherwise), there)
     assert (same.equal, same.equal_items, same.scores) == (1, 119, 1)
     assert same.first.startswith("first/projected/1/arithmetic: ")
     assert "1 of 2 cells are the same, item by item (119 of 120 answers)" in same.sentence
@@ -173,16 +174,10 @@ def test_the_slice_has_cells_of_the_whole_and_they_are_compared_item_by_item(stu
         study_from(changed(slice=[{"part": "first", "subjects": ["base", "spd"], "seeds": [1]}]), "small").sliced()
 
 
-def test_what_a_study_brings_is_found_by_its_name(study: Study, tmp_path: Path) -> None:
-    row = {"prompt": "1+1", "answer": "2", "split": "heldout"}
-    (tmp_path / "sums.jsonl").write_text(json.dumps(row) + "\n")
-    bringing = study_from(changed(brings=["sums.jsonl"]), "small")
-    keep_brought(bringing, tmp_path)
-    keep_brought(bringing, tmp_path)
-    assert [example.prompt for example in find_capability("sums", split="heldout").examples] == ["1+1"]
-    (tmp_path / "sums.jsonl").write_text(json.dumps({**row, "answer": "3"}) + "\n")
-    with pytest.raises(InputError, match="another capability than the study small brings"):
-        keep_brought(bringing, tmp_path)
+def test_a_set_of_a_study_is_found_by_its_name_and_offered_nowhere() -> None:
+    assert len(find_capability("arithmetic-1000", split="heldout").examples) == 1000
+    assert find_capability("arithmetic-1000").examples == find_capability("arithmetic").examples
+    assert "arithmetic-1000" not in builtin_names()
 
 
 # --- what comes with SPD Lab -------------------------------------------------------------------------------------
@@ -193,7 +188,6 @@ def test_plans_that_come_along_can_be_read_and_their_design_names_them(path: Pat
     study = read_study(path)
     text = (STUDIES.parents[1] / study.design).read_text("utf-8")
     assert f"assets/studies/{path.name}" in text
-    assert all((path.parent / name).is_file() for name in study.brings)
     assert study.sliced().parts
 
 

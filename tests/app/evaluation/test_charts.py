@@ -204,7 +204,7 @@ def test_the_table_twin_of_differences(table: Table) -> None:
     assert len(rows) == 9
     spd = next(row for row in rows if row["Arm"] == "SPD" and row["Set"] == "Arithmetic, in-domain")
     assert (spd["Shows"], spd["Difference to base"], spd["Items"]) == (
-        "▲ helps", "+50.0 points", "20 better, 0 worse, 20 as the base")  # fmt: skip
+        "▲ helps", "+50.0 points", "20 better, 0 worse, 20 alike")  # fmt: skip
     assert "SPD +50.0 points (helps)" in difference_charts.differences_alt(table)
 
 

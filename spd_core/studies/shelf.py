@@ -1,0 +1,46 @@
+"""The studies that come with SPD Lab: their plans, and what is recorded or finished here of each. Imports no torch."""
+
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from spd_core.errors import InputError
+from spd_core.evaluation.recorded import run_of
+from spd_core.runs import remarks, states
+from spd_core.runs.folder import Run
+from spd_core.studies.carrying_out import recorded_parts
+from spd_core.studies.plan import Study, read_study
+
+
+@dataclass(frozen=True)
+class KnownStudy:
+    """A plan, and the runs of its evaluations that are there.
+
+    Attributes:
+        path: of the plan.
+        runs: recorded ones, and where none is, those that are finished on this machine.
+    """
+
+    path: Path
+    study: Study
+    runs: dict[str, Run]
+
+
+def known_studies() -> list[KnownStudy]:
+    """All of them, by name; a plan that cannot be read is left out."""
+    found = []
+    for path in sorted(remarks.STUDIES.glob("*.json")):
+        with suppress(InputError):
+            study = read_study(path)
+            found.append(KnownStudy(path, study, _runs(study, path.with_suffix(""))))
+    return found
+
+
+def _runs(study: Study, folder: Path) -> dict[str, Run]:
+    recorded = recorded_parts(study, folder)
+    runs: dict[str, Run] = {}
+    for part in study.parts:
+        run = recorded.get(part.name) or run_of(part.recipe)
+        if run is not None and (run.recorded or states.state_of(run) == "done"):
+            runs[part.name] = run
+    return runs
