@@ -11,11 +11,12 @@ import streamlit as st
 
 from app.ui.set_panels import compared_sets, interval_text, items_changed, set_title
 from app.ui.widgets import caption, counted, escaped
+from spd_core.evaluation.budgets import unequal
 from spd_core.evaluation.claims import Claim, Control, p_text
 from spd_core.evaluation.contamination import seen_items
 from spd_core.evaluation.controls import role
 from spd_core.evaluation.report import MARKS, change_text, control_rule, shown_change, shown_p
-from spd_core.evaluation.table import Answered, Column, Table
+from spd_core.evaluation.table import BUDGET, Answered, Column, Table
 from spd_core.models.packaged import full_name
 from spd_core.recipes.evaluation import CONTROLS
 from spd_core.templates import render
@@ -59,10 +60,10 @@ def claims_of(table: Table, column: Column) -> Iterator[dict[str, Any]]:
         found = table.claims.get((subject.name, column.name))
         if found is not None:
             mine = table.answered[subject.name, column.name]
-            yield _card(found, mine)
+            yield _card(found, mine, table)
 
 
-def _card(found: Claim, mine: Answered) -> dict[str, Any]:
+def _card(found: Claim, mine: Answered, table: Table) -> dict[str, Any]:
     low = found.lower_is_better
     ends = interval_text(found.difference.interval, low, signed=True)
     return {
@@ -75,7 +76,7 @@ def _card(found: Claim, mine: Answered) -> dict[str, Any]:
         "brief": " · ".join(_brief(found, mine)),
         "sentence": found.sentence,
         "facts": list(_facts(found, mine)),
-        "more": list(_more(found, mine)),
+        "more": [*_more(found, mine), *_trained_on(found, mine, table)],
         "controls": [_control(one, low) for one in found.controls],
         "rule": f"{control_rule(low)}, before any correction.".capitalize(),
         "origin": " · ".join(_origin(mine)),
@@ -122,6 +123,20 @@ def _more(claim: Claim, mine: Answered) -> Iterator[tuple[str, str | list[str]]]
     if not mine.seen_flag:
         yield "Seen before?", "no: it was calibrated or trained on none of these items"
     yield "Cost", _cost(mine)
+
+
+def _trained_on(claim: Claim, mine: Answered, table: Table) -> Iterator[tuple[str, str | list[str]]]:
+    """What was written to train a subject, and that a control was trained at another cost."""
+    if mine.subject.kind != "distilled":
+        return
+    own = table.budgets.get(mine.subject.name)
+    if own is None:
+        yield BUDGET, "not known: an earlier version trained it, or its adapter is gone"
+        return
+    controls = {control.name for control in claim.controls if control.difference is not None}
+    compared = [one for one in table.recipe.subjects if one.title in controls]
+    gaps = [unequal((mine.subject, one), table.budgets) for one in compared]
+    yield BUDGET, [f"{own.in_words}.", *filter(None, gaps)]
 
 
 def subspace_answer(claim: Claim) -> str:

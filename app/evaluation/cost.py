@@ -32,6 +32,7 @@ class Priced:
     Attributes:
         training: seconds of training arms, as far as they are known.
         to_train, trained: arms that are still to be trained, and that are there, each seed counted.
+        written, taught: new tokens that those arms write to learn from, and that their teachers write, at most.
         source: where the rates were measured; empty where they are not known.
     """
 
@@ -40,6 +41,8 @@ class Priced:
     to_train: int
     trained: int
     source: str
+    written: int = 0
+    taught: int = 0
 
 
 def priced(recipe: EvaluationRecipe, facts: Mapping[str, SetFacts]) -> Priced:
@@ -51,8 +54,16 @@ def priced(recipe: EvaluationRecipe, facts: Mapping[str, SetFacts]) -> Priced:
     arms = [_arms(one, stages) for one in left]
     cost = cost_of_evaluation(recipe, facts, _examples(recipe), answers, stages, arms)
     missing, every = (sum(len(one.arms) for one in recipes) for recipes in (left, wanted))
-    training = sum(one.seconds for one in arms if one is not None and one.seconds is not None)
-    return Priced(cost, training, missing, every - missing, "" if answers is None else answers.source)
+    known = [one for one in arms if one is not None]
+    return Priced(
+        cost,
+        sum(one.seconds or 0.0 for one in known),
+        missing,
+        every - missing,
+        "" if answers is None else answers.source,
+        sum(one.corpus_tokens + one.rollout_tokens for one in known),
+        sum(one.teacher_tokens for one in known),
+    )
 
 
 def added_seconds(proposed: EvaluationRecipe, answered: EvaluationRecipe) -> float | None:
@@ -91,6 +102,10 @@ def panel(chosen: Chosen) -> None:
     pieces += [counted(cost.captures, "capture")] if cost.captures else []
     if found.training:
         pieces.append(f"of it {duration(found.training)} to train {counted(found.to_train, 'arm')}")
+    if found.written:
+        pieces.append(f"{found.written:,} new tokens to train on")
+    if found.taught:
+        pieces.append(f"{found.taught:,} by teachers")
     if found.trained:
         done = f"{counted(found.trained, 'arm')} trained already"
         pieces.append(done if found.to_train else "the arms are trained already")

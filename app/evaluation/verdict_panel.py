@@ -10,6 +10,7 @@ from app.ui.set_panels import set_title
 from app.ui.verdict import draw_verdict
 from app.ui.widgets import caption, counted, escaped
 from spd_core.errors import SpdError
+from spd_core.evaluation.budgets import unequal
 from spd_core.evaluation.claims import strongest
 from spd_core.evaluation.contamination import seen_items
 from spd_core.evaluation.damaged import answer_again
@@ -26,7 +27,14 @@ def verdict_panel(table: Table) -> None:
     """The verdict, its first sentence large; with how many items subjects had seen before."""
     kind = strongest(table.claims.values())
     said = verdict(table.claims.values(), table.comparisons - len(table.claims))
-    draw_verdict(said, kind=kind.replace(" ", "-"), mark=MARKS[kind], warnings=list(seen_lines(table)))
+    draw_verdict(said, kind=kind.replace(" ", "-"), mark=MARKS[kind], warnings=list(warning_lines(table)))
+
+
+def warning_lines(table: Table) -> Iterator[str]:
+    """What stands below the verdict: what was seen before, and arms at unequal cost."""
+    yield from seen_lines(table)
+    if sentence := unequal(table.recipe.subjects, table.budgets):
+        yield sentence
 
 
 def seen_lines(table: Table) -> Iterator[str]:

@@ -12,6 +12,7 @@ from app.ui import session
 from app.ui.tables import table_html
 from app.ui.widgets import duration, failure
 from spd_core.errors import InputError
+from spd_core.evaluation.budgets import budget_of
 from spd_core.evaluation.proposals import evaluation_of, why_by_name
 from spd_core.intervention.cards import CARD, AdapterCard, finished_adapters, read_card
 from spd_core.recipes.evaluation import EvaluationRecipe
@@ -75,16 +76,10 @@ def _row(card: AdapterCard, view: RunView) -> dict[str, str]:
         **({"Right answers": _right(curve)} if any(one.scored for one in view.curves.values()) else {}),
         "Train loss": from_to([loss for _, _, loss in curve.epoch_means()] or [card.train_loss]),
         "Rows": str(card.rows),
-        "Tokens written": _written(card),
+        "Tokens written": "" if (budget := budget_of(card)) is None else budget.in_short,
         "Steps": f"{card.steps} of {card.planned}" + ("" if card.finished else ", stopped"),
         "Time": "" if done is None else duration(done.seconds),
     }
-
-
-def _written(card: AdapterCard) -> str:
-    """What arms are fairly compared at: how much was written for each."""
-    own = "" if card.written is None else f"{card.written:,}"
-    return f"{own} + {card.taught:,} by its teacher" if card.taught is not None else own
 
 
 def from_to(losses: Sequence[float | None]) -> str:

@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Iterator
 
 from app.evaluation import answer_charts, claim_cards, heat_map, score_charts
-from app.evaluation.verdict_panel import seen_lines
+from app.evaluation.verdict_panel import warning_lines
 from app.reports.blocks import Block, Replay, ReportClaims, ReportFigure, ReportNote, ReportSection, text_table
 from app.runs.form import settings_file
 from app.ui import difference_charts
@@ -33,7 +33,7 @@ def evaluation_section(table: Table) -> ReportSection:
         [*_claims(table), *_scores(table), *_answers(table)],
         mood=kind.replace(" ", "-"),
         mark=MARKS[kind],
-        warnings=list(seen_lines(table)),
+        warnings=list(warning_lines(table)),
     )
 
 

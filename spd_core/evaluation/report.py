@@ -7,11 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from spd_core.evaluation.budgets import unequal
 from spd_core.evaluation.claims import Claim, Control, ControlState, p_text
 from spd_core.evaluation.contamination import CONTAMINATED
 from spd_core.evaluation.paper import ITEMS, MODEL, reported
 from spd_core.evaluation.statistics import Difference, Interval
-from spd_core.evaluation.table import Answered, Column, Table, read_table
+from spd_core.evaluation.table import BUDGET, Answered, Column, Table, read_table
 from spd_core.recipes.evaluation import EvaluationRecipe
 from spd_core.storage import write_text
 from spd_core.text import plain_markdown
@@ -79,6 +80,11 @@ def grid(table: Table) -> list[dict[str, str]]:
         {"Arm": subject.title, **{column.title: _cell(table, subject.name, column) for column in table.columns}}
         for subject in table.recipe.subjects
     ]
+    if table.budgets:
+        written = {name: budget.in_short for name, budget in table.budgets.items()}
+        rows = [
+            row | {BUDGET: written.get(one.name, "–")} for row, one in zip(rows, table.recipe.subjects, strict=True)
+        ]
     return [*rows, *_paper_rows(table)]
 
 
@@ -97,7 +103,8 @@ def _paper_rows(table: Table) -> Iterator[dict[str, str]]:
                 column.title: "–" if value is None else f"{value} nats" if column.likelihood else f"{value}%"
                 for column, value in found.items()
             }
-            yield {"Arm": f"Paper: {subject.title} (n = {ITEMS})", **values}
+            written = {BUDGET: "–"} if table.budgets else {}
+            yield {"Arm": f"Paper: {subject.title} (n = {ITEMS})", **values, **written}
 
 
 def long_rows(table: Table) -> list[dict[str, str | float | int]]:
@@ -117,6 +124,9 @@ def long_rows(table: Table) -> list[dict[str, str | float | int]]:
             "interval": one.estimate.method,
             "mean_tokens": one.length,
         }
+        if (budget := table.budgets.get(name)) is not None:
+            row["tokens_written_to_train"] = budget.written
+            row |= {} if budget.taught is None else {"tokens_of_its_teacher": budget.taught}
         if not one.likelihood:
             row |= {"ended_share": one.share("ended"), "format_rate": one.share("read")}
         if found is not None:
@@ -211,6 +221,7 @@ def notes(table: Table) -> list[str]:
             column = table.column(name)
             controls = "; ".join(control_text(control, column.likelihood) for control in found.controls)
             said.append(f"Controls of {found.subject} on {column.title}: {controls or 'none was run'}.")
+    said += [sentence] if (sentence := unequal(table.recipe.subjects, table.budgets)) else []
     by = {cell.written.sentence: None for one in table.answered.values() for cell in one.cells if cell.written}
     said += [f"Answers were {sentence}." for sentence in by]
     if any(True for _ in _paper_rows(table)):

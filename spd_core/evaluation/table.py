@@ -5,7 +5,7 @@ Reads the cells of a run: finished ones, and which are damaged. Knows nothing of
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import TypeAlias
@@ -13,6 +13,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from spd_core.evaluation.budgets import Budget, budgets_of
 from spd_core.evaluation.cells import Cell
 from spd_core.evaluation.claims import Claim, claim
 from spd_core.evaluation.contamination import seen_flag, seen_items, unseen_numbers
@@ -24,6 +25,8 @@ from spd_core.recipes.evaluation import CONTROLS, NAMED, EvaluationRecipe, Subje
 
 Scores: TypeAlias = tuple[tuple[float, ...], ...]
 """[seeds][n]"""
+BUDGET = "Written to train it"
+"""What the column of `Table.budgets` is called, and a line of claim cards."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,7 @@ class Table:
         planned: cells that the recipe asks for, each seed counted.
         done: of those, finished ones.
         damaged: cells that are there and cannot be counted; what they would say is missing above.
+        budgets: tokens that were written to train a subject, by its name; of those whose adapters say so.
     """
 
     recipe: EvaluationRecipe
@@ -117,6 +121,7 @@ class Table:
     planned: int
     done: int
     damaged: tuple[DamagedCell, ...] = ()
+    budgets: Mapping[str, Budget] = field(default_factory=dict)
 
     def column(self, name: str) -> Column:
         """The set of a name."""
@@ -143,7 +148,8 @@ def read_table(recipe: EvaluationRecipe, folder: Path) -> Table:
             if all(key in whole for key in keys):
                 answered[subject.name, wanted.name] = _answered(subject, [whole[key] for key in keys])
     claims = _claims(recipe, answered)
-    return Table(recipe, _columns(recipe, answered), answered, claims, len(recipe.cells), len(whole), damaged)
+    columns, budgets = _columns(recipe, answered), budgets_of((one.subject, one.cells) for one in answered.values())
+    return Table(recipe, columns, answered, claims, len(recipe.cells), len(whole), damaged, budgets)
 
 
 def _answered(subject: Subject, found: Sequence[tuple[Cell, list[ItemRecord]]]) -> Answered:
@@ -157,7 +163,7 @@ def _answered(subject: Subject, found: Sequence[tuple[Cell, list[ItemRecord]]]) 
 def _columns(recipe: EvaluationRecipe, answered: Mapping[tuple[str, str], Answered]) -> tuple[Column, ...]:
     firsts = {name: one for (_, name), one in answered.items()}
     titles = {name: one.cells[0].title for name, one in firsts.items()}
-    repeated = {"Arm", *(title for title, count in Counter(titles.values()).items() if count > 1)}
+    repeated = {"Arm", BUDGET, *(title for title, count in Counter(titles.values()).items() if count > 1)}
     return tuple(
         Column(
             wanted.name,

@@ -1,4 +1,4 @@
-"""A LoRA adapter as a thing: read from peft's files, merged into a model for a while, summed up, written.
+"""A LoRA adapter as a thing: read from peft's files, merged into a model for a while, in_all_rounds up, written.
 
 Knows nothing of how it was trained; what it says of itself is in `intervention/cards.py`.
 """
@@ -21,7 +21,7 @@ from torch import Tensor
 
 from spd_core.data.seen import Seen, all_seen, read_seen, write_seen
 from spd_core.errors import InputError, ModelError
-from spd_core.intervention.cards import AdapterCard, adapter_folder, adapter_place, read_card, write_card
+from spd_core.intervention.cards import AdapterCard, adapter_folder, adapter_place, in_all_rounds, read_card, write_card
 from spd_core.models.identity import on_the_hub, public_name, same_revision
 from spd_core.models.loading import LanguageModel
 from spd_core.models.weights import overwrite, rewriting, weight_of
@@ -213,7 +213,7 @@ def joined(adapters: Sequence[Adapter]) -> Adapter:
     parts = {path: [adapter.deltas[path] for adapter in adapters if path in adapter.deltas] for path in paths}
     rank = max(sum(len(delta.a) for delta in deltas) for deltas in parts.values())
     card = last.model_copy(
-        update={"base": first.base, "revision": first.revision, "rounds": sum(one.card.rounds for one in adapters)}
+        update={"base": first.base, "revision": first.revision, **in_all_rounds([one.card for one in adapters])}
     )
     seen = all_seen(adapter.seen for adapter in adapters)
     if seen is not None:

@@ -4,6 +4,7 @@ A run keeps one adapter for each arm that has finished, relative to the untouche
 `SPD_HOME/runs/<run>/adapters/<arm>/`: peft's own files, `card.json`, `seen.json`, `recipe.json`, and a README for hubs.
 """
 
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -53,9 +54,9 @@ class AdapterCard(Record):
         schedule: of the learning rate; empty where earlier versions, which had the same, did not say so.
         calibrated, trained: how many different prompts its subspaces were captured from, and rows of how many were
             trained on, in all rounds; which ones is in `seen.json`. None of adapters of before December 2026.
-        written, taught: new tokens that it wrote to learn from, in the last round: its corpus, or its rollouts; and
-            what its teacher wrote beside them, as the student's tokenizer cuts it. None of adapters of before December
-            2026.
+        written, taught: new tokens that it wrote to learn from, in all rounds: its corpora, or its rollouts; and what
+            its teacher wrote beside them, as the student's tokenizer cuts it. None of adapters of before December 2026,
+            and `taught` of arms whose teacher writes nothing.
         data: where its prompts are from; None likewise, and outside a run.
         command: what trains it again: the recipe lies beside the card.
     """
@@ -107,6 +108,12 @@ class AdapterCard(Record):
     def label(self) -> str:
         """What to call it: its arm in short."""
         return short_name(self.arm) if self.arm is not None else "Adapter"
+
+
+def in_all_rounds(cards: Sequence[AdapterCard]) -> dict[str, int | None]:
+    """What the cards of several rounds come to together, by the names of their fields; None where one does not say."""
+    counts = {name: [getattr(card, name) for card in cards] for name in ("rounds", "written", "taught")}
+    return {name: None if None in each else sum(each) for name, each in counts.items()}
 
 
 def adapter_folder(ref: str) -> Path:

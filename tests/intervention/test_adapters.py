@@ -98,8 +98,10 @@ def test_rounds_merge_one_into_the_other_and_join_to_an_adapter_that_peft_loads(
             assert twice.revision == f"{lm.revision}+{first.fingerprint[:12]}+{second.fingerprint[:12]}"
         torch.testing.assert_close(expected, peft_logits(reference, IDS), rtol=1e-4, atol=1e-4)
     assert torch.equal(logits(lm), before)
-    both = joined([first, second])
+    both = joined([written(first, 300, 40), written(second, 500, 60)])
     assert (both.card.rounds, both.card.revision) == (2, lm.revision)
+    assert (both.card.written, both.card.taught) == (800, 100), "in both rounds"
+    assert joined([written(first, 300, None), second]).card.written is None, "one does not say"
     save_adapter(both, tmp_path / "both", lm.model.config)
     again = load_adapter(tmp_path / "both")
     assert again.fingerprint == both.fingerprint
@@ -111,6 +113,11 @@ def test_rounds_merge_one_into_the_other_and_join_to_an_adapter_that_peft_loads(
     torch.testing.assert_close(peft_logits(loaded, IDS), expected, rtol=1e-4, atol=1e-4)
     config = json.loads((tmp_path / "both" / CONFIG).read_text())
     assert config["lora_alpha"] == config["r"] == 8
+
+
+def written(adapter: Adapter, own: int, taught: int | None) -> Adapter:
+    card = adapter.card.model_copy(update={"written": own, "taught": taught})
+    return dataclasses.replace(adapter, card=card)
 
 
 def test_adapters_of_several_bases_have_no_sum(tiny_lm: Callable[[str], Any]) -> None:

@@ -17,6 +17,7 @@ from app.evaluation import (
 )
 from app.ui import difference_charts, set_panels
 from app.ui.figures import KEY, MUTED
+from spd_core.evaluation.budgets import Budget
 from spd_core.evaluation.cells import Cell, write_cell
 from spd_core.evaluation.store import About, ItemRecord
 from spd_core.evaluation.table import Table, read_table
@@ -334,6 +335,23 @@ def test_a_card_says_what_the_subject_had_seen(tmp_path: Path, seen: int | None,
         None: ["What these were trained on is not known, and items may be among it: SPD."],
     }
     assert list(verdict_panel.seen_lines(found)) == lines[seen]
+
+
+def test_a_card_says_what_was_written_to_train_it(table: Table, tmp_path: Path) -> None:
+    put(tmp_path, "base", "arithmetic", answered(10))
+    for arm in ("omniopd", "omniopd-raw", "spd"):
+        put(tmp_path, arm, "arithmetic", answered(10))
+    found = read_table(recipe(["base", "omniopd", "omniopd-raw", "spd"]), tmp_path)
+    budgets = {"omniopd": Budget(1000, 9000), "omniopd-raw": Budget(1000, 1500)}
+    omniopd, raw, spd = cards_of(replace(found, budgets=budgets))
+    assert "1,000 tokens that it wrote, and 9,000 that its teacher wrote." in omniopd
+    assert "10,000 for OmniOPD, 9,000 of them by its teacher, which is 4.0 times the 2,500 for OmniOPD by" in omniopd
+    assert "1,000 tokens that it wrote, and 1,500 that its teacher wrote." in raw
+    assert "not known: an earlier version trained it, or its adapter is gone" in spd
+    *_, said = verdict_panel.warning_lines(replace(found, budgets=budgets))
+    assert said.startswith("Not at equal numbers of written tokens: 10,000 for OmniOPD")
+    projected, *_ = cards_of(table)
+    assert "Written to train it" not in projected, "it was not trained"
 
 
 def test_the_overview_counts_all(table: Table, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -29,6 +29,7 @@ from spd_core.evaluation.progress import (
     speed,
     steps,
 )
+from spd_core.evaluation.set_facts import facts_by_name
 from spd_core.evaluation.store import About, ItemRecord
 from spd_core.evaluation.table import read_table
 from spd_core.intervention.cards import AdapterCard, write_card
@@ -365,6 +366,19 @@ def test_folders_are_one_model_however_they_are_written(tmp_path: Path, monkeypa
     (tmp_path / "m").mkdir()
     assert evaluation_subjects.same_model(str(tmp_path / "m"), "m")
     assert not evaluation_subjects.same_model("builtin", "m")
+
+
+def test_what_arms_and_their_teachers_write_is_counted_beforehand(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cost, "preparation", lambda *_: SimpleNamespace(result=None))  # no engine in the background
+    recipe = evaluation_from({"preset": "quick", "subjects": ["base", "psr", "omniopd"], "sets": ["arithmetic"]})
+    found = cost.priced(recipe, facts_by_name(recipe.sets))
+    rows, longest = recipe.corpus.prompts or 0, recipe.corpus.max_new_tokens
+    learned = recipe.train.epochs * (rows - recipe.corpus.held_out)
+    chunks, most = recipe.omniopd, min(recipe.omniopd.chunks, longest // recipe.omniopd.chunk_tokens)
+    assert found.written == (rows + learned) * longest, "a corpus before, and rollouts anew in each epoch"
+    assert found.taught == learned * most * chunks.samples * chunks.chunk_tokens
+    alone = recipe.model_copy(update={"subjects": recipe.subjects[:1]})
+    assert (cost.priced(alone, facts_by_name(alone.sets)).written, found.to_train) == (0, 2)
 
 
 def test_what_few_items_can_show() -> None:
