@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from app.ui.figures import ACCENT, INK, LANE_COLOURS, MUTED, Drawing, build_figure
+from app.ui.figures import ACCENT, INK, LANE_COLOURS, MUTED, Drawing, build_figure, panel_heading
 from spd_core.distill.audit_steps import StepMeans
 
 if TYPE_CHECKING:
@@ -42,9 +42,9 @@ def over_steps(steps: Sequence[StepMeans], shown: int, dark: bool) -> "go.Figure
         "yaxis2": {"domain": _KL, "rangemode": "tozero", "nticks": 3, "tickformat": "~g"},
         "yaxis3": {"domain": _ENTROPY, "rangemode": "tozero", "nticks": 3},
         "annotations": [
-            _heading("mean of the step's chunks, 0 to 1", _SHARE),
-            _heading("KL to the untouched model, nats a token", _KL),
-            _heading("entropy of the student, nats a token", _ENTROPY),
+            panel_heading("mean of the step's chunks, 0 to 1", _SHARE[1]),
+            panel_heading("KL to the untouched model, nats a token", _KL[1]),
+            panel_heading("entropy of the student, nats a token", _ENTROPY[1]),
         ],
         "shapes": [_mark(shown, dark, axis) for axis in ("y", "y2", "y3")],
         "legend": {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom"},
@@ -73,13 +73,6 @@ def _line(
         "cliponaxis": False,
         "hovertemplate": f"step %{{x}}<br>{name} %{{y:.4f}}<extra></extra>",
     }
-
-
-def _heading(text: str, panel: tuple[float, float]) -> Drawing:
-    return {
-        "text": text, "xref": "paper", "yref": "paper", "x": 0, "y": panel[1], "xanchor": "left", "yanchor": "bottom",
-        "showarrow": False, "font": {"size": 13},
-    }  # fmt: skip
 
 
 def _mark(step: int, dark: bool, axis: str) -> Drawing:

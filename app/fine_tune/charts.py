@@ -150,7 +150,7 @@ def losses_alt(views: Views) -> str:
 
 def losses_table(views: Views) -> list[dict[str, str]]:
     """The table twin: a row for each step of each training; the run's column only where runs are called something."""
-    rows = []
+    rows, told = [], _measured(views)
     for run, curves in views.items():
         who = {"Run": run} if any(views) else {}
         for (arm, round_), curve in curves.items():
@@ -170,8 +170,33 @@ def losses_table(views: Views) -> list[dict[str, str]]:
                         "Train loss (nats)": _digits(train.get(step)),
                         "Held-out loss (nats)": _digits(held_out.get(step)),
                     }
+                    | {name: _number(getattr(curve, field), curve.steps, step) for name, field in told.items()}
                 )
     return rows
+
+
+MEASURED = {
+    "Mean weight π̂": "targets",
+    "Entropy (nats a token)": "entropies",
+    "KL to the untouched model (nats a token)": "divergences",
+}
+"""What is measured of students at each step beside the loss, and where a curve has it."""
+
+
+def _measured(views: Views) -> dict[str, str]:
+    """What of it some training has told."""
+    every = [curve for curves in views.values() for curve in curves.values()]
+    return {
+        name: field
+        for name, field in MEASURED.items()
+        if any(value is not None for curve in every for value in getattr(curve, field))
+    }
+
+
+def _number(values: Sequence[float | None], steps: Sequence[int], step: int) -> str:
+    """A value of a step with all digits that a float32 has; empty where there is none."""
+    value = dict(zip(steps, values, strict=False)).get(step)
+    return "" if value is None else f"{value:.7g}"
 
 
 def finals_table(views: Mapping[str, RunView]) -> list[dict[str, str]]:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, get_args
 
 import streamlit as st
 
-from app.fine_tune import charts, schedule_charts
+from app.fine_tune import charts, measure_charts, schedule_charts
 from app.ui import session
 from app.ui.tables import table_html, to_csv
 from app.ui.widgets import caption, chart, download, is_dark
@@ -31,6 +31,7 @@ def panel(run: "Run", view: RunView) -> None:
                 _answers(view, by)
         else:
             _losses(view, by)
+        _measures(view, by)
     _schedule(run, view)
     _as_a_table(view)
 
@@ -56,6 +57,7 @@ def _losses(view: RunView, by: charts.Axis) -> None:
     """Losses on corpora, and those of arms that learn on what they write, which are of another kind."""
     on_corpora = {key: curve for key, curve in view.curves.items() if Recipe.writes(key[0])}
     in_training = {key: curve for key, curve in view.curves.items() if key not in on_corpora}
+    on_corpora = {key: curve for key, curve in on_corpora.items() if curve.steps or curve.held_out}
     if on_corpora:
         st.markdown("**Loss**")
         shown = {"": on_corpora}
@@ -65,9 +67,12 @@ def _losses(view: RunView, by: charts.Axis) -> None:
             "lines the steps themselves. Each arm is scored on its own text: a lower line does not make it the better "
             "model."
         )
-    if in_training:
+    begun = {key: curve for key, curve in in_training.items() if curve.steps}
+    if in_training and not begun:
+        caption("The first step is being written and learned from: the loss appears here with it.")
+    if begun:
         st.markdown("**Loss of arms that learn on what they write**")
-        shown = {"": in_training}
+        shown = {"": begun}
         figure = charts.losses(shown, is_dark(), by, unit="of its method, per token")
         chart(figure, key="chart_own_losses", alt=charts.losses_alt(shown))
         caption(
@@ -75,6 +80,22 @@ def _losses(view: RunView, by: charts.Axis) -> None:
             "−log p of its chunks, each by its weight, and the pull back to the untouched model. The student writes "
             "anew at every step, so a lower line can be other text."
         )
+
+
+def _measures(view: RunView, by: charts.Axis) -> None:
+    """What becomes of students beside the loss."""
+    alt = measure_charts.measures_alt(view.curves)
+    if not alt:
+        return
+    st.markdown("**Weight, entropy and distance**" if measure_charts.has_weights(view.curves) else "**Entropy**")
+    chart(measure_charts.measures(view.curves, is_dark(), by), key="chart_measures", alt=alt)
+    caption(
+        "How to read this: the weight is how strongly OmniOPD learns its own chunks, in the mean of a step. Entropy "
+        "that falls means that the student grows sure of what it writes; a KL that rises, that it leaves the untouched "
+        "model."
+        if measure_charts.has_weights(view.curves)
+        else "How to read this: entropy that falls means that the student grows sure of what it writes."
+    )
 
 
 def _answers(view: RunView, by: charts.Axis) -> None:

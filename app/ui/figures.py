@@ -73,6 +73,18 @@ def build_figure(data: Sequence[Drawing], layout: Drawing, *, dark: bool) -> "go
     return go.Figure({"data": data, "layout": known}, _validate=False)
 
 
+def panel_heading(text: str, top: float) -> Drawing:
+    """What stands above one of several panels of a figure, at its left.
+
+    Args:
+        top: where the panel ends, as a share of the figure's height.
+    """
+    return {
+        "text": text, "xref": "paper", "yref": "paper", "x": 0, "y": top, "xanchor": "left", "yanchor": "bottom",
+        "showarrow": False, "font": {"size": 13},
+    }  # fmt: skip
+
+
 def _listed(value: Any) -> Any:
     """A short array as a list: plotly knows which lists are the same, and takes any other array for a new one."""
     return value.tolist() if isinstance(value, np.ndarray) and value.size <= _SHORT else value

@@ -3,6 +3,26 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from spd_core.errors import InputError
+from spd_core.runs.parallel import share, together
+
+
+def check_shares(rows: int, batch_size: int) -> None:
+    """Refuse a last step of an epoch that several processes cannot share: accelerate would fill it up with rows of the
+    first one, and they would count twice.
+
+    Raises:
+        InputError: there are several processes, and `rows` is no multiple of `batch_size`, or that none of theirs.
+    """
+    processes = together().count
+    share(batch_size)
+    if processes > 1 and (left := rows % batch_size):
+        raise InputError(
+            f"{rows} rows in steps of {batch_size} leave a last step of {left}, which {processes} processes cannot "
+            f"share; choose prompts so that {rows - left} or {rows - left + batch_size} rows are learned from "
+            "(corpus.prompts less corpus.held_out, times corpus.samples), another train.batch_size, or one process"
+        )
+
 
 def by_length(lengths: Sequence[int], batch_size: int, seed: int) -> Any:
     """Batches of rows of similar length, in an order that depends on the seed and the epoch alone.

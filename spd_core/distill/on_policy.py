@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from spd_core.distill.audits import AUDITS, Audit, cut_after
-from spd_core.distill.batches import by_length
+from spd_core.distill.batches import by_length, check_shares
 from spd_core.distill.checkpoints import CHECKPOINTS
 from spd_core.distill.event_files import event_files
 from spd_core.distill.rollouts import Learning
 from spd_core.distill.saving import with_whole_checkpoints
 from spd_core.distill.training import Trained, checkpoint_of, finish, left_alone, made_card, new_adapter
-from spd_core.distill.watch import TrainNews, watch_training
-from spd_core.errors import InputError
+from spd_core.distill.watch import MEASURES, TrainNews, watch_training
+from spd_core.errors import InputError, TrainingError
 from spd_core.generation.decode import encoded_prompt
 from spd_core.intervention.cards import AdapterCard
 from spd_core.intervention.projection import Lane, folded
@@ -57,7 +57,8 @@ def train_on_policy(
     """
     if not learning.rows:
         raise InputError("no prompt is left to write on; take more prompts, or hold out fewer")
-    watch = watch_training(lm, on_news, on_epoch, stop)
+    check_shares(len(learning.rows), settings.batch_size)
+    watch = watch_training(lm, on_news, on_epoch, stop, MEASURES)
     with left_alone(lm):
         trainer = _trainer(lm, learning, settings, folder, watch, digest, on_audits, stop)
         for callback in event_files(settings, folder):
@@ -81,7 +82,12 @@ def train_on_policy(
                 facts={**(facts or {}), **tokens},
             )
 
-        return finish(trainer, card, watch, folder, checkpoint, beside or {})
+        try:
+            return finish(trainer, card, watch, folder, checkpoint, beside or {})
+        except TrainingError:
+            if together().first:  # the step that failed is not kept, and neither is what it looked at
+                cut_after(folder / AUDITS, trainer.state.global_step - 1)
+            raise
 
 
 def _logged(state: Any, name: str) -> int:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
+from spd_core.distill.batches import check_shares
 from spd_core.distill.checkpoints import ADAPTER
 from spd_core.distill.looks import Marks
 from spd_core.distill.rounds import RoundWork
@@ -57,6 +58,8 @@ def carry_out(
     work = RoundWork(recipe, folder, run, rejected=rejected, marks=marks, listener=listener, stop=stop)
     try:
         work.begin("load")
+        if not all(map(recipe.writes, recipe.arms)):
+            check_shares(work.learned, recipe.train.batch_size)
         if peers.first:
             note_sources(recipe, folder)
             for part in ("arms", "adapters", "captures", "corpora", "engines"):

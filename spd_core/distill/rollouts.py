@@ -115,7 +115,8 @@ class Rollouts:
         return cls(lm, rows, prompts, ids, [one.entropies for one in written], cut, mask)
 
     def inputs(self) -> dict[str, Tensor]:
-        """As TRL's trainer takes them: prompts padded on the left, completions on the right."""
+        """As TRL's trainer takes them: prompts padded on the left, completions on the right; and of each row how many
+        tokens were `drawn`, its end left out."""
         device, longest = self.lm.device, self.mask.shape[1]
         width = max(len(one) for one in self.prompts)
         return {
@@ -123,6 +124,7 @@ class Rollouts:
             "prompt_mask": torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in self.prompts], device=device),
             "completion_ids": torch.tensor([[*one, *[0] * (longest - len(one))] for one in self.ids], device=device),
             "completion_mask": self.mask,
+            "drawn": torch.tensor([len(h) for h in self.entropies], device=device),
             "entropies": torch.tensor([[*h, *[0.0] * (longest - len(h))] for h in self.entropies], device=device),
         }
 

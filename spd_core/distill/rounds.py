@@ -4,7 +4,7 @@ Each keeps what the folder holds already, and tells what it does. In which order
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -146,6 +146,11 @@ class RoundWork(Telling):
             )
         return found
 
+    @property
+    def learned(self) -> int:
+        """Rows that an arm learns from which writes them in training."""
+        return (len(self.prompts.examples) - self.recipe.corpus.held_out) * self.recipe.corpus.samples
+
     def tasks(self, lm: LanguageModel) -> list[PlannedRow]:
         """One for each prompt and sample, the same for all arms."""
         return planned_rows(lm, self.prompts, self.recipe.corpus.prompt_style, samples=self.recipe.corpus.samples)
@@ -284,16 +289,8 @@ class RoundWork(Telling):
 
     def on_news(self, news: TrainNews) -> None:
         """Tell how a training stands."""
-        self.tell(
-            TrainingLoss,
-            step=news.step,
-            steps=news.steps,
-            epoch=round(news.epoch, 4),
-            loss=news.loss,
-            held_out_loss=news.held_out_loss,
-            learning_rate=news.learning_rate,
-            grad_norm=news.grad_norm,
-        )
+        told = {name: value for name, value in asdict(news).items() if name != "tokens"}
+        self.tell(TrainingLoss, **told | {"epoch": round(news.epoch, 4)})
         if news.loss is not None:
             self.progress("train", Progress(news.step, news.steps, tokens=news.tokens))
 

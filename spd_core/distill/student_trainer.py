@@ -116,7 +116,7 @@ class ChunkTrainer(StudentTrainer):
         own, targets = chunk_loss(said, inputs["k"][inputs["starts"] >= 0], chunks.samples, chunks.prior)
         self._learned = said.detach().mean(1).exp(), targets, free, apart.detach().float()
         loss = (own + chunks.anchor * apart.sum()) / items
-        return loss, inputs["entropies"].sum(), inputs["completion_mask"].sum()
+        return loss, inputs["entropies"].sum(), inputs["drawn"].sum()
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], *given: Any, **named: Any) -> Any:
         """TRL's, and what was looked at is kept, with what was learned from it."""

@@ -1,7 +1,7 @@
 """A training, watched: it tells its losses, ends when asked to, and refuses a loss that is not finite."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ class TrainNews:
         loss: mean −log p of the tokens of the last step, in nats; None for a report on the held-out rows.
         held_out_loss: the same of the held-out rows, before the first step and after each epoch.
         learning_rate, grad_norm: of the last step; the norm of its gradient is from before it is clipped.
+        entropy, target, divergence: of the last step, see `events.TrainingLoss`; None of what was not measured.
         tokens: that the training has gone through.
     """
 
@@ -29,6 +30,13 @@ class TrainNews:
     tokens: int = 0
     learning_rate: float | None = None
     grad_norm: float | None = None
+    entropy: float | None = None
+    target: float | None = None
+    divergence: float | None = None
+
+
+MEASURES = ("entropy", "target", "divergence")
+"""What a training on the student's own text measures at each step."""
 
 
 def watch_training(
@@ -36,8 +44,13 @@ def watch_training(
     on_news: Callable[[TrainNews], None] | None,
     on_epoch: Callable[[TrainNews], None] | None,
     stop: Callable[[], bool] | None,
+    measures: Sequence[str] = (),
 ) -> Any:
-    """A callback of transformers that passes news on, ends when asked to, and refuses a loss that is not finite."""
+    """A callback of transformers that passes news on, ends when asked to, and refuses a loss that is not finite.
+
+    Args:
+        measures: what is passed on of what the trainer logs, beside its losses.
+    """
     import torch
     from transformers import TrainerCallback
 
@@ -57,7 +70,7 @@ def watch_training(
                     f"the loss is {value} at step {state.global_step}; use a lower learning rate, or float32 instead "
                     "of bfloat16"
                 )
-            told = {name: logs.get(name) for name in ("learning_rate", "grad_norm")}
+            told = {name: logs.get(name) for name in ("learning_rate", "grad_norm", *measures)}
             tokens = int(logs.get("num_tokens", 0))
             self.news.append(TrainNews(state.global_step, state.max_steps, state.epoch, loss, held_out, tokens, **told))
             if on_news is not None:

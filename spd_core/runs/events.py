@@ -53,6 +53,9 @@ class TrainingLoss(Event):
     Attributes:
         learning_rate: of that step; None where it was not told, as by earlier versions.
         grad_norm: of that step's gradient, before it is clipped; likewise.
+        entropy: mean of the tokens that the student wrote at that step, in nats; None of arms that write before.
+        target, divergence: of OmniOPD, mean π̂ of the step's chunks, and mean KL(π_ref ‖ π_θ) of a token in no chunk, in
+            nats; None where there is none.
     """
 
     kind: Literal["loss"] = "loss"
@@ -63,6 +66,9 @@ class TrainingLoss(Event):
     held_out_loss: float | None = None
     learning_rate: float | None = None
     grad_norm: float | None = None
+    entropy: float | None = None
+    target: float | None = None
+    divergence: float | None = None
 
 
 class AnswersScored(Event):

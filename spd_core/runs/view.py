@@ -32,7 +32,7 @@ class Curve:
 
     Attributes:
         steps, epochs, losses: a value for each optimizer step that was told, ascending.
-        learning_rates, grad_norms: of the same steps; None where they were not told.
+        learning_rates, grad_norms, entropies, targets, divergences: of the same steps; None where they were not told.
         held_out: step, epoch and loss of the held-out rows; of step 0 it is the untouched model's.
         scored: step, epoch, right answers and prompts, of the held-out prompts; likewise.
         planned: optimizer steps.
@@ -44,6 +44,9 @@ class Curve:
     held_out: list[tuple[int, float, float]] = field(default_factory=list)
     learning_rates: list[float | None] = field(default_factory=list)
     grad_norms: list[float | None] = field(default_factory=list)
+    entropies: list[float | None] = field(default_factory=list)
+    targets: list[float | None] = field(default_factory=list)
+    divergences: list[float | None] = field(default_factory=list)
     scored: list[tuple[int, float, int, int]] = field(default_factory=list)
     planned: int = 0
 
@@ -54,6 +57,11 @@ class Curve:
             at = bisect_left(self.steps, event.step)
             self.steps[at:], self.epochs[at:], self.losses[at:] = [event.step], [event.epoch], [event.loss]
             self.learning_rates[at:], self.grad_norms[at:] = [event.learning_rate], [event.grad_norm]
+            self.entropies[at:], self.targets[at:], self.divergences[at:] = (
+                [event.entropy],
+                [event.target],
+                [event.divergence],
+            )
             self.scored = [point for point in self.scored if point[0] < event.step]
         self.held_out = [point for point in self.held_out if point[0] < event.step]
         if event.held_out_loss is not None:

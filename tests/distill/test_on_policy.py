@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from math import exp
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,16 @@ from typing import Any
 import pytest
 import torch
 
+from spd_core.distill import batches
 from spd_core.distill.audits import AUDITS, Audit, read_audits
 from spd_core.distill.checkpoints import ADAPTER
 from spd_core.distill.rollouts import Learning, write_rollouts
 from spd_core.distill.teachers import SelfTeacher
 from spd_core.errors import InputError, Stopped, TrainingError
 from spd_core.intervention.projection import Lane, projecting
+from spd_core.peers import Peers
 from spd_core.recipes.lanes import Sampling
+from spd_core.runs import parallel
 from tests import ROOT
 from tests.distill.students import (
     CHUNKS,
@@ -117,7 +121,7 @@ def test_prompt_and_padding_are_never_in_the_loss(lm: Any, watched: Watched, tmp
         changed["entropies"] = torch.nn.functional.pad(changed["entropies"], (0, 3))
         for one in (inputs, changed):
             loss, _, count = trainer._compute_loss(student, one, torch.tensor(1.0))
-            assert int(count) == int(inputs["completion_mask"].sum())
+            assert int(count) == int(inputs["drawn"].sum())
             loss.backward()
             adapter = [weight for name, weight in student.named_parameters() if "lora" in name]
             found.append((float(loss.detach()), [weight.grad.clone() for weight in adapter]))
@@ -184,6 +188,25 @@ def test_a_sum_over_rows_is_that_over_tokens_divided_otherwise(lm: Any, watched:
         trained(lm, omniopd(lm, n=4, divide_by=by), tmp_path / by)
     tokens = int(watched.inputs[0]["completion_mask"].sum())
     assert watched.losses[0] * tokens == pytest.approx(watched.losses[1] * 4, rel=1e-5)
+
+
+@pytest.mark.parametrize("white", [False, True])
+def test_each_step_tells_what_its_audits_come_to(white: bool, lm: Any, tmp_path: Path) -> None:
+    learning = Learning(asked(), DRAWN, 3, lane=Lane(subspace_of(lm))) if white else omniopd(lm)
+    news = trained(lm, learning, tmp_path).news
+    assert [one.step for one in news] == [1, 2]
+    assert all(one.entropy is not None and one.entropy > 0 for one in news)
+    if white:
+        assert {(one.target, one.divergence) for one in news} == {(None, None)}
+        return
+    for one in news:
+        audits = [audit for audit in read_audits(tmp_path / AUDITS) if audit.step == one.step]
+        entropies = [value for audit in audits for value in audit.entropies]  # kept with four decimals
+        assert one.entropy == pytest.approx(sum(entropies) / len(entropies), abs=1e-4)
+        targets = [chunk.target for audit in audits for chunk in audit.chunks]
+        assert one.target == pytest.approx(sum(targets) / len(targets), abs=1e-5)
+        apart = [audit.divergence for audit in audits if audit.divergence is not None]
+        assert one.divergence == pytest.approx(sum(apart) / len(apart))
 
 
 def test_chunks_anywhere_do_not_follow_the_entropy(lm: Any, tmp_path: Path) -> None:
@@ -324,6 +347,7 @@ def test_a_loss_that_is_no_number_ends_it_and_one_can_go_on(lm: Any, tmp_path: P
     far = QUICK.model_copy(update={"learning_rate": 1e30, "epochs": 2})
     with pytest.raises(TrainingError, match="the loss is nan at step 2"):
         trained(lm, omniopd(lm), tmp_path, far)
+    assert {one.step for one in read_audits(tmp_path / AUDITS)} == {1}, "the second step is not kept"
     with pytest.raises(TrainingError, match="the loss is nan at step 2"):
         trained(lm, omniopd(lm), tmp_path, far)  # from its checkpoint
     audits = read_audits(tmp_path / AUDITS)
@@ -406,6 +430,20 @@ def test_the_projected_self_s_divergence_is_that_of_the_hooks(
 
 
 # --- several processes -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("rows", "batch", "said"), [
+    (8, 4, ""), (9, 4, "9 rows in steps of 4 leave a last step of 1, which 2 processes"),
+    (6, 4, "last step of 2"), (8, 3, "a batch of 3 rows cannot be shared by 2 processes"),
+])  # fmt: skip
+def test_a_last_step_that_cannot_be_shared_is_refused(
+    rows: int, batch: int, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batches, "together", lambda: Peers(0, 2))
+    monkeypatch.setattr(parallel, "together", lambda: Peers(0, 2))
+    with pytest.raises(InputError, match=said) if said else nullcontext():
+        batches.check_shares(rows, batch)
+
 
 _SCRIPT = """
 import os, sys

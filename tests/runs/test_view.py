@@ -107,6 +107,18 @@ def test_rates_norms_and_scores_go_with_their_steps() -> None:
     assert (curve.steps, curve.learning_rates, curve.scored) == ([1, 8], [2e-4, 1e-4], [(0, 0.0, 2, 8)])
 
 
+def test_what_students_measure_goes_with_its_steps() -> None:
+    def step(at: int, **measured: float) -> TrainingLoss:
+        return TrainingLoss(time=0.0, arm="omniopd", step=at, steps=9, epoch=at / 9, loss=1.0, **measured)
+
+    view = seen(step(1, entropy=2.0, target=0.25, divergence=0.0), step(2, entropy=1.5), step(3, target=0.5))
+    curve = view.curves["omniopd", 1]
+    assert (curve.entropies, curve.targets, curve.divergences) == (
+        [2.0, 1.5, None], [0.25, None, 0.5], [0.0, None, None])  # fmt: skip
+    view.take([step(2, entropy=1.25)])
+    assert (curve.steps, curve.entropies, curve.targets) == ([1, 2], [2.0, 1.25], [0.25, None])
+
+
 def test_steps_told_again_after_a_resume_replace_the_old_ones_and_all_later_ones() -> None:
     before = [loss(at, float(at)) for at in range(1, 6)]
     view = seen(*before, loss(3, held_out=30.0), sample(3, "kept"))

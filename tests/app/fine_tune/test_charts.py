@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from app.fine_tune import charts, drift_chart, schedule_charts
+from app.fine_tune import charts, drift_chart, measure_charts, schedule_charts
 from app.ui.tables import to_csv
 from spd_core.recipes.distill import ARMS, Recipe, short_name
 from spd_core.runs.events import Drift
@@ -132,6 +132,30 @@ def test_the_losses_as_a_table_and_in_a_sentence() -> None:
     assert charts.losses_table({"run": {("spd", 1): curve(3.0)}})[0]["Run"] == "run"
     assert charts.losses_alt({}).endswith("none yet.")
     assert not charts.losses({}, False).data
+
+
+def test_what_students_measure_has_a_panel_each() -> None:
+    told = curve(1.0, 0.5)
+    told.entropies, told.targets, told.divergences = [2.0, 1.5], [0.25, None], [0.0, 0.125]
+    white = curve(1.0)
+    white.entropies, white.targets, white.divergences = [1.0], [None], [None]
+    both = {("omniopd", 1): told, ("on-policy", 1): white}
+    figure = measure_charts.measures(both, False)
+    lines = [(one.name, one.yaxis, list(one.x), list(one.y), one.showlegend) for one in figure.data]
+    assert lines == [
+        ("OmniOPD", "y", [1], [0.25], True), ("OmniOPD", "y2", [1, 2], [2.0, 1.5], False),
+        ("On-policy SPD", "y2", [1], [1.0], True), ("OmniOPD", "y3", [1, 2], [0.0, 0.125], False),
+    ]  # fmt: skip
+    domains = [figure.layout[name].domain for name in ("yaxis3", "yaxis2", "yaxis")]
+    assert all(low < high < above for (low, high), (above, _) in pairwise(domains)), "a heading fits between two"
+    alone = measure_charts.measures({("on-policy", 1): white}, True)
+    assert [one.yaxis for one in alone.data] == ["y"]
+    assert (measure_charts.has_weights(both), measure_charts.has_weights({("on-policy", 1): white})) == (True, False)
+    assert "OmniOPD, entropy of the student: 2.000 to 1.500" in measure_charts.measures_alt(both)
+    assert measure_charts.measures_alt({("spd", 1): curve(1.0)}) == "", "nothing was measured"
+    rows = charts.losses_table({"": both | {("spd", 1): curve(1.0)}})
+    assert [row["Mean weight π̂"] for row in rows] == ["0.25", "", "", ""]
+    assert [row["Entropy (nats a token)"] for row in rows] == ["2", "1.5", "1", ""]
 
 
 def test_last_losses_of_several_runs() -> None:
