@@ -88,7 +88,7 @@ def _measures(view: RunView, by: charts.Axis) -> None:
     if not alt:
         return
     st.markdown("**Weight, entropy and distance**" if measure_charts.has_weights(view.curves) else "**Entropy**")
-    chart(measure_charts.measures(view.curves, is_dark(), by), key="chart_measures", alt=alt)
+    chart(measure_charts.measured_lines(view.curves, is_dark(), by), key="chart_measures", alt=alt)
     caption(
         "How to read this: the weight is how strongly OmniOPD learns its own chunks, in the mean of a step. Entropy "
         "that falls means that the student grows sure of what it writes; a KL that rises, that it leaves the untouched "

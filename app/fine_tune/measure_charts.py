@@ -26,7 +26,7 @@ def has_weights(curves: Curves) -> bool:
     return any(one is not None for curve in curves.values() for one in curve.targets)
 
 
-def measures(curves: Curves, dark: bool, by: Axis = "step") -> "go.Figure":
+def measured_lines(curves: Curves, dark: bool, by: Axis = "step") -> "go.Figure":
     """A panel for each measure that an arm has told, one above the other along the same steps.
 
     Args:

@@ -140,7 +140,7 @@ def test_what_students_measure_has_a_panel_each() -> None:
     white = curve(1.0)
     white.entropies, white.targets, white.divergences = [1.0], [None], [None]
     both = {("omniopd", 1): told, ("on-policy", 1): white}
-    figure = measure_charts.measures(both, False)
+    figure = measure_charts.measured_lines(both, False)
     lines = [(one.name, one.yaxis, list(one.x), list(one.y), one.showlegend) for one in figure.data]
     assert lines == [
         ("OmniOPD", "y", [1], [0.25], True), ("OmniOPD", "y2", [1, 2], [2.0, 1.5], False),
@@ -148,7 +148,7 @@ def test_what_students_measure_has_a_panel_each() -> None:
     ]  # fmt: skip
     domains = [figure.layout[name].domain for name in ("yaxis3", "yaxis2", "yaxis")]
     assert all(low < high < above for (low, high), (above, _) in pairwise(domains)), "a heading fits between two"
-    alone = measure_charts.measures({("on-policy", 1): white}, True)
+    alone = measure_charts.measured_lines({("on-policy", 1): white}, True)
     assert [one.yaxis for one in alone.data] == ["y"]
     assert (measure_charts.has_weights(both), measure_charts.has_weights({("on-policy", 1): white})) == (True, False)
     assert "OmniOPD, entropy of the student: 2.000 to 1.500" in measure_charts.measures_alt(both)
