@@ -5,8 +5,10 @@ Knows nothing of training steps.
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,9 +17,11 @@ from spd_core.data.capability import Capability
 from spd_core.distill.chunks import choose_anchors
 from spd_core.distill.review import held_apart
 from spd_core.distill.rollouts import AskedRow, Learning, write_rollouts
-from spd_core.distill.teachers import ModelTeacher, SelfTeacher, ServedTeacher, Teacher
+from spd_core.distill.teachers import EngineTeacher, ModelTeacher, SelfTeacher, ServedTeacher, Teacher
 from spd_core.distill.write import PlannedRow
 from spd_core.engines.discovery import connect
+from spd_core.engines.writing import EngineLane, ToBeServed, engine_for
+from spd_core.engines.written import WrittenBy
 from spd_core.errors import InputError
 from spd_core.generation.decode import encoded_prompt, end_tokens
 from spd_core.intervention.projection import Lane
@@ -25,6 +29,8 @@ from spd_core.models.identity import content_of
 from spd_core.models.loading import LanguageModel, load
 from spd_core.progress import Stop
 from spd_core.recipes.distill import ARMS, ArmName, Recipe
+from spd_core.recipes.lanes import Sampling
+from spd_core.runs.parallel import together
 
 LOOKED_AT = 32
 """Rollouts that are written before a training of OmniOPD."""
@@ -41,6 +47,7 @@ def asked_rows(recipe: Recipe, prompts: Capability, tasks: Sequence[PlannedRow])
     ]
 
 
+@contextmanager
 def learning_of(
     lm: LanguageModel,
     recipe: Recipe,
@@ -48,26 +55,52 @@ def learning_of(
     lane: Lane,
     prompts: Capability,
     rows: Sequence[AskedRow],
+    folder: Path,
     stop: Stop | None,
-) -> Learning:
-    """What an arm learns from.
+) -> Iterator[tuple[Learning, WrittenBy | None]]:
+    """What an arm learns from, and the engine that writes for its teacher, which serves it until the block ends.
 
     Args:
         lane: as which the untouched model teaches.
+        folder: of a vLLM that is started (see `ToBeServed`).
 
     Raises:
-        InputError, ModelError: the teacher cannot be loaded.
-        WriterError: its server does not answer, or has too short a context.
+        InputError, ModelError: the teacher cannot be loaded; an engine that several processes would start.
+        WriterError: its server does not answer, has too short a context, or is another model.
     """
-    sampling = recipe.sampling(arm)
+    sampling, chunks = recipe.sampling(arm), recipe.omniopd
     if ARMS[arm].method == "on-policy":
-        return Learning(rows, sampling, recipe.seed, divergence=recipe.rollout.divergence, lane=lane)
-    teacher = (
-        _another(lm, recipe, prompts, rows, stop)
-        if arm == "omniopd-model"
-        else SelfTeacher(lm, lane, rows_at_once=_rows_at_once(recipe), stop=stop)
-    )
-    return Learning(rows, sampling, recipe.seed, chunks=recipe.omniopd, teacher=teacher)
+        yield Learning(rows, sampling, recipe.seed, divergence=recipe.rollout.divergence, lane=lane), None
+    elif arm == "omniopd-model":
+        teacher = _another(lm, recipe, prompts, rows, stop)
+        yield Learning(rows, sampling, recipe.seed, chunks=chunks, teacher=teacher), None
+    elif recipe.corpus.writer.here:
+        own = SelfTeacher(lm, lane, rows_at_once=_rows_at_once(recipe), stop=stop)
+        yield Learning(rows, sampling, recipe.seed, chunks=chunks, teacher=own), None
+    else:
+        with _through_engine(lm, recipe, arm, lane, rows, folder, stop) as (served, written):
+            teacher = EngineTeacher(served, stop)
+            yield Learning(rows, sampling, recipe.seed, chunks=chunks, teacher=teacher), written
+
+
+def _through_engine(
+    lm: LanguageModel,
+    recipe: Recipe,
+    arm: ArmName,
+    lane: Lane,
+    rows: Sequence[AskedRow],
+    folder: Path,
+    stop: Stop | None,
+) -> AbstractContextManager[tuple[EngineLane, WrittenBy]]:
+    """The untouched model as a lane, whose weights are the same for the whole training, behind an engine."""
+    writer, chunks = recipe.corpus.writer, recipe.omniopd
+    if writer.kind == "vllm" and (processes := together().count) > 1:
+        raise InputError(
+            f"corpus.writer vllm: each of {processes} processes would start one for the teacher of {arm}; serve it "
+            "yourself and choose the writer openai, or start one process"
+        )
+    longest = Sampling(chunks.temperature, chunks.top_p, recipe.corpus.max_new_tokens)  # a chunk may end a rollout
+    return engine_for(writer, ToBeServed(arm, lm, lane, lane.subspace is not None, folder), rows, longest, stop)
 
 
 def _rows_at_once(recipe: Recipe) -> int:
@@ -94,9 +127,18 @@ def _another(
     return ModelTeacher(teacher, lm, prompts.settings, recipe.corpus.prompt_style, rows_at_once, stop)
 
 
-def learning_digest(recipe: Recipe, arm: ArmName, learning: Learning) -> str:
-    """sha256 of all that decides what is learned: a checkpoint of another one is not gone on from."""
-    lane = learning.lane or (learning.teacher.lane if isinstance(learning.teacher, SelfTeacher) else None)
+def learning_digest(recipe: Recipe, arm: ArmName, learning: Learning, written: WrittenBy | None = None) -> str:
+    """sha256 of all that decides what is learned: a checkpoint of another one is not gone on from.
+
+    Args:
+        written: the engine that writes for the teacher.
+    """
+    lane = learning.lane
+    if isinstance(learning.teacher, SelfTeacher):
+        lane = learning.teacher.lane
+    elif isinstance(learning.teacher, EngineTeacher):
+        lane = learning.teacher.own.lane
+    engine = {} if written is None else {"engine": [written.writer, written.prompts, written.tokens]}
     meant: dict[str, Any] = {
         "method": ARMS[arm].method,
         "rows": [[row.number, row.prompt, row.special] for row in learning.rows],
@@ -109,6 +151,7 @@ def learning_digest(recipe: Recipe, arm: ArmName, learning: Learning) -> str:
         "lane": None if lane is None or lane.subspace is None else [lane.subspace.fingerprint, lane.strength],
         "teacher": None if arm != "omniopd-model" else _who(recipe),
         "train": recipe.train.model_dump(mode="json", exclude={"completions", "log_to"}),
+        **engine,
     }
     return hashlib.sha256(json.dumps(meant, sort_keys=True).encode()).hexdigest()
 

@@ -27,23 +27,24 @@ def train_student(work: "RoundWork", lm: LanguageModel, arm: ArmName, round_: in
     lane = work.lane(lm, arm, round_)
     work.begin("train", arm, round_)
     rows = asked_rows(recipe, prompts, work.tasks(lm))
-    learning = learning_of(lm, recipe, arm, lane, prompts, rows, work.stop)
-    longest = max(len(encoded_prompt(lm, row.prompt, learning.rollout, row.special)) for row in rows)
-    check_training_memory(lm, longest + recipe.corpus.max_new_tokens, recipe.train.batch_size)
-    if learning.chunks is not None:
-        share, chunks = check_rollouts(lm, recipe, learning, work.stop)
-        work.tell(RolloutsLooked, share=share, chunks=chunks)
-    forget_packed()
-    seen = seen_by_arm(recipe, arm, rows, (), prompts, work.calibrated(arm))
-    return train_on_policy(
-        lm,
-        learning,
-        recipe.train,
-        folder,
-        digest=learning_digest(recipe, arm, learning),
-        facts=work.facts(arm, lane, seen),
-        beside=files_of(recipe, arm, seen),
-        on_news=work.on_news,
-        on_epoch=lambda news: work.look(lm, news),
-        stop=work.stop,
-    )
+    with learning_of(lm, recipe, arm, lane, prompts, rows, work.folder / "engines", work.stop) as (learning, written):
+        longest = max(len(encoded_prompt(lm, row.prompt, learning.rollout, row.special)) for row in rows)
+        check_training_memory(lm, longest + recipe.corpus.max_new_tokens, recipe.train.batch_size)
+        if learning.chunks is not None:
+            share, chunks = check_rollouts(lm, recipe, learning, work.stop)
+            work.tell(RolloutsLooked, share=share, chunks=chunks)
+        forget_packed()
+        seen = seen_by_arm(recipe, arm, rows, (), prompts, work.calibrated(arm))
+        by = {} if written is None else {"writer": written.sentence}
+        return train_on_policy(
+            lm,
+            learning,
+            recipe.train,
+            folder,
+            digest=learning_digest(recipe, arm, learning, written),
+            facts=work.facts(arm, lane, seen) | by,
+            beside=files_of(recipe, arm, seen),
+            on_news=work.on_news,
+            on_epoch=lambda news: work.look(lm, news),
+            stop=work.stop,
+        )

@@ -11,7 +11,8 @@ from typing import Any, Protocol
 
 from spd_core.data.capability import Settings, Style
 from spd_core.data.spans import generation_prompt
-from spd_core.engines.client import Ask, Engine
+from spd_core.engines.client import Answer, Ask, Engine
+from spd_core.engines.writing import EngineLane
 from spd_core.errors import Stopped
 from spd_core.generation.decode import generate
 from spd_core.intervention.projection import Lane
@@ -105,6 +106,20 @@ class ModelTeacher:
 
 
 @dataclass(frozen=True)
+class EngineTeacher:
+    """The untouched model itself as a lane, projected or raw, through an engine that serves it; looked over before."""
+
+    own: EngineLane
+    stop: Stop | None = None
+
+    def write(self, prefixes: Sequence[Prefix], samples: int, sampling: Sampling) -> list[list[str]]:
+        """See `Teacher.write`; the engine's noise is another one than here."""
+        found = _answers(self.own.engine, prefixes, samples, sampling, self.stop)
+        texts = {number: self.own.completion(ask, answer).text for number, (ask, answer) in found.items()}
+        return [[texts[_number(prefix, k)] for k in range(samples)] for prefix in prefixes]
+
+
+@dataclass(frozen=True)
 class ServedTeacher:
     """A model behind a server of OpenAI's protocol; it reads what the student reads, template and all.
 
@@ -118,17 +133,21 @@ class ServedTeacher:
 
     def write(self, prefixes: Sequence[Prefix], samples: int, sampling: Sampling) -> list[list[str]]:
         """See `Teacher.write`; the server's noise follows the numbers alone, so each continuation has its own."""
-        by_number = {
-            _number(prefix, k): Ask(_number(prefix, k), prefix.ids, prefix.text, False)
-            for prefix in prefixes
-            for k in range(samples)
-        }
-        asks = by_number.values()
-        found = {ask.number: answer.text for ask, answer in self.engine.write(asks, sampling, self.stop)}
-        if len(found) < len(asks):
-            raise Stopped("stopped on request")
+        found = _answers(self.engine, prefixes, samples, sampling, self.stop)
         cut = partial(cut_to, self.student.tokenizer, tokens=sampling.max_new_tokens)
-        return [[cut(found[_number(prefix, k)]) for k in range(samples)] for prefix in prefixes]
+        return [[cut(found[_number(prefix, k)][1].text) for k in range(samples)] for prefix in prefixes]
+
+
+def _answers(
+    engine: Engine, prefixes: Sequence[Prefix], samples: int, sampling: Sampling, stop: Stop | None
+) -> dict[int, tuple[Ask, Answer]]:
+    """What an engine writes after each prefix, by the number of the continuation; errors as of `Teacher.write`."""
+    numbers = {_number(prefix, k): prefix for prefix in prefixes for k in range(samples)}
+    asks = [Ask(number, prefix.ids, prefix.text, False) for number, prefix in numbers.items()]
+    found = {ask.number: (ask, answer) for ask, answer in engine.write(asks, sampling, stop)}
+    if len(found) < len(asks):
+        raise Stopped("stopped on request")
+    return found
 
 
 def _number(prefix: Prefix, k: int) -> int:

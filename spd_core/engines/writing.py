@@ -65,9 +65,10 @@ class EngineLane:
         """
         by_number = {one.number: one for one in prompts}
         for ask, answer in self.engine.write(self.asks(prompts, sampling), sampling, stop):
-            yield by_number[ask.number], self._completion(ask, answer)
+            yield by_number[ask.number], self.completion(ask, answer)
 
-    def _completion(self, ask: Ask, answer: Answer) -> Completion:
+    def completion(self, ask: Ask, answer: Answer) -> Completion:
+        """What an engine has written, as if it had been written here."""
         tokens, end = list(self.tokens(answer)), None
         if answer.finish == "eos":
             told = answer.tokens is not None and tokens[-1:] and tokens[-1] in self.engine.ends

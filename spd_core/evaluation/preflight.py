@@ -90,7 +90,7 @@ def _measured(model: str, writer: Writer, _home: str, _when: int) -> Rates | Non
 
 def _check_corpus_writer(recipe: Recipe, ask: bool) -> None:
     writer = recipe.corpus.writer
-    writing: dict[str, bool] = {arm: ARMS[arm].subspace != "none" for arm in recipe.arms if recipe.writes(arm)}
+    writing: dict[str, bool] = {arm: ARMS[arm].subspace != "none" for arm in recipe.arms if recipe.asks_writer(arm)}
     check_writer("corpus.writer", writer, writing, ask=ask)
     if writer.kind == "openai" and recipe.rounds > 1:
         raise InputError(

@@ -48,7 +48,7 @@ class AdapterCard(Record):
         finished: false when the training was stopped before its end.
         subspace: fingerprint of the subspace that the corpus was written in; empty for raw ones.
         corpus: sha256 of the rows trained on.
-        writer: the engine that wrote them, in words; empty where SPD Lab wrote them itself.
+        writer: the engine that wrote them, or the teacher's text, in words; empty where SPD Lab wrote it itself.
         train_loss: mean of the last epoch, in nats; until December 2026 that of the last step.
         held_out_loss: in nats, at the end; None without held-out rows.
         schedule: of the learning rate; empty where earlier versions, which had the same, did not say so.

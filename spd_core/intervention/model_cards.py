@@ -29,7 +29,7 @@ def readme_of_adapter(card: "AdapterCard") -> str:
         "Data": _data(card),
         "Subspace (sha256)": card.subspace or "none: written without projection",
         "Corpus (sha256)": card.corpus,
-        **({"Corpus by": card.writer} if card.writer else {}),
+        **({_wrote(card): card.writer} if card.writer else {}),
         "Trained": f"{card.rows} rows, {card.steps} of {card.planned} steps, rounds: {card.rounds}",
         "Learning rate": f"{card.settings.learning_rate:g}{f', {card.schedule}' if card.schedule else ''}",
         "LoRA": _lora(card),
@@ -81,6 +81,11 @@ def base_in_words(base: str, revision: str, dtype: str) -> str:
     if base in PACKAGED and hub:
         return f"{hub}, unpacked from the GGUF with sha256 {PACKAGED[base].sha256}, {dtype}"
     return f"{public_name(base, revision)}, revision {commit or revision}, {dtype}"
+
+
+def _wrote(card: "AdapterCard") -> str:
+    """What an engine wrote of it."""
+    return "Corpus by" if card.arm is None or ARMS[card.arm].method == "sft" else "Teacher's text by"
 
 
 def _data(card: "AdapterCard") -> str:

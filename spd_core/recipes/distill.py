@@ -120,7 +120,7 @@ class CorpusSettings(Request):
         batch_size: rows written at once: 32 take a third longer than 16, and twice as many tokens come of it.
         temperature, top_p, top_k: for all arms alike; None leaves each arm its own.
         drop: rows that are left out of training.
-        writer: who writes it.
+        writer: who writes it, and for a teacher of OmniOPD that is the model itself.
     """
 
     split: Literal["calibration", "train"] = "train"
@@ -239,6 +239,11 @@ class Recipe(Request):
     def writes(arm: str) -> bool:
         """Whether an arm learns from a corpus that is written before; else from what it writes in training."""
         return all(known.method == "sft" for known in ARMS.values() if known.name == arm)
+
+    def asks_writer(self, arm: ArmName) -> bool:
+        """Whether `corpus.writer` writes for an arm: its corpus, or what its teacher writes, which is the untouched
+        model projected or not."""
+        return self.writes(arm) or (ARMS[arm].method == "omniopd" and arm != "omniopd-model")
 
     def sampling(self, arm: ArmName) -> Sampling:
         """How an arm's text is sampled; the noise is the same for all."""

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from spd_core.data.catalog import find_capability
+from spd_core.distill.teachers import EngineTeacher, Prefix, SelfTeacher
 from spd_core.distill.write import PlannedRow, planned_rows, write_corpus, write_corpus_by
+from spd_core.engines.writing import ToBeServed, engine_for
 from spd_core.engines.written import writer_of_corpus
 from spd_core.intervention.projection import Lane
 from spd_core.recipes.lanes import Sampling
@@ -57,6 +59,23 @@ def test_a_folded_checkpoint_writes_what_the_hooks_write_here(
     assert (found.prompts, found.tokens) == ("token ids", "returned")
     assert found.gap is not None
     assert found.gap < 1e-3
+
+
+def test_a_teacher_behind_it_writes_on_as_the_hooks_do_here(
+    builtin_lm: Any, lane: Lane, tasks: list[PlannedRow], tmp_path: Path
+) -> None:
+    prefixes = []
+    for task in tasks:
+        text = f"{task.prompt} The answer"
+        ids = tuple(builtin_lm.tokenizer(text)["input_ids"])
+        prefixes.append(Prefix(task.number, 100, task.prompt, ids, text, " The answer"))
+    wanted = ToBeServed("omniopd", builtin_lm, lane, True, tmp_path)
+    with engine_for(Writer(kind="vllm", timeout=600), wanted, tasks, DRAWN) as (own, _):
+        teacher, here = EngineTeacher(own), SelfTeacher(builtin_lm, lane)
+        assert teacher.write(prefixes, 1, GREEDY) == here.write(prefixes, 1, GREEDY)
+        drawn = teacher.write(prefixes, 4, DRAWN)
+    assert [len(texts) for texts in drawn] == [4] * len(tasks)
+    assert all(len(set(texts)) > 1 for texts in drawn), "each continuation has its own noise"
 
 
 def test_a_request_with_its_seed_repeats_however_many_are_on_their_way(write: Write, tmp_path: Path) -> None:
