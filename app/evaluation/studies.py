@@ -13,14 +13,16 @@ from app.ui.widgets import caption, chart, escaped, is_dark
 from spd_core.evaluation.report import MARKS
 from spd_core.evaluation.table import Table
 from spd_core.studies.outcome import Outcome, outcomes
+from spd_core.studies.plan import Study
 from spd_core.studies.report import mood, shown_rows, verdict
 from spd_core.studies.shelf import KnownStudy, known_studies
 from spd_core.text import shown
 
 _HOW = (
     "**How to read this:** a row is a comparison that was announced before the first answer; its dot is the difference "
-    "in right answers, its bar the 95% interval, right of zero is better. A mark is filled with colour only where p "
-    "after Holm, over all that were announced, is below 0.05."
+    "in right answers, its bar the 95% interval, right of zero is better. Blue and orange are shown, with p after "
+    "Holm, over all that were announced, below 0.05; grey is not. Hollow: the bar misses zero, but among so many that "
+    "can be luck."
 )
 
 
@@ -52,7 +54,7 @@ def _study(one: KnownStudy, tables: Mapping[str, Table], open_run: Callable[[str
     if tables:
         _forest(study.name, found)
     for name, table, dose in study_charts.all_doses(tables):
-        _dose(study.name, name, table, dose)
+        _dose(study, name, table, dose)
     _parts(one, tables, open_run)
 
 
@@ -63,11 +65,11 @@ def _forest(name: str, found: tuple[Outcome, ...]) -> None:
         st.html(table_html(shown_rows(found), "Announced comparisons"))
 
 
-def _dose(study: str, part: str, table: Table, dose: study_charts.Dose) -> None:
-    with st.expander(f"{part}: right answers over {dose.what}", icon=":material/show_chart:"):
+def _dose(study: Study, part: str, table: Table, dose: study_charts.Dose) -> None:
+    with st.expander(f"{study.part(part).called}: right answers over {dose.what}", icon=":material/show_chart:"):
         chart(
             study_charts.dose_chart(table, dose, is_dark()),
-            key=f"study_{study}_{part}_{dose.what}",
+            key=f"study_{study.name}_{part}_{dose.what}",
             alt=study_charts.dose_alt(dose),
         )
 
@@ -78,7 +80,7 @@ def _parts(one: KnownStudy, tables: Mapping[str, Table], open_run: Callable[[str
         run, table = one.runs.get(part.name), tables.get(part.name)
         left, right = st.columns((5, 1), vertical_alignment="center")
         state = f"{table.done} of {table.planned} cells" if table is not None else "not carried out yet"
-        left.markdown(f"**{escaped(part.name)}** · {escaped(part.question)} :gray[({state})]")
+        left.markdown(f"**{escaped(part.called)}** · {escaped(part.question)} :gray[({state})]")
         right.button(
             "Open",
             key=f"open_{one.study.name}_{part.name}",

@@ -22,19 +22,19 @@ def forest(found: Sequence[Outcome], dark: bool) -> "go.Figure":
     for one in found:
         if one.claim is not None:
             by_part.setdefault(one.part.name, []).append(one)
-    return difference_panels([_group(name, mine) for name, mine in by_part.items()], "difference", dark)
+    return difference_panels(list(map(_group, by_part.values())), "difference", dark)
 
 
-def _group(name: str, mine: Sequence[Outcome]) -> DifferenceGroup:
+def _group(mine: Sequence[Outcome]) -> DifferenceGroup:
     rows = [(" − ".join(one.titles), one.claim) for one in mine if one.claim is not None]
     column = next(one.column for one in mine if one.column is not None)
-    return DifferenceGroup(f"{name}\n{set_title(column)}, n = {rows[0][1].difference.n:,}", rows, column)
+    return DifferenceGroup(f"{mine[0].part.called}\n{set_title(column)}, n = {rows[0][1].difference.n:,}", rows, column)
 
 
 def forest_alt(found: Sequence[Outcome]) -> str:
     """The forest in a sentence."""
     said = (
-        f"{one.part.name}, {' − '.join(one.titles)} {shown_change(one.claim.difference.effect, False)} "
+        f"{one.part.called}, {' − '.join(one.titles)} {shown_change(one.claim.difference.effect, False)} "
         f"({one.claim.headline})"
         for one in found
         if one.claim is not None

@@ -42,8 +42,8 @@ def _announced(one: KnownStudy, tables: Mapping[str, Table]) -> ReportSection:
         figure = ReportFigure(
             lambda dark: study_charts.forest(found, dark),
             "A row is a comparison that was announced before the first answer: difference in right answers with its "
-            "95% interval; right of zero is better. A mark is filled only where p after Holm, over all that were "
-            "announced, is below 0.05.",
+            "95% interval; right of zero is better. Blue and orange are shown, with p after Holm, over all that were "
+            "announced, below 0.05; grey is not. Hollow: the bar misses zero, but among so many that can be luck.",
             study_charts.forest_alt(found),
             "announced",
         )
@@ -58,7 +58,7 @@ def _parts(one: KnownStudy, tables: Mapping[str, Table]) -> Iterator[ReportSecti
         section = evaluation_section(table)
         blocks = [*_doses(name, tables), *section.blocks, *_written(table)]
         yield ReportSection(
-            name,
+            one.study.part(name).called,
             one.study.part(name).question,
             section.verdict,
             blocks,

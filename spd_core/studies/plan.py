@@ -35,11 +35,21 @@ class Announced(Request):
 
 
 class Part(Request):
-    """One evaluation of a study, and what it is to tell."""
+    """One evaluation of a study, and what it is to tell.
+
+    Attributes:
+        title: what people call it; empty takes its name.
+    """
 
     name: str
-    question: str
+    title: str = Field(default="", max_length=120)
+    question: str = ""
     recipe: EvaluationRecipe
+
+    @property
+    def called(self) -> str:
+        """Its title, or else its name."""
+        return self.title or self.name
 
     @property
     def in_domain(self) -> str:
@@ -175,9 +185,9 @@ def _parts(evaluations: Mapping[str, Any], common: Any) -> Iterator[dict[str, An
         if not isinstance(settings, dict) or not isinstance(common, dict):
             raise InputError(f'the evaluation {name!r} is no object such as {{"question": "…", "subjects": […]}}')
         mine = dict(settings)
-        question = mine.pop("question", "")
+        said = {key: mine.pop(key) for key in ("title", "question") if key in mine}
         try:
             recipe = evaluation_from(merged(common, mine))
         except InputError as error:
             raise InputError(f"the evaluation {name!r}: {error}") from error
-        yield {"name": name, "question": question, "recipe": recipe.model_dump(mode="json")}
+        yield {"name": name, **said, "recipe": recipe.model_dump(mode="json")}

@@ -34,7 +34,7 @@ def _shows(one: Outcome) -> str:
     assert one.claim is not None
     better = {"helps": "is better than", "hurts": "is worse than"}
     change = shown_change(one.claim.difference.effect, one.claim.lower_is_better)
-    return f"{one.part.name}: {one.titles[0]} {better[one.claim.headline]} {one.titles[1]} ({change})"
+    return f"{one.part.called}: {one.titles[0]} {better[one.claim.headline]} {one.titles[1]} ({change})"
 
 
 def outcome_rows(found: Sequence[Outcome]) -> list[dict[str, Any]]:
@@ -74,7 +74,7 @@ def shown_rows(found: Sequence[Outcome]) -> list[dict[str, str]]:
 
 
 def _shown(one: Outcome) -> dict[str, str]:
-    named = {"Evaluation": one.part.name, "Comparison": " − ".join(one.titles)}
+    named = {"Evaluation": one.part.called, "Comparison": " − ".join(one.titles)}
     if one.claim is None or one.subject is None or one.against is None:
         return {**named, "Difference": "not answered yet"}
     found, low, seeds = one.claim.difference, one.claim.lower_is_better, _seeds(one)
@@ -101,7 +101,11 @@ def to_markdown(study: Study, tables: Mapping[str, Table]) -> str:
     found = outcomes(study, tables)
     parts = [f"# {study.title}", verdict(found), report.markdown_table(shown_rows(found))]
     for name, table in tables.items():
-        parts += [f"## {name}", study.part(name).question, report.to_markdown(table).replace("### ", "#### ")]
+        parts += [
+            f"## {study.part(name).called}",
+            study.part(name).question,
+            report.to_markdown(table).replace("### ", "#### "),
+        ]
     return "\n\n".join(parts).rstrip() + "\n"
 
 
