@@ -22,8 +22,7 @@ from spd_core.studies.outcome import outcomes
 from spd_core.studies.plan import read_study
 from spd_core.studies.shelf import KnownStudy, known_studies
 from tests import ROOT
-from tests.app.side_by_side.test_page import html_of
-from tests.app.test_pages import go_to, prepared, text_of
+from tests.app.test_pages import go_to, prepared, verdict_of
 from tests.cells import put, records
 from tests.waiting import LONG
 
@@ -96,10 +95,10 @@ def opened() -> AppTest:
 def test_what_was_announced_stands_on_top_and_a_click_opens_its_evaluation(recorded: KnownStudy) -> None:
     at = opened()
     assert not at.exception
-    shown = re.sub(r"<button.*?</button>|<[^>]+>", "", html_of(at), flags=re.DOTALL)
-    assert "SmolLM2, sums: Projected is better than Base (+40.0 points)" in shown
-    assert "1 of 3 are not answered yet" in shown
-    assert escaped(PLAN["title"]) in text_of(at), "a title is text"
+    shown = verdict_of(at)
+    assert shown.startswith("SmolLM2, sums: Projected is better than Base (+40.0 points).")
+    assert shown.endswith("1 of 3 are not answered yet.")
+    assert escaped(PLAN["title"]) in " ".join(one.value for one in at.markdown), "a title is text"
     buttons = {one.key: one for one in at.button if one.label == "Open"}
     assert [one.disabled for one in buttons.values()] == [False, False, True]
     next(iter(buttons.values())).click().run()
