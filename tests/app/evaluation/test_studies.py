@@ -96,7 +96,7 @@ def test_what_was_announced_stands_on_top_and_a_click_opens_its_evaluation(recor
     at = opened()
     assert not at.exception
     shown = verdict_of(at)
-    assert shown.startswith("SmolLM2, sums: Projected is better than Base (+40.0 points).")
+    assert shown.startswith("▲ SmolLM2, sums: Projected is better than Base (+40.0 points).")
     assert shown.endswith("1 of 3 are not answered yet.")
     assert escaped(PLAN["title"]) in " ".join(one.value for one in at.markdown), "a title is text"
     buttons = {one.key: one for one in at.button if one.label == "Open"}
