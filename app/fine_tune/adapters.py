@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 def adapters_table(run: "Run", view: RunView) -> None:
     """What is trained already."""
     if cards := _cards(run):
-        st.html(table_html([_row(card, view) for card in cards], "Trained adapters", compact=True))
+        rows = [_row(card, view) for card in cards]
+        told = [name for name in rows[0] if any(row[name] for row in rows)]  # on-policy arms have no held-out loss
+        st.html(table_html([{name: row[name] for name in told} for row in rows], "Trained adapters", compact=True))
 
 
 def adapter_actions(run: "Run", status: Status, row: "DeltaGenerator") -> None:

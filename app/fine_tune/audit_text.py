@@ -146,6 +146,15 @@ def chunk_rows(audit: Audit) -> list[dict[str, str]]:
     ]
 
 
+def continuation_rows(audit: Audit) -> list[dict[str, str]]:
+    """What the teacher wrote in place of each chunk of a rollout, most alike first."""
+    return [
+        {"Chunk": str(at), "φ": f"{similar:.3f}", "The teacher wrote": f"“{shown(text)}”"}
+        for at, chunk in enumerate(audit.chunks, 1)
+        for similar, text in sorted(zip(chunk.similar, chunk.others, strict=True), key=lambda one: -one[0])
+    ]
+
+
 def step_rows(steps: Sequence[StepMeans]) -> list[dict[str, str]]:
     """The table twin of the chart: a row for each step."""
     return [

@@ -1,6 +1,6 @@
 """Losses of all arms, of one run or several, as a figure, a table and a sentence. Pure: no Streamlit."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from app.ui.figures import LANE_COLOURS, MUTED, Drawing, build_figure, plotly_text
@@ -40,6 +40,8 @@ subspace it is, and stars tell OmniOPD."""
 LEGEND_BELOW: Drawing = {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom"}
 """At the foot of a figure: at its top, a long one would lie under plotly's buttons."""
 _UNKNOWN = (MUTED, "dot", "star")
+_FEW = 12
+"""Up to so many steps, each has a tick."""
 _RUN_SYMBOLS = ("circle", "square", "diamond", "triangle-up")
 
 
@@ -72,7 +74,9 @@ def losses(views: Views, dark: bool, by: Axis = "step", unit: str = "nats per to
             data += drawn
     layout = {
         "height": 400,
-        "xaxis": x_axis(views.values(), by),
+        "xaxis": x_axis(
+            list(views.values()), by, any(one.held_out for curves in views.values() for one in curves.values())
+        ),
         "yaxis": {"title": {"text": f"loss ({unit})"}, "ticklabelstandoff": 6},  # clear of the marks of step 0
         "legend": LEGEND_BELOW,
     }
@@ -122,18 +126,35 @@ def following(curves: Curves, by: Axis) -> Iterator[tuple[ArmRound, Curve, float
     for key, curve in sorted(curves.items(), key=lambda item: item[0][1]):
         start = ends.get(key[0], 0.0)
         yield key, curve, start
-        reached = [
-            *((curve.steps if by == "step" else curve.epochs)[-1:]),
-            *((point[0] if by == "step" else point[1]) for point in curve.held_out[-1:]),
-        ]
-        ends[key[0]] = start + max(reached, default=0.0)
+        ends[key[0]] = start + _reached(curve, by)
 
 
-def x_axis(runs: Iterable[Curves], by: Axis) -> Drawing:
-    """Steps or epochs, from 0."""
+def _ends(curves: Curves, by: Axis) -> dict[str, float]:
+    """Where on the x axis the last round of each arm ends."""
+    return {arm: start + _reached(curve, by) for (arm, _), curve, start in following(curves, by)}
+
+
+def _reached(curve: Curve, by: Axis) -> float:
+    """The last step or epoch of a training that was told."""
+    reached = [
+        *((curve.steps if by == "step" else curve.epochs)[-1:]),
+        *((point[0] if by == "step" else point[1]) for point in curve.held_out[-1:]),
+    ]
+    return max(reached, default=0.0)
+
+
+def x_axis(runs: Sequence[Curves], by: Axis, from_zero: bool = True) -> Drawing:
+    """Steps or epochs, from 0 or from the first one; few steps are all numbered.
+
+    Args:
+        from_zero: something is drawn at 0, before the training.
+    """
     what = "optimizer step" if by == "step" else "epoch"
     several = any(round_ > 1 for curves in runs for _, round_ in curves)
-    return {"title": {"text": f"{what}, rounds one after another" if several else what}, "rangemode": "tozero"}
+    longest = max((end for curves in runs for end in _ends(curves, by).values()), default=0.0)
+    few = {"dtick": 1} if 0 < longest <= _FEW else {}
+    title = {"text": f"{what}, rounds one after another" if several else what}
+    return {"title": title, "rangemode": "tozero" if from_zero else "normal", **few}
 
 
 def losses_alt(views: Views) -> str:

@@ -47,7 +47,7 @@ def measured_lines(curves: Curves, dark: bool, by: Axis = "step") -> "go.Figure"
     layout = {
         "height": 110 + 130 * len(fields),
         "margin": {"t": 30},
-        "xaxis": x_axis([curves], by) | {"anchor": _axis("y", len(fields) - 1)},
+        "xaxis": x_axis([curves], by, from_zero=False) | {"anchor": _axis("y", len(fields) - 1)},
         **axes,
         "annotations": [panel_heading(_PANELS[field], high) for field, (_, high) in zip(fields, panels, strict=True)],
         "legend": LEGEND_BELOW,

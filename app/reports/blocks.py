@@ -71,7 +71,7 @@ class StripToken:
     Attributes:
         shade: −10 to 10: the depth of its colour, with its sign.
         tip: all that is known of it.
-        marks: of `largest`, `loss`, `aside`.
+        marks: of `largest`, `loss`, `aside`; of those of a chunk `chunk`, at its ends `first` and `last`.
         breaks: line breaks after it, which have no colour.
     """
 

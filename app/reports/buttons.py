@@ -134,13 +134,14 @@ def training_report(name: str) -> None:
 
 def _training(run: "Run") -> bytes:
     from app.reports.blocks import Report
-    from app.reports.fine_tune import training_facts, training_replays, training_section, view_of
+    from app.reports.fine_tune import audits_section, training_facts, training_replays, training_section, view_of
     from app.reports.page import report_html
 
     record, view = run.record, view_of(run)
     title = record.title or f"Fine-tune: {record.distillation.capability}"
     facts, replays = list(training_facts(run, view)), list(training_replays(run))
-    return report_html(Report(title, run.id, [training_section(view)], facts, replays))
+    sections = [one for one in (training_section(view), audits_section(run)) if one is not None]
+    return report_html(Report(title, run.id, sections, facts, replays))
 
 
 # --- what is in hand -----------------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ def strip_block(data: dict[str, Any], title: str, caption: str) -> ReportStrip:
     legend = data["legend"]
     low, high = legend["ticks"]
     notes = ["framed: the loss is taken there"] * legend["loss"] + ["dashed: hidden"] * legend["aside"]
+    notes += ["framed: a chunk"] * bool(legend.get("chunks"))
     return ReportStrip(
         title + part,
         [_token(token) for token in drawn],
@@ -37,5 +38,7 @@ def strip_block(data: dict[str, Any], title: str, caption: str) -> ReportStrip:
 
 def _token(token: dict[str, Any]) -> StripToken:
     inked = token["text"].rstrip("\n")
-    marks = tuple(name for name in ("largest", "loss", "aside") if token[name])
-    return StripToken(inked, round(_DEPTHS * token["shade"]), token["tip"], marks, token["text"][len(inked) :])
+    marks = [name for name in ("largest", "loss", "aside") if token[name]]
+    if token.get("chunk"):
+        marks += ["chunk", *token["edge"].split()]
+    return StripToken(inked, round(_DEPTHS * token["shade"]), token["tip"], tuple(marks), token["text"][len(inked) :])

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from spd_core.distill.audits import AUDITS
 from spd_core.errors import Stopped
 from spd_core.evaluation.cells import cell_path, read_cell, write_beside
 from spd_core.intervention.cards import CARD
@@ -57,6 +58,10 @@ def copy_shown(run: Run, to: Path, command: str) -> Path:
             shutil.copy(run.folder / name, to / name)
     if (run.folder / "corpora").is_dir():
         shutil.copytree(run.folder / "corpora", to / "corpora")
+    for audits in sorted(run.folder.glob(f"arms/*/round-*/{AUDITS}")):
+        place = to / audits.relative_to(run.folder)
+        place.parent.mkdir(parents=True)
+        shutil.copy(audits, place)
     for card in sorted((run.folder / "adapters").glob(f"*/{CARD}")):
         (to / "adapters" / card.parent.name).mkdir(parents=True)
         shutil.copy(card, to / "adapters" / card.parent.name / CARD)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from spd_core.data.capability import read_capability
 from spd_core.data.seen import read_seen
+from spd_core.distill.audits import AUDITS, read_audits
 from spd_core.distill.corpus import read_corpus
 from spd_core.errors import InputError
 from spd_core.evaluation.cells import Cell
@@ -131,6 +132,8 @@ def _run(ref: Ref, home: Path) -> None:
 def _check_parts(folder: Path) -> None:
     for path in sorted((folder / "corpora").glob("*.jsonl")):
         read_corpus(path)
+    for path in sorted(folder.glob(f"arms/*/round-*/{AUDITS}")):
+        read_audits(path)
     for place in sorted((folder / "captures").glob("*")):
         if not is_capture(place):
             raise InputError(f"{place} holds no capture; {_REMEDY}")

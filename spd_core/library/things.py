@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias, get_args
 
 from spd_core.data.catalog import saved_folder
+from spd_core.distill.audits import AUDITS
 from spd_core.errors import InputError
 from spd_core.evaluation.repeats import find_repeat
 from spd_core.generation.comparison import find_comparison
@@ -30,7 +31,8 @@ _LONG = r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}"
 _OF_A_CAPTURE = r"(?:(?:analysis|subspace)\.(?:json|safetensors)|capability\.jsonl|notes\.json)"
 _OF_A_RUN = (
     r"(?:(?:run|status|tags|rejected|sources)\.json|events\.jsonl|notes\.txt|reviewed|table\.(?:csv|md)"
-    rf"|corpora/{_LONG}\.jsonl|captures/{_NAME}/{_OF_A_CAPTURE}|cells/{_LONG}\.jsonl?)"
+    rf"|corpora/{_LONG}\.jsonl|captures/{_NAME}/{_OF_A_CAPTURE}|cells/{_LONG}\.jsonl?"
+    rf"|arms/(?:{'|'.join(ARMS)})/round-[1-9][0-9]{{0,3}}/{re.escape(AUDITS)})"
 )
 _OF_AN_ADAPTER = r"(?:(?:adapter_config|card|seen|recipe)\.json|adapter_model\.safetensors|README\.md)"
 _FILES: dict[str, str] = {

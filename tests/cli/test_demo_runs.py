@@ -30,9 +30,11 @@ ITEM = ItemRecord(id="h1", prompt="1+1=", gold="2", completion=" 2", extracted="
 
 
 def distilled(recipe: Recipe, folder: Path, **_: Any) -> str:
-    for name in ("corpora", "captures", "adapters/psr"):
+    for name in ("corpora", "captures", "adapters/psr", "arms/omniopd/round-1/checkpoints"):
         (folder / name).mkdir(parents=True)
     (folder / "corpora" / "psr-round-1.jsonl").write_text("{}\n")
+    (folder / "arms/omniopd/round-1/audits.jsonl").write_text("{}\n")
+    (folder / "arms/omniopd/round-1/checkpoints/optimizer.pt").write_bytes(b"0" * 100)
     (folder / "captures" / "big.safetensors").write_bytes(b"0" * 100)
     write_card(
         AdapterCard(base="builtin", revision="r", dtype="float32", rows=1, steps=1, planned=1, finished=True,
@@ -66,7 +68,8 @@ def test_it_holds_what_can_be_looked_at_and_no_more(
     made = recorded()
     run, table = (Path(made[kind]) for kind in ("distillation", "evaluation"))
     assert sorted(path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file()) == [
-        "adapters/psr/card.json", "corpora/psr-round-1.jsonl", "run.json", "status.json",
+        "adapters/psr/card.json", "arms/omniopd/round-1/audits.jsonl", "corpora/psr-round-1.jsonl", "run.json",
+        "status.json",
     ]  # fmt: skip
     assert json.loads((run / "run.json").read_text())["command"] == (
         "python -m spd_core demo --out my-demo --only runs"

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -70,10 +71,11 @@ def test_a_teacher_behind_it_writes_on_as_the_hooks_do_here(
         ids = tuple(builtin_lm.tokenizer(text)["input_ids"])
         prefixes.append(Prefix(task.number, 100, task.prompt, ids, text, " The answer"))
     wanted = ToBeServed("omniopd", builtin_lm, lane, True, tmp_path)
-    with engine_for(Writer(kind="vllm", timeout=600), wanted, tasks, DRAWN) as (own, _):
+    longest = replace(DRAWN, max_new_tokens=32)  # what stands before a continuation, and the continuation
+    with engine_for(Writer(kind="vllm", timeout=600), wanted, tasks, longest) as (own, _):
         teacher, here = EngineTeacher(own), SelfTeacher(builtin_lm, lane)
         assert teacher.write(prefixes, 1, GREEDY) == here.write(prefixes, 1, GREEDY)
-        drawn = teacher.write(prefixes, 4, DRAWN)
+        drawn = teacher.write(prefixes, 4, replace(DRAWN, temperature=1.5, top_p=1.0))
     assert [len(texts) for texts in drawn] == [4] * len(tasks)
     assert all(len(set(texts)) > 1 for texts in drawn), "each continuation has its own noise"
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from spd_core.distill.audits import AUDITS, Audit
 from spd_core.errors import InputError, StorageError
 from spd_core.evaluation.table import read_table
 from spd_core.library import incoming
@@ -15,6 +16,7 @@ from spd_core.library.incoming import check_bundle, import_bundle
 from spd_core.library.replay import replay
 from spd_core.library.shelf import read_shelf
 from spd_core.library.things import Ref
+from spd_core.records import to_lines
 from spd_core.runs.folder import open_run
 from spd_core.runs.record import Owner, Status
 from tests.library.test_shelf import CAPTURE, RUN, TABLE, TEXT, TUNED
@@ -86,6 +88,20 @@ def test_nothing_of_this_machine_leaves_in_a_run(home: Path, tmp_path: Path) -> 
     archive = zipfile.ZipFile(write_bundle([Ref("run", RUN)], tmp_path / "run.zip"))
     assert not [name for name in archive.namelist() if b"my-own-machine" in archive.read(name)]
     assert json.loads(archive.read(f"runs/{RUN}/run.json"))["command"] == "python -m spd_core distill recipe.json"
+
+
+def test_a_run_takes_its_audits_along_and_damaged_ones_do_not_come_in(home: Path, tmp_path: Path) -> None:
+    audits = home / "runs" / RUN / "arms" / "omniopd" / "round-1" / AUDITS
+    audits.parent.mkdir(parents=True)
+    audits.write_text(to_lines([Audit(step=1, number=0, prompt="1 + 1?", tokens=("2",), entropies=(0.5,))]))
+    (audits.parent / "optimizer.pt").write_bytes(b"0")
+    name = f"runs/{RUN}/arms/omniopd/round-1/{AUDITS}"
+    bundle = write_bundle([Ref("run", RUN)], tmp_path / "run.zip")
+    names = zipfile.ZipFile(bundle).namelist()
+    assert [one for one in names if "/arms/" in one] == [name]
+    audits.write_text('{"step": "first"}\n')
+    with pytest.raises(InputError, match=AUDITS):
+        check_bundle(write_bundle([Ref("run", RUN)], tmp_path / "damaged.zip"))
 
 
 def arrived(bundle: Path) -> dict[str, str]:

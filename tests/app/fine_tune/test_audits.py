@@ -6,6 +6,9 @@ import pytest
 
 from app.fine_tune import audit_charts, audit_text
 from app.fine_tune.audit_files import recorded_training
+from app.reports import fine_tune
+from app.reports.blocks import Report, ReportStrip, ReportTable
+from app.reports.page import report_html
 from app.ui import session
 from spd_core.distill.audit_steps import step_means
 from spd_core.distill.audits import AUDITS, Audit, AuditedChunk
@@ -130,6 +133,25 @@ def test_a_run_with_audits_has_a_part_for_them_and_one_without_has_none(tmp_path
     assert "1 of 2 rollouts (50%)" in html_of(app).replace("\n", " ")
     app.selectbox[0].set_value(5).run()
     assert "nothing of it was put to the teacher" in text_of(app)
+
+
+def test_the_report_of_a_run_has_its_audits() -> None:
+    short = AUDIT.model_copy(update={"number": 2, "chunks": ()})
+    run = _audited_run([AUDIT, short])
+    section = fine_tune.audits_section(run)
+    assert section is not None
+    assert section.verdict.startswith("OmniOPD: The teacher agrees with 33%")
+    (strip,) = [block for block in section.blocks if isinstance(block, ReportStrip)]
+    assert [token.text for token in strip.tokens] == list(AUDIT.tokens), "one that has a chunk"
+    assert [token.marks for token in strip.tokens][1:3] == [("largest", "chunk", "first"), ("largest", "chunk", "last")]
+    assert "framed: a chunk" in strip.ends[2]
+    rows = [row for block in section.blocks if isinstance(block, ReportTable) for row in block.rows]
+    assert ["1", "0.667", "“16 was”"] in rows
+    page = report_html(Report("t", "s", [section], [])).decode()
+    assert HOSTILE not in page
+    assert "16 was" in page
+    recipe = recipe_from({"preset": "quick", "capability": "arithmetic", "arms": ["spd"]})
+    assert fine_tune.audits_section(queue.create(recipe, "Plain", "local")) is None
 
 
 def test_damaged_audits_are_said_and_nothing_else_breaks() -> None:

@@ -158,6 +158,17 @@ def test_what_students_measure_has_a_panel_each() -> None:
     assert [row["Entropy (nats a token)"] for row in rows] == ["2", "1.5", "1", ""]
 
 
+def test_the_axis_begins_where_something_is_drawn() -> None:
+    """Held-out rows are scored before the first step; students have nothing there."""
+    before = Curve([1, 2], [0.5, 1.0], [3.0, 2.5], [(0, 0.0, 3.5)])
+    held_out = charts.losses({"": {("spd", 1): before}}, False).layout.xaxis
+    students = charts.losses({"": {("omniopd", 1): curve(3.0, 2.5)}}, False).layout.xaxis
+    assert (held_out.rangemode, students.rangemode) == ("tozero", "normal")
+    assert (held_out.dtick, students.dtick) == (1, 1), "few steps are all numbered, and nothing between them"
+    long = charts.losses({"": {("omniopd", 1): curve(*[1.0] * 8), ("omniopd", 2): curve(*[1.0] * 8)}}, False)
+    assert long.layout.xaxis.dtick is None, "16 steps in two rounds"
+
+
 def test_last_losses_of_several_runs() -> None:
     curves = {("spd", 1): curve(3.0, held_out=2.0), ("spd", 2): Curve(held_out=[(1, 1.0, 1.5)])}
     assert charts.finals_table({"a": RunView(curves=curves), "b": RunView()}) == [
