@@ -1,15 +1,11 @@
-"""The objective of OmniOPD: which chunks of a rollout are audited, how alike a teacher's are, and what follows of it.
+"""The objective of OmniOPD: which chunks of a rollout are audited, and what follows of how alike a teacher's are.
 
 L = (− Σ_c π̂_c Σ_{t ∈ c} log π_θ(y_t) + β Σ_{t in no chunk} KL(π_ref ‖ π_θ)) ÷ D, of arXiv 2606.01476; what it leaves
 open is a setting (`recipes/on_policy.py`). Pure: knows no model, no teacher and no trainer.
 """
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
-
-from spd_core.distill.similarity import similarity
 
 
 def choose_anchors(scores: Tensor, chunk_tokens: int, most: int) -> list[int]:
@@ -29,11 +25,6 @@ def choose_anchors(scores: Tensor, chunk_tokens: int, most: int) -> list[int]:
         if all(abs(t - other) >= chunk_tokens for other in chosen):
             chosen.append(t)
     return sorted(chosen)
-
-
-def agreement(own: str, others: Sequence[str]) -> float:
-    """k = Σ φ over the teacher's continuations: 0 to their number."""
-    return sum(similarity(own, other) for other in others)
 
 
 def target(k: Tensor, mean_logprob: Tensor, samples: int, prior: float) -> Tensor:

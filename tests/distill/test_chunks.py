@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from spd_core.distill.chunks import (
-    agreement,
     choose_anchors,
     chunk_loss,
     chunk_positions,
@@ -80,10 +79,10 @@ def test_of_long_texts_the_beginning_is_compared() -> None:
     assert similarity(same + "a" * 50, same + "b" * 90) == 1
 
 
-def test_agreement_is_between_none_and_all() -> None:
-    assert agreement("abc", ["abc"] * 10) == 10
-    assert agreement("abc", ["xyz"] * 10) == 0
-    assert agreement("abcd", ["abcd", "abxx", ""]) == pytest.approx(1.5)
+def test_likeness_of_known_pairs() -> None:
+    assert similarity("abc", "abc") == 1
+    assert similarity("abc", "xyz") == 0
+    assert similarity("abcd", "abxx") == pytest.approx(0.5)
 
 
 # --- the target --------------------------------------------------------------------------------------------------

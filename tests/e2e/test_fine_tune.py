@@ -20,8 +20,12 @@ SMALL = {
 """The stages of the preset quick, each made short."""
 
 
-def fill_in(page: Page, recipe: dict[str, Any]) -> None:
-    """Fill the form from a file, as somebody does who was sent a recipe."""
+def fill_in(page: Page, recipe: dict[str, Any], tokens: int = 0) -> None:
+    """Fill the form from a file, as somebody does who was sent a recipe.
+
+    Args:
+        tokens: that the form then promises at most; of arms on corpora it is known here.
+    """
     settled(page)  # what the page draws anew closes what was opened on it
     button(page, "Import a recipe").click()
     file = {"name": "recipe.json", "mimeType": "application/json", "buffer": json.dumps(recipe).encode()}
@@ -33,7 +37,7 @@ def fill_in(page: Page, recipe: dict[str, Any]) -> None:
     settled(page)
     page.keyboard.press("Escape")
     corpus = recipe["corpus"]
-    tokens = corpus["prompts"] * corpus["max_new_tokens"] * len(recipe["arms"])
+    tokens = tokens or corpus["prompts"] * corpus["max_new_tokens"] * len(recipe["arms"])
     expect(main(page)).to_contain_text(f"{tokens:,} new tokens")
 
 
