@@ -24,6 +24,7 @@ from app.ui.set_panels import set_title
 from app.ui.tables import table_html
 from app.ui.widgets import caption, chart, download, escaped, is_dark
 from spd_core.evaluation import report
+from spd_core.evaluation.drawn import drawn_sets
 from spd_core.evaluation.latex import to_latex
 from spd_core.evaluation.table import Column, Table
 from spd_core.recipes.evaluation import EvaluationRecipe
@@ -111,6 +112,13 @@ def _scores(table: Table) -> None:
         f"untouched model. Overlapping bars prove nothing either way: items are paired, see **{CLAIMS}**.{paper}"
     )
     _twin(score_rows(table), "Scores of all arms on all sets")
+    for column in drawn_sets(table):
+        st.markdown(f"##### {escaped(shown(column.title))}: several answers to each item")
+        st.html(table_html(report.drawn_rows(table, column), "Chance that one of k answers is right"))
+        caption(
+            "**How to read this:** pass@k is the chance that at least one of k drawn answers is right. A model can "
+            "gain at k = 1 and lose at larger k: it has become surer, and its answers more alike."
+        )
     with st.expander("Notes"):
         caption("  \n".join(map(escaped, report.notes(table))))
 

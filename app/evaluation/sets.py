@@ -105,7 +105,10 @@ def _describe(eval_set: EvalSet, in_domain: bool) -> None:
             f"**{escaped(eval_set.name)}** {domain}  \n:small[task of lm-evaluation-harness, scored by its own rules]"
         )
         return
-    size = f"{facts.items} of {facts.whole} items" if facts.whole is not None else "from the hub when it runs"
+    size = "from the hub when it runs"
+    if facts.whole is not None and facts.items is not None:
+        each = f", {eval_set.samples} answers each" * (eval_set.samples > 1)
+        size = f"{facts.items // eval_set.samples} of {facts.whole} items{each}"
     split = "held-out" if eval_set.split == "heldout" else eval_set.split
     st.markdown(
         f"**{escaped(eval_set.name)}** {domain}  \n:small[{size}, {split} · scored by: {_SCORED[facts.scorer]}]"

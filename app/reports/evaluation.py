@@ -13,6 +13,7 @@ from app.ui.set_panels import answered_sets, compared_sets, set_title
 from app.ui.widgets import counted, duration
 from spd_core.evaluation import report
 from spd_core.evaluation.claims import strongest
+from spd_core.evaluation.drawn import drawn_sets
 from spd_core.evaluation.report import MARKS
 from spd_core.evaluation.table import Column, Table
 from spd_core.evaluation.verdict import verdict
@@ -68,6 +69,9 @@ def _scores(table: Table) -> Iterator[Block]:
         "scores",
     )
     yield text_table("All subjects on all sets.", report.grid(table))
+    for column in drawn_sets(table):
+        said = f"Several answers to each item of {column.title}: pass@k is the chance that one of k is right."
+        yield text_table(said, report.drawn_rows(table, column))
     yield from (ReportNote(line) for line in report.notes(table))
 
 

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from statistics import fmean
 
 import torch
 
@@ -74,7 +75,7 @@ def evaluate(
     through: Through | None = None,
     peers: Peers = ALONE,
 ) -> Evaluated:
-    """Answer every item that has no record yet, greedily, and score it.
+    """Answer every item that has no record yet, as the set says, and score it.
 
     Items of similar length are asked together, in batches that the set and the batch size alone decide, so that
     subjects differ by nothing else. Every batch is on the disk before the next one begins.
@@ -139,7 +140,7 @@ class _Asking:
         """Records of the items that are missing and this process' share, as they come to be known."""
         if through is not None:
             wanted = [one for one in self.prompts if one.number in missing]
-            yield from ([self._scored(*one)] for one in through.engine.write(wanted, self.greedy, self.stop))
+            yield from ([self._scored(*one)] for one in through.engine.write(wanted, self.sampling, self.stop))
             return
         batches = [batch for batch in self._batches(batch_size) if any(one.number in missing for one in batch)]
         for batch in peers.mine(batches):
@@ -156,13 +157,14 @@ class _Asking:
         return [ordered[start : start + size] for start in range(0, len(ordered), size)]
 
     @property
-    def greedy(self) -> Sampling:
+    def sampling(self) -> Sampling:
         """How answers are written."""
-        return Sampling(temperature=0.0, max_new_tokens=self.items.max_new_tokens)
+        return self.items.sampling or Sampling(temperature=0.0, max_new_tokens=self.items.max_new_tokens)
 
     def _answers(self, batch: Sequence[NumberedPrompt], missing: Set[int]) -> list[ItemRecord]:
         """Records of those that are missing; the whole batch is written again, so that the rounding is the same."""
-        written = write_batch(self.lm, self.lane, batch, self.greedy, self.stop)
+        drawn = self.items.samples > 1
+        written = write_batch(self.lm, self.lane, batch, self.sampling, self.stop, measured=drawn)
         new = [(asked, done) for asked, done in written if asked.number in missing]
         with ThreadPoolExecutor(_AT_ONCE) as pool:  # code runs in processes of its own
             return list(pool.map(lambda pair: self._scored(*pair), new))
@@ -180,6 +182,7 @@ class _Asking:
             tokens=len(done.tokens),
             finish="eos" if done.finish == "eos" else "length",
             reason=found.reason,
+            entropy=fmean(done.entropies) if done.entropies else None,
         )
 
     def _likelihoods(self, batch: Sequence[NumberedPrompt]) -> list[ItemRecord]:

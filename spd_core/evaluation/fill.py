@@ -194,7 +194,7 @@ class _Work(Telling):
         )
         if not found.whole:
             raise Stopped("stopped on request")
-        examples = fitting.capability.examples
+        examples = fitting.capability.examples[:: fitting.samples]
         seen = None if ready.seen is None else ready.seen.marks(example.prompt for example in examples)
         cell = Cell(
             subject=subject.name,

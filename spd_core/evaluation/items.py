@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from spd_core.data.capability import Capability, Scorer, Style
+from spd_core.data.capability import Capability, Example, Scorer, Style
 from spd_core.data.catalog import find_capability
 from spd_core.data.spans import Encoded, encode, generation_prompt
 from spd_core.errors import InputError
@@ -18,6 +18,7 @@ from spd_core.evaluation.scoring import option_letters, scorer_fits
 from spd_core.evaluation.store import About, Asked, ItemRecord
 from spd_core.generation.numbered import NumberedPrompt
 from spd_core.models.loading import LanguageModel
+from spd_core.recipes.lanes import Sampling
 from spd_core.recipes.sets import EvalSet, answer_length
 
 _REFERENCE_TOKENS = 1024
@@ -30,8 +31,10 @@ class Items:
 
     Attributes:
         name: short, as in the recipe.
-        capability: settings and the examples that its scorer fits.
+        capability: settings and the examples that its scorer fits; each as often as answers are drawn to it.
         unfit: ids of those it does not fit.
+        samples: answers to each.
+        sampling: how they are written; None, as of tasks of a harness, takes the likeliest token each time.
     """
 
     name: str
@@ -39,6 +42,8 @@ class Items:
     style: Style
     max_new_tokens: int
     unfit: tuple[str, ...] = field(default=())
+    samples: int = 1
+    sampling: Sampling | None = None
 
     @property
     def scorer(self) -> Scorer:
@@ -63,7 +68,15 @@ class Items:
             style=self.style,
             max_new_tokens=self.max_new_tokens,
             writer=writer,
+            sampling=self._drawn,
         )
+
+    @property
+    def _drawn(self) -> str:
+        """How answers are drawn, in short; empty where none is."""
+        if self.samples == 1 or self.sampling is None:
+            return ""
+        return f"temperature {self.sampling.temperature:g}, top-p {self.sampling.top_p:g}, seed {self.sampling.seed}"
 
     def prompts(self, lm: LanguageModel) -> list[NumberedPrompt]:
         """What the model reads of each item, numbered in the set's order."""
@@ -91,8 +104,18 @@ def read_set(wanted: EvalSet, style: Style = "raw") -> Items:
     found = find_capability(wanted.capability, Path(wanted.data) if wanted.data else None, wanted.split)
     found = found.limited(wanted.limit)
     unfit = frozenset(scorer_fits(found.settings, found.examples))
-    kept = Capability(found.settings, tuple(example for example in found.examples if example.id not in unfit))
-    return Items(wanted.name, kept, style, answer_length(wanted, found.settings.scorer), tuple(sorted(unfit)))
+    if wanted.samples > 1 and found.settings.scorer == "nll":
+        raise InputError(f"{wanted.name} is scored by likelihood, and no answer is drawn; leave samples out")
+    fit = (example for example in found.examples if example.id not in unfit)
+    kept = Capability(found.settings, tuple(one for example in fit for one in drawn_often(example, wanted.samples)))
+    longest = answer_length(wanted, found.settings.scorer)
+    drawn = wanted.drawn(longest)
+    return Items(wanted.name, kept, style, longest, tuple(sorted(unfit)), wanted.samples, drawn)
+
+
+def drawn_often(example: Example, samples: int) -> list[Example]:
+    """An example once for each answer that is drawn to it: the first has its id, the others `ID#2`, `ID#3`, …"""
+    return [example, *(example.model_copy(update={"id": f"{example.id}#{at}"}) for at in range(2, samples + 1))]
 
 
 def fit_to(lm: LanguageModel, items: Items) -> Items:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from spd_core.evaluation.budgets import unequal
 from spd_core.evaluation.claims import Claim, Control, ControlState, p_text
 from spd_core.evaluation.contamination import CONTAMINATED
+from spd_core.evaluation.drawn import Drawn, drawn_answers, drawn_sets
 from spd_core.evaluation.paper import ITEMS, MODEL, reported
 from spd_core.evaluation.statistics import Difference, Interval
 from spd_core.evaluation.table import BUDGET, Answered, Column, Table, read_table
@@ -171,6 +172,27 @@ def diagnostics(table: Table) -> list[dict[str, str]]:
     ]
 
 
+def drawn_rows(table: Table, column: Column) -> list[dict[str, str]]:
+    """Of a set to whose items several answers were drawn: pass@k, right answers in different words, entropy."""
+    return [_drawn_row(one) for one in drawn_answers(table, column)]
+
+
+def _drawn_row(one: Drawn) -> dict[str, str]:
+    shares = {
+        f"pass@{k}": f"{shown_value(found.value, False)} ({shown_interval(found.interval, False)})"
+        for k, found in one.passed.items()
+    }
+    return {
+        "Arm": one.answered.subject.title,
+        **shares,
+        f"pass@{max(one.passed)} − base": "–" if one.beyond_base is None else change_text(one.beyond_base, False),
+        "Right answers in different words": f"{one.different:.2f}",
+        "Entropy (nats)": "–" if one.entropy is None else f"{one.entropy:.2f}",
+        "Tokens": f"{one.answered.length:.1f}",
+        "Ended by themselves": f"{100 * one.answered.share('ended'):.0f}%",
+    }
+
+
 def control_text(control: Control, likelihood: bool) -> str:
     """`Projected, random subspace: passed, +9.3 points (+1.2 to +17.1), p = 0.02, n = 150; does any projection do it?`
 
@@ -259,6 +281,8 @@ def to_markdown(table: Table) -> str:
         lines += [f"  - control {plain_markdown(control_text(control, likelihood))}" for control in found.controls]
         lines += [f"  - flag {plain_markdown(flag)}" for flag in found.flags]
         parts.append("\n".join(lines))
+    for column in drawn_sets(table):
+        parts += [f"### Several answers to each item of {column.title}", markdown_table(drawn_rows(table, column))]
     return "\n\n".join([*parts, "### Length, stopping, format", markdown_table(diagnostics(table))]) + "\n"
 
 

@@ -14,7 +14,7 @@ class SetFacts:
     """What is known of a set.
 
     Attributes:
-        items: how many will be asked; None where only the hub knows, or the task.
+        items: how many answers there will be; None where only the hub knows, or the task.
         whole: how many the split has; None likewise.
     """
 
@@ -33,8 +33,10 @@ def set_facts(wanted: EvalSet) -> SetFacts:
         return SetFacts("exact", wanted.limit)
     found = examples_of(wanted.capability, wanted.split, wanted.data)
     if found is None:
-        return SetFacts(PUBLIC_SETS[wanted.capability].settings.scorer, wanted.limit)
-    return SetFacts(found.settings.scorer, len(found.limited(wanted.limit).examples), len(found.examples))
+        known = None if wanted.limit is None else wanted.samples * wanted.limit
+        return SetFacts(PUBLIC_SETS[wanted.capability].settings.scorer, known)
+    answers = wanted.samples * len(found.limited(wanted.limit).examples)
+    return SetFacts(found.settings.scorer, answers, len(found.examples))
 
 
 def facts_by_name(sets: Iterable[EvalSet]) -> dict[str, SetFacts]:

@@ -9,6 +9,7 @@ Imports no torch: pages read it, too.
 
 import hashlib
 import json
+import operator
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -40,6 +41,7 @@ class ItemRecord(Record):
         finish: `eos`, `length`, or empty where nothing was written.
         nll: mean −log p of the right answer's tokens, in nats.
         reason: why code is not right.
+        entropy: mean over its tokens of the entropy they were drawn from, in nats; of drawn answers alone.
     """
 
     id: str
@@ -55,6 +57,7 @@ class ItemRecord(Record):
     finish: Literal["eos", "length", ""] = ""
     nll: float | None = None
     reason: str = ""
+    entropy: float | None = Field(default=None, exclude_if=lambda nats: nats is None)
 
     @property
     def asked(self) -> "Asked":
@@ -72,6 +75,12 @@ class ItemRecord(Record):
         return float(bool(self.correct)) if self.nll is None else self.nll
 
 
+def drawn_from(id: str) -> str:
+    """The id of the item that one of several drawn answers is to: `ID` of `ID#2`."""
+    item, mark, number = id.rpartition("#")
+    return item if mark and number.isdecimal() else id
+
+
 Asked: TypeAlias = tuple[str, str, str, str]
 """Id, prompt, gold and tests of an item."""
 
@@ -85,6 +94,7 @@ class About(Record):
             lm-evaluation-harness, which version of which task.
         scorer: a capability's, or `harness:TASK/METRIC`.
         writer: the engine that answered (see `WrittenBy.writer`); empty where SPD Lab answered itself.
+        sampling: how answers were drawn; empty where the likeliest token was taken each time.
     """
 
     subject: str
@@ -95,6 +105,7 @@ class About(Record):
     max_new_tokens: int
     scoring: int = SCORING
     writer: str = ""
+    sampling: str = Field(default="", exclude_if=operator.not_)
 
     @property
     def key(self) -> str:

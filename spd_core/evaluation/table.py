@@ -6,7 +6,7 @@ Reads the cells of a run: finished ones, and which are damaged. Knows nothing of
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TypeAlias
 
@@ -20,7 +20,7 @@ from spd_core.evaluation.contamination import seen_flag, seen_items, unseen_numb
 from spd_core.evaluation.controls import alike, role
 from spd_core.evaluation.damaged import DamagedCell, read_cells
 from spd_core.evaluation.statistics import Difference, Estimate, estimate, holm, paired
-from spd_core.evaluation.store import ItemRecord
+from spd_core.evaluation.store import ItemRecord, drawn_from
 from spd_core.recipes.evaluation import CONTROLS, NAMED, EvaluationRecipe, Subject
 
 Scores: TypeAlias = tuple[tuple[float, ...], ...]
@@ -35,14 +35,18 @@ class Answered:
 
     Attributes:
         cells: one for each seed.
-        items: `[seeds][n]` records, items in the same order for all seeds and subjects.
-        estimate: mean score, a share right or nats.
+        items: `[seeds][n × samples]` records, in the same order for all seeds and subjects; answers that were drawn
+            to one item beside each other.
     """
 
     subject: Subject
     cells: tuple[Cell, ...]
     items: tuple[tuple[ItemRecord, ...], ...]
-    estimate: Estimate
+
+    @cached_property
+    def estimate(self) -> Estimate:
+        """The mean score, a share right or nats, with its interval over items."""
+        return _estimate(_hashable(self.scores), not self.likelihood)
 
     @property
     def likelihood(self) -> bool:
@@ -51,18 +55,33 @@ class Answered:
 
     @property
     def scores(self) -> NDArray[np.float64]:
-        """[seeds, n] scores: 1 or 0, or nats."""
-        return np.array([[record.value for record in records] for records in self.items])
+        """[seeds × samples, n] scores: 1 or 0, or nats; of answers that were drawn, each counts like a seed."""
+        return self._folded([[record.value for record in records] for records in self.items])
 
     @property
     def early(self) -> NDArray[np.float64]:
-        """[seeds, n] scores if each answer had ended with the first line that holds one."""
-        return np.array([[float(bool(record.early)) for record in records] for records in self.items])
+        """[seeds × samples, n] scores if each answer had ended with the first line that holds one."""
+        return self._folded([[float(bool(record.early)) for record in records] for records in self.items])
+
+    @property
+    def samples(self) -> int:
+        """Answers that were drawn to each item; 1 where none was."""
+        drawn = sum(drawn_from(record.id) == self.items[0][0].id for record in self.items[0])
+        return drawn if self.cells[0].about.sampling else 1
+
+    @property
+    def ids(self) -> list[str]:
+        """Of the items, in their order."""
+        return [record.id for record in self.items[0][:: self.samples]]
+
+    def _folded(self, values: list[list[float]]) -> NDArray[np.float64]:
+        table = np.array(values)  # [seeds, n × samples]
+        return table.reshape(len(table), -1, self.samples).transpose(0, 2, 1).reshape(len(table) * self.samples, -1)
 
     @property
     def by_seed(self) -> dict[int, float]:
         """The mean score of each seed: how far they spread."""
-        means = self.scores.mean(axis=1)  # [seeds]
+        means = self.scores.reshape(len(self.cells), -1).mean(axis=1)  # [seeds]
         return {cell.seed: float(mean) for cell, mean in zip(self.cells, means, strict=True)}
 
     def share(self, name: str) -> float:
@@ -153,11 +172,7 @@ def read_table(recipe: EvaluationRecipe, folder: Path) -> Table:
 
 
 def _answered(subject: Subject, found: Sequence[tuple[Cell, list[ItemRecord]]]) -> Answered:
-    scores = tuple(tuple(record.value for record in records) for _, records in found)
-    cells = tuple(cell for cell, _ in found)
-    return Answered(
-        subject, cells, tuple(tuple(records) for _, records in found), _estimate(scores, cells[0].about.scorer != "nll")
-    )
+    return Answered(subject, tuple(cell for cell, _ in found), tuple(tuple(records) for _, records in found))
 
 
 def _columns(recipe: EvaluationRecipe, answered: Mapping[tuple[str, str], Answered]) -> tuple[Column, ...]:
@@ -294,7 +309,7 @@ def _by_adapter(one: Answered) -> Subject:
 
 def _unseen(base: Answered, mine: Answered) -> Difference | None:
     """The difference on those items that neither of the two had seen; None where that is all, none, or not known."""
-    left = unseen_numbers([record.id for record in base.items[0]], (*base.cells, *mine.cells))
+    left = unseen_numbers(base.ids, (*base.cells, *mine.cells))
     if not left:
         return None
     return _paired(_hashable(base.scores[:, left]), _hashable(mine.scores[:, left]), not base.likelihood)

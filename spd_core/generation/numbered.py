@@ -31,12 +31,18 @@ _Prompt = TypeVar("_Prompt", bound=NumberedPrompt)
 
 
 def write_batch(
-    lm: LanguageModel, lane: Lane, prompts: Sequence[_Prompt], sampling: Sampling, stop: Stop | None = None
+    lm: LanguageModel,
+    lane: Lane,
+    prompts: Sequence[_Prompt],
+    sampling: Sampling,
+    stop: Stop | None = None,
+    *,
+    measured: bool = False,
 ) -> Iterator[tuple[_Prompt, Completion]]:
     """Each prompt with what the model here writes after it as a lane; what a stop cuts off is left out.
 
     All prompts are one batch, or two where some are read without special tokens: which prompts it is called with
-    decides how numbers are rounded.
+    decides how numbers are rounded. `measured` tells log-probability and entropy of every token, too.
 
     Raises:
         InputError, ModelError: as `generate`.
@@ -51,6 +57,7 @@ def write_batch(
             special_tokens=special,
             batch_size=max(1, len(mine)),
             numbers=[one.number for one in mine],
+            measured=measured,
             stop=stop,
         )
         yield from (pair for pair in zip(mine, completions, strict=True) if pair[1].finish in ("eos", "length"))

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from spd_core.data.capability import Scorer, Split
 from spd_core.data.public import PUBLIC_SETS
+from spd_core.recipes.lanes import Sampling
 from spd_core.records import Request
 
 
@@ -45,6 +46,8 @@ class EvalSet(Request):
         data: a local JSONL file with a public set's columns, instead of the hub; of a task, a folder of tasks as YAML.
         limit: the first so many items, of each task where it is several; None takes all.
         max_new_tokens: None takes what the scorer needs (see `answer_length`).
+        samples: answers that are drawn to each item, for pass@k; 1 takes the likeliest token each time.
+        temperature, top_p: of answers that are drawn.
     """
 
     capability: str = Field(min_length=1)
@@ -53,6 +56,9 @@ class EvalSet(Request):
     limit: int | None = Field(default=None, ge=1)
     max_new_tokens: int | None = Field(default=None, ge=1)
     label: str = Field(default="", max_length=120)
+    samples: int = Field(default=1, ge=1, le=1000, exclude_if=lambda count: count == 1)
+    temperature: float = Field(default=0.7, gt=0, exclude_if=lambda degree: degree == 0.7)
+    top_p: float = Field(default=0.9, gt=0, le=1, exclude_if=lambda share: share == 0.9)
 
     def in_short(self) -> Any:
         """The name of a set, where nothing else is said of it."""
@@ -65,6 +71,8 @@ class EvalSet(Request):
             raise ValueError(f"the set {self.capability!r} names no task; write harness:TASK or harness:TASK:METRIC")
         if self.task is not None and self.max_new_tokens is not None:
             raise ValueError(f"{self.capability} says itself how long answers may be; leave max_new_tokens out")
+        if self.task is not None and self.samples > 1:
+            raise ValueError(f"{self.capability} is asked as its task says; leave samples out")
         return self
 
     @property
@@ -76,7 +84,14 @@ class EvalSet(Request):
     @property
     def name(self) -> str:
         """Short name, for files and tables."""
-        return short_name_for_files(self.label or Path(self.capability).stem)
+        drawn = f"-x{self.samples}" if self.samples > 1 else ""
+        return short_name_for_files(self.label or f"{Path(self.capability).stem}{drawn}")
+
+    def drawn(self, max_new_tokens: int) -> Sampling:
+        """How answers are written."""
+        if self.samples == 1:
+            return Sampling(temperature=0.0, top_p=1.0, max_new_tokens=max_new_tokens)
+        return Sampling(self.temperature, self.top_p, max_new_tokens)
 
 
 def split_of(capability: str, data: str, kept: Split = "heldout") -> Split:

@@ -212,9 +212,9 @@ def test_processes_share_the_items_and_each_is_asked_once(
     alone = evaluate(lm, Lane(), items, "alone", batch_size=2)
     asked, real = list[str](), evaluation.write_batch
 
-    def counting(lm: Any, lane: Lane, prompts: Sequence[NumberedPrompt], *args: Any) -> Any:
+    def counting(lm: Any, lane: Lane, prompts: Sequence[NumberedPrompt], *args: Any, **options: Any) -> Any:
         asked.extend(one.prompt for one in prompts)
-        return real(lm, lane, prompts, *args)
+        return real(lm, lane, prompts, *args, **options)
 
     monkeypatch.setattr(evaluation, "write_batch", counting)
     told: dict[int, list[Progress]] = {rank: [] for rank in range(count)}
