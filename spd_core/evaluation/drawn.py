@@ -13,7 +13,7 @@ from spd_core.evaluation.statistics import Difference, Estimate, estimate, paire
 from spd_core.evaluation.table import Answered, Column, Table
 
 _POWERS = 4
-"""k is 1, 4, 16, …, as far as answers were drawn."""
+"""k is 1, 4, 16, …, as far as answers were drawn, and all of them."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def _on(table: Table, column: Column) -> Iterator[Answered]:
 
 
 def _drawn(one: Answered, base: Answered | None) -> Drawn:
-    ks = [k for k in (_POWERS**power for power in range(6)) if k <= one.samples]
+    ks = sorted({one.samples, *(k for k in (_POWERS**power for power in range(6)) if k <= one.samples)})
     beyond = None if base is None or base is one else _beyond(_passed(base, ks[-1]), _passed(one, ks[-1]))
     return Drawn(one, {k: _estimate(_passed(one, k)) for k in ks}, beyond, _different(one), _entropy(one))
 
