@@ -112,6 +112,10 @@ _ROLLOUT = {
         "Divergence of on-policy SPD",
         "0: KL(teacher ‖ student), 1: KL(student ‖ teacher), between them Jensen's.",
     ),
+    "max_tokens": FieldLabel(
+        "End after tokens",
+        "That an arm and its teacher have written, to compare arms at equal cost; empty trains all epochs.",
+    ),
 }
 _CHUNKS = {
     "chunk_tokens": FieldLabel("Tokens of a chunk", "C. The paper: 50; with 25 it reports 24.48 instead of 69.08."),

@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -68,19 +68,18 @@ def learning_of(
         InputError, ModelError: the teacher cannot be loaded; an engine that several processes would start.
         WriterError: its server does not answer, has too short a context, or is another model.
     """
-    sampling, chunks = recipe.sampling(arm), recipe.omniopd
+    learning = Learning(rows, recipe.sampling(arm), recipe.seed, max_tokens=recipe.rollout.max_tokens)
     if ARMS[arm].method == "on-policy":
-        yield Learning(rows, sampling, recipe.seed, divergence=recipe.rollout.divergence, lane=lane), None
-    elif arm == "omniopd-model":
-        teacher = _another(lm, recipe, prompts, rows, stop)
-        yield Learning(rows, sampling, recipe.seed, chunks=chunks, teacher=teacher), None
+        yield replace(learning, divergence=recipe.rollout.divergence, lane=lane), None
+        return
+    learning = replace(learning, chunks=recipe.omniopd)
+    if arm == "omniopd-model":
+        yield replace(learning, teacher=_another(lm, recipe, prompts, rows, stop)), None
     elif recipe.corpus.writer.here:
-        own = SelfTeacher(lm, lane, rows_at_once=_rows_at_once(recipe), stop=stop)
-        yield Learning(rows, sampling, recipe.seed, chunks=chunks, teacher=own), None
+        yield replace(learning, teacher=SelfTeacher(lm, lane, rows_at_once=_rows_at_once(recipe), stop=stop)), None
     else:
         with _through_engine(lm, recipe, arm, lane, rows, folder, stop) as (served, written):
-            teacher = EngineTeacher(served, stop)
-            yield Learning(rows, sampling, recipe.seed, chunks=chunks, teacher=teacher), written
+            yield replace(learning, teacher=EngineTeacher(served, stop)), written
 
 
 def _through_engine(

@@ -58,7 +58,12 @@ def train_on_policy(
     if not learning.rows:
         raise InputError("no prompt is left to write on; take more prompts, or hold out fewer")
     check_shares(len(learning.rows), settings.batch_size)
-    watch = watch_training(lm, on_news, on_epoch, stop, MEASURES)
+
+    def enough(state: Any) -> bool:
+        most = learning.max_tokens
+        return most is not None and _logged(state, "written_tokens") + _logged(state, "teacher_tokens") >= most
+
+    watch = watch_training(lm, on_news, on_epoch, stop, MEASURES, enough)
     with left_alone(lm):
         trainer = _trainer(lm, learning, settings, folder, watch, digest, on_audits, stop)
         for callback in event_files(settings, folder):
@@ -83,7 +88,7 @@ def train_on_policy(
             )
 
         try:
-            return finish(trainer, card, watch, folder, checkpoint, beside or {})
+            return finish(trainer, card, watch, folder, checkpoint, beside or {}, enough)
         except TrainingError:
             if together().first:  # the step that failed is not kept, and neither is what it looked at
                 cut_after(folder / AUDITS, trainer.state.global_step - 1)

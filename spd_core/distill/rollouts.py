@@ -38,6 +38,7 @@ class Learning:
         lane: the projected self whose probabilities the student is to match; None for OmniOPD.
         chunks: OmniOPD's settings, and `teacher` who writes beside it; None for on-policy distillation.
         seed: of the rollouts' noise.
+        max_tokens: see `RolloutSettings`.
     """
 
     rows: Sequence[AskedRow]
@@ -47,6 +48,7 @@ class Learning:
     lane: Lane | None = None
     chunks: ChunkSettings | None = None
     teacher: Teacher | None = None
+    max_tokens: int | None = None
 
 
 def write_rollouts(

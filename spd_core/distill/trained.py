@@ -122,11 +122,12 @@ def _learned_from(recipe: Recipe, arm: ArmName) -> dict[str, Any]:
     method, chunks = ARMS[arm].method, recipe.omniopd
     if method == "sft":
         return {}
+    most = {} if recipe.rollout.max_tokens is None else {"max_tokens": recipe.rollout.max_tokens}
     if method == "on-policy":
-        return {"method": method, "divergence": recipe.rollout.divergence}
+        return {"method": method, "divergence": recipe.rollout.divergence, **most}
     asks = arm == "omniopd-model"
     unread = {"accept_short", *(() if asks else ("teacher", "server"))}
-    return {"method": method, "chunks": chunks.model_dump(exclude=unread, mode="json")}
+    return {"method": method, "chunks": chunks.model_dump(exclude=unread, mode="json"), **most}
 
 
 # --- runs --------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from spd_core.distill.checkpoints import ADAPTER, clear, fitting
+from spd_core.distill.checkpoints import ADAPTER, STATE, clear, fitting
 from spd_core.distill.watch import TrainNews
 from spd_core.intervention.adapters import name_base
 from spd_core.intervention.cards import AdapterCard, read_card, write_card
@@ -94,19 +94,34 @@ def finish(
     folder: Path,
     checkpoint: str | None,
     beside: Mapping[str, str],
+    enough: Callable[[Any], bool] | None = None,
 ) -> Trained:
     """Train from a checkpoint, or from the beginning, and save the adapter.
 
     Args:
         card: makes it of the trainer's state.
         beside: other texts to be kept beside the card, by the names of their files.
+        enough: whether a training of that state is at its end, whatever was planned.
     """
-    trainer.train(resume_from_checkpoint=checkpoint)
+    if checkpoint is None or enough is None or not _at_its_end(trainer, checkpoint, enough):
+        trainer.train(resume_from_checkpoint=checkpoint)
     if trainer.accelerator.is_main_process:
         model = trainer.accelerator.unwrap_model(trainer.model)
         _save_adapter(model, card(trainer.state), beside, folder / ADAPTER)
     trainer.accelerator.wait_for_everyone()
     return Trained(folder / ADAPTER, read_card(folder / ADAPTER), tuple(watch.news))
+
+
+def _at_its_end(trainer: Any, checkpoint: str, enough: Callable[[Any], bool]) -> bool:
+    """Whether a checkpoint is the last one, whose process died before it saved the adapter; it is taken up then."""
+    from transformers import TrainerState
+
+    state = TrainerState.load_from_json(str(Path(checkpoint) / STATE))
+    if not enough(state):
+        return False
+    trainer._load_from_checkpoint(checkpoint)
+    trainer.state = state
+    return True
 
 
 def made_card(

@@ -45,11 +45,13 @@ def watch_training(
     on_epoch: Callable[[TrainNews], None] | None,
     stop: Callable[[], bool] | None,
     measures: Sequence[str] = (),
+    enough: Callable[[Any], bool] | None = None,
 ) -> Any:
     """A callback of transformers that passes news on, ends when asked to, and refuses a loss that is not finite.
 
     Args:
         measures: what is passed on of what the trainer logs, beside its losses.
+        enough: asked after each step with the trainer's state; true ends the training there, as finished.
     """
     import torch
     from transformers import TrainerCallback
@@ -75,6 +77,8 @@ def watch_training(
             self.news.append(TrainNews(state.global_step, state.max_steps, state.epoch, loss, held_out, tokens, **told))
             if on_news is not None:
                 on_news(self.news[-1])
+            if enough is not None and enough(state):
+                control.should_training_stop = True
 
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             if state.global_step < state.max_steps and together().agreed(stop):

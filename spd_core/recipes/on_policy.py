@@ -24,11 +24,14 @@ class RolloutSettings(Request):
     Attributes:
         divergence: of the arm on-policy, between the student's distribution and the teacher's: 0 is KL(teacher ‖
             student), 1 is KL(student ‖ teacher), between them Jensen and Shannon's; TRL's own default.
+        max_tokens: that an arm and its teacher write in a round, after which its training ends with the step that it is
+            at: so arms can be compared at equal numbers of written tokens. None trains all epochs.
     """
 
     temperature: float = Field(default=1.0, gt=0)
     top_p: float = Field(default=1.0, gt=0, le=1)
     divergence: float = Field(default=1.0, ge=0, le=1)
+    max_tokens: int | None = Field(default=None, ge=1)
 
 
 class ChunkSettings(Request):

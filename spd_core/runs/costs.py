@@ -124,7 +124,14 @@ def tokens_in_training(recipe: Recipe, prompts: int) -> tuple[int, int]:
     rollouts = recipe.rounds * recipe.train.epochs * learned
     methods = [ARMS[arm].method for arm in recipe.arms]
     beside = chunks.samples * chunks.chunk_tokens * min(chunks.chunks, longest // chunks.chunk_tokens)
-    return rollouts * longest * (len(methods) - methods.count("sft")), rollouts * beside * methods.count("omniopd")
+    most, written, taught = recipe.rollout.max_tokens, 0, 0
+    for method in filter(lambda one: one != "sft", methods):
+        own, others = rollouts * longest, rollouts * beside * (method == "omniopd")
+        step = recipe.train.batch_size * (own + others) // max(rollouts, 1)
+        if most is not None and own + others > (ends := recipe.rounds * (most + step)):
+            own, others = ends * own // (own + others), ends * others // (own + others)
+        written, taught = written + own, taught + others
+    return written, taught
 
 
 def train_tokens_of_a_round(recipe: Recipe, prompts: int, prompt_tokens: float) -> float:

@@ -124,6 +124,8 @@ def test_what_decides_an_arm_is_all_that_it_learns_from(asked: Callable[..., Rec
         assert decides("psr", **change) == decides("psr")
     assert decides("on-policy", omniopd={"samples": 9}) == decides("on-policy")
     assert decides("on-policy", rollout={"divergence": 0.5}) != decides("on-policy")
+    for arm in ("on-policy", "omniopd"):
+        assert decides(arm, rollout={"max_tokens": 90}) != decides(arm)
     assert decides("omniopd", omniopd={"teacher": "builtin"}) == decides("omniopd")
     assert decides("omniopd-model", omniopd={"teacher": "builtin"}) != decides("omniopd-model")
 
@@ -133,6 +135,18 @@ def test_costs_by_hand(asked: Callable[..., Recipe]) -> None:
     cost = cost_of(recipe, prompts=10, prompt_tokens=5.0, examples=6, rates=None, card=None)
     # 10 prompts, 2 of them held out: 8 × 3 epochs of 9 tokens in three arms; 2 chunks × 3 texts × 2 tokens in two
     assert (cost.corpus_tokens, cost.rollout_tokens, cost.teacher_tokens) == (90, 3 * 24 * 9, 2 * 24 * 2 * 3 * 2)
+
+
+def test_costs_of_a_training_that_ends_by_its_tokens(asked: Callable[..., Recipe]) -> None:
+    changes: dict[str, Any] = {"corpus": {"max_new_tokens": 9}, "train": {"epochs": 3}}
+    sizes: dict[str, Any] = {"prompts": 10, "prompt_tokens": 5.0, "examples": 6, "rates": None, "card": None}
+    recipe = asked("on-policy", "omniopd", rollout={"max_tokens": 90}, **changes)
+    cost = cost_of(recipe, **sizes)
+    # on-policy: 90 and a step of 4 rows of 9; OmniOPD: 90 and 4 rows of 9 + 2 × 3 × 2, of which 9 in 21 are its own
+    assert cost.rollout_tokens == (90 + 36) + (90 + 84) * 9 // 21
+    assert cost.teacher_tokens == (90 + 84) * 12 // 21
+    far = cost_of(asked("on-policy", "omniopd", rollout={"max_tokens": 10**6}, **changes), **sizes)
+    assert far == cost_of(asked("on-policy", "omniopd", **changes), **sizes)
 
 
 def test_what_is_not_published_is_said_with_what_the_paper_reports() -> None:

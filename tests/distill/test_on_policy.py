@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -341,6 +342,30 @@ def _at_rest(lm: Any) -> bool:
     """Between two steps, not while it writes."""
     training: bool = lm.model.training
     return training
+
+
+@pytest.mark.parametrize("white", [False, True])
+def test_it_ends_with_the_step_at_which_so_many_tokens_are_written(white: bool, lm: Any, tmp_path: Path) -> None:
+    def ended(name: str, most: int | None) -> Any:
+        learning = Learning(asked(16), DRAWN, 3, lane=Lane(subspace_of(lm))) if white else omniopd(lm, n=16)
+        return trained(lm, dataclasses.replace(learning, max_tokens=most), tmp_path / name)
+
+    def total(card: Any) -> int:
+        return int(card.written + (card.taught or 0))
+
+    whole, one = ended("whole", None).card, ended("one", 1).card
+    assert (whole.steps, one.steps, one.planned, one.finished) == (4, 1, 4, True)
+    two = ended("two", total(one) + 1).card
+    assert (two.steps, ended("again", total(two)).card.steps) == (2, 2), "it ends where they are reached"
+    assert same_weights(tmp_path / "two", tmp_path / "again")
+    assert total(one) < total(two) < total(whole)
+    shutil.rmtree(tmp_path / "again" / ADAPTER)  # its process died before it was saved
+    resumed = ended("again", total(two))
+    assert (resumed.news, resumed.card.steps, total(resumed.card)) == ((), 2, total(two)), "no step is added"
+    assert same_weights(tmp_path / "two", tmp_path / "again")
+    if not white:
+        first = [audit for audit in read_audits(tmp_path / "whole" / AUDITS) if audit.step <= 2]
+        assert read_audits(tmp_path / "again" / AUDITS) == first
 
 
 def test_a_loss_that_is_no_number_ends_it_and_one_can_go_on(lm: Any, tmp_path: Path) -> None:
