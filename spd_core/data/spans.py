@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from spd_core.data.capability import Example, Loss, RangeSpans, RegexSpans, Settings, Style
+from spd_core.data.capability import CONTINUED, Example, Loss, RangeSpans, RegexSpans, Settings, Style
 from spd_core.data.patterns import find_spans
 from spd_core.errors import InputError
 
@@ -72,7 +72,8 @@ def _in_chat(prompt: str, tokenizer: Any) -> str:
 def render_prompt(example: Example, settings: Settings, style: Style, tokenizer: Any) -> Rendered:
     """The text of an example. Raw: the template, a space, the answer; chat: the assistant's turn is the answer."""
     head, prompt_at = generation_prompt(example.prompt, settings, style, tokenizer)
-    join = "" if style == "chat" or head[-1:].isspace() else " "
+    goes_on = settings.template == CONTINUED and example.answer[:1].isspace()
+    join = "" if style == "chat" or goes_on or head[-1:].isspace() else " "
     text = head + join + example.answer
     return Rendered(text, prompt_at, len(head), len(head) + len(join), special=style == "raw")
 

@@ -54,7 +54,8 @@ def examples_of(name: str, split: Split, data: str = "") -> Capability | None:
     if name in PUBLIC_SETS and not data:
         if split not in PUBLIC_SETS[name].splits:
             raise InputError(f"{name} has no {split} split; it has {', '.join(PUBLIC_SETS[name].splits)}")
-        return None
+        if PUBLIC_SETS[name].installed is None:
+            return None
     return _read(name, split, data, file_changed(name, data))
 
 

@@ -25,8 +25,28 @@ def code_in(text: str, tests: Sequence[str] = ()) -> str:
         if start >= covered and (code := _whole_statements(_at_the_margin(lines[start:stop]))):
             found.append(code)
             covered = start + len(code.split("\n"))
-    called = set(re.findall(r"([^\W\d]\w*)\s*\(", "\n".join(tests)))
-    return next((code for code in found if called.intersection(_DEFINED.findall(code))), found[0] if found else text)
+    return next((code for code in found if _defines(code, tests)), found[0] if found else text)
+
+
+def code_after(prompt: str, text: str) -> str:
+    """The code of a completion whose prompt is the beginning of that code, such as a function's header.
+
+    A completion that writes anew what the prompt defines last stands by itself. Else it goes on where the prompt ends,
+    up to the first line at the margin: there, something else begins.
+    """
+    last = [f"{name}()" for name in _DEFINED.findall(prompt)[-1:]]
+    anew = code_in(text, last)
+    if _defines(anew, last) and isinstance(parsed(anew), ast.Module):
+        return anew
+    first, *lines = re.sub(r"\r\n?", "\n", text).split("\n")
+    end = next((at for at, line in enumerate(lines) if line and not line[0].isspace()), len(lines))
+    return prompt + "\n".join([first, *lines[:end]]).rstrip()
+
+
+def _defines(code: str, tests: Sequence[str]) -> bool:
+    """Whether code defines something that the tests call."""
+    called = re.findall(r"([^\W\d]\w*)\s*\(", "\n".join(tests))
+    return not set(called).isdisjoint(_DEFINED.findall(code))
 
 
 def _whole_statements(lines: list[str]) -> str:

@@ -11,9 +11,9 @@ from decimal import Decimal
 from typing import TypeAlias
 from unicodedata import normalize, numeric
 
-from spd_core.data.capability import Example, Scorer, Settings
+from spd_core.data.capability import CONTINUED, Example, Scorer, Settings
 from spd_core.errors import InputError
-from spd_core.evaluation.extract_code import code_in, parsed
+from spd_core.evaluation.extract_code import code_after, code_in, parsed
 from spd_core.evaluation.rewritten import Rewritten
 from spd_core.sandbox.run import Verdict
 
@@ -59,7 +59,7 @@ def score(example: Example, settings: Settings, completion: str, finish: str, ru
     if settings.scorer == "number":
         return _number_score(example.answer, text, ended)
     if settings.scorer == "python":
-        return _code_score(example, text, ended, run)
+        return _code_score(example, settings, text, ended, run)
     if settings.scorer == "letter":
         found, gold = first_letter(text, option_letters(example)), _gold_letter(example.answer)
     elif settings.scorer == "exact":
@@ -254,8 +254,9 @@ def normalised(text: str) -> str:
 # --- code ----------------------------------------------------------------------------------------------------
 
 
-def _code_score(example: Example, text: str, ended: bool, run: Runner) -> Score:
-    code = code_in(text, example.tests)
+def _code_score(example: Example, settings: Settings, text: str, ended: bool, run: Runner) -> Score:
+    goes_on = settings.template == CONTINUED
+    code = code_after(example.prompt, text) if goes_on else code_in(text, example.tests)
     if isinstance(error := parsed(code), SyntaxError):
         return Score(None, False, False, ended, f"no code: {error}")
     verdict = run(code, example.tests, example.setup, example.answer)

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from spd_core.errors import ModelError, StorageError
+from spd_core.imports import package_folder
 from spd_core.models.families import BUILTIN
 from spd_core.models.hashes import file_hash, sha256_of
 from spd_core.models.packaged import PACKAGED, PackagedModel
-from spd_core.models.terms import package_folder, require_terms
+from spd_core.models.terms import require_terms
 from spd_core.progress import Progress, Tell, silent
 from spd_core.storage import exclusive, new_folder, shared_home, to_json, write_text
 

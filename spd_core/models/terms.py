@@ -4,7 +4,6 @@ Some licences ask that everyone who uses a model has agreed to them first. It is
 the checksum of the text: other terms are asked for again.
 """
 
-import importlib.util
 import json
 import os
 import time
@@ -12,6 +11,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 from spd_core.errors import ModelError
+from spd_core.imports import package_folder
 from spd_core.models.hashes import file_hash
 from spd_core.models.packaged import PackagedModel
 from spd_core.storage import shared_home, to_json, write_text
@@ -23,13 +23,7 @@ _BLOCKS = {"p", "h1", "h2", "h3", "h4", "li", "aside", "div"}
 
 def is_installed(model: PackagedModel) -> bool:
     """Whether all packages of a model are here; none is imported."""
-    return all(importlib.util.find_spec(module) is not None for module in model.modules)
-
-
-def package_folder(module: str) -> Path | None:
-    """Where a package lies, found and not imported; None where it is not installed."""
-    spec = importlib.util.find_spec(module)
-    return None if spec is None or spec.origin is None else Path(spec.origin).parent
+    return all(package_folder(module) is not None for module in model.modules)
 
 
 def terms_of(model: PackagedModel) -> str:

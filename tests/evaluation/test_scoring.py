@@ -17,7 +17,7 @@ from spd_core.data.capability import INSTRUCTION, QUESTION, Example, Settings, r
 from spd_core.data.public import read_public
 from spd_core.errors import InputError
 from spd_core.evaluation import extract_code
-from spd_core.evaluation.extract_code import code_in
+from spd_core.evaluation.extract_code import code_after, code_in
 from spd_core.evaluation.scoring import (
     Score,
     answer_part,
@@ -654,6 +654,45 @@ def test_code_repeated_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr(extract_code.ast, "parse", parse)
     assert code_in(line * 300) == line * 300
     assert len(calls) <= 1000  # not the square of the lines
+
+
+HEADER = 'from math import sqrt\n\n\ndef root(x):\n    """ The root. """'
+BODY = "\n    y = sqrt(x)\n\n    return y"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (BODY, HEADER + BODY),
+        (f"{BODY}\n\n\ndef other():\n    return 1\n", HEADER + BODY),
+        (f"{BODY}\nprint(root(4))", HEADER + BODY),
+        (f"{BODY}\n# Test\nroot(2)", HEADER + BODY),
+        (f"{BODY}\n```\nThis is it.", HEADER + BODY),
+        ("\n    return sqr", f"{HEADER}\n    return sqr"),
+        (" # Ready\n    return 1", f"{HEADER} # Ready\n    return 1"),
+        ("```python\ndef root(x):\n    return x ** 0.5\n```\nIt works.", "def root(x):\n    return x ** 0.5"),
+        ("\ndef root(x):\n    return x ** 0.5", "def root(x):\n    return x ** 0.5"),
+        ("\r\n    return 1\r\nroot(1)", f"{HEADER}\n    return 1"),
+        ("", HEADER),
+    ],
+)
+def test_code_that_goes_on_where_its_prompt_ends(text: str, expected: str) -> None:
+    assert code_after(HEADER, text) == expected
+
+
+def test_what_goes_on_is_run_with_its_prompt_and_marked_in_the_completion() -> None:
+    ran: list[str] = []
+
+    def keeping(code: str, *_: Any) -> SimpleNamespace:
+        ran.append(code)
+        return SimpleNamespace(passed=True, reason="")
+
+    example = Example(id="a", prompt=HEADER, answer=BODY, tests=("assert root(4) == 2",))
+    found = score(
+        example, Settings(capability="c", template="{prompt}", scorer="python"), f"{BODY}\nx = 1", "eos", keeping
+    )
+    assert found.correct
+    assert ran == [found.extracted] == [HEADER + BODY]
 
 
 def test_code_in_without_tests() -> None:

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from spd_core.generation.decode import generate
+from spd_core.imports import package_folder
 from spd_core.intervention.projection import Lane
 from spd_core.models.builtin import builtin_folder, builtin_model, is_intact
 from spd_core.models.described import describe_model
 from spd_core.models.identity import on_the_hub
 from spd_core.models.packaged import GEMMA
-from spd_core.models.terms import package_folder
 from spd_core.recipes.lanes import Sampling
 
 LAYERS, HEADS, HEAD_DIM, WINDOW = 18, 4, 256, 512  # Gemma 3 270M; every sixth layer attends to everything
