@@ -15,7 +15,7 @@ from torch import Tensor
 from spd_core.attribution.results import Lens, LensToken
 from spd_core.data.spans import Encoded
 from spd_core.errors import InputError
-from spd_core.models.families import FINAL_NORM, OUTPUT_PROJECTION, Site
+from spd_core.models.families import AFTER_ATTENTION, FINAL_NORM, OUTPUT_PROJECTION, Site
 from spd_core.models.loading import LanguageModel
 from spd_core.subspace.spectrum import Floats
 
@@ -137,12 +137,13 @@ def lens_scores(lm: LanguageModel, site: Site, directions: Floats | Tensor) -> T
     """[n, vocabulary] logits of a residual stream that holds nothing but a value direction, less their mean.
 
     The slice of each KV head goes through W_O of every query head of its group, as if each of them looked at one
-    token alone (attention 1), then through the final norm and the unembedding (nostalgebraist, 2020, "logit lens").
+    token alone (attention 1), through the norm after the attention where the family has one (Gemma 2 and 3, OLMo 2),
+    then through the final norm and the unembedding (nostalgebraist, 2020, "logit lens").
     Half the difference between u and −u is taken, so that biases of norm and unembedding cancel. The mean is
     subtracted because a constant added to all logits changes no probability: above 0 is promoted.
 
-    Approximate: real attention is below 1 and differs between heads; later layers, norms after the attention
-    (Gemma 2 and 3, OLMo 2), scales of the residual stream and of the logits, and soft-capping are left out.
+    Approximate: real attention is below 1 and differs between heads; later layers, scales of the residual stream
+    and of the logits, and soft-capping are left out.
 
     Args:
         directions: [n, d_kv], all of one value site.
@@ -154,7 +155,9 @@ def lens_scores(lm: LanguageModel, site: Site, directions: Floats | Tensor) -> T
         raise InputError(f"{site.label}: keys are not written to the residual stream; choose a value direction")
     kind = lm.card.model_type
     decoder = lm.model.get_decoder()
-    attention = lm.model.get_submodule(site.module.rpartition(".")[0])
+    path = site.module.rpartition(".")[0]
+    attention, layer = lm.model.get_submodule(path), lm.model.get_submodule(path.rpartition(".")[0])
+    after = getattr(layer, AFTER_ATTENTION[kind]) if kind in AFTER_ATTENTION else torch.nn.Identity()
     output = getattr(attention, OUTPUT_PROJECTION.get(kind, "o_proj"))
     norm, head = getattr(decoder, FINAL_NORM.get(kind, "norm")), lm.model.get_output_embeddings()
     u = torch.as_tensor(np.asarray(directions), dtype=lm.dtype, device=lm.device)  # [n, d_kv]
@@ -164,7 +167,7 @@ def lens_scores(lm: LanguageModel, site: Site, directions: Floats | Tensor) -> T
     with lm.lock, torch.inference_mode():
         written = output(both)  # [2, n, hidden]
         residual = (written - written.flip(0)) / 2  # the bias of W_O cancels: ± what the direction itself writes
-        logits = head(norm(residual))  # [2, n, vocabulary]
+        logits = head(norm(after(residual)))  # [2, n, vocabulary]
         precise = logits.to(torch.promote_types(logits.dtype, torch.float32))
     scores: Tensor = (precise[0] - precise[1]) / 2
     return scores - scores.mean(1, keepdim=True)

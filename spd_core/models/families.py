@@ -85,6 +85,8 @@ FUSED = {"phi3": "qkv_proj", "gpt2": "c_attn", "gpt_neox": "query_key_value"}
 _KEY_NORM = ("qwen3", "gemma3", "gemma3_text", "olmo2")
 # What follows the attention's values, where it is not called `o_proj` in the attention and `norm` in the decoder.
 OUTPUT_PROJECTION = {"phi": "dense", "gpt_neox": "dense", "gpt2": "c_proj"}
+AFTER_ATTENTION = dict.fromkeys(("gemma2", "gemma3", "gemma3_text", "olmo2"), "post_attention_layernorm")
+"""The norm of a layer through which what its attention writes reaches the residual stream; most families have none."""
 FINAL_NORM = {"phi": "final_layernorm", "gpt_neox": "final_layer_norm", "gpt2": "ln_f"}
 
 

@@ -109,6 +109,37 @@ def test_the_lens_equals_a_hand_computation(family: str, double_lm: Callable[[st
     )  # the norm rounds
 
 
+@pytest.mark.parametrize("family", ["gemma3", "olmo2"])
+def test_what_a_direction_writes_goes_through_the_norm_after_the_attention(
+    family: str, double_lm: Callable[[str], Any]
+) -> None:
+    """Read where it reaches the residual stream: the layer's output less its input, with its MLP's part silenced."""
+    lm = double_lm(family)
+    layer = lm.model.get_decoder().layers[1]
+    norms = [layer.post_attention_layernorm, lm.model.get_decoder().norm]
+    generator = torch.Generator().manual_seed(5)
+    saved = [norm.weight.detach().clone() for norm in norms]
+    try:
+        for norm in norms:  # a fresh model's are all alike
+            norm.weight.data = torch.rand(norm.weight.shape, generator=generator, dtype=torch.float64) + 0.5
+        site = lm.sites_at((1,))[1]
+        u = direction_of(site.d_kv)
+        heard = u.view(site.heads, -1).repeat_interleave(lm.card.heads // site.heads, 0).flatten()
+
+        def scaled(x: torch.Tensor, norm: Any) -> torch.Tensor:
+            eps = getattr(norm, "eps", None) or norm.variance_epsilon
+            gain = norm.weight + 1 if family == "gemma3" else norm.weight
+            return x / (x.square().mean() + eps).sqrt() * gain
+
+        residual = scaled(layer.self_attn.o_proj.weight.double() @ heard, norms[0])
+        expected = lm.model.get_output_embeddings().weight.double() @ scaled(residual, norms[1])
+        found = lens_scores(lm, site, u[None])[0].double()
+        torch.testing.assert_close(found, expected - expected.mean(), rtol=1e-5, atol=1e-6)
+    finally:
+        for norm, weight in zip(norms, saved, strict=True):
+            norm.weight.data = weight
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_lens_works_in_every_family_and_is_odd(family: str, double_lm: Callable[[str], Any]) -> None:
     lm = double_lm(family)
