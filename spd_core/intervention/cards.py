@@ -11,6 +11,7 @@ from pathlib import Path
 from spd_core.errors import InputError
 from spd_core.intervention.model_cards import readme_of_adapter
 from spd_core.models.identity import public_name
+from spd_core.models.terms import notices
 from spd_core.recipes.distill import ARMS, ArmName, TrainSettings, short_name
 from spd_core.records import Record, read_record
 from spd_core.storage import child, runs_folder, to_json, write_text
@@ -174,7 +175,8 @@ def portable_files(folder: Path) -> dict[str, bytes]:
     """
     card = read_card(folder).portable()
     files = {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}
-    return {**files, CARD: to_json(card.model_dump(mode="json")).encode()}
+    told = {name: text.encode() for name, text in notices(card.base).items()}
+    return {**files, **told, CARD: to_json(card.model_dump(mode="json")).encode()}
 
 
 def finished_adapters() -> list[AdapterCard]:

@@ -12,6 +12,7 @@ from spd_core.intervention.model_cards import readme_of_checkpoint, repo_name, s
 from spd_core.intervention.projection import Lane, folded
 from spd_core.models.identity import EXPORTED, public_name
 from spd_core.models.loading import LanguageModel
+from spd_core.models.terms import notices
 from spd_core.recipes.distill import ARMS
 from spd_core.recipes.gains import gains_fact, gains_in_words
 from spd_core.storage import command_line, new_folder, storage_errors, to_json, versions, write_text
@@ -110,6 +111,8 @@ def _merged(adapter: Adapter) -> dict[str, Any]:
 def _save(lm: LanguageModel, folder: Path, record: Mapping[str, Any], lane: Lane) -> None:
     lm.model.save_pretrained(folder)
     lm.tokenizer.save_pretrained(folder)
+    for name, text in notices(lm.name).items():
+        write_text(folder / name, text)
     facts = {"dtype": str(lm.dtype).removeprefix("torch."), "versions": versions()}
     write_text(folder / EXPORTED, to_json({**record, **facts}))
     write_seen(all_seen((seen_before(lm.name), lane.seen)), folder)

@@ -24,6 +24,7 @@ def readme_of_adapter(card: "AdapterCard") -> str:
     hub, _ = on_the_hub(card.base, card.revision)
     facts = {
         "Base": base_in_words(card.base, card.revision, card.dtype),
+        **_terms(card.base),
         "Arm": ARMS[card.arm].label if card.arm is not None else "none",
         "Capability": card.capability_name or "none",
         "Data": _data(card),
@@ -53,13 +54,19 @@ def readme_of_checkpoint(base: str, revision: str, dtype: str, did: str, facts: 
     hub, _ = on_the_hub(base, revision)
     data = {"base_model": hub, "base_model_relation": "finetune", "library_name": "transformers",
             "pipeline_tag": "text-generation", "tags": TAGS, **_licence(base)}  # fmt: skip
-    said = {"Base": base_in_words(base, revision, dtype), "In its weights": did, **facts}
+    said = {"Base": base_in_words(base, revision, dtype), **_terms(base), "In its weights": did, **facts}
     return _filled("checkpoint_card.md", data, said, name=name)
 
 
 def _licence(base: str) -> dict[str, str]:
     """A packaged model's, which what is made of it keeps; of others it is not known here."""
     return {"license": PACKAGED[base].licence} if base in PACKAGED else {}
+
+
+def _terms(base: str) -> dict[str, str]:
+    """What a packaged model's terms want to be said of what is made of it."""
+    notice = PACKAGED[base].notice if base in PACKAGED else ""
+    return {"Terms": f"{notice}. This is a modified version."} if notice else {}
 
 
 def _filled(template: str, data: Mapping[str, Any], facts: Mapping[str, str], **values: Any) -> str:

@@ -31,6 +31,7 @@ class PackagedModel:
         terms: file in the first package with terms that everyone has to accept before the first use; empty where the
             licence asks for nothing.
         terms_name, terms_at: what they are called, and their address.
+        notice: what the terms want to stand beside every copy, changed or not, that is handed on.
     """
 
     key: str
@@ -51,6 +52,7 @@ class PackagedModel:
     terms: str = ""
     terms_name: str = ""
     terms_at: str = ""
+    notice: str = ""
 
     @property
     def revision(self) -> str:
@@ -124,6 +126,7 @@ GEMMA = PackagedModel(
     terms="data/GEMMA_TERMS.html",
     terms_name="Gemma Terms of Use",
     terms_at="https://ai.google.dev/gemma/terms",
+    notice="Gemma is provided under and subject to the Gemma Terms of Use found at ai.google.dev/gemma/terms",
 )
 PACKAGED: Mapping[str, PackagedModel] = {model.key: model for model in (SMOLLM2, GEMMA)}
 """By what users write; the first is what is meant where nothing is said."""

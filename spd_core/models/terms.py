@@ -7,13 +7,14 @@ the checksum of the text: other terms are asked for again.
 import json
 import os
 import time
+from contextlib import suppress
 from html.parser import HTMLParser
 from pathlib import Path
 
 from spd_core.errors import ModelError
 from spd_core.imports import package_folder
 from spd_core.models.hashes import file_hash
-from spd_core.models.packaged import PackagedModel
+from spd_core.models.packaged import PACKAGED, PackagedModel
 from spd_core.storage import shared_home, to_json, write_text
 
 ACCEPTED = "SPD_ACCEPT_TERMS"
@@ -88,6 +89,21 @@ def require_terms(model: PackagedModel) -> None:
             f"on Home, or with: python -m spd_core models --terms {model.key}; accept them with: python -m spd_core "
             f"models --accept {model.key}"
         )
+
+
+def notices(base: str) -> dict[str, str]:
+    """Files that have to go with what is made of a base and handed on, by their names; none where no terms ask for it.
+
+    The terms themselves are among them, where the package that has them is installed.
+    """
+    model = PACKAGED.get(base)
+    if model is None or not model.notice:
+        return {}
+    changed = f"What lies beside this file is a modified version of {model.title}, made with SPD Lab."
+    files = {"NOTICE": f"{model.notice}\n\n{changed}\n"}
+    with suppress(ModelError):  # not installed: the notice says where they are
+        files["TERMS.txt"] = f"{model.terms_name}, {model.terms_at}\n\n{terms_of(model)}\n"
+    return files
 
 
 def _kept(model: PackagedModel) -> Path:

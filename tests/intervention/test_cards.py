@@ -10,7 +10,9 @@ from huggingface_hub.utils import validate_repo_id
 
 from spd_core.errors import InputError
 from spd_core.intervention.cards import AdapterCard, TrainingData, portable_files, read_card, write_card
-from spd_core.intervention.model_cards import upload_name
+from spd_core.intervention.model_cards import readme_of_checkpoint, upload_name
+from spd_core.models.packaged import GEMMA
+from spd_core.models.terms import is_installed
 from tests.lora import a_card
 
 HOSTILE = "a\n---\nlicense: mit\n---\n| x | "
@@ -62,6 +64,7 @@ def test_the_card_says_what_is_known(tmp_path: Path) -> None:
     ("base", "revision", "hub"),
     [
         ("builtin", "SmolLM2-135M-Instruct@b179c9523d0e", "HuggingFaceTB/SmolLM2-135M-Instruct"),
+        ("gemma", "gemma-3-270m@a5fd3b62230a", "google/gemma-3-270m"),
         ("org/model-1", "3c1a0e52", "org/model-1"),
         ("gpt2", "607a30d7", "gpt2"),
         ("/home/me/models/mine", "content:0123456789abcdef", ""),
@@ -81,7 +84,7 @@ def test_a_hub_takes_the_metadata_and_finds_the_base(base: str, revision: str, h
     validate_repo_id(f"YOUR-NAME/{upload_name(card)}")
     assert re.search(rf"^hf upload YOUR-NAME/{re.escape(upload_name(card))} \.$", text, re.MULTILINE)
     assert "/home/me" not in text
-    assert found.license == ("apache-2.0" if base == "builtin" else None)
+    assert found.license == {"builtin": "apache-2.0", "gemma": "gemma"}.get(base)
 
 
 def test_what_leaves_this_machine_names_no_place_on_it(tmp_path: Path) -> None:
@@ -97,6 +100,24 @@ def test_what_leaves_this_machine_names_no_place_on_it(tmp_path: Path) -> None:
     told = AdapterCard.model_validate_json(files["card.json"])
     assert (told.base, told.revision, told.capability) == ("mine", "content:0123456789abcdef", "sums")
     assert read_card(tmp_path).base == "/home/me/models/mine", "here it is still found"
+
+
+def test_what_is_made_of_gemma_goes_with_the_notice_that_its_terms_want(tmp_path: Path) -> None:
+    write_card(a_card(None, base="gemma", revision="gemma-3-270m@a5fd3b62230a"), tmp_path)
+    notice = "Gemma is provided under and subject to the Gemma Terms of Use found at ai.google.dev/gemma/terms"
+    files = portable_files(tmp_path)
+    assert notice in files["NOTICE"].decode()
+    assert "modified" in files["NOTICE"].decode()
+    assert f"| Terms | {notice}. This is a modified version. |" in files["README.md"].decode()
+    assert ("TERMS.txt" in files) == is_installed(GEMMA)
+    assert "| Terms |" not in readme_of_checkpoint("builtin", "r", "float32", "folded", {}, "name")
+    assert "NOTICE" not in portable_files_of_builtin(tmp_path / "other")
+
+
+def portable_files_of_builtin(folder: Path) -> dict[str, bytes]:
+    folder.mkdir()
+    write_card(a_card(None, base="builtin", revision="r"), folder)
+    return portable_files(folder)
 
 
 def test_a_card_of_before_still_opens(tmp_path: Path) -> None:
