@@ -166,12 +166,12 @@ def test_a_verdict() -> None:
 
 ANSWER: dict[str, Any] = {
     "who": EVIL, "chosen": True, "verdict": "✗ wrong", "kind": "wrong", "read": EVIL, "likelihood": None, "how": EVIL,
-    "parts": [("\n a ", ""), (EVIL, "read"), ("b\n", ""), (EVIL, "unread")], "reason": EVIL,
+    "parts": [("\n a ", ""), (EVIL, "read"), ("b\n", ""), (EVIL, "unread")], "reason": EVIL, "trained": EVIL,
 }  # fmt: skip
 
 
 def test_an_item_keeps_every_space_of_what_was_written() -> None:
-    nats = {**ANSWER, "chosen": False, "read": None, "likelihood": 0.5, "parts": [], "reason": ""}
+    nats = {**ANSWER, "chosen": False, "read": None, "likelihood": 0.5, "parts": [], "reason": "", "trained": ""}
     page = squeezed(render("item.html", label=EVIL, answers=[ANSWER, {**ANSWER, "parts": []}, nats]))
     assert page.startswith(f'<div class="spd-item" role="region" tabindex="0" aria-label="{SHOWN}"><article')
     assert (
@@ -184,6 +184,7 @@ def test_an_item_keeps_every_space_of_what_was_written() -> None:
     assert page.count("<i>(nothing was written)</i>") == 1
     assert page.count('class="spd-said"') == 2, "a likelihood wrote nothing"
     assert page.count("Why it is not right") == 2
+    assert page.count(f'<p class="spd-how">{SHOWN}</p>') == 5, "how each ended, and on what two of them were trained"
 
 
 @pytest.mark.parametrize(

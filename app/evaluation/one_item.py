@@ -14,6 +14,7 @@ from app.ui import session
 from app.ui.widgets import caption, counted, escaped
 from spd_core.errors import SpdError
 from spd_core.evaluation.answer_places import answer_place, characters_read
+from spd_core.evaluation.budgets import Budget
 from spd_core.evaluation.cells import Cell
 from spd_core.evaluation.store import About, ItemRecord
 from spd_core.evaluation.table import Answered, Table
@@ -54,6 +55,7 @@ def answers_of(record: ItemRecord, mine: Answered, cell: Cell, table: Table) -> 
     ]
     answers = [
         _answer(answer, one, one.cells[at], one.subject.name == mine.subject.name)
+        | {"trained": trained_on(table.budgets.get(one.subject.name))}
         for one, at, answer in sorted(found, key=lambda each: _rank(each[0], mine))
         if answer is not None
     ]
@@ -87,6 +89,11 @@ def completion_parts(answer: ItemRecord, about: About) -> Iterator[tuple[str, st
     place = answer_place(answer, about) or (end, end)
     pieces = [(text[: place[0]], ""), (text[slice(*place)], "read"), (text[place[1] : end], ""), (text[end:], "unread")]
     yield from ((piece, what) for piece, what in pieces if piece)
+
+
+def trained_on(budget: Budget | None) -> str:
+    """What was written to train who answered; empty where it was not trained, or nobody knows."""
+    return "" if budget is None else f"trained on tokens written for it: {budget.in_words}"
 
 
 def how_it_ended(answer: ItemRecord) -> str:

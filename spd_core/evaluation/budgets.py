@@ -45,8 +45,8 @@ class Budget:
 
     @property
     def in_words(self) -> str:
-        """`1,020 tokens that it wrote, and 12,350 that its teacher wrote`."""
-        own = f"{self.written:,} tokens that it wrote"
+        """`1,020 that it wrote, and 12,350 that its teacher wrote`."""
+        own = f"{self.written:,} that it wrote"
         return own if self.taught is None else f"{own}, and {self.taught:,} that its teacher wrote"
 
 

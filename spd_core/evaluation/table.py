@@ -25,7 +25,7 @@ from spd_core.recipes.evaluation import CONTROLS, NAMED, EvaluationRecipe, Subje
 
 Scores: TypeAlias = tuple[tuple[float, ...], ...]
 """[seeds][n]"""
-BUDGET = "Written to train it"
+BUDGET = "Tokens written to train it"
 """What the column of `Table.budgets` is called, and a line of claim cards."""
 
 

@@ -91,7 +91,7 @@ def _claims(page: Page, server: Server) -> None:
     (run,) = [one for one in (server.home / "runs").iterdir() if (one / "adapters").is_dir()]
     card = json.loads((run / "adapters" / "omniopd" / "card.json").read_text())
     own = claims.first
-    expect(own).to_contain_text(f"{card['written']} tokens that it wrote, and {card['taught']} that its teacher wrote.")
+    expect(own).to_contain_text(f"{card['written']} that it wrote, and {card['taught']} that its teacher wrote.")
     expect(own).to_contain_text("does any teacher do it?")
     expect(own).to_contain_text("does any projection do it?")
     expect(own).not_to_contain_text("not run")

@@ -48,7 +48,7 @@ def test_every_form_says_what_was_written_to_train(tmp_path: Path) -> None:
     asked = {"subjects": ["base", "omniopd", "on-policy", "spd", "psr"], "sets": ["arithmetic"]}
     table = read_table(evaluation_from(asked), tmp_path)
     assert table.budgets == {"omniopd": Budget(1000, 12_000), "on-policy": Budget(1040)}
-    column = [row["Written to train it"] for row in grid(table)]
+    column = [row["Tokens written to train it"] for row in grid(table)]
     assert column == ["–", "1,000 + 12,000 by its teacher", "1,040", "–", "–"]
     (said,) = [one for one in notes(table) if one.startswith("Not at equal")]
     assert "13,000 for OmniOPD, 12,000 of them by its teacher" in said

@@ -12,6 +12,7 @@ from app.evaluation import (
     answer_charts,
     claim_cards,
     heat_map,
+    one_item,
     score_charts,
     verdict_panel,
 )
@@ -344,14 +345,17 @@ def test_a_card_says_what_was_written_to_train_it(table: Table, tmp_path: Path) 
     found = read_table(recipe(["base", "omniopd", "omniopd-raw", "spd"]), tmp_path)
     budgets = {"omniopd": Budget(1000, 9000), "omniopd-raw": Budget(1000, 1500)}
     omniopd, raw, spd = cards_of(replace(found, budgets=budgets))
-    assert "1,000 tokens that it wrote, and 9,000 that its teacher wrote." in omniopd
+    assert "1,000 that it wrote, and 9,000 that its teacher wrote." in omniopd
     assert "10,000 for OmniOPD, 9,000 of them by its teacher, which is 4.0 times the 2,500 for OmniOPD by" in omniopd
-    assert "1,000 tokens that it wrote, and 1,500 that its teacher wrote." in raw
+    assert "1,000 that it wrote, and 1,500 that its teacher wrote." in raw
     assert "not known: an earlier version trained it, or its adapter is gone" in spd
     *_, said = verdict_panel.warning_lines(replace(found, budgets=budgets))
     assert said.startswith("Not at equal numbers of written tokens: 10,000 for OmniOPD")
+    assert one_item.trained_on(budgets["omniopd"]) == (
+        "trained on tokens written for it: 1,000 that it wrote, and 9,000 that its teacher wrote"
+    )
     projected, *_ = cards_of(table)
-    assert "Written to train it" not in projected, "it was not trained"
+    assert "Tokens written to train it" not in projected, "it was not trained"
 
 
 def test_the_overview_counts_all(table: Table, tmp_path: Path) -> None:

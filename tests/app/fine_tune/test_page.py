@@ -20,7 +20,7 @@ from spd_core.intervention.cards import AdapterCard, write_card
 from spd_core.recipes.distill import TrainSettings, recipe_from
 from spd_core.recipes.presets import PRESETS
 from spd_core.runs import queue, states
-from spd_core.runs.events import ArmDone, Drift, HygieneFound, Sample, StageBegun, TrainingLoss
+from spd_core.runs.events import AnswersScored, ArmDone, Drift, HygieneFound, Sample, StageBegun, TrainingLoss
 from spd_core.runs.folder import Run, open_run
 from spd_core.runs.record import State, Status
 from tests import ROOT
@@ -457,6 +457,20 @@ def test_a_finished_run_shows_everything_it_made() -> None:
     at.text_area(key=f"{session.RUN_NOTES}_{run.id}").set_value("worth another look").run()
     press(at, "Save the notes")
     assert open_run(run.id).notes() == "worth another look"
+
+
+def test_before_the_first_loss_of_students_there_is_no_empty_chart_of_it() -> None:
+    run = made("running", arms=["omniopd"])
+    run.tell(StageBegun(time=1, stage="train", arm="omniopd"))
+    run.tell(AnswersScored(time=2, arm="omniopd", step=0, epoch=0.0, right=3, n=8))
+    at = opened(run=run.id)
+    assert len(at.get("plotly_chart")) == 1, "right answers alone"
+    assert "The first step is being written and learned from: the loss appears here with it." in text_of(at)
+    measured = {"entropy": 2.0, "target": 0.25, "divergence": 0.0}
+    run.tell(TrainingLoss(time=3, arm="omniopd", step=1, steps=9, epoch=0.1, loss=0.5, **measured))
+    at = opened(run=run.id)
+    assert len(at.get("plotly_chart")) == 3, "the loss, right answers, and what students measure"
+    assert "Weight, entropy and distance" in text_of(at)
 
 
 def test_event_files_are_asked_for_on_the_form_and_their_command_is_shown() -> None:
