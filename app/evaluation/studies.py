@@ -51,7 +51,7 @@ def _study(one: KnownStudy, tables: Mapping[str, Table], open_run: Callable[[str
     caption(f"Announced on {study.date}, before the first answer, in {escaped(study.design)}.")
     kind = mood(found)
     draw_verdict(verdict(found), kind=kind.replace(" ", "-"), mark=MARKS[kind])
-    if tables:
+    if any(outcome.claim is not None for outcome in found):
         _forest(study.name, found)
     for name, table, dose in study_charts.all_doses(tables):
         _dose(study, name, table, dose)
