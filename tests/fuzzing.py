@@ -292,6 +292,7 @@ def readers(home: Path) -> dict[str, Reader]:
         Reader("evaluation recipe", {"a.json": json.dumps(_EVALUATION).encode()}, _read_evaluation),
         Reader("table", _files(table, "run.json", "status.json", "cells/*"), _read_table),
         Reader("corpus", {"a.jsonl": (run / "corpora" / "spd-round-1.jsonl").read_bytes()}, _read_corpus),
+        Reader("audits", {"a.jsonl": _first_lines(demo / "audits" / "arithmetic" / "audits.jsonl", 6)}, _read_audits),
         Reader("text", {"a.json": _renamed(text, "a")}, _read_text),
         Reader("repeat", {"a.json": _renamed(demo / "repeats" / "arithmetic.json", "a", 3)}, _read_repeat),
         Reader("run", _files(run, "run.json", "status.json", "events.jsonl") | _REMARKS, _read_run),
@@ -300,6 +301,10 @@ def readers(home: Path) -> dict[str, Reader]:
         Reader("bundle", {"a.zip": _bundle(home)}, _read_bundle),
     ]
     return {reader.name: reader for reader in found}
+
+
+def _first_lines(path: Path, lines: int) -> bytes:
+    return b"".join(path.read_bytes().splitlines(keepends=True)[:lines])
 
 
 def _files(folder: Path, *patterns: str) -> Files:
@@ -482,6 +487,21 @@ def _read_corpus(folder: Path) -> object:
     rows = read_corpus(folder / "a.jsonl")
     prompts = {f"arithmetic-{number:04}": f"the prompt {number}" for number in range(200)}
     return clean(rows, prompts, ["a prompt"]), [row.completion.encode() for row in rows]
+
+
+def _read_audits(folder: Path) -> object:
+    """What the audit view and a report draw of them."""
+    from app.fine_tune import audit_text
+    from app.fine_tune.audit_files import Looked
+    from spd_core.distill.audits import read_audits
+
+    looked = Looked(tuple(read_audits(folder / "a.jsonl")))
+    drawn: list[object] = []
+    for one in looked.audits:
+        drawn += [audit_text.rollout_strip(one, 8, looked.most, 0), audit_text.chunk_rows(one)]
+        drawn += [audit_text.audited_tokens(one, 8), audit_text.continuation_rows(one)]
+        drawn += [audit_text.chunk_html(chunk, 1) + audit_text.weight_in_words(chunk, 1.0) for chunk in one.chunks]
+    return looked.verdict, audit_text.step_rows(looked.steps), repr(drawn).encode()
 
 
 def _read_text(folder: Path) -> object:

@@ -18,8 +18,8 @@ from tests.fuzzing import DEEP, Reader, changed, outcome_of, readers
 INPUTS = 40
 NAMES = (
     "capture", "shell capture", "direction notes", "adapter", "capability", "spans", "import of jsonl",
-    "import of csv", "recipe", "evaluation recipe", "table", "corpus", "text", "repeat", "run", "answers", "labels",
-    "bundle",
+    "import of csv", "recipe", "evaluation recipe", "table", "corpus", "audits", "text", "repeat", "run", "answers",
+    "labels", "bundle",
 )  # fmt: skip
 
 

@@ -7,11 +7,15 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
+from typing import Annotated, TypeAlias
+
+from pydantic import ConfigDict, Field, model_validator
 
 from spd_core.records import Record, cut_torn_line, read_rows, to_lines
 from spd_core.storage import write_text
 
 AUDITS = "audits.jsonl"
+Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
 
 
 class AuditedChunk(Record):
@@ -24,12 +28,20 @@ class AuditedChunk(Record):
         prior: π̄, the student's own mean probability of a token; `target` π̂, the weight of the chunk.
     """
 
-    start: int
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    start: int = Field(ge=0)
     own: str
-    others: tuple[str, ...]
-    similar: tuple[float, ...]
-    prior: float
-    target: float
+    others: tuple[str, ...] = Field(min_length=1)
+    similar: tuple[Share, ...]
+    prior: Share
+    target: Share
+
+    @model_validator(mode="after")
+    def _fits(self) -> "AuditedChunk":
+        if len(self.similar) != len(self.others):
+            raise ValueError(f"{len(self.others)} continuations with {len(self.similar)} similarities")
+        return self
 
 
 class Audit(Record):
@@ -42,13 +54,21 @@ class Audit(Record):
         divergence: mean KL(π_ref ‖ π_θ) of the tokens in no chunk, in nats; None where there is none.
     """
 
-    step: int
-    number: int
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    step: int = Field(ge=1, lt=2**53)
+    number: int = Field(ge=0, lt=2**53)
     prompt: str
     tokens: tuple[str, ...]
-    entropies: tuple[float, ...]
+    entropies: tuple[Annotated[float, Field(ge=0)], ...]
     chunks: tuple[AuditedChunk, ...] = ()
     divergence: float | None = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Audit":
+        if len(self.entropies) > len(self.tokens):
+            raise ValueError(f"{len(self.entropies)} entropies of {len(self.tokens)} tokens")
+        return self
 
 
 def read_audits(path: Path) -> list[Audit]:

@@ -3,6 +3,7 @@
 Knows nothing of the loss; `chunks.py` says what follows of it.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -60,9 +61,10 @@ class Verified:
             weights: π̄ and π̂ by row and start.
             divergences: mean KL(π_ref ‖ π_θ) of the tokens in no chunk, by row.
         """
+        apart = {row: value for row, value in divergences.items() if value is not None and math.isfinite(value)}
         of: dict[int, list[AuditedChunk]] = {row: [] for row in range(len(self.rollouts.rows))}
         for (row, start), own, others, similar in zip(self.places, self.own, self.others, self.similar, strict=True):
-            prior, target = (round(one, 6) for one in weights[row, start])
+            prior, target = (_kept(one, 6) for one in weights[row, start])
             rounded = tuple(round(one, 6) for one in similar)
             chunk = AuditedChunk(
                 start=start, own=own, others=tuple(others), similar=rounded, prior=prior, target=target
@@ -74,9 +76,9 @@ class Verified:
                 number=row.number,
                 prompt=row.asked,
                 tokens=self._tokens(at),
-                entropies=tuple(round(one, 4) for one in self.rollouts.entropies[at]),
+                entropies=tuple(_kept(one, 4) for one in self.rollouts.entropies[at]),
                 chunks=tuple(of[at]),
-                divergence=divergences[at],
+                divergence=apart.get(at),
             )
             for at, row in enumerate(self.rollouts.rows)
         ]
@@ -86,6 +88,11 @@ class Verified:
         tokenizer, written = self.rollouts.lm.tokenizer, len(self.rollouts.entropies[row])
         ids = self.rollouts.ids[row]
         return (*pieces_of(tokenizer, ids[:written]), *(tokenizer.decode([end]) for end in ids[written:]))
+
+
+def _kept(value: float, digits: int) -> float:
+    """Rounded; 0 for what is no number: then the loss is none either, and nothing of the step is kept."""
+    return round(value, digits) if math.isfinite(value) else 0.0
 
 
 def verify(rollouts: Rollouts, teacher: Teacher, chunks: ChunkSettings, seed: int, step: int) -> Verified:

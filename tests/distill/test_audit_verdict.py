@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from spd_core.distill import audit_steps, chunks, verification
+from spd_core.distill import audit_steps, verification
 from spd_core.distill.audit_steps import shared_parts, step_means, unrelated
 from spd_core.distill.audit_verdict import audit_verdict
 from spd_core.distill.audits import Audit, AuditedChunk
@@ -37,7 +37,7 @@ def test_the_means_of_a_step_are_of_its_rollouts_and_chunks() -> None:
 
 
 def test_pages_measure_likeness_by_the_function_that_the_training_uses() -> None:
-    assert audit_steps.similarity is chunks.similarity is verification.similarity
+    assert audit_steps.similarity is verification.similarity
 
 
 def test_shared_parts_are_the_other_text_and_what_both_have() -> None:
