@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     Rows = dict[Site, Floats]  # [tokens, d_kv] gradients of each site
 
 FORMATS = ("F16", "BF16", "Q8_0", "Q5_1", "Q5_0", "Q4_1", "Q4_0")
-"""Those that gguf can write, from the least to the most lossy."""
+"""Those that gguf can write, from the least to the most lossy; a model is on the grid of its own GGUF's already."""
+NOISES = ("Q8_0", "Q5_0", "Q4_0")
 
 
 @dataclass(frozen=True)
@@ -70,8 +71,9 @@ def main(
     for name in FORMATS:
         last = _seen(lm, encoded, sites, _packed(name))
         print(_line(f"packed as {name}", as_is, last, sites), flush=True)
-    noisy = _seen(lm, encoded, sites, _noise(last.moved))
-    print(_line(f"noise as large as {FORMATS[-1]} makes", as_is, noisy, sites), flush=True)
+    for name in NOISES:
+        noisy = _seen(lm, encoded, sites, _noise(_moved_at_random(name)))
+        print(_line(f"noise as large as {name} makes", as_is, noisy, sites), flush=True)
     print(_line("as they are, the other half of the examples", *halves, sites, same=False))
     chance = [r / lm.card.d_kv for r in (lm.card.d_kv // 2, 8)]
     print(f"| random subspaces | | | 0 | {chance[0]:.3f} | {chance[1]:.3f} | | |\n")
@@ -130,6 +132,12 @@ def _packed(name: str) -> "Callable[[Floats], Floats]":
 
     kind = GGMLQuantizationType[name]
     return lambda weights: quants.dequantize(quants.quantize(np.ascontiguousarray(weights), kind), kind)
+
+
+def _moved_at_random(name: str) -> float:
+    """‖W' − W‖ ÷ ‖W‖ of normal random weights packed in a format: the size of its errors where no grid was before."""
+    weights = np.random.default_rng(1).standard_normal((256, 1024)).astype(np.float32)
+    return float(np.linalg.norm(_packed(name)(weights) - weights) / np.linalg.norm(weights))
 
 
 def _noise(moved: float) -> "Callable[[Floats], Floats]":

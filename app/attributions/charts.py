@@ -38,7 +38,7 @@ def by_token(sums: "DataFrame", *, most: int = 12, dark: bool = False) -> "go.Fi
     layout = {
         "height": 92 + 22 * len(labels),
         "margin": _ROOM,
-        "xaxis": {"tickformat": ".0%"} | _title("share of σ² (%)"),
+        "xaxis": {"tickformat": ".2~%"} | _title("share of σ² (%)"),
         "yaxis": _named(labels),
     }
     return build_figure([bars], layout, dark=dark)

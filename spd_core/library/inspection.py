@@ -19,7 +19,8 @@ from spd_core.generation.comparison import read_comparison
 from spd_core.intervention.cards import CARD, RECIPE, read_card
 from spd_core.library.bundle import FINAL, command_of
 from spd_core.library.things import Ref
-from spd_core.recipes.distill import Recipe
+from spd_core.recipes.distill import recipe_from
+from spd_core.recipes.presets import read_settings
 from spd_core.records import first_error, read_record, read_rows
 from spd_core.runs.folder import Run
 from spd_core.runs.processes import LOCAL
@@ -101,7 +102,7 @@ def _adapter(ref: Ref, home: Path) -> None:
         raise InputError(f"{folder / CARD} is of the adapter {card.ref!r}; {_REMEDY}")
     read_seen(folder)
     if (folder / RECIPE).is_file():
-        read_record(Recipe, folder / RECIPE, remedy=_REMEDY)
+        read_settings(folder / RECIPE, recipe_from)  # as a shell takes it: a preset, and what differs from it
     if (folder / "adapter_config.json").is_file() or (folder / "adapter_model.safetensors").is_file():
         from spd_core.intervention.adapters import load_adapter  # torch: only where there are weights
 

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from spd_core.data.seen import Seen
 from spd_core.distill.audits import AUDITS, Audit
+from spd_core.distill.origin import files_of
 from spd_core.errors import InputError, StorageError
 from spd_core.evaluation.table import read_table
 from spd_core.library import incoming
@@ -16,6 +18,7 @@ from spd_core.library.incoming import check_bundle, import_bundle
 from spd_core.library.replay import replay
 from spd_core.library.shelf import read_shelf
 from spd_core.library.things import Ref
+from spd_core.recipes.distill import recipe_from
 from spd_core.records import to_lines
 from spd_core.runs.folder import open_run
 from spd_core.runs.record import Owner, Status
@@ -102,6 +105,18 @@ def test_a_run_takes_its_audits_along_and_damaged_ones_do_not_come_in(home: Path
     audits.write_text('{"step": "first"}\n')
     with pytest.raises(InputError, match=AUDITS):
         check_bundle(write_bundle([Ref("run", RUN)], tmp_path / "damaged.zip"))
+
+
+def test_an_adapter_takes_the_recipe_along_that_training_leaves_beside_it(home: Path, tmp_path: Path) -> None:
+    recipe = recipe_from({"preset": "quick", "capability": "arithmetic", "arms": ["spd"], "train": {"epochs": 1}})
+    beside = home / "runs" / RUN / "adapters" / "spd" / "recipe.json"
+    beside.write_text(files_of(recipe, "spd", Seen())["recipe.json"])
+    bundle = write_bundle([Ref("adapter", f"{RUN}/spd")], tmp_path / "a.zip")
+    assert f"runs/{RUN}/adapters/spd/recipe.json" in zipfile.ZipFile(bundle).namelist()
+    assert check_bundle(bundle).count("here") == len(check_bundle(bundle).arrivals)
+    beside.write_text('{"preset": "quick", "capability": "arithmetic", "arms": ["best"]}')
+    with pytest.raises(InputError, match=r"recipe\.json: .*best"):
+        check_bundle(write_bundle([Ref("adapter", f"{RUN}/spd")], tmp_path / "b.zip"))
 
 
 def arrived(bundle: Path) -> dict[str, str]:
