@@ -3,6 +3,7 @@
 Rows come from the hub through `datasets`, from an installed package, or from a local JSONL file with the same columns.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,7 +89,8 @@ class HumanEvalRow(Row):
 
     def example(self) -> dict[str, Any]:
         before, _, _ = self.prompt.rpartition(f"def {self.entry_point}(")
-        tests = [f"{self.test.strip()}\n\ncheck({self.entry_point})"]
+        check = re.sub(r"\A\s*METADATA = \{[^}]*\}", "", self.test).strip()
+        tests = [f"{check}\n\ncheck({self.entry_point})"]
         return {
             "id": self.task_id,
             "prompt": self.prompt.rstrip(),  # tokens of code begin with the end of the line before

@@ -62,10 +62,13 @@ class Replaying:
         Raises:
             SpdError: it is not on this machine, another one is there, or it does not fit the memory.
         """
-        from spd_core.models.described import weights_are_here
+        from spd_core.models.described import describe_model, weights_are_here
         from spd_core.models.identity import pinned
+        from spd_core.models.packaged import PACKAGED
 
         wanted = self.model or name
+        if wanted in PACKAGED:
+            describe_model(wanted)  # says how to install it, or to accept its terms
         if not weights_are_here(wanted, pinned(wanted, revision)):
             raise ModelError(
                 f"the model {name} ({revision}) is not on this machine; load it once, or name where it lies (--model)"

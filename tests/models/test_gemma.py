@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from spd_core.errors import InputError
 from spd_core.generation.decode import generate
 from spd_core.imports import package_folder
 from spd_core.intervention.projection import Lane
@@ -171,3 +172,60 @@ def test_a_batch_writes_what_transformers_writes(gemma_lm: Any, measured: bool) 
         with torch.no_grad():
             expected = gemma_lm.model.generate(ids, max_new_tokens=24, do_sample=False)[0, ids.shape[1] :].tolist()
         assert [*written.tokens, *([written.end] if written.end is not None else [])] == expected
+
+
+# --- projecting ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def captured(gemma_lm: Any) -> Any:
+    """A capture of few examples at the default layers, 9 (sliding) and 17 (everything)."""
+    from spd_core.data.catalog import find_capability
+    from spd_core.recipes.capture import CaptureSettings
+    from spd_core.subspace.pipeline import capture
+
+    return capture(gemma_lm, find_capability("arithmetic"), CaptureSettings(examples=6), name="gemma")
+
+
+def test_gradients_are_those_of_the_slow_way(gemma_lm: Any, captured: Any) -> None:
+    """Singular values of the last layer's values against one example at a time, rows stacked, full logits, SVD."""
+    from spd_core.subspace.subspace import subspace_of
+    from tests.reference import right_singular_vectors, stacked_gradients
+
+    assert captured.layers == [9, 17]
+    site = gemma_lm.sites_at((17,))[1]
+    values, vectors = right_singular_vectors(stacked_gradients(gemma_lm.model, captured.examples, site), center=True)
+    found = captured.sites[site]
+    np.testing.assert_allclose(found.values[:8], values[:8], rtol=1e-3)
+    cosines = np.linalg.svd(found.vectors[:, :8].T @ vectors[:, :8].numpy(), compute_uv=False)
+    assert cosines.min() > 0.999
+    whole, by_head = (subspace_of(captured, "8", per_head=per_head).basis[site] for per_head in (False, True))
+    torch.testing.assert_close(
+        whole @ whole.T, by_head @ by_head.T, msg="there is one head: a basis for each is the same"
+    )
+
+
+def test_folding_before_the_norm_is_projecting(gemma_lm: Any, captured: Any) -> None:
+    from spd_core.intervention.projection import active, folded, plan_rows
+    from spd_core.subspace.subspace import subspace_of
+
+    lane = Lane(subspace_of(captured, "128"), strength=0.7)
+    ids = torch.tensor([gemma_lm.tokenizer(PARAGRAPH)["input_ids"]])
+    with torch.no_grad():
+        raw = gemma_lm.model(input_ids=ids).logits
+        with active(plan_rows(gemma_lm, [lane])):
+            projected = gemma_lm.model(input_ids=ids).logits
+        with folded(gemma_lm, lane):
+            written = gemma_lm.model(input_ids=ids).logits
+        assert torch.equal(gemma_lm.model(input_ids=ids).logits, raw), "nothing is left behind"
+    assert (projected - raw).abs().max() > 0.1
+    torch.testing.assert_close(written, projected, rtol=0, atol=1e-3 * float(projected.abs().max()))
+
+
+def test_chat_style_is_refused_with_a_sentence(gemma_lm: Any) -> None:
+    from spd_core.data.catalog import find_capability
+    from spd_core.recipes.capture import CaptureSettings
+    from spd_core.subspace.pipeline import capture
+
+    with pytest.raises(InputError, match="this model has no chat template; use the plain one"):
+        capture(gemma_lm, find_capability("arithmetic"), CaptureSettings(examples=2), name="x", style="chat")
