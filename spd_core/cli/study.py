@@ -22,6 +22,9 @@ def study(
     out: Annotated[
         Path | None, typer.Option(help="folder for what is recorded: runs, cells and items, results.md")
     ] = None,
+    bundles: Annotated[
+        Path | None, typer.Option(help="folder for a bundle of each evaluation: captures, adapters, corpora, answers")
+    ] = None,
     against: Annotated[
         Path | None, typer.Option(help="a recorded folder: say which of its answers are the same here")
     ] = None,
@@ -44,6 +47,8 @@ def study(
 
         record_study(found, runs, out)
         runs = {**_recorded(found, out), **runs}
+    if bundles is not None:
+        _hand_on(found, runs, bundles)
     _say(found, runs, out, None if against is None else _recorded(whole, against), as_json)
 
 
@@ -65,6 +70,16 @@ def _carried_out(study: Study, only: list[str]) -> dict[str, Run]:
     except (Stopped, KeyboardInterrupt):
         print("stopped; what was finished is kept. The same command goes on with it", file=sys.stderr)
         sys.exit(INTERRUPTED)
+
+
+def _hand_on(study: Study, runs: dict[str, Run], folder: Path) -> None:
+    """Write a bundle of each evaluation, with all that it stands on."""
+    from spd_core.library.bundle import write_bundle
+    from spd_core.library.things import ref_from
+
+    for name, run in runs.items():
+        path = write_bundle([ref_from(f"evaluation:{run.id}")], folder / f"{study.name}-{name}.zip", overwrite=True)
+        print(f"bundle: {path}", file=sys.stderr)
 
 
 def _say(study: Study, runs: dict[str, Run], out: Path | None, against: dict[str, Run] | None, as_json: bool) -> None:

@@ -1,12 +1,14 @@
 """`python -m spd_core study` with a tiny model: carried out for real, recorded, repeated in part, stopped, refused."""
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from spd_core.evaluation.cells import read_cell
+from spd_core.library.incoming import check_bundle
 from spd_core.runs.folder import all_runs
 from spd_core.studies import carrying_out
 from spd_core.studies.carrying_out import recorded_parts
@@ -58,7 +60,7 @@ def test_a_study_is_carried_out_recorded_and_repeated_in_part(plan: Path, run: R
     assert only.code == 0, only.err
     assert "before: Before?" in only.err
     assert "1 of 2 are not answered yet" in only.out
-    whole = run("study", plan, "--out", place, "--json")
+    whole = run("study", plan, "--out", place, "--bundles", tmp_path / "bundles", "--json")
     assert whole.code == 0, whole.err
     found = json.loads(whole.out)
     assert set(found["runs"]) == {"trained", "before"}
@@ -73,6 +75,10 @@ def test_a_study_is_carried_out_recorded_and_repeated_in_part(plan: Path, run: R
     assert len(trained_by) == 2, "the trainings of both seeds, with their corpora"
     assert all(list((place / "runs" / name / "corpora").glob("*.jsonl")) for name in trained_by)
     assert not list(place.rglob("*.safetensors"))
+
+    held = check_bundle(tmp_path / "bundles" / "tiny-trained.zip").manifest.things
+    kinds = Counter(one.thing.partition(":")[0] for one in held)
+    assert (kinds["evaluation"], kinds["adapter"]) == (1, 4), "two arms with two seeds"
 
     before = len(all_runs())
     again = run("study", plan)
