@@ -93,7 +93,10 @@ def completion_parts(answer: ItemRecord, about: About) -> Iterator[tuple[str, st
 
 def trained_on(budget: Budget | None) -> str:
     """What was written to train who answered; empty where it was not trained, or nobody knows."""
-    return "" if budget is None else f"trained on tokens written for it: {budget.in_words}"
+    if budget is None:
+        return ""
+    own = f"trained on {budget.written:,} tokens of its own"
+    return own if budget.taught is None else f"{own}, beside {budget.taught:,} of its teacher's"
 
 
 def how_it_ended(answer: ItemRecord) -> str:

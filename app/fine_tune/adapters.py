@@ -79,9 +79,16 @@ def _row(card: AdapterCard, view: RunView) -> dict[str, str]:
         "Train loss": from_to([loss for _, _, loss in curve.epoch_means()] or [card.train_loss]),
         "Rows": str(card.rows),
         "Tokens written": "" if (budget := budget_of(card)) is None else budget.in_short,
-        "Steps": f"{card.steps} of {card.planned}" + ("" if card.finished else ", stopped"),
+        "Steps": f"{card.steps} of {card.planned}" + _why_fewer(card),
         "Time": "" if done is None else duration(done.seconds),
     }
+
+
+def _why_fewer(card: AdapterCard) -> str:
+    """What stands beside fewer steps than were planned."""
+    if not card.finished:
+        return ", stopped"
+    return ", ended early" if card.steps < card.planned else ""
 
 
 def from_to(losses: Sequence[float | None]) -> str:

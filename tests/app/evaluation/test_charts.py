@@ -351,9 +351,11 @@ def test_a_card_says_what_was_written_to_train_it(table: Table, tmp_path: Path) 
     assert "not known: an earlier version trained it, or its adapter is gone" in spd
     *_, said = verdict_panel.warning_lines(replace(found, budgets=budgets))
     assert said.startswith("Not at equal numbers of written tokens: 10,000 for OmniOPD")
-    assert one_item.trained_on(budgets["omniopd"]) == (
-        "trained on tokens written for it: 1,000 that it wrote, and 9,000 that its teacher wrote"
+    assert (
+        one_item.trained_on(budgets["omniopd"]) == "trained on 1,000 tokens of its own, beside 9,000 of its teacher's"
     )
+    assert one_item.trained_on(Budget(2000)) == "trained on 2,000 tokens of its own"
+    assert one_item.trained_on(None) == ""
     projected, *_ = cards_of(table)
     assert "Tokens written to train it" not in projected, "it was not trained"
 
