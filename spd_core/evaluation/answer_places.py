@@ -2,7 +2,7 @@
 
 import unicodedata
 
-from spd_core.data.capability import CONTINUED, Example
+from spd_core.data.capability import Example
 from spd_core.evaluation.rewritten import Rewritten
 from spd_core.evaluation.scoring import (
     Stretch,
@@ -31,10 +31,7 @@ def answer_place(record: ItemRecord, about: About) -> Stretch | None:
     if about.scorer == "letter":
         letter = find_letter(text, option_letters(Example(prompt=record.prompt or " ", answer=record.gold or " ")))
         return letter[1] if letter is not None and letter[0] == record.extracted else None
-    if about.scorer == "exact":
-        return _line(text, record.extracted)
-    went_on = about.template == CONTINUED and record.prompt and record.extracted.startswith(record.prompt)
-    return _lines(text, record.extracted.removeprefix(record.prompt) if went_on else record.extracted)
+    return _line(text, record.extracted) if about.scorer == "exact" else _lines(text, record.extracted)
 
 
 def characters_read(record: ItemRecord, about: About) -> int:

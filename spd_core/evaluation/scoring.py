@@ -260,4 +260,5 @@ def _code_score(example: Example, settings: Settings, text: str, ended: bool, ru
     if isinstance(error := parsed(code), SyntaxError):
         return Score(None, False, False, ended, f"no code: {error}")
     verdict = run(code, example.tests, example.setup, example.answer)
-    return Score(code, verdict.passed, verdict.passed, ended, verdict.reason)
+    read = code.removeprefix(example.prompt) if goes_on else code  # what it wrote of it
+    return Score(read, verdict.passed, verdict.passed, ended, verdict.reason)
