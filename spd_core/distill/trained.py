@@ -18,6 +18,7 @@ from spd_core.intervention.cards import adapter_folder
 from spd_core.models.identity import content_of
 from spd_core.recipes.capture import CaptureSettings
 from spd_core.recipes.distill import ARMS, ArmName, Recipe
+from spd_core.recipes.writer import LOCAL_WRITER
 from spd_core.runs.folder import Run, all_runs
 from spd_core.runs.record import anchored
 from spd_core.runs.states import state_of
@@ -106,7 +107,7 @@ def what_decides(recipe: Recipe, arm: ArmName, sources: Mapping[str, str]) -> di
         "drop": sorted(corpus.drop),
         "leakage": sources.get("heldout") if "leakage" in corpus.drop else None,
         "sampling": asdict(recipe.sampling(arm)),
-        "writer": recipe.written_by(arm),
+        "writer": recipe.written_by(arm) if recipe.asks_writer(arm) else LOCAL_WRITER.kind,
         "subspace": [ARMS[arm].subspace, capture.rank, capture.strength] if projects else None,
         "gradients": [sources.get("calibration"), capture.examples if public else None] if projects else None,
         "captured": [capture.layers, capture.loss, capture.center] if projects else None,
