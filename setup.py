@@ -11,6 +11,7 @@ setup(
             "demo/**",
             "plotly/**",
             "slurm/**",
+            "studies/**",
             "templates/**",
         ],  # screenshots are the README's
         "app": ["icon.svg", "back.js", "phone_menu.js", "*/*.css", "*/*.js", ".streamlit/config.toml"],

@@ -12,9 +12,9 @@ from app.ui.verdict import draw_verdict
 from app.ui.widgets import caption, chart, escaped, is_dark
 from spd_core.evaluation.report import MARKS
 from spd_core.evaluation.table import Table
-from spd_core.studies.outcome import Outcome, outcomes
-from spd_core.studies.plan import Study
-from spd_core.studies.report import mood, shown_rows, verdict
+from spd_core.studies.findings import Finding, findings
+from spd_core.studies.plan import StudyPlan
+from spd_core.studies.report import mood, shown_rows, study_verdict
 from spd_core.studies.shelf import KnownStudy, known_studies
 from spd_core.text import shown
 
@@ -46,11 +46,11 @@ def panel(open_run: Callable[[str], None], report: Callable[[KnownStudy, Mapping
 
 def _study(one: KnownStudy, tables: Mapping[str, Table], open_run: Callable[[str], None]) -> None:
     study = one.study
-    found = outcomes(study, tables)
+    found = findings(study, tables)
     st.markdown(f"#### {escaped(shown(study.title))}")
     caption(f"Announced on {study.date}, before the first answer, in {escaped(study.design)}.")
     kind = mood(found)
-    draw_verdict(verdict(found), kind=kind.replace(" ", "-"), mark=MARKS[kind])
+    draw_verdict(study_verdict(found), kind=kind.replace(" ", "-"), mark=MARKS[kind])
     if any(outcome.claim is not None for outcome in found):
         _forest(study.name, found)
     for name, table, dose in study_charts.all_doses(tables):
@@ -58,14 +58,14 @@ def _study(one: KnownStudy, tables: Mapping[str, Table], open_run: Callable[[str
     _parts(one, tables, open_run)
 
 
-def _forest(name: str, found: tuple[Outcome, ...]) -> None:
+def _forest(name: str, found: tuple[Finding, ...]) -> None:
     chart(study_charts.forest(found, is_dark()), key=f"study_{name}", alt=study_charts.forest_alt(found))
     caption(_HOW)
     with st.expander("All announced comparisons as a table", icon=":material/table:"):
         st.html(table_html(shown_rows(found), "Announced comparisons"))
 
 
-def _dose(study: Study, part: str, table: Table, dose: study_charts.Dose) -> None:
+def _dose(study: StudyPlan, part: str, table: Table, dose: study_charts.Dose) -> None:
     with st.expander(f"{study.part(part).called}: right answers over {dose.what}", icon=":material/show_chart:"):
         chart(
             study_charts.dose_chart(table, dose, is_dark()),

@@ -10,28 +10,28 @@ from spd_core.evaluation.report import shown_change, shown_interval, shown_value
 from spd_core.evaluation.statistics import Interval
 from spd_core.evaluation.table import Answered, Table
 from spd_core.studies.dose import Dose, doses
-from spd_core.studies.outcome import Outcome
+from spd_core.studies.findings import Finding
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 
-def forest(found: Sequence[Outcome], dark: bool) -> "go.Figure":
+def forest(found: Sequence[Finding], dark: bool) -> "go.Figure":
     """Every announced comparison that is answered, a panel an evaluation: difference, 95% interval, what it shows."""
-    by_part: dict[str, list[Outcome]] = {}
+    by_part: dict[str, list[Finding]] = {}
     for one in found:
         if one.claim is not None:
             by_part.setdefault(one.part.name, []).append(one)
     return difference_panels(list(map(_group, by_part.values())), "difference", dark)
 
 
-def _group(mine: Sequence[Outcome]) -> DifferenceGroup:
+def _group(mine: Sequence[Finding]) -> DifferenceGroup:
     rows = [(" − ".join(one.titles), one.claim) for one in mine if one.claim is not None]
     column = next(one.column for one in mine if one.column is not None)
     return DifferenceGroup(f"{mine[0].part.called}\n{set_title(column)}, n = {rows[0][1].difference.n:,}", rows, column)
 
 
-def forest_alt(found: Sequence[Outcome]) -> str:
+def forest_alt(found: Sequence[Finding]) -> str:
     """The forest in a sentence."""
     said = (
         f"{one.part.called}, {' − '.join(one.titles)} {shown_change(one.claim.difference.effect, False)} "

@@ -10,8 +10,8 @@ from spd_core.evaluation.paper import FIGURES, ITEMS, MODEL
 from spd_core.evaluation.report import MARKS
 from spd_core.evaluation.table import Table
 from spd_core.recipes.evaluation import NAMED
-from spd_core.studies.outcome import outcomes
-from spd_core.studies.report import mood, shown_rows, verdict
+from spd_core.studies.findings import findings
+from spd_core.studies.report import mood, shown_rows, study_verdict
 from spd_core.studies.shelf import KnownStudy
 from spd_core.studies.written import shown_written
 
@@ -36,7 +36,7 @@ def replication_report(one: KnownStudy, tables: Mapping[str, Table]) -> Report:
 
 
 def _announced(one: KnownStudy, tables: Mapping[str, Table]) -> ReportSection:
-    found = outcomes(one.study, tables)
+    found = findings(one.study, tables)
     blocks: list[Block] = [text_table("All announced comparisons.", shown_rows(found))]
     if any(outcome.claim is not None for outcome in found):
         figure = ReportFigure(
@@ -50,7 +50,9 @@ def _announced(one: KnownStudy, tables: Mapping[str, Table]) -> ReportSection:
         blocks.insert(0, figure)
     kind = mood(found)
     question = "What was announced, and what does it show?"
-    return ReportSection("Announced", question, verdict(found), blocks, mood=kind.replace(" ", "-"), mark=MARKS[kind])
+    return ReportSection(
+        "Announced", question, study_verdict(found), blocks, mood=kind.replace(" ", "-"), mark=MARKS[kind]
+    )
 
 
 def _parts(one: KnownStudy, tables: Mapping[str, Table]) -> Iterator[ReportSection]:

@@ -11,7 +11,7 @@ from spd_core.cli.runs import on_bar
 from spd_core.cli.table import carry_out_evaluation
 from spd_core.errors import InputError, Stopped
 from spd_core.runs.folder import Run
-from spd_core.studies.plan import Part, Study, read_study
+from spd_core.studies.plan import PlannedTable, StudyPlan, read_study
 
 
 def study(
@@ -52,16 +52,16 @@ def study(
     _say(found, runs, out, None if against is None else _recorded(whole, against), as_json)
 
 
-def _recorded(study: Study, folder: Path) -> dict[str, Run]:
+def _recorded(study: StudyPlan, folder: Path) -> dict[str, Run]:
     from spd_core.studies.carrying_out import recorded_parts
 
     return recorded_parts(study, folder)
 
 
-def _carried_out(study: Study, only: list[str]) -> dict[str, Run]:
+def _carried_out(study: StudyPlan, only: list[str]) -> dict[str, Run]:
     from spd_core.studies.carrying_out import carry_out_study
 
-    def begun(part: Part) -> None:
+    def begun(part: PlannedTable) -> None:
         print(f"{part.name}: {part.question}", file=sys.stderr)
 
     try:
@@ -72,7 +72,7 @@ def _carried_out(study: Study, only: list[str]) -> dict[str, Run]:
         sys.exit(INTERRUPTED)
 
 
-def _hand_on(study: Study, runs: dict[str, Run], folder: Path) -> None:
+def _hand_on(study: StudyPlan, runs: dict[str, Run], folder: Path) -> None:
     """Write a bundle of each evaluation, with all that it stands on."""
     from spd_core.library.bundle import write_bundle
     from spd_core.library.things import ref_from
@@ -82,22 +82,24 @@ def _hand_on(study: Study, runs: dict[str, Run], folder: Path) -> None:
         print(f"bundle: {path}", file=sys.stderr)
 
 
-def _say(study: Study, runs: dict[str, Run], out: Path | None, against: dict[str, Run] | None, as_json: bool) -> None:
+def _say(
+    study: StudyPlan, runs: dict[str, Run], out: Path | None, against: dict[str, Run] | None, as_json: bool
+) -> None:
     from spd_core.evaluation.table import read_table
     from spd_core.studies.equal import equal_cells
-    from spd_core.studies.outcome import outcomes
-    from spd_core.studies.report import outcome_rows, to_markdown, write_results
+    from spd_core.studies.findings import findings
+    from spd_core.studies.report import finding_rows, study_markdown, write_results
 
     tables = {name: read_table(run.record.evaluation, run.folder) for name, run in runs.items()}
-    found = outcomes(study, tables)
+    found = findings(study, tables)
     if out is not None:
         write_results(study, tables, out)
     same = None if against is None else equal_cells(study, runs, against)
     if as_json:
         result: dict[str, Any] = {"study": study.name, "runs": {name: run.id for name, run in runs.items()}}
-        result["primary"] = outcome_rows(found)
+        result["primary"] = finding_rows(found)
         print_result(result | ({} if same is None else {"against": same.as_json}), as_json)
         return
-    print(to_markdown(study, tables))
+    print(study_markdown(study, tables))
     if same is not None:
         print(same.sentence)

@@ -91,7 +91,7 @@ def preset_under(settings: Any) -> dict[str, Any]:
     preset = next((name for name in PRESETS if name == wanted), None)
     if preset is None:
         raise InputError(f"unknown preset {shortened(wanted)!r}; choose {', '.join(PRESETS)}")
-    return merged(PRESETS[preset], own)
+    return settings_over(PRESETS[preset], own)
 
 
 def validated(kind: type[_R], settings: Mapping[str, Any], whole: str) -> _R:
@@ -152,10 +152,10 @@ def _settings(found: Mapping[str, Any]) -> int:
     return sum(_settings(value) if isinstance(value, Mapping) else 1 for value in found.values())
 
 
-def merged(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+def settings_over(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     """`own` over `base`, group by group."""
     both = {
-        name: merged(base[name], own[name])
+        name: settings_over(base[name], own[name])
         for name in base.keys() & own.keys()
         if isinstance(base[name], Mapping) and isinstance(own[name], Mapping)
     }

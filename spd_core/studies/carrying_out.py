@@ -10,17 +10,17 @@ from spd_core.runs.events import AnyEvent
 from spd_core.runs.folder import Run, open_run, runs_in
 from spd_core.runs.job import Work
 from spd_core.storage import new_folder, remove_folder
-from spd_core.studies.plan import Part, Study
+from spd_core.studies.plan import PlannedTable, StudyPlan
 
 _RUNS = "runs"
 
 
 def carry_out_study(
-    study: Study,
+    study: StudyPlan,
     work: Work,
     *,
     only: Sequence[str] = (),
-    begun: Callable[[Part], None] = lambda _part: None,
+    begun: Callable[[PlannedTable], None] = lambda _part: None,
     show: Callable[[AnyEvent], None] | None = None,
 ) -> dict[str, Run]:
     """The finished run of each evaluation, in the study's order; those that are finished here already are only found.
@@ -44,7 +44,7 @@ def carry_out_study(
     return runs
 
 
-def record_study(study: Study, runs: Mapping[str, Run], folder: Path) -> None:
+def record_study(study: StudyPlan, runs: Mapping[str, Run], folder: Path) -> None:
     """Copy what can be looked at of these runs, and of those that trained their arms, a folder each.
 
     What was recorded of other evaluations of the study stays; what is of none any more goes.
@@ -73,7 +73,7 @@ def _trained(run: Run) -> set[str]:
     return {cell.adapter.partition("/")[0] for cell, _ in cells if cell.adapter}
 
 
-def recorded_parts(study: Study, folder: Path) -> dict[str, Run]:
+def recorded_parts(study: StudyPlan, folder: Path) -> dict[str, Run]:
     """The newest recorded run of each evaluation of a study that has one; damaged ones are left out."""
     found: dict[str, Run] = {}
     by_recipe = {part.recipe.model_dump_json(): part.name for part in study.parts}

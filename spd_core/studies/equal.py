@@ -7,7 +7,7 @@ from typing import Any
 from spd_core.evaluation.cells import read_cell
 from spd_core.evaluation.store import ItemRecord
 from spd_core.runs.folder import Run
-from spd_core.studies.plan import Study
+from spd_core.studies.plan import StudyPlan
 
 _CLOSE = 1e-6
 """Nats per token, relative: likelihoods are sums whose order a library may change."""
@@ -56,7 +56,7 @@ class EqualCells:
         }
 
 
-def equal_cells(study: Study, here: Mapping[str, Run], there: Mapping[str, Run]) -> EqualCells:
+def equal_cells(study: StudyPlan, here: Mapping[str, Run], there: Mapping[str, Run]) -> EqualCells:
     """Compare what was answered here with what is recorded there."""
     cells = equal = items = equal_items = scores = 0
     first = ""

@@ -16,7 +16,7 @@ from pydantic import Field, field_validator, model_validator
 
 from spd_core.errors import InputError
 from spd_core.recipes.evaluation import EvaluationRecipe, evaluation_from
-from spd_core.recipes.presets import merged, read_settings, validated
+from spd_core.recipes.presets import read_settings, settings_over, validated
 from spd_core.records import Request
 
 
@@ -34,7 +34,7 @@ class Announced(Request):
     set: str = ""
 
 
-class Part(Request):
+class PlannedTable(Request):
     """One evaluation of a study, and what it is to tell.
 
     Attributes:
@@ -70,7 +70,7 @@ class Slice(Request):
     seeds: tuple[int, ...] = Field(min_length=1)
 
 
-class Study(Request):
+class StudyPlan(Request):
     """A whole study.
 
     Attributes:
@@ -85,21 +85,21 @@ class Study(Request):
     title: str
     date: str = Field(pattern=r"\d{4}-\d\d-\d\d")
     design: str = ""
-    parts: tuple[Part, ...] = Field(min_length=1)
+    parts: tuple[PlannedTable, ...] = Field(min_length=1)
     primary: tuple[Announced, ...] = Field(min_length=1)
     slice: tuple[Slice, ...] = ()
     limits: tuple[str, ...] = ()
 
     @field_validator("parts")
     @classmethod
-    def _once_each(cls, parts: tuple[Part, ...]) -> tuple[Part, ...]:
+    def _once_each(cls, parts: tuple[PlannedTable, ...]) -> tuple[PlannedTable, ...]:
         repeated = next((name for name, count in Counter(part.name for part in parts).items() if count > 1), None)
         if repeated is not None:
             raise ValueError(f"the evaluation {repeated!r} is there twice; give it another name")
         return parts
 
     @model_validator(mode="after")
-    def _announces_what_is_asked(self) -> "Study":
+    def _announces_what_is_asked(self) -> "StudyPlan":
         for one in self.primary:
             part = next((part for part in self.parts if part.name == one.part), None)
             if part is None:
@@ -117,7 +117,7 @@ class Study(Request):
         """Of all evaluations, in their order."""
         return tuple(part.name for part in self.parts)
 
-    def part(self, name: str) -> Part:
+    def part(self, name: str) -> PlannedTable:
         """The evaluation of a name.
 
         Raises:
@@ -128,7 +128,7 @@ class Study(Request):
             raise InputError(f"{self.name} has no evaluation {name!r}; there are {', '.join(self.part_names)}")
         return found
 
-    def sliced(self) -> "Study":
+    def sliced(self) -> "StudyPlan":
         """The slice of it that is repeated soon; each of its cells is asked as in the whole.
 
         Raises:
@@ -145,7 +145,7 @@ class Study(Request):
         return self.model_copy(update={"parts": tuple(parts.values()), "primary": tuple(kept)})
 
 
-def _less(part: Part, wanted: Slice) -> Part:
+def _less(part: PlannedTable, wanted: Slice) -> PlannedTable:
     known = {subject.name: subject for subject in part.recipe.subjects}
     unknown = [name for name in wanted.subjects if name not in known]
     unknown += [str(seed) for seed in wanted.seeds if seed not in part.recipe.seeds]
@@ -161,7 +161,7 @@ def _less(part: Part, wanted: Slice) -> Part:
 # --- files -------------------------------------------------------------------------------------------------------
 
 
-def read_study(path: Path) -> Study:
+def read_study(path: Path) -> StudyPlan:
     """A plan from its JSON file: `common` holds for all evaluations, each says what it has of its own.
 
     Raises:
@@ -170,13 +170,15 @@ def read_study(path: Path) -> Study:
     return read_settings(path, lambda said: study_from(said, path.stem))
 
 
-def study_from(said: Any, name: str) -> Study:
+def study_from(said: Any, name: str) -> StudyPlan:
     """A study from what its file says; errors as in `read_study`."""
     if not isinstance(said, dict) or not isinstance(said.get("evaluations"), dict):
         raise InputError('a study is an object with "evaluations": {"NAME": {…}}')
     own = {key: value for key, value in said.items() if key not in ("common", "evaluations")}
     return validated(
-        Study, {**own, "name": name, "parts": list(_parts(said["evaluations"], said.get("common", {})))}, "the study"
+        StudyPlan,
+        {**own, "name": name, "parts": list(_parts(said["evaluations"], said.get("common", {})))},
+        "the study",
     )
 
 
@@ -187,7 +189,7 @@ def _parts(evaluations: Mapping[str, Any], common: Any) -> Iterator[dict[str, An
         mine = dict(settings)
         said = {key: mine.pop(key) for key in ("title", "question") if key in mine}
         try:
-            recipe = evaluation_from(merged(common, mine))
+            recipe = evaluation_from(settings_over(common, mine))
         except InputError as error:
             raise InputError(f"the evaluation {name!r}: {error}") from error
         yield {"name": name, **said, "recipe": recipe.model_dump(mode="json")}

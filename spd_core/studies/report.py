@@ -9,13 +9,13 @@ from spd_core.evaluation.claims import Headline, strongest
 from spd_core.evaluation.report import MARKS, shown_change, shown_interval, shown_p, shown_value
 from spd_core.evaluation.table import Table
 from spd_core.storage import write_text
-from spd_core.studies.outcome import Outcome, outcomes
-from spd_core.studies.plan import Study
+from spd_core.studies.findings import Finding, findings
+from spd_core.studies.plan import StudyPlan
 
 RESULTS = "results.md"
 
 
-def verdict(found: Sequence[Outcome]) -> str:
+def study_verdict(found: Sequence[Finding]) -> str:
     """What the announced comparisons show, in two sentences or three."""
     answered = [one for one in found if one.claim is not None]
     said = [_shows(one) for one in answered if one.claim is not None and one.claim.headline != "not shown"]
@@ -25,24 +25,24 @@ def verdict(found: Sequence[Outcome]) -> str:
     return f"{'; '.join(said) or none}. Holm's correction is over all {len(found)} that were announced.{waiting}"
 
 
-def mood(found: Sequence[Outcome]) -> Headline:
+def mood(found: Sequence[Finding]) -> Headline:
     """What colours the verdict."""
     return strongest(one.claim for one in found if one.claim is not None)
 
 
-def _shows(one: Outcome) -> str:
+def _shows(one: Finding) -> str:
     assert one.claim is not None
     better = {"helps": "is better than", "hurts": "is worse than"}
     change = shown_change(one.claim.difference.effect, one.claim.lower_is_better)
     return f"{one.part.called}: {one.titles[0]} {better[one.claim.headline]} {one.titles[1]} ({change})"
 
 
-def outcome_rows(found: Sequence[Outcome]) -> list[dict[str, Any]]:
+def finding_rows(found: Sequence[Finding]) -> list[dict[str, Any]]:
     """A row for each announced comparison, with all its digits."""
     return [_digits(one) for one in found]
 
 
-def _digits(one: Outcome) -> dict[str, Any]:
+def _digits(one: Finding) -> dict[str, Any]:
     row: dict[str, Any] = {
         "evaluation": one.part.name,
         "set": one.announced.set or one.part.in_domain,
@@ -68,12 +68,12 @@ def _digits(one: Outcome) -> dict[str, Any]:
     }
 
 
-def shown_rows(found: Sequence[Outcome]) -> list[dict[str, str]]:
+def shown_rows(found: Sequence[Finding]) -> list[dict[str, str]]:
     """The same as people read it."""
     return [_shown(one) for one in found]
 
 
-def _shown(one: Outcome) -> dict[str, str]:
+def _shown(one: Finding) -> dict[str, str]:
     named = {"Evaluation": one.part.called, "Comparison": " − ".join(one.titles)}
     if one.claim is None or one.subject is None or one.against is None:
         return {**named, "Difference": "not answered yet"}
@@ -92,14 +92,14 @@ def _shown(one: Outcome) -> dict[str, str]:
     }
 
 
-def _seeds(one: Outcome) -> int:
+def _seeds(one: Finding) -> int:
     return max(1 if side is None else side.estimate.seeds for side in (one.subject, one.against))
 
 
-def to_markdown(study: Study, tables: Mapping[str, Table]) -> str:
+def study_markdown(study: StudyPlan, tables: Mapping[str, Table]) -> str:
     """All of it as Markdown."""
-    found = outcomes(study, tables)
-    parts = [f"# {study.title}", verdict(found), report.markdown_table(shown_rows(found))]
+    found = findings(study, tables)
+    parts = [f"# {study.title}", study_verdict(found), report.markdown_table(shown_rows(found))]
     for name, table in tables.items():
         parts += [
             f"## {study.part(name).called}",
@@ -109,6 +109,6 @@ def to_markdown(study: Study, tables: Mapping[str, Table]) -> str:
     return "\n\n".join(parts).rstrip() + "\n"
 
 
-def write_results(study: Study, tables: Mapping[str, Table], folder: Path) -> None:
+def write_results(study: StudyPlan, tables: Mapping[str, Table], folder: Path) -> None:
     """Put the results beside what was recorded; `StorageError` when the disk refuses."""
-    write_text(folder / RESULTS, to_markdown(study, tables))
+    write_text(folder / RESULTS, study_markdown(study, tables))

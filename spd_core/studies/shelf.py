@@ -9,7 +9,7 @@ from spd_core.evaluation.recorded import run_of
 from spd_core.runs import remarks, states
 from spd_core.runs.folder import Run
 from spd_core.studies.carrying_out import recorded_parts
-from spd_core.studies.plan import Study, read_study
+from spd_core.studies.plan import StudyPlan, read_study
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class KnownStudy:
     """
 
     path: Path
-    study: Study
+    study: StudyPlan
     runs: dict[str, Run]
 
 
@@ -36,7 +36,7 @@ def known_studies() -> list[KnownStudy]:
     return found
 
 
-def _runs(study: Study, folder: Path) -> dict[str, Run]:
+def _runs(study: StudyPlan, folder: Path) -> dict[str, Run]:
     recorded = recorded_parts(study, folder)
     runs: dict[str, Run] = {}
     for part in study.parts:

@@ -19,7 +19,7 @@ from spd_core.runs.folder import open_run
 
 
 @dataclass(frozen=True)
-class Written:
+class WrittenCorpora:
     """The corpora of one arm, a corpus a seed, as means over them.
 
     Attributes:
@@ -36,7 +36,7 @@ class Written:
     unique: float
 
 
-def written_in(table: Table) -> list[Written]:
+def written_in(table: Table) -> list[WrittenCorpora]:
     """Of every arm of an evaluation whose trainings are there; corpora that are gone or damaged are left out."""
     capability = _answers(table.recipe.capability)
     found = []
@@ -72,10 +72,10 @@ def _corpus(adapter: str, capability: Capability | None) -> Iterator[tuple[Diver
             yield about, fmean(marks.values()) if marks else None
 
 
-def _means(arm: str, corpora: list[tuple[Diversity, float | None]]) -> Written:
+def _means(arm: str, corpora: list[tuple[Diversity, float | None]]) -> WrittenCorpora:
     shares = [right for _, right in corpora if right is not None]
     every = [about for about, _ in corpora]
-    return Written(
+    return WrittenCorpora(
         arm=arm,
         seeds=len(corpora),
         rows=fmean(one.rows for one in every),

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, expect
 
-from spd_core.studies.outcome import outcomes
+from spd_core.studies.findings import findings
 from spd_core.studies.shelf import known_studies
 from tests.e2e.steps import accessible, button, grid_is_drawn, main, settled
 
@@ -23,7 +23,7 @@ def test_a_recorded_study_is_read_and_followed_down_to_its_items(open_app: Calla
     accessible(page, "Evaluation, studies")
     button(page, "All announced comparisons as a table").click()
     table = main(page).get_by_role("region", name="Announced comparisons")
-    expect(table.get_by_role("row")).to_have_count(len(outcomes(one.study, {})) + 1)
+    expect(table.get_by_role("row")).to_have_count(len(findings(one.study, {})) + 1)
     first = next(at for at, part in enumerate(one.study.parts) if part.name in one.runs)
     main(page).get_by_role("button", name="Open", exact=True).nth(first).click()
     expect(page).to_have_url(re.compile("evaluation=" + one.runs[one.study.parts[first].name].id))

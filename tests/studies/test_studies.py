@@ -19,9 +19,9 @@ from spd_core.runs.remarks import STUDIES
 from spd_core.studies import carrying_out
 from spd_core.studies.carrying_out import carry_out_study, record_study, recorded_parts
 from spd_core.studies.equal import equal_cells
-from spd_core.studies.outcome import outcomes
-from spd_core.studies.plan import Study, read_study, study_from
-from spd_core.studies.report import shown_rows, to_markdown, verdict
+from spd_core.studies.findings import findings
+from spd_core.studies.plan import StudyPlan, read_study, study_from
+from spd_core.studies.report import shown_rows, study_markdown, study_verdict
 from tests.cells import put, records
 
 BASE, BETTER = [1, 1, 0, 0, 0, 0, 0, 0, 0, 0] * 6, [1, 1, 1, 1, 0, 0, 0, 0, 0, 0] * 6
@@ -47,13 +47,13 @@ def answer(recipe: EvaluationRecipe, folder: Path, **_: Any) -> str:
 
 
 @pytest.fixture
-def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
+def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StudyPlan:
     monkeypatch.setenv("SPD_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(carrying_out, "check", lambda recipe: None)
     return study_from(PLAN, "small")
 
 
-def carried(study: Study, work: Callable[..., str] = answer, **options: Any) -> dict[str, Run]:
+def carried(study: StudyPlan, work: Callable[..., str] = answer, **options: Any) -> dict[str, Run]:
     return carry_out_study(study, work, **options)  # type: ignore[arg-type]
 
 
@@ -80,25 +80,25 @@ def test_a_plan_that_cannot_be_is_refused_by_name(plan: Any, said: str) -> None:
         study_from(plan, "small")
 
 
-def test_announced_comparisons_are_one_family(study: Study, tmp_path: Path) -> None:
+def test_announced_comparisons_are_one_family(study: StudyPlan, tmp_path: Path) -> None:
     """By hand: 12 items gained and none lost three times; McNemar's p, then Holm over the three that were announced."""
     p = binomtest(0, 12).pvalue
     for count in (2, 1):
         names = study.part_names[:count]
         runs = carried(study, only=names)
         tables = {name: read_table(run.record.evaluation, run.folder) for name, run in runs.items()}
-        found = outcomes(study, tables)
+        found = findings(study, tables)
         answered = [one.claim for one in found if one.claim is not None]
         assert len(answered) == count + 1
         assert [one.p_adjusted for one in answered] == pytest.approx([3 * p] * len(answered))
         assert {one.headline for one in answered} == {"helps"}
         assert "control" not in answered[1].sentence, "it is compared with one"
         assert [row["Difference"] for row in shown_rows(found)[: len(answered)]] == ["+20.0 points"] * len(answered)
-    assert "1 of 3 are not answered yet" in verdict(found)
-    assert "Holm's correction is over all 3 that were announced" in to_markdown(study, tables)
+    assert "1 of 3 are not answered yet" in study_verdict(found)
+    assert "Holm's correction is over all 3 that were announced" in study_markdown(study, tables)
 
 
-def test_what_is_finished_is_found_and_what_was_stopped_is_gone_on_with(study: Study, tmp_path: Path) -> None:
+def test_what_is_finished_is_found_and_what_was_stopped_is_gone_on_with(study: StudyPlan, tmp_path: Path) -> None:
     asked: list[str] = []
 
     def stops(recipe: EvaluationRecipe, folder: Path, **_: Any) -> str:
@@ -115,7 +115,7 @@ def test_what_is_finished_is_found_and_what_was_stopped_is_gone_on_with(study: S
 
 
 def test_what_is_wrong_is_told_before_anything_is_answered(
-    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    study: StudyPlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(recipe: EvaluationRecipe) -> None:
         if recipe.batch_size == 7:
@@ -130,7 +130,7 @@ def test_what_is_wrong_is_told_before_anything_is_answered(
 
 
 def test_recorded_runs_open_elsewhere_and_later_ones_take_their_place(
-    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    study: StudyPlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs, place = carried(study), tmp_path / "small"
     record_study(study, {"first": runs["first"]}, place)
@@ -147,7 +147,7 @@ def test_recorded_runs_open_elsewhere_and_later_ones_take_their_place(
     assert {path.name for path in (place / "runs").iterdir()} == {runs["first"].id, again["second"].id}
 
 
-def test_the_slice_has_cells_of_the_whole_and_they_are_compared_item_by_item(study: Study, tmp_path: Path) -> None:
+def test_the_slice_has_cells_of_the_whole_and_they_are_compared_item_by_item(study: StudyPlan, tmp_path: Path) -> None:
     whole = carried(study, only=["first"])
     record_study(study, whole, tmp_path / "small")
     there = recorded_parts(study, tmp_path / "small")

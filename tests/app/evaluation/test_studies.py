@@ -18,7 +18,7 @@ from spd_core.recipes.evaluation import EvaluationRecipe
 from spd_core.runs import queue, remarks
 from spd_core.studies import carrying_out
 from spd_core.studies.carrying_out import carry_out_study, record_study
-from spd_core.studies.outcome import outcomes
+from spd_core.studies.findings import findings
 from spd_core.studies.plan import read_study
 from spd_core.studies.shelf import KnownStudy, known_studies
 from tests import ROOT
@@ -109,7 +109,7 @@ def test_what_was_announced_stands_on_top_and_a_click_opens_its_evaluation(recor
 
 def test_the_forest_has_a_row_for_each_answered_comparison(recorded: KnownStudy) -> None:
     tables = {name: read_table(run.record.evaluation, run.folder) for name, run in recorded.runs.items()}
-    found = outcomes(recorded.study, tables)
+    found = findings(recorded.study, tables)
     figure = study_charts.forest(found, False)
     marks = [trace for trace in figure.data if trace.mode == "markers"]
     assert sorted(x for trace in marks for x in trace.x) == pytest.approx([0, 40])

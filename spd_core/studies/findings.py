@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from spd_core.evaluation.claims import Claim
 from spd_core.evaluation.statistics import holm
 from spd_core.evaluation.table import Answered, Column, Table, claim_of, paired_difference
-from spd_core.studies.plan import Announced, Part, Study
+from spd_core.studies.plan import Announced, PlannedTable, StudyPlan
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Finding:
     """An announced comparison, answered or not.
 
     Attributes:
@@ -22,7 +22,7 @@ class Outcome:
     """
 
     announced: Announced
-    part: Part
+    part: PlannedTable
     column: Column | None = None
     subject: Answered | None = None
     against: Answered | None = None
@@ -35,7 +35,7 @@ class Outcome:
         return by_name[self.announced.subject], by_name[self.announced.against]
 
 
-def outcomes(study: Study, tables: Mapping[str, Table]) -> tuple[Outcome, ...]:
+def findings(study: StudyPlan, tables: Mapping[str, Table]) -> tuple[Finding, ...]:
     """All announced comparisons, in their order; in the family those that are not answered count as p = 1.
 
     Args:
@@ -48,16 +48,16 @@ def outcomes(study: Study, tables: Mapping[str, Table]) -> tuple[Outcome, ...]:
     for one, pair, difference, p in zip(study.primary, pairs, found, p_values, strict=True):
         part = study.part(one.part)
         if pair is None or difference is None:
-            made.append(Outcome(one, part))
+            made.append(Finding(one, part))
             continue
         column, subject, against = pair
         made.append(
-            Outcome(one, part, column, subject, against, claim_of(against, subject, difference, p, len(study.primary)))
+            Finding(one, part, column, subject, against, claim_of(against, subject, difference, p, len(study.primary)))
         )
     return tuple(made)
 
 
-def _pair(announced: Announced, part: Part, table: Table | None) -> tuple[Column, Answered, Answered] | None:
+def _pair(announced: Announced, part: PlannedTable, table: Table | None) -> tuple[Column, Answered, Answered] | None:
     """The set, and what both scored on it."""
     if table is None:
         return None
