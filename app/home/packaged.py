@@ -7,6 +7,7 @@ from app.ui.widgets import caption, failure
 from spd_core.errors import SpdError
 from spd_core.models.packaged import PACKAGED, SMOLLM2, PackagedModel
 from spd_core.models.terms import accept_terms, are_accepted, is_installed, terms_of
+from spd_core.templates import render
 
 
 def pick_packaged() -> str | None:
@@ -56,8 +57,7 @@ def _allowed(model: PackagedModel) -> bool:
         failure("This model cannot be used:", str(error))
         return False
     st.markdown(f"**Before its first use, read the {model.terms_name} and accept them.** You are asked once.")
-    with st.container(height=280):
-        st.text(text)
+    st.html(render("terms.html", label=model.terms_name, paragraphs=text.split("\n\n")))
     pressed = st.button(f"I accept the {model.terms_name}", type="primary", on_click=_accept, args=(model,))
     if pressed and session.TERMS_TROUBLE in st.session_state:
         failure("It could not be kept:", st.session_state.pop(session.TERMS_TROUBLE))
