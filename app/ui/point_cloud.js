@@ -76,7 +76,8 @@ export default function ({ data, parentElement, setTriggerValue, setStateValue }
       return Array.from({ length: 12 }, (_, i) => (Math.ceil(from / wide) + i) * wide).filter((tick) => tick <= to);
     };
     pen.textAlign = "center";
-    for (const tick of lines(value(48, 0, w, 1), value(w, 0, w, 1))) {
+    const edge = 60; // numbers such as 0.0008 stand beside the axis' title
+    for (const tick of lines(value(edge, 0, w, 1), value(w, 0, w, 1))) {
       const [at] = spot([tick, 0, 0], cam);
       pen.lineWidth = tick === 0 ? 2 : 1;
       line(pen, [at, 0], [at, h - 34]);
@@ -86,8 +87,8 @@ export default function ({ data, parentElement, setTriggerValue, setStateValue }
     for (const tick of lines(value(h - 34, 1, h, -1), value(0, 1, h, -1))) {
       const [, at] = spot([0, tick, 0], cam);
       pen.lineWidth = tick === 0 ? 2 : 1;
-      line(pen, [48, at], [w, at]);
-      pen.fillText(written(tick), 44, at + 4);
+      line(pen, [edge, at], [w, at]);
+      if (at > 8) pen.fillText(written(tick), edge - 4, at + 4);
     }
     pen.textAlign = "center";
     pen.fillText(x.title, w / 2 + 20, h - 4);
