@@ -144,8 +144,9 @@ def _examples(recipe: EvaluationRecipe) -> int | None:
 
 def say_power(chosen: Chosen) -> None:
     """The smallest difference that so many items can show. Imports scipy: to be drawn when all else is."""
+    drawn = {one.name: one.samples for one in chosen.recipe.sets}  # answers to one item are no further items
     sizes = {name: one.items for name, one in chosen.facts.items() if one.scorer != "nll"}
-    power_in_words = power({name: n for name, n in sizes.items() if n is not None})
+    power_in_words = power({name: n // drawn.get(name, 1) for name, n in sizes.items() if n is not None})
     if power_in_words:
         st.markdown(
             f":small[{power_in_words}]",
