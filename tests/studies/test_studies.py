@@ -12,6 +12,7 @@ from scipy.stats import binomtest
 from spd_core.data.capability import builtin_names
 from spd_core.data.catalog import find_capability
 from spd_core.errors import InputError, Stopped
+from spd_core.evaluation.damaged import read_cells
 from spd_core.evaluation.table import read_table
 from spd_core.recipes.evaluation import EvaluationRecipe
 from spd_core.runs.folder import Run, all_runs
@@ -22,6 +23,7 @@ from spd_core.studies.equal import equal_cells
 from spd_core.studies.findings import findings
 from spd_core.studies.plan import StudyPlan, read_study, study_from
 from spd_core.studies.report import shown_rows, study_markdown, study_verdict
+from spd_core.studies.shelf import known_studies
 from tests.cells import put, records
 
 BASE, BETTER = [1, 1, 0, 0, 0, 0, 0, 0, 0, 0] * 6, [1, 1, 1, 1, 0, 0, 0, 0, 0, 0] * 6
@@ -189,6 +191,17 @@ def test_plans_that_come_along_can_be_read_and_their_design_names_them(path: Pat
     text = (STUDIES.parents[1] / study.design).read_text("utf-8")
     assert f"assets/studies/{path.name}" in text
     assert study.sliced().parts
+
+
+def test_what_is_recorded_is_whole_and_small() -> None:
+    for known in known_studies():
+        for run in known.runs.values():
+            cells, damaged = read_cells(run.record.evaluation, run.folder)
+            assert damaged == ()
+            assert len(cells) == len(run.record.evaluation.cells)
+    files = [path for path in STUDIES.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < 20e6
+    assert not [path for path in files if path.suffix == ".safetensors"], "no weights"
 
 
 def test_the_larger_arithmetic_is_right_and_has_the_smaller_one_in_it() -> None:
