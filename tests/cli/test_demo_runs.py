@@ -20,7 +20,7 @@ from spd_core.intervention.cards import AdapterCard, read_card, write_card
 from spd_core.recipes.distill import Recipe
 from spd_core.recipes.evaluation import EvaluationRecipe, evaluation_from
 from spd_core.runs import states
-from spd_core.runs.folder import all_runs, recorded_runs
+from spd_core.runs.folder import all_runs, recorded_runs, runs_in
 from spd_core.runs.remarks import RECORDED, recorded_folders
 from spd_core.runs.view import RunView
 
@@ -114,7 +114,7 @@ def test_what_is_recorded_has_every_control_that_a_claim_about_spd_needs() -> No
 
 
 def test_what_was_recorded_is_whole_small_and_of_these_recipes() -> None:
-    by_kind = {run.record.recipe.kind: run for run in recorded_runs()}
+    by_kind = {run.record.recipe.kind: run for run in runs_in(RECORDED)}
     assert by_kind["distillation"].record.recipe == DISTILLATION
     assert by_kind["evaluation"].record.recipe == EVALUATION
     assert sum(path.stat().st_size for path in RECORDED.rglob("*") if path.is_file()) <= 2e6
