@@ -59,7 +59,7 @@ def test_one_click_leads_to_a_new_run_and_another_to_the_same_settings(page: Pat
     at = press(opened(page), "Clone with changes")
     assert START[page] in labels(at)
     press(at, START[page])
-    (recorded,) = (run for run in recorded_runs() if isinstance(run.record.recipe, Recipe) == (page == FINE_TUNE))
+    recorded = next(run for run in recorded_runs() if isinstance(run.record.recipe, Recipe) == (page == FINE_TUNE))
     (run,) = all_runs()
     assert run.record.recipe == recorded.record.recipe  # type: ignore[union-attr]
 

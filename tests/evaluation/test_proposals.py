@@ -105,7 +105,7 @@ def test_a_run_without_a_finished_arm_has_no_evaluation(sums: Path) -> None:
 
 
 def test_a_recorded_run_has_no_weights_that_could_answer() -> None:
-    (run,) = [run for run in recorded_runs() if isinstance(run.record.recipe, Recipe)]
+    run = next(run for run in recorded_runs() if isinstance(run.record.recipe, Recipe))
     with pytest.raises(InputError, match=f"{run.id} is a recorded run.*start a run of your own with its settings"):
         evaluation_of(run)
 
