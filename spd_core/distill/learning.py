@@ -6,7 +6,7 @@ Knows nothing of training steps.
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from spd_core.data.capability import Capability
 from spd_core.distill.chunks import choose_anchors
 from spd_core.distill.review import held_apart
 from spd_core.distill.rollouts import AskedRow, Learning, write_rollouts
+from spd_core.distill.served import student_engine
 from spd_core.distill.teachers import EngineTeacher, ModelTeacher, SelfTeacher, ServedTeacher, Teacher
 from spd_core.distill.write import PlannedRow
 from spd_core.engines.discovery import connect
@@ -58,7 +59,7 @@ def learning_of(
     folder: Path,
     stop: Stop | None,
 ) -> Iterator[tuple[Learning, WrittenBy | None]]:
-    """What an arm learns from, and the engine that writes for its teacher, which serves it until the block ends.
+    """What an arm learns from, and the engine that writes for its teacher; engines serve until the block ends.
 
     Args:
         lane: as which the untouched model teaches.
@@ -69,17 +70,31 @@ def learning_of(
         WriterError: its server does not answer, has too short a context, or is another model.
     """
     learning = Learning(rows, recipe.sampling(arm), recipe.seed, max_tokens=recipe.rollout.max_tokens)
-    if ARMS[arm].method == "on-policy":
-        yield replace(learning, divergence=recipe.rollout.divergence, lane=lane), None
-        return
-    learning = replace(learning, chunks=recipe.omniopd)
-    if arm == "omniopd-model":
-        yield replace(learning, teacher=_another(lm, recipe, prompts, rows, stop)), None
-    elif recipe.corpus.writer.here:
-        yield replace(learning, teacher=SelfTeacher(lm, lane, rows_at_once=_rows_at_once(recipe), stop=stop)), None
-    else:
-        with _through_engine(lm, recipe, arm, lane, rows, folder, stop) as (served, written):
+    with ExitStack() as engines:
+        if recipe.serves_student(arm):
+            _check_alone(arm)
+            student = engines.enter_context(student_engine(lm, recipe, arm, rows, folder, stop))
+            learning = replace(learning, engine=student)
+        if ARMS[arm].method == "on-policy":
+            yield replace(learning, divergence=recipe.rollout.divergence, lane=lane), None
+            return
+        learning = replace(learning, chunks=recipe.omniopd)
+        if arm == "omniopd-model":
+            yield replace(learning, teacher=_another(lm, recipe, prompts, rows, stop)), None
+        elif recipe.corpus.writer.here:
+            yield replace(learning, teacher=SelfTeacher(lm, lane, rows_at_once=_rows_at_once(recipe), stop=stop)), None
+        else:
+            through = _through_engine(lm, recipe, arm, lane, rows, folder, stop)
+            served, written = engines.enter_context(through)
             yield replace(learning, teacher=EngineTeacher(served, stop)), written
+
+
+def _check_alone(arm: ArmName) -> None:
+    if (processes := together().count) > 1:
+        raise InputError(
+            f"corpus.writer vllm: each of {processes} processes would start one for {arm}; start one process, or serve "
+            "the teacher yourself and choose the writer openai, with which rollouts are written here"
+        )
 
 
 def _through_engine(
@@ -93,11 +108,6 @@ def _through_engine(
 ) -> AbstractContextManager[tuple[EngineLane, WrittenBy]]:
     """The untouched model as a lane, whose weights are the same for the whole training, behind an engine."""
     writer, chunks = recipe.corpus.writer, recipe.omniopd
-    if writer.kind == "vllm" and (processes := together().count) > 1:
-        raise InputError(
-            f"corpus.writer vllm: each of {processes} processes would start one for the teacher of {arm}; serve it "
-            "yourself and choose the writer openai, or start one process"
-        )
     longest = Sampling(chunks.temperature, chunks.top_p, recipe.corpus.max_new_tokens)  # a chunk may end a rollout
     return engine_for(writer, ToBeServed(arm, lm, lane, lane.subspace is not None, folder), rows, longest, stop)
 
@@ -137,7 +147,9 @@ def learning_digest(recipe: Recipe, arm: ArmName, learning: Learning, written: W
         lane = learning.teacher.lane
     elif isinstance(learning.teacher, EngineTeacher):
         lane = learning.teacher.own.lane
-    engine = {} if written is None else {"engine": [written.writer, written.prompts, written.tokens]}
+    student = None if learning.engine is None else learning.engine.written
+    engines = {"engine": written, "rollouts": student}
+    through = {name: [by.writer, by.prompts, by.tokens] for name, by in engines.items() if by is not None}
     meant: dict[str, Any] = {
         "method": ARMS[arm].method,
         "rows": [[row.number, row.prompt, row.special] for row in learning.rows],
@@ -150,7 +162,7 @@ def learning_digest(recipe: Recipe, arm: ArmName, learning: Learning, written: W
         "lane": None if lane is None or lane.subspace is None else [lane.subspace.fingerprint, lane.strength],
         "teacher": None if arm != "omniopd-model" else _who(recipe),
         "train": recipe.train.model_dump(mode="json", exclude={"completions", "log_to"}),
-        **engine,
+        **through,
     }
     return hashlib.sha256(json.dumps(meant, sort_keys=True).encode()).hexdigest()
 
@@ -169,9 +181,14 @@ def check_rollouts(lm: LanguageModel, recipe: Recipe, learning: Learning, stop: 
     Raises:
         InputError: more than half are shorter than a chunk, and the recipe does not accept that.
         Stopped: on request.
+        WriterError: the engine that writes them does not answer as asked.
     """
     chunks = recipe.omniopd
-    written = write_rollouts(lm, learning.rows[:LOOKED_AT], learning.rollout, learning.seed, 0, stop)
+    rows, sampling, seed = learning.rows[:LOOKED_AT], learning.rollout, learning.seed
+    if learning.engine is None:
+        written = write_rollouts(lm, rows, sampling, seed, 0, stop)
+    else:
+        written = learning.engine.write(rows, sampling, seed, 0, stop)
     lengths = [len(one.tokens) + (one.end is not None) for one in written]
     found = [len(choose_anchors(torch.zeros(length), chunks.chunk_tokens, chunks.chunks)) for length in lengths]
     share, mean = sum(map(bool, found)) / len(found), sum(found) / len(found)

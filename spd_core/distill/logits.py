@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from spd_core.generation.choosing import statistics
+
 SLICE = 512
 """Positions whose logits are in memory at once."""
 
@@ -30,12 +32,24 @@ def logprobs(model: Any, hidden: Tensor, tokens: Tensor) -> Tensor:
 
 def _slice(model: Any, hidden: Tensor, tokens: Tensor) -> Tensor:
     """[n] log π of [n] tokens from [n, H]."""
-    scale, cap = logit_shape(model.config)
-    logits = model.get_output_embeddings()(hidden).float() * scale  # [n, V]
-    if cap is not None:
-        logits = cap * torch.tanh(logits / cap)
-    found: Tensor = logits.log_softmax(-1).gather(1, tokens[:, None])[:, 0]
+    found: Tensor = _logits(model, hidden).log_softmax(-1).gather(1, tokens[:, None])[:, 0]
     return found
+
+
+def _logits(model: Any, hidden: Tensor) -> Tensor:
+    """[n, V] float32 from [n, H]."""
+    scale, cap = logit_shape(model.config)
+    logits: Tensor = model.get_output_embeddings()(hidden).float() * scale
+    return logits if cap is None else cap * torch.tanh(logits / cap)
+
+
+def measured(model: Any, hidden: Tensor, tokens: Tensor) -> tuple[list[float], list[float]]:
+    """log π of tokens [n], and the entropy of the distribution that each is of, in nats, from [n, H]; no gradient."""
+    found = [
+        statistics(_logits(model, states), ids)
+        for states, ids in zip(hidden.split(SLICE), tokens.split(SLICE), strict=True)
+    ]
+    return [one for own, _ in found for one in own], [one for _, own in found for one in own]
 
 
 def divergences(model: Any, hidden: Tensor, reference: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ Knows no loss and no trainer.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -18,6 +19,9 @@ from spd_core.models.loading import LanguageModel
 from spd_core.progress import Stop
 from spd_core.recipes.lanes import Sampling
 from spd_core.recipes.on_policy import ChunkSettings
+
+if TYPE_CHECKING:
+    from spd_core.distill.served import ServedStudent
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,7 @@ class Learning:
         chunks: OmniOPD's settings, and `teacher` who writes beside it; None for on-policy distillation.
         seed: of the rollouts' noise.
         max_tokens: see `RolloutSettings`.
+        engine: what writes the rollouts; None writes them here.
     """
 
     rows: Sequence[AskedRow]
@@ -49,6 +54,7 @@ class Learning:
     chunks: ChunkSettings | None = None
     teacher: Teacher | None = None
     max_tokens: int | None = None
+    engine: "ServedStudent | None" = None
 
 
 def write_rollouts(

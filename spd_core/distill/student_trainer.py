@@ -1,4 +1,4 @@
-"""TRL's trainer of a student on its own rollouts, which are by the lab's own decoding; and OmniOPD's loss.
+"""TRL's trainer of a student on its own rollouts, by the lab's own decoding or an engine's; and OmniOPD's loss.
 
 Importing it imports TRL. Who is trained on what, and what is kept, is in `on_policy.py`.
 """
@@ -15,10 +15,11 @@ from trl import DistillationTrainer
 
 from spd_core.distill.audits import Audit, audit_means
 from spd_core.distill.chunks import chunk_loss, chunk_positions, unaudited
-from spd_core.distill.logits import divergences, logprobs
-from spd_core.distill.rollouts import Learning, Rollouts, write_rollouts
+from spd_core.distill.logits import divergences, logprobs, measured
+from spd_core.distill.rollouts import AskedRow, Learning, Rollouts, write_rollouts
 from spd_core.distill.teachers import SelfTeacher
 from spd_core.distill.verification import Verified, verify
+from spd_core.generation.decode import Completion
 from spd_core.models.loading import LanguageModel
 from spd_core.progress import Stop
 from spd_core.records import append_rows
@@ -48,8 +49,7 @@ class StudentTrainer(DistillationTrainer):
 
         def write() -> None:
             rows = [learning.rows[one["row"]] for one in inputs]
-            written = write_rollouts(self.lm, rows, learning.rollout, learning.seed, step, self.stop)
-            rollouts = Rollouts.of(self.lm, rows, written, learning.rollout)
+            rollouts = Rollouts.of(self.lm, rows, self._written(rows, step), learning.rollout)
             made.append((rollouts, self._looked_at(rollouts, step)))
 
         with _reading(self.lm.model):
@@ -63,6 +63,27 @@ class StudentTrainer(DistillationTrainer):
         told["completion_length"].append(float(rollouts.mask.sum()) / len(rollouts.ids))
         told["clipped"].append(rollouts.cut / len(rollouts.ids))
         return {**rollouts.inputs(), **looked_at, "num_items_in_batch": items if by_rows else tokens}
+
+    def _written(self, rows: Sequence[AskedRow], step: int) -> list[Completion]:
+        """What the student writes, here or through an engine; then it is read once here, as nothing but text counts."""
+        learning = self.learning
+        if learning.engine is None:
+            return write_rollouts(self.lm, rows, learning.rollout, learning.seed, step, self.stop)
+        student = self.accelerator.unwrap_model(self.model)
+        written = learning.engine.write(rows, learning.rollout, learning.seed, step, self.stop, student)
+        given = Rollouts.of(self.lm, rows, written, learning.rollout).inputs()
+        tokens, which = given["completion_ids"], given["completion_mask"].bool()  # [B, T] each
+        ids, mask = (torch.cat([given[f"prompt_{one}"], given[f"completion_{one}"]], 1) for one in ("ids", "mask"))
+        with torch.no_grad():
+            hidden = self._get_last_hidden_state(student, ids, mask, tokens.shape[1])  # [B, T, H]
+            logprobs, entropies = measured(student, hidden[which], tokens[which])
+        at, told = 0, [one for row in written for one in row.logprobs]
+        for row in written:
+            drawn = slice(at, at + len(row.tokens))
+            row.logprobs, row.entropies = logprobs[drawn], entropies[drawn]
+            at += len(row.tokens) + (row.end is not None)
+        learning.engine.check(told, [one for row in written for one in row.logprobs], step)
+        return written
 
     def _looked_at(self, rollouts: Rollouts, step: int) -> dict[str, Tensor]:
         """What the loss needs beside the rollouts themselves."""

@@ -10,11 +10,12 @@ from spd_core.distill.learning import asked_rows, check_rollouts, learning_diges
 from spd_core.distill.memory import check_training_memory
 from spd_core.distill.on_policy import train_on_policy
 from spd_core.distill.origin import files_of, seen_by_arm
+from spd_core.distill.rollouts import Learning
 from spd_core.distill.training import Trained
 from spd_core.generation.decode import encoded_prompt
 from spd_core.models.loading import LanguageModel
 from spd_core.models.packing import forget_packed
-from spd_core.recipes.distill import ArmName
+from spd_core.recipes.distill import ArmName, Recipe
 from spd_core.runs.events import RolloutsLooked
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def train_student(work: "RoundWork", lm: LanguageModel, arm: ArmName, round_: in
             work.tell(RolloutsLooked, share=share, chunks=chunks)
         forget_packed()
         seen = seen_by_arm(recipe, arm, rows, (), prompts, work.calibrated(arm))
-        by = {} if written is None else {"writer": written.sentence}
+        by = {"writer": "" if written is None else written.sentence, "rollouts": _rollouts_by(recipe, learning)}
         return train_on_policy(
             lm,
             learning,
@@ -48,3 +49,12 @@ def train_student(work: "RoundWork", lm: LanguageModel, arm: ArmName, round_: in
             on_epoch=lambda news: work.look(lm, news),
             stop=work.stop,
         )
+
+
+def _rollouts_by(recipe: Recipe, learning: Learning) -> str:
+    """What the card says of who writes the student's own text."""
+    if learning.engine is not None:
+        return learning.engine.written.sentence
+    if recipe.corpus.writer.here:
+        return ""
+    return "written by SPD Lab: the adapter, another one each step, cannot be put into a server that it did not start"

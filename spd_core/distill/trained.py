@@ -123,7 +123,9 @@ def _learned_from(recipe: Recipe, arm: ArmName) -> dict[str, Any]:
     method, chunks = ARMS[arm].method, recipe.omniopd
     if method == "sft":
         return {}
-    most = {} if recipe.rollout.max_tokens is None else {"max_tokens": recipe.rollout.max_tokens}
+    most: dict[str, Any] = {} if recipe.rollout.max_tokens is None else {"max_tokens": recipe.rollout.max_tokens}
+    if recipe.serves_student(arm):
+        most |= {"rollouts": recipe.corpus.writer.kind}
     if method == "on-policy":
         return {"method": method, "divergence": recipe.rollout.divergence, **most}
     asks = arm == "omniopd-model"

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from spd_core.engines import keeper
+from spd_core.engines.adapters import room_for
 from spd_core.engines.client import KEY
 from spd_core.engines.discovery import answers
 from spd_core.errors import Stopped, WriterError
@@ -74,21 +75,31 @@ def _version(python: str, _changed: float) -> str:
 
 @contextmanager
 def serving(
-    folder: Path, name: str, dtype: str, log: Path, *, tokens: int, on_cpu: bool, stop: Stop | None = None
+    folder: Path,
+    name: str,
+    dtype: str,
+    log: Path,
+    *,
+    tokens: int,
+    on_cpu: bool,
+    adapter_rank: int = 0,
+    stop: Stop | None = None,
 ) -> Iterator[str]:
     """The URL of a server that serves a checkpoint under a name, on this machine alone, until the block ends.
 
     Args:
         tokens: longest prompt and completion together.
         log: what the server says goes there.
+        adapter_rank: of adapters that shall be put beside it; 0 for none.
         stop: asked while it starts.
 
     Raises:
+        InputError: vLLM takes no adapter of that rank.
         WriterError: there is no vLLM, or it ended; the message has its last error.
         Stopped: `stop` said so.
     """
     port = _free_port()
-    command = _command(folder, name, dtype, port, tokens, on_cpu)
+    command = _command(folder, name, dtype, port, tokens, on_cpu, adapter_rank)
     with storage_errors(log):
         log.parent.mkdir(parents=True, exist_ok=True)
         said = log.open("wb")
@@ -100,7 +111,7 @@ def serving(
             stdin=subprocess.PIPE,
             stdout=said,
             stderr=subprocess.STDOUT,
-            env=_environment(),
+            env=_environment() | _takes_adapters(adapter_rank),
             start_new_session=True,
         ) as process,
     ):
@@ -116,7 +127,7 @@ def serving(
             process.stdin.close()  # the keeper ends it, and leaving the block waits for that
 
 
-def _command(folder: Path, name: str, dtype: str, port: int, tokens: int, on_cpu: bool) -> list[str]:
+def _command(folder: Path, name: str, dtype: str, port: int, tokens: int, on_cpu: bool, adapter_rank: int) -> list[str]:
     settings = {
         "model": folder,
         "served-model-name": name,
@@ -129,6 +140,8 @@ def _command(folder: Path, name: str, dtype: str, port: int, tokens: int, on_cpu
     }
     words = [word for key, value in settings.items() for word in (f"--{key}", str(value))]
     plain = ["--enforce-eager"] if on_cpu else []
+    if adapter_rank:
+        plain += ["--enable-lora", "--max-loras", "1", "--max-lora-rank", str(room_for(adapter_rank))]
     module = "vllm.entrypoints.openai.api_server"  # the script `vllm` looks for a distribution of that very name
     more = shlex.split(os.environ.get(ARGUMENTS, ""))
     return [str(vllm_python()), "-m", module, *words, *plain, "--disable-uvicorn-access-log", *more]
@@ -139,6 +152,11 @@ def _environment() -> dict[str, str]:
     own = {name: value for name, value in os.environ.items() if name not in _OURS}
     own.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
     return {**own, "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
+
+
+def _takes_adapters(rank: int) -> dict[str, str]:
+    """What lets a server be told of adapters while it runs: nobody but this machine reaches it."""
+    return {"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True"} if rank else {}
 
 
 def _free_port() -> int:

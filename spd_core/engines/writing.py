@@ -28,7 +28,7 @@ from spd_core.recipes.writer import Served, Writer
 from spd_core.storage import remove_folder
 
 _Prompt = TypeVar("_Prompt", bound=NumberedPrompt)
-_CLOSE = 0.1
+CLOSE = 0.1
 """Nats by which an engine's log-probabilities may differ from those here, in the mean: number formats differ by less
 (bfloat16 by about 0.06), other models and strengths by more."""
 _GREEDY = Sampling(temperature=0.0, max_new_tokens=8)
@@ -92,6 +92,7 @@ class ToBeServed:
         lm, lane: that would write here.
         changed: it is another model than the untouched one (see `Writer.named`).
         folder: where its checkpoint lies while `vllm` serves it, and afterwards the server's log.
+        adapter_rank: of adapters that shall be put beside it (see `engines/adapters.py`); 0 for none. Of `vllm` alone.
     """
 
     name: str
@@ -99,6 +100,12 @@ class ToBeServed:
     lane: Lane
     changed: bool
     folder: Path
+    adapter_rank: int = 0
+
+    @property
+    def place(self) -> Path:
+        """Of its checkpoint."""
+        return self.folder / f".{self.name}"
 
 
 @contextmanager
@@ -136,11 +143,12 @@ def _served(writer: Writer, wanted: ToBeServed, tokens: int, stop: Stop | None) 
     if writer.kind == "openai":
         yield writer.served(name, wanted.changed)
         return
-    place, dtype = wanted.folder / f".{name}", str(lm.dtype).removeprefix("torch.")
+    place, dtype = wanted.place, str(lm.dtype).removeprefix("torch.")
     save_as_lane(lm, wanted.lane, place)
     try:
         log, on_cpu = wanted.folder / f"{name}.log", lm.device.type == "cpu"
-        with serving(place, name, dtype, log, tokens=tokens, on_cpu=on_cpu, stop=stop) as url:
+        rank = wanted.adapter_rank
+        with serving(place, name, dtype, log, tokens=tokens, on_cpu=on_cpu, adapter_rank=rank, stop=stop) as url:
             yield Served(of=name, url=url, served_name=name)
     finally:
         remove_folder(place)
@@ -152,10 +160,10 @@ def _served(writer: Writer, wanted: ToBeServed, tokens: int, stop: Stop | None) 
 def _looked_over(own: EngineLane, prompt: NumberedPrompt, sampling: Sampling) -> tuple[EngineLane, WrittenBy]:
     own, greedy = _greedy(own, prompt)
     gap = _gap(own, prompt, greedy)
-    if gap is not None and gap > _CLOSE:
+    if gap is not None and gap > CLOSE:
         raise WriterError(
             f"{own.engine.place} is not {own.lane.name!r}: its log-probabilities differ from those of the model here "
-            f"by {gap:.2f} nats in the mean ({_CLOSE} may be rounding); serve the folder that was exported for it"
+            f"by {gap:.2f} nats in the mean ({CLOSE} may be rounding); serve the folder that was exported for it"
         )
     repeats = None if sampling.greedy else _heeds_settings(own, prompt, sampling, greedy)
     return own, WrittenBy(

@@ -50,6 +50,7 @@ class AdapterCard(Record):
         subspace: fingerprint of the subspace that the corpus was written in; empty for raw ones.
         corpus: sha256 of the rows trained on.
         writer: the engine that wrote them, or the teacher's text, in words; empty where SPD Lab wrote it itself.
+        rollouts: who wrote the student's own text in training, in words; empty where no engine was asked for.
         train_loss: mean of the last epoch, in nats; until December 2026 that of the last step.
         held_out_loss: in nats, at the end; None without held-out rows.
         schedule: of the learning rate; empty where earlier versions, which had the same, did not say so.
@@ -77,6 +78,7 @@ class AdapterCard(Record):
     subspace: str = ""
     corpus: str = ""
     writer: str = ""
+    rollouts: str = ""
     train_loss: float | None = None
     held_out_loss: float | None = None
     calibrated: int | None = None

@@ -31,6 +31,7 @@ def readme_of_adapter(card: "AdapterCard") -> str:
         "Subspace (sha256)": card.subspace or "none: written without projection",
         "Corpus (sha256)": card.corpus,
         **({_wrote(card): card.writer} if card.writer else {}),
+        **({"Rollouts": card.rollouts} if card.rollouts else {}),
         "Trained": f"{card.rows} rows, {card.steps} of {card.planned} steps, rounds: {card.rounds}",
         "Learning rate": f"{card.settings.learning_rate:g}{f', {card.schedule}' if card.schedule else ''}",
         "LoRA": _lora(card),

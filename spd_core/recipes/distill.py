@@ -241,9 +241,23 @@ class Recipe(Request):
         return all(known.method == "sft" for known in ARMS.values() if known.name == arm)
 
     def asks_writer(self, arm: ArmName) -> bool:
-        """Whether `corpus.writer` writes for an arm: its corpus, or what its teacher writes, which is the untouched
-        model projected or not."""
-        return self.writes(arm) or (ARMS[arm].method == "omniopd" and arm != "omniopd-model")
+        """Whether `corpus.writer` writes for an arm: its corpus, its rollouts, or what its teacher writes, which is the
+        untouched model projected or not."""
+        return self.writes(arm) or self.serves_student(arm) or self.serves_teacher(arm)
+
+    def serves_teacher(self, arm: ArmName) -> bool:
+        """Whether an engine can write for an arm's teacher."""
+        return ARMS[arm].method == "omniopd" and arm != "omniopd-model"
+
+    def serves_student(self, arm: ArmName) -> bool:
+        """Whether an engine writes an arm's rollouts: one that is started here, as it is given an adapter each step."""
+        return not self.writes(arm) and self.corpus.writer.kind == "vllm"
+
+    @property
+    def checkpoints_served(self) -> int:
+        """How often the model lies on the disk once more, at most at a time, while an engine writes."""
+        both = any(self.serves_student(arm) and self.serves_teacher(arm) for arm in self.arms)
+        return (1 + both) if self.corpus.writer.keeps_checkpoint else 0
 
     def sampling(self, arm: ArmName) -> Sampling:
         """How an arm's text is sampled; the noise is the same for all."""

@@ -104,7 +104,7 @@ def cost_of(
     disk = None
     if card is not None:
         disk = arms * recipe.rounds * 2 * adapter_bytes(card, recipe.train.lora_r, recipe.train.lora_targets)
-        disk += weights if recipe.corpus.writer.keeps_checkpoint else 0
+        disk += weights * recipe.checkpoints_served
     return Cost(
         corpora=corpora,
         captures=captures,

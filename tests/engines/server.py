@@ -3,12 +3,15 @@
 It writes by `transformers.generate`, and knows nothing of the client that is tested with it.
 """
 
+import copy
+import hashlib
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, nullcontext
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -28,6 +31,8 @@ class Server(ThreadingHTTPServer):
             (that and all later ones), `stray` (a token too few).
         asked: bodies of the requests, in their order; `headers` theirs.
         most: requests at a time, at most.
+        said: told of each adapter (see `tell`), and who was asked with which seed, a line each.
+        refused: names of adapters that are not taken; with `stale` all are taken, and none is used.
     """
 
     daemon_threads = True
@@ -41,6 +46,10 @@ class Server(ThreadingHTTPServer):
         self.takes_ids = self.tells_ids = self.reads_seeds = self.reads_top_k = True
         self.key, self.context, self.pause, self.version = "", 256, 0.0, "0.1"
         self.program = "tiny-server"
+        self.said: Callable[[str], None] = lambda _line: None
+        self.adapters: dict[str, Any] = {}
+        self.refused: Collection[str] = ()
+        self.stale = False
         self.now = self.most = 0
         self.guard, self.writes = threading.Lock(), threading.Lock()
         self.dead, self.release = False, threading.Event()
@@ -57,6 +66,8 @@ class Server(ThreadingHTTPServer):
 
     def complete(self, body: dict[str, Any]) -> dict[str, Any]:
         """What an honest server answers."""
+        with self.guard:
+            self.said(f"ask {body['model']} {body['seed']}")
         prompt = body["prompt"]
         ids = prompt if isinstance(prompt, list) else self.lm.tokenizer(prompt)["input_ids"]
         top_k = body.get("top_k", 0) if self.reads_top_k else 0
@@ -65,7 +76,7 @@ class Server(ThreadingHTTPServer):
         change = nullcontext() if self.lane.subspace is None else folded(self.lm, self.lane)
         with self.writes, torch.random.fork_rng(), change:
             torch.manual_seed(body["seed"] if self.reads_seeds else 0)
-            found = self.lm.model.generate(
+            found = self.adapters.get(body["model"], self.lm.model).generate(
                 torch.tensor([ids]),
                 attention_mask=torch.ones(1, len(ids), dtype=torch.long),
                 do_sample=hot,
@@ -85,7 +96,24 @@ class Server(ThreadingHTTPServer):
             rows = zip(tokens, found.logits, strict=True)
             choice["logprobs"] = {"token_logprobs": [float(one[0].log_softmax(-1)[token]) for token, one in rows]}
         usage = {"prompt_tokens": len(ids), "completion_tokens": len(tokens)}
-        return {"model": self.name, "choices": [choice], "usage": usage}
+        return {"model": body["model"], "choices": [choice], "usage": usage}
+
+    def tell(self, what: str, body: dict[str, str]) -> tuple[int, str]:
+        """Load or unload an adapter, and say so, with sha256 of its weights; what is answered."""
+        from peft import PeftModel
+
+        name, weights = body["lora_name"], ""
+        if name in self.refused:
+            return 400, f"no room for {name}"
+        if what == "load":
+            place = Path(body["lora_path"])
+            weights = hashlib.sha256((place / "adapter_model.safetensors").read_bytes()).hexdigest()
+            model = copy.deepcopy(self.lm.model)
+            self.adapters[name] = model if self.stale else PeftModel.from_pretrained(model, place).eval()
+        elif self.adapters.pop(name, None) is None:
+            return 404, f"the adapter {name} cannot be found"
+        self.said(f"{what} {name} {weights}".strip())
+        return 200, "done"
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -108,6 +136,10 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         server = self.server
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.path.endswith("_lora_adapter"):
+            code, answer = server.tell(self.path.rpartition("/")[2].partition("_")[0], body)
+            self._send(code, {"error": {"message": answer}})
+            return
         with server.guard:
             at = len(server.asked)
             server.asked.append(body)
@@ -141,7 +173,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         elif fault in ("429", "500"):
             self._send(int(fault), {"error": {"message": "later"}}, {"Retry-After": "0.01"} if fault == "429" else {})
-        elif body["model"] != self.server.name:
+        elif body["model"] not in (self.server.name, *self.server.adapters):
             self._send(404, {"error": {"message": f"The model `{body['model']}` does not exist."}})
         elif isinstance(body["prompt"], list) and not self.server.takes_ids:
             self._send(400, {"error": {"message": "prompt: a string was expected"}})

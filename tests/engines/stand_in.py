@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from functools import partial
 
 from spd_core.intervention.projection import Lane
 from spd_core.models.loading import load
@@ -16,6 +17,9 @@ for name in ("model", "served-model-name", "dtype"):
     words.add_argument(f"--{name}", required=True)
 for name in ("port", "max-model-len"):
     words.add_argument(f"--{name}", type=int, required=True)
+words.add_argument("--max-lora-rank", type=int, default=0)
+words.add_argument("--refuses", nargs="*", default=[])  # names of adapters
+words.add_argument("--stale", action="store_true")
 found, _ = words.parse_known_args()
 if found.dtype != "float32":
     sys.exit(f"ValueError: no {found.dtype} here")
@@ -27,5 +31,8 @@ with Server(
     context=found.max_model_len,
     version="0.0",
     program="vllm",
+    refused=found.refuses,
+    stale=found.stale,
+    said=partial(print, flush=True),
 ) as server:
     server.serve_forever()
