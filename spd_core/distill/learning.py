@@ -92,8 +92,8 @@ def learning_of(
 def _check_alone(arm: ArmName) -> None:
     if (processes := together().count) > 1:
         raise InputError(
-            f"corpus.writer vllm: each of {processes} processes would start one for {arm}; start one process, or serve "
-            "the teacher yourself and choose the writer openai, with which rollouts are written here"
+            f"corpus.writer vllm: each of {processes} processes would start one for {arm}; start one process, or "
+            "choose the writer openai, with which rollouts are written here, and a server of yours writes for a teacher"
         )
 
 

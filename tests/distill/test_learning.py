@@ -127,8 +127,10 @@ def test_what_decides_an_arm_is_all_that_it_learns_from(asked: Callable[..., Rec
     for arm in ("on-policy", "omniopd"):
         assert decides(arm, rollout={"max_tokens": 90}) != decides(arm)
     assert decides("omniopd", omniopd={"teacher": "builtin"}) == decides("omniopd")
-    served = {"corpus": {"writer": {"kind": "vllm"}}}
+    started = {"corpus": {"writer": {"kind": "vllm"}}}
+    served = {"corpus": {"writer": {"kind": "openai", "url": "http://127.0.0.1:8000/v1", "served_name": "base"}}}
     for arm in ON_POLICY:
+        assert decides(arm, **started) != decides(arm), "it writes the rollouts"
         asks = arm in ("omniopd", "omniopd-raw", "omniopd-random")
         assert (decides(arm, **served) != decides(arm)) == asks, "the others' teachers write nothing by it"
     assert decides("omniopd-model", omniopd={"teacher": "builtin"}) != decides("omniopd-model")

@@ -4,16 +4,22 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pytest
 
 from spd_core.data.catalog import find_capability
+from spd_core.distill.audits import AUDITS, read_audits
+from spd_core.distill.pipeline import carry_out
+from spd_core.distill.served import ServedStudent
 from spd_core.distill.teachers import EngineTeacher, Prefix, SelfTeacher
 from spd_core.distill.write import PlannedRow, planned_rows, write_corpus, write_corpus_by
 from spd_core.engines.writing import ToBeServed, engine_for
 from spd_core.engines.written import writer_of_corpus
+from spd_core.intervention.cards import read_card
 from spd_core.intervention.projection import Lane
+from spd_core.recipes.distill import recipe_from
 from spd_core.recipes.lanes import Sampling
 from spd_core.recipes.writer import Writer
 from spd_core.subspace.store import open_capture
@@ -78,6 +84,36 @@ def test_a_teacher_behind_it_writes_on_as_the_hooks_do_here(
         drawn = teacher.write(prefixes, 4, replace(DRAWN, temperature=1.5, top_p=1.0))
     assert [len(texts) for texts in drawn] == [4] * len(tasks)
     assert all(len(set(texts)) > 1 for texts in drawn), "each continuation has its own noise"
+
+
+def test_a_student_writes_through_it_by_the_adapter_of_each_step(
+    builtin_lm: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gaps, check = [], ServedStudent.check
+
+    def checked(own: ServedStudent, told: list[float], read: list[float], step: int) -> None:
+        gaps.append(fmean(abs(one - other) for one, other in zip(told, read, strict=True)))
+        check(own, told, read, step)
+
+    monkeypatch.setattr(ServedStudent, "check", checked)
+    recipe = recipe_from({
+        "preset": "quick", "capability": "arithmetic", "arms": ["omniopd-raw"], "dtype": "float32", "drift": False,
+        "corpus": {"prompts": 10, "held_out": 2, "max_new_tokens": 12, "writer": {"kind": "vllm", "timeout": 600}},
+        "train": {"epochs": 1, "batch_size": 4, "learning_rate": 3e-3, "completions": 0},
+        "rollout": {"temperature": 0.7, "top_p": 0.9},
+        "omniopd": {"chunks": 1, "chunk_tokens": 4, "samples": 2, "accept_short": True},
+    })  # fmt: skip
+    assert carry_out(recipe, tmp_path) == "done"
+    card = read_card(tmp_path / "adapters/omniopd-raw")
+    assert (card.steps, card.rollouts.startswith("written through vllm ")) == (2, True)
+    audits = read_audits(tmp_path / "arms/omniopd-raw/round-1" / AUDITS)
+    assert all(len(one.entropies) in (len(one.tokens), len(one.tokens) - 1) for one in audits)
+    assert max(gaps) < 1e-3
+    assert len(gaps) == 2
+    assert sorted(one.name for one in (tmp_path / "engines").iterdir()) == [
+        "omniopd-raw-student.log",
+        "omniopd-raw.log",
+    ]
 
 
 def test_a_request_with_its_seed_repeats_however_many_are_on_their_way(write: Write, tmp_path: Path) -> None:
