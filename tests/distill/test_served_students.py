@@ -12,12 +12,18 @@ from spd_core.distill import learning
 from spd_core.distill.audits import AUDITS, read_audits
 from spd_core.distill.logits import measured
 from spd_core.distill.pipeline import carry_out
+from spd_core.distill.served import ServedStudent
 from spd_core.engines.adapters import room_for
+from spd_core.engines.client import Engine
+from spd_core.engines.writing import EngineLane
+from spd_core.engines.written import WrittenBy
 from spd_core.errors import InputError, WriterError
 from spd_core.intervention.cards import read_card
+from spd_core.intervention.projection import Lane
 from spd_core.models.loading import load
 from spd_core.peers import Peers
 from spd_core.recipes.distill import Recipe, recipe_from
+from spd_core.recipes.writer import Served, Writer
 from tests.distill.students import same_weights
 from tests.distill.test_engine_teachers import behind
 from tests.engines.server import serving_tiny
@@ -138,6 +144,22 @@ def test_what_the_disk_must_hold_and_which_ranks_there_are(asked: Callable[..., 
     assert [room_for(rank) for rank in (1, 4, 8, 9, 300, 512)] == [1, 8, 8, 16, 320, 512]
     with pytest.raises(InputError, match="lora_r 513: vLLM takes adapters up to rank 512"):
         room_for(513)
+
+
+def test_rounding_of_a_few_tokens_is_no_other_student(tiny_lm: Callable[[str], Any], tmp_path: Path) -> None:
+    lm = tiny_lm("llama")
+    with serving_tiny(lm) as server:
+        served = Served(url=server.url, served_name=server.name)
+        engine = Engine(served, Writer.model_validate(behind(server)))
+        student = ServedStudent(EngineLane(engine, lm, Lane()), WrittenBy(writer="vllm 0.0"), tmp_path)
+    student.check([-1.0] * 200, [-1.09] * 200, 3)
+    student.check([-1.0] * 4, [-1.5] * 4, 3)
+    student.check([], [], 3)
+    for told, read in (([-1.0] * 200, [-1.11] * 200), ([-1.0] * 4, [-4.0] * 4), ([float("nan")], [-1.0])):
+        with pytest.raises(WriterError, match=r"not of the student of step 3: .* nats in the mean"):
+            student.check(told, read, 3)
+    with pytest.raises(WriterError, match="told 0 log-probabilities of 2 tokens"):
+        student.check([], [-1.0, -2.0], 3)
 
 
 @pytest.mark.parametrize("cap", [None, 3.0])
