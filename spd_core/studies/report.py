@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from spd_core.evaluation import report
-from spd_core.evaluation.claims import Headline, strongest
+from spd_core.evaluation.claims import Headline
 from spd_core.evaluation.report import MARKS, shown_change, shown_interval, shown_p, shown_value
 from spd_core.evaluation.table import Table
 from spd_core.storage import write_text
@@ -18,23 +18,28 @@ RESULTS = "results.md"
 def study_verdict(found: Sequence[Finding]) -> str:
     """What the announced comparisons show, in two sentences or three."""
     answered = [one for one in found if one.claim is not None]
-    said = [_shows(one) for one in answered if one.claim is not None and one.claim.headline != "not shown"]
+    shown: dict[str, list[str]] = {}
+    for one in answered:
+        if one.claim is not None and one.claim.headline != "not shown":
+            shown.setdefault(one.part.called, []).append(_shows(one))
+    said = "; ".join(f"{part}: {', '.join(mine)}" for part, mine in shown.items())
     none = f"None of {len(answered)} comparisons shows a difference" if answered else "Nothing is answered yet"
     missing = len(found) - len(answered)
     waiting = f" {missing} of {len(found)} are not answered yet." if missing and answered else ""
-    return f"{'; '.join(said) or none}. Holm's correction is over all {len(found)} that were announced.{waiting}"
+    return f"{said or none}. Holm's correction is over all {len(found)} that were announced.{waiting}"
 
 
 def mood(found: Sequence[Finding]) -> Headline:
-    """What colours the verdict."""
-    return strongest(one.claim for one in found if one.claim is not None)
+    """What colours the verdict: `not shown` also where some help and some hurt, since neither speaks for the whole."""
+    kinds = {one.claim.headline for one in found if one.claim is not None} - {"not shown"}
+    return kinds.pop() if len(kinds) == 1 else "not shown"
 
 
 def _shows(one: Finding) -> str:
     assert one.claim is not None
-    better = {"helps": "is better than", "hurts": "is worse than"}
+    better = {"helps": "better than", "hurts": "worse than"}[one.claim.headline]
     change = shown_change(one.claim.difference.effect, one.claim.lower_is_better)
-    return f"{one.part.called}: {one.titles[0]} {better[one.claim.headline]} {one.titles[1]} ({change})"
+    return f"{one.titles[0]} is {better} {one.titles[1]} ({change})"
 
 
 def finding_rows(found: Sequence[Finding]) -> list[dict[str, Any]]:
@@ -69,14 +74,16 @@ def _digits(one: Finding) -> dict[str, Any]:
 
 
 def shown_rows(found: Sequence[Finding]) -> list[dict[str, str]]:
-    """The same as people read it."""
-    return [_shown(one) for one in found]
+    """The same as people read it; every row has all columns."""
+    rows = [_shown(one) for one in found]
+    names = dict.fromkeys(name for row in rows for name in row)
+    return [{name: row.get(name, "") for name in names} for row in rows]
 
 
 def _shown(one: Finding) -> dict[str, str]:
     named = {"Evaluation": one.part.called, "Comparison": " − ".join(one.titles)}
     if one.claim is None or one.subject is None or one.against is None:
-        return {**named, "Difference": "not answered yet"}
+        return {**named, "Scores": "not answered yet"}
     found, low, seeds = one.claim.difference, one.claim.lower_is_better, _seeds(one)
     scores = (shown_value(side.estimate.value, low) for side in (one.subject, one.against))
     return {

@@ -47,9 +47,9 @@ PLAN: dict[str, Any] = {
         "later": {"question": "And there?", "model": "another/model"},
     },
     "primary": [
+        {"part": "later", "subject": "projected"},
         {"part": "first", "subject": "projected"},
         {"part": "first", "subject": "projected-random"},
-        {"part": "later", "subject": "projected"},
     ],
     "slice": [{"part": "first", "subjects": ["base", "projected"], "seeds": [1]}],
     "limits": ["One small model."],
