@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 
 from spd_core.studies.findings import findings
 from spd_core.studies.shelf import known_studies
-from tests.e2e.steps import accessible, button, grid_is_drawn, main, settled
+from tests.e2e.steps import accessible, grid_is_drawn, main, settled
 
 STUDIES = [one for one in known_studies() if one.runs]
 
@@ -21,7 +21,7 @@ def test_a_recorded_study_is_read_and_followed_down_to_its_items(open_app: Calla
     one = next(study for study in STUDIES if study == known)
     expect(main(page).get_by_role("button", name="Open", exact=True)).to_have_count(len(one.study.parts))
     accessible(page, "Evaluation, studies")
-    button(page, "All announced comparisons as a table").click()
+    main(page).get_by_text("All announced comparisons as a table").click()
     table = main(page).get_by_role("region", name="Announced comparisons")
     expect(table.get_by_role("row")).to_have_count(len(findings(one.study, {})) + 1)
     first = next(at for at, part in enumerate(one.study.parts) if part.name in one.runs)
