@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 import streamlit as st
 
 from app.evaluation import study_charts
+from app.ui import session
 from app.ui.open_tables import table_of
 from app.ui.tables import table_html
 from app.ui.verdict import draw_verdict
@@ -83,7 +84,7 @@ def _parts(one: KnownStudy, tables: Mapping[str, Table], open_run: Callable[[str
         left.markdown(f"**{escaped(part.called)}** · {escaped(part.question)} :gray[({state})]")
         right.button(
             "Open",
-            key=f"open_{one.study.name}_{part.name}",
+            key=f"{session.STUDY_OPEN}_{one.study.name}_{part.name}",
             disabled=run is None,
             on_click=open_run,
             args=(run.id if run is not None else "",),

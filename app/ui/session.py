@@ -65,6 +65,7 @@ AUDIT = (AUDIT_OF, AUDIT_STEP, AUDIT_PROMPT, AUDIT_CHUNK)
 RECORDED_AUDIT = "recorded_audit"
 # In the URL: Evaluation
 EVALUATION_RUN, EVALUATIONS_VIEW = "evaluation", "evaluations_view"
+STUDY_OPEN = "open_of_study"
 
 # In the URL, written by How it works: its step, and whether it is presented
 LESSON_STEP, PRESENTED = "step", "present"
