@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 import streamlit as st
 
 from app.evaluation import study_charts
+from app.jobs.models import no_import_meanwhile
 from app.ui import session
 from app.ui.open_tables import table_of
 from app.ui.tables import table_html
@@ -47,7 +48,8 @@ def panel(open_run: Callable[[str], None], report: Callable[[KnownStudy, Mapping
 
 def _study(one: KnownStudy, tables: Mapping[str, Table], open_run: Callable[[str], None]) -> None:
     study = one.study
-    found = findings(study, tables)
+    with no_import_meanwhile():
+        found = findings(study, tables)
     st.markdown(f"#### {escaped(shown(study.title))}")
     caption(f"Announced on {study.date}, before the first answer, in {escaped(study.design)}.")
     kind = mood(found)

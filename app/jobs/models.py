@@ -6,6 +6,8 @@ Imports the engine where it computes: the first paint comes before torch.
 import functools
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -128,6 +130,19 @@ def import_engine() -> None:
     """Import torch and transformers, one thread at a time: transformers fails when two enter it at first."""
     with _ENGINE:
         _engine()
+
+
+@contextmanager
+def no_import_meanwhile() -> Iterator[None]:
+    """Have nobody import torch within the block; one that is under way is waited for.
+
+    scipy asks torch for its tensors as soon as torch has a name, which is before it has them.
+    """
+    if _engine.cache_info().currsize:
+        yield
+    else:
+        with _ENGINE:
+            yield
 
 
 @functools.cache

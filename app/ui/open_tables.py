@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import streamlit as st
 
+from app.jobs.models import no_import_meanwhile
 from spd_core.errors import InputError
 from spd_core.evaluation.cells import items_path
 from spd_core.evaluation.table import Table, read_table
@@ -27,7 +28,8 @@ def table_of(run: "Run") -> Table:
 
 @st.cache_resource(max_entries=4, show_spinner="Computing intervals and tests…")
 def _table(folder: str, stamps: tuple[Stamp, ...], _recipe: EvaluationRecipe) -> Table:
-    return read_table(_recipe, Path(folder))
+    with no_import_meanwhile():
+        return read_table(_recipe, Path(folder))
 
 
 def _stamps(folder: Path) -> Iterator[Stamp]:
