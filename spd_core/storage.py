@@ -29,7 +29,7 @@ ASSETS = next((path for path in (ROOT / "spd_core" / "assets", ROOT / "assets") 
 """What comes along: capabilities, recorded results; inside the package where it was installed as a wheel."""
 _ENDLESS = 1e9  # seconds
 _OURS = {"captures", "capabilities", "classroom", "evaluations", "exports", "library", "models", "notes", "repeats"}
-_OURS |= {"hashes.json", "recent-models.json", "runs", "texts", "trash"}
+_OURS |= {"hashes.json", "recent-models.json", "runs", "terms", "texts", "trash"}
 os.umask(_UMASK := os.umask(0))  # what new files lack by the user's wish: it can only be asked by setting it
 _VERSIONED = ("torch", "transformers", "safetensors", "tokenizers", "numpy")
 
