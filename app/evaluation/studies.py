@@ -1,6 +1,5 @@
 """The part of Evaluation with studies: what was announced, what it shows, and the way down to every item."""
 
-import shlex
 from collections.abc import Callable, Mapping
 
 import streamlit as st
@@ -19,13 +18,6 @@ from spd_core.studies.plan import StudyPlan
 from spd_core.studies.report import mood, shown_rows, study_verdict
 from spd_core.studies.shelf import KnownStudy, known_studies
 from spd_core.text import shown
-
-_HOW = (
-    "**How to read this:** a row is a comparison that was announced before the first answer; its dot is the difference "
-    "in right answers, its bar the 95% interval, right of zero is better. Blue and orange are shown, with p after "
-    "Holm, over all that were announced, below 0.05; grey is not. Hollow: the bar misses zero, but among so many that "
-    "can be luck."
-)
 
 
 def panel(open_run: Callable[[str], None], report: Callable[[KnownStudy, Mapping[str, Table]], None]) -> None:
@@ -63,7 +55,7 @@ def _study(one: KnownStudy, tables: Mapping[str, Table], open_run: Callable[[str
 
 def _forest(name: str, found: tuple[Finding, ...]) -> None:
     chart(study_charts.forest(found, is_dark()), key=f"study_{name}", alt=study_charts.forest_alt(found))
-    caption(_HOW)
+    caption(f"**How to read this:** {study_charts.HOW}")
     with st.expander("All announced comparisons as a table", icon=":material/table:"):
         st.html(table_html(shown_rows(found), "Announced comparisons"))
 
@@ -96,9 +88,7 @@ def _parts(one: KnownStudy, tables: Mapping[str, Table], open_run: Callable[[str
 
 def _from_a_shell(one: KnownStudy) -> None:
     with st.expander("Repeat it from a shell", icon=":material/terminal:"):
-        plan = f"assets/studies/{one.path.name}"
-        st.code(shlex.join(["python", "-m", "spd_core", "study", plan]), language=None)
-        if one.study.slice:
+        st.code(one.command, language=None)
+        if one.slice_command:
             caption("About an hour of it, compared with what is recorded, answer by answer:")
-            said = ["python", "-m", "spd_core", "study", plan, "--slice", "--against", plan.removesuffix(".json")]
-            st.code(shlex.join(said), language=None, wrap_lines=True)
+            st.code(one.slice_command, language=None, wrap_lines=True)

@@ -16,6 +16,14 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 
+HOW = (
+    "A row is a comparison that was announced before the first answer; its dot is the difference in right answers, its "
+    "bar the 95% interval, right of zero is better. Blue and orange are shown, with p after Holm, over all that were "
+    "announced, below 0.05; grey is not. Hollow: the bar misses zero, but among so many that can be luck."
+)
+"""How a forest is read."""
+
+
 def forest(found: Sequence[Finding], dark: bool) -> "go.Figure":
     """Every announced comparison that is answered, a panel an evaluation: difference, 95% interval, what it shows."""
     by_part: dict[str, list[Finding]] = {}

@@ -1,6 +1,5 @@
 """A study as one file: what was announced, what came out, what was written, and every evaluation. Pure."""
 
-import shlex
 from collections.abc import Iterator, Mapping
 
 from app.evaluation import study_charts
@@ -41,9 +40,7 @@ def _announced(one: KnownStudy, tables: Mapping[str, Table]) -> ReportSection:
     if any(outcome.claim is not None for outcome in found):
         figure = ReportFigure(
             lambda dark: study_charts.forest(found, dark),
-            "A row is a comparison that was announced before the first answer: difference in right answers with its "
-            "95% interval; right of zero is better. Blue and orange are shown, with p after Holm, over all that were "
-            "announced, below 0.05; grey is not. Hollow: the bar misses zero, but among so many that can be luck.",
+            study_charts.HOW,
             study_charts.forest_alt(found),
             "announced",
         )
@@ -104,8 +101,6 @@ def _limits(one: KnownStudy) -> ReportSection:
 
 
 def _replays(one: KnownStudy) -> Iterator[Replay]:
-    plan = f"assets/studies/{one.path.name}"
-    yield Replay("The whole study, from a shell", shlex.join(["python", "-m", "spd_core", "study", plan]))
-    if one.study.slice:
-        said = ["python", "-m", "spd_core", "study", plan, "--slice", "--against", plan.removesuffix(".json")]
-        yield Replay("About an hour of it, compared with what is recorded", shlex.join(said))
+    yield Replay("The whole study, from a shell", one.command)
+    if one.slice_command:
+        yield Replay("About an hour of it, compared with what is recorded", one.slice_command)

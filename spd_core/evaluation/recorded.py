@@ -4,7 +4,7 @@ No weights, no captures, nothing of this machine.
 """
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from spd_core.distill.audits import AUDITS
@@ -14,7 +14,7 @@ from spd_core.intervention.cards import CARD
 from spd_core.recipes.evaluation import EvaluationRecipe
 from spd_core.runs import queue, states
 from spd_core.runs.events import AnyEvent
-from spd_core.runs.folder import Run, all_runs, write_record, write_status
+from spd_core.runs.folder import Damaged, Run, all_runs, write_record, write_status
 from spd_core.runs.job import Outcome, Work, run_job
 from spd_core.runs.record import AnyRecipe, Status, anchored
 
@@ -22,10 +22,11 @@ _SHOWN = ("events.jsonl", "log.txt", "sources.json")
 """Files of a run that are taken as they are."""
 
 
-def run_of(recipe: AnyRecipe) -> Run | None:
-    """The newest run of this recipe on this machine; None where there is none."""
-    wanted = anchored(recipe)
-    return next((run for run in all_runs() if isinstance(run, Run) and run.record.recipe == wanted), None)
+def run_of(recipe: AnyRecipe, among: Sequence[Run | Damaged] | None = None) -> Run | None:
+    """The newest run of this recipe on this machine, or of `all_runs` as they were read before; None where there is
+    none."""
+    wanted, runs = anchored(recipe), all_runs() if among is None else among
+    return next((run for run in runs if isinstance(run, Run) and run.record.recipe == wanted), None)
 
 
 def carried_out(recipe: AnyRecipe, title: str, work: Work, show: Callable[[AnyEvent], None] | None) -> Run:
