@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from app.ui.difference_charts import DifferenceGroup, difference_panels
 from app.ui.figures import ACCENT, MUTED, build_figure, plotly_text
-from app.ui.set_panels import interval_bars, set_title
+from app.ui.set_panels import interval_bars
 from spd_core.evaluation.report import shown_change, shown_interval, shown_value
 from spd_core.evaluation.statistics import Interval
 from spd_core.evaluation.table import Answered, Table
@@ -36,7 +36,7 @@ def forest(found: Sequence[Finding], dark: bool) -> "go.Figure":
 def _group(mine: Sequence[Finding]) -> DifferenceGroup:
     rows = [(" − ".join(one.titles), one.claim) for one in mine if one.claim is not None]
     column = next(one.column for one in mine if one.column is not None)
-    return DifferenceGroup(f"{mine[0].part.called}\n{set_title(column)}, n = {rows[0][1].difference.n:,}", rows, column)
+    return DifferenceGroup(f"{mine[0].part.called}\n{column.title}, n = {rows[0][1].difference.n:,}", rows, column)
 
 
 def forest_alt(found: Sequence[Finding]) -> str:
