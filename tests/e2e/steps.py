@@ -175,3 +175,15 @@ def _axe(page: Page, rules: Any, what: str) -> None:
     found = Axe().run(page, options=rules)
     broken = [(rule["id"], [node["html"][:200] for node in rule["nodes"]]) for rule in found.response["violations"]]
     assert not broken, f"{what}: {broken}"
+
+
+def to_a_small_evaluation(page: Page) -> None:
+    """From a finished run to the form that evaluates its arms, with six items, ready to be started."""
+    button(page, "Evaluate these arms").click()
+    expect(page).to_have_url(re.compile("/evaluation"))
+    settled(page)
+    field = page.get_by_role("spinbutton", name="Items of arithmetic")
+    field.fill("6")
+    field.press("Enter")
+    settled(page)
+    expect(button(page, "Start evaluation")).to_be_enabled()

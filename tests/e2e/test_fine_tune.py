@@ -10,7 +10,17 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.e2e.server import Server
-from tests.e2e.steps import FINISHED, accessible, button, click_grid, go_to, main, set_setting, settled
+from tests.e2e.steps import (
+    FINISHED,
+    accessible,
+    button,
+    click_grid,
+    go_to,
+    main,
+    set_setting,
+    settled,
+    to_a_small_evaluation,
+)
 
 pytestmark = pytest.mark.builtin
 SMALL = {
@@ -92,14 +102,7 @@ def _first_completion(folder: Path) -> str:
 
 def _from_the_run_to_its_claims(page: Page, server: Server) -> None:
     """Three clicks; in between, the set is made small for the test."""
-    button(page, "Evaluate these arms").click()
-    expect(page).to_have_url(re.compile("/evaluation"))
-    settled(page)
-    field = page.get_by_role("spinbutton", name="Items of arithmetic")
-    field.fill("6")
-    field.press("Enter")
-    settled(page)
-    expect(button(page, "Start evaluation")).to_be_enabled()
+    to_a_small_evaluation(page)
     before = set((server.home / "runs").iterdir())
     button(page, "Start evaluation").click()
     expect(page).to_have_url(re.compile(r"evaluation=\d{8}-\d{6}-arithmetic-"))

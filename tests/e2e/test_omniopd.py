@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.e2e.server import Server
-from tests.e2e.steps import accessible, button, main, settled
+from tests.e2e.steps import accessible, button, main, settled, to_a_small_evaluation
 from tests.e2e.test_fine_tune import fill_in
 
 pytestmark = pytest.mark.builtin
@@ -73,14 +73,7 @@ def _audits(page: Page, folder: Path) -> None:
 
 def _claims(page: Page, server: Server) -> None:
     """The evaluation of these arms: the controls of OmniOPD are run, and the tokens are counted."""
-    button(page, "Evaluate these arms").click()
-    expect(page).to_have_url(re.compile("/evaluation"))
-    settled(page)
-    field = page.get_by_role("spinbutton", name="Items of arithmetic")
-    field.fill("6")
-    field.press("Enter")
-    settled(page)
-    expect(button(page, "Start evaluation")).to_be_enabled()
+    to_a_small_evaluation(page)
     button(page, "Start evaluation").click()
     expect(page).to_have_url(re.compile(r"evaluation=\d{8}-\d{6}-arithmetic-"))
     expect(main(page).get_by_role("heading", level=4).first).to_contain_text("finished")
